@@ -1,0 +1,81 @@
+/** Rows that families share by name: attention, MLP and norm blocks below a layer prefix, in the order of the model. */
+import { concatenatedQkvOf, gatedDeltaNetOf, gatedMlpOf, qkvOf, zeroCentredOf } from "../../src/bridge/kinds.ts"
+import type { Table } from "../../src/bridge/Registry.ts"
+
+/** Llama-like attention with separate q, k, v. */
+export const attention: Table = {
+  "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
+  "self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight"),
+  "self_attention.linear_qkv.bias": qkvOf("self_attn.{q,k,v}_proj.bias"),
+  "self_attention.linear_proj.weight": "self_attn.o_proj.weight"
+}
+
+/** Norms of each query and key head. */
+export const qkNorm: Table = {
+  "self_attention.q_layernorm.weight": "self_attn.q_norm.weight",
+  "self_attention.k_layernorm.weight": "self_attn.k_norm.weight"
+}
+
+/** Dense gated MLP with its norm fused in front. */
+export const denseMlp: Table = {
+  "mlp.linear_fc1.layer_norm_weight": "post_attention_layernorm.weight",
+  "mlp.linear_fc1.weight": gatedMlpOf("mlp.{gate,up}_proj.weight"),
+  "mlp.linear_fc2.weight": "mlp.down_proj.weight"
+}
+
+/** Router, shared expert and its gate of a MoE block; the routed experts are in `experts.ts`. */
+export const sharedExpertMoe: Table = {
+  "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
+  "mlp.router.weight": "mlp.gate.weight",
+  "mlp.shared_experts.linear_fc1.weight": gatedMlpOf("mlp.shared_expert.{gate,up}_proj.weight"),
+  "mlp.shared_experts.linear_fc2.weight": "mlp.shared_expert.down_proj.weight",
+  "mlp.shared_experts.gate_weight": "mlp.shared_expert_gate.weight"
+}
+
+/** Gated DeltaNet with separate `in_proj_qkv`, `in_proj_z`, `in_proj_b`, `in_proj_a`. */
+export const gatedDeltaNet: Table = {
+  "self_attention.in_proj.layer_norm_weight": "input_layernorm.weight",
+  "self_attention.in_proj.weight": gatedDeltaNetOf("linear_attn.in_proj_{qkv,z,b,a}.weight"),
+  "self_attention.conv1d.weight": "linear_attn.conv1d.weight",
+  "self_attention.A_log": "linear_attn.A_log",
+  "self_attention.dt_bias": "linear_attn.dt_bias",
+  "self_attention.out_norm.weight": zeroCentredOf("linear_attn.norm.weight"),
+  "self_attention.out_proj.weight": "linear_attn.out_proj.weight"
+}
+
+/** Multi-token prediction in the `mtp.fc` convention; the inner layer's rows follow separately. */
+export const mtpHead: Table = {
+  "enorm.weight": "pre_fc_norm_embedding.weight",
+  "hnorm.weight": "pre_fc_norm_hidden.weight",
+  "eh_proj.weight": "fc.weight",
+  "final_layernorm.weight": "norm.weight"
+}
+
+/** A vision block: LayerNorm with biases, one QKV tensor, a plain MLP. */
+export const visionBlock: Table = {
+  "self_attention.linear_qkv.layer_norm_weight": "norm1.weight",
+  "self_attention.linear_qkv.layer_norm_bias": "norm1.bias",
+  "self_attention.linear_qkv.weight": concatenatedQkvOf("attn.qkv.weight"),
+  "self_attention.linear_qkv.bias": concatenatedQkvOf("attn.qkv.bias"),
+  "self_attention.linear_proj.weight": "attn.proj.weight",
+  "self_attention.linear_proj.bias": "attn.proj.bias",
+  "mlp.linear_fc1.layer_norm_weight": "norm2.weight",
+  "mlp.linear_fc1.layer_norm_bias": "norm2.bias",
+  "mlp.linear_fc1.weight": "mlp.linear_fc1.weight",
+  "mlp.linear_fc1.bias": "mlp.linear_fc1.bias",
+  "mlp.linear_fc2.weight": "mlp.linear_fc2.weight",
+  "mlp.linear_fc2.bias": "mlp.linear_fc2.bias"
+}
+
+/** What stands around the vision blocks. */
+export const visionFrame: Table = {
+  "patch_embed.proj.weight": "patch_embed.proj.weight",
+  "patch_embed.proj.bias": "patch_embed.proj.bias",
+  "pos_embed.weight": "pos_embed.weight",
+  "merger.patch_norm.weight": "merger.norm.weight",
+  "merger.patch_norm.bias": "merger.norm.bias",
+  "merger.linear_fc1.weight": "merger.linear_fc1.weight",
+  "merger.linear_fc1.bias": "merger.linear_fc1.bias",
+  "merger.linear_fc2.weight": "merger.linear_fc2.weight",
+  "merger.linear_fc2.bias": "merger.linear_fc2.bias"
+}

@@ -1,0 +1,56 @@
+/** How routed experts lie in an HF checkpoint, read from its tensors, and the rows for each form. */
+import { gatedMlpOf, packedExpertOf, type PackedExperts } from "../../src/bridge/kinds.ts"
+import type { HfHeaders } from "../../src/bridge/Family.ts"
+import type { Table } from "../../src/bridge/Registry.ts"
+import { FormatError, some } from "../../src/errors.ts"
+
+export type ExpertForm = { readonly kind: "separate" } | ({ readonly kind: "packed" } & PackedExperts)
+
+export interface ExpertSizes {
+  readonly experts: number
+  readonly hidden: number
+  readonly ffn: number
+}
+
+const SEPARATE = /\.experts\.\d+\./
+
+/**
+ * Packed (`experts.gate_up_proj` `[E, …]`) or one tensor per expert, for the layers below `prefix`. Both at once is an error;
+ * without headers `otherwise` decides. A packed tensor is transposed if only the transposed shape fits.
+ */
+export const expertForm = (
+  headers: HfHeaders,
+  prefix: string,
+  { experts, ffn, hidden }: ExpertSizes,
+  otherwise: "packed" | "separate",
+  transposedByDefault = false
+): ExpertForm => {
+  const below = headers.names.filter((n) => n.startsWith(prefix))
+  const packed = below.filter((n) => n.endsWith(".experts.gate_up_proj"))
+  const separate = below.filter((n) => SEPARATE.test(n))
+  if (packed.length > 0 && separate.length > 0) {
+    throw new FormatError(
+      "config/mixed-experts",
+      `some experts are packed (${some(packed, 3)}) and some are stored one by one (${some(separate, 3)})`,
+      { tensor: packed[0] }
+    )
+  }
+  if (separate.length > 0) return { kind: "separate" }
+  const shape = packed[0] === undefined ? undefined : headers.tensor(packed[0])?.shape
+  if (!shape && otherwise === "separate") return { kind: "separate" }
+  const is = (out: number, input: number) => shape?.[1] === out && shape[2] === input
+  const transposed = shape && is(2 * ffn, hidden) !== is(hidden, 2 * ffn) ? is(hidden, 2 * ffn) : transposedByDefault
+  return { kind: "packed", experts, transposed }
+}
+
+/** Rows of gated routed experts below a layer's `mlp.`. */
+export const expertRows = (form: ExpertForm): Table =>
+  form.kind === "packed"
+    ? {
+      "mlp.experts.linear_fc1.weight*": packedExpertOf(form, "mlp.experts.gate_up_proj"),
+      "mlp.experts.linear_fc2.weight*": packedExpertOf(form, "mlp.experts.down_proj")
+    }
+    : {
+      "mlp.experts.linear_fc1.weight*": gatedMlpOf("mlp.experts.*.{gate,up}_proj.weight"),
+      "mlp.experts.linear_fc2.weight*": "mlp.experts.*.down_proj.weight"
+    }

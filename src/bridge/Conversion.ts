@@ -1,0 +1,116 @@
+/**
+ * Binding a model description to its two tensor spaces. A conversion consists of modules: one for a standard model, one per
+ * component for MIMO. A module has its own entries, its own registry and a prefix for its stored keys; the mapping kinds and
+ * rows are the same in both cases.
+ */
+import { PlanRefused } from "../errors.ts"
+import { coverage, type Coverage } from "../tensor/Coverage.ts"
+import { type Copy, sameShape, type Shape } from "../tensor/Copy.ts"
+import type { Model, ModuleState, Parameter } from "../model/Parameter.ts"
+import type { HfTensor } from "./Mapping.ts"
+import type { MappingRegistry } from "./Registry.ts"
+
+export interface ConversionModule {
+  /** Component name; `model` for a standard conversion. */
+  readonly name: string
+  /** Prepended to every stored key; empty or ending in a dot. */
+  readonly keyPrefix: string
+  /** Entries with module-local names and keys. */
+  readonly entries: Model
+  readonly registry: MappingRegistry
+}
+
+/** A parameter with what it is made of. Copies run from HF tensors to `parameter.name`, in elements of the whole parameter. */
+export interface BoundParameter {
+  readonly module: ConversionModule
+  readonly parameter: Parameter
+  readonly tensors: ReadonlyArray<HfTensor>
+  readonly copies: ReadonlyArray<Copy>
+  /** Mapping kind, for plans. */
+  readonly kind: string
+}
+
+export interface BoundState {
+  readonly module: ConversionModule
+  readonly state: ModuleState
+}
+
+/** The two spaces and the copies between them. */
+export interface Conversion {
+  readonly parameters: ReadonlyArray<BoundParameter>
+  readonly states: ReadonlyArray<BoundState>
+  /** HF tensors that the model is made of, by name. */
+  readonly hf: ReadonlyMap<string, HfTensor & { readonly mtp: boolean }>
+}
+
+/** Bind every entry of the modules; a parameter without a row, or two rows that disagree about a tensor, is refused. */
+export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
+  const parameters: Array<BoundParameter> = []
+  const states: Array<BoundState> = []
+  const hf = new Map<string, HfTensor & { mtp: boolean }>()
+  const unmapped: Array<string> = []
+  const contradictions: Array<string> = []
+  for (const module of modules) {
+    for (const entry of module.entries) {
+      if (entry.kind === "state") {
+        states.push({ module, state: entry })
+        continue
+      }
+      const relation = module.registry.relate(entry)
+      if (!relation) {
+        unmapped.push(module.keyPrefix + entry.name)
+        continue
+      }
+      for (const tensor of relation.tensors) {
+        const known = hf.get(tensor.name)
+        if (!known) hf.set(tensor.name, { ...tensor, mtp: entry.mtp === true })
+        else if (!sameShape(known.shape, tensor.shape)) {
+          contradictions.push(`${tensor.name} ([${known.shape}] or [${tensor.shape}])`)
+        }
+      }
+      parameters.push({ module, parameter: entry, tensors: relation.tensors, copies: relation.copies, kind: relation.match.row.kind.name })
+    }
+  }
+  if (unmapped.length > 0) {
+    throw new PlanRefused({
+      code: "plan/parameter-without-row",
+      problem: "the model has parameters that no mapping row names",
+      names: unmapped,
+      hint: "The family file lacks their rows; nothing can fill them."
+    })
+  }
+  if (contradictions.length > 0) {
+    throw new PlanRefused({ code: "plan/contradicting-rows", problem: "mapping rows disagree about the shape of HF tensors", names: contradictions })
+  }
+  return { parameters, states, hf }
+}
+
+const explain = (name: string, shape: Shape, found: Exclude<Coverage, { kind: "exact" }>): string =>
+  found.kind === "hole"
+    ? `${name} [${shape}] element ${found.element} is used by nothing`
+    : `${name} [${shape}] element ${found.element} is used twice${found.labels.length ? ` (${found.labels.join(" and ")})` : ""}`
+
+/** Every element of every parameter and of every HF tensor is covered by exactly one copy; otherwise {@link PlanRefused}. */
+export const checkCoverage = (conversion: Conversion): void => {
+  const wrong: Array<string> = []
+  const bySource = new Map<string, Array<readonly [Copy, BoundParameter]>>()
+  for (const bound of conversion.parameters) {
+    const { copies, parameter } = bound
+    const found = coverage(parameter.shape, copies.map((c) => ({ shape: c.shape, view: c.target, label: c.source.tensor })))
+    if (found.kind !== "exact") wrong.push(explain(parameter.name, parameter.shape, found))
+    for (const copy of copies) {
+      const list = bySource.get(copy.source.tensor)
+      if (list) list.push([copy, bound])
+      else bySource.set(copy.source.tensor, [[copy, bound]])
+    }
+  }
+  for (const [name, list] of bySource) {
+    const tensor = conversion.hf.get(name)
+    if (!tensor) continue
+    const found = coverage(tensor.shape, list.map(([c, b]) => ({ shape: c.shape, view: c.source, label: b.module.keyPrefix + b.parameter.name })))
+    if (found.kind !== "exact") wrong.push(explain(name, tensor.shape, found))
+  }
+  if (wrong.length > 0) {
+    throw new PlanRefused({ code: "plan/coverage", problem: "the mapping does not account for every byte exactly once", names: wrong })
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * A model family, as data: which architectures it answers to, the schema of the config it reads, what the checkpoint's tensors
+ * say about its layout, and from these the Megatron model, the mapping rows, the MIMO components and the provider fields.
+ * Families live in `routes/`; nothing in `src` knows any of them.
+ */
+import type { z } from "zod"
+import type { Component } from "./Component.ts"
+import type { Model } from "../model/Parameter.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { Shape } from "../tensor/Copy.ts"
+import type { Row } from "./Mapping.ts"
+import type { Provider } from "./Provider.ts"
+
+/** What the headers of an HF checkpoint show. An export from a config alone sees none. */
+export interface HfHeaders {
+  readonly names: ReadonlyArray<string>
+  readonly tensor: (name: string) => { readonly dtype: DType; readonly shape: Shape } | undefined
+}
+
+/**
+ * HF tensors that Megatron has no place for. Their bytes travel in the checkpoint as `hf_source.<name>` entries, which loaders
+ * do not ask for; where a checkpoint lacks them (a trained one), the tensor is written as a copy of `alias`, or left out.
+ */
+export interface Carried {
+  /** HF name, `*` for digits. */
+  readonly pattern: string
+  readonly alias?: string
+}
+
+/** Everything a conversion needs to know about one model. */
+export interface ModelDescription {
+  readonly model: Model
+  readonly rows: ReadonlyArray<Row>
+  readonly provider: Provider
+  /** Empty: the family has no MIMO form. */
+  readonly components: ReadonlyArray<Component>
+  readonly carried: ReadonlyArray<Carried>
+  /** Paths in config.json that are set to 0 when the MTP layers stay behind. */
+  readonly mtpFields: ReadonlyArray<string>
+}
+
+export interface FamilySource<Config> {
+  readonly name: string
+  readonly architectures: ReadonlyArray<string>
+  readonly config: z.ZodType<Config>
+  /** `config.json` and headers in, description out. Throws FormatError where the two contradict each other. */
+  readonly describe: (config: Config, headers: HfHeaders) => ModelDescription
+}
+
+/** A family with its config type closed over: `read` validates config.json and describes the model. */
+export interface Family {
+  readonly name: string
+  readonly architectures: ReadonlyArray<string>
+  readonly schema: z.ZodType
+  readonly describe: (config: unknown, headers: HfHeaders) => ModelDescription
+}
+
+export const family = <Config>(source: FamilySource<Config>): Family => ({
+  name: source.name,
+  architectures: source.architectures,
+  schema: source.config,
+  describe: (config, headers) => source.describe(config as Config, headers)
+})

@@ -1,0 +1,64 @@
+/** Which family reads a config.json: dispatch by `architectures`, as the reference does; unknown ones name their closest kin. */
+import { FormatError, quote, Unsupported } from "../errors.ts"
+import type { Family } from "./Family.ts"
+
+/** Edit distance, for suggestions only; the inputs are capped. */
+const distance = (a: string, b: string): number => {
+  const [x, y] = [a.slice(0, 100), b.slice(0, 100)]
+  let row = Array.from({ length: y.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= x.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= y.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (x[i - 1] === y[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[y.length]!
+}
+
+/** `architectures[0]` of a parsed config.json. */
+export const architectureOf = (config: unknown): string => {
+  const architectures = (config as { architectures?: unknown } | null)?.architectures
+  const first = Array.isArray(architectures) ? architectures[0] : undefined
+  if (typeof first !== "string") {
+    throw new FormatError("config/no-architecture", "there is no architectures[0] that says which model this is", { field: "architectures" })
+  }
+  return first
+}
+
+export class FamilyRegistry {
+  readonly families: ReadonlyArray<Family>
+  readonly #byArchitecture = new Map<string, Family>()
+
+  constructor(families: Iterable<Family>) {
+    this.families = [...families]
+    for (const family of this.families) {
+      for (const architecture of family.architectures) {
+        const other = this.#byArchitecture.get(architecture)
+        if (other) throw new RangeError(`${architecture} is claimed by ${other.name} and ${family.name}`)
+        this.#byArchitecture.set(architecture, family)
+      }
+    }
+  }
+
+  get architectures(): ReadonlyArray<string> {
+    return [...this.#byArchitecture.keys()].sort()
+  }
+
+  /** The family of a parsed config.json; {@link Unsupported} with the closest known architectures. */
+  find(config: unknown): Family {
+    const architecture = architectureOf(config)
+    const family = this.#byArchitecture.get(architecture)
+    if (family) return family
+    const closest = this.architectures
+      .map((name) => [distance(name.toLowerCase(), architecture.toLowerCase()), name] as const)
+      .sort((a, b) => a[0] - b[0])
+      .slice(0, 3)
+      .map(([, name]) => name)
+    throw new Unsupported({
+      what: architecture,
+      problem: "no family here answers to this architecture",
+      hint: `Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
+    })
+  }
+}

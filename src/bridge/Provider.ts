@@ -1,0 +1,42 @@
+/**
+ * The provider section of `run_config.yaml`: the class from which the trainer rebuilds the model and the fields that differ
+ * from its defaults. Values are plain data; {@link PythonValue} covers the objects that the reference's YAML can name.
+ */
+export type PythonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | ReadonlyArray<PythonValue>
+  | { readonly [field: string]: PythonValue }
+  | Float
+  | PythonName
+  | PythonObject
+
+/** A number that must read back as a float even if it is whole (`1.0`). */
+export interface Float {
+  readonly $float: number
+}
+
+/** A function, class or dtype by its dotted name; written as `{_call_: false, _target_: name}`. */
+export interface PythonName {
+  readonly $name: string
+}
+
+/** An instance of a dataclass or config class; written as `_target_` and its fields. */
+export interface PythonObject {
+  readonly $class: string
+  readonly fields: { readonly [field: string]: PythonValue }
+}
+
+export const float = (value: number): Float => ({ $float: value })
+export const pythonName = (name: string): PythonName => ({ $name: name })
+export const pythonObject = (name: string, fields: PythonObject["fields"]): PythonObject => ({ $class: name, fields })
+
+export interface Provider {
+  /** Dotted class name of the standard provider. */
+  readonly target: string
+  readonly fields: { readonly [field: string]: PythonValue }
+  /** The reference has a MIMO provider that builds from this standard provider. */
+  readonly mimo?: boolean
+}

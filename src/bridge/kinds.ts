@@ -1,0 +1,173 @@
+/**
+ * The mapping kinds. Notation: H query heads, G groups, n = H/G, d head width, h the remaining axes taken as one, E experts.
+ * All weights are [out, in]; a bias is the same with h = 1. Source: bridges-and-mappings.md §1.
+ */
+import type { Parameter } from "../model/Parameter.ts"
+import { type Copy, identity, type Shape, stridesOf, type View, viewOf, volume } from "../tensor/Copy.ts"
+import { from, type HfTensor, type MappingKind, type Relation, type RowSource } from "./Mapping.ts"
+
+/** The axes behind the first, as a shape; `[]` for a bias. */
+const tail = (shape: Shape): Shape => shape.slice(1)
+
+const attentionOf = (p: Parameter) => {
+  if (!p.attention) throw new RangeError(`${p.name} belongs to no attention`)
+  return p.attention
+}
+
+/** A view of rows `row, row + outer[0].step …` of a matrix-like tensor, with its inner axes in C order. */
+const rowsView = (tensor: string, inner: Shape, row: number, ...steps: ReadonlyArray<number>): View => {
+  const width = volume(inner)
+  return { tensor, offset: row * width, strides: [...steps.map((s) => s * width), ...stridesOf(inner)] }
+}
+
+/** `y = x`. */
+export const direct: MappingKind = {
+  name: "direct",
+  arity: 1,
+  relate: (p, [name]) => ({ tensors: [{ name: name!, shape: p.shape }], copies: [identity(name!, p.name, p.shape)] })
+}
+
+/** `y = x − 1`, norms whose trainer keeps the deviation from one; computed in the source's dtype. */
+export const zeroCentred: MappingKind = {
+  name: "zero-centred",
+  arity: 1,
+  relate: (p, [name]) => ({
+    tensors: [{ name: name!, shape: p.shape }],
+    copies: [{ ...identity(name!, p.name, p.shape), transform: { kind: "add", constant: -1 } }]
+  })
+}
+
+/** `y = cat₀(x₁ … x_k)` with the given numbers of rows. */
+const stackRows = (p: Parameter, parts: ReadonlyArray<readonly [name: string, rows: number]>): Relation => {
+  const inner = tail(p.shape)
+  const tensors: Array<HfTensor> = []
+  const copies: Array<Copy> = []
+  let row = 0
+  for (const [name, rows] of parts) {
+    const shape = [rows, ...inner]
+    tensors.push({ name, shape })
+    copies.push({ shape, source: viewOf(name, shape), target: viewOf(p.name, p.shape, row) })
+    row += rows
+  }
+  if (row !== p.shape[0]) throw new RangeError(`${p.name} has ${p.shape[0]} rows, its sources ${row}`)
+  return { tensors, copies }
+}
+
+/** `cat₀(gate, up)`: the two halves of a gated projection. */
+export const gatedMlp: MappingKind = {
+  name: "gated-mlp",
+  arity: 2,
+  relate: (p, [gate, up]) => stackRows(p, [[gate!, p.shape[0]! / 2], [up!, p.shape[0]! / 2]])
+}
+
+/**
+ * Rows of one group: its n·d query rows (with an output gate: n·d query rows, then n·d gate rows), d key rows, v value rows.
+ * `parts` says where role r of group g starts in which HF tensor.
+ */
+const interleave = (
+  p: Parameter,
+  at: Readonly<Record<"q" | "k" | "v", readonly [name: string, row: number]>>
+): Array<Copy> => {
+  const { groups: G, headDim: d, heads: H, outputGate, valueDim = d } = attentionOf(p)
+  const n = H / G
+  const inner = tail(p.shape)
+  const period = (outputGate ? 2 * n : n) * d + d + valueDim
+  const block = (role: "q" | "k" | "v", shape: Shape, steps: ReadonlyArray<number>, first: number, row: number, targetSteps: ReadonlyArray<number>): Copy => ({
+    shape: [...shape, ...inner],
+    source: rowsView(at[role][0], inner, at[role][1] + first, ...steps),
+    target: rowsView(p.name, inner, row, ...targetSteps)
+  })
+  const queries = outputGate
+    // HF: per head [query d | gate d]. Megatron: per group [queries n·d | gates n·d].
+    ? [0, 1].map((half) => block("q", [G, n, d], [2 * n * d, 2 * d, 1], half * d, half * n * d, [period, d, 1]))
+    : [block("q", [G, n * d], [n * d, 1], 0, 0, [period, 1])]
+  const keys = period - d - valueDim
+  return [
+    ...queries,
+    block("k", [G, d], [d, 1], 0, keys, [period, 1]),
+    block("v", [G, valueDim], [valueDim, 1], 0, keys + d, [period, 1])
+  ]
+}
+
+const qkvRows = (p: Parameter) => {
+  const { groups, headDim, heads, outputGate, valueDim = headDim } = attentionOf(p)
+  return { q: heads * headDim * (outputGate ? 2 : 1), k: groups * headDim, v: groups * valueDim }
+}
+
+/** Group-wise interleave of separate q, k, v tensors. */
+export const qkv: MappingKind = {
+  name: "qkv",
+  arity: 3,
+  relate: (p, [q, k, v]) => {
+    const rows = qkvRows(p)
+    const inner = tail(p.shape)
+    return {
+      tensors: [
+        { name: q!, shape: [rows.q, ...inner] },
+        { name: k!, shape: [rows.k, ...inner] },
+        { name: v!, shape: [rows.v, ...inner] }
+      ],
+      copies: interleave(p, { q: [q!, 0], k: [k!, 0], v: [v!, 0] })
+    }
+  }
+}
+
+/** Group-wise interleave of one tensor `cat₀(q, k, v)`. */
+export const concatenatedQkv: MappingKind = {
+  name: "concatenated-qkv",
+  arity: 1,
+  relate: (p, [name]) => {
+    const rows = qkvRows(p)
+    return {
+      tensors: [{ name: name!, shape: [rows.q + rows.k + rows.v, ...tail(p.shape)] }],
+      copies: interleave(p, { q: [name!, 0], k: [name!, rows.q], v: [name!, rows.q + rows.k] })
+    }
+  }
+}
+
+/** Row counts of the named parts of a fused projection, in order. */
+const partRows = (p: Parameter): ReadonlyArray<number> => p.parts.map((part) => (part.rows ? part.rows[1] - part.rows[0] : p.shape[0]!))
+
+/** Gated DeltaNet input projection from `in_proj_qkv`, `in_proj_z`, `in_proj_b`, `in_proj_a`: `cat₀` of the four. */
+export const gatedDeltaNetSeparate: MappingKind = {
+  name: "gdn-separate",
+  arity: 4,
+  relate: (p, [qkvName, z, b, a]) => {
+    const [query, key, value, gate, beta, alpha] = partRows(p)
+    return stackRows(p, [[qkvName!, query! + key! + value!], [z!, gate!], [b!, beta!], [a!, alpha!]])
+  }
+}
+
+/** How a packed expert tensor lies in the file. */
+export interface PackedExperts {
+  readonly experts: number
+  /** The file holds `[E, in, out]` instead of `[E, out, in]`. */
+  readonly transposed: boolean
+}
+
+/** Slice e of a packed `[E, out, in]` (or `[E, in, out]`) tensor is the weight of expert e. */
+export const packedExpert = (packed: PackedExperts): MappingKind => ({
+  name: packed.transposed ? "packed-expert-transposed" : "packed-expert",
+  arity: 1,
+  relate: (p, [name]) => {
+    if (!p.expert) throw new RangeError(`${p.name} belongs to no expert`)
+    const own = packed.transposed ? [...p.shape].reverse() : p.shape
+    const strides = stridesOf(own)
+    return {
+      tensors: [{ name: name!, shape: [packed.experts, ...own] }],
+      copies: [{
+        shape: p.shape,
+        source: { tensor: name!, offset: p.expert.index * volume(own), strides: packed.transposed ? strides.reverse() : strides },
+        target: viewOf(p.name, p.shape)
+      }]
+    }
+  }
+})
+
+/** Row sources, as families write them: `"self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight")`. */
+export const qkvOf = from(qkv)
+export const concatenatedQkvOf = from(concatenatedQkv)
+export const gatedMlpOf = from(gatedMlp)
+export const zeroCentredOf = from(zeroCentred)
+export const gatedDeltaNetOf = from(gatedDeltaNetSeparate)
+export const packedExpertOf = (packed: PackedExperts, pattern: string): RowSource => from(packedExpert(packed))(pattern)

@@ -1,0 +1,135 @@
+/**
+ * Which rank would save which chunk. On disk a tensor is global; a layout only decides how it is cut and which rank's file a
+ * chunk lies in. Of every replica only the main one is written (torch-dist-format.md D.1). Pure.
+ */
+import type { BoundParameter, BoundState, Conversion, ConversionModule } from "../bridge/Conversion.ts"
+import { UsageError } from "../errors.ts"
+import type { Entry, Part, Stage } from "../model/Parameter.ts"
+import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
+import { FIRST_STAGE, lastStageOf, layersOfStage, stageOfLayer } from "../parallel/PipelineSplit.ts"
+import { writerRank } from "../parallel/RankGrid.ts"
+import type { Box, Shape } from "../tensor/Copy.ts"
+
+/** A box of a stored tensor that one rank saves. */
+export interface Chunk {
+  readonly bound: BoundParameter
+  /** The box in the parameter's own coordinates. */
+  readonly box: Box
+  readonly key: string
+  readonly keyShape: Shape
+  /** The box in the stored tensor: `offsets`, and `sizes` with leading ones on the layer and expert axes. */
+  readonly stored: Box
+}
+
+/** What one rank saves into one of its files. */
+export interface RankFile {
+  readonly rank: number
+  /** 0 for what loaders ask for; 1 for what travels beside it. */
+  readonly number: number
+  readonly states: Array<BoundState>
+  readonly chunks: Array<Chunk>
+}
+
+export const rankFileName = ({ number, rank }: Pick<RankFile, "rank" | "number">): string => `__${rank}_${number}.distcp`
+
+const stageIndex = (stage: Stage, pp: number): number => {
+  if (pp === 1 || stage === "first") return FIRST_STAGE
+  return stage === "last" ? lastStageOf(pp) : stageOfLayer(layersOfStage(stage.of, pp), stage.layer)
+}
+
+/** Extents along the split axis, one per tensor-parallel rank: equal, or ceil-sized with a shorter end where that is allowed. */
+const shares = (extent: number, ranks: number, ragged: boolean, name: string): ReadonlyArray<readonly [start: number, size: number]> => {
+  if (extent % ranks !== 0 && !ragged) {
+    throw new UsageError({ problem: `${name}: ${extent} rows or columns cannot be divided among ${ranks} tensor-parallel ranks` })
+  }
+  const step = Math.ceil(extent / ranks)
+  return Array.from({ length: ranks }, (_, r) => {
+    const start = Math.min(extent, r * step)
+    return [start, Math.min(extent, start + step) - start] as const
+  })
+}
+
+const partBox = (shape: Shape, part: Part): Box => ({
+  offsets: shape.map((_, axis) => (axis === 0 ? part.rows?.[0] ?? 0 : 0)),
+  sizes: shape.map((n, axis) => (axis === 0 && part.rows ? part.rows[1] - part.rows[0] : n))
+})
+
+/** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut). */
+const writerOf = (entry: Entry, parallelism: ModuleParallelism, tp: number): number => {
+  const pp = stageIndex(entry.stage, parallelism.pp)
+  if (!entry.expert) return writerRank(parallelism, { pp, tp })
+  const { index, of } = entry.expert
+  if (of % parallelism.ep !== 0) {
+    throw new UsageError({ problem: `${of} experts cannot be divided among ep=${parallelism.ep} expert-parallel ranks` })
+  }
+  return writerRank(parallelism, { pp, ep: Math.floor(index / (of / parallelism.ep)), etp: tp })
+}
+
+export interface PlacementInput {
+  readonly module: ConversionModule
+  readonly parallelism: ModuleParallelism
+}
+
+/**
+ * Place every entry of a conversion. `beside` says which entries no loader asks for; they go into the ranks' second files, so
+ * that the first ones are what the reference would write.
+ */
+export const place = (
+  conversion: Conversion,
+  modules: ReadonlyArray<PlacementInput>,
+  beside: (entry: Entry) => boolean
+): ReadonlyArray<RankFile> => {
+  const files = new Map<string, RankFile>()
+  const fileOf = (rank: number, entry: Entry): RankFile => {
+    const number = beside(entry) ? 1 : 0
+    const id = `${rank}/${number}`
+    let file = files.get(id)
+    if (!file) files.set(id, file = { rank, number, states: [], chunks: [] })
+    return file
+  }
+  const parallelismOf = new Map(modules.map((m) => [m.module, m.parallelism]))
+  for (const bound of conversion.states) {
+    fileOf(writerOf(bound.state, parallelismOf.get(bound.module)!, 0), bound.state).states.push(bound)
+  }
+  for (const bound of conversion.parameters) {
+    const { module, parameter } = bound
+    const parallelism = parallelismOf.get(module)!
+    const ranks = parameter.splitAxis === undefined ? 1 : parameter.expert ? parallelism.etp : parallelism.tp
+    for (const part of parameter.parts) {
+      const whole = partBox(parameter.shape, part)
+      const lead = part.shape.length - parameter.shape.length
+      const axis = parameter.splitAxis ?? 0
+      const cuts = parameter.splitAxis === undefined
+        ? [[0, whole.sizes[axis] ?? 1] as const]
+        : shares(whole.sizes[axis]!, ranks, parameter.ragged ?? false, module.keyPrefix + parameter.name)
+      for (const [tp, [start, size]] of cuts.entries()) {
+        if (size === 0 && ranks > 1) continue
+        const cut = (values: ReadonlyArray<number>, value: (n: number) => number) =>
+          parameter.splitAxis === undefined ? values : values.map((n, k) => (k === axis ? value(n) : n))
+        const box: Box = { offsets: cut(whole.offsets, (n) => n + start), sizes: cut(whole.sizes, () => size) }
+        fileOf(writerOf(parameter, parallelism, tp), parameter).chunks.push({
+          bound,
+          box,
+          key: module.keyPrefix + part.key,
+          keyShape: part.shape,
+          stored: {
+            offsets: part.at.map((n, k) => n + (k >= lead ? box.offsets[k - lead]! - whole.offsets[k - lead]! : 0)),
+            sizes: [...new Array<number>(lead).fill(1), ...box.sizes]
+          }
+        })
+      }
+    }
+  }
+  return [...files.values()].sort((a, b) => a.number - b.number || a.rank - b.rank)
+}
+
+/** Chunks in the order the reference writes them: by key, keys by first appearance. */
+export const byKey = (chunks: ReadonlyArray<Chunk>): ReadonlyMap<string, ReadonlyArray<Chunk>> => {
+  const groups = new Map<string, Array<Chunk>>()
+  for (const chunk of chunks) {
+    const group = groups.get(chunk.key)
+    if (group) group.push(chunk)
+    else groups.set(chunk.key, [chunk])
+  }
+  return groups
+}

@@ -1,0 +1,24 @@
+/** Names inside a Megatron checkpoint directory (torch-dist-format.md A.1). */
+export const TRACKER = "latest_checkpointed_iteration.txt"
+export const TRAIN_STATE_TRACKER = "latest_train_state.pt"
+export const TRAIN_STATE = "train_state.pt"
+export const METADATA = ".metadata"
+export const BACKEND = "metadata.json"
+export const RUN_CONFIG = "run_config.yaml"
+export const COMMON_FILE = "common.pt"
+export const COMMON_STATE = "common_state/shard_0_1"
+export const TOKENIZER = "tokenizer"
+
+/** `iter_` and at least seven digits. */
+export const iterationFolder = (step: number): string => `iter_${String(step).padStart(7, "0")}`
+
+export const iterationOf = (folder: string): number | undefined => {
+  const match = /^iter_(\d{7,15})$/.exec(folder)
+  return match ? Number(match[1]) : undefined
+}
+
+/**
+ * Entries that hold the bytes of an HF tensor that Megatron has no place for, or whose stored form cannot give them back.
+ * No loader asks for them; an export does.
+ */
+export const HF_SOURCE = "hf_source."

@@ -1,0 +1,158 @@
+/**
+ * Every way a run can fail that a user can do something about. One class per kind of remedy; the class decides the exit
+ * code and the one message the CLI prints. Codecs (which know bytes, not paths) throw {@link FormatError}; the thin layer
+ * that knows the path turns it into {@link InvalidFile}.
+ *
+ * Exit codes: 0 ok, 1 verify found differences, 2 usage, 3 bad input, 4 unsupported, 5 output exists or is locked,
+ * 6 no space, 7 I/O error, 130 interrupted.
+ */
+import { Data, Runtime } from "effect"
+
+export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7 } as const
+
+/** Where in a document something is wrong. All parts optional: a codec gives what it knows. */
+export interface Place {
+  readonly tensor?: string | undefined
+  /** Field path inside a JSON or YAML document, e.g. `vision_config.depth`. */
+  readonly field?: string | undefined
+  /** Byte offset from the start of the file (or of the record, if `record` is given). */
+  readonly offset?: number | undefined
+  readonly record?: string | undefined
+}
+
+/** Thrown by pure codecs: what is wrong and where, without a path. */
+export class FormatError extends Error {
+  override readonly name = "FormatError"
+  /** Stable identifier, e.g. `safetensors/header-too-large`; the error catalogue lists them. */
+  readonly code: string
+  readonly place: Place
+  constructor(code: string, problem: string, place: Place = {}) {
+    super(problem)
+    this.code = code
+    this.place = place
+  }
+}
+
+const LONGEST_QUOTE = 200
+
+/** Names come from strangers' files: control characters are escaped, long ones cut. */
+export const quote = (text: string): string => {
+  // eslint-disable-next-line no-control-regex
+  const safe = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (c) =>
+    `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  return safe.length <= LONGEST_QUOTE ? safe : `${safe.slice(0, LONGEST_QUOTE)}… (${safe.length} characters)`
+}
+
+const at = ({ field, offset, record, tensor }: Place): string =>
+  [
+    tensor !== undefined && `tensor ${quote(tensor)}`,
+    field !== undefined && `field ${quote(field)}`,
+    record !== undefined && `record ${quote(record)}`,
+    offset !== undefined && `byte ${offset}`
+  ].filter(Boolean).join(", ")
+
+/** `first ten, and the count` of a list of names. */
+export const some = (names: ReadonlyArray<string>, limit = 10): string =>
+  names.slice(0, limit).map(quote).join(", ") + (names.length > limit ? `, … (${names.length} in all)` : "")
+
+/** A file that is not what its format demands. Exit code 3. */
+export class InvalidFile extends Data.TaggedError("InvalidFile")<{
+  readonly path: string
+  readonly code: string
+  readonly problem: string
+  readonly place?: Place
+  readonly hint?: string
+}> {
+  readonly exitCode: number = ExitCode.input
+  override get message() {
+    const where = at(this.place ?? {})
+    return `${quote(this.path)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
+  }
+  override readonly [Runtime.errorExitCode] = ExitCode.input
+}
+
+/** The input is sound but asks for something that does not exist here (architecture, format, option). Exit code 4. */
+export class Unsupported extends Data.TaggedError("Unsupported")<{
+  readonly what: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  readonly exitCode: number = ExitCode.unsupported
+  override get message() { return `${quote(this.what)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override readonly [Runtime.errorExitCode] = ExitCode.unsupported
+}
+
+/** The plan does not account for every byte, or the config contradicts the tensors. Nothing has been written. Exit code 3. */
+export class PlanRefused extends Data.TaggedError("PlanRefused")<{
+  readonly code: string
+  readonly problem: string
+  /** Offending names, complete; the message shows the first ten. */
+  readonly names?: ReadonlyArray<string>
+  readonly hint?: string
+}> {
+  readonly exitCode: number = ExitCode.input
+  override get message() {
+    const list = this.names && this.names.length > 0 ? `: ${some(this.names)}` : ""
+    return `${this.problem}${list}${this.hint ? `\n  ${this.hint}` : ""}`
+  }
+  override readonly [Runtime.errorExitCode] = ExitCode.input
+}
+
+/** A flag, or a combination of flags, that makes no sense. Exit code 2. */
+export class UsageError extends Data.TaggedError("UsageError")<{ readonly problem: string; readonly hint?: string }> {
+  readonly exitCode: number = ExitCode.usage
+  override get message() { return `${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override readonly [Runtime.errorExitCode] = ExitCode.usage
+}
+
+/** The target exists, or another process holds it. Exit code 5. */
+export class OutputRefused extends Data.TaggedError("OutputRefused")<{
+  readonly path: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  readonly exitCode: number = ExitCode.output
+  override get message() { return `${quote(this.path)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override readonly [Runtime.errorExitCode] = ExitCode.output
+}
+
+/** Not enough room on the target's file system. Exit code 6. */
+export class NoSpace extends Data.TaggedError("NoSpace")<{
+  readonly path: string
+  readonly needed: number
+  readonly free?: number
+}> {
+  readonly exitCode: number = ExitCode.space
+  override get message() {
+    return `${quote(this.path)}: ${this.needed} bytes are needed` +
+      (this.free === undefined ? " and the file system is full" : `, ${this.free} are free`)
+  }
+  override readonly [Runtime.errorExitCode] = ExitCode.space
+}
+
+/** The operating system refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
+export class IoError extends Data.TaggedError("IoError")<{
+  readonly path: string
+  readonly operation: string
+  readonly errno: string
+  readonly detail?: string
+}> {
+  readonly exitCode: number = ExitCode.io
+  override get message() {
+    return `${quote(this.path)}: ${this.operation} failed with ${this.errno}${this.detail ? ` (${this.detail})` : ""}`
+  }
+  override readonly [Runtime.errorExitCode] = ExitCode.io
+}
+
+/** Attach a path to what a codec found. */
+export const invalidFile = (path: string, error: FormatError, hint?: string): InvalidFile =>
+  new InvalidFile({ path, code: error.code, problem: error.message, place: error.place, ...(hint ? { hint } : {}) })
+
+export type BridgeError =
+  | InvalidFile
+  | Unsupported
+  | PlanRefused
+  | UsageError
+  | OutputRefused
+  | NoSpace
+  | IoError

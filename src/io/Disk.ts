@@ -1,0 +1,161 @@
+/**
+ * The file system as a service, so that tests can make any single call fail. Only what moving checkpoints needs:
+ * positioned reads and writes on reused buffers, fsync of files and directories, atomic rename. Nothing here knows formats.
+ *
+ * Gotchas: Node's positioned calls misbehave silently (positions that are not safe integers are ignored, reads of 2^31
+ * bytes abort the process, short writes leave holes). {@link readFully} and {@link writeFully} are the only way bytes move.
+ */
+import { Context, Effect, Layer } from "effect"
+import { constants } from "node:fs"
+import * as fs from "node:fs/promises"
+import { IoError, NoSpace } from "../errors.ts"
+
+/** No single read or write is larger than this (Node aborts at 2^31). */
+export const LARGEST_TRANSFER = 1 << 30
+
+export interface FileInfo {
+  readonly kind: "file" | "directory" | "link" | "other"
+  /** Bytes. */
+  readonly size: number
+  /** Identity, to detect that a source changed or that two names are one file. */
+  readonly dev: number
+  readonly ino: number
+  readonly mtimeMs: number
+}
+
+/** An open file. Promises reject with {@link IoError} or {@link NoSpace} only. */
+export interface DiskFile {
+  readonly path: string
+  /** May read fewer bytes than asked; 0 at the end of the file. */
+  readonly read: (into: Uint8Array, position: number) => Promise<number>
+  /** May write fewer bytes than given. */
+  readonly write: (from: Uint8Array, position: number) => Promise<number>
+  readonly info: () => Promise<FileInfo>
+  readonly truncate: (size: number) => Promise<void>
+  readonly sync: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export type OpenMode = "read" | "create" | "readwrite"
+
+/** The calls themselves; every promise rejects with {@link IoError} or {@link NoSpace} only. */
+export interface DiskCalls {
+  readonly open: (path: string, mode: OpenMode) => Promise<DiskFile>
+  /** Does not follow a final symbolic link. */
+  readonly lstat: (path: string) => Promise<FileInfo>
+  readonly stat: (path: string) => Promise<FileInfo>
+  readonly realpath: (path: string) => Promise<string>
+  readonly list: (path: string) => Promise<ReadonlyArray<string>>
+  readonly makeDirectory: (path: string) => Promise<void>
+  readonly rename: (from: string, to: string) => Promise<void>
+  readonly link: (from: string, to: string) => Promise<void>
+  readonly remove: (path: string) => Promise<void>
+  readonly removeTree: (path: string) => Promise<void>
+  readonly syncDirectory: (path: string) => Promise<void>
+  /** Bytes an unprivileged process may still write there. */
+  readonly freeSpace: (path: string) => Promise<number>
+}
+
+const OUT_OF_SPACE: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
+
+const failed = (path: string, operation: string) => (cause: unknown): never => {
+  const error = cause as NodeJS.ErrnoException
+  const errno = error?.code ?? "EUNKNOWN"
+  if (OUT_OF_SPACE.has(errno)) throw new NoSpace({ path, needed: 0 })
+  throw new IoError({ path, operation, errno, ...(error?.message ? { detail: error.message.split("\n")[0]! } : {}) })
+}
+
+const infoOf = (s: Awaited<ReturnType<typeof fs.stat>>): FileInfo => ({
+  kind: s.isFile() ? "file" : s.isDirectory() ? "directory" : s.isSymbolicLink() ? "link" : "other",
+  size: Number(s.size),
+  dev: Number(s.dev),
+  ino: Number(s.ino),
+  mtimeMs: Number(s.mtimeMs)
+})
+
+const nodeFile = (path: string, handle: fs.FileHandle): DiskFile => ({
+  path,
+  read: (into, position) =>
+    handle.read(into, 0, into.byteLength, checkedPosition(position)).then((r) => r.bytesRead, failed(path, "read")),
+  write: (from, position) =>
+    handle.write(from, 0, from.byteLength, checkedPosition(position)).then((r) => r.bytesWritten, failed(path, "write")),
+  info: () => handle.stat().then(infoOf, failed(path, "stat")),
+  truncate: (size) => handle.truncate(size).catch(failed(path, "truncate")),
+  sync: () => handle.sync().catch(failed(path, "fsync")),
+  close: () => handle.close().catch(failed(path, "close"))
+})
+
+const checkedPosition = (position: number): number => {
+  if (!Number.isSafeInteger(position) || position < 0) throw new RangeError(`not a file position: ${position}`)
+  return position
+}
+
+const FLAGS: Record<OpenMode, number> = {
+  // O_NONBLOCK: opening a FIFO that somebody named model.safetensors must not hang.
+  read: constants.O_RDONLY | constants.O_NONBLOCK,
+  create: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+  readwrite: constants.O_RDWR
+}
+
+/** Node's file system. */
+export const nodeCalls: DiskCalls = {
+  open: (path, mode) => fs.open(path, FLAGS[mode], 0o666).then((h) => nodeFile(path, h), failed(path, "open")),
+  lstat: (path) => fs.lstat(path).then(infoOf, failed(path, "stat")),
+  stat: (path) => fs.stat(path).then(infoOf, failed(path, "stat")),
+  realpath: (path) => fs.realpath(path).catch(failed(path, "realpath")),
+  list: (path) => fs.readdir(path).then((names) => names.sort(), failed(path, "list")),
+  makeDirectory: (path) => fs.mkdir(path).catch(failed(path, "mkdir")),
+  rename: (from, to) => fs.rename(from, to).catch(failed(to, "rename")),
+  link: (from, to) => fs.link(from, to).catch(failed(to, "link")),
+  remove: (path) => fs.unlink(path).catch(failed(path, "remove")),
+  removeTree: (path) => fs.rm(path, { recursive: true, force: true }).catch(failed(path, "remove")),
+  syncDirectory: async (path) => {
+    const handle = await fs.open(path, constants.O_RDONLY).catch(failed(path, "open"))
+    await handle.sync().catch(failed(path, "fsync")).finally(() => handle.close())
+  },
+  freeSpace: (path) => fs.statfs(path).then((s) => s.bavail * s.bsize, failed(path, "statfs"))
+}
+
+/** The calls as a service. `Disk.run` lifts one call into Effect with its typed errors. */
+export class Disk extends Context.Service<Disk, DiskCalls>()("megatron-mimo/Disk") {
+  static readonly layer: Layer.Layer<Disk> = Layer.succeed(Disk, nodeCalls)
+}
+
+export type DiskError = IoError | NoSpace
+
+/** Lift a promise of the {@link DiskCalls} into Effect. Anything but a disk error is a defect. */
+export const lift = <A>(call: () => Promise<A>): Effect.Effect<A, DiskError> =>
+  Effect.tryPromise({ try: call, catch: (e) => e }).pipe(
+    Effect.catch((e) => e instanceof IoError || e instanceof NoSpace ? Effect.fail(e) : Effect.die(e))
+  )
+
+/** Open for the life of the surrounding scope. */
+export const openScoped = (disk: DiskCalls, path: string, mode: OpenMode) =>
+  Effect.acquireRelease(lift(() => disk.open(path, mode)), (file) => Effect.promise(() => file.close().catch(() => {})))
+
+/** Fill `into` from `position`; an {@link IoError} `ESHORT` if the file ends first. */
+export const readFully = async (file: DiskFile, into: Uint8Array, position: number): Promise<void> => {
+  for (let done = 0; done < into.byteLength;) {
+    const part = into.subarray(done, Math.min(into.byteLength, done + LARGEST_TRANSFER))
+    const n = await file.read(part, position + done)
+    if (n === 0) {
+      throw new IoError({
+        path: file.path,
+        operation: "read",
+        errno: "ESHORT",
+        detail: `the file ended at byte ${position + done}, ${into.byteLength - done} more were expected`
+      })
+    }
+    done += n
+  }
+}
+
+/** Write all of `from` at `position`. */
+export const writeFully = async (file: DiskFile, from: Uint8Array, position: number): Promise<void> => {
+  for (let done = 0; done < from.byteLength;) {
+    const part = from.subarray(done, Math.min(from.byteLength, done + LARGEST_TRANSFER))
+    const n = await file.write(part, position + done)
+    if (n <= 0) throw new IoError({ path: file.path, operation: "write", errno: "ESHORT", detail: "nothing was written" })
+    done += n
+  }
+}

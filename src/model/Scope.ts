@@ -1,0 +1,156 @@
+/**
+ * Collects the entries of a model. A scope is a place in the module tree: it knows the in-memory prefix, the stored prefix,
+ * the layer axis (stacked layers share one key with a leading layer axis) and the pipeline stage, so that modules can be
+ * described without any of them.
+ */
+import { type Shape, volume } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
+
+export interface ParameterOptions {
+  readonly splitAxis?: number | undefined
+  readonly ragged?: boolean
+  readonly attention?: AttentionShape
+  readonly keep?: DType
+  /** Rows of axis 0 stored under keys of their own: `[suffix, rows]`, in order. */
+  readonly named?: ReadonlyArray<readonly [suffix: string, rows: number]>
+  /** Gate and up halves of a gated projection: stored under one key, cut separately. */
+  readonly halves?: boolean
+}
+
+interface Place {
+  /** In-memory and stored prefix; both empty or ending in a dot. */
+  readonly memory: string
+  readonly stored: string
+  /** Leading axes of the stored tensors: this module is number `index` of `of`. */
+  readonly axes: ReadonlyArray<{ readonly index: number; readonly of: number }>
+  readonly stage: Stage
+  readonly expert?: Expert
+  readonly mtp?: true
+}
+
+export class Scope {
+  readonly #entries: Array<Entry>
+  readonly #place: Place
+
+  private constructor(entries: Array<Entry>, place: Place) {
+    this.#entries = entries
+    this.#place = place
+  }
+
+  /** Collect a whole model. */
+  static collect(describe: (root: Scope) => void): ReadonlyArray<Entry> {
+    const entries: Array<Entry> = []
+    describe(new Scope(entries, { memory: "", stored: "", axes: [], stage: "first" }))
+    return entries
+  }
+
+  #with(change: Partial<Place>): Scope {
+    return new Scope(this.#entries, { ...this.#place, ...change })
+  }
+
+  /** A submodule; `stored` where its name on disk differs from the one in memory. */
+  at(memory: string, stored = memory): Scope {
+    return this.#with({ memory: `${this.#place.memory}${memory}.`, stored: `${this.#place.stored}${stored}.` })
+  }
+
+  on(stage: Stage): Scope {
+    return this.#with({ stage })
+  }
+
+  /** Everything below belongs to multi-token prediction. */
+  forMtp(): Scope {
+    return this.#with({ mtp: true })
+  }
+
+  /** A further leading axis on disk: this module is number `index` of `of` stored under one key. */
+  stacked(index: number, of: number): Scope {
+    return this.#with({ axes: [...this.#place.axes, { index, of }] })
+  }
+
+  /**
+   * Layers `<name>.0 … <name>.count-1`. Stacked: one key for all, with a leading axis of extent `count`; indexed: the layer
+   * number stays in the key. Each layer sits on its own pipeline stage unless `staged` is false.
+   */
+  layers(
+    name: string,
+    count: number,
+    layout: "stacked" | "indexed",
+    describe: (layer: Scope, index: number) => void,
+    options: { readonly staged?: boolean } = {}
+  ): void {
+    for (let i = 0; i < count; i++) {
+      const layer = layout === "stacked" ? this.at(`${name}.${i}`, name).stacked(i, count) : this.at(`${name}.${i}`)
+      describe(options.staged === false ? layer : layer.on({ layer: i, of: count }), i)
+    }
+  }
+
+  /**
+   * Routed expert `index` of `of`: in memory a numbered parameter of the grouped module, on disk a slice of the tensors below
+   * `stored`, which have an expert axis.
+   */
+  expert(stored: string, index: number, of: number): Scope {
+    return this.stacked(index, of).#with({ stored: `${this.#place.stored}${stored}.`, expert: { index, of } })
+  }
+
+  /** A parameter; `stored` where its last name on disk differs from the one in memory. */
+  parameter(memory: string, shape: Shape, options: ParameterOptions = {}, stored = memory): void {
+    const { attention, halves, keep, named, ragged, splitAxis } = options
+    const { axes, expert, mtp, stage } = this.#place
+    const name = `${this.#place.memory}${memory}`
+    const key = `${this.#place.stored}${stored}`
+    /** `rows` of the parameter, stored from row `at` on in a tensor `partKey` of `keyRows` rows. */
+    const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): Part => ({
+      key: partKey,
+      shape: [...axes.map((a) => a.of), ...(keyRows === undefined ? shape : [keyRows, ...shape.slice(1)])],
+      at: [...axes.map((a) => a.index), ...shape.map((_, axis) => (axis === 0 ? at : 0))],
+      ...(rows ? { rows } : {})
+    })
+    const parts: Array<Part> = []
+    if (named) {
+      let row = 0
+      for (const [suffix, rows] of named) {
+        parts.push(part(`${key}.${suffix}`, rows, 0, [row, row + rows]))
+        row += rows
+      }
+      if (row !== shape[0]) throw new RangeError(`${name}: its named parts have ${row} rows of ${shape[0]}`)
+    } else if (halves) {
+      const half = shape[0]! / 2
+      if (!Number.isInteger(half)) throw new RangeError(`${name}: ${shape[0]} rows have no halves`)
+      parts.push(part(key, shape[0], 0, [0, half]), part(key, shape[0], half, [half, 2 * half]))
+    } else {
+      parts.push(part(key, undefined, 0))
+    }
+    volume(parts[0]!.shape)
+    const entry: Parameter = {
+      kind: "parameter",
+      name,
+      shape,
+      parts,
+      stage,
+      ...(splitAxis === undefined ? {} : { splitAxis }),
+      ...(ragged ? { ragged } : {}),
+      ...(attention ? { attention } : {}),
+      ...(keep ? { keep } : {}),
+      ...(expert ? { expert } : {}),
+      ...(mtp ? { mtp } : {})
+    }
+    this.#entries.push(entry)
+  }
+
+  /** The `_extra_state` object of the module `stored` (relative to this scope; "" for the scope itself). */
+  state(stored: string, payload: ModuleState["payload"] = "empty"): void {
+    const { axes, expert, mtp, stage, stored: prefix } = this.#place
+    const shard = axes.length === 0 ? "0_1" : `${axes.map((a) => a.index).join(".")}_${axes.map((a) => a.of).join(".")}`
+    const module = stored === "" ? prefix.slice(0, -1) : `${prefix}${stored}`
+    const entry: ModuleState = {
+      kind: "state",
+      key: `${module}._extra_state/shard_${shard}`,
+      payload,
+      stage,
+      ...(expert ? { expert } : {}),
+      ...(mtp ? { mtp } : {})
+    }
+    this.#entries.push(entry)
+  }
+}

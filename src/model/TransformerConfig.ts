@@ -1,0 +1,54 @@
+/**
+ * The fields of Megatron-Core's TransformerConfig that decide which parameters a model has and how they are shaped, under
+ * Megatron's own names: the same object goes into `run_config.yaml`, so that what is written and what the trainer rebuilds
+ * cannot disagree.
+ */
+export interface TransformerConfig {
+  readonly num_layers: number
+  readonly hidden_size: number
+  readonly num_attention_heads: number
+  readonly num_query_groups: number
+  /** Width of one head. */
+  readonly kv_channels: number
+  readonly ffn_hidden_size: number
+  readonly vocab_size: number
+  readonly normalization: "RMSNorm" | "LayerNorm"
+  readonly gated_linear_unit: boolean
+  readonly add_bias_linear: boolean
+  readonly add_qkv_bias: boolean
+  readonly qk_layernorm: boolean
+  readonly attention_output_gate?: boolean
+  readonly share_embeddings_and_output_weights: boolean
+  /** Every layer index stays in the stored key although the layers are alike. */
+  readonly hetereogenous_dist_checkpoint?: boolean
+  /** 1 = linear attention (Gated DeltaNet), 0 = full attention, per layer. */
+  readonly linear_attention_freq?: ReadonlyArray<number>
+  readonly linear_num_key_heads?: number
+  readonly linear_num_value_heads?: number
+  readonly linear_key_head_dim?: number
+  readonly linear_value_head_dim?: number
+  readonly linear_conv_kernel_dim?: number
+  readonly num_moe_experts?: number | null
+  /** 1 = MoE, 0 = dense, per layer; a number f: layer i is MoE where i % f = 0. */
+  readonly moe_layer_freq?: number | ReadonlyArray<number>
+  readonly moe_ffn_hidden_size?: number
+  readonly moe_shared_expert_intermediate_size?: number | null
+  readonly moe_shared_expert_gate?: boolean
+  readonly moe_router_enable_expert_bias?: boolean
+  readonly mtp_num_layers?: number | null
+}
+
+/** Layers stored under one key with a leading layer axis, or each under its own (torch-dist-format.md, D.2). */
+export const layerLayout = (c: TransformerConfig): "stacked" | "indexed" => {
+  const varies = (freq: number | ReadonlyArray<number> | undefined) =>
+    freq !== undefined && (typeof freq !== "number" || freq > 1)
+  return c.hetereogenous_dist_checkpoint || varies(c.moe_layer_freq) || varies(c.linear_attention_freq) ? "indexed" : "stacked"
+}
+
+export const isLinearAttention = (c: TransformerConfig, layer: number): boolean => c.linear_attention_freq?.[layer] === 1
+
+export const isMoe = (c: TransformerConfig, layer: number): boolean => {
+  if (!c.num_moe_experts) return false
+  const freq = c.moe_layer_freq ?? 1
+  return typeof freq === "number" ? layer % freq === 0 : freq[layer] === 1
+}

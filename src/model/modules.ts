@@ -1,0 +1,146 @@
+/**
+ * Megatron-Core's modules: the parameters each has, in state-dict order, at tensor-parallel size 1. Linear layers come in
+ * their Transformer-Engine form (a norm fused in front keeps its weight inside the linear module; local-spec models save
+ * under the same keys). Sources: torch-dist-format.md D.3 and D.4, the conformance cases.
+ */
+import type { Scope } from "./Scope.ts"
+import type { ParameterOptions } from "./Scope.ts"
+import type { AttentionShape } from "./Parameter.ts"
+import type { TransformerConfig } from "./TransformerConfig.ts"
+
+export type Norm = TransformerConfig["normalization"]
+
+/** A norm module: `weight [width]`, with LayerNorm also `bias`. */
+export const norm = (s: Scope, name: string, width: number, kind: Norm): void => {
+  s.parameter(`${name}.weight`, [width])
+  if (kind === "LayerNorm") s.parameter(`${name}.bias`, [width])
+  s.state(name)
+}
+
+export interface LinearOptions extends Pick<ParameterOptions, "attention" | "named" | "halves"> {
+  /** `column`: split by output rows (axis 0); `row`: by input columns (axis 1); absent: replicated. */
+  readonly parallel?: "column" | "row"
+  readonly bias?: boolean
+  /** The norm fused in front of the layer (`layer_norm_weight` [in], LayerNorm also `layer_norm_bias`). */
+  readonly fusedNorm?: Norm
+  readonly state?: "empty" | "none" | "absent"
+}
+
+/** A linear module: `weight [out, in]`, `bias [out]`. A row-parallel bias is replicated. */
+export const linear = (s: Scope, name: string, out: number, input: number, options: LinearOptions = {}): void => {
+  const { attention, bias, fusedNorm, halves, named, parallel, state = "empty" } = options
+  if (fusedNorm) s.parameter(`${name}.layer_norm_weight`, [input])
+  if (fusedNorm === "LayerNorm") s.parameter(`${name}.layer_norm_bias`, [input])
+  const cut = { ...(attention ? { attention } : {}), ...(halves ? { halves } : {}), ...(named ? { named } : {}) }
+  s.parameter(`${name}.weight`, [out, input], { ...cut, splitAxis: parallel === "column" ? 0 : parallel === "row" ? 1 : undefined })
+  if (bias) s.parameter(`${name}.bias`, [out], { ...cut, splitAxis: parallel === "column" ? 0 : undefined })
+  if (state !== "absent") s.state(name, state)
+}
+
+/** Grouped-query attention with the input norm fused into the QKV projection. Rows of `linear_qkv`: per group, its query heads, k, v. */
+export const selfAttention = (s: Scope, c: TransformerConfig): void => {
+  const attention: AttentionShape = {
+    heads: c.num_attention_heads,
+    groups: c.num_query_groups,
+    headDim: c.kv_channels,
+    ...(c.attention_output_gate ? { outputGate: true } : {})
+  }
+  const width = c.num_attention_heads * c.kv_channels
+  const rows = width * (c.attention_output_gate ? 2 : 1) + 2 * c.num_query_groups * c.kv_channels
+  linear(s, "linear_proj", c.hidden_size, width, { parallel: "row", bias: c.add_bias_linear })
+  linear(s, "linear_qkv", rows, c.hidden_size, {
+    parallel: "column",
+    bias: c.add_qkv_bias || c.add_bias_linear,
+    fusedNorm: c.normalization,
+    attention
+  })
+  if (c.qk_layernorm) {
+    norm(s, "q_layernorm", c.kv_channels, c.normalization)
+    norm(s, "k_layernorm", c.kv_channels, c.normalization)
+  }
+}
+
+/** Sizes of a Gated DeltaNet; all from the config, none optional where the layer exists. */
+export const gatedDeltaNetSizes = (c: TransformerConfig) => {
+  const need = (field: "linear_num_key_heads" | "linear_num_value_heads" | "linear_key_head_dim" | "linear_value_head_dim" | "linear_conv_kernel_dim"): number => {
+    const value = c[field]
+    if (value === undefined) throw new RangeError(`a linear-attention layer needs ${field}`)
+    return value
+  }
+  const keyHeads = need("linear_num_key_heads")
+  const valueHeads = need("linear_num_value_heads")
+  return {
+    keyHeads,
+    valueHeads,
+    keyDim: need("linear_key_head_dim"),
+    valueDim: need("linear_value_head_dim"),
+    key: keyHeads * need("linear_key_head_dim"),
+    value: valueHeads * need("linear_value_head_dim"),
+    kernel: need("linear_conv_kernel_dim")
+  }
+}
+
+/** Gated DeltaNet: one fused input projection, stored as six named tensors; a depthwise convolution, stored as three. */
+export const gatedDeltaNet = (s: Scope, c: TransformerConfig): void => {
+  const { kernel, key, value, valueDim, valueHeads } = gatedDeltaNetSizes(c)
+  s.parameter("dt_bias", [valueHeads], { splitAxis: 0 })
+  s.parameter("A_log", [valueHeads], { splitAxis: 0 })
+  linear(s, "in_proj", 2 * key + 2 * value + 2 * valueHeads, c.hidden_size, {
+    parallel: "column",
+    fusedNorm: c.normalization,
+    named: [["query", key], ["key", key], ["value", value], ["z", value], ["beta", valueHeads], ["alpha", valueHeads]]
+  })
+  s.parameter("conv1d.weight", [2 * key + value, 1, kernel], {
+    splitAxis: 0,
+    named: [["query", key], ["key", key], ["value", value]]
+  })
+  norm(s, "out_norm", valueDim, "RMSNorm")
+  linear(s, "out_proj", c.hidden_size, value, { parallel: "row" })
+}
+
+export interface MlpOptions {
+  readonly fusedNorm?: Norm
+}
+
+/** A dense MLP: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
+export const mlp = (s: Scope, c: TransformerConfig, ffn: number, options: MlpOptions = {}): void => {
+  linear(s, "linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, c.hidden_size, {
+    parallel: "column",
+    bias: c.add_bias_linear,
+    halves: c.gated_linear_unit,
+    ...(options.fusedNorm ? { fusedNorm: options.fusedNorm } : {})
+  })
+  linear(s, "linear_fc2", c.hidden_size, ffn, { parallel: "row", bias: c.add_bias_linear })
+}
+
+/** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
+export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: number): void => {
+  const group = (name: string, out: number, input: number, splitAxis: number, halves: boolean) => {
+    for (let e = 0; e < count; e++) {
+      s.at("experts").expert(`experts.${name}`, e, count).parameter(`${name}.weight${e}`, [out, input], { splitAxis, halves }, "weight")
+    }
+    if (c.add_bias_linear) {
+      for (let e = 0; e < count; e++) {
+        s.at("experts").expert(`experts.${name}`, e, count)
+          .parameter(`${name}.bias${e}`, [out], { splitAxis: splitAxis === 0 ? 0 : undefined, halves }, "bias")
+      }
+    }
+    for (let e = 0; e < count; e++) s.at("experts").expert(`experts.${name}`, e, count).state("")
+  }
+  group("linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, c.hidden_size, 0, c.gated_linear_unit)
+  group("linear_fc2", c.hidden_size, ffn, 1, false)
+}
+
+/** A mixture-of-experts MLP: router (its bias stays fp32), routed experts, shared experts and their gate. */
+export const moe = (s: Scope, c: TransformerConfig): void => {
+  const count = c.num_moe_experts
+  if (!count) throw new RangeError("a MoE layer needs num_moe_experts")
+  s.parameter("router.weight", [count, c.hidden_size])
+  if (c.moe_router_enable_expert_bias) s.parameter("router.expert_bias", [count], { keep: "F32" })
+  experts(s, c, count, c.moe_ffn_hidden_size ?? c.ffn_hidden_size)
+  if (c.moe_shared_expert_intermediate_size) {
+    const shared = s.at("shared_experts")
+    mlp(shared, c, c.moe_shared_expert_intermediate_size)
+    if (c.moe_shared_expert_gate) shared.parameter("gate_weight", [1, c.hidden_size])
+  }
+}

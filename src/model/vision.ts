@@ -1,0 +1,36 @@
+/** Vision transformers that Megatron builds from its own layers: patch embedding, positions, stacked blocks, patch merger. */
+import { linear, mlp, norm, selfAttention } from "./modules.ts"
+import type { Scope } from "./Scope.ts"
+import type { TransformerConfig } from "./TransformerConfig.ts"
+
+export interface VisionConfig {
+  readonly transformer: TransformerConfig
+  /** Shape of the convolution that embeds patches, `[hidden, channels, (time,) height, width]`. */
+  readonly patchEmbedding: ReadonlyArray<number>
+  readonly positions: number
+  /** Patches merged into one token, per side. */
+  readonly spatialMerge: number
+  /** Width of the language model. */
+  readonly outputWidth: number
+}
+
+/** Merges `spatialMerge²` patches: a norm over one patch (or over the merged ones), two linear layers. */
+export const patchMerger = (s: Scope, v: VisionConfig, options: { readonly normMerged: boolean }): void => {
+  const width = v.transformer.hidden_size
+  const merged = width * v.spatialMerge ** 2
+  norm(s, "patch_norm", options.normMerged ? merged : width, "LayerNorm")
+  linear(s, "linear_fc1", merged, merged, { parallel: "column", bias: true })
+  linear(s, "linear_fc2", v.outputWidth, merged, { parallel: "row", bias: true })
+}
+
+export const visionTransformer = (s: Scope, v: VisionConfig): void => {
+  const c = v.transformer
+  s.parameter("patch_embed.proj.weight", v.patchEmbedding)
+  s.parameter("patch_embed.proj.bias", [c.hidden_size])
+  s.parameter("pos_embed.weight", [v.positions, c.hidden_size])
+  s.at("decoder").layers("layers", c.num_layers, "stacked", (layer) => {
+    selfAttention(layer.at("self_attention"), c)
+    mlp(layer.at("mlp"), c, c.ffn_hidden_size, { fusedNorm: c.normalization })
+  })
+  patchMerger(s.at("merger").on("last"), v, { normMerged: false })
+}

@@ -1,0 +1,148 @@
+/**
+ * How one component of a model is cut over ranks, and the `--component` flag that says so.
+ */
+import { quote, UsageError } from "../errors.ts"
+
+/** The largest world accepted. Ten times the largest cluster there is; it bounds what a mistyped flag can allocate. */
+export const MAX_RANKS = 1_048_576
+
+/**
+ * The parallel layout of one component. All sizes are whole numbers from 1, `rankOffset` is the first global rank.
+ *
+ * **Details**
+ *
+ * A component owns the `tp·cp·dp·pp` consecutive ranks from `rankOffset`. `ep` and `etp` take no ranks of their own: they
+ * factor the `tp·cp·dp` ranks of each pipeline stage a second time, as `etp·ep·edp` (see RankGrid.ts).
+ */
+export interface ModuleParallelism {
+  readonly tp: number
+  readonly pp: number
+  readonly dp: number
+  readonly cp: number
+  readonly ep: number
+  readonly etp: number
+  readonly rankOffset: number
+}
+
+/** A component as the user asked for it: `dp` and `rankOffset` may be left to {@link resolveLayout} in Layout.ts. */
+export interface ComponentSpec extends Omit<ModuleParallelism, "dp" | "rankOffset"> {
+  readonly name: string
+  readonly dp?: number
+  readonly rankOffset?: number
+}
+
+/** A component with nothing said about it: every size 1. */
+export const defaultSpec = (name: string): ComponentSpec => ({ name, tp: 1, pp: 1, cp: 1, ep: 1, etp: 1 })
+
+/** Ranks that hold different dense weights: `tp·pp·cp`, as the reference counts them. Expert sizes are not part of it. */
+export const modelParallelSize = ({ cp, pp, tp }: Pick<ModuleParallelism, "tp" | "pp" | "cp">): number => tp * pp * cp
+
+/** How many ranks the component owns: `tp·cp·dp·pp`. */
+export const rankCount = (parallelism: Omit<ModuleParallelism, "rankOffset">): number =>
+  modelParallelSize(parallelism) * parallelism.dp
+
+/** Copies of each expert: `tp·cp·dp / (etp·ep)`. A whole number in every valid layout. */
+export const expertDataParallelSize = ({ cp, dp, ep, etp, tp }: Omit<ModuleParallelism, "rankOffset">): number =>
+  (tp * cp * dp) / (etp * ep)
+
+/** `ranks` consecutive ranks from `start`, as people write them: `0-3`, or `4` for a single one. */
+export const rankRange = (start: number, ranks: number): string => ranks === 1 ? `${start}` : `${start}-${start + ranks - 1}`
+
+/** What the user writes for each field, in the order messages list them. */
+const KEYS: ReadonlyMap<string, keyof ModuleParallelism> = new Map([
+  ["tp", "tp"],
+  ["pp", "pp"],
+  ["dp", "dp"],
+  ["cp", "cp"],
+  ["ep", "ep"],
+  ["etp", "etp"],
+  ["rank_offset", "rankOffset"]
+])
+
+const GRAMMAR = "name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]"
+
+/** The smallest and largest value of a field. An offset leaves room for at least one rank. */
+const boundsOf = (field: keyof ModuleParallelism): readonly [number, number] =>
+  field === "rankOffset" ? [0, MAX_RANKS - 1] : [1, MAX_RANKS]
+
+/** The flag's word for a field. */
+const keyOf = (field: keyof ModuleParallelism): string => field === "rankOffset" ? "rank_offset" : field
+
+/**
+ * Parses the value of one `--component` flag, e.g. `language=tp=4,pp=2,dp=1,ep=2,etp=1,rank_offset=0`.
+ *
+ * **Details**
+ *
+ * The grammar is the reference converter's: the name up to the first `=`, then `key=value` pairs in any order; blanks
+ * around every part and empty pairs (a trailing comma) are ignored; a size that is not given is 1, `dp` and `rank_offset`
+ * stay open.
+ *
+ * **Gotchas**
+ *
+ * Stricter than the reference in two places: a key given twice is an error (there the last one wins in silence), and
+ * numbers are plain decimal digits (`int()` of Python would also take `+4` and `1_0`).
+ *
+ * @throws UsageError quoting the offending part
+ */
+export const parseComponent = (text: string): ComponentSpec => {
+  const refuse = (problem: string): never => {
+    throw new UsageError({ problem: `--component ${quote(text)}: ${problem}`, hint: `expected ${GRAMMAR}` })
+  }
+
+  const equals = text.indexOf("=")
+  if (equals < 0) return refuse("has no '=' after the component name")
+  const name = text.slice(0, equals).trim()
+  if (name === "") return refuse("the component name is empty")
+
+  const given = new Map<keyof ModuleParallelism, number>()
+  for (const token of text.slice(equals + 1).split(",").map((part) => part.trim())) {
+    if (token === "") continue
+    const at = token.indexOf("=")
+    if (at < 0) return refuse(`"${quote(token)}" is not key=value`)
+    const key = token.slice(0, at).trim()
+    const value = token.slice(at + 1).trim()
+    const field = KEYS.get(key)
+    if (field === undefined) return refuse(`unknown key "${quote(key)}"; known are ${[...KEYS.keys()].join(", ")}`)
+    if (given.has(field)) return refuse(`"${key}" is given twice`)
+    const [least, most] = boundsOf(field)
+    const number = /^[0-9]+$/.test(value) ? Number(value) : NaN
+    if (!(number >= least && number <= most)) {
+      return refuse(`${key} must be a whole number from ${least} to ${most}, not "${quote(value)}"`)
+    }
+    given.set(field, number)
+  }
+  return { ...defaultSpec(name), ...Object.fromEntries(given) }
+}
+
+/**
+ * Checks the numbers of one component, for layouts that were not parsed from flags.
+ *
+ * @throws UsageError if a size is no whole number from 1, an offset none from 0, or the component ends past
+ * {@link MAX_RANKS}
+ */
+export const checkSizes = (spec: ComponentSpec): void => {
+  for (const [key, field] of KEYS) {
+    const value = spec[field]
+    if (value === undefined && (field === "dp" || field === "rankOffset")) continue
+    const [least, most] = boundsOf(field)
+    if (value === undefined || !Number.isInteger(value) || value < least || value > most) {
+      throw new UsageError({
+        problem: `component ${quote(spec.name)}: ${key} must be a whole number from ${least} to ${most}, not ${value}`
+      })
+    }
+  }
+  const ranks = rankCount({ ...spec, dp: spec.dp ?? 1 })
+  if ((spec.rankOffset ?? 0) + ranks > MAX_RANKS) {
+    throw new UsageError({
+      problem: `component ${quote(spec.name)}: ${sizes(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
+        `${MAX_RANKS}, the largest world supported`
+    })
+  }
+}
+
+/** `tp=2, cp=1, …` of the fields that are set, for messages. */
+export const sizes = (
+  spec: Partial<ModuleParallelism>,
+  fields: ReadonlyArray<keyof ModuleParallelism>
+): string =>
+  fields.filter((field) => spec[field] !== undefined).map((field) => `${keyOf(field)}=${spec[field]}`).join(", ")

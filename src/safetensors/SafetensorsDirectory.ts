@@ -1,0 +1,222 @@
+/**
+ * A Hugging Face checkpoint as a set of tensors: every header read and checked, no data. Works on a directory (sharded or
+ * not, also a snapshot of the Hugging Face cache), on one safetensors file and on one index file.
+ */
+import { Effect, type Scope } from "effect"
+import { join } from "node:path"
+import { atPath } from "../document/decode.ts"
+import { InvalidFile, IoError, NoSpace } from "../errors.ts"
+import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
+import { type Header, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"
+import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
+import { type Entry, isMissing, locate, openRegular, realPathInside } from "./locate.ts"
+import type { TensorInfo } from "./Tensor.ts"
+
+/** Headers stay in memory; one has at most 100 MB, and the largest known checkpoints have about 20 MB in all. */
+const LARGEST_HEADERS = 400_000_000
+/** Of an index file: what its parser accepts, and one more byte to notice the excess. */
+const LARGEST_INDEX_READ = 100_000_001
+const CONCURRENT_FILES = 8
+
+/** Enough to notice that a file was replaced or rewritten. */
+export type FileIdentity = Pick<FileInfo, "dev" | "ino" | "size" | "mtimeMs">
+
+/** One safetensors file. */
+export interface Shard {
+  /** Name relative to the directory, as in the index. */
+  readonly file: string
+  readonly path: string
+  /** Bytes. */
+  readonly size: number
+  readonly identity: FileIdentity
+  /** Length field and JSON as in the file: the same tensors at the same places need the same bytes. */
+  readonly headerBytes: Uint8Array
+  readonly metadata: ReadonlyMap<string, string> | undefined
+  /** In the order of their data. */
+  readonly tensors: ReadonlyArray<TensorInfo>
+}
+
+export interface HfTensor extends TensorInfo {
+  /** Position in {@link HfTensors.shards}. */
+  readonly shard: number
+}
+
+export interface HfTensors {
+  readonly directory: string
+  /** By name, in code point order. */
+  readonly shards: ReadonlyArray<Shard>
+  /** By name; shard after shard, in the order of the data. */
+  readonly tensors: ReadonlyMap<string, HfTensor>
+  /** Bytes of all tensors. */
+  readonly tensorBytes: number
+  /** File name of the index, if there is one. */
+  readonly indexFile?: string
+  readonly index?: SafetensorsIndex
+  readonly indexBytes?: Uint8Array
+  /** `*.safetensors` in the directory that are not part of the checkpoint, e.g. `consolidated.safetensors`. */
+  readonly otherFiles: ReadonlyArray<string>
+  /** Harmless untruths, e.g. a wrong `total_size`. */
+  readonly warnings: ReadonlyArray<string>
+}
+
+export type SafetensorsError = InvalidFile | DiskError
+
+/** Like `lift`, for promises that may also find a file invalid. */
+export const attempt = <A>(call: () => Promise<A>): Effect.Effect<A, SafetensorsError> =>
+  Effect.tryPromise({ try: call, catch: (error) => error }).pipe(
+    Effect.catch((error) =>
+      error instanceof InvalidFile || error instanceof IoError || error instanceof NoSpace ? Effect.fail(error) : Effect.die(error)
+    )
+  )
+
+/**
+ * Open a checkpoint. `path` is a directory, a `.safetensors` file or a `.safetensors.index.json`.
+ *
+ * **Gotchas**: `model.safetensors.index.json` wins over a `model.safetensors` beside it, which is then named in `otherFiles`.
+ *
+ * @throws InvalidFile for anything wrong with the layout, the index or a header, naming file and tensor; IoError.
+ */
+export const openSafetensors = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  const entry = yield* attempt(() => locate(disk, path))
+  const indexBytes = entry.kind === "index" ? yield* attempt(() => readIndexBytes(disk, entry)) : undefined
+  const indexPath = join(entry.directory, entry.file)
+  const index = indexBytes && (yield* attempt(async () => atPath(indexPath, () => parseIndex(indexBytes))))
+  const budget = { left: LARGEST_HEADERS }
+  const shards = yield* Effect.forEach(
+    index ? shardsOf(index) : [entry.file],
+    (file) => attempt(() => readShard(disk, entry, file, index, budget)),
+    { concurrency: CONCURRENT_FILES }
+  )
+  return yield* attempt(async () => assemble(entry, shards, indexPath, index, indexBytes))
+})
+
+const readIndexBytes = (disk: DiskCalls, entry: Entry): Promise<Uint8Array> =>
+  withFile(disk, entry, entry.file, async (file, { size }) => {
+    const bytes = new Uint8Array(Math.min(size, LARGEST_INDEX_READ))
+    await readFully(file, bytes, 0)
+    return bytes
+  })
+
+const readShard = async (
+  disk: DiskCalls,
+  entry: Entry,
+  file: string,
+  index: SafetensorsIndex | undefined,
+  budget: { left: number }
+): Promise<Shard> => {
+  const path = join(entry.directory, file)
+  const read = async (handle: DiskFile, identity: FileInfo): Promise<Shard> => {
+    const header = await readHeader(handle, path, identity.size, budget)
+    const { dev, ino, mtimeMs, size } = identity
+    const { headerBytes, metadata, tensors } = header
+    return { file, path, size, identity: { dev, ino, mtimeMs, size }, headerBytes, metadata, tensors }
+  }
+  return withFile(disk, entry, file, read).catch((error: unknown): never => {
+    if (!index || !isMissing(error)) throw error
+    const tensor = index.weightMap.entries().find(([, shard]) => shard === file)?.[0]
+    throw new InvalidFile({
+      path,
+      code: "safetensors/missing-shard",
+      problem: `does not exist, but ${entry.file} places tensors in it`,
+      place: { tensor }
+    })
+  })
+}
+
+/** Open, check and close one file of the checkpoint. */
+const withFile = async <A>(
+  disk: DiskCalls,
+  entry: Entry,
+  file: string,
+  use: (handle: DiskFile, info: FileInfo) => Promise<A>
+): Promise<A> => {
+  const path = join(entry.directory, file)
+  const named = entry.named && file === entry.file
+  const handle = await openRegular(disk, named ? path : await realPathInside(disk, entry.directory, file), path)
+  try {
+    return await use(handle, await handle.info())
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Read and parse the header of an open file. */
+const readHeader = async (handle: DiskFile, path: string, size: number, budget: { left: number }): Promise<Header> => {
+  const length = new Uint8Array(Math.min(LENGTH_BYTES, size))
+  await readFully(handle, length, 0)
+  const needed = LENGTH_BYTES + atPath(path, () => readHeaderLength(length, size))
+  budget.left -= needed
+  if (budget.left < 0) {
+    throw new InvalidFile({
+      path,
+      code: "safetensors/headers-too-large",
+      problem: `with this header of ${needed} bytes the headers of the checkpoint pass ${LARGEST_HEADERS} bytes`
+    })
+  }
+  const prefix = new Uint8Array(needed)
+  prefix.set(length)
+  await readFully(handle, prefix.subarray(LENGTH_BYTES), LENGTH_BYTES)
+  return atPath(path, () => parseHeader(prefix, size))
+}
+
+const assemble = (
+  entry: Entry,
+  shards: ReadonlyArray<Shard>,
+  indexPath: string,
+  index: SafetensorsIndex | undefined,
+  indexBytes: Uint8Array | undefined
+): HfTensors => {
+  const warnings: Array<string> = []
+  const sum = (tensors: ReadonlyArray<TensorInfo>): number => tensors.reduce((bytes, { begin, end }) => bytes + (end - begin), 0)
+  let tensorBytes = shards.reduce((bytes, shard) => bytes + sum(shard.tensors), 0)
+  if (index) {
+    tensorBytes = atPath(indexPath, () => checkIndex(index, shards)).tensorBytes
+    const declared = totalSize(index)
+    if (declared !== undefined && declared !== tensorBytes) {
+      warnings.push(`${entry.file} says total_size ${declared}, the tensors have ${tensorBytes} bytes`)
+    }
+  }
+  const tensors = new Map<string, HfTensor>()
+  shards.forEach((shard, number) => {
+    for (const { begin, dtype, end, name, shape } of shard.tensors) {
+      tensors.set(name, { name, dtype, shape, begin, end, shard: number })
+    }
+  })
+  const used = new Set(shards.map(({ file }) => file))
+  return {
+    directory: entry.directory,
+    shards,
+    tensors,
+    tensorBytes,
+    ...(index && indexBytes ? { indexFile: entry.file, index, indexBytes } : {}),
+    otherFiles: entry.weights.filter((name) => !used.has(name)),
+    warnings
+  }
+}
+
+/**
+ * Open a shard for reading its data, for the life of the scope.
+ *
+ * @throws InvalidFile `safetensors/changed` if the file is not the one whose header was read; IoError.
+ */
+export const openShard = (shard: Shard): Effect.Effect<DiskFile, SafetensorsError, Disk | Scope.Scope> =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    const file = yield* Effect.acquireRelease(
+      attempt(() => openRegular(disk, shard.path, shard.path)),
+      (handle) => Effect.promise(() => handle.close().catch(() => {}))
+    )
+    const now = yield* lift(() => file.info())
+    if (!sameFile(shard.identity, now)) {
+      return yield* new InvalidFile({
+        path: shard.path,
+        code: "safetensors/changed",
+        problem: "has changed since its header was read"
+      })
+    }
+    return file
+  })
+
+export const sameFile = (a: FileIdentity, b: FileIdentity): boolean =>
+  a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs

@@ -1,0 +1,133 @@
+/**
+ * `model.safetensors.index.json`: which shard holds which tensor. Sans-IO.
+ *
+ * Unlike transformers 5.18, which joins shard names to the directory unseen and initialises tensors that no shard has at
+ * random, every name is checked and the index must agree with the headers in both directions.
+ */
+import { byCodePoint } from "../document/byCodePoint.ts"
+import { pythonJson } from "../document/PythonJson.ts"
+import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
+import { FormatError, quote, some } from "../errors.ts"
+import type { TensorInfo } from "./Tensor.ts"
+
+/** As for a header: a line of the index is no longer than an entry of a header. */
+const LARGEST_INDEX = 100_000_000
+/** A tensor takes one value; a hundred megabytes of them cannot be more. */
+const MOST_ENTRIES = 5_000_000
+/** `NAME_MAX` of the usual file systems, in bytes. */
+const LONGEST_FILE_NAME = 255
+
+export interface SafetensorsIndex {
+  /** Tensor → shard, in the order of the file. */
+  readonly weightMap: ReadonlyMap<string, string>
+  /** Everything under `metadata`; usually `total_size`, in transformers 5 also `total_parameters`. */
+  readonly metadata: JsonMap
+}
+
+const wrong = (code: string, problem: string, place: { tensor?: string; field?: string } = {}): never => {
+  throw new FormatError(`safetensors/index-${code}`, problem, place)
+}
+
+const isMap = (value: JsonTree | undefined): value is JsonMap => value instanceof Map
+
+/** Why a shard name cannot be used, or `undefined`. Names are relative, with `/`, below the directory of the index. */
+const shardNameProblem = (name: string): string | undefined => {
+  if (!name.endsWith(".safetensors")) return "does not end in .safetensors"
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\u007f]/.test(name)) return "holds a control character"
+  if (/[\\:]/.test(name)) return "is not a plain relative path"
+  for (const segment of name.split("/")) {
+    if (segment === "" || segment === "." || segment === "..") return "is not a plain relative path inside the directory"
+    if (Buffer.byteLength(segment) > LONGEST_FILE_NAME) return "is longer than file names can be"
+  }
+  return undefined
+}
+
+/**
+ * @throws FormatError `safetensors/index-` + a JSON problem (`syntax`, `duplicate-key`, …), `not-object`, `weight-map`,
+ * `metadata` or `shard-name`.
+ */
+export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
+  const document = parseJsonTree(bytes, { maxBytes: LARGEST_INDEX, maxValues: MOST_ENTRIES, codes: "safetensors/index-" })
+  if (!isMap(document)) return wrong("not-object", "the index is not a JSON object")
+  const entries = document.get("weight_map")
+  if (!isMap(entries)) return wrong("weight-map", "weight_map is missing or not an object", { field: "weight_map" })
+  const metadata = document.get("metadata") ?? new Map<string, JsonTree>()
+  if (!isMap(metadata)) return wrong("metadata", "metadata is not an object", { field: "metadata" })
+  const weightMap = new Map<string, string>()
+  /** One string per shard instead of one per tensor. */
+  const shards = new Map<string, string>()
+  for (const [tensor, shard] of entries) {
+    if (typeof shard !== "string") return wrong("weight-map", "the shard name is not a string", { tensor })
+    let known = shards.get(shard)
+    if (known === undefined) {
+      const problem = shardNameProblem(shard)
+      if (problem !== undefined) wrong("shard-name", `the shard name ${quote(shard)} ${problem}`, { tensor })
+      shards.set(shard, known = shard)
+    }
+    weightMap.set(tensor, known)
+  }
+  return { weightMap, metadata }
+}
+
+/** Shard names, each once, in code point order. */
+export const shardsOf = ({ weightMap }: SafetensorsIndex): ReadonlyArray<string> => [...new Set(weightMap.values())].sort(byCodePoint)
+
+/** `metadata.total_size` in bytes, if it is there and a number. Some writers of old made it a float. */
+export const totalSize = ({ metadata }: SafetensorsIndex): number | undefined => {
+  const value = metadata.get("total_size")
+  return typeof value === "number" ? value : undefined
+}
+
+/**
+ * - `transformers`: `json.dumps(index, indent=2, sort_keys=True) + "\n"`, what `save_pretrained` of transformers 5 writes.
+ * - `huggingface_hub`: `json.dump(index, indent=2)`, the given order and no newline (`save_torch_state_dict`, 1.33).
+ */
+export type IndexStyle = "transformers" | "huggingface_hub"
+
+/** The index as UTF-8 bytes (pure ASCII), exactly as the named library writes it. */
+export const encodeIndex = ({ metadata, weightMap }: SafetensorsIndex, style: IndexStyle = "transformers"): Uint8Array => {
+  const document: JsonMap = new Map<string, JsonTree>([["metadata", metadata], ["weight_map", weightMap]])
+  return Buffer.from(style === "transformers" ? `${pythonJson(document, { sortKeys: true })}\n` : pythonJson(document))
+}
+
+/** What an index is compared with: the headers of its shards. */
+export interface ListedShard {
+  /** The name as in the index. */
+  readonly file: string
+  readonly tensors: ReadonlyArray<TensorInfo>
+}
+
+/**
+ * Index and headers must tell the same story. Returns the bytes of all tensors, to compare with {@link totalSize}: a wrong
+ * total is common in the wild and harmless, so it is the caller's warning and not an error.
+ *
+ * @throws FormatError `safetensors/index-` + `tensor-twice` (in two shards), `missing-tensor` (listed, not in its shard) or
+ * `unlisted-tensor` (in a shard, not listed).
+ */
+export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): { readonly tensorBytes: number } => {
+  const found = new Map<string, string>()
+  const unlisted: Array<string> = []
+  let tensorBytes = 0
+  for (const { file, tensors } of shards) {
+    for (const { begin, end, name } of tensors) {
+      const other = found.get(name)
+      if (other !== undefined) wrong("tensor-twice", `stands in ${quote(other)} and in ${quote(file)}`, { tensor: name })
+      found.set(name, file)
+      if (!weightMap.has(name)) unlisted.push(name)
+      tensorBytes += end - begin
+    }
+  }
+  for (const [name, file] of weightMap) {
+    const where = found.get(name)
+    if (where === file) continue
+    wrong("missing-tensor", `the index places it in ${quote(file)}, which does not hold it` +
+      (where === undefined ? "" : `; ${quote(where)} does`), { tensor: name })
+  }
+  if (unlisted.length > 0) {
+    wrong("unlisted-tensor", `${quote(found.get(unlisted[0]!)!)} holds tensors that the index does not list: ${some(unlisted)}`, {
+      tensor: unlisted[0]!
+    })
+  }
+  return { tensorBytes }
+}

@@ -1,0 +1,88 @@
+/**
+ * Which files make up a checkpoint, and where they really are. A directory from a stranger may hold links that point
+ * anywhere and FIFOs that block for ever; only regular files inside it are opened.
+ */
+import { basename, dirname, join, sep } from "node:path"
+import { InvalidFile, IoError, quote, some } from "../errors.ts"
+import type { DiskCalls, DiskFile } from "../io/Disk.ts"
+
+export const INDEX_NAME = "model.safetensors.index.json"
+export const SINGLE_NAME = "model.safetensors"
+const INDEX_SUFFIX = ".safetensors.index.json"
+const WEIGHTS_SUFFIX = ".safetensors"
+
+/** What to open first. Names are relative to `directory`. */
+export interface Entry {
+  readonly directory: string
+  readonly kind: "index" | "single"
+  readonly file: string
+  /** The user named the file itself, so where it links to is the user's business. */
+  readonly named: boolean
+  /** Every `*.safetensors` beside it. */
+  readonly weights: ReadonlyArray<string>
+}
+
+const refuse = (path: string, code: string, problem: string, hint?: string): never => {
+  throw new InvalidFile({ path, code: `safetensors/${code}`, problem, ...(hint ? { hint } : {}) })
+}
+
+/**
+ * `path` is a directory, a safetensors file or an `*.safetensors.index.json`. In a directory: `model.safetensors.index.json`,
+ * else `model.safetensors`, else the only index, else the only `*.safetensors` file.
+ *
+ * @throws InvalidFile `safetensors/` + `no-weights`, `ambiguous` or `not-a-file`; IoError.
+ */
+export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
+  const { kind } = await disk.stat(path)
+  if (kind !== "directory") {
+    const indexed = path.endsWith(INDEX_SUFFIX)
+    return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [] }
+  }
+  const names = await disk.list(path)
+  const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX))
+  const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX))
+  const found = { directory: path, named: false, weights }
+  if (indexes.includes(INDEX_NAME)) return { ...found, kind: "index", file: INDEX_NAME }
+  if (weights.includes(SINGLE_NAME)) return { ...found, kind: "single", file: SINGLE_NAME }
+  const candidates = indexes.length > 0 ? indexes : weights
+  if (candidates.length === 1) return { ...found, kind: indexes.length > 0 ? "index" : "single", file: candidates[0]! }
+  if (candidates.length > 1) {
+    return refuse(path, "ambiguous", `several files could be the checkpoint: ${some(candidates)}`,
+      indexes.length > 0 ? "Name the index instead of the directory." : `A sharded checkpoint needs a ${INDEX_NAME}.`)
+  }
+  const pickled = names.some((name) => /^pytorch_model.*\.bin$/.test(name))
+  return refuse(path, "no-weights", "holds no safetensors weights",
+    pickled ? "Its pytorch_model*.bin files are pickles, which are not read; convert them to safetensors first." : undefined)
+}
+
+/** Where the snapshots of a Hugging Face cache (`<repo>/snapshots/<revision>`) keep their content: `<repo>/blobs`. */
+const blobsOf = (root: string): string | undefined => {
+  const snapshots = dirname(root)
+  return basename(snapshots) === "snapshots" ? join(dirname(snapshots), "blobs") : undefined
+}
+
+/**
+ * The real path of `file` in `directory`. Links may stay inside the directory or, from a snapshot of a Hugging Face cache,
+ * lead to a blob of the same repository (`../../blobs/<hash>`).
+ *
+ * @throws InvalidFile `safetensors/link-escapes`; IoError (`ENOENT` if there is no such file).
+ */
+export const realPathInside = async (disk: DiskCalls, directory: string, file: string): Promise<string> => {
+  const root = await disk.realpath(directory)
+  const target = await disk.realpath(join(root, file))
+  if (target.startsWith(root.endsWith(sep) ? root : root + sep) || dirname(target) === blobsOf(root)) return target
+  return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`)
+}
+
+/**
+ * Open a regular file for reading, whatever the name promises. `shown` is the path for messages.
+ *
+ * @throws InvalidFile `safetensors/not-a-file`; IoError.
+ */
+export const openRegular = async (disk: DiskCalls, realPath: string, shown: string): Promise<DiskFile> => {
+  // Looked at before opening: opening a device can have effects of its own.
+  if ((await disk.stat(realPath)).kind !== "file") return refuse(shown, "not-a-file", "is not a regular file")
+  return disk.open(realPath, "read")
+}
+
+export const isMissing = (error: unknown): boolean => error instanceof IoError && (error.errno === "ENOENT" || error.errno === "ENOTDIR")

@@ -1,0 +1,335 @@
+/**
+ * A reader of Python pickles (protocols 2 to 5) that executes nothing.
+ *
+ * Gotchas: only the opcodes that torch and Megatron emit are known; only globals on the caller's list may appear (each by
+ * exact module and name), unless the policy keeps unknown classes as opaque values; integers beyond 2^53 are bigint.
+ */
+import { FormatError, quote } from "../errors.ts"
+import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "./PickleValue.ts"
+import type { PickleValue } from "./PickleValue.ts"
+
+export interface PickleLimits {
+  /** Longest pickle in bytes. An opcode is at least one byte, so this bounds the opcodes too. */
+  readonly maxBytes: number
+  /** Containers and objects that may be created: one opcode of one byte costs us some 50 bytes of memory. */
+  readonly maxValues: number
+  /** Memo entries. */
+  readonly maxMemo: number
+  /** Values on the stack; CPython writes batches of 1000, so real pickles stay far below. */
+  readonly maxStack: number
+  /** Bytes of one string. */
+  readonly maxString: number
+}
+
+/** For small pickles: the `data.pkl` of an archive. */
+export const SMALL_PICKLE: PickleLimits = {
+  maxBytes: 64 << 20,
+  maxValues: 2_000_000,
+  maxMemo: 4_000_000,
+  maxStack: 1_000_000,
+  maxString: 16 << 20
+}
+
+export interface PicklePolicy {
+  /** The globals that may appear, each as `module name`. */
+  readonly globals: ReadonlySet<string>
+  /** Keep unlisted globals as inert values instead of refusing the pickle. */
+  readonly opaque?: boolean
+  /** Allow persistent ids (torch's storages). */
+  readonly persistent?: boolean
+  readonly limits?: PickleLimits
+}
+
+/** The largest number of bytes a module or class name may take. */
+const MAX_NAME = 1024
+
+const Op = {
+  PROTO: 0x80, FRAME: 0x95, STOP: 0x2e, MARK: 0x28,
+  NONE: 0x4e, NEWTRUE: 0x88, NEWFALSE: 0x89,
+  BININT: 0x4a, BININT1: 0x4b, BININT2: 0x4d, LONG1: 0x8a, BINFLOAT: 0x47,
+  SHORT_BINUNICODE: 0x8c, BINUNICODE: 0x58, BINUNICODE8: 0x8d,
+  EMPTY_TUPLE: 0x29, TUPLE: 0x74, TUPLE1: 0x85, TUPLE2: 0x86, TUPLE3: 0x87,
+  EMPTY_LIST: 0x5d, APPEND: 0x61, APPENDS: 0x65,
+  EMPTY_DICT: 0x7d, SETITEM: 0x73, SETITEMS: 0x75,
+  MEMOIZE: 0x94, BINPUT: 0x71, LONG_BINPUT: 0x72, BINGET: 0x68, LONG_BINGET: 0x6a,
+  GLOBAL: 0x63, STACK_GLOBAL: 0x93, NEWOBJ: 0x81, REDUCE: 0x52, BUILD: 0x62, BINPERSID: 0x51
+} as const
+
+const EMPTY: ReadonlyArray<PickleValue> = []
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/**
+ * Decodes one pickle that fills `bytes` exactly.
+ *
+ * Errors: `pickle/protocol`, `pickle/opcode`, `pickle/global`, `pickle/truncated`, `pickle/trailing`, `pickle/stack`,
+ * `pickle/memo`, `pickle/type`, `pickle/text`, `pickle/limit`; the place is the offset of the opcode.
+ */
+export const unpickle = (bytes: Uint8Array, policy: PicklePolicy): PickleValue => new Machine(bytes, policy).run()
+
+class Machine {
+  readonly bytes: Buffer
+  readonly policy: PicklePolicy
+  readonly limits: PickleLimits
+  readonly stack: Array<PickleValue> = []
+  /** Stack heights at the open marks. */
+  readonly marks: Array<number> = []
+  /** Nothing below this height belongs to the innermost open mark. */
+  floor = 0
+  /** Memo entries 0, 1, 2, … as CPython numbers them. */
+  readonly memo: Array<PickleValue> = []
+  /** Memo entries elsewhere: an index of 2^32-1 must not cost an array of that length. */
+  readonly scattered = new Map<number, PickleValue>()
+  readonly globals = new Map<string, PickleGlobal>()
+  at = 0
+  opAt = 0
+  values = 0
+
+  constructor(bytes: Uint8Array, policy: PicklePolicy) {
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.policy = policy
+    this.limits = policy.limits ?? SMALL_PICKLE
+  }
+
+  fail(code: string, problem: string): never {
+    throw new FormatError(`pickle/${code}`, problem, { offset: this.opAt })
+  }
+
+  run(): PickleValue {
+    const { bytes, limits, stack } = this
+    if (bytes.length > limits.maxBytes) {
+      this.fail("limit", `a pickle of ${bytes.length} bytes; at most ${limits.maxBytes} are read`)
+    }
+    if (bytes[0] !== Op.PROTO) this.fail("protocol", "not a pickle of protocol 2 or later")
+    const protocol = bytes[1] ?? this.fail("truncated", "the pickle ends inside an opcode")
+    if (protocol < 2 || protocol > 5) this.fail("protocol", `pickle protocol ${protocol}; 2 to 5 are known`)
+    this.at = 2
+    while (true) {
+      this.opAt = this.at
+      if (this.at >= bytes.length) this.fail("truncated", "the pickle ends without STOP")
+      const op = bytes[this.at++]!
+      switch (op) {
+        case Op.STOP: return this.stop()
+        case Op.FRAME: this.length(this.u64()); break
+        case Op.MARK: this.marks.push(this.floor = stack.length); this.roomFor(this.marks.length); break
+
+        case Op.NONE: this.push(null); break
+        case Op.NEWTRUE: this.push(true); break
+        case Op.NEWFALSE: this.push(false); break
+        case Op.BININT: this.push(bytes.readInt32LE(this.take(4))); break
+        case Op.BININT1: this.push(bytes[this.take(1)]!); break
+        case Op.BININT2: this.push(bytes.readUInt16LE(this.take(2))); break
+        case Op.LONG1: this.push(this.long(bytes[this.take(1)]!)); break
+        case Op.BINFLOAT: this.made(new PyFloat(bytes.readDoubleBE(this.take(8)))); break
+
+        case Op.SHORT_BINUNICODE: this.push(this.text(bytes[this.take(1)]!)); break
+        case Op.BINUNICODE: this.push(this.text(bytes.readUInt32LE(this.take(4)))); break
+        case Op.BINUNICODE8: this.push(this.text(this.u64())); break
+
+        case Op.EMPTY_TUPLE: this.push(EMPTY); break
+        case Op.TUPLE: this.made(this.sinceMark()); break
+        case Op.TUPLE1: this.made([this.pop()]); break
+        case Op.TUPLE2: { const b = this.pop(); this.made([this.pop(), b]); break }
+        case Op.TUPLE3: { const c = this.pop(), b = this.pop(); this.made([this.pop(), b, c]); break }
+
+        case Op.EMPTY_LIST: this.made(new PickleList()); break
+        case Op.APPEND: { const value = this.pop(); this.listOnTop().push(value); break }
+        case Op.APPENDS: {
+          const added = this.sinceMark()
+          const list = this.listOnTop()
+          for (const value of added) list.push(value)
+          break
+        }
+        case Op.EMPTY_DICT: this.made(new PickleDict()); break
+        case Op.SETITEM: { const value = this.pop(), key = this.pop(); this.dictOnTop().set(key, value); break }
+        case Op.SETITEMS: {
+          const added = this.sinceMark()
+          if (added.length % 2 !== 0) this.fail("stack", "SETITEMS with a key that has no value")
+          const dict = this.dictOnTop()
+          for (let i = 0; i < added.length; i += 2) dict.set(added[i]!, added[i + 1]!)
+          break
+        }
+
+        case Op.MEMOIZE: this.remember(this.memo.length + this.scattered.size); break
+        case Op.BINPUT: this.remember(bytes[this.take(1)]!); break
+        case Op.LONG_BINPUT: this.remember(bytes.readUInt32LE(this.take(4))); break
+        case Op.BINGET: this.recall(bytes[this.take(1)]!); break
+        case Op.LONG_BINGET: this.recall(bytes.readUInt32LE(this.take(4))); break
+
+        case Op.GLOBAL: { const module = this.line(); this.push(this.global(module, this.line())); break }
+        case Op.STACK_GLOBAL: { const name = this.pop(); this.push(this.global(this.pop(), name)); break }
+        case Op.REDUCE:
+        case Op.NEWOBJ: {
+          const args = this.pop()
+          const callee = this.pop()
+          if (!(callee instanceof PickleGlobal)) this.fail("type", "a call of something that is not a named class or function")
+          if (!Array.isArray(args)) this.fail("type", `${quote(callee.id)} is called with something that is not a tuple`)
+          this.made(new PickleObject(callee, args))
+          break
+        }
+        case Op.BUILD: {
+          const state = this.pop()
+          const object = this.top()
+          if (!(object instanceof PickleObject)) this.fail("type", "BUILD on something that is not an object")
+          if (object.state !== undefined) this.fail("type", `the state of ${quote(object.global.id)} is set twice`)
+          object.state = state
+          break
+        }
+        case Op.BINPERSID: {
+          if (this.policy.persistent !== true) this.fail("opcode", "a persistent id, which this kind of file does not use")
+          this.made(new PersistentId(this.pop()))
+          break
+        }
+        default:
+          this.fail("opcode", `opcode 0x${op.toString(16).padStart(2, "0")} is not one that torch or Megatron writes`)
+      }
+    }
+  }
+
+  stop(): PickleValue {
+    if (this.marks.length > 0 || this.stack.length !== 1) {
+      this.fail("stack", `STOP with ${this.stack.length} values on the stack and ${this.marks.length} open marks`)
+    }
+    if (this.at !== this.bytes.length) this.fail("trailing", `${this.bytes.length - this.at} bytes after the end of the pickle`)
+    return this.stack[0]!
+  }
+
+  /** Moves past `count` bytes and returns where they start. */
+  take(count: number): number {
+    const start = this.at
+    this.length(count)
+    this.at = start + count
+    return start
+  }
+
+  /** Checks a length from the file against the bytes left. */
+  length(count: number) {
+    if (count > this.bytes.length - this.at) {
+      this.fail("truncated", `an opcode needs ${count} bytes where ${this.bytes.length - this.at} are left`)
+    }
+  }
+
+  u64(): number {
+    const value = this.bytes.readBigUInt64LE(this.take(8))
+    return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : Number.POSITIVE_INFINITY
+  }
+
+  /** Two's complement, little-endian, `count` (up to 255) bytes. */
+  long(count: number): number | bigint {
+    const start = this.take(count)
+    if (count <= 6) return count === 0 ? 0 : this.bytes.readIntLE(start, count)
+    let value = 0n
+    for (let i = count - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[start + i]!)
+    value = BigInt.asIntN(count * 8, value)
+    const number = Number(value)
+    return Number.isSafeInteger(number) ? number : value
+  }
+
+  text(length: number): string {
+    const start = this.take(length)
+    if (length > this.limits.maxString) this.fail("limit", `a string of ${length} bytes; at most ${this.limits.maxString} are read`)
+    return this.decode(start, start + length)
+  }
+
+  decode(start: number, end: number): string {
+    const { bytes } = this
+    let ascii = true
+    for (let i = start; ascii && i < end; i++) ascii = bytes[i]! < 0x80
+    if (ascii) return bytes.latin1Slice(start, end)
+    try {
+      return utf8.decode(bytes.subarray(start, end))
+    } catch {
+      return this.fail("text", "a string that is not UTF-8")
+    }
+  }
+
+  line(): string {
+    const end = this.bytes.subarray(0, this.at + MAX_NAME).indexOf(0x0a, this.at)
+    if (end < 0) this.fail("truncated", "a name that does not end")
+    const text = this.decode(this.at, end)
+    this.at = end + 1
+    return text
+  }
+
+  global(module: PickleValue, name: PickleValue): PickleGlobal {
+    if (typeof module !== "string" || typeof name !== "string") this.fail("type", "the name of a global is not a string")
+    if (module.length > MAX_NAME || name.length > MAX_NAME || /[\s\u0000-\u001f]/.test(module + name)) {
+      this.fail("global", `${quote(module)} ${quote(name)} is not the name of a global`)
+    }
+    const id = `${module} ${name}`
+    const known = this.globals.get(id)
+    if (known) return known
+    if (!this.policy.globals.has(id) && this.policy.opaque !== true) {
+      this.fail("global", `the pickle refers to ${quote(module)}.${quote(name)}, which this kind of file has no use for; it is not read any further`)
+    }
+    this.count()
+    const global = new PickleGlobal(module, name)
+    this.globals.set(id, global)
+    return global
+  }
+
+  roomFor(height: number) {
+    if (height > this.limits.maxStack) this.fail("limit", `more than ${this.limits.maxStack} values on the stack`)
+  }
+
+  push(value: PickleValue) {
+    this.roomFor(this.stack.push(value))
+  }
+
+  count() {
+    if (++this.values > this.limits.maxValues) this.fail("limit", `more than ${this.limits.maxValues} containers and objects`)
+  }
+
+  /** Pushes a value that costs memory. */
+  made(value: PickleValue) {
+    this.count()
+    this.push(value)
+  }
+
+  top(): PickleValue {
+    if (this.stack.length <= this.floor) this.fail("stack", "an opcode takes a value that is not there")
+    return this.stack[this.stack.length - 1]!
+  }
+
+  pop(): PickleValue {
+    const value = this.top()
+    this.stack.pop()
+    return value
+  }
+
+  sinceMark(): Array<PickleValue> {
+    const mark = this.marks.pop()
+    if (mark === undefined) this.fail("stack", "an opcode needs a mark that was not set")
+    this.floor = this.marks.at(-1) ?? 0
+    return this.stack.splice(mark)
+  }
+
+  listOnTop(): PickleList {
+    const top = this.top()
+    if (top instanceof PickleList) return top
+    if (top instanceof PickleObject) return top.list ??= new PickleList()
+    return this.fail("type", "an element is appended to something that is not a list")
+  }
+
+  dictOnTop(): PickleDict {
+    const top = this.top()
+    if (top instanceof PickleDict) return top
+    if (top instanceof PickleObject) return top.dict ??= new PickleDict()
+    return this.fail("type", "an item is set on something that is not a dict")
+  }
+
+  remember(index: number) {
+    const value = this.top()
+    if (index < this.memo.length) this.memo[index] = value
+    else if (index === this.memo.length && !this.scattered.has(index)) this.memo.push(value)
+    else this.scattered.set(index, value)
+    if (this.memo.length + this.scattered.size > this.limits.maxMemo) {
+      this.fail("limit", `more than ${this.limits.maxMemo} memo entries`)
+    }
+  }
+
+  recall(index: number) {
+    const value = index < this.memo.length ? this.memo[index] : this.scattered.get(index)
+    if (value === undefined) this.fail("memo", `memo entry ${index} was never set`)
+    this.push(value)
+  }
+}

@@ -1,0 +1,78 @@
+/** `torch.save` of plain data, byte-identical to torch 2.13. */
+import { FormatError } from "../errors.ts"
+import { contentHash, LEADING, SERIALIZATION_ID, serializationId, VERSION } from "./Archive.ts"
+import { BATCH, PickleWriter } from "./PickleWriter.ts"
+import { PyFloat, PyTensor } from "./PyValue.ts"
+import type { PyValue } from "./PyValue.ts"
+import { tensorLength, writeTensor } from "./TensorPickle.ts"
+import { archiveOf } from "./ZipWriter.ts"
+
+/** Nesting of what is written; readers stop at the same depth. */
+const MAX_DEPTH = 64
+
+/**
+ * An archive that holds `value`. `root` is `archive` for items, the stem of the name for files of their own
+ * (`train_state` for `train_state.pt`).
+ *
+ * Details: equal strings are written once, as Python does for interned ones; a container or tensor that occurs twice is
+ * shared. Errors: `torch/value` (tensor data of the wrong length, nesting), `torch/dtype`, `torch/shape`.
+ */
+export const saveArchive = (root: string, value: PyValue): Uint8Array => {
+  const storages: Array<Uint8Array> = []
+  const pickle = new PickleWriter()
+  writeValue(pickle, value, storages, 0)
+  const before = [
+    { name: "data.pkl", content: pickle.stop() },
+    ...LEADING,
+    ...storages.map((content, i) => ({ name: `data/${i}`, content })),
+    VERSION
+  ]
+  const id = serializationId(storages.length, contentHash(before.map(({ content }) => content)))
+  const records = [...before, { name: SERIALIZATION_ID, content: Buffer.from(id, "latin1") }]
+  return archiveOf(records.map(({ content, name }) => ({ name: `${root}/${name}`, content })))
+}
+
+const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8Array>, depth: number): void => {
+  if (depth > MAX_DEPTH) throw new FormatError("torch/value", `a value nested more than ${MAX_DEPTH} deep`)
+  if (value === null) pickle.none()
+  else if (typeof value === "boolean") pickle.boolean(value)
+  else if (typeof value === "string") pickle.sharedText(value)
+  else if (typeof value === "number") Number.isInteger(value) ? pickle.int(value) : pickle.float(value)
+  else if (typeof value === "bigint") pickle.int(value)
+  else if (value instanceof PyFloat) pickle.float(value.value)
+  else if (pickle.recall(value)) return
+  else if (value instanceof PyTensor) {
+    if (value.data.length !== tensorLength(value.dtype, value.shape)) {
+      throw new FormatError("torch/value", `${value.data.length} bytes for a ${value.dtype} tensor of [${value.shape}]`)
+    }
+    writeTensor(pickle, value.dtype, value.shape, String(storages.push(value.data) - 1), value)
+  } else if (value instanceof Map) {
+    pickle.emptyDict().memoise(value)
+    writeBatches(pickle, [...value] as Array<readonly [PyValue, PyValue]>, { one: () => pickle.setItem(), many: () => pickle.setItems() }, ([key, item]) => {
+      writeValue(pickle, key, storages, depth + 1)
+      writeValue(pickle, item, storages, depth + 1)
+    })
+  } else {
+    pickle.emptyList().memoise(value)
+    writeBatches(pickle, value as ReadonlyArray<PyValue>, { one: () => pickle.append(), many: () => pickle.appends() }, (item) =>
+      writeValue(pickle, item, storages, depth + 1))
+  }
+}
+
+/** CPython's batching: a single element has its own opcode, more go in marked batches. */
+const writeBatches = <A>(
+  pickle: PickleWriter,
+  items: ReadonlyArray<A>,
+  add: { readonly one: () => void; readonly many: () => void },
+  write: (item: A) => void
+) => {
+  if (items.length === 1) {
+    write(items[0]!)
+    return add.one()
+  }
+  for (let from = 0; from < items.length; from += BATCH) {
+    pickle.mark()
+    for (const item of items.slice(from, from + BATCH)) write(item)
+    add.many()
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Tensor items: the bytes of one chunk in a `.distcp` file, which are those of `torch.save(tensor)`.
+ *
+ * Written items are byte-identical to torch 2.13 (x86-64 wheels): a prefix that depends on dtype and shape, the data, and a
+ * suffix that also depends on the data's CRC-32. So data can be streamed, and its checksum may come last.
+ */
+import { bitsOf } from "../tensor/DType.ts"
+import type { DType } from "../tensor/DType.ts"
+import {
+  contentHash, foldCrc, LEADING, openArchive, readPickle, SERIALIZATION_ID, SERIALIZATION_ID_LENGTH, serializationId, VERSION
+} from "./Archive.ts"
+import { crc32 } from "./Crc32.ts"
+import { TENSOR_GLOBALS } from "./Globals.ts"
+import { fromReader } from "./Ranges.ts"
+import type { Ranged, RangeReader } from "./Ranges.ts"
+import { contiguousStrides, tensorLength, tensorPickle } from "./TensorPickle.ts"
+import { placeStorage, tensorView } from "./TensorView.ts"
+import type { StoragePlace, TensorView } from "./TensorView.ts"
+import { layOut } from "./ZipWriter.ts"
+
+export interface TensorItem {
+  readonly dtype: DType
+  readonly shape: ReadonlyArray<number>
+  /** Everything before the data. Shared between equal items: do not write into it. */
+  readonly prefix: Uint8Array
+  /** Bytes of data: little-endian, row-major. */
+  readonly dataLength: number
+  readonly suffixLength: number
+  /** Everything after the data, given the CRC-32 of the data. */
+  readonly suffix: (dataCrc32: number) => Uint8Array
+  /** Bytes of the whole item. */
+  readonly length: number
+}
+
+/** A tensor item that was read: the view, and where its storage is. */
+export type StoredTensorItem = TensorView & StoragePlace
+
+/** Distinct items kept; a model has a few dozen distinct chunk shapes. */
+const CACHE_SIZE = 1024
+const cache = new Map<string, TensorItem>()
+
+/**
+ * The item for a tensor of this dtype and shape. Cheap when repeated. Errors: `torch/dtype`, `torch/shape`.
+ */
+export const tensorItem = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
+  const key = `${dtype} ${shape.join()}`
+  const known = cache.get(key)
+  if (known) return known
+  const item = build(dtype, [...shape])
+  if (cache.size >= CACHE_SIZE) cache.clear()
+  cache.set(key, item)
+  return item
+}
+
+const build = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
+  const dataLength = tensorLength(dtype, shape)
+  const before = [{ name: "data.pkl", content: tensorPickle(dtype, shape) }, ...LEADING]
+  const layout = layOut([
+    ...before.map(({ content, name }) => ({ name, length: content.length })),
+    { name: "data/0", length: dataLength },
+    { name: VERSION.name, length: VERSION.content.length },
+    { name: SERIALIZATION_ID, length: SERIALIZATION_ID_LENGTH }
+  ].map(({ length, name }) => ({ name: `archive/${name}`, length })))
+  const data = before.length
+  const crcs = before.map(({ content }) => crc32(content))
+  const versionCrc = crc32(VERSION.content)
+  const prefix = Buffer.concat([
+    ...before.flatMap(({ content }, i) => [layout.header(i), content, layout.descriptor(i, crcs[i]!)]),
+    layout.header(data)
+  ])
+  const hashBefore = contentHash(before.map(({ content }) => content))
+  const [versionHeader, versionDescriptor, idHeader] = [
+    layout.header(data + 1), layout.descriptor(data + 1, versionCrc), layout.header(data + 2)
+  ]
+  const suffix = (dataCrc: number): Uint8Array => {
+    const crc = dataLength === 0 ? 0 : dataCrc
+    const hash = dataLength === 0 ? hashBefore : foldCrc(hashBefore, crc)
+    const id = Buffer.from(serializationId(1, foldCrc(hash, versionCrc)), "latin1")
+    const idCrc = crc32(id)
+    return Buffer.concat([
+      layout.descriptor(data, crc),
+      versionHeader, VERSION.content, versionDescriptor,
+      idHeader, id, layout.descriptor(data + 2, idCrc),
+      layout.trailer([...crcs, crc, versionCrc, idCrc])
+    ])
+  }
+  const suffixLength = layout.length - prefix.length - dataLength
+  return { dtype, shape, prefix, dataLength, suffixLength, suffix, length: layout.length }
+}
+
+/**
+ * Reads the structure of a tensor item of `length` bytes, not its data. Items of older torch, views and other layouts are
+ * understood.
+ *
+ * With `expected`, an item that begins with exactly its prefix (and has its length) is recognised without parsing.
+ *
+ * Errors: `zip/…`, `pickle/…`, `torch/…` of the archive, the pickle and the tensor.
+ */
+export const readTensorItem = (length: number, read: RangeReader, expected?: TensorItem): Promise<StoredTensorItem> =>
+  fromReader(length, read, parseTensorItem(length, expected))
+
+/** {@link readTensorItem} as a parser over ranges. */
+export function* parseTensorItem(length: number, expected?: TensorItem): Ranged<StoredTensorItem> {
+  const known = expected && (yield* recognise(length, expected))
+  if (known) return known
+  const archive = yield* openArchive(length)
+  const view = tensorView(yield* readPickle(archive, { globals: TENSOR_GLOBALS, persistent: true }))
+  const place = yield* placeStorage(archive, view)
+  return { ...view, ...place }
+}
+
+function* recognise(length: number, item: TensorItem): Ranged<StoredTensorItem | undefined> {
+  if (length !== item.length) return undefined
+  const head = yield { offset: 0, length: item.prefix.length }
+  if (Buffer.compare(head, item.prefix) !== 0) return undefined
+  const { dataLength, dtype, shape } = item
+  const dataOffset = item.prefix.length
+  const descriptor = dataLength === 0 ? undefined : yield { offset: dataOffset + dataLength, length: 8 }
+  return {
+    dtype,
+    shape,
+    strides: contiguousStrides(shape),
+    storageOffset: 0,
+    key: "0",
+    storageLength: dataLength,
+    dataOffset,
+    dataLength,
+    crc32: descriptor === undefined ? 0 : Buffer.from(descriptor).readUInt32LE(4)
+  }
+}
+
+/** The view is the whole storage in row-major order: its bytes can be copied as they are. */
+export const isContiguous = (item: TensorView): boolean => {
+  const elements = item.shape.reduce((a, b) => a * b, 1)
+  if (item.storageOffset !== 0 || elements * (bitsOf(item.dtype) / 8) !== item.storageLength) return false
+  const strides = contiguousStrides(item.shape)
+  return item.shape.every((size, i) => size <= 1 || item.strides[i] === strides[i])
+}
