@@ -38,9 +38,17 @@ export interface DiskFile {
 
 export type OpenMode = "read" | "create" | "readwrite"
 
+export interface OpenOptions {
+  /**
+   * Past the page cache (`O_DIRECT`): memory, positions and lengths must be multiples of 4096. A file system that cannot
+   * rejects with `EINVAL`, here or at the first transfer.
+   */
+  readonly direct?: boolean
+}
+
 /** The calls themselves; every promise rejects with {@link IoError} or {@link NoSpace} only. */
 export interface DiskCalls {
-  readonly open: (path: string, mode: OpenMode) => Promise<DiskFile>
+  readonly open: (path: string, mode: OpenMode, options?: OpenOptions) => Promise<DiskFile>
   /** Does not follow a final symbolic link. */
   readonly lstat: (path: string) => Promise<FileInfo>
   readonly stat: (path: string) => Promise<FileInfo>
@@ -97,9 +105,13 @@ const FLAGS: Record<OpenMode, number> = {
   readwrite: constants.O_RDWR
 }
 
+/** Zero where the platform has no such flag (macOS): the file is then read and written as any other. */
+const O_DIRECT = constants.O_DIRECT ?? 0
+
 /** Node's file system. */
 export const nodeCalls: DiskCalls = {
-  open: (path, mode) => fs.open(path, FLAGS[mode], 0o666).then((h) => nodeFile(path, h), failed(path, "open")),
+  open: (path, mode, { direct = false } = {}) =>
+    fs.open(path, FLAGS[mode] | (direct ? O_DIRECT : 0), 0o666).then((h) => nodeFile(path, h), failed(path, "open")),
   lstat: (path) => fs.lstat(path).then(infoOf, failed(path, "stat")),
   stat: (path) => fs.stat(path).then(infoOf, failed(path, "stat")),
   realpath: (path) => fs.realpath(path).catch(failed(path, "realpath")),

@@ -81,7 +81,7 @@ export const readHeaderLength = (prefix: Uint8Array, fileSize: number): number =
 export const parseHeader = (prefix: Uint8Array, fileSize: number = prefix.byteLength): Header => {
   const dataStart = LENGTH_BYTES + readHeaderLength(prefix, fileSize)
   if (prefix.byteLength < dataStart) throw new RangeError(`${dataStart} bytes are needed, ${prefix.byteLength} were given`)
-  const headerBytes = prefix.byteLength === dataStart ? prefix : prefix.slice(0, dataStart)
+  const headerBytes = prefix.byteLength === dataStart ? prefix : new Uint8Array(prefix.subarray(0, dataStart))
   const { metadata, tensors } = new HeaderReader(headerBytes, fileSize).read()
   checkCoverage(tensors, dataStart, fileSize)
   return { headerBytes, dataStart, fileSize, metadata, tensors }

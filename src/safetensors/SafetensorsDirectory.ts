@@ -33,7 +33,7 @@ export interface Shard {
   readonly headerBytes: Uint8Array
   readonly metadata: ReadonlyMap<string, string> | undefined
   /** In the order of their data. */
-  readonly tensors: ReadonlyArray<TensorInfo>
+  readonly tensors: ReadonlyArray<HfTensor>
 }
 
 export interface HfTensor extends TensorInfo {
@@ -85,7 +85,7 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const budget = { left: LARGEST_HEADERS }
   const shards = yield* Effect.forEach(
     index ? shardsOf(index) : [entry.file],
-    (file) => attempt(() => readShard(disk, entry, file, index, budget)),
+    (file, number) => attempt(() => readShard(disk, entry, file, number, index, budget)),
     { concurrency: CONCURRENT_FILES }
   )
   return yield* attempt(async () => assemble(entry, shards, indexPath, index, indexBytes))
@@ -102,15 +102,23 @@ const readShard = async (
   disk: DiskCalls,
   entry: Entry,
   file: string,
+  number: number,
   index: SafetensorsIndex | undefined,
   budget: { left: number }
 ): Promise<Shard> => {
   const path = join(entry.directory, file)
   const read = async (handle: DiskFile, identity: FileInfo): Promise<Shard> => {
-    const header = await readHeader(handle, path, identity.size, budget)
+    const { headerBytes, metadata, tensors } = await readHeader(handle, path, identity.size, budget)
     const { dev, ino, mtimeMs, size } = identity
-    const { headerBytes, metadata, tensors } = header
-    return { file, path, size, identity: { dev, ino, mtimeMs, size }, headerBytes, metadata, tensors }
+    return {
+      file,
+      path,
+      size,
+      identity: { dev, ino, mtimeMs, size },
+      headerBytes,
+      metadata,
+      tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))
+    }
   }
   return withFile(disk, entry, file, read).catch((error: unknown): never => {
     if (!index || !isMissing(error)) throw error
@@ -168,21 +176,21 @@ const assemble = (
   indexBytes: Uint8Array | undefined
 ): HfTensors => {
   const warnings: Array<string> = []
-  const sum = (tensors: ReadonlyArray<TensorInfo>): number => tensors.reduce((bytes, { begin, end }) => bytes + (end - begin), 0)
-  let tensorBytes = shards.reduce((bytes, shard) => bytes + sum(shard.tensors), 0)
+  const tensors = new Map<string, HfTensor>()
+  let tensorBytes = 0
   if (index) {
-    tensorBytes = atPath(indexPath, () => checkIndex(index, shards)).tensorBytes
-    const declared = totalSize(index)
-    if (declared !== undefined && declared !== tensorBytes) {
-      warnings.push(`${entry.file} says total_size ${declared}, the tensors have ${tensorBytes} bytes`)
+    atPath(indexPath, () => checkIndex(index, shards))
+  }
+  for (const shard of shards) {
+    for (const tensor of shard.tensors) {
+      tensors.set(tensor.name, tensor)
+      tensorBytes += tensor.end - tensor.begin
     }
   }
-  const tensors = new Map<string, HfTensor>()
-  shards.forEach((shard, number) => {
-    for (const { begin, dtype, end, name, shape } of shard.tensors) {
-      tensors.set(name, { name, dtype, shape, begin, end, shard: number })
-    }
-  })
+  const declared = index && totalSize(index)
+  if (declared !== undefined && declared !== tensorBytes) {
+    warnings.push(`${entry.file} says total_size ${declared}, the tensors have ${tensorBytes} bytes`)
+  }
   const used = new Set(shards.map(({ file }) => file))
   return {
     directory: entry.directory,

@@ -8,7 +8,6 @@ import { byCodePoint } from "../document/byCodePoint.ts"
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
 import { FormatError, quote, some } from "../errors.ts"
-import type { TensorInfo } from "./Tensor.ts"
 
 /** As for a header: a line of the index is no longer than an entry of a header. */
 const LARGEST_INDEX = 100_000_000
@@ -95,27 +94,25 @@ export const encodeIndex = ({ metadata, weightMap }: SafetensorsIndex, style: In
 export interface ListedShard {
   /** The name as in the index. */
   readonly file: string
-  readonly tensors: ReadonlyArray<TensorInfo>
+  readonly tensors: ReadonlyArray<{ readonly name: string }>
 }
 
 /**
- * Index and headers must tell the same story. Returns the bytes of all tensors, to compare with {@link totalSize}: a wrong
- * total is common in the wild and harmless, so it is the caller's warning and not an error.
+ * Index and headers must tell the same story, except for {@link totalSize}: a wrong total is common in the wild and harmless,
+ * so it is the caller's warning and not an error.
  *
  * @throws FormatError `safetensors/index-` + `tensor-twice` (in two shards), `missing-tensor` (listed, not in its shard) or
  * `unlisted-tensor` (in a shard, not listed).
  */
-export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): { readonly tensorBytes: number } => {
+export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): void => {
   const found = new Map<string, string>()
   const unlisted: Array<string> = []
-  let tensorBytes = 0
   for (const { file, tensors } of shards) {
-    for (const { begin, end, name } of tensors) {
+    for (const { name } of tensors) {
       const other = found.get(name)
       if (other !== undefined) wrong("tensor-twice", `stands in ${quote(other)} and in ${quote(file)}`, { tensor: name })
       found.set(name, file)
       if (!weightMap.has(name)) unlisted.push(name)
-      tensorBytes += end - begin
     }
   }
   for (const [name, file] of weightMap) {
@@ -129,5 +126,4 @@ export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArra
       tensor: unlisted[0]!
     })
   }
-  return { tensorBytes }
 }

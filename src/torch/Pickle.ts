@@ -70,7 +70,9 @@ class Machine {
   readonly bytes: Buffer
   readonly policy: PicklePolicy
   readonly limits: PickleLimits
+  /** Never shrinks; {@link height} values of it count. */
   readonly stack: Array<PickleValue> = []
+  height = 0
   /** Stack heights at the open marks. */
   readonly marks: Array<number> = []
   /** Nothing below this height belongs to the innermost open mark. */
@@ -95,7 +97,7 @@ class Machine {
   }
 
   run(): PickleValue {
-    const { bytes, limits, stack } = this
+    const { bytes, limits } = this
     if (bytes.length > limits.maxBytes) {
       this.fail("limit", `a pickle of ${bytes.length} bytes; at most ${limits.maxBytes} are read`)
     }
@@ -110,7 +112,7 @@ class Machine {
       switch (op) {
         case Op.STOP: return this.stop()
         case Op.FRAME: this.length(this.u64()); break
-        case Op.MARK: this.marks.push(this.floor = stack.length); this.roomFor(this.marks.length); break
+        case Op.MARK: this.marks.push(this.floor = this.height); this.roomFor(this.marks.length); break
 
         case Op.NONE: this.push(null); break
         case Op.NEWTRUE: this.push(true); break
@@ -133,19 +135,13 @@ class Machine {
 
         case Op.EMPTY_LIST: this.made(new PickleList()); break
         case Op.APPEND: { const value = this.pop(); this.listOnTop().push(value); break }
-        case Op.APPENDS: {
-          const added = this.sinceMark()
-          const list = this.listOnTop()
-          for (const value of added) list.push(value)
-          break
-        }
+        case Op.APPENDS: { const added = this.sinceMark(); this.listOnTop().extend(added); break }
         case Op.EMPTY_DICT: this.made(new PickleDict()); break
-        case Op.SETITEM: { const value = this.pop(), key = this.pop(); this.dictOnTop().set(key, value); break }
+        case Op.SETITEM: { const value = this.pop(), key = this.pop(); this.dictOnTop().extend([key, value]); break }
         case Op.SETITEMS: {
           const added = this.sinceMark()
           if (added.length % 2 !== 0) this.fail("stack", "SETITEMS with a key that has no value")
-          const dict = this.dictOnTop()
-          for (let i = 0; i < added.length; i += 2) dict.set(added[i]!, added[i + 1]!)
+          this.dictOnTop().extend(added)
           break
         }
 
@@ -186,8 +182,8 @@ class Machine {
   }
 
   stop(): PickleValue {
-    if (this.marks.length > 0 || this.stack.length !== 1) {
-      this.fail("stack", `STOP with ${this.stack.length} values on the stack and ${this.marks.length} open marks`)
+    if (this.marks.length > 0 || this.height !== 1) {
+      this.fail("stack", `STOP with ${this.height} values on the stack and ${this.marks.length} open marks`)
     }
     if (this.at !== this.bytes.length) this.fail("trailing", `${this.bytes.length - this.at} bytes after the end of the pickle`)
     return this.stack[0]!
@@ -234,7 +230,7 @@ class Machine {
     const { bytes } = this
     let ascii = true
     for (let i = start; ascii && i < end; i++) ascii = bytes[i]! < 0x80
-    if (ascii) return bytes.latin1Slice(start, end)
+    if (ascii) return bytes.toString("latin1", start, end)
     try {
       return utf8.decode(bytes.subarray(start, end))
     } catch {
@@ -252,7 +248,7 @@ class Machine {
 
   global(module: PickleValue, name: PickleValue): PickleGlobal {
     if (typeof module !== "string" || typeof name !== "string") this.fail("type", "the name of a global is not a string")
-    if (module.length > MAX_NAME || name.length > MAX_NAME || /[\s\u0000-\u001f]/.test(module + name)) {
+    if (module.length > MAX_NAME || name.length > MAX_NAME || /[\s\p{Cc}]/u.test(module + name)) {
       this.fail("global", `${quote(module)} ${quote(name)} is not the name of a global`)
     }
     const id = `${module} ${name}`
@@ -272,7 +268,8 @@ class Machine {
   }
 
   push(value: PickleValue) {
-    this.roomFor(this.stack.push(value))
+    this.stack[this.height++] = value
+    this.roomFor(this.height)
   }
 
   count() {
@@ -286,13 +283,13 @@ class Machine {
   }
 
   top(): PickleValue {
-    if (this.stack.length <= this.floor) this.fail("stack", "an opcode takes a value that is not there")
-    return this.stack[this.stack.length - 1]!
+    if (this.height <= this.floor) this.fail("stack", "an opcode takes a value that is not there")
+    return this.stack[this.height - 1]!
   }
 
   pop(): PickleValue {
     const value = this.top()
-    this.stack.pop()
+    this.height--
     return value
   }
 
@@ -300,7 +297,9 @@ class Machine {
     const mark = this.marks.pop()
     if (mark === undefined) this.fail("stack", "an opcode needs a mark that was not set")
     this.floor = this.marks.at(-1) ?? 0
-    return this.stack.splice(mark)
+    const values = this.stack.slice(mark, this.height)
+    this.height = mark
+    return values
   }
 
   listOnTop(): PickleList {

@@ -37,6 +37,11 @@ export class PickleList {
   get kind() { return "list" as const }
   get items(): ReadonlyArray<PickleValue> { return this.#items ?? NOTHING }
   push(value: PickleValue) { (this.#items ??= []).push(value) }
+  /** Appends all; takes the array over if the list is empty. */
+  extend(values: Array<PickleValue>) {
+    if (this.#items === undefined) this.#items = values
+    else for (const value of values) this.#items.push(value)
+  }
 }
 
 /** A dict as it was written: keys and values alternating, in file order, duplicates included. */
@@ -45,7 +50,11 @@ export class PickleDict {
   get kind() { return "dict" as const }
   get entries(): ReadonlyArray<PickleValue> { return this.#entries ?? NOTHING }
   get size() { return this.entries.length / 2 }
-  set(key: PickleValue, value: PickleValue) { (this.#entries ??= []).push(key, value) }
+  /** Appends keys and values, alternating; takes the array over if the dict is empty. */
+  extend(entries: Array<PickleValue>) {
+    if (this.#entries === undefined) this.#entries = entries
+    else for (const entry of entries) this.#entries.push(entry)
+  }
   /** The last value under a string key, as Python would keep it. Linear: for attribute dicts of a few entries. */
   get(key: string): PickleValue | undefined {
     const entries = this.entries

@@ -13,6 +13,7 @@ export class PickleWriter {
   #length = 0
   #memoised = 0
   readonly #memo = new Map<unknown, number>()
+  readonly #texts = new Map<string, number>()
 
   constructor() {
     this.#put(0x80, 2)
@@ -66,6 +67,7 @@ export class PickleWriter {
   }
 
   text(value: string): this {
+    if (!value.isWellFormed()) throw new FormatError("pickle/text", "a string with half a surrogate pair has no UTF-8 form")
     const length = Buffer.byteLength(value)
     const at = this.#room(5 + length)
     this.#bytes[at] = 0x58
@@ -77,24 +79,23 @@ export class PickleWriter {
   /** A class or function, `module name`. */
   global(id: string): this {
     const line = `c${id.replace(" ", "\n")}\n`
-    this.#bytes.write(line, this.#room(line.length), "latin1")
+    const at = this.#room(line.length)
+    this.#bytes.write(line, at, "latin1")
     return this
   }
 
   /** Remembers the value on top of the stack under the next free index (and under `key`, for {@link shared}). */
   memoise(key?: unknown): this {
-    const index = this.#memoised++
+    const index = this.#next()
     if (key !== undefined) this.#memo.set(key, index)
-    return index < 256 ? this.#put(0x71, index) : this.#put(0x72, index & 255, (index >> 8) & 255, (index >> 16) & 255, index >>> 24)
+    return this
   }
 
   /** Pushes the value remembered under `key`, if there is one. Keys compare as Map keys. */
   recall(key: unknown): boolean {
     const index = this.#memo.get(key)
-    if (index === undefined) return false
-    if (index < 256) this.#put(0x68, index)
-    else this.#put(0x6a, index & 255, (index >> 8) & 255, (index >> 16) & 255, index >>> 24)
-    return true
+    if (index !== undefined) this.#get(index)
+    return index !== undefined
   }
 
   /** The value remembered under `key`; the first time, `write` writes it. */
@@ -104,9 +105,29 @@ export class PickleWriter {
     return this.memoise(key)
   }
 
-  sharedText(value: string): this { return this.shared(value, () => this.text(value)) }
-  /** Shared under a key that no string value can have. */
-  sharedGlobal(id: string): this { return this.shared(`\n${id}`, () => this.global(id)) }
+  sharedGlobal(id: string): this { return this.shared(`global ${id}`, () => this.global(id)) }
+
+  /** Strings are remembered apart from the keys of {@link shared}: any string may come from a file. */
+  sharedText(value: string): this {
+    const index = this.#texts.get(value)
+    if (index !== undefined) return this.#get(index)
+    this.text(value)
+    this.#texts.set(value, this.#next())
+    return this
+  }
+
+  #next(): number {
+    const index = this.#memoised++
+    if (index < 256) this.#put(0x71, index)
+    else this.#put(0x72, index & 255, (index >> 8) & 255, (index >> 16) & 255, index >>> 24)
+    return index
+  }
+
+  #get(index: number): this {
+    return index < 256
+      ? this.#put(0x68, index)
+      : this.#put(0x6a, index & 255, (index >> 8) & 255, (index >> 16) & 255, index >>> 24)
+  }
 
   #long(value: bigint): this {
     const bytes: Array<number> = []

@@ -37,8 +37,8 @@ const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8A
   if (value === null) pickle.none()
   else if (typeof value === "boolean") pickle.boolean(value)
   else if (typeof value === "string") pickle.sharedText(value)
-  else if (typeof value === "number") Number.isInteger(value) ? pickle.int(value) : pickle.float(value)
-  else if (typeof value === "bigint") pickle.int(value)
+  else if (typeof value === "bigint" || Number.isInteger(value)) pickle.int(value as number | bigint)
+  else if (typeof value === "number") pickle.float(value)
   else if (value instanceof PyFloat) pickle.float(value.value)
   else if (pickle.recall(value)) return
   else if (value instanceof PyTensor) {

@@ -79,7 +79,7 @@ export function* contentOffset(record: ZipRecord): Ranged<number> {
   const start = headerOffset + LOCAL_SIZE + nameLength + extraLength
   if (start + record.size > record.limit) bad(`${record.size} bytes from byte ${start} run into what follows`)
   const rest = buffer(yield { offset: headerOffset + LOCAL_SIZE, length: Math.max(1, nameLength + extraLength) })
-  if (rest.latin1Slice(0, nameLength) !== name) bad("the local header has another name than the directory")
+  if (rest.toString("latin1", 0, nameLength) !== name) bad("the local header has another name than the directory")
   const sizes = wide(rest.subarray(nameLength), [head.readUInt32LE(22), head.readUInt32LE(18)], false)
   const streamed = (flags & 0x0008) !== 0
   for (const said of sizes) {
@@ -160,7 +160,7 @@ const centralEntry = (bytes: Buffer, at: number, base: number): readonly [Omit<Z
   const extraAt = nameAt + nameLength!
   const next = extraAt + extraLength! + commentLength!
   if (next > bytes.length) fail("directory", "a directory entry runs out of the directory", place)
-  const name = bytes.latin1Slice(nameAt, extraAt)
+  const name = bytes.toString("latin1", nameAt, extraAt)
   if (bytes.readUInt16LE(at + 8) & FORBIDDEN_FLAGS) fail("encrypted", "the record is encrypted", place, name)
   if (bytes.readUInt16LE(at + 10) !== 0) fail("compressed", "the record is compressed; torch only stores", place, name)
   if (bytes.readUInt16LE(at + 34) !== 0) fail("disks", "the record is on another disk", place, name)

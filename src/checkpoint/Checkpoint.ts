@@ -1,0 +1,204 @@
+/**
+ * A Megatron `torch_dist` checkpoint as a tensor space: opened, checked, its keys put into the form that mapping rows know.
+ * Only headers are read. What the reference lets pass in silence (no tracker, chunk holes, wrong dtypes) is an error here.
+ */
+import { Effect } from "effect"
+import { basename, dirname, join } from "node:path"
+import { atPath } from "../document/decode.ts"
+import { parseJson } from "../document/StrictJson.ts"
+import { InvalidFile, IoError, quote, Unsupported } from "../errors.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { readSmall } from "../io/small.ts"
+import { attempt } from "../io/attempt.ts"
+import { checkMetadata } from "../torch/DcpCheck.ts"
+import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
+import { readTrainState } from "../torch/TrainState.ts"
+import { BACKEND, COMMON_FILE, COMMON_STATE, HF_SOURCE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
+
+/** Trackers and metadata.json are tens of bytes to a few KB. */
+const LARGEST_SMALL_FILE = 1 << 20
+
+export interface Checkpoint {
+  /** The `iter_*` (or `release`) folder. */
+  readonly directory: string
+  readonly metadata: DcpMetadata
+  /** Model tensors by their key without DDP's `module.`. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  readonly objects: ReadonlyMap<string, StoredObject>
+  /** Bytes of HF tensors that travel beside the model, by HF name. */
+  readonly kept: ReadonlyMap<string, StoredTensor>
+  /** Optimizer, scheduler and RNG entries: no part of the model. */
+  readonly trainingState: ReadonlyArray<string>
+  readonly form: "mimo" | "standard"
+  /** Some keys carried the wrapper's `module.`. */
+  readonly wrapped: boolean
+  /** Bytes of every data file, by name. */
+  readonly fileSizes: ReadonlyMap<string, number>
+  readonly notes: ReadonlyArray<string>
+}
+
+const TRAINING_STATE = /^(optimizer|chained_\d+|opt_param_scheduler|rng_state|rerun_state_machine_state|args|common_state)([./]|$)/
+
+/** DDP and Float16Module wrappers put `module.` in front of the model or behind each MIMO component. */
+export const unwrapKey = (key: string): string =>
+  key.replace(/^(module\.)+/, "").replace(/^((?:language_model|modality_submodules\.[^.]+)\.)(?:module\.)+/, "$1")
+
+const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
+  new InvalidFile({ path, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
+
+const exists = async (disk: DiskCalls, path: string): Promise<boolean> => {
+  try {
+    await disk.stat(path)
+    return true
+  } catch (error) {
+    if (error instanceof IoError && (error.errno === "ENOENT" || error.errno === "ENOTDIR")) return false
+    throw error
+  }
+}
+
+const isIterationFolder = (names: ReadonlyArray<string>): boolean => names.includes(METADATA) || names.includes(BACKEND)
+
+/** Step that a parent directory's trackers name; both must agree where both are there. */
+const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArray<string>): Promise<string> => {
+  const steps = new Map<string, string>()
+  if (names.includes(TRACKER)) {
+    const path = join(parent, TRACKER)
+    const text = new TextDecoder().decode(await readSmall(disk, path, path, LARGEST_SMALL_FILE)).trim()
+    if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalid(path, "tracker", `says ${quote(text)}, which is no training step`)
+    steps.set(TRACKER, text === "release" ? text : iterationFolder(Number(text)))
+  }
+  if (names.includes(TRAIN_STATE_TRACKER)) {
+    const path = join(parent, TRAIN_STATE_TRACKER)
+    const bytes = await readSmall(disk, path, path, LARGEST_SMALL_FILE)
+    steps.set(TRAIN_STATE_TRACKER, iterationFolder(atPath(path, () => readTrainState(bytes)).step))
+  }
+  const folders = [...new Set(steps.values())]
+  if (folders.length === 0) {
+    throw invalid(parent, "no-tracker", `has neither ${TRAIN_STATE_TRACKER} nor ${TRACKER}, so nothing says which iteration is complete`,
+      "Name the iter_* folder itself. (The reference would load random weights from here.)")
+  }
+  if (folders.length > 1 && !folders.includes("release")) {
+    throw invalid(parent, "trackers-disagree", `${[...steps].map(([file, folder]) => `${file} names ${folder}`).join(", ")}`)
+  }
+  const folder = folders[0]!
+  if (!names.includes(folder)) throw invalid(parent, "tracker", `the tracker names ${folder}, which is not there`)
+  return folder
+}
+
+/** The folder that holds the checkpoint: `path` itself or, in a parent directory, the one its trackers name. */
+const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly directory: string; readonly notes: ReadonlyArray<string> }> => {
+  if ((await disk.stat(path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
+  const names = await disk.list(path)
+  if (isIterationFolder(names)) return { directory: path, notes: [] }
+  if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(path)
+  const iterations = names.filter((name) => iterationOf(name) !== undefined || name === "release")
+  if (iterations.length === 0) {
+    throw invalid(path, "not-a-checkpoint", `is no Megatron checkpoint: neither ${METADATA} nor an iter_* folder is in it`)
+  }
+  const folder = await trackedFolder(disk, path, names)
+  const notes = iterations.length > 1 ? [`${quote(path)} holds ${iterations.length} iterations; ${folder} is read`] : []
+  return { directory: join(path, folder), notes }
+}
+
+const legacy = (path: string) =>
+  new Unsupported({
+    what: path,
+    problem: "this is a legacy `torch` checkpoint (one pickle per model-parallel rank), not torch_dist",
+    hint: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist first."
+  })
+
+const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<void> => {
+  const path = join(directory, BACKEND)
+  if (!names.includes(BACKEND)) {
+    if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(directory)
+    throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
+  }
+  const bytes = await readSmall(disk, path, path, LARGEST_SMALL_FILE)
+  const json = atPath(path, () => parseJson(bytes)) as { sharded_backend?: unknown } | null
+  const backend = json?.sharded_backend
+  if (backend !== "torch_dist") {
+    throw new Unsupported({ what: path, problem: `the checkpoint's format is ${quote(String(backend))}; torch_dist is what is read here` })
+  }
+}
+
+const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<Map<string, number>> => {
+  const first = new Map<string, string>()
+  for (const [key, tensor] of metadata.tensors) for (const c of tensor.chunks) if (!first.has(c.file)) first.set(c.file, key)
+  for (const [key, object] of metadata.objects) if (!first.has(object.file)) first.set(object.file, key)
+  const sizes = new Map<string, number>()
+  const root = await disk.realpath(directory)
+  for (const [file, key] of first) {
+    const path = join(directory, file)
+    if (!(await exists(disk, path))) {
+      throw new InvalidFile({ path, code: "checkpoint/missing-file", problem: `does not exist, but ${METADATA} places data in it`, place: { tensor: key } })
+    }
+    if (dirname(await disk.realpath(path)) !== root) throw invalid(path, "link-escapes", "is a link that leaves the checkpoint's directory")
+    const info = await disk.stat(path)
+    if (info.kind !== "file") throw invalid(path, "not-a-file", "is not a regular file")
+    sizes.set(file, info.size)
+  }
+  return sizes
+}
+
+const sortKeys = (metadata: DcpMetadata, path: string) => {
+  const tensors = new Map<string, StoredTensor>()
+  const kept = new Map<string, StoredTensor>()
+  const trainingState: Array<string> = []
+  let wrapped = false
+  for (const [key, tensor] of metadata.tensors) {
+    if (TRAINING_STATE.test(key)) {
+      trainingState.push(key)
+      continue
+    }
+    if (key.startsWith(HF_SOURCE)) {
+      kept.set(key.slice(HF_SOURCE.length), tensor)
+      continue
+    }
+    const plain = unwrapKey(key)
+    wrapped ||= plain !== key
+    if (tensors.has(plain)) {
+      throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)} once module. is removed`, place: { tensor: key } })
+    }
+    tensors.set(plain, tensor)
+  }
+  const objects = new Map<string, StoredObject>()
+  for (const [key, object] of metadata.objects) {
+    if (TRAINING_STATE.test(key)) {
+      if (key !== COMMON_STATE) trainingState.push(key)
+    } else objects.set(unwrapKey(key), object)
+  }
+  return { tensors, objects, kept, trainingState, wrapped }
+}
+
+/**
+ * Open a checkpoint: the parent directory or one `iter_*` folder.
+ *
+ * @throws InvalidFile (`checkpoint/…`, `dcp/…`, `pickle/…`, `torch/…`), Unsupported for other formats, IoError.
+ */
+export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  return yield* attempt(async (): Promise<Checkpoint> => {
+    const { directory, notes } = await resolveFolder(disk, path)
+    const names = await disk.list(directory)
+    await checkBackend(disk, directory, names)
+    const metadataPath = join(directory, METADATA)
+    if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
+    const bytes = await readSmall(disk, metadataPath, metadataPath, METADATA_LIMITS.maxBytes)
+    const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
+    const fileSizes = await dataFileSizes(disk, directory, metadata)
+    atPath(metadataPath, () => checkMetadata(metadata, fileSizes))
+    if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
+      throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
+    }
+    const sorted = sortKeys(metadata, metadataPath)
+    const form = [...sorted.tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard"
+    return {
+      directory,
+      metadata,
+      ...sorted,
+      form,
+      fileSizes,
+      notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry DDP's module.; read as if they did not`] : notes
+    }
+  })
+})

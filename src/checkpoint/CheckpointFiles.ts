@@ -1,0 +1,122 @@
+/**
+ * From placed chunks to files: which item lies where in which `.distcp`, and the `.metadata` that says so. Items are
+ * byte-identical to torch's (torch-dist-format.md C.6), objects before tensors, tensors grouped by key, as the reference
+ * writes them; every length is known before a byte moves. Pure.
+ */
+import type { Segment, TargetArray, TargetFile } from "../engine/Target.ts"
+import { identity, rebase, type Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
+import { objectItem } from "../torch/ObjectItem.ts"
+import { EMPTY_UINT8, PyFloat, type PyValue } from "../torch/PyValue.ts"
+import { tensorItem } from "../torch/TensorItem.ts"
+import { COMMON_STATE, HF_SOURCE } from "./names.ts"
+import { byKey, type Chunk, type RankFile, rankFileName } from "./Placement.ts"
+
+/** An HF tensor whose bytes travel beside the model. */
+export interface KeptTensor {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+export interface CheckpointFiles {
+  readonly files: ReadonlyArray<TargetFile>
+  readonly metadata: DcpMetadata
+}
+
+/** The common state of a weights-only save at `step`, in the reference's order (torch-dist-format.md A.3). */
+export const commonState = (step: number): ReadonlyMap<PyValue, PyValue> =>
+  new Map<PyValue, PyValue>([
+    ["checkpoint_version", new PyFloat(3)],
+    ["iteration", step],
+    ["content_metadata", new Map<PyValue, PyValue>([["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])]
+  ])
+
+/** Collects the segments of one file and knows where the next one begins. */
+class FileBuilder {
+  readonly name: string
+  readonly segments: Array<Segment> = []
+  size = 0
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  object(bytes: Uint8Array): StoredObject {
+    const place = { file: this.name, offset: this.size, length: bytes.byteLength }
+    this.segments.push({ kind: "bytes", bytes })
+    this.size += bytes.byteLength
+    return place
+  }
+
+  /** `shape`: as torch sees the chunk, with leading ones; the array's own shape may lack them. */
+  tensor(array: TargetArray, shape: Shape): { readonly file: string; readonly offset: number; readonly length: number } {
+    const item = tensorItem(array.dtype, shape)
+    const place = { file: this.name, offset: this.size, length: item.length }
+    this.segments.push(
+      { kind: "bytes", bytes: item.prefix },
+      { kind: "array", array, crc: true },
+      { kind: "seal", length: item.suffixLength, bytes: item.suffix }
+    )
+    this.size += item.length
+    return place
+  }
+}
+
+/** The array of one chunk: the parameter's copies, cut to the chunk's box. */
+const chunkArray = ({ bound, box, key }: Chunk, dtype: DType): TargetArray => ({
+  id: key,
+  dtype,
+  shape: box.sizes,
+  copies: bound.copies.flatMap((copy) =>
+    rebase(copy, "target", bound.parameter.shape, box, key, box.sizes, box.sizes.map(() => 0)))
+})
+
+export const checkpointFiles = (
+  ranks: ReadonlyArray<RankFile>,
+  dtypeOf: (key: string) => DType,
+  kept: ReadonlyArray<KeptTensor>,
+  step: number
+): CheckpointFiles => {
+  const empty = objectItem(EMPTY_UINT8)
+  const none = objectItem(null)
+  const tensors = new Map<string, { dtype: DType; shape: Shape; chunks: Array<StoredChunk> }>()
+  const objects = new Map<string, StoredObject>()
+  const builders = new Map<string, FileBuilder>()
+  const builderOf = (name: string): FileBuilder => {
+    let builder = builders.get(name)
+    if (!builder) builders.set(name, builder = new FileBuilder(name))
+    return builder
+  }
+  const main = rankFileName({ rank: 0, number: 0 })
+  builderOf(main)
+  for (const rank of ranks) {
+    const builder = builderOf(rankFileName(rank))
+    for (const { module, state } of rank.states) {
+      objects.set(module.keyPrefix + state.key, builder.object(state.payload === "none" ? none : empty))
+    }
+    if (builder.name === main) objects.set(COMMON_STATE, builder.object(objectItem(commonState(step))))
+    for (const [key, chunks] of byKey(rank.chunks)) {
+      const dtype = dtypeOf(key)
+      const tensor = tensors.get(key) ?? { dtype, shape: chunks[0]!.keyShape, chunks: [] }
+      tensors.set(key, tensor)
+      for (const chunk of chunks) {
+        tensor.chunks.push({ ...chunk.stored, ...builder.tensor(chunkArray(chunk, dtype), chunk.stored.sizes) })
+      }
+    }
+  }
+  for (const { dtype, name, shape } of kept) {
+    const array = { id: name, dtype, shape, copies: [identity(name, HF_SOURCE + name, shape)] }
+    const place = builderOf(rankFileName({ rank: 0, number: 1 })).tensor(array, shape)
+    tensors.set(HF_SOURCE + name, { dtype, shape, chunks: [{ offsets: shape.map(() => 0), sizes: shape, ...place }] })
+  }
+  return {
+    files: [...builders.values()].map(({ name, segments, size }) => ({ name, segments, size })),
+    metadata: {
+      className: "torch.distributed.checkpoint.metadata.Metadata",
+      tensors: tensors as ReadonlyMap<string, StoredTensor>,
+      objects
+    }
+  }
+}

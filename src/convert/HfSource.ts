@@ -1,0 +1,86 @@
+/**
+ * A Hugging Face model directory, opened: its config, its tensors' headers, and the names of the small files beside them.
+ * Nothing of the data is read.
+ */
+import { Effect } from "effect"
+import { join } from "node:path"
+import { architectureOf } from "../bridge/FamilyRegistry.ts"
+import type { HfHeaders } from "../bridge/Family.ts"
+import { atPath } from "../document/decode.ts"
+import { type JsonValue, parseJson } from "../document/StrictJson.ts"
+import type { Sources } from "../engine/Target.ts"
+import { Disk } from "../io/Disk.ts"
+import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { realPathInside } from "../safetensors/locate.ts"
+import { attempt } from "../io/attempt.ts"
+import { readSmall } from "../io/small.ts"
+
+/** Published configs have up to a few hundred KB (long `quantization_config` lists). */
+const LARGEST_CONFIG = 16 << 20
+
+export interface HfConfig {
+  readonly directory: string
+  /** Of config.json. */
+  readonly path: string
+  readonly bytes: Uint8Array
+  readonly json: JsonValue
+  readonly architecture: string
+}
+
+export interface HfSource extends HfConfig {
+  readonly tensors: HfTensors
+}
+
+export const CONFIG = "config.json"
+
+/** Read config.json of a model directory; Python writers leave `Infinity` and `NaN` in it. */
+export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
+  const disk = yield* Disk
+  return yield* attempt(async (): Promise<HfConfig> => {
+    const path = join(directory, CONFIG)
+    const bytes = await readSmall(disk, await realPathInside(disk, directory, CONFIG), path, LARGEST_CONFIG)
+    const json = atPath(path, () => parseJson(bytes, { allowNonFinite: true }))
+    return { directory, path, bytes, json, architecture: atPath(path, () => architectureOf(json)) }
+  })
+})
+
+export const openHfSource = Effect.fnUntraced(function*(directory: string) {
+  const config = yield* openHfConfig(directory)
+  const tensors = yield* openSafetensors(directory)
+  return { ...config, tensors } satisfies HfSource
+})
+
+/** No headers: a config alone. */
+export const noHeaders: HfHeaders = { names: [], tensor: () => undefined }
+
+export const headersOf = (tensors: HfTensors): HfHeaders => ({
+  names: [...tensors.tensors.keys()],
+  tensor: (name) => tensors.tensors.get(name)
+})
+
+/** The tensors as arrays in files, by name. */
+export const hfSources = (tensors: HfTensors): Sources => ({
+  get: (name) => {
+    const tensor = tensors.tensors.get(name)
+    return tensor && { path: tensors.shards[tensor.shard]!.path, offset: tensor.begin, dtype: tensor.dtype, shape: tensor.shape }
+  }
+})
+
+/** Files that belong to a model besides its weights; never weights of another format. */
+const SIDE_FILE = /\.(json|jinja|txt|model|tiktoken|py|md|spm|vocab|bpe|yaml|yml)$|^(LICENSE|NOTICE|merges|vocab)/
+const NOT_A_SIDE_FILE = /\.(safetensors|bin|pt|pth|h5|msgpack|onnx|gguf)(\.index\.json)?$|^\./
+
+/** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included. */
+export const sideFiles = Effect.fnUntraced(function*(directory: string) {
+  const disk = yield* Disk
+  return yield* attempt(async () => {
+    const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name))
+    const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []
+    for (const name of names) {
+      const path = await realPathInside(disk, directory, name)
+      const info = await disk.stat(path)
+      if (info.kind === "file") files.push({ name, path, size: info.size })
+    }
+    return files
+  })
+})

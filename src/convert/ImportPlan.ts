@@ -1,0 +1,193 @@
+/**
+ * The plan of an import: from an opened HF directory and a layout to the files of a checkpoint and the report. Everything is
+ * accounted for here, before anything is written. Pure.
+ */
+import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
+import type { Family, ModelDescription } from "../bridge/Family.ts"
+import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
+import { place } from "../checkpoint/Placement.ts"
+import { runConfig } from "../checkpoint/RunConfig.ts"
+import { decodeWith } from "../document/decode.ts"
+import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
+import { routeModules, standardModules } from "../mimo/routes.ts"
+import type { Entry } from "../model/Parameter.ts"
+import { describeLayout, type Layout } from "../parallel/Layout.ts"
+import { volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
+import { type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
+import type { HfHeaders } from "../bridge/Family.ts"
+import { compileAllowed, compileCarried, refuseUnmapped, requireTensors } from "./match.ts"
+import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
+import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
+
+export type Form = "mimo" | "standard"
+
+export interface ImportOptions {
+  readonly form: Form
+  readonly layout: (componentNames: ReadonlyArray<string>) => Layout
+  readonly torchDtype: TorchDtype
+  readonly mtp: MtpMode
+  readonly allowUnmapped: ReadonlyArray<string>
+  /** Training step that the checkpoint claims; 0 for a converted one. */
+  readonly step: number
+}
+
+export interface ImportPlan {
+  readonly conversion: Conversion
+  readonly layout: Layout
+  readonly checkpoint: CheckpointFiles
+  readonly runConfig: string
+  readonly report: ConversionReport
+}
+
+/** Validate config.json with the family's schema and describe the model that it and the headers mean. */
+export const describeModel = (family: Family, config: HfConfig, headers: HfHeaders): ModelDescription => {
+  const parsed = decodeWith(family.schema, config.path, config.json)
+  try {
+    return family.describe(parsed, headers)
+  } catch (error) {
+    if (error instanceof FormatError) throw invalidFile(config.path, error)
+    // Sizes that fit the schema one by one but not together (a head width that is no integer, a product beyond 2^53).
+    if (error instanceof RangeError) throw invalidFile(config.path, new FormatError("config/sizes", error.message))
+    throw error
+  }
+}
+
+const isMtp = (entry: Entry): boolean => entry.mtp === true
+
+const modulesOf = (form: Form, description: ModelDescription): ReadonlyArray<ConversionModule> =>
+  form === "mimo" ? routeModules(description) : standardModules(description)
+
+const withoutMtp = (modules: ReadonlyArray<ConversionModule>): ReadonlyArray<ConversionModule> =>
+  modules.map((m) => ({ ...m, entries: m.entries.filter((e) => !isMtp(e)) }))
+
+/** The narrowest dtype that holds the values of both exactly. */
+const common = (a: DType, b: DType): DType => {
+  if (a === b) return a
+  if (isFloat(a) && isFloat(b)) return a === "F64" || b === "F64" ? "F64" : "F32"
+  throw new FormatError("plan/dtypes", `${a} and ${b} cannot be stored as one tensor`)
+}
+
+/** What happens to multi-token prediction: the modules to convert, and the HF tensors that stay behind. */
+const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has: (name: string) => boolean) => {
+  const full = bind(modules)
+  const names = [...full.hf.values()].filter((t) => t.mtp).map((t) => t.name)
+  const present = names.filter(has)
+  if (mode === "require" && (names.length === 0 || present.length < names.length)) {
+    throw new PlanRefused({
+      code: "plan/mtp-required",
+      problem: names.length === 0
+        ? "--mtp require: by config.json the model has no multi-token-prediction layers"
+        : "--mtp require: multi-token-prediction tensors are missing",
+      names: names.filter((n) => !has(n))
+    })
+  }
+  if (names.length === 0) return { conversion: full, modules, dropped: [], absent: false }
+  const absent = present.length === 0
+  if (mode !== "drop" && !absent) return { conversion: full, modules, dropped: [], absent: false }
+  const kept = withoutMtp(modules)
+  return { conversion: bind(kept), modules: kept, dropped: present, absent }
+}
+
+export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
+  const { tensors } = source.tensors
+  const headers = headersOf(source.tensors)
+  const description = describeModel(family, source, headers)
+  const mtp = resolveMtp(modulesOf(options.form, description), options.mtp, (n) => tensors.has(n))
+  const { conversion, modules } = mtp
+  const layout = options.layout(modules.map((m) => m.name))
+  const notes: Array<string> = [...source.tensors.warnings]
+  if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
+
+  requireTensors(conversion.hf.values(), (n) => tensors.get(n), source.tensors.directory)
+  checkCoverage(conversion)
+
+  // Every source tensor is converted, carried, dropped on purpose, or the plan is refused.
+  const carriedRule = compileCarried(description.carried)
+  const allowed = compileAllowed(options.allowUnmapped)
+  const dropped = new Set(mtp.dropped)
+  const kept: Array<KeptTensor> = []
+  const leftBehind: Array<LeftBehind> = []
+  const unmapped: Array<string> = []
+  for (const { begin, dtype, end, name, shape } of tensors.values()) {
+    if (conversion.hf.has(name)) continue
+    if (dropped.has(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "multi-token prediction was dropped (--mtp drop)" })
+    else if (carriedRule(name)) kept.push({ name, dtype, shape })
+    else if (allowed(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "matches --allow-unmapped" })
+    else unmapped.push(name)
+  }
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), source.tensors.directory)
+
+  // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
+  const cast = castTo(options.torchDtype)
+  const dtypes = new Map<string, DType>()
+  for (const { copies, module, parameter } of conversion.parameters) {
+    const own = copies.map((c) => tensors.get(c.source.tensor)!.dtype)
+    for (const part of parameter.parts) {
+      const key = module.keyPrefix + part.key
+      for (const dtype of own) {
+        const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
+        const known = dtypes.get(key)
+        dtypes.set(key, known ? common(known, wanted) : wanted)
+      }
+    }
+  }
+  const dtypeChanges: Array<DtypeChange> = []
+  const sourcesKept = new Set(kept.map((k) => k.name))
+  for (const { copies, module, parameter } of conversion.parameters) {
+    for (const copy of copies) {
+      const from = tensors.get(copy.source.tensor)!
+      const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
+      if (from.dtype !== to) dtypeChanges.push({ tensor: from.name, from: from.dtype, to })
+      // Arithmetic rounds; the original travels along unless a cast was asked for anyway.
+      else if (copy.transform && !sourcesKept.has(from.name)) {
+        sourcesKept.add(from.name)
+        kept.push({ name: from.name, dtype: from.dtype, shape: from.shape })
+      }
+    }
+  }
+  if (options.form === "mimo" && !description.provider.mimo) {
+    notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
+  }
+
+  const beside = (entry: Entry) => options.form === "mimo" && isMtp(entry)
+  const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
+  const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
+  const checkpoint = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
+  const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)
+  const provider = hasMtp ? description.provider : { ...description.provider, fields: { ...description.provider.fields, mtp_num_layers: null } }
+
+  const rows = new Map(describeLayout(layout).map((row) => [row.component, row]))
+  const bytesOfKey = (key: string) => volume(checkpoint.metadata.tensors.get(key)!.shape) * bytesOf(dtypes.get(key)!)
+  const targetTensors = [...checkpoint.metadata.tensors.entries()]
+  return {
+    conversion,
+    layout,
+    checkpoint,
+    runConfig: runConfig(provider, layout.components, options.form),
+    report: {
+      direction: "import",
+      form: options.form,
+      architecture: source.architecture,
+      family: family.name,
+      source: source.directory,
+      components: modules.map(({ keyPrefix, name }) => {
+        const { component, ...sizes } = rows.get(name)!
+        const keys = [...dtypes.keys()].filter((key) => key.startsWith(keyPrefix))
+        return { name: component, ...sizes, tensors: keys.length, bytes: keys.reduce((sum, key) => sum + bytesOfKey(key), 0) }
+      }),
+      sourceTensors: tensors.size,
+      sourceBytes: source.tensors.tensorBytes,
+      targetTensors: targetTensors.length,
+      targetBytes: targetTensors.reduce((sum, [, t]) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
+      files: checkpoint.files.map((f) => ({ name: f.name, bytes: f.size })),
+      dtypeChanges: uniqueChanges(dtypeChanges),
+      leftBehind,
+      carried: kept.map((k) => k.name),
+      notes
+    }
+  }
+}
+
+const uniqueChanges = (changes: ReadonlyArray<DtypeChange>): ReadonlyArray<DtypeChange> =>
+  [...new Map(changes.map((c) => [c.tensor, c])).values()]

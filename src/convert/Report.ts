@@ -1,0 +1,52 @@
+/** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
+import type { DType } from "../tensor/DType.ts"
+
+export interface DtypeChange {
+  readonly tensor: string
+  readonly from: DType
+  readonly to: DType
+  /** Elements whose value cannot be restored by casting back; known after the run. */
+  readonly changedElements?: number
+}
+
+export interface LeftBehind {
+  readonly tensor: string
+  readonly bytes: number
+  readonly reason: string
+}
+
+export interface ComponentSummary {
+  readonly name: string
+  readonly tp: number
+  readonly pp: number
+  readonly dp: number
+  readonly cp: number
+  readonly ep: number
+  readonly etp: number
+  /** `0-3` */
+  readonly ranks: string
+  /** Stored tensors (keys) and their bytes. */
+  readonly tensors: number
+  readonly bytes: number
+}
+
+export interface ConversionReport {
+  readonly direction: "import" | "export"
+  readonly form: "mimo" | "standard"
+  readonly architecture: string
+  readonly family: string
+  readonly source: string
+  readonly components: ReadonlyArray<ComponentSummary>
+  readonly sourceTensors: number
+  readonly sourceBytes: number
+  readonly targetTensors: number
+  readonly targetBytes: number
+  /** Payload files and their sizes. */
+  readonly files: ReadonlyArray<{ readonly name: string; readonly bytes: number }>
+  readonly dtypeChanges: ReadonlyArray<DtypeChange>
+  /** Source tensors that are not in the target, each with the reason. */
+  readonly leftBehind: ReadonlyArray<LeftBehind>
+  /** HF tensors whose own bytes travel beside the model. */
+  readonly carried: ReadonlyArray<string>
+  readonly notes: ReadonlyArray<string>
+}

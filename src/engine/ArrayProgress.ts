@@ -1,0 +1,51 @@
+/** One target array on its way: which of its bytes are done, their CRC-32, how many values changed. */
+import { crc32, crc32Combine } from "../torch/Crc32.ts"
+import type { Pieces } from "./Pieces.ts"
+
+export class ArrayProgress {
+  readonly pieces: Pieces
+  readonly length: number
+  readonly #checksum: boolean
+  readonly #sums: Array<{ readonly start: number; readonly length: number; readonly crc: number }> = []
+  readonly #whole = Promise.withResolvers<number>()
+  #done = 0
+  #changed = 0
+
+  constructor(pieces: Pieces, checksum: boolean) {
+    this.pieces = pieces
+    this.length = pieces.elements * pieces.width
+    this.#checksum = checksum
+    // A failed run rejects it, whether or not anybody waits.
+    this.#whole.promise.catch(() => {})
+    if (this.length === 0) this.#whole.resolve(0)
+  }
+
+  get complete(): boolean {
+    return this.#done === this.length
+  }
+
+  /** Elements whose value the opposite direction does not give back. */
+  get changed(): number {
+    return this.#changed
+  }
+
+  /** Resolves when every byte has been added; 0 if none was asked for. */
+  get crc(): Promise<number> {
+    return this.#whole.promise
+  }
+
+  fail(error: unknown): void {
+    this.#whole.reject(error)
+  }
+
+  /** The array's bytes from `start` on are `bytes`. In any order, each byte once. */
+  add(start: number, bytes: Uint8Array, changed: number): void {
+    if (this.#checksum) this.#sums.push({ start, length: bytes.byteLength, crc: crc32(bytes) })
+    this.#changed += changed
+    this.#done += bytes.byteLength
+    if (this.#done < this.length) return
+    this.#sums.sort((a, b) => a.start - b.start)
+    this.#whole.resolve(this.#sums.reduce((sum, next) => crc32Combine(sum, next.crc, next.length), 0))
+    this.#sums.length = 0
+  }
+}

@@ -1,0 +1,91 @@
+/** A file being written in windows: created exclusively, by direct I/O where possible, synced and measured at the end. */
+import { IoError } from "../errors.ts"
+import { type DiskCalls, type DiskFile, writeFully } from "../io/Disk.ts"
+import { PAGE, roundUp } from "./Arena.ts"
+import { isRefusal } from "./SourceFiles.ts"
+
+export class OutputFile {
+  readonly #disk: DiskCalls
+  readonly #path: string
+  readonly #size: number
+  #file: DiskFile
+  #direct: boolean
+  /** The buffered handle that replaces a direct one which the file system turned out not to serve. */
+  #replacement: Promise<void> | undefined
+  /** A whole page was written over the end. */
+  #padded = false
+  #closed = false
+
+  private constructor(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean) {
+    this.#disk = disk
+    this.#path = path
+    this.#size = size
+    this.#file = file
+    this.#direct = direct
+  }
+
+  /** Fails with `EEXIST` if the path exists. */
+  static async create(disk: DiskCalls, path: string, size: number, direct: boolean): Promise<OutputFile> {
+    if (!direct) return new OutputFile(disk, path, size, await disk.open(path, "create"), false)
+    const file = await disk.open(path, "create")
+    try {
+      const past = await disk.open(path, "readwrite", { direct: true })
+      await file.close()
+      return new OutputFile(disk, path, size, past, true)
+    } catch (error) {
+      if (isRefusal(error)) return new OutputFile(disk, path, size, file, false)
+      await file.close()
+      throw error
+    }
+  }
+
+  get direct(): boolean {
+    return this.#direct
+  }
+
+  /**
+   * Write `size` bytes at `position`, a multiple of the page size. `room` is page-aligned memory that begins with them and
+   * reaches to the end of their last page.
+   */
+  async write(room: Uint8Array, size: number, position: number): Promise<void> {
+    if (this.#direct) {
+      const padded = roundUp(size, PAGE)
+      room.fill(0, size, padded)
+      if (padded > size) this.#padded = true
+      try {
+        return await writeFully(this.#file, room.subarray(0, padded), position)
+      } catch (error) {
+        if (!isRefusal(error)) throw error
+        await (this.#replacement ??= this.#replace())
+      }
+    }
+    await writeFully(this.#file, room.subarray(0, size), position)
+  }
+
+  /** Make it durable, check its size, close it. */
+  async finish(): Promise<void> {
+    if (this.#padded) await this.#file.truncate(this.#size)
+    await this.#file.sync()
+    const { size } = await this.#file.info()
+    if (size !== this.#size) {
+      throw new IoError({ path: this.#path, operation: "write", errno: "ESHORT", detail: `${size} bytes instead of ${this.#size}` })
+    }
+    this.#closed = true
+    await this.#file.close()
+  }
+
+  /** Close it, finished or not; never fails. */
+  async abandon(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#file.close().catch(() => {})
+  }
+
+  async #replace(): Promise<void> {
+    const direct = this.#file
+    this.#file = await this.#disk.open(this.#path, "readwrite")
+    this.#direct = false
+    // Waits for the writes of other windows; they come back here if they are refused too.
+    await direct.close()
+  }
+}

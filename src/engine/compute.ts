@@ -1,0 +1,119 @@
+/** A piece whose values change: gather contiguously, run the kernel, scatter; in portions that stay in the cache. */
+import type { Shape } from "../tensor/Copy.ts"
+import type { Kernel } from "../tensor/kernels/Kernel.ts"
+import type { Memory } from "../tensor/kernels/Memory.ts"
+import { type Layout, move } from "../tensor/kernels/move.ts"
+import type { Piece } from "./Pieces.ts"
+
+/** Are the addresses of the axes, in their order, one ascending run? */
+export const isContiguous = (shape: Shape, strides: ReadonlyArray<number>): boolean => {
+  let step = 1
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== step) return false
+    step *= shape[axis]!
+  }
+  return true
+}
+
+/** Rounding of the buffers of one portion, and what a kernel may need beyond its count. */
+const SLACK = 256
+
+/** Elements of a portion; more gains nothing. */
+const LARGEST_PORTION = 1 << 16
+
+/** Run a piece's kernel. `at` are the byte addresses of its views. Returns the kernel's count. */
+export const compute = (
+  m: Memory,
+  piece: Piece,
+  kernel: Kernel,
+  at: ReadonlyArray<number>,
+  target: Layout & { readonly width: number },
+  { work, workEnd }: { readonly work: number; readonly workEnd: number }
+): number => {
+  const widths = piece.origins.map((o) => o.width)
+  const perElement = widths.reduce((sum, w) => sum + w, target.width + kernel.temporary)
+  const portion = Math.max(1, Math.min(LARGEST_PORTION, Math.floor((workEnd - work - SLACK) / perElement)))
+  let changed = 0
+  for (const { origin, shape } of portions(piece.shape, portion)) {
+    let free = work
+    const room = (bytes: number): number => {
+      const start = free
+      free = Math.ceil((free + bytes) / 8) * 8
+      return start
+    }
+    const count = shape.reduce((n, extent) => n * extent, 1)
+    const run = kernel.elementwise ? 1 : commonRun(piece, shape)
+    const inputs = piece.views.map((view, i) => {
+      const width = widths[i]!
+      const start = at[i]! + offsetOf(origin, view.strides) * width
+      const box = i === 0 || run === 1 ? shape : outerAxes(shape, run)
+      if (start % width === 0 && isContiguous(box, view.strides)) return start
+      const gathered = room(count * width)
+      move(m, width, box, { at: start, strides: view.strides }, { at: gathered, strides: contiguous(box) })
+      return gathered
+    })
+    const outAt = target.at + offsetOf(origin, target.strides) * target.width
+    const straight = outAt % target.width === 0 && isContiguous(shape, target.strides)
+    const out = straight ? outAt : room(count * target.width)
+    const [source, ...operands] = inputs
+    changed += kernel.apply(m, { source: source!, operands, out, count, run, temporary: free })
+    if (!straight) {
+      move(m, target.width, shape, { at: out, strides: contiguous(shape) }, { at: outAt, strides: target.strides })
+    }
+  }
+  return changed
+}
+
+const offsetOf = (origin: ReadonlyArray<number>, strides: ReadonlyArray<number>): number =>
+  origin.reduce((sum, index, axis) => sum + index * strides[axis]!, 0)
+
+const contiguous = (shape: Shape): Array<number> => {
+  const strides = new Array<number>(shape.length)
+  for (let axis = shape.length - 1, step = 1; axis >= 0; axis--) {
+    strides[axis] = step
+    step *= shape[axis]!
+  }
+  return strides
+}
+
+/** Boxes of at most `most` elements that make up the shape, in C order. */
+const portions = function*(shape: Shape, most: number): Generator<{ readonly origin: Array<number>; readonly shape: Array<number> }> {
+  let axis = shape.length - 1
+  let inner = 1
+  while (axis >= 0 && inner * shape[axis]! <= most) inner *= shape[axis--]!
+  const origin = shape.map(() => 0)
+  if (axis < 0) return yield { origin, shape: [...shape] }
+  const step = Math.max(1, Math.floor(most / inner))
+  for (;;) {
+    for (origin[axis] = 0; origin[axis]! < shape[axis]!; origin[axis]! += step) {
+      const count = Math.min(step, shape[axis]! - origin[axis]!)
+      yield { origin, shape: shape.map((extent, i) => i < axis ? 1 : i === axis ? count : extent) }
+    }
+    origin[axis] = 0
+    let outer = axis - 1
+    for (; outer >= 0; outer--) {
+      if (++origin[outer]! < shape[outer]!) break
+      origin[outer] = 0
+    }
+    if (outer < 0) return
+  }
+}
+
+/** How many elements in a row see the same operands. */
+const commonRun = (piece: Piece, shape: Shape): number => {
+  let run = 1
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && piece.views.slice(1).some((v) => v.strides[axis] !== 0)) break
+    run *= shape[axis]!
+  }
+  return run
+}
+
+const outerAxes = (shape: Shape, run: number): Array<number> => {
+  const outer = [...shape]
+  for (let axis = outer.length - 1, rest = run; rest > 1; axis--) {
+    rest /= outer[axis]!
+    outer[axis] = 1
+  }
+  return outer
+}

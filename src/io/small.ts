@@ -1,0 +1,37 @@
+/** Small files, read and written whole. */
+import { InvalidFile, quote } from "../errors.ts"
+import { type DiskCalls, readFully, writeFully } from "./Disk.ts"
+
+/**
+ * Read a regular file of at most `limit` bytes. `shown` is the path for messages.
+ *
+ * @throws InvalidFile `file/not-regular`, `file/too-large`; IoError
+ */
+export const readSmall = async (disk: DiskCalls, path: string, shown: string, limit: number): Promise<Uint8Array> => {
+  if ((await disk.stat(path)).kind !== "file") {
+    throw new InvalidFile({ path: shown, code: "file/not-regular", problem: "is not a regular file" })
+  }
+  const file = await disk.open(path, "read")
+  try {
+    const { size } = await file.info()
+    if (size > limit) {
+      throw new InvalidFile({ path: shown, code: "file/too-large", problem: `has ${size} bytes, ${quote(shown)} may have ${limit}` })
+    }
+    const bytes = new Uint8Array(size)
+    await readFully(file, bytes, 0)
+    return bytes
+  } finally {
+    await file.close()
+  }
+}
+
+/** Create a file with these bytes and make them durable. The name must be free. */
+export const writeSmall = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {
+  const file = await disk.open(path, "create")
+  try {
+    await writeFully(file, bytes, 0)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

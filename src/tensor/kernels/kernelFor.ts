@@ -1,0 +1,23 @@
+/** Which kernel a copy needs. */
+import type { DType } from "../DType.ts"
+import type { Transform } from "../Transform.ts"
+import { addKernel } from "./add.ts"
+import { castKernel } from "./cast.ts"
+import type { Kernel } from "./Kernel.ts"
+import { restoreKernel } from "./restore.ts"
+
+/** `"move"`: bits travel as they are. Undefined: there is no such kernel. */
+export const kernelFor = (
+  source: DType,
+  target: DType,
+  transform: Transform | undefined,
+  operands: ReadonlyArray<DType>
+): Kernel | "move" | undefined => {
+  if (transform === undefined) return source === target ? "move" : castKernel(source, target)
+  switch (transform.kind) {
+    case "add":
+      return addKernel(transform.constant, source, target)
+    case "restore":
+      return operands[0] && restoreKernel(transform, source, target, operands[0])
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * What torch never checks about `.metadata`: that the chunks of every tensor tile it, and that every item lies inside its
+ * file and apart from the others.
+ */
+import { FormatError, quote } from "../errors.ts"
+import { bitsOf } from "../tensor/DType.ts"
+import { cover } from "./BoxCover.ts"
+import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "./DcpMetadata.ts"
+
+export interface CheckOptions {
+  /** `torch_dist` (default): object keys end in `/shard_{offset}_{shape}`. `any`: plain DCP, where they are free. */
+  readonly objectKeys?: "torch_dist" | "any"
+}
+
+const OBJECT_KEY = /^[^/]+\/shard_\d+(\.\d+)*_\d+(\.\d+)*$/
+
+const fail = (code: string, problem: string, tensor: string): never => {
+  throw new FormatError(`dcp/${code}`, problem, { tensor })
+}
+
+/**
+ * Throws at the first thing wrong. `fileSizes`: bytes of every file in the directory.
+ *
+ * Errors: `dcp/too-large` (element or byte counts beyond 2^53), `dcp/outside` (a chunk leaves its tensor), `dcp/hole`,
+ * `dcp/overlap`, `dcp/irregular` (chunks too irregular to check), `dcp/object-key`, `dcp/no-file`, `dcp/beyond-file`,
+ * `dcp/shared-bytes`.
+ */
+export const checkMetadata = (
+  metadata: DcpMetadata,
+  fileSizes: ReadonlyMap<string, number>,
+  options: CheckOptions = {}
+): void => {
+  for (const [key, tensor] of metadata.tensors) checkCover(key, tensor)
+  if (options.objectKeys !== "any") {
+    for (const key of metadata.objects.keys()) {
+      if (!OBJECT_KEY.test(key)) fail("object-key", "the key of an object does not end in /shard_{offset}_{shape}", key)
+    }
+  }
+  checkStorage(metadata, fileSizes)
+}
+
+/** Chunks lie inside the tensor and cover each element once. A box listed twice with one and the same item is a replica. */
+const checkCover = (key: string, tensor: StoredTensor): void => {
+  const { chunks, dtype, shape } = tensor
+  const elements = shape.reduce((a, b) => a * b, 1)
+  if (!Number.isSafeInteger(elements * bitsOf(dtype))) fail("too-large", `a tensor of [${shape}] has too many elements`, key)
+  for (const { offsets, sizes } of chunks) {
+    for (let axis = 0; axis < shape.length; axis++) {
+      if (!(offsets[axis]! + sizes[axis]! <= shape[axis]!)) {
+        fail("outside", `the chunk at [${offsets}] of size [${sizes}] leaves the shape [${shape}]`, key)
+      }
+    }
+  }
+  const boxes = withoutReplicas(chunks.filter(({ sizes }) => !sizes.includes(0)))
+  const found = cover(shape, boxes)
+  switch (found.kind) {
+    case "exact": return
+    case "hole": return fail("hole", `no chunk holds (all of) the elements from [${found.from}] to [${found.to}]`, key)
+    case "irregular": return fail("irregular", `its ${chunks.length} chunks are cut too irregularly to be checked`, key)
+    case "overlap": {
+      const [a, b] = [boxes[found.a]!, boxes[found.b]!]
+      return fail("overlap", `${describe(a)} and ${describe(b)} hold the same elements`, key)
+    }
+  }
+}
+
+const withoutReplicas = (chunks: ReadonlyArray<StoredChunk>): ReadonlyArray<StoredChunk> => {
+  if (chunks.length < 2) return chunks
+  const seen = new Set<string>()
+  return chunks.filter(({ file, length, offset, offsets, sizes }) => {
+    const identity = `${offsets.join()};${sizes.join()};${offset};${length};${file}`
+    return seen.size !== seen.add(identity).size
+  })
+}
+
+const describe = ({ file, length, offset, offsets, sizes }: StoredChunk) =>
+  `the chunk at [${offsets}] of size [${sizes}] (${quote(file)}, bytes ${offset} to ${offset + length})`
+
+interface Item extends StoredObject {
+  readonly key: string
+  /** The box of a chunk; undefined for an object. */
+  readonly box: StoredChunk | undefined
+}
+
+/** Items lie inside their files. Two items may only share bytes if they are one: objects, or replicas of one chunk. */
+const checkStorage = (metadata: DcpMetadata, fileSizes: ReadonlyMap<string, number>): void => {
+  const files = new Map<string, Array<Item>>()
+  const add = (item: Item) => {
+    const { file, key, length, offset } = item
+    const size = fileSizes.get(file)
+    if (size === undefined) return fail("no-file", `its data is in ${quote(file)}, which is missing`, key)
+    if (!(offset + length <= size)) {
+      fail("beyond-file", `its data is in ${quote(file)}, bytes ${offset} to ${offset + length}, but the file has ${size}`, key)
+    }
+    const items = files.get(file)
+    if (items) items.push(item)
+    else files.set(file, [item])
+  }
+  for (const [key, { file, length, offset }] of metadata.objects) add({ key, box: undefined, file, offset, length })
+  for (const [key, { chunks }] of metadata.tensors) {
+    for (const box of chunks) add({ key, box, file: box.file, offset: box.offset, length: box.length })
+  }
+  for (const [file, items] of files) checkApart(file, items)
+}
+
+const checkApart = (file: string, items: Array<Item>): void => {
+  items.sort((a, b) => a.offset - b.offset || a.length - b.length)
+  let last: Item | undefined
+  for (const item of items) {
+    if (last !== undefined && item.offset < last.offset + last.length && !isSame(last, item)) {
+      const range = (i: Item) => `bytes ${i.offset} to ${i.offset + i.length}`
+      fail("shared-bytes", `its data in ${quote(file)}, ${range(item)}, overlaps that of ${quote(last.key)}, ${range(last)}`, item.key)
+    }
+    last = item
+  }
+}
+
+const isSame = (a: Item, b: Item): boolean => {
+  if (a.offset !== b.offset || a.length !== b.length) return false
+  if (a.box === undefined || b.box === undefined) return a.box === b.box
+  return a.key === b.key && String(a.box.offsets) === String(b.box.offsets) && String(a.box.sizes) === String(b.box.sizes)
+}
