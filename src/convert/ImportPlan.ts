@@ -10,13 +10,14 @@ import { runConfig } from "../checkpoint/RunConfig.ts"
 import { decodeWith } from "../document/decode.ts"
 import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
-import type { Entry } from "../model/Parameter.ts"
+import type { Entry, Model } from "../model/Parameter.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, refuseUnmapped, requireTensors } from "./match.ts"
+import { commonDtype } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
 
@@ -55,18 +56,10 @@ export const describeModel = (family: Family, config: HfConfig, headers: HfHeade
 
 const isMtp = (entry: Entry): boolean => entry.mtp === true
 
-const modulesOf = (form: Form, description: ModelDescription): ReadonlyArray<ConversionModule> =>
+export const modulesOf = (form: Form, description: ModelDescription): ReadonlyArray<ConversionModule> =>
   form === "mimo" ? routeModules(description) : standardModules(description)
 
-const withoutMtp = (modules: ReadonlyArray<ConversionModule>): ReadonlyArray<ConversionModule> =>
-  modules.map((m) => ({ ...m, entries: m.entries.filter((e) => !isMtp(e)) }))
-
-/** The narrowest dtype that holds the values of both exactly. */
-const common = (a: DType, b: DType): DType => {
-  if (a === b) return a
-  if (isFloat(a) && isFloat(b)) return a === "F64" || b === "F64" ? "F64" : "F32"
-  throw new FormatError("plan/dtypes", `${a} and ${b} cannot be stored as one tensor`)
-}
+export const withoutMtp = (entries: Model): Model => entries.filter((e) => !isMtp(e))
 
 /** What happens to multi-token prediction: the modules to convert, and the HF tensors that stay behind. */
 const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has: (name: string) => boolean) => {
@@ -85,7 +78,7 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
   if (names.length === 0) return { conversion: full, modules, dropped: [], absent: false }
   const absent = present.length === 0
   if (mode !== "drop" && !absent) return { conversion: full, modules, dropped: [], absent: false }
-  const kept = withoutMtp(modules)
+  const kept = modules.map((m) => ({ ...m, entries: withoutMtp(m.entries) }))
   return { conversion: bind(kept), modules: kept, dropped: present, absent }
 }
 
@@ -128,7 +121,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
       for (const dtype of own) {
         const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
         const known = dtypes.get(key)
-        dtypes.set(key, known ? common(known, wanted) : wanted)
+        dtypes.set(key, known ? commonDtype(known, wanted) : wanted)
       }
     }
   }
@@ -174,7 +167,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
       components: modules.map(({ keyPrefix, name }) => {
         const { component, ...sizes } = rows.get(name)!
         const keys = [...dtypes.keys()].filter((key) => key.startsWith(keyPrefix))
-        return { name: component, ...sizes, tensors: keys.length, bytes: keys.reduce((sum, key) => sum + bytesOfKey(key), 0) }
+        return { name: component, tensors: keys.length, bytes: keys.reduce((sum, key) => sum + bytesOfKey(key), 0), layout: sizes }
       }),
       sourceTensors: tensors.size,
       sourceBytes: source.tensors.tensorBytes,

@@ -1,4 +1,5 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
+import type { LayoutRow } from "../parallel/Layout.ts"
 import type { DType } from "../tensor/DType.ts"
 
 export interface DtypeChange {
@@ -17,17 +18,11 @@ export interface LeftBehind {
 
 export interface ComponentSummary {
   readonly name: string
-  readonly tp: number
-  readonly pp: number
-  readonly dp: number
-  readonly cp: number
-  readonly ep: number
-  readonly etp: number
-  /** `0-3` */
-  readonly ranks: string
   /** Stored tensors (keys) and their bytes. */
   readonly tensors: number
   readonly bytes: number
+  /** The layout that an import cuts for; an export reads any. */
+  readonly layout?: Omit<LayoutRow, "component">
 }
 
 export interface ConversionReport {

@@ -9,6 +9,11 @@ export const PAGE = 4096
 
 const WASM_PAGE = 65536
 
+/** The part of it that is used here: TypeScript declares it for browsers only. */
+declare const WebAssembly: {
+  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number }) => { readonly buffer: ArrayBuffer }
+}
+
 export const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
 export const roundDown = (n: number, to: number): number => Math.floor(n / to) * to
 
@@ -27,7 +32,7 @@ export class Arena {
   constructor(size: number) {
     const pages = Math.ceil(size / WASM_PAGE)
     this.size = pages * WASM_PAGE
-    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer as ArrayBuffer)
+    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
   }
 
   /** A page-aligned range of `size` bytes, as soon as one is free and everybody who asked before has theirs. */

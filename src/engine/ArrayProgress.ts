@@ -4,20 +4,23 @@ import type { Pieces } from "./Pieces.ts"
 
 export class ArrayProgress {
   readonly pieces: Pieces
+  /** Bytes. */
   readonly length: number
-  readonly #checksum: boolean
+  /** Its CRC-32 was asked for. */
+  readonly checksum: boolean
   readonly #sums: Array<{ readonly start: number; readonly length: number; readonly crc: number }> = []
   readonly #whole = Promise.withResolvers<number>()
   #done = 0
   #changed = 0
+  #crc: number | undefined
 
   constructor(pieces: Pieces, checksum: boolean) {
     this.pieces = pieces
     this.length = pieces.elements * pieces.width
-    this.#checksum = checksum
+    this.checksum = checksum
     // A failed run rejects it, whether or not anybody waits.
     this.#whole.promise.catch(() => {})
-    if (this.length === 0) this.#whole.resolve(0)
+    if (this.length === 0) this.#complete()
   }
 
   get complete(): boolean {
@@ -29,8 +32,13 @@ export class ArrayProgress {
     return this.#changed
   }
 
-  /** Resolves when every byte has been added; 0 if none was asked for. */
-  get crc(): Promise<number> {
+  /** Of the whole array, once it is complete and if it was asked for. */
+  get crc(): number | undefined {
+    return this.checksum ? this.#crc : undefined
+  }
+
+  /** Resolves to the CRC-32 when every byte has been added. */
+  whenComplete(): Promise<number> {
     return this.#whole.promise
   }
 
@@ -40,12 +48,16 @@ export class ArrayProgress {
 
   /** The array's bytes from `start` on are `bytes`. In any order, each byte once. */
   add(start: number, bytes: Uint8Array, changed: number): void {
-    if (this.#checksum) this.#sums.push({ start, length: bytes.byteLength, crc: crc32(bytes) })
+    if (this.checksum) this.#sums.push({ start, length: bytes.byteLength, crc: crc32(bytes) })
     this.#changed += changed
     this.#done += bytes.byteLength
-    if (this.#done < this.length) return
+    if (this.complete) this.#complete()
+  }
+
+  #complete(): void {
     this.#sums.sort((a, b) => a.start - b.start)
-    this.#whole.resolve(this.#sums.reduce((sum, next) => crc32Combine(sum, next.crc, next.length), 0))
+    this.#crc = this.#sums.reduce((sum, next) => crc32Combine(sum, next.crc, next.length), 0)
     this.#sums.length = 0
+    this.#whole.resolve(this.#crc)
   }
 }

@@ -1,5 +1,5 @@
 /** A piece whose values change: gather contiguously, run the kernel, scatter; in portions that stay in the cache. */
-import type { Shape } from "../tensor/Copy.ts"
+import { type Shape, stridesOf } from "../tensor/Copy.ts"
 import type { Kernel } from "../tensor/kernels/Kernel.ts"
 import type { Memory } from "../tensor/kernels/Memory.ts"
 import { type Layout, move } from "../tensor/kernels/move.ts"
@@ -49,7 +49,7 @@ export const compute = (
       const box = i === 0 || run === 1 ? shape : outerAxes(shape, run)
       if (start % width === 0 && isContiguous(box, view.strides)) return start
       const gathered = room(count * width)
-      move(m, width, box, { at: start, strides: view.strides }, { at: gathered, strides: contiguous(box) })
+      move(m, width, box, { at: start, strides: view.strides }, { at: gathered, strides: stridesOf(box) })
       return gathered
     })
     const outAt = target.at + offsetOf(origin, target.strides) * target.width
@@ -58,7 +58,7 @@ export const compute = (
     const [source, ...operands] = inputs
     changed += kernel.apply(m, { source: source!, operands, out, count, run, temporary: free })
     if (!straight) {
-      move(m, target.width, shape, { at: out, strides: contiguous(shape) }, { at: outAt, strides: target.strides })
+      move(m, target.width, shape, { at: out, strides: stridesOf(shape) }, { at: outAt, strides: target.strides })
     }
   }
   return changed
@@ -66,15 +66,6 @@ export const compute = (
 
 const offsetOf = (origin: ReadonlyArray<number>, strides: ReadonlyArray<number>): number =>
   origin.reduce((sum, index, axis) => sum + index * strides[axis]!, 0)
-
-const contiguous = (shape: Shape): Array<number> => {
-  const strides = new Array<number>(shape.length)
-  for (let axis = shape.length - 1, step = 1; axis >= 0; axis--) {
-    strides[axis] = step
-    step *= shape[axis]!
-  }
-  return strides
-}
 
 /** Boxes of at most `most` elements that make up the shape, in C order. */
 const portions = function*(shape: Shape, most: number): Generator<{ readonly origin: Array<number>; readonly shape: Array<number> }> {

@@ -9,7 +9,8 @@ export interface Pipeline<Item, Result> {
   readonly arena: Arena
   /** Bytes of arena per item. */
   readonly room: number
-  readonly concurrency: number
+  /** Items under way, most of them waiting for the arena. */
+  readonly ahead: number
   /** The range may be used until the returned promise settles, or, with `keep`, until the next result is asked for. */
   readonly work: (item: Item, range: Range) => Promise<Result>
   readonly keep: boolean
@@ -22,6 +23,7 @@ export interface Pipeline<Item, Result> {
 /** Runs the pipeline. Whatever ends it, it ends only when no work is under way. */
 export const pipeline = async function*<Item, Result>(p: Pipeline<Item, Result>): AsyncGenerator<Result, void> {
   const underWay: Array<Promise<{ readonly result: Result; readonly range: Range }>> = []
+  let finished = false
   let failure: { readonly error: unknown } | undefined
   const fail = (error: unknown) => {
     if (failure) return
@@ -46,8 +48,8 @@ export const pipeline = async function*<Item, Result>(p: Pipeline<Item, Result>)
   try {
     const items = p.items[Symbol.iterator]()
     let exhausted = false
-    for (;;) {
-      while (!exhausted && !failure && underWay.length < p.concurrency) {
+    while (!finished) {
+      while (!exhausted && !failure && underWay.length < p.ahead) {
         const next = items.next()
         if (next.done) exhausted = true
         else {
@@ -57,7 +59,10 @@ export const pipeline = async function*<Item, Result>(p: Pipeline<Item, Result>)
         }
       }
       const head = underWay.shift()
-      if (head === undefined) break
+      if (head === undefined) {
+        finished = true
+        break
+      }
       const { range, result } = await head
       try {
         if (failure) throw failure.error
@@ -70,7 +75,7 @@ export const pipeline = async function*<Item, Result>(p: Pipeline<Item, Result>)
     fail(error)
     throw failure!.error
   } finally {
-    fail(p.signal.reason)
+    if (!finished) fail(p.signal.reason)
     p.signal.removeEventListener("abort", onAbort)
     for (const result of await Promise.allSettled(underWay)) {
       if (p.keep && result.status === "fulfilled") p.arena.release(result.value.range)

@@ -43,7 +43,7 @@ export const volume = (shape: Shape): number => {
 
 /** C-order strides in elements. */
 export const stridesOf = (shape: Shape): Array<number> => {
-  const strides = new Array<number>(shape.length)
+  const strides = shape.map(() => 1)
   let step = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     strides[axis] = step

@@ -19,10 +19,13 @@ export type RangeReader = (offset: number, length: number) => Promise<Uint8Array
 /** Small requests become reads of this size: an archive's head or tail is then one read. */
 const WINDOW = 4096
 
-/** Runs a parser over bytes in memory. */
+/** Runs a parser over bytes in memory. Error: `zip/short-read` if it asks for more than there is. */
 export const fromBytes = <A>(bytes: Uint8Array, parser: Ranged<A>): A => {
   let step = parser.next()
-  while (!step.done) step = parser.next(bytes.subarray(step.value.offset, step.value.offset + step.value.length))
+  while (!step.done) {
+    const { length, offset } = step.value
+    step = parser.next(exactly(bytes.subarray(offset, offset + length), offset, length))
+  }
   return step.value
 }
 
@@ -37,7 +40,8 @@ export const fromReader = async <A>(length: number, read: RangeReader, parser: R
       if (range.offset >= offset && end <= offset + bytes.length) return bytes.subarray(range.offset - offset, end - offset)
     }
     const start = Math.min(range.offset, Math.max(0, length - WINDOW))
-    const bytes = await readExactly(read, start, Math.max(end, Math.min(length, start + WINDOW)) - start)
+    const count = Math.max(end, Math.min(length, start + WINDOW)) - start
+    const bytes = exactly(await read(start, count), start, count)
     // The tail and the head of an archive: two windows are enough.
     windows.unshift({ offset: start, bytes })
     if (windows.length > 2) windows.pop()
@@ -48,8 +52,7 @@ export const fromReader = async <A>(length: number, read: RangeReader, parser: R
   return step.value
 }
 
-const readExactly = async (read: RangeReader, offset: number, length: number): Promise<Uint8Array> => {
-  const bytes = await read(offset, length)
+const exactly = (bytes: Uint8Array, offset: number, length: number): Uint8Array => {
   if (bytes.length !== length) {
     throw new FormatError("zip/short-read", `${length} bytes were expected, the file has ${bytes.length}`, { offset })
   }

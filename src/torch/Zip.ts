@@ -80,7 +80,7 @@ export function* contentOffset(record: ZipRecord): Ranged<number> {
   if (start + record.size > record.limit) bad(`${record.size} bytes from byte ${start} run into what follows`)
   const rest = buffer(yield { offset: headerOffset + LOCAL_SIZE, length: Math.max(1, nameLength + extraLength) })
   if (rest.toString("latin1", 0, nameLength) !== name) bad("the local header has another name than the directory")
-  const sizes = wide(rest.subarray(nameLength), [head.readUInt32LE(22), head.readUInt32LE(18)], false)
+  const sizes = wide(rest.subarray(nameLength), [head.readUInt32LE(22), head.readUInt32LE(18)])
   const streamed = (flags & 0x0008) !== 0
   for (const said of sizes) {
     if (said !== record.size && !(streamed && said === 0)) bad(`the local header gives ${said} bytes, the directory ${record.size}`)
@@ -167,14 +167,18 @@ const centralEntry = (bytes: Buffer, at: number, base: number): readonly [Omit<Z
   const [size, compressed, headerOffset] = wide(
     bytes.subarray(extraAt, extraAt + extraLength!),
     [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
-    true
+    { place, name }
   )
   if (size !== compressed) fail("size", `a stored record of ${compressed} bytes that claims ${size}`, place, name)
   return [{ name, size: size!, crc32: bytes.readUInt32LE(at + 16), headerOffset: headerOffset! }, next]
 }
 
-/** Replaces saturated 32-bit fields by those of the zip64 extra field, which lists only them, in this order. */
-const wide = (extra: Buffer, fields: ReadonlyArray<number>, required: boolean): ReadonlyArray<number> => {
+/**
+ * Replaces saturated 32-bit fields by those of the zip64 extra field, which lists only them, in this order. A directory
+ * entry must have them.
+ */
+const wide = (extra: Buffer, fields: ReadonlyArray<number>, entry?: { readonly place: number; readonly name: string }): ReadonlyArray<number> => {
+  const missing = (): never => fail("zip64", "a 64-bit size or offset is missing", entry?.place ?? 0, entry?.name)
   if (fields.every((field) => field !== SATURATED)) return fields
   for (let at = 0; at + 4 <= extra.length;) {
     const size = extra.readUInt16LE(at + 2)
@@ -182,14 +186,14 @@ const wide = (extra: Buffer, fields: ReadonlyArray<number>, required: boolean): 
       let from = at + 4
       return fields.map((field) => {
         if (field !== SATURATED) return field
-        if (from + 8 > at + 4 + size) fail("zip64", "a zip64 field is missing", 0)
+        if (from + 8 > at + 4 + size) missing()
         from += 8
         return u64(extra, from - 8)
       })
     }
     at += 4 + size
   }
-  return required ? fail("zip64", "a zip64 field is missing", 0) : fields
+  return entry === undefined ? fields : missing()
 }
 
 /** Refuses names that occur twice and records that share bytes or reach into the directory. */

@@ -3,7 +3,7 @@ import { FormatError } from "../../src/errors.ts"
 
 /** `u64 N | json | data`; a number stands for that many zero bytes. */
 export const file = (json: string | Uint8Array, data: number | Uint8Array = 0): Uint8Array => {
-  const header = Buffer.from(json as string)
+  const header = typeof json === "string" ? Buffer.from(json) : json
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(header.byteLength))
   return new Uint8Array(Buffer.concat([length, header, typeof data === "number" ? Buffer.alloc(data) : data]))
@@ -14,12 +14,6 @@ export const lengthField = (n: bigint): Uint8Array => {
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigUint64(0, n, true)
   return bytes
-}
-
-export interface Refusal {
-  readonly code: string
-  readonly tensor?: string | undefined
-  readonly offset?: number | undefined
 }
 
 /** What a codec complains about; fails the test if it does not. */

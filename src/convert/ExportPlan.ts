@@ -1,0 +1,313 @@
+/**
+ * The plan of an export: from an opened checkpoint and an HF directory (its config, and its shard layout if it has weights) to
+ * HF tensors and what they are assembled from. Accounting first: a stored tensor without a place, or a place without a stored
+ * tensor, is refused. Pure.
+ */
+import { bind, checkCoverage, type BoundParameter, type ConversionModule } from "../bridge/Conversion.ts"
+import type { Family } from "../bridge/Family.ts"
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import { HF_SOURCE } from "../checkpoint/names.ts"
+import { type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import type { Sources, TargetArray } from "../engine/Target.ts"
+import { PlanRefused, UsageError } from "../errors.ts"
+import { routeModules, standardModules } from "../mimo/routes.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { type Copy, identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
+import { inverse, type Transform } from "../tensor/Transform.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import { type HfConfig, headersOf, hfSources, noHeaders } from "./HfSource.ts"
+import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
+import { compileAllowed, compileCarried } from "./match.ts"
+import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
+import { commonDtype } from "./dtypes.ts"
+import type { ConversionReport, DtypeChange, LeftBehind } from "./Report.ts"
+
+export interface ExportOptions {
+  readonly torchDtype: TorchDtype
+  readonly mtp: MtpMode
+  /** Weights from which MTP tensors are taken if the checkpoint has none. */
+  readonly mtpFrom?: HfTensors
+  readonly allowUnmapped: ReadonlyArray<string>
+}
+
+/** An HF tensor to be written. */
+export interface ExportTensor {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly copies: ReadonlyArray<Copy>
+}
+
+export interface ExportPlan {
+  /** In the order of the model. */
+  readonly tensors: ReadonlyMap<string, ExportTensor>
+  readonly chunks: StoredChunks
+  readonly sources: Sources
+  /** Paths in config.json to set to 0: the MTP layers are not in the export. */
+  readonly zeroFields: ReadonlyArray<string>
+  readonly report: Omit<ConversionReport, "files">
+}
+
+const FROM_HF = "hf:"
+const FROM_GRAFT = "graft:"
+
+interface Located {
+  readonly bound: BoundParameter
+  readonly parts: ReadonlyArray<LocatedPart>
+}
+
+/** Find every parameter in the checkpoint; names the keys that are absent. */
+const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
+  const located: Array<Located> = []
+  const missing: Array<{ readonly bound: BoundParameter; readonly key: string }> = []
+  for (const bound of parameters) {
+    const { module, parameter } = bound
+    const parts: Array<LocatedPart> = []
+    for (const part of parameter.parts) {
+      const key = module.keyPrefix + part.key
+      const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors)
+      if (found) parts.push(found)
+      else missing.push({ bound, key })
+    }
+    if (parts.length === parameter.parts.length) located.push({ bound, parts })
+  }
+  return { located, missing }
+}
+
+/** Drop the MTP parameters if the checkpoint has none of them, or on demand. */
+const resolveMtp = (modules: ReadonlyArray<ConversionModule>, checkpoint: Checkpoint, options: ExportOptions) => {
+  const full = bind(modules)
+  const all = locate(full.parameters, checkpoint)
+  const mtp = full.parameters.filter((b) => b.parameter.mtp)
+  if (mtp.length === 0) {
+    if (options.mtp === "require") {
+      throw new PlanRefused({ code: "plan/mtp-required", problem: "--mtp require: by config.json the model has no multi-token-prediction layers" })
+    }
+    return { ...all, conversion: full, mtpNames: [], stored: true, dropped: false }
+  }
+  const mtpNames = [...full.hf.values()].filter((t) => t.mtp).map((t) => t.name)
+  const stored = all.located.some((l) => l.bound.parameter.mtp)
+  if (stored && options.mtp !== "drop") return { ...all, conversion: full, mtpNames, stored, dropped: false }
+  if (!stored && options.mtp === "require" && !options.mtpFrom) {
+    throw new PlanRefused({
+      code: "plan/mtp-required",
+      problem: "--mtp require: the checkpoint holds no multi-token-prediction tensors",
+      hint: "--mtp-from HF_DIR takes them from the original model."
+    })
+  }
+  const rest = bind(modules.map((m) => ({ ...m, entries: withoutMtp(m.entries) })))
+  return { ...locate(rest.parameters, checkpoint), conversion: rest, mtpNames, stored, dropped: true }
+}
+
+export const planExport = (
+  family: Family,
+  config: HfConfig,
+  weights: HfTensors | undefined,
+  checkpoint: Checkpoint,
+  options: ExportOptions
+): ExportPlan => {
+  const headers = weights ? headersOf(weights) : noHeaders
+  const description = describeModel(family, config, headers)
+  const form: Form = checkpoint.form
+  const modules = modulesOf(form, description)
+  const mtp = resolveMtp(modules, checkpoint, options)
+  const { conversion, located, missing } = mtp
+  const notes: Array<string> = [...checkpoint.notes]
+  if (missing.length > 0) {
+    throw new PlanRefused({
+      code: "plan/missing",
+      problem: `${missing.length} stored tensor${missing.length === 1 ? "" : "s"} that config.json implies ${missing.length === 1 ? "is" : "are"} not in the checkpoint`,
+      names: missing.map((m) => m.key),
+      hint: "Does --hf-model name the model that this checkpoint was made from?"
+    })
+  }
+  checkCoverage(conversion)
+
+  const chunks = new StoredChunks(checkpoint.directory)
+  const copiesOf = new Map<string, Array<Copy>>()
+  const dtypeOf = new Map<string, DType>()
+  const usedKeys = new Set<string>()
+  const restored = new Set<string>()
+  const cast = castTo(options.torchDtype)
+  const add = (name: string, copy: Copy): void => {
+    const list = copiesOf.get(name)
+    if (list) list.push(copy)
+    else copiesOf.set(name, [copy])
+  }
+  for (const { bound, parts } of located) {
+    for (const { part, tensor } of parts) {
+      usedKeys.add(part.key)
+      for (const { name } of bound.tensors) {
+        const known = dtypeOf.get(name)
+        dtypeOf.set(name, known ? commonDtype(known, tensor.dtype) : tensor.dtype)
+      }
+    }
+  }
+  const candidateFor = (name: string, dtype: DType, shape: Shape): string | undefined => {
+    const kept = checkpoint.kept.get(name)
+    if (kept && kept.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
+      return chunks.whole(HF_SOURCE + name, kept, name)[0]?.source.tensor
+    }
+    const original = weights?.tensors.get(name)
+    return original && original.dtype === dtype && sameShape(original.shape, shape) ? FROM_HF + name : undefined
+  }
+  const target = (name: string): DType => {
+    const stored = dtypeOf.get(name)!
+    return cast && isFloat(stored) ? cast : stored
+  }
+  for (const { bound, parts } of located) {
+    for (const copy of chunks.toHf(bound, parts)) {
+      const name = copy.target.tensor
+      if (!copy.transform) {
+        add(name, copy)
+        continue
+      }
+      if (copy.transform.kind !== "add") throw new RangeError(`${name}: ${copy.transform.kind} has no inverse`)
+      const backward = inverse(copy.transform)
+      const candidate = candidateFor(name, target(name), conversion.hf.get(name)!.shape)
+      if (candidate) restored.add(name)
+      const transform: Transform = candidate ? { kind: "restore", forward: copy.transform, backward } : backward
+      add(name, { ...copy, transform, ...(candidate ? { operands: [{ ...copy.target, tensor: candidate }] } : {}) })
+    }
+  }
+
+  const tensors = new Map<string, ExportTensor>()
+  for (const { name, shape } of conversion.hf.values()) {
+    tensors.set(name, { name, dtype: target(name), shape, copies: copiesOf.get(name) ?? [] })
+  }
+
+  // What Megatron has no place for: the checkpoint's own copy, else the alias or the original model's bytes.
+  const carried: Array<string> = []
+  const carriedRule = compileCarried(description.carried)
+  const candidates = new Set([...checkpoint.kept.keys(), ...(weights?.tensors.keys() ?? [])])
+  for (const name of candidates) {
+    const rule = tensors.has(name) ? undefined : carriedRule(name)
+    if (!rule) continue
+    const kept = checkpoint.kept.get(name)
+    const alias = rule.alias === undefined ? undefined : tensors.get(rule.alias)
+    const original = weights?.tensors.get(name)
+    if (kept) tensors.set(name, { name, dtype: kept.dtype, shape: kept.shape, copies: chunks.whole(HF_SOURCE + name, kept, name) })
+    else if (alias) {
+      tensors.set(name, { ...alias, name, copies: alias.copies.map((c) => ({ ...c, target: { ...c.target, tensor: name } })) })
+      notes.push(`${name} is written as a copy of ${alias.name}`)
+    } else if (original) {
+      tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: [identity(FROM_HF + name, name, original.shape)] })
+      notes.push(`${name} is taken from --hf-model: the checkpoint does not hold it`)
+    }
+    carried.push(name)
+  }
+
+  // MTP that the checkpoint lacks comes from another copy of the model, or is left out and config.json says so.
+  let zeroFields: ReadonlyArray<string> = []
+  if (mtp.dropped) {
+    const graft = mtp.stored ? undefined : options.mtpFrom
+    if (graft) {
+      for (const name of mtp.mtpNames) {
+        const original = graft.tensors.get(name)
+        if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.directory} has no tensor ${name}` })
+        tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: [identity(FROM_GRAFT + name, name, original.shape)] })
+      }
+      notes.push(`${mtp.mtpNames.length} multi-token-prediction tensors are taken from ${graft.directory}`)
+    } else {
+      zeroFields = description.mtpFields
+      if (!mtp.stored) notes.push("the checkpoint holds no multi-token-prediction tensors; config.json is written without those layers (--mtp-from HF_DIR restores them)")
+    }
+  } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
+
+  const leftBehind = leftOver(checkpoint.tensors, usedKeys, mtp, modules, compileAllowed(options.allowUnmapped))
+  const graftTensors = options.mtpFrom
+  const hf = weights && hfSources(weights)
+  const grafts = graftTensors && hfSources(graftTensors)
+  const stored = [...usedKeys].map((key) => checkpoint.tensors.get(key)!)
+  const bytes = (list: Iterable<{ readonly dtype: DType; readonly shape: Shape }>) => {
+    let sum = 0
+    for (const t of list) sum += volume(t.shape) * bytesOf(t.dtype)
+    return sum
+  }
+  return {
+    tensors,
+    chunks,
+    sources: {
+      get: (id) =>
+        id.startsWith(FROM_HF) ? hf?.get(id.slice(FROM_HF.length))
+        : id.startsWith(FROM_GRAFT) ? grafts?.get(id.slice(FROM_GRAFT.length))
+        : chunks.get(id)
+    },
+    zeroFields,
+    report: {
+      direction: "export",
+      form,
+      architecture: config.architecture,
+      family: family.name,
+      source: checkpoint.directory,
+      components: modules.map((m) => {
+        const keys = [...usedKeys].filter((key) => key.startsWith(m.keyPrefix))
+        return { name: m.name, tensors: keys.length, bytes: bytes(keys.map((k) => checkpoint.tensors.get(k)!)) }
+      }),
+      sourceTensors: stored.length,
+      sourceBytes: bytes(stored),
+      targetTensors: tensors.size,
+      targetBytes: bytes(tensors.values()),
+      dtypeChanges: changes(tensors, dtypeOf, weights),
+      leftBehind,
+      carried: [...carried, ...restored],
+      notes
+    }
+  }
+}
+
+/** Stored tensors that nothing used: MTP left out on purpose, allowed ones, or the plan is refused. */
+const leftOver = (
+  tensors: ReadonlyMap<string, StoredTensor>,
+  used: ReadonlySet<string>,
+  mtp: { readonly dropped: boolean },
+  modules: ReadonlyArray<ConversionModule>,
+  allowed: (name: string) => boolean
+): ReadonlyArray<LeftBehind> => {
+  const mtpKeys = new Set(mtp.dropped
+    ? modules.flatMap((m) => m.entries.flatMap((e) => (e.kind === "parameter" && e.mtp ? e.parts.map((p) => m.keyPrefix + p.key) : [])))
+    : [])
+  const out: Array<LeftBehind> = []
+  const unmapped: Array<string> = []
+  for (const [key, tensor] of tensors) {
+    if (used.has(key)) continue
+    const entry = { tensor: key, bytes: volume(tensor.shape) * bytesOf(tensor.dtype) }
+    if (mtpKeys.has(key)) out.push({ ...entry, reason: "multi-token prediction was dropped (--mtp drop)" })
+    else if (allowed(key)) out.push({ ...entry, reason: "matches --allow-unmapped" })
+    else unmapped.push(key)
+  }
+  if (unmapped.length > 0) {
+    throw new PlanRefused({
+      code: "plan/unmapped",
+      problem: `${unmapped.length} stored tensor${unmapped.length === 1 ? "" : "s"} would be lost: the model that config.json describes has no such parameter`,
+      names: unmapped,
+      hint: "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything); the report lists them."
+    })
+  }
+  return out
+}
+
+/** Tensors whose dtype differs from what is stored, or from what the original model has. */
+const changes = (
+  tensors: ReadonlyMap<string, ExportTensor>,
+  stored: ReadonlyMap<string, DType>,
+  weights: HfTensors | undefined
+): ReadonlyArray<DtypeChange> => {
+  const out: Array<DtypeChange> = []
+  for (const { dtype, name } of tensors.values()) {
+    const from = stored.get(name)
+    const original = weights?.tensors.get(name)?.dtype
+    if (from !== undefined && from !== dtype) out.push({ tensor: name, from, to: dtype })
+    else if (original !== undefined && original !== dtype) out.push({ tensor: name, from: original, to: dtype })
+  }
+  return out
+}
+
+/** The array of one HF tensor, once the chunk headers are read. */
+export const exportArray = (plan: ExportPlan, tensor: ExportTensor): TargetArray => ({
+  id: tensor.name,
+  dtype: tensor.dtype,
+  shape: tensor.shape,
+  copies: plan.chunks.settle(tensor.copies)
+})

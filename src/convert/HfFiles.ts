@@ -1,0 +1,101 @@
+/**
+ * From HF tensors to safetensors files. Where the original model's shards are known, they are kept: same file names, same
+ * order, same header bytes if a shard's table did not change. Pure.
+ */
+import type { TargetFile } from "../engine/Target.ts"
+import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
+import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { INDEX_NAME, SINGLE_NAME } from "../safetensors/locate.ts"
+import { encodeIndex } from "../safetensors/ShardIndex.ts"
+import { sameShape, volume } from "../tensor/Copy.ts"
+import { bytesOf } from "../tensor/DType.ts"
+import { type ExportPlan, exportArray, type ExportTensor } from "./ExportPlan.ts"
+
+/** Bytes of tensors per shard where no original decides. */
+const SHARD_BYTES = 5_000_000_000
+
+export interface HfFiles {
+  readonly files: ReadonlyArray<TargetFile>
+  /** Name and bytes of the index; absent for a single unsharded file. */
+  readonly index?: { readonly name: string; readonly bytes: Uint8Array }
+}
+
+interface ShardPlan {
+  readonly name: string
+  readonly tensors: ReadonlyArray<ExportTensor>
+  readonly headerBytes: Uint8Array
+}
+
+const bytesIn = (tensors: Iterable<ExportTensor>): number => {
+  let sum = 0
+  for (const t of tensors) sum += volume(t.shape) * bytesOf(t.dtype)
+  return sum
+}
+
+/** The original's shards, with what the export has of them; tensors it does not know go to its last one. */
+const asOriginal = (tensors: ReadonlyMap<string, ExportTensor>, original: HfTensors): ReadonlyArray<ShardPlan> => {
+  const unknown = [...tensors.values()].filter((t) => !original.tensors.has(t.name))
+  return original.shards.map((shard, i): ShardPlan => {
+    const own = [
+      ...shard.tensors.flatMap((t) => tensors.get(t.name) ?? []),
+      ...(i === original.shards.length - 1 ? unknown : [])
+    ]
+    const unchanged = own.length === shard.tensors.length &&
+      own.every((t, k) => t.name === shard.tensors[k]!.name && t.dtype === shard.tensors[k]!.dtype && sameShape(t.shape, shard.tensors[k]!.shape))
+    return { name: shard.file, tensors: own, headerBytes: unchanged ? shard.headerBytes : encodeHeader(own, shard.metadata).headerBytes }
+  }).filter((shard) => shard.tensors.length > 0)
+}
+
+/** transformers' own convention: shards of a few GB, in the order of the model. */
+const byDefault = (tensors: ReadonlyMap<string, ExportTensor>): ReadonlyArray<ShardPlan> => {
+  const groups: Array<Array<ExportTensor>> = [[]]
+  let size = 0
+  for (const tensor of tensors.values()) {
+    const bytes = bytesIn([tensor])
+    if (size > 0 && size + bytes > SHARD_BYTES) {
+      groups.push([])
+      size = 0
+    }
+    groups.at(-1)!.push(tensor)
+    size += bytes
+  }
+  const number = (n: number) => String(n).padStart(5, "0")
+  return groups.map((group, i) => {
+    const own = inLibraryOrder(group)
+    return {
+      name: groups.length === 1 ? SINGLE_NAME : `model-${number(i + 1)}-of-${number(groups.length)}.safetensors`,
+      tensors: own,
+      headerBytes: encodeHeader(own, new Map([["format", "pt"]])).headerBytes
+    }
+  })
+}
+
+const indexOf = (shards: ReadonlyArray<ShardPlan>, total: number, original: HfTensors | undefined): HfFiles["index"] => {
+  const weightMap = new Map(shards.flatMap((s) => s.tensors.map((t) => [t.name, s.name] as const)))
+  const source = original?.index
+  const same = source && original.indexBytes && source.metadata.get("total_size") === total && source.weightMap.size === weightMap.size &&
+    [...weightMap].every(([name, shard]) => source.weightMap.get(name) === shard)
+  if (same) return { name: original.indexFile!, bytes: original.indexBytes! }
+  if (!source && shards.length === 1) return undefined
+  return {
+    name: original?.indexFile ?? INDEX_NAME,
+    bytes: encodeIndex({ metadata: new Map([...(source?.metadata ?? []), ["total_size", total]]), weightMap })
+  }
+}
+
+/** Call when the chunk headers of the plan are read. */
+export const hfFiles = (plan: ExportPlan, original: HfTensors | undefined): HfFiles => {
+  const shards = original ? asOriginal(plan.tensors, original) : byDefault(plan.tensors)
+  const index = indexOf(shards, bytesIn(plan.tensors.values()), original)
+  return {
+    files: shards.map(({ headerBytes, name, tensors }) => ({
+      name,
+      size: headerBytes.byteLength + bytesIn(tensors),
+      segments: [
+        { kind: "bytes", bytes: headerBytes },
+        ...tensors.map((t) => ({ kind: "array" as const, array: exportArray(plan, t), crc: false }))
+      ]
+    })),
+    ...(index ? { index } : {})
+  }
+}

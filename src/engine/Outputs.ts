@@ -1,0 +1,90 @@
+/** The target files of an execution: opened by the first window at work, synced when the last one is written, a few at a time. */
+import { join } from "node:path"
+import type { DiskCalls } from "../io/Disk.ts"
+import { OutputFile } from "./OutputFile.ts"
+
+/** Files open for writing at one time: those being written and those being synced. */
+const MOST_OPEN = 8
+
+/** One target file. `pending` counts the windows that were begun and are not written. */
+export interface Output {
+  readonly name: string
+  readonly size: number
+  readonly path: string
+  file: Promise<OutputFile> | undefined
+  pending: number
+  /** Its last window was begun. */
+  ending: boolean
+}
+
+export class Outputs {
+  readonly #disk: DiskCalls
+  readonly #directory: string
+  readonly #direct: boolean
+  readonly #onFailure: (error: unknown) => void
+  readonly #onFinished: (output: Output, direct: boolean) => void
+  readonly #open = new Set<OutputFile>()
+  readonly #finishing = new Set<Promise<void>>()
+  readonly #waiting: Array<() => void> = []
+  #turns = MOST_OPEN
+
+  constructor(options: {
+    readonly disk: DiskCalls
+    readonly directory: string
+    readonly direct: boolean
+    readonly onFailure: (error: unknown) => void
+    readonly onFinished: (output: Output, direct: boolean) => void
+  }) {
+    this.#disk = options.disk
+    this.#directory = options.directory
+    this.#direct = options.direct
+    this.#onFailure = options.onFailure
+    this.#onFinished = options.onFinished
+  }
+
+  add(name: string, size: number): Output {
+    return { name, size, path: join(this.#directory, name), file: undefined, pending: 0, ending: false }
+  }
+
+  /** The file itself, created at the first call. */
+  open(output: Output): Promise<OutputFile> {
+    return output.file ??= this.#create(output)
+  }
+
+  /** One window of the file is written. */
+  written(output: Output): void {
+    output.pending--
+    if (output.pending > 0 || !output.ending) return
+    const finishing = this.#finish(output).catch(this.#onFailure).finally(() => this.#finishing.delete(finishing))
+    this.#finishing.add(finishing)
+  }
+
+  /** Waits for the files that are being synced. */
+  async settle(): Promise<void> {
+    while (this.#finishing.size > 0) await Promise.all(this.#finishing)
+  }
+
+  /** Close what is open. */
+  async close(): Promise<void> {
+    await this.settle()
+    await Promise.all([...this.#open].map((file) => file.abandon()))
+  }
+
+  async #create(output: Output): Promise<OutputFile> {
+    if (this.#turns > 0) this.#turns--
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    const file = await OutputFile.create(this.#disk, output.path, output.size, this.#direct)
+    this.#open.add(file)
+    return file
+  }
+
+  async #finish(output: Output): Promise<void> {
+    const file = await output.file!
+    await file.finish()
+    this.#open.delete(file)
+    const next = this.#waiting.shift()
+    if (next) next()
+    else this.#turns++
+    this.#onFinished(output, file.direct)
+  }
+}

@@ -1,0 +1,52 @@
+/** Hash arrays as they would be written, without writing them. */
+import { Stream } from "effect"
+import { createHash, type Hash } from "node:crypto"
+import type { Disk } from "../io/Disk.ts"
+import { arrayBlocks } from "./ArrayBlocks.ts"
+import { fill, laneAt } from "./Fill.ts"
+import { Pieces } from "./Pieces.ts"
+import { pipeline } from "./pipeline.ts"
+import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
+import type { EngineOptions } from "./Settings.ts"
+import type { Sources, TargetArray } from "./Target.ts"
+
+export interface ArrayDigest {
+  readonly id: string
+  /** Hexadecimal. */
+  readonly sha256: string
+}
+
+/** The digests of the arrays' bytes, in order. */
+export const digest = (
+  arrays: Iterable<TargetArray>,
+  sources: Sources,
+  options: EngineOptions = {}
+): Stream.Stream<ArrayDigest, EngineError, Disk> => streamOf(options, 1, (session) => digests(session, arrays, sources))
+
+const digests = async function*(
+  session: Session,
+  arrays: Iterable<TargetArray>,
+  sources: Sources
+): AsyncGenerator<ArrayDigest, void> {
+  const { arena, context, room, settings, signal } = session
+  const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources), hash: createHash("sha256") }))
+  const blocks = pipeline({
+    items: arrayBlocks<{ pieces: Pieces; hash: Hash }>(items, settings.sizes.block),
+    arena,
+    room,
+    ahead: ahead(session),
+    keep: true,
+    signal,
+    work: async (parts, { start }) => {
+      const lane = laneAt(start, settings.sizes)
+      await fill(context, parts, lane.block, lane)
+      return { parts, block: lane.block }
+    }
+  })
+  for await (const { block, parts } of blocks) {
+    for (const { at, end, item: { hash, pieces }, last, start } of parts) {
+      hash.update(context.memory.u8.subarray(block + at, block + at + end - start))
+      if (last) yield { id: pieces.array.id, sha256: hash.digest("hex") }
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/** The border between the engine's plain asynchronous code and Effect. */
+import { Effect, Stream } from "effect"
+import { IoError, NoSpace, Unsupported } from "../errors.ts"
+import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
+import { Arena } from "./Arena.ts"
+import { type FillContext, laneBytes } from "./Fill.ts"
+import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
+import { SourceFiles } from "./SourceFiles.ts"
+
+/** What a run can fail with; anything else it throws is a defect of the plan it was given. */
+export type EngineError = DiskError | Unsupported
+
+/** Everything a run holds while it lasts. */
+export interface Session {
+  readonly disk: DiskCalls
+  readonly settings: Settings
+  readonly arena: Arena
+  /** Bytes of arena of one task. */
+  readonly room: number
+  readonly context: FillContext
+  readonly signal: AbortSignal
+}
+
+const isEngineError = (error: unknown): error is EngineError =>
+  error instanceof IoError || error instanceof NoSpace || error instanceof Unsupported
+
+/**
+ * The results of a generator as a stream, with one session for its life. Ending it in whatever way, by interruption too,
+ * lets the calls under way finish and closes every file before it returns. `blocks` as in {@link settingsOf}.
+ */
+export const streamOf = <A>(
+  options: EngineOptions,
+  blocks: number,
+  results: (session: Session) => AsyncGenerator<A, void>
+): Stream.Stream<A, EngineError, Disk> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const disk = yield* Disk
+    const { generator } = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const abort = new AbortController()
+        return { abort, generator: withSession(disk, options, blocks, abort.signal, results) }
+      }),
+      ({ abort, generator }) =>
+        Effect.promise(async () => {
+          abort.abort(new Error("interrupted"))
+          await generator.return().catch(() => {})
+        })
+    )
+    return Stream.fromAsyncIterable(
+      // Without `return`: the release above ends the generator, and waits for it.
+      { [Symbol.asyncIterator]: () => ({ next: () => generator.next() }) },
+      (error) => error
+    ).pipe(Stream.catch((error) => isEngineError(error) ? Stream.fail(error) : Stream.die(error)))
+  }))
+
+const withSession = async function*<A>(
+  disk: DiskCalls,
+  options: EngineOptions,
+  blocks: number,
+  signal: AbortSignal,
+  results: (session: Session) => AsyncGenerator<A, void>
+): AsyncGenerator<A, void> {
+  const settings = settingsOf(options, blocks)
+  const room = laneBytes(settings.sizes, blocks)
+  const arena = new Arena(room * settings.concurrency)
+  const files = new SourceFiles(disk, settings.io === "direct" ? "direct" : "buffered")
+  try {
+    yield* results({ disk, settings, arena, room, signal, context: { memory: arena.memory, files, bounds: settings.bounds } })
+  } finally {
+    await files.close()
+  }
+}
+
+/** Items under way beyond those the arena has room for, so that one slow item does not hold up the next. */
+export const ahead = (session: Session): number => session.settings.concurrency + 4

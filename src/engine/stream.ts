@@ -1,0 +1,56 @@
+/** Emit arrays chunk by chunk, for a network or a consumer of one's own. */
+import { Stream } from "effect"
+import type { Disk } from "../io/Disk.ts"
+import { arrayBlocks } from "./ArrayBlocks.ts"
+import { fill, laneAt } from "./Fill.ts"
+import { Pieces } from "./Pieces.ts"
+import { pipeline } from "./pipeline.ts"
+import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
+import type { EngineOptions } from "./Settings.ts"
+import type { Sources, TargetArray } from "./Target.ts"
+
+/** Some bytes of an array. The chunks of an array come in order, its last one is marked; arrays come in order too. */
+export interface ArrayChunk {
+  readonly array: TargetArray
+  /** Byte offset in the array. */
+  readonly offset: number
+  /** The receiver's own: never written to again. Empty for an array without elements. */
+  readonly bytes: Uint8Array
+  readonly last: boolean
+}
+
+/**
+ * The arrays' bytes in order. Blocks are assembled ahead as far as the memory of the options reaches; after that, the next
+ * one is assembled when a chunk has been taken.
+ */
+export const stream = (
+  arrays: Iterable<TargetArray>,
+  sources: Sources,
+  options: EngineOptions = {}
+): Stream.Stream<ArrayChunk, EngineError, Disk> => streamOf(options, 1, (session) => chunks(session, arrays, sources))
+
+const chunks = async function*(
+  session: Session,
+  arrays: Iterable<TargetArray>,
+  sources: Sources
+): AsyncGenerator<ArrayChunk, void> {
+  const { arena, context, room, settings, signal } = session
+  const blocks = pipeline({
+    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), settings.sizes.block),
+    arena,
+    room,
+    ahead: ahead(session),
+    keep: true,
+    signal,
+    work: async (parts, { start }) => {
+      const lane = laneAt(start, settings.sizes)
+      await fill(context, parts, lane.block, lane)
+      return { parts, block: lane.block }
+    }
+  })
+  for await (const { block, parts } of blocks) {
+    for (const { at, end, last, pieces, start } of parts) {
+      yield { array: pieces.array, offset: start, bytes: context.memory.u8.slice(block + at, block + at + end - start), last }
+    }
+  }
+}

@@ -1,0 +1,142 @@
+/** The three uses of assembled arrays besides writing: hashing, streaming, comparing. */
+import { Effect, Stream } from "effect"
+import { createHash } from "node:crypto"
+import { describe, expect, it } from "vitest"
+import { compare } from "../../src/engine/compare.ts"
+import { digest } from "../../src/engine/digest.ts"
+import type { EngineOptions } from "../../src/engine/Settings.ts"
+import { stream } from "../../src/engine/stream.ts"
+import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
+import { identity, volume } from "../../src/tensor/Copy.ts"
+import { bytesOf, type DType } from "../../src/tensor/DType.ts"
+import { diskWith, MemoryDisk } from "./MemoryDisk.ts"
+import { expectedBytes, random, randomWorld, type World } from "./randomLayouts.ts"
+
+const SMALL: EngineOptions = { sizes: { block: 192, read: 300, work: 8192 }, gap: 20 }
+const worlds = (count: number): Array<World> =>
+  Array.from({ length: count }, (_, seed) => {
+    const next = random(seed + 1)
+    return randomWorld(next, 1 + next(8), ["U8", "BF16", "F32", "I64"], 12)
+  })
+
+describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s", (_, options) => {
+  it("an array's digest is that of its bytes", async () => {
+    for (const world of worlds(20)) {
+      const found = await diskWith(world.files).run(Stream.runCollect(digest(world.arrays, world.sources, options)))
+      expect(found).toEqual(world.arrays.map((array) => ({
+        id: array.id,
+        sha256: createHash("sha256").update(expectedBytes(world, array)).digest("hex")
+      })))
+    }
+  })
+
+  it("the chunks of an array, in order, are its bytes", async () => {
+    for (const world of worlds(20)) {
+      const chunks = await diskWith(world.files).run(Stream.runCollect(stream(world.arrays, world.sources, options)))
+      const arrays: Array<Buffer> = []
+      let parts: Array<Uint8Array> = []
+      for (const { bytes, last, offset } of chunks) {
+        expect(offset).toBe(parts.reduce((sum, p) => sum + p.byteLength, 0))
+        parts.push(bytes)
+        if (!last) continue
+        arrays.push(Buffer.concat(parts))
+        parts = []
+      }
+      expect(parts).toEqual([])
+      expect(arrays.map((b) => b.toString("hex"))).toEqual(
+        world.arrays.map((array) => Buffer.from(expectedBytes(world, array)).toString("hex"))
+      )
+    }
+  })
+
+  it("an array equals what was written of it, and one flipped bit is found", async () => {
+    for (const [seed, world] of worlds(20).entries()) {
+      const next = random(seed)
+      const flipped = new Map<string, number>()
+      const pairs = world.arrays.map((array, i) => {
+        const path = `/stored ${i}`
+        const stored = expectedBytes(world, array)
+        if (stored.byteLength > 0 && next(2) === 0) {
+          const at = next(stored.byteLength)
+          stored[at]! ^= 1 << next(8)
+          flipped.set(array.id, Math.floor(at / bytesOf(array.dtype)))
+        }
+        world.files.set(path, stored)
+        return { array, with: { path, offset: 0, dtype: array.dtype, shape: array.shape } }
+      })
+      const found = await diskWith(world.files).run(Stream.runCollect(compare(pairs, world.sources, options)))
+      expect(found.map(({ id, equal, elements, differing, firstDifference }) => [id, equal, elements, differing, firstDifference?.element]))
+        .toEqual(world.arrays.map((array) => {
+          const at = flipped.get(array.id)
+          return [array.id, at === undefined, volume(array.shape), at === undefined ? 0 : 1, at]
+        }))
+    }
+  })
+})
+
+describe("a difference", () => {
+  const compared = async (dtype: DType, assembled: Uint8Array, stored: Uint8Array) => {
+    const disk = new MemoryDisk()
+    disk.files.set("/a", assembled)
+    disk.files.set("/b", stored)
+    const shape = [assembled.byteLength / bytesOf(dtype)]
+    const a: SourceArray = { path: "/a", offset: 0, dtype, shape }
+    const array: TargetArray = { id: "w", dtype, shape, copies: [identity("a", "w", shape)] }
+    const all = await disk.run(Stream.runCollect(compare([{ array, with: { ...a, path: "/b" } }], new Map([["a", a]]))))
+    return all[0]!
+  }
+  const f32 = (...values: Array<number>) => new Uint8Array(Float32Array.from(values).buffer)
+
+  it("is measured in floating dtypes", async () => {
+    expect(await compared("F32", f32(1, 2, 3, 4), f32(1, 2.5, 3, 1))).toEqual({
+      id: "w",
+      equal: false,
+      elements: 4,
+      differing: 2,
+      maxAbsDiff: 3,
+      firstDifference: { element: 1, assembled: "2", stored: "2.5" }
+    })
+  })
+
+  it("between a number and none is infinite", async () => {
+    expect((await compared("F32", f32(1, NaN), f32(1, 5))).maxAbsDiff).toBe(Infinity)
+  })
+
+  it("is of bits: zeros of both signs differ, by nothing", async () => {
+    expect(await compared("F32", f32(0), f32(-0))).toMatchObject({ equal: false, differing: 1, maxAbsDiff: 0 })
+  })
+
+  it("of other dtypes is shown in hexadecimal", async () => {
+    expect((await compared("I16", Uint8Array.of(1, 2), Uint8Array.of(1, 3))).firstDifference)
+      .toEqual({ element: 0, assembled: "0x0201", stored: "0x0301" })
+  })
+
+  it("cannot be asked for between different dtypes or shapes", async () => {
+    const a: SourceArray = { path: "/a", offset: 0, dtype: "F32", shape: [2] }
+    const array: TargetArray = { id: "w", dtype: "F32", shape: [2], copies: [identity("a", "w", [2])] }
+    const run = (stored: SourceArray) =>
+      new MemoryDisk().run(Stream.runCollect(compare([{ array, with: stored }], new Map([["a", a]]))))
+    await expect(run({ ...a, dtype: "BF16" })).rejects.toThrow("w: F32 [2] cannot equal BF16 [2]")
+    await expect(run({ ...a, shape: [1, 2] })).rejects.toThrow("w: F32 [2] cannot equal F32 [1,2]")
+  })
+})
+
+it("a stream assembles no further ahead than its memory", async () => {
+  const disk = new MemoryDisk()
+  const length = 1 << 20
+  disk.files.set("/a", new Uint8Array(length))
+  const sources = new Map<string, SourceArray>([["a", { path: "/a", offset: 0, dtype: "U8", shape: [length] }]])
+  const array: TargetArray = { id: "w", dtype: "U8", shape: [length], copies: [identity("a", "w", [length])] }
+  const options: EngineOptions = { concurrency: 2, sizes: { block: 4096, read: 4096, work: 8192 } }
+  const reads = () => disk.calls.filter((c) => c.call === "read").length
+  const taken = await disk.run(stream([array], sources, options).pipe(
+    Stream.take(3),
+    Stream.mapEffect(() => Effect.promise(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      return reads()
+    })),
+    Stream.runCollect
+  ))
+  expect(taken).toEqual([2, 3, 4])
+  expect(disk.open).toBe(0)
+})
