@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
-import { float, pythonName, pythonObject, type Provider, type PythonValue } from "../src/bridge/Provider.ts"
+import { float, pythonObject, type Provider } from "../src/bridge/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import type { Row } from "../src/bridge/Mapping.ts"
 import { gpt } from "../src/model/gpt.ts"
@@ -13,6 +13,7 @@ import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { type VisionConfig, visionTransformer } from "../src/model/vision.ts"
 import { attention, denseMlp, gatedDeltaNet, mtpHead, qkNorm, sharedExpertMoe, visionBlock, visionFrame } from "./shared/blocks.ts"
 import { count, dtypeField, many, rope, ropeOf, size } from "./shared/config.ts"
+import { gptProvider, pick } from "./shared/provider.ts"
 import { type ExpertForm, expertForm, expertRows } from "./shared/experts.ts"
 
 const text = z.looseObject({
@@ -157,75 +158,40 @@ const table = (moe: boolean, forms: { readonly layers: ExpertForm; readonly mtp:
 const provider = (c: Config, tc: TransformerConfig, moe: boolean): Provider => {
   const t = c.text_config
   const { percent, sections, theta } = ropeOf(t)
-  const dtype = t.dtype ?? "float32"
   const variant = moe ? ["qwen3_5_moe", "Qwen3_5Moe"] : ["qwen3_5", "Qwen3_5"]
-  const v = c.vision_config
-  const optional = (fields: Record<string, PythonValue | null | undefined>) =>
-    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined)) as Record<string, PythonValue>
-  return {
-    target: `megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35VL${moe ? "MoE" : ""}ModelProvider`,
-    mimo: true,
-    fields: {
-      num_layers: tc.num_layers,
-      hidden_size: tc.hidden_size,
-      num_attention_heads: tc.num_attention_heads,
-      num_query_groups: tc.num_query_groups,
-      kv_channels: tc.kv_channels,
-      ffn_hidden_size: t.intermediate_size ?? null,
-      vocab_size: tc.vocab_size,
-      add_qkv_bias: tc.add_qkv_bias,
-      linear_attention_freq: [...tc.linear_attention_freq!],
-      linear_num_key_heads: t.linear_num_key_heads,
-      linear_num_value_heads: t.linear_num_value_heads,
-      linear_key_head_dim: t.linear_key_head_dim,
-      linear_value_head_dim: t.linear_value_head_dim,
-      linear_conv_kernel_dim: t.linear_conv_kernel_dim,
-      share_embeddings_and_output_weights: tc.share_embeddings_and_output_weights,
-      activation_func: pythonName("torch.nn.functional.silu"),
-      gated_linear_unit: true,
+  return gptProvider(
+    `megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35VL${moe ? "MoE" : ""}ModelProvider`,
+    tc,
+    {
+      dtype: t.dtype ?? "float32",
+      layernorm_epsilon: t.rms_norm_eps ?? 1e-6,
+      init_method_std: t.initializer_range ?? 0.02,
+      rotary_base: theta,
+      rotary_percent: percent,
+      seq_length: t.max_position_embeddings
+    },
+    {
       hidden_dropout: float(0),
       attention_dropout: float(0),
-      layernorm_epsilon: float(t.rms_norm_eps ?? 1e-6),
-      init_method_std: float(t.initializer_range ?? 0.02),
-      rotary_base: theta,
-      rotary_percent: float(percent),
-      bf16: dtype === "bfloat16",
-      fp16: dtype === "float16",
-      params_dtype: pythonName(`torch.${dtype}`),
-      mtp_num_layers: tc.mtp_num_layers || null,
-      ...optional({
-        mrope_section: sections,
-        seq_length: t.max_position_embeddings,
-        image_token_id: c.image_token_id,
-        video_token_id: c.video_token_id,
-        vision_start_token_id: c.vision_start_token_id,
-        vision_end_token_id: c.vision_end_token_id,
-        eos_token_id: typeof t.eos_token_id === "number" ? t.eos_token_id : undefined
-      }),
-      ...(moe
-        ? {
-          num_moe_experts: t.num_experts ?? 0,
-          moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
-          moe_router_topk: t.num_experts_per_tok ?? 0,
-          moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size ?? null,
-          moe_shared_expert_gate: true,
-          moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
-        }
-        : {}),
-      vision_config: pythonObject(`transformers.models.${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, {
-        depth: v.depth,
-        hidden_size: v.hidden_size,
-        in_channels: v.in_channels,
-        intermediate_size: v.intermediate_size,
-        num_heads: v.num_heads,
-        num_position_embeddings: v.num_position_embeddings,
-        out_hidden_size: v.out_hidden_size,
-        patch_size: v.patch_size,
-        spatial_merge_size: v.spatial_merge_size,
-        temporal_patch_size: v.temporal_patch_size
-      })
-    }
-  }
+      mrope_section: sections,
+      image_token_id: c.image_token_id ?? undefined,
+      video_token_id: c.video_token_id ?? undefined,
+      vision_start_token_id: c.vision_start_token_id ?? undefined,
+      vision_end_token_id: c.vision_end_token_id ?? undefined,
+      eos_token_id: typeof t.eos_token_id === "number" ? t.eos_token_id : undefined,
+      moe_router_topk: moe ? t.num_experts_per_tok ?? undefined : undefined,
+      moe_aux_loss_coeff: moe ? float(t.router_aux_loss_coef ?? 0.001) : undefined,
+      vision_config: pythonObject(
+        `transformers.models.${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`,
+        pick(c.vision_config, [
+          "depth", "hidden_size", "in_channels", "intermediate_size", "num_heads", "num_position_embeddings", "out_hidden_size",
+          "patch_size", "spatial_merge_size", "temporal_patch_size"
+        ])
+      )
+    },
+    // The reference derives the width of a dense MLP that a MoE model does not have.
+    { mimo: true, omit: moe ? ["ffn_hidden_size"] : [] }
+  )
 }
 
 const describe = (moe: boolean) => (c: Config, headers: HfHeaders): ModelDescription => {

@@ -21,6 +21,9 @@ export interface ChunkSource {
   readonly dtype: DType
 }
 
+/** Items are told apart by where they lie. */
+export const chunkId = (chunk: StoredChunk): string => `${chunk.file}:${chunk.offset}`
+
 /** Finds the chunks of one tensor that meet a box. Chunks of real checkpoints differ along one leading axis at a time. */
 class ChunkFinder {
   readonly chunks: ReadonlyArray<StoredChunk>
@@ -176,7 +179,7 @@ export class StoredChunks implements Sources {
   }
 
   #use(key: string, tensor: StoredTensor, chunk: StoredChunk): ChunkSource {
-    const id = `${chunk.file}:${chunk.offset}`
+    const id = chunkId(chunk)
     let source = this.#used.get(id)
     if (!source) this.#used.set(id, source = { id, key, chunk, dtype: tensor.dtype })
     return source

@@ -50,6 +50,15 @@ export const openHfSource = Effect.fnUntraced(function*(directory: string) {
   return { ...config, tensors } satisfies HfSource
 })
 
+/** An HF directory that may hold weights or only a config. */
+export const openHfModel = Effect.fnUntraced(function*(directory: string) {
+  const config = yield* openHfConfig(directory)
+  const weights = yield* openSafetensors(directory).pipe(
+    Effect.catchIf((e) => e._tag === "InvalidFile" && e.code === "safetensors/no-weights", () => Effect.succeed(undefined))
+  )
+  return { config, weights }
+})
+
 /** No headers: a config alone. */
 export const noHeaders: HfHeaders = { names: [], tensor: () => undefined }
 

@@ -21,7 +21,7 @@ import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
-import { CONFIG, type HfConfig, hfSources, openHfConfig, openHfSource, sideFiles } from "./HfSource.ts"
+import { CONFIG, type HfConfig, hfSources, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
@@ -120,15 +120,6 @@ export interface PreparedExport {
 export interface ExportRequest extends Omit<ExportOptions, "mtpFrom"> {
   readonly mtpFrom?: string
 }
-
-/** An HF directory that may hold weights or only a config. */
-export const openHfModel = Effect.fnUntraced(function*(directory: string) {
-  const config: HfConfig = yield* openHfConfig(directory)
-  const weights = yield* openSafetensors(directory).pipe(
-    Effect.catchIf((e) => e._tag === "InvalidFile" && e.code === "safetensors/no-weights", () => Effect.succeed(undefined))
-  )
-  return { config, weights }
-})
 
 /** Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of `hfModel`. Reads headers only. */
 export const prepareExport = Effect.fnUntraced(function*(

@@ -21,7 +21,7 @@ export type Cover =
   | { readonly kind: "irregular" }
 
 /** Steps of the general method; 150 000 boxes in sorted cuts need some 10 million. */
-const BUDGET = 50_000_000
+const BUDGET = 30_000_000
 
 /** `boxes` must lie inside `shape` and have no empty axis. */
 export const cover = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<Box>): Cover => {
@@ -138,7 +138,12 @@ const pairwise = ({ from, members, to }: Task, boxes: ReadonlyArray<Box>, pay: (
   return volume === product(to.map((end, axis) => end - from[axis]!)) ? undefined : { kind: "hole", from, to }
 }
 
-const intersects = (a: Box, b: Box): boolean =>
-  a.offsets.every((start, axis) => start < b.offsets[axis]! + b.sizes[axis]! && b.offsets[axis]! < start + a.sizes[axis]!)
+const intersects = (a: Box, b: Box): boolean => {
+  for (let axis = 0; axis < a.offsets.length; axis++) {
+    const [startA, startB] = [a.offsets[axis]!, b.offsets[axis]!]
+    if (startA >= startB + b.sizes[axis]! || startB >= startA + a.sizes[axis]!) return false
+  }
+  return true
+}
 
 const product = (sizes: ReadonlyArray<number>): bigint => sizes.reduce((volume, size) => volume * BigInt(size), 1n)

@@ -1,7 +1,7 @@
 /**
  * What a pickle decodes to: inert data. No class is looked up and nothing is called; a pickled call is kept as the record
  * of a call. Values that the pickle shares (through its memo) are shared here too, and a hostile pickle can build cycles
- * or 10^41-element "laughs" out of shared lists, so whoever walks a value must bound the walk (see `Plain.ts`).
+ * or 10^41-element "laughs" out of shared lists, so whoever walks a value must bound the walk (see `PyValue.ts`).
  */
 
 export type PickleValue =

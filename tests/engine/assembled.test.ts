@@ -10,7 +10,8 @@ import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
 import { identity, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, type DType } from "../../src/tensor/DType.ts"
 import { diskWith, MemoryDisk } from "./MemoryDisk.ts"
-import { expectedBytes, random, randomWorld, type World } from "./randomLayouts.ts"
+import { random } from "../tensor/random.ts"
+import { expectedBytes, randomWorld, type World } from "./randomLayouts.ts"
 
 const SMALL: EngineOptions = { sizes: { block: 192, read: 300, work: 8192 }, gap: 20 }
 const worlds = (count: number): Array<World> =>

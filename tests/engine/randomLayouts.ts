@@ -1,20 +1,11 @@
 /** Random arrays with random copies that fill them, and what they must contain, element by element. */
 import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
-import { type Copy, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
+import { type Shape, stridesOf, type View, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, type DType } from "../../src/tensor/DType.ts"
-
-/** mulberry32: a number in [0, below), the same ones on every run. */
-export type Random = (below: number) => number
-
-export const random = (seed: number): Random => {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
+import { kernelFor } from "../../src/tensor/kernels/kernelFor.ts"
+import type { Transform } from "../../src/tensor/Transform.ts"
+import { applied, floats } from "../tensor/kernels/sweeps.ts"
+import type { Random } from "../tensor/random.ts"
 
 export const randomBytes = (next: Random, length: number): Uint8Array => Uint8Array.from({ length }, () => next(256))
 
@@ -58,17 +49,34 @@ export interface World {
   readonly arrays: Array<TargetArray>
 }
 
-/** Arrays of `dtypes` filled from arrays of the same dtype, at odd offsets of a few files. */
-export const randomWorld = (next: Random, arrays: number, dtypes: ReadonlyArray<DType>, largest = 9): World => {
+/** Arrays of `dtypes` filled from arrays at odd offsets of a few files: of the same dtype, or of others by way of transforms. */
+export const randomWorld = (
+  next: Random,
+  arrays: number,
+  dtypes: ReadonlyArray<DType>,
+  largest = 9,
+  values: "same" | "changed" = "same"
+): World => {
   const world: World = { files: new Map(), sources: new Map(), arrays: [] }
   const contents = new Map<string, Array<Uint8Array>>()
+  const view = (axes: ReadonlyArray<number>, dtype: DType) => sourceView(next, world, contents, dtype, axes)
   for (let i = 0; i < arrays; i++) {
     const dtype = dtypes[next(dtypes.length)]!
     const shape = Array.from({ length: next(4) }, () => next(20) === 0 ? 0 : 1 + next(largest))
     const copies = volume(shape) === 0 ? [] : boxes(next, shape.map(() => 0), shape, 4).map(({ offsets, sizes }) => {
       const strides = stridesOf(shape)
       const axes = shuffled(next, sizes.flatMap((count, k) => subdivided(next, { count, stride: strides[k]! })))
-      return copyOf(next, world, contents, dtype, axes, offsets.reduce((sum, o, k) => sum + o * strides[k]!, 0))
+      const extents = axes.map((axis) => axis.count)
+      const target = { tensor: "array", offset: offsets.reduce((sum, o, k) => sum + o * strides[k]!, 0), strides: axes.map((a) => a.stride) }
+      if (values === "same") return { shape: extents, source: view(extents, dtype), target }
+      const transform = TRANSFORMS[next(TRANSFORMS.length)]
+      return {
+        shape: extents,
+        source: view(extents, oneOf(next, floats)),
+        target,
+        ...(transform ? { transform } : {}),
+        ...(transform?.kind === "restore" ? { operands: [view(extents, oneOf(next, floats))] } : {})
+      }
     })
     world.arrays.push({ id: `array ${i}`, dtype, shape, copies })
   }
@@ -76,20 +84,30 @@ export const randomWorld = (next: Random, arrays: number, dtypes: ReadonlyArray<
   return world
 }
 
-/** A copy to the given target axes from a new source tensor, whose axes lie in another order and are longer than needed. */
-const copyOf = (
+const TRANSFORMS: ReadonlyArray<Transform | undefined> = [
+  undefined,
+  { kind: "add", constant: -1 },
+  { kind: "restore" },
+  { kind: "restore", forward: { kind: "add", constant: 1 }, backward: { kind: "add", constant: -1 } }
+]
+
+const oneOf = <A>(next: Random, list: ReadonlyArray<A>): A => list[next(list.length)]!
+
+/** A view of the given extents into a new source tensor, whose axes lie in another order and are longer than needed. */
+const sourceView = (
   next: Random,
   world: World,
   contents: Map<string, Array<Uint8Array>>,
   dtype: DType,
-  axes: ReadonlyArray<Axis>,
-  offset: number
-): Copy => {
-  const order = shuffled(next, axes.map((_, i) => i))
+  counts: ReadonlyArray<number>
+): View => {
+  const order = shuffled(next, counts.map((_, i) => i))
   const padded = next(3) === 0
-  const extents = order.map((i) => axes[i]!.count + (padded ? next(3) : 0))
+  const extents = order.map((i) => counts[i]! + (padded ? next(3) : 0))
   const sourceStrides = stridesOf(extents)
-  const strides = axes.map((_, i) => sourceStrides[order.indexOf(i)]!)
+  const strides = counts.map((_, i) => sourceStrides[order.indexOf(i)]!)
+  // Now and then one value serves a whole axis.
+  if (strides.length > 0 && next(8) === 0) strides[next(strides.length)] = 0
   const slack = padded ? next(5) : 0
   const id = `source ${world.sources.size}`
   const path = `/in/${next(3)}`
@@ -99,30 +117,38 @@ const copyOf = (
   const length = volume(extents) + slack
   world.sources.set(id, { path, offset: parts.reduce((sum, p) => sum + p.byteLength, 0), dtype, shape: [length] })
   parts.push(randomBytes(next, length * bytesOf(dtype)))
-  return {
-    shape: axes.map((a) => a.count),
-    source: { tensor: id, offset: slack === 0 ? 0 : next(slack), strides },
-    target: { tensor: "array", offset, strides: axes.map((a) => a.stride) }
-  }
+  return { tensor: id, offset: slack === 0 ? 0 : next(slack), strides }
 }
 
-/** The bytes of an array whose copies carry no transform, by looking at each element. */
-export const expectedBytes = (world: World, array: TargetArray): Uint8Array => {
+export const expectedBytes = (world: World, array: TargetArray): Uint8Array => expected(world, array).bytes
+
+/** The bytes of an array and how many values change, by looking at each element. */
+export const expected = (world: World, array: TargetArray): { readonly bytes: Uint8Array; readonly changed: number } => {
+  let changed = 0
   const width = bytesOf(array.dtype)
   const out = new Uint8Array(volume(array.shape) * width)
-  for (const { shape, source, target } of array.copies) {
-    const from = world.sources.get(source.tensor)!
-    const bytes = world.files.get(from.path)!
-    for (let n = 0; n < volume(shape); n++) {
-      let [s, t] = [source.offset, target.offset]
-      for (let axis = shape.length - 1, rest = n; axis >= 0; axis--) {
-        const index = rest % shape[axis]!
-        rest = (rest - index) / shape[axis]!
-        s += index * source.strides[axis]!
-        t += index * target.strides[axis]!
-      }
-      out.set(bytes.subarray(from.offset + s * width, from.offset + (s + 1) * width), t * width)
-    }
+  for (const { operands = [], shape, source, target, transform } of array.copies) {
+    const [values, ...others] = [source, ...operands].map((view) => {
+      const from = world.sources.get(view.tensor)!
+      const bytes = world.files.get(from.path)!
+      const each = addresses(shape, view).map((at) => from.offset + at * bytesOf(from.dtype))
+      return { dtype: from.dtype, bytes: new Uint8Array(Buffer.concat(each.map((at) => bytes.subarray(at, at + bytesOf(from.dtype))))) }
+    })
+    const kernel = kernelFor(values!.dtype, array.dtype, transform, others.map((o) => o.dtype))!
+    const result = kernel === "move"
+      ? { out: values!.bytes, changed: 0 }
+      : applied(kernel, values!.dtype, array.dtype, values!.bytes, others.map((o) => o.bytes))
+    changed += result.changed
+    for (const [n, t] of addresses(shape, target).entries()) out.set(result.out.subarray(n * width, (n + 1) * width), t * width)
   }
-  return out
+  return { bytes: out, changed }
+}
+
+/** The address of each element, in the order of the axes. */
+const addresses = (shape: Shape, { offset, strides }: View): Array<number> => {
+  let found = [offset]
+  for (const [axis, count] of shape.entries()) {
+    found = found.flatMap((at) => Array.from({ length: count }, (_, i) => at + i * strides[axis]!))
+  }
+  return found
 }

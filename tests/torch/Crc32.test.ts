@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { crc32, crc32Combine } from "../../src/torch/Crc32.ts"
-import { random } from "./helpers.ts"
+import { random } from "./tools.ts"
 
 describe("crc32Combine", () => {
   it("is the CRC of the two pieces together", () => {

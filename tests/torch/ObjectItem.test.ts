@@ -6,7 +6,7 @@ import type { PyValue } from "../../src/torch/PyValue.ts"
 import { PickleDict } from "../../src/torch/PickleValue.ts"
 import { unpickle } from "../../src/torch/Pickle.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
-import { bytes, codeOf, fixture } from "./helpers.ts"
+import { bytes, codeOf, fixture } from "./tools.ts"
 
 const common = new Map<PyValue, PyValue>([
   ["checkpoint_version", new PyFloat(3)],

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { SMALL_PICKLE, unpickle } from "../../src/torch/Pickle.ts"
 import type { PicklePolicy } from "../../src/torch/Pickle.ts"
 import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "../../src/torch/PickleValue.ts"
-import { bytes, codeOf } from "./helpers.ts"
+import { bytes, codeOf } from "./tools.ts"
 
 const policy: PicklePolicy = { globals: new Set(["torch Size", "m C"]) }
 /** A protocol 2 pickle of these opcodes. */

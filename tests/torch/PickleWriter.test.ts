@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { unpickle } from "../../src/torch/Pickle.ts"
 import { PickleWriter } from "../../src/torch/PickleWriter.ts"
 import type { PickleObject } from "../../src/torch/PickleValue.ts"
-import { bytes, codeOf } from "./helpers.ts"
+import { bytes, codeOf } from "./tools.ts"
 
 const written = (write: (pickle: PickleWriter) => unknown) => {
   const pickle = new PickleWriter()

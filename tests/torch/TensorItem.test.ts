@@ -6,7 +6,7 @@ import { fromBytes } from "../../src/torch/Ranges.ts"
 import { isContiguous, parseTensorItem, readTensorItem, tensorItem } from "../../src/torch/TensorItem.ts"
 import { tensorPickle } from "../../src/torch/TensorPickle.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
-import { bytes, codeOf, fixture } from "./helpers.ts"
+import { bytes, codeOf, fixture } from "./tools.ts"
 
 const parse = (item: Uint8Array) => fromBytes(item, parseTensorItem(item.length))
 const write = (dtype: DType, shape: ReadonlyArray<number>, data: Uint8Array) => {
@@ -68,7 +68,7 @@ describe("reading", () => {
   it("finds dtype, shape and data of torch's items", () => {
     expect(parse(fixture("t_e4m3.pt"))).toEqual({
       dtype: "F8_E4M3", shape: [2, 3], strides: [3, 1], storageOffset: 0, key: "0", storageLength: 6,
-      dataOffset: 704, dataLength: 6, crc32: expect.any(Number)
+      dataOffset: 768, dataLength: 6, crc32: expect.any(Number)
     })
   })
 
@@ -100,18 +100,12 @@ describe("reading", () => {
   it("finds 4 GiB records", async () => {
     const item = tensorItem("U8", [0x100000001])
     const suffix = item.suffix(5)
-    const read = async (offset: number, length: number) => {
-      const tail = offset - item.prefix.length - item.dataLength
-      return tail >= 0 ? suffix.subarray(tail, tail + length) : Buffer.concat([item.prefix, new Uint8Array(4096)]).subarray(offset, offset + length)
-    }
-    // The window before the tail begins inside the data.
-    const padded = async (offset: number, length: number) => {
-      const start = item.prefix.length + item.dataLength
-      return offset < start && offset + length > start
-        ? Buffer.concat([new Uint8Array(start - offset), suffix]).subarray(0, length)
-        : read(offset, length)
-    }
-    expect(await readTensorItem(item.length, padded)).toMatchObject({ shape: [0x100000001], dataOffset: 704, crc32: 5 })
+    const dataEnd = item.prefix.length + item.dataLength
+    const read = async (offset: number, length: number) =>
+      offset === 0
+        ? Buffer.concat([item.prefix, new Uint8Array(length - item.prefix.length)])
+        : Buffer.concat([new Uint8Array(dataEnd - offset), suffix]).subarray(0, length)
+    expect(await readTensorItem(item.length, read)).toMatchObject({ shape: [0x100000001], dataOffset: 704, crc32: 5 })
   })
 
   it("recognises an expected item by its first bytes, and otherwise parses", async () => {

@@ -3,7 +3,7 @@ import { PyTensor } from "../../src/torch/PyValue.ts"
 import type { PyValue } from "../../src/torch/PyValue.ts"
 import { saveArchive } from "../../src/torch/SaveArchive.ts"
 import { readTrainState, trainStateFile, untrained } from "../../src/torch/TrainState.ts"
-import { codeOf, fixture } from "./helpers.ts"
+import { codeOf, fixture } from "./tools.ts"
 
 const file = (...entries: ReadonlyArray<readonly [string, PyValue]>) => saveArchive("train_state", new Map<PyValue, PyValue>(entries))
 const step = (data: Uint8Array, dtype: "I64" | "F64" | "I16" = "I64", shape: ReadonlyArray<number> = []) =>

@@ -38,31 +38,45 @@ const SCALARS: Partial<Record<DType, Scalar>> = {
   }
 }
 
-/** Add in `from`, then cast to `to`; undefined where either is no floating dtype. Counts the values that subtracting does not give back. */
+/**
+ * Add in `from`, then cast to `to`; undefined where either is no floating dtype. Counts the values that the way back (a cast
+ * to `from`, then subtracting) does not give.
+ */
 export const addKernel = (constant: number, from: DType, to: DType): Kernel | undefined => {
   const scalar = SCALARS[from]
   if (scalar === undefined) return undefined
-  // A Python number meets a 16-bit or 32-bit tensor as a float32.
-  const c = from === "F64" ? constant : Math.fround(constant)
   const { load, round, store } = scalar
-  const add = (m: Memory, source: number, out: number, count: number): number => {
-    let changed = 0
-    for (let i = 0; i < count; i++) {
-      const x = load(m, source, i)
-      const y = round(from === "F64" ? x + c : Math.fround(x + c))
-      store(m, out, i, y)
-      if (!Object.is(round(from === "F64" ? y - c : Math.fround(y - c)), x)) changed++
-    }
-    return changed
+  // torch rounds a Python number to the tensor's dtype before anything else.
+  const c = round(constant)
+  const add = (m: Memory, source: number, out: number, count: number): void => {
+    for (let i = 0; i < count; i++) store(m, out, i, load(m, source, i) + c)
   }
-  if (from === to) return { temporary: 0, elementwise: true, apply: (m, call) => add(m, call.source, call.out, call.count) }
-  const cast = castKernel(from, to)
-  return cast && {
+  const lost = (m: Memory, source: number, sums: number, count: number): number => {
+    let n = 0
+    for (let i = 0; i < count; i++) if (!Object.is(round(load(m, sums, i) - c), load(m, source, i))) n++
+    return n
+  }
+  if (from === to) {
+    return {
+      temporary: 0,
+      elementwise: true,
+      apply: (m, { count, out, source }) => {
+        add(m, source, out, count)
+        return lost(m, source, out, count)
+      }
+    }
+  }
+  const there = castKernel(from, to)
+  const back = castKernel(to, from)
+  return there && back && {
     temporary: bytesOf(from),
     elementwise: true,
     apply: (m, call) => {
-      const changed = add(m, call.source, call.temporary, call.count)
-      return Math.max(changed, cast.apply(m, { ...call, source: call.temporary }))
+      const { count, out, source, temporary } = call
+      add(m, source, temporary, count)
+      there.apply(m, { ...call, source: temporary })
+      back.apply(m, { ...call, source: out, out: temporary })
+      return lost(m, source, temporary, count)
     }
   }
 }

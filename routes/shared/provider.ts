@@ -1,0 +1,62 @@
+/** Provider sections of `run_config.yaml`: the model's own TransformerConfig fields, and what else its class must be told. */
+import { float, pythonName, type Provider, type PythonValue } from "../../src/bridge/Provider.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+
+export type Dtype = "bfloat16" | "float16" | "float32"
+
+export interface CommonFields {
+  readonly dtype: Dtype
+  readonly activation?: string
+  readonly layernorm_epsilon?: number | null | undefined
+  readonly init_method_std?: number | null | undefined
+  readonly rotary_base?: number | null | undefined
+  readonly rotary_percent?: number | null | undefined
+  readonly seq_length?: number | null | undefined
+}
+
+type Optional = PythonValue | undefined
+
+/** Drop what is undefined; `null` is a value. */
+export const defined = (fields: Readonly<Record<string, Optional>>): Record<string, PythonValue> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Record<string, PythonValue>
+
+/** Some fields of an HF config section, by the same names. */
+export const pick = <T extends object, K extends keyof T & string>(section: T, fields: ReadonlyArray<K>): Record<string, PythonValue> =>
+  defined(Object.fromEntries(fields.map((field) => [field, section[field] as Optional])))
+
+const floatOr = (value: number | null | undefined): Optional => (value === null || value === undefined ? undefined : float(value))
+
+/**
+ * `target`: dotted class of the standard provider. `extra` wins over everything; a field of `tc` that the class must not be
+ * given is listed in `omit`.
+ */
+export const gptProvider = (
+  target: string,
+  tc: TransformerConfig,
+  common: CommonFields,
+  extra: Readonly<Record<string, Optional>> = {},
+  options: { readonly mimo?: boolean; readonly omit?: ReadonlyArray<keyof TransformerConfig> } = {}
+): Provider => {
+  const { activation = "torch.nn.functional.silu", dtype } = common
+  const own = Object.entries(tc).filter(([field]) => !options.omit?.includes(field as keyof TransformerConfig))
+  return {
+    target,
+    ...(options.mimo ? { mimo: true } : {}),
+    fields: {
+      ...defined(Object.fromEntries(own) as Record<string, Optional>),
+      ...defined({
+        mtp_num_layers: tc.mtp_num_layers || null,
+        activation_func: pythonName(activation),
+        bf16: dtype === "bfloat16",
+        fp16: dtype === "float16",
+        params_dtype: pythonName(`torch.${dtype}`),
+        layernorm_epsilon: floatOr(common.layernorm_epsilon),
+        init_method_std: floatOr(common.init_method_std),
+        rotary_base: common.rotary_base ?? undefined,
+        rotary_percent: floatOr(common.rotary_percent),
+        seq_length: common.seq_length ?? undefined,
+        ...extra
+      })
+    }
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * Runs a conformance case: regenerate its HF checkpoint, import it, compare with what the reference system wrote, export it
+ * back, compare with the source. Two imports: one with the dtype that the reference used (its entries must be reproduced key by
+ * key), one with every dtype kept (the round trip must give the source's bytes, whatever the reference lost).
+ */
+import { Effect, Stream } from "effect"
+import { createHash } from "node:crypto"
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parse as parseYaml } from "yaml"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { HF_SOURCE } from "../checkpoint/names.ts"
+import { readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { prepareExport, prepareImport } from "../convert/convert.ts"
+import type { Form } from "../convert/ImportPlan.ts"
+import type { TorchDtype } from "../convert/Options.ts"
+import { verifyHfMegatron } from "../convert/verify.ts"
+import { digest } from "../engine/digest.ts"
+import { type BridgeError, some } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
+import { parseComponent } from "../parallel/ModuleParallelism.ts"
+import { torchName } from "../tensor/DType.ts"
+import type { CheckpointEntry, ConformanceCase } from "./Case.ts"
+import { writeHfCheckpoint } from "./HfCheckpoint.ts"
+
+export type CaseResult =
+  | { readonly status: "passed"; readonly note: string }
+  | { readonly status: "failed"; readonly problems: ReadonlyArray<string> }
+  | { readonly status: "skipped"; readonly reason: string }
+
+const formOf = (c: ConformanceCase): Form => (c.import.mode === "mimo" ? "mimo" : "standard")
+
+const layoutOf = (c: ConformanceCase) => (names: ReadonlyArray<string>): Layout =>
+  c.import.mode === "mimo"
+    ? resolveLayout((c.import.components ?? []).map(parseComponent), names, c.import.worldSize === undefined ? {} : { worldSize: c.import.worldSize })
+    : standardLayout({})
+
+/** Entries that ours may have beside the reference's: source bytes, and multi-token prediction, which its MIMO model lacks. */
+const isBeside = (key: string, form: Form): boolean => key.startsWith(HF_SOURCE) || (form === "mimo" && key.includes(".mtp."))
+
+/**
+ * The dtype that the reference's model had: most of its tensors have it. (For models with a `text_config` it is not always the
+ * one that was asked for.)
+ */
+const referenceDtype = (entries: ReadonlyMap<string, CheckpointEntry>): TorchDtype => {
+  const counts = new Map<string, number>()
+  for (const { dtype } of entries.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1)
+  return [...counts].sort((a, b) => b[1] - a[1])[0]![0] as TorchDtype
+}
+
+const boxes = (chunks: ReadonlyArray<{ readonly offsets: ReadonlyArray<number>; readonly sizes: ReadonlyArray<number> }>): string =>
+  chunks.map((c) => `${c.offsets}:${c.sizes}`).sort().join(" ")
+
+/** Digest every tensor of a checkpoint directory, by key. */
+const digestsOf = Effect.fnUntraced(function*(directory: string) {
+  const disk = yield* Disk
+  const checkpoint = yield* openCheckpoint(directory)
+  const chunks = new StoredChunks(checkpoint.directory)
+  const keys = [...checkpoint.tensors].map(([key, tensor]) => ({ key, tensor, copies: chunks.whole(key, tensor, key) }))
+  yield* attempt(() => readChunkHeaders(disk, chunks))
+  const arrays = keys.map(({ copies, key, tensor: { dtype, shape } }) => ({ id: key, dtype, shape, copies: chunks.settle(copies) }))
+  const digests = new Map<string, string>()
+  yield* digest(arrays, chunks).pipe(Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))
+  return { checkpoint, digests }
+})
+
+/** Key by key: dtype, global shape, content, chunk boxes (where ranks cut), byte entries. */
+const compareWithReference = Effect.fnUntraced(function*(c: ConformanceCase, directory: string) {
+  const problems: Array<string> = []
+  const reference = c.megatron!
+  const form = formOf(c)
+  const { checkpoint, digests } = yield* digestsOf(directory)
+  for (const [key, entry] of reference.entries) {
+    const ours = checkpoint.tensors.get(key)
+    if (!ours) {
+      problems.push(`no entry ${key}`)
+      continue
+    }
+    const dtype = torchName(ours.dtype)
+    if (dtype !== entry.dtype) problems.push(`${key}: ${dtype}, the reference has ${entry.dtype}`)
+    if (String(ours.shape) !== String(entry.shape)) problems.push(`${key}: [${ours.shape}], the reference has [${entry.shape}]`)
+    else if (entry.sha256 !== undefined && dtype === entry.dtype && digests.get(key) !== entry.sha256) problems.push(`${key}: other content`)
+    if (form === "mimo" && boxes(ours.chunks) !== boxes(entry.chunks.map(([offsets, sizes]) => ({ offsets, sizes })))) {
+      problems.push(`${key}: cut into other chunks`)
+    }
+  }
+  for (const key of checkpoint.tensors.keys()) {
+    if (!reference.entries.has(key) && !isBeside(key, form)) problems.push(`entry ${key} is not the reference's`)
+  }
+  const referenceObjects = new Set<string>()
+  for (const { keys, sha256 } of reference.bytes) {
+    for (const key of keys) {
+      referenceObjects.add(key)
+      const object = checkpoint.metadata.objects.get(key)
+      if (!object) problems.push(`no byte entry ${key}`)
+      else {
+        const file = yield* Effect.promise(() => readFile(join(checkpoint.directory, object.file)))
+        const bytes = file.subarray(object.offset, object.offset + object.length)
+        if (createHash("sha256").update(bytes).digest("hex") !== sha256) problems.push(`byte entry ${key}: other content`)
+      }
+    }
+  }
+  for (const key of checkpoint.metadata.objects.keys()) {
+    if (!referenceObjects.has(key) && !isBeside(key, form)) problems.push(`byte entry ${key} is not the reference's`)
+  }
+  if (reference.run_config !== undefined) {
+    const text = yield* Effect.promise(() => readFile(join(checkpoint.directory, "run_config.yaml"), "utf8"))
+    compareConfig(parseYaml(text, YAML)["model"], parseYaml(reference.run_config, YAML)["model"], "run_config model", problems)
+  }
+  return problems
+})
+
+const YAML = { version: "1.1" } as const
+
+/** Every field that we write has the reference's value. Fields that we leave out keep the trainer's default. */
+const compareConfig = (ours: unknown, theirs: unknown, path: string, problems: Array<string>): void => {
+  if (typeof ours === "object" && ours !== null && !Array.isArray(ours)) {
+    for (const [field, value] of Object.entries(ours)) {
+      const other = (theirs as Record<string, unknown> | null)?.[field]
+      if (other === undefined) problems.push(`${path}.${field}: the reference has no such field`)
+      else compareConfig(value, other, `${path}.${field}`, problems)
+    }
+  } else if (JSON.stringify(ours) !== JSON.stringify(theirs)) {
+    problems.push(`${path}: ${JSON.stringify(ours)}, the reference has ${JSON.stringify(theirs)}`)
+  }
+}
+
+/** Both directories hold the same files with the same bytes. */
+const compareDirectories = async (source: string, exported: string): Promise<ReadonlyArray<string>> => {
+  const problems: Array<string> = []
+  const [a, b] = await Promise.all([readdir(source), readdir(exported)])
+  for (const name of new Set([...a, ...b])) {
+    if (!b.includes(name)) problems.push(`export: no file ${name}`)
+    else if (!a.includes(name)) problems.push(`export: file ${name} is not in the source`)
+    else if (!(await readFile(join(source, name))).equals(await readFile(join(exported, name)))) problems.push(`export: ${name} differs from the source`)
+  }
+  return problems
+}
+
+const runInside = Effect.fnUntraced(function*(families: FamilyRegistry, c: ConformanceCase, directory: string) {
+  const hf = join(directory, "hf")
+  const problems: Array<string> = []
+  yield* writeHfCheckpoint(c, hf)
+  const importTo = (target: string, torchDtype: TorchDtype) =>
+    Effect.gen(function*() {
+      const prepared = yield* prepareImport(families, hf, {
+        form: formOf(c),
+        layout: layoutOf(c),
+        torchDtype,
+        mtp: "keep",
+        allowUnmapped: [],
+        step: 0
+      })
+      return yield* prepared.run(target, { overwrite: false })
+    })
+
+  if (c.megatron) {
+    const cast = join(directory, "cast")
+    yield* importTo(cast, referenceDtype(c.megatron.entries))
+    problems.push(...(yield* compareWithReference(c, cast)))
+  }
+  const kept = join(directory, "kept")
+  yield* importTo(kept, "source")
+  const exported = join(directory, "exported")
+  const request = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
+  yield* (yield* prepareExport(families, hf, kept, request)).run(exported, { overwrite: false })
+  problems.push(...(yield* Effect.promise(() => compareDirectories(hf, exported))))
+  const verified = yield* verifyHfMegatron(families, hf, kept, {})
+  if (verified.equal !== verified.total) {
+    problems.push(`verify: ${some(verified.tensors.filter((t) => t.status !== "equal").map((t) => `${t.name} ${t.status}`))}`)
+  }
+  return { problems, tensors: verified.total }
+})
+
+/** Run one case in a temporary directory that is removed afterwards. */
+export const runCase = (families: FamilyRegistry, c: ConformanceCase): Effect.Effect<CaseResult, never, Disk> =>
+  families.architectures.includes(c.architecture)
+    ? Effect.acquireUseRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "conformance-"))),
+      (directory) =>
+        runInside(families, c, directory).pipe(
+          Effect.map(({ problems, tensors }): CaseResult =>
+            problems.length === 0
+              ? { status: "passed", note: `${c.megatron?.entries.size ?? 0} entries, ${tensors} tensors round trip` }
+              : { status: "failed", problems }),
+          Effect.catch((error: BridgeError) => Effect.succeed<CaseResult>({ status: "failed", problems: [`${error._tag}: ${error.message}`] }))
+        ),
+      (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+    )
+    : Effect.succeed({ status: "skipped", reason: `no family answers to ${c.architecture}` })

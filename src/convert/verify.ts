@@ -1,0 +1,189 @@
+/**
+ * Proof that two checkpoints hold the same: HF against Megatron, HF against HF, Megatron against Megatron. Both sides are
+ * streamed; the mapping is the one that converts, so a tensor counts as equal if converting would give its very bytes.
+ */
+import { Effect, Stream } from "effect"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { type Compared, compare, type Comparison } from "../engine/compare.ts"
+import type { EngineOptions } from "../engine/Settings.ts"
+import type { Sources } from "../engine/Target.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { clip, identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType } from "../tensor/DType.ts"
+import { exportArray, planExport } from "./ExportPlan.ts"
+import { hfSources, openHfModel } from "./HfSource.ts"
+import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+
+export interface TensorVerdict {
+  readonly name: string
+  readonly status: "equal" | "different" | "missing" | "extra"
+  /** What differs besides values: `BF16 instead of F32`, `[2,3] instead of [3,2]`. */
+  readonly detail?: string
+  readonly elements?: number
+  readonly differing?: number
+  readonly maxAbsDiff?: number
+  readonly firstDifference?: Compared["firstDifference"]
+}
+
+export interface VerifyReport {
+  readonly left: string
+  readonly right: string
+  readonly equal: number
+  /** Tensors of both sides together. */
+  readonly total: number
+  readonly bytes: number
+  /** Every tensor that is not equal; with `all`, every tensor. */
+  readonly tensors: ReadonlyArray<TensorVerdict>
+  readonly notes: ReadonlyArray<string>
+}
+
+export interface VerifyOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+  readonly progress?: (bytes: number) => void
+  /** Called once it is known how many bytes will be compared. */
+  readonly onSize?: (bytes: number) => void
+}
+
+interface Side {
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+interface Pairing {
+  readonly left: string
+  readonly right: string
+  readonly lefts: ReadonlyMap<string, Side>
+  readonly rights: ReadonlyMap<string, Side>
+  readonly sources: Sources
+  /** The comparisons that together hold `name` of the left, in the right's dtype, against the right's own. */
+  readonly comparisons: (name: string, dtype: DType) => ReadonlyArray<Comparison>
+  readonly notes: ReadonlyArray<string>
+}
+
+const run = (pairing: Pairing, options: VerifyOptions) =>
+  Effect.gen(function*() {
+    const { lefts, rights } = pairing
+    const verdicts = new Map<string, TensorVerdict>()
+    const common: Array<string> = []
+    for (const [name, left] of lefts) {
+      const right = rights.get(name)
+      if (!right) verdicts.set(name, { name, status: "missing", detail: `only in ${pairing.left}` })
+      else if (!sameShape(left.shape, right.shape)) verdicts.set(name, { name, status: "different", detail: `[${left.shape}] and [${right.shape}]` })
+      else common.push(name)
+    }
+    for (const name of rights.keys()) if (!lefts.has(name)) verdicts.set(name, { name, status: "extra", detail: `only in ${pairing.right}` })
+    const bytes = common.reduce((sum, name) => sum + volume(rights.get(name)!.shape) * bytesOf(rights.get(name)!.dtype), 0)
+    options.onSize?.(bytes)
+
+    const queue = function*() {
+      for (const name of common) yield* pairing.comparisons(name, rights.get(name)!.dtype)
+    }
+    yield* compare(queue(), pairing.sources, options).pipe(Stream.runForEach((found) => Effect.sync(() => {
+      const right = rights.get(found.id)!
+      options.progress?.(found.elements * bytesOf(right.dtype))
+      verdicts.set(found.id, combine(verdicts.get(found.id), found, lefts.get(found.id)!.dtype, right.dtype))
+    })))
+    const all = [...verdicts.values()]
+    return {
+      left: pairing.left,
+      right: pairing.right,
+      equal: all.filter((v) => v.status === "equal").length,
+      total: all.length,
+      bytes,
+      tensors: all,
+      notes: pairing.notes
+    } satisfies VerifyReport
+  })
+
+/** One tensor may be compared in several boxes. */
+const combine = (before: TensorVerdict | undefined, found: Compared, left: DType, right: DType): TensorVerdict => {
+  const differing = (before?.differing ?? 0) + found.differing
+  const maxAbsDiff = Math.max(before?.maxAbsDiff ?? 0, found.maxAbsDiff ?? 0)
+  const firstDifference = before?.firstDifference ?? found.firstDifference
+  return {
+    name: found.id,
+    status: differing === 0 && left === right ? "equal" : "different",
+    ...(left === right ? {} : { detail: `${left} and ${right}` }),
+    elements: (before?.elements ?? 0) + found.elements,
+    differing,
+    ...(differing > 0 ? { maxAbsDiff } : {}),
+    ...(firstDifference ? { firstDifference } : {})
+  }
+}
+
+/** An HF model against a Megatron checkpoint of it. */
+export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerifyOptions) {
+  const disk = yield* Disk
+  const { config, weights } = yield* openHfModel(hfModel)
+  const tensors = weights ?? (yield* openSafetensors(hfModel))
+  const checkpoint = yield* openCheckpoint(megatronPath)
+  const plan = yield* attempt(() =>
+    planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
+  yield* attempt(() => readChunkHeaders(disk, plan.chunks))
+  const hf = hfSources(tensors)
+  return yield* run({
+    left: checkpoint.directory,
+    right: hfModel,
+    lefts: plan.tensors,
+    rights: tensors.tensors,
+    sources: plan.sources,
+    comparisons: (name, dtype) => [{ array: { ...exportArray(plan, plan.tensors.get(name)!), dtype }, with: hf.get(name)! }],
+    notes: plan.report.notes
+  }, options)
+})
+
+/** Two HF checkpoints, tensor by tensor. */
+export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
+  const a = yield* openSafetensors(left)
+  const b = yield* openSafetensors(right)
+  const [from, to] = [hfSources(a), hfSources(b)]
+  return yield* run({
+    left,
+    right,
+    lefts: a.tensors,
+    rights: b.tensors,
+    sources: from,
+    comparisons: (name, dtype) => {
+      const { shape } = a.tensors.get(name)!
+      return [{ array: { id: name, dtype, shape, copies: [identity(name, name, shape)] }, with: to.get(name)! }]
+    },
+    notes: []
+  }, options)
+})
+
+/** Model tensors and kept HF tensors of a checkpoint, by key. */
+const spaceOf = (checkpoint: Checkpoint) =>
+  new Map([...checkpoint.tensors, ...[...checkpoint.kept].map(([name, t]) => [`hf_source.${name}`, t] as const)])
+
+/** Two Megatron checkpoints of one model, whatever their layouts; wrapper prefixes and training state do not count. */
+export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
+  const disk = yield* Disk
+  const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
+  const [lefts, rights] = [spaceOf(a), spaceOf(b)]
+  const [from, to] = [new StoredChunks(a.directory), new StoredChunks(b.directory)]
+  const common = [...lefts.keys()].filter((key) => rights.has(key))
+  const wholes = new Map(common.map((key) => [key, from.whole(key, lefts.get(key)!, key)]))
+  for (const key of common) to.whole(key, rights.get(key)!, key)
+  yield* attempt(() => readChunkHeaders(disk, from))
+  yield* attempt(() => readChunkHeaders(disk, to))
+  return yield* run({
+    left: a.directory,
+    right: b.directory,
+    lefts,
+    rights,
+    sources: from,
+    comparisons: (key, dtype) => {
+      const { chunks, shape } = rights.get(key)!
+      return chunks.flatMap((chunk) => {
+        const stored = to.get(chunkId(chunk))
+        // A chunk without elements has no source.
+        if (!stored) return []
+        const copies = wholes.get(key)!.flatMap((c) => clip(c, "target", shape, chunk))
+        return [{ array: { id: key, dtype, shape: chunk.sizes, copies: from.settle(copies) }, with: { ...stored, shape: chunk.sizes } }]
+      })
+    },
+    notes: [...a.notes, ...b.notes]
+  }, options)
+})
