@@ -156,3 +156,7 @@ export type BridgeError =
   | OutputRefused
   | NoSpace
   | IoError
+
+export const isBridgeError = (error: unknown): error is BridgeError =>
+  error instanceof InvalidFile || error instanceof Unsupported || error instanceof PlanRefused || error instanceof UsageError ||
+  error instanceof OutputRefused || error instanceof NoSpace || error instanceof IoError

@@ -51,7 +51,12 @@ export const digestOfWeights = (source: HfSource): { readonly totalBytes: number
 /** transformers refuses to load a shard that does not say so. */
 const METADATA = new Map([["format", "pt"]])
 
-const writeShard = Effect.fnUntraced(function*(source: HfSource, path: string, tensors: ReadonlyArray<SourceTensor>) {
+const writeShard = Effect.fnUntraced(function*(
+  source: HfSource,
+  path: string,
+  tensors: ReadonlyArray<SourceTensor>,
+  progress: (bytes: number) => void
+) {
   const file = yield* openScoped(yield* Disk, path, "create")
   const header = encodeHeader(tensors, METADATA)
   yield* lift(() => writeFully(file, header.headerBytes, 0))
@@ -61,6 +66,7 @@ const writeShard = Effect.fnUntraced(function*(source: HfSource, path: string, t
     for (const block of blocksOf(source, tensor, buffer)) {
       yield* lift(() => writeFully(file, block, position))
       position += block.byteLength
+      progress(block.byteLength)
     }
   }
 }, Effect.scoped)
@@ -77,11 +83,20 @@ const writeSmall = Effect.fnUntraced(function*(path: string, bytes: Uint8Array) 
  * plausible `preprocessor_config.json`.
  */
 export const writeHfCheckpoint = Effect.fn("writeHfCheckpoint")(function*(source: HfSource, directory: string) {
-  const { tensors } = source.hf
   const disk = yield* Disk
   yield* lift(() => disk.makeDirectory(directory))
+  yield* writeHfCheckpointInto(source, directory)
+})
+
+/** {@link writeHfCheckpoint} into a directory that exists. `progress` is told the bytes of each tensor once it is written. */
+export const writeHfCheckpointInto = Effect.fn("writeHfCheckpointInto")(function*(
+  source: HfSource,
+  directory: string,
+  progress: (bytes: number) => void = () => {}
+) {
+  const { tensors } = source.hf
   const shards = Map.groupBy(tensors, ({ file }) => file)
-  for (const [file, held] of shards) yield* writeShard(source, join(directory, file), held)
+  for (const [file, held] of shards) yield* writeShard(source, join(directory, file), held, progress)
   if (shards.size > 1) {
     const weightMap = new Map(tensors.map(({ file, name }) => [name, file]))
     const index = encodeIndex({ metadata: new Map([["total_size", bytesOfAll(tensors)]]), weightMap })

@@ -1,47 +1,14 @@
 /** Random arrays with random copies that fill them, and what they must contain, element by element. */
 import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
-import { type Shape, stridesOf, type View, volume } from "../../src/tensor/Copy.ts"
+import { stridesOf, type View, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, type DType } from "../../src/tensor/DType.ts"
 import { kernelFor } from "../../src/tensor/kernels/kernelFor.ts"
 import type { Transform } from "../../src/tensor/Transform.ts"
 import { applied, floats } from "../tensor/kernels/sweeps.ts"
 import type { Random } from "../tensor/random.ts"
+import { addresses, boxes, shuffled, subdivided } from "../tensor/randomCopies.ts"
 
 export const randomBytes = (next: Random, length: number): Uint8Array => Uint8Array.from({ length }, () => next(256))
-
-interface Axis {
-  readonly count: number
-  readonly stride: number
-}
-
-const shuffled = <A>(next: Random, list: ReadonlyArray<A>): Array<A> => {
-  const out = [...list]
-  for (let i = out.length - 1; i > 0; i--) {
-    const j = next(i + 1)
-    ;[out[i], out[j]] = [out[j]!, out[i]!]
-  }
-  return out
-}
-
-/** An axis as one or two: 12 steps of 1 are 3 steps of 4 and 4 steps of 1. */
-const subdivided = (next: Random, { count, stride }: Axis): Array<Axis> => {
-  const divisors = [2, 3, 4, 5].filter((d) => count % d === 0 && count > d)
-  if (divisors.length === 0 || next(2) === 0) return [{ count, stride }]
-  const inner = divisors[next(divisors.length)]!
-  return [{ count: count / inner, stride: stride * inner }, { count: inner, stride }]
-}
-
-/** Boxes that make up a shape: halves along random axes. */
-const boxes = (next: Random, offsets: ReadonlyArray<number>, sizes: Shape, depth: number): Array<{ offsets: ReadonlyArray<number>; sizes: Shape }> => {
-  const long = sizes.flatMap((n, axis) => n > 1 ? [axis] : [])
-  if (depth === 0 || long.length === 0 || next(4) === 0) return [{ offsets, sizes }]
-  const axis = long[next(long.length)]!
-  const cut = 1 + next(sizes[axis]! - 1)
-  return [
-    ...boxes(next, offsets, sizes.with(axis, cut), depth - 1),
-    ...boxes(next, offsets.with(axis, offsets[axis]! + cut), sizes.with(axis, sizes[axis]! - cut), depth - 1)
-  ]
-}
 
 export interface World {
   readonly files: Map<string, Uint8Array>
@@ -142,13 +109,4 @@ export const expected = (world: World, array: TargetArray): { readonly bytes: Ui
     for (const [n, t] of addresses(shape, target).entries()) out.set(result.out.subarray(n * width, (n + 1) * width), t * width)
   }
   return { bytes: out, changed }
-}
-
-/** The address of each element, in the order of the axes. */
-const addresses = (shape: Shape, { offset, strides }: View): Array<number> => {
-  let found = [offset]
-  for (const [axis, count] of shape.entries()) {
-    found = found.flatMap((at) => Array.from({ length: count }, (_, i) => at + i * strides[axis]!))
-  }
-  return found
 }

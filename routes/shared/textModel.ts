@@ -1,0 +1,36 @@
+/** The description of a text-only GPT: what its family leaves open is the table of one layer and the provider. */
+import type { Carried, ModelDescription } from "../../src/bridge/Family.ts"
+import type { Row } from "../../src/bridge/Mapping.ts"
+import type { Provider } from "../../src/bridge/Provider.ts"
+import { rows, type Table } from "../../src/bridge/Registry.ts"
+import { gpt } from "../../src/model/gpt.ts"
+import type { Model } from "../../src/model/Parameter.ts"
+import { Scope } from "../../src/model/Scope.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import { frameRows, rotaryBuffers, tiedHead } from "./llama.ts"
+
+/** The provider class of models without one of their own. */
+export const GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"
+
+export interface TextModel {
+  readonly tc: TransformerConfig
+  /** Rows of one decoder layer, below `decoder.layers.*.` and `model.layers.*.`. */
+  readonly table: Table
+  readonly provider: Provider
+  /** Rows that stand before the common ones (and win), e.g. of multi-token prediction or of single layers. */
+  readonly rows?: ReadonlyArray<Row>
+  readonly carried?: ReadonlyArray<Carried>
+  readonly mtpFields?: ReadonlyArray<string>
+  /** Instead of the plain GPT. */
+  readonly model?: Model
+}
+
+/** Tied heads and rotary buffers are carried; there are no MIMO components. */
+export const textModel = ({ carried = [], model, mtpFields = [], provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
+  model: model ?? Scope.collect((root) => gpt(root, tc)),
+  rows: [...own, ...frameRows(), ...rows("decoder.layers.*.", "model.layers.*.", table)],
+  provider,
+  components: [],
+  carried: [...tiedHead(tc.share_embeddings_and_output_weights), ...rotaryBuffers(), ...carried],
+  mtpFields
+})

@@ -1,0 +1,59 @@
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { prepareExport } from "../../convert/convert.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+import { renderReport } from "../render.ts"
+
+export const mtpFrom = Flag.String("mtp-from").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Hugging Face directory to take multi-token-prediction tensors from, if the checkpoint has none"),
+  Flag.optional
+)
+
+export const exportCommand = Command.make("export", {
+  hfModel: flags.hfModel,
+  megatronPath: flags.megatronPath,
+  hfPath: flags.hfPath,
+  torchDtype: flags.torchDtype,
+  mtp: flags.mtp,
+  mtpFrom,
+  allowUnmapped: flags.allowUnmapped,
+  overwrite: flags.overwrite,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("export")(function*(input) {
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const { allowUnmapped, mtp, torchDtype } = input
+  const prepared = yield* prepareExport(families, input.hfModel, input.megatronPath, {
+    torchDtype,
+    mtp,
+    allowUnmapped,
+    ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {})
+  })
+  const { report } = prepared
+  if (input.dryRun) return yield* emit(input, { ...report, target: input.hfPath }, () => renderReport(report, input.hfPath, false))
+  const done = yield* withProgress("exporting", input.quiet || input.json, (progress) => {
+    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+    return prepared.run(input.hfPath, { ...engine, overwrite: input.overwrite, progress: progress.add })
+  })
+  yield* emit(input, { ...done, target: input.hfPath }, () => renderReport(done, input.hfPath, true))
+})).pipe(
+  Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),
+  Command.withExamples([
+    {
+      command: "convert_megatron_mimo export --hf-model ./hf --megatron-path ./megatron --hf-path ./trained",
+      description: "Config, tokenizer and shard layout come from --hf-model"
+    },
+    {
+      command: "convert_megatron_mimo export --hf-model ./hf --megatron-path ./run/iter_0001000 --hf-path ./trained --mtp-from ./hf",
+      description: "A checkpoint whose trainer dropped the MTP layers gets them back from the original"
+    }
+  ])
+)

@@ -1,0 +1,47 @@
+import { Effect } from "effect"
+import { Command } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { prepareImport } from "../../convert/convert.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+import { renderReport } from "../render.ts"
+
+export const importCommand = Command.make("import", {
+  hfModel: flags.hfModel,
+  megatronPath: flags.megatronPath,
+  component: flags.component,
+  ...flags.standard,
+  torchDtype: flags.torchDtype,
+  mtp: flags.mtp,
+  allowUnmapped: flags.allowUnmapped,
+  overwrite: flags.overwrite,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("import")(function*(input) {
+  const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const { allowUnmapped, mtp, torchDtype } = input
+  const prepared = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
+  const { report } = prepared.plan
+  if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, () => renderReport(report, input.megatronPath, false))
+  const done = yield* withProgress("importing", input.quiet || input.json, (progress) => {
+    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+    return prepared.run(input.megatronPath, { ...engine, overwrite: input.overwrite, progress: progress.add })
+  })
+  yield* emit(input, { ...done, target: input.megatronPath }, () => renderReport(done, input.megatronPath, true))
+})).pipe(
+  Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron", description: "Every component tp=1, on consecutive ranks" },
+    {
+      command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron --component language=tp=4,pp=2 --component images=tp=1",
+      description: "Nine ranks: eight for the language model, one for images"
+    },
+    { command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron --standard --tp 2", description: "One model, one layout" }
+  ])
+)

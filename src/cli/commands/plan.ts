@@ -1,0 +1,39 @@
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { prepareExport, prepareImport } from "../../convert/convert.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { renderReport } from "../render.ts"
+
+export const planCommand = Command.make("plan", {
+  hfModel: flags.hfModel,
+  megatronPath: flags.megatronPath.pipe(
+    Flag.withDescription("Plan the export of this checkpoint; without it, the import of --hf-model is planned"),
+    Flag.optional
+  ),
+  component: flags.component,
+  ...flags.standard,
+  torchDtype: flags.torchDtype,
+  mtp: flags.mtp,
+  allowUnmapped: flags.allowUnmapped,
+  trustRemoteCode: flags.trustRemoteCode,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("plan")(function*(input) {
+  const { allowUnmapped, mtp, torchDtype } = input
+  if (Option.isSome(input.megatronPath)) {
+    const { report } = yield* prepareExport(families, input.hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped })
+    return yield* emit(input, report, () => renderReport(report, undefined, false))
+  }
+  const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
+  const { plan: { report } } = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
+  yield* emit(input, report, () => renderReport(report, undefined, false))
+})).pipe(
+  Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo plan --hf-model ./hf --component language=tp=4 --component images=tp=1", description: "An import" },
+    { command: "convert_megatron_mimo plan --hf-model ./hf --megatron-path ./megatron --json", description: "An export, for scripts" }
+  ])
+)

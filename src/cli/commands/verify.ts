@@ -1,0 +1,52 @@
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { join } from "node:path"
+import { families } from "../../../routes/index.ts"
+import { verifyHf, verifyHfMegatron, verifyMegatron } from "../../convert/verify.ts"
+import { ExitCode, UsageError } from "../../errors.ts"
+import { attempt } from "../../io/attempt.ts"
+import { Disk } from "../../io/Disk.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+import { renderVerify } from "../render.ts"
+
+/** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
+const isHf = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
+  const names = yield* attempt(() => disk.list(path))
+  return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
+})
+
+export const verifyCommand = Command.make("verify", {
+  paths: Argument.String("path").pipe(Argument.withDescription("Two checkpoints of any kind, instead of the flags"), Argument.variadic({ max: 2 })),
+  hfModel: flags.hfModel.pipe(Flag.optional),
+  megatronPath: flags.megatronPath.pipe(Flag.optional),
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("verify")(function*(input) {
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
+  const paths = [...input.paths, ...named]
+  if (paths.length !== 2) {
+    return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
+  }
+  const [left, right] = paths as [string, string]
+  const kinds = [yield* isHf(left), yield* isHf(right)]
+  const report = yield* withProgress("verifying", input.quiet || input.json, (progress) => {
+    const options = { ...engine, progress: progress.add, onSize: progress.total }
+    if (kinds[0] && kinds[1]) return verifyHf(left, right, options)
+    if (!kinds[0] && !kinds[1]) return verifyMegatron(left, right, options)
+    return kinds[0] ? verifyHfMegatron(families, left, right, options) : verifyHfMegatron(families, right, left, options)
+  })
+  yield* emit(input, report, () => renderVerify(report))
+  if (report.equal !== report.total) process.exitCode = ExitCode.different
+})).pipe(
+  Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit; exit code 1 if not"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo verify --hf-model ./hf --megatron-path ./megatron", description: "Hugging Face against Megatron" },
+    { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" }
+  ])
+)

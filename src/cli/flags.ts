@@ -1,0 +1,133 @@
+/** Flags that several commands share. Names follow the reference's CLI. */
+import { Option } from "effect"
+import { Flag } from "effect/cli"
+import { mtpModes, torchDtypes } from "../convert/Options.ts"
+import { UsageError } from "../errors.ts"
+import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
+import { parseComponent } from "../parallel/ModuleParallelism.ts"
+import type { Form } from "../convert/ImportPlan.ts"
+
+export const hfModel = Flag.String("hf-model").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Hugging Face model directory (config.json, *.safetensors)")
+)
+
+export const megatronPath = Flag.String("megatron-path").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Megatron checkpoint: the parent directory, or one iter_* folder to read from")
+)
+
+export const hfPath = Flag.String("hf-path").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Where the Hugging Face checkpoint is written")
+)
+
+export const component = Flag.String("component").pipe(
+  Flag.withAlias("c"),
+  Flag.withMetavar("NAME=tp=N[,…]"),
+  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0. Default: every component tp=1 on consecutive ranks"),
+  Flag.between(0, 64)
+)
+
+const size = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(`${what} size with --standard. Default 1`), Flag.optional)
+
+/** `--standard` and its single layout. */
+export const standard = {
+  standard: Flag.Boolean("standard").pipe(
+    Flag.withDescription("Write a standard (one model, one layout) checkpoint instead of a MegatronMIMO one"),
+    Flag.withDefault(false)
+  ),
+  tp: size("tp", "Tensor-parallel"),
+  pp: size("pp", "Pipeline-parallel"),
+  ep: size("ep", "Expert-parallel"),
+  etp: size("etp", "Expert-tensor-parallel")
+}
+
+export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as ["source", "bfloat16", "float16", "float32"]).pipe(
+  Flag.withDescription("Cast floating tensors. Default source: every tensor keeps its own dtype"),
+  Flag.withDefault("source")
+)
+
+export const mtp = Flag.Literals("mtp", mtpModes as ["keep", "drop", "require"]).pipe(
+  Flag.withDescription("Multi-token-prediction tensors: keep them (default), drop them, or require them to be there"),
+  Flag.withDefault("keep")
+)
+
+export const allowUnmapped = Flag.String("allow-unmapped").pipe(
+  Flag.withMetavar("PATTERN"),
+  Flag.withDescription("Leave tensors behind that nothing claims; `*` stands for anything. Repeatable; the report lists them"),
+  Flag.between(0, 1000)
+)
+
+export const trustRemoteCode = Flag.Boolean("trust-remote-code").pipe(
+  Flag.withDescription("Accepted for compatibility: model code is never run here, custom *.py files are only copied"),
+  Flag.withDefault(false)
+)
+
+export const overwrite = Flag.Boolean("overwrite").pipe(
+  Flag.withDescription("Replace an existing target, once the new one is complete"),
+  Flag.withDefault(false)
+)
+
+export const dryRun = Flag.Boolean("dry-run").pipe(Flag.withDescription("Print the plan and stop"), Flag.withDefault(false))
+
+export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the report, or the error, as JSON"), Flag.withDefault(false))
+
+export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDescription("No progress, no report; errors only"), Flag.withDefault(false))
+
+/** How the engine runs. */
+export const engine = {
+  concurrency: Flag.Int("concurrency").pipe(Flag.withMetavar("N"), Flag.withDescription("Blocks in flight. Default 4"), Flag.optional),
+  maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription("Memory for buffers, e.g. 256MB. Default 72MB"), Flag.optional),
+  io: Flag.Literals("io", ["auto", "direct", "buffered"]).pipe(
+    Flag.withDescription("Past the page cache (direct), through it (buffered), or whichever fits (auto, the default)"),
+    Flag.withDefault("auto")
+  )
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 1024, MIB: 1024 ** 2, GIB: 1024 ** 3 }
+
+/** `256MB`, `1GiB`, `1000000`. */
+export const parseSize = (text: string, flag: string): number => {
+  const match = /^(\d{1,15}(?:\.\d{1,3})?)\s*([a-z]*)$/i.exec(text.trim())
+  const unit = match ? UNITS[match[2]!.toUpperCase()] : undefined
+  if (!match || unit === undefined) throw new UsageError({ problem: `--${flag}: ${text} is no size`, hint: "A number with B, KB, MB, GB, KiB, MiB or GiB." })
+  return Math.floor(Number(match[1]) * unit)
+}
+
+export interface EngineFlags {
+  readonly concurrency: Option.Option<number>
+  readonly maxMemory: Option.Option<string>
+  readonly io: "auto" | "direct" | "buffered"
+}
+
+const SMALLEST_MEMORY = 8e6
+
+export const engineOptions = (flags: EngineFlags) => {
+  const concurrency = Option.getOrUndefined(flags.concurrency)
+  if (concurrency !== undefined && (concurrency < 1 || concurrency > 1024)) throw new UsageError({ problem: `--concurrency ${concurrency}: between 1 and 1024` })
+  const maxMemory = Option.isSome(flags.maxMemory) ? parseSize(flags.maxMemory.value, "max-memory") : undefined
+  if (maxMemory !== undefined && maxMemory < SMALLEST_MEMORY) throw new UsageError({ problem: "--max-memory: at least 8MB are needed" })
+  return { io: flags.io, ...(concurrency === undefined ? {} : { concurrency }), ...(maxMemory === undefined ? {} : { maxMemory }) }
+}
+
+export interface LayoutFlags {
+  readonly component: ReadonlyArray<string>
+  readonly standard: boolean
+  readonly tp: Option.Option<number>
+  readonly pp: Option.Option<number>
+  readonly ep: Option.Option<number>
+  readonly etp: Option.Option<number>
+}
+
+/** The form and the layout that the flags ask for. */
+export const layoutOptions = (flags: LayoutFlags): { readonly form: Form; readonly layout: (names: ReadonlyArray<string>) => Layout } => {
+  const sizes = Object.fromEntries((["tp", "pp", "ep", "etp"] as const).flatMap((k) => (Option.isSome(flags[k]) ? [[k, flags[k].value]] : [])))
+  if (!flags.standard && Object.keys(sizes).length > 0) {
+    throw new UsageError({ problem: `--${Object.keys(sizes)[0]} goes with --standard`, hint: "A MegatronMIMO layout is given per component: --component language=tp=2" })
+  }
+  if (flags.standard && flags.component.length > 0) throw new UsageError({ problem: "--component and --standard exclude each other" })
+  if (flags.standard) return { form: "standard", layout: () => standardLayout(sizes) }
+  const specs = flags.component.map(parseComponent)
+  return { form: "mimo", layout: (names) => resolveLayout(specs, names) }
+}

@@ -1,0 +1,50 @@
+/** The command line: one composition of commands, and what becomes of their failures. */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Cause, Console, Effect, Layer } from "effect"
+import { CliError, CliOutput, Command } from "effect/cli"
+import { ExitCode, isBridgeError } from "../errors.ts"
+import { Disk } from "../io/Disk.ts"
+import { VERSION } from "../version.ts"
+import { exportCommand } from "./commands/export.ts"
+import { importCommand } from "./commands/import.ts"
+import { planCommand } from "./commands/plan.ts"
+import { sampleCommand } from "./commands/sample.ts"
+import { verifyCommand } from "./commands/verify.ts"
+import { crash, fail } from "./output.ts"
+
+export const root = Command.make("convert_megatron_mimo").pipe(
+  Command.withDescription(
+    "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
+  ),
+  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, sampleCommand])
+)
+
+/** Usage errors in one line and a pointer to the help, instead of the whole help. */
+const presenter = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag !== "InvalidInvocation"
+      ? CliOutput.defaultPresenter.present(event)
+      : Effect.gen(function*() {
+        const formatter = yield* CliOutput.Formatter
+        yield* Console.error(formatter.formatErrors(event.errors).trim())
+        yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
+      })
+})
+
+export const main = (args: ReadonlyArray<string>): void => {
+  const json = args.includes("--json")
+  const debug = args.includes("--debug")
+  Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
+    Effect.catchCause((cause) => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+      const error = Cause.squash(cause)
+      if (isBridgeError(error)) return fail(error, json)
+      if (CliError.isCliError(error)) {
+        return Effect.sync(() => { process.exitCode = ExitCode.usage })
+      }
+      return crash(error, json, debug)
+    }),
+    Effect.provide(Layer.mergeAll(NodeServices.layer, Disk.layer, presenter)),
+    NodeRuntime.runMain
+  )
+}

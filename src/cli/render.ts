@@ -1,0 +1,64 @@
+/** Reports as text. */
+import { some } from "../errors.ts"
+import type { ConversionReport } from "../convert/Report.ts"
+import type { VerifyReport } from "../convert/verify.ts"
+import { bad, bold, bytes, dim, good, plural, table } from "./text.ts"
+
+const MOST_LINES = 10
+
+const list = <T>(items: ReadonlyArray<T>, line: (item: T) => string): string =>
+  items.slice(0, MOST_LINES).map((item) => `  ${line(item)}`).join("\n") +
+  (items.length > MOST_LINES ? `\n  ${dim(`… ${items.length} in all (--json lists every one)`)}` : "")
+
+const components = (report: ConversionReport): string => {
+  const laidOut = report.components.some((c) => c.layout)
+  const head = ["component", ...(laidOut ? ["tp", "pp", "dp", "cp", "ep", "etp", "ranks"] : []), "tensors", "size"]
+  return table([
+    head,
+    ...report.components.map((c) => [
+      c.name,
+      ...(c.layout ? [c.layout.tp, c.layout.pp, c.layout.dp, c.layout.cp, c.layout.ep, c.layout.etp, c.layout.ranks].map(String) : []),
+      String(c.tensors),
+      bytes(c.bytes)
+    ])
+  ])
+}
+
+/** What a conversion will do (`done` false) or did. */
+export const renderReport = (report: ConversionReport, target: string | undefined, done: boolean): string => {
+  const verb = report.direction === "import" ? (done ? "imported" : "import") : (done ? "exported" : "export")
+  const needed = report.files.reduce((sum, f) => sum + f.bytes, 0)
+  const blocks = [
+    `${bold(`${verb} ${report.architecture}`)} ${dim(`(${report.family}, ${report.form})`)}\n  from ${report.source}${target ? `\n  to   ${target}` : ""}`,
+    components(report),
+    `  ${plural(report.sourceTensors, "tensor")}, ${bytes(report.sourceBytes)} → ${plural(report.targetTensors, "tensor")}, ${bytes(report.targetBytes)} ` +
+    `in ${plural(report.files.length, "file")}, ${bytes(needed)} on disk`
+  ]
+  if (report.dtypeChanges.length > 0) {
+    const lossy = report.dtypeChanges.filter((c) => (c.changedElements ?? 0) > 0).length
+    blocks.push(`${bold("dtype changes")}${done ? dim(` (${lossy} of ${report.dtypeChanges.length} changed values)`) : ""}\n` +
+      list(report.dtypeChanges, (c) => `${c.tensor}: ${c.from} → ${c.to}${c.changedElements ? `, ${plural(c.changedElements, "value")} rounded` : ""}`))
+  }
+  if (report.leftBehind.length > 0) {
+    blocks.push(`${bold("left behind")}\n${list(report.leftBehind, (l) => `${l.tensor} (${bytes(l.bytes)}): ${l.reason}`)}`)
+  }
+  if (report.carried.length > 0) {
+    const how = report.direction === "import" ? "carried as their own bytes beside the model" : "restored from their own bytes"
+    blocks.push(`${bold(how)}\n  ${some(report.carried, 3)}`)
+  }
+  for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
+  return blocks.join("\n\n")
+}
+
+/** The verdict per tensor that is not equal, then the parity line alone. */
+export const renderVerify = (report: VerifyReport): string => {
+  const off = report.tensors.filter((t) => t.status !== "equal")
+  const lines = off.slice(0, 50).map((t) => {
+    const values = t.differing ? `${t.differing} of ${t.elements} values differ, by at most ${t.maxAbsDiff}` : undefined
+    return `${bad(t.status.padEnd(9))} ${t.name}${[t.detail, values].filter(Boolean).map((d) => `  ${d}`).join("")}`
+  })
+  if (off.length > 50) lines.push(dim(`… ${off.length} tensors in all are not equal (--json lists every one)`))
+  for (const note of report.notes) lines.push(`${bold("note")} ${note}`)
+  const parity = `${report.equal}/${report.total} equal`
+  return [...lines, off.length === 0 ? good(parity) : bad(parity)].join("\n")
+}

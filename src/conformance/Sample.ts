@@ -1,0 +1,70 @@
+/**
+ * Writes a deterministic Hugging Face checkpoint of a described model: its tensors follow from the family's mapping rows, its
+ * values from the conformance cases' weight generator.
+ */
+import { Effect } from "effect"
+import { bind } from "../bridge/Conversion.ts"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { noHeaders } from "../convert/HfSource.ts"
+import { publish } from "../convert/publish.ts"
+import { byCodePoint } from "../document/byCodePoint.ts"
+import { standardModules } from "../mimo/routes.ts"
+import { type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType } from "../tensor/DType.ts"
+import { attempt } from "../io/attempt.ts"
+import { writeHfCheckpointInto } from "./HfCheckpoint.ts"
+import type { SourceTensor } from "./Case.ts"
+
+export interface SampleSource {
+  readonly config: Readonly<Record<string, unknown>>
+  readonly fp32: RegExp
+  readonly shardBytes: number
+}
+
+/** The tensors of a sample, in file order (by name), with their shards. */
+export const sampleTensors = (families: FamilyRegistry, { config, fp32, shardBytes }: SampleSource): ReadonlyArray<SourceTensor> => {
+  const family = families.find(config)
+  const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
+  const dtypeOf = (name: string): DType => (fp32.test(name) ? "F32" : "BF16")
+  const bytes = (name: string, shape: Shape) => volume(shape) * bytesOf(dtypeOf(name))
+  let shard = 0
+  let size = 0
+  const placed = [...hf.values()].sort((a, b) => byCodePoint(a.name, b.name)).map(({ name, shape }) => {
+    if (size > 0 && size + bytes(name, shape) > shardBytes) {
+      shard++
+      size = 0
+    }
+    size += bytes(name, shape)
+    return { name, dtype: dtypeOf(name), shape: [...shape], shard }
+  })
+  const file = (n: number) =>
+    shard === 0 ? "model.safetensors" : `model-${String(n + 1).padStart(5, "0")}-of-${String(shard + 1).padStart(5, "0")}.safetensors`
+  return placed.map(({ shard: n, ...tensor }) => ({ ...tensor, file: file(n) }))
+}
+
+export interface SampleReport {
+  readonly directory: string
+  readonly architecture: string
+  readonly tensors: number
+  readonly bytes: number
+}
+
+/** Write a sample to `directory`, which must be free. */
+export const writeSample = Effect.fnUntraced(function*(
+  families: FamilyRegistry,
+  source: SampleSource,
+  directory: string,
+  options: { readonly overwrite: boolean; readonly progress?: (bytes: number) => void; readonly onSize?: (bytes: number) => void }
+) {
+  const tensors = yield* attempt(() => sampleTensors(families, source))
+  const bytes = tensors.reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0)
+  options.onSize?.(bytes)
+  const text = JSON.stringify(source.config, undefined, 2)
+  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, (staging) =>
+    writeHfCheckpointInto(
+      { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
+      staging,
+      options.progress
+    ))
+  return { directory, architecture: String((source.config["architectures"] as ReadonlyArray<string>)[0]), tensors: tensors.length, bytes } satisfies SampleReport
+})
