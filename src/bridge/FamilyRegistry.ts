@@ -1,5 +1,6 @@
 /** Which family reads a config.json: dispatch by `architectures`, as the reference does; unknown ones name their closest kin. */
 import { FormatError, quote, Unsupported } from "../errors.ts"
+import type { Component } from "./Component.ts"
 import type { Family } from "./Family.ts"
 
 /** Edit distance, for suggestions only; the inputs are capped. */
@@ -60,5 +61,27 @@ export class FamilyRegistry {
       problem: "no family here answers to this architecture",
       hint: `Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
     })
+  }
+
+  /** The registry with a further family. */
+  with(family: Family): FamilyRegistry {
+    return new FamilyRegistry([...this.families, family])
+  }
+
+  /**
+   * The registry with explicit MIMO routes for an architecture whose components its family cannot derive: they replace the
+   * family's own.
+   */
+  withMimoRoutes(architecture: string, components: (config: unknown) => ReadonlyArray<Component>): FamilyRegistry {
+    const own = this.#byArchitecture.get(architecture)
+    if (!own) throw new Unsupported({ what: architecture, problem: "no family here answers to this architecture" })
+    const routed: Family = {
+      ...own,
+      name: `${own.name} (explicit routes)`,
+      architectures: [architecture],
+      describe: (config, headers) => ({ ...own.describe(config, headers), components: components(config) })
+    }
+    const rest = { ...own, architectures: own.architectures.filter((a) => a !== architecture) }
+    return new FamilyRegistry([...this.families.map((f) => (f === own ? rest : f)), routed])
   }
 }

@@ -77,10 +77,10 @@ export class MappingRegistry {
     return this.rows.filter((row) => row.hf.some((pattern) => compile(pattern).test(hfName)))
   }
 
-  /** Keep the rows below `prefix` and strip it from their Megatron names; HF names stay (a route-local registry). */
-  strip(prefix: string): MappingRegistry {
+  /** Keep the rows below `prefix` and put `instead` in its place in their Megatron names; HF names stay (a route-local registry). */
+  strip(prefix: string, instead = ""): MappingRegistry {
     return new MappingRegistry(
-      this.rows.filter((r) => r.megatron.startsWith(prefix)).map((r) => ({ ...r, megatron: r.megatron.slice(prefix.length) }))
+      this.rows.filter((r) => r.megatron.startsWith(prefix)).map((r) => ({ ...r, megatron: instead + r.megatron.slice(prefix.length) }))
     )
   }
 

@@ -66,7 +66,7 @@ export const gatedMlp: MappingKind = {
  */
 const interleave = (
   p: Parameter,
-  at: Readonly<Record<"q" | "k" | "v", readonly [name: string, row: number]>>
+  at: Readonly<Record<"q" | "k" | "v", readonly [name: string, row: number]>> & { readonly gate?: string }
 ): Array<Copy> => {
   const { groups: G, headDim: d, heads: H, outputGate, valueDim = d } = attentionOf(p)
   const n = H / G
@@ -77,7 +77,19 @@ const interleave = (
     source: rowsView(at[role][0], inner, at[role][1] + first, ...steps),
     target: rowsView(p.name, inner, row, ...targetSteps)
   })
-  const queries = outputGate
+  const queries = at.gate !== undefined
+    // HF: one gate row per head. Megatron: that row d times, of which the opposite direction reads the first.
+    ? [
+      block("q", [G, n * d], [n * d, 1], 0, 0, [period, 1]),
+      { shape: [G, n, ...inner], source: rowsView(at.gate, inner, 0, n, 1), target: rowsView(p.name, inner, n * d, period, d) },
+      {
+        shape: [G, n, d - 1, ...inner],
+        source: rowsView(at.gate, inner, 0, n, 1, 0),
+        target: rowsView(p.name, inner, n * d + 1, period, d, 1),
+        echo: true as const
+      }
+    ]
+    : outputGate
     // HF: per head [query d | gate d]. Megatron: per group [queries n·d | gates n·d].
     ? [0, 1].map((half) => block("q", [G, n, d], [2 * n * d, 2 * d, 1], half * d, half * n * d, [period, d, 1]))
     : [block("q", [G, n * d], [n * d, 1], 0, 0, [period, 1])]
@@ -108,6 +120,26 @@ export const qkv: MappingKind = {
         { name: v!, shape: [rows.v, ...inner] }
       ],
       copies: interleave(p, { q: [q!, 0], k: [k!, 0], v: [v!, 0] })
+    }
+  }
+}
+
+/** Group-wise interleave of q, k, v and a gate with one row per head, which Megatron holds once per row of the head. */
+export const headGatedQkv: MappingKind = {
+  name: "head-gated-qkv",
+  arity: 4,
+  relate: (p, [q, k, v, g]) => {
+    const { groups, headDim, heads, outputGate, valueDim = headDim } = attentionOf(p)
+    if (!outputGate) throw new RangeError(`${p.name} has no output gate`)
+    const inner = tail(p.shape)
+    return {
+      tensors: [
+        { name: q!, shape: [heads * headDim, ...inner] },
+        { name: k!, shape: [groups * headDim, ...inner] },
+        { name: v!, shape: [groups * valueDim, ...inner] },
+        { name: g!, shape: [heads, ...inner] }
+      ],
+      copies: interleave(p, { q: [q!, 0], k: [k!, 0], v: [v!, 0], gate: g! })
     }
   }
 }
@@ -166,6 +198,7 @@ export const packedExpert = (packed: PackedExperts): MappingKind => ({
 
 /** Row sources, as families write them: `"self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight")`. */
 export const qkvOf = from(qkv)
+export const headGatedQkvOf = from(headGatedQkv)
 export const concatenatedQkvOf = from(concatenatedQkv)
 export const gatedMlpOf = from(gatedMlp)
 export const zeroCentredOf = from(zeroCentred)

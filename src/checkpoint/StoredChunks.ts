@@ -162,6 +162,7 @@ export class StoredChunks implements Sources {
         }
         const at = low.map((l, k) => l - chunk.offsets[k]!)
         for (const copy of copies) {
+          if (copy.echo) continue
           for (const piece of rebase(copy, "target", parameter.shape, box, source.id, chunk.sizes, at)) {
             const { source: hf, target: megatron, ...rest } = piece
             out.push({ ...rest, source: megatron, target: hf })

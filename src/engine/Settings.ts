@@ -28,9 +28,9 @@ export interface Settings {
 }
 
 const CONCURRENCY = 4
-const MEMORY = 72 << 20
+const MEMORY = 40 << 20
 /** Beyond this, larger calls are no faster. */
-const LARGEST_BLOCK = 8 << 20
+const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
 const WORK = 1 << 20
 

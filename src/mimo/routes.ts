@@ -3,7 +3,7 @@
  * and rows gives a route-local model and registry, on which the standard mapping kinds work unchanged. The stored keys carry
  * the component's target module path instead (torch-dist-format.md F.1).
  */
-import type { Component } from "../bridge/Component.ts"
+import type { Component, Route } from "../bridge/Component.ts"
 import type { ConversionModule } from "../bridge/Conversion.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
 import { MappingRegistry } from "../bridge/Registry.ts"
@@ -22,27 +22,39 @@ export const validateRouteTable = (components: ReadonlyArray<Component>): void =
   const names = components.map((c) => c.name)
   if (new Set(names).size !== names.length) refuse("two components have one name", names)
   if (!names.includes("language")) refuse("there is no component `language` among", names)
-  for (const c of components) {
-    if (!c.sourcePrefix.endsWith(".")) refuse(`the source prefix of ${c.name} must end in a dot`, [c.sourcePrefix])
-    const modality = /^modality_submodules\.([^.]+)\./.exec(c.targetModulePath)?.[1]
-    if (modality !== undefined && modality !== c.name) refuse(`component ${c.name} is routed to another modality`, [c.targetModulePath])
-    for (const other of components) {
-      if (other === c) continue
-      if (other.sourcePrefix.startsWith(c.sourcePrefix)) refuse("source prefixes contain one another", [c.sourcePrefix, other.sourcePrefix])
-      if (`${other.targetModulePath}.`.startsWith(`${c.targetModulePath}.`)) {
-        refuse("target module paths contain one another", [c.targetModulePath, other.targetModulePath])
+  for (const { component, sourcePrefix, targetModulePath } of components.flatMap(routesOf)) {
+    if (!sourcePrefix.endsWith(".")) refuse(`the source prefix of ${component.name} must end in a dot`, [sourcePrefix])
+    const modality = /^modality_submodules\.([^.]+)\./.exec(targetModulePath)?.[1]
+    if (modality !== undefined && modality !== component.name) refuse(`component ${component.name} is routed to another modality`, [targetModulePath])
+    for (const other of components.flatMap(routesOf)) {
+      if (other.sourcePrefix === sourcePrefix && other.component === component) continue
+      if (other.sourcePrefix.startsWith(sourcePrefix)) refuse("source prefixes contain one another", [sourcePrefix, other.sourcePrefix])
+      if (other.component !== component && `${other.targetModulePath}.`.startsWith(`${targetModulePath}.`)) {
+        refuse("target module paths contain one another", [targetModulePath, other.targetModulePath])
       }
     }
   }
 }
 
-const strip = (entry: Entry, prefix: string): Entry =>
+/** The routes of a component: its own, then those beside it. */
+const routesOf = (component: Component): ReadonlyArray<Route & { readonly component: Component }> =>
+  [component, ...(component.also ?? [])].map(({ sourcePrefix, targetModulePath }) => ({ sourcePrefix, targetModulePath, component }))
+
+/** The module path that all routes of a component have in common, ending in a dot. */
+const commonPath = (routes: ReadonlyArray<Route>): string => {
+  const [first, ...rest] = routes.map((r) => r.targetModulePath.split("."))
+  const same = first!.findIndex((part, i) => rest.some((other) => other[i] !== part))
+  return `${(same === -1 ? first! : first!.slice(0, same)).join(".")}.`
+}
+
+/** Put what stands below `from` below `to`. */
+const reroot = (entry: Entry, from: string, to: string): Entry =>
   entry.kind === "state"
-    ? { ...entry, key: entry.key.slice(prefix.length) }
+    ? { ...entry, key: to + entry.key.slice(from.length) }
     : {
       ...entry,
-      name: entry.name.slice(prefix.length),
-      parts: entry.parts.map((part) => ({ ...part, key: part.key.slice(prefix.length) }))
+      name: to + entry.name.slice(from.length),
+      parts: entry.parts.map((part) => ({ ...part, key: to + part.key.slice(from.length) }))
     }
 
 const keyOf = (entry: Entry): string => (entry.kind === "state" ? entry.key : entry.name)
@@ -54,17 +66,24 @@ export const routeModules = (description: ModelDescription): ReadonlyArray<Conve
     throw new Unsupported({ what: "MIMO", problem: "this model has a single component; convert it with `--standard`" })
   }
   validateRouteTable(components)
-  const homeless = model.map(keyOf).filter((key) => !components.some((c) => key.startsWith(c.sourcePrefix)))
+  const homeless = model.map(keyOf).filter((key) => !components.some((c) => routesOf(c).some((r) => key.startsWith(r.sourcePrefix))))
   if (homeless.length > 0) refuse("parameters below no component's source prefix", homeless)
   const registry = new MappingRegistry(description.rows)
-  return components.map((component) => ({
-    name: component.name,
-    keyPrefix: `${component.targetModulePath}.`,
-    entries: model
-      .filter((entry) => keyOf(entry).startsWith(component.sourcePrefix))
-      .map((entry) => strip(entry, component.sourcePrefix)),
-    registry: registry.strip(component.sourcePrefix)
-  }))
+  return components.map((component) => {
+    const routes = routesOf(component)
+    const keyPrefix = commonPath(routes)
+    /** What is left of a route's module path below the component's. */
+    const below = (r: Route): string => `${r.targetModulePath}.`.slice(keyPrefix.length)
+    return {
+      name: component.name,
+      keyPrefix,
+      entries: model.flatMap((entry) => {
+        const route = routes.find((r) => keyOf(entry).startsWith(r.sourcePrefix))
+        return route ? [reroot(entry, route.sourcePrefix, below(route))] : []
+      }),
+      registry: new MappingRegistry(routes.flatMap((r) => registry.strip(r.sourcePrefix, below(r)).rows))
+    }
+  })
 }
 
 /** The standard model as a single module. */

@@ -18,6 +18,10 @@ export interface TransformerConfig {
   readonly add_qkv_bias: boolean
   readonly qk_layernorm: boolean
   readonly attention_output_gate?: boolean
+  /** `learnable`: one softmax offset (attention sink) per head. */
+  readonly softmax_type?: "vanilla" | "learnable"
+  /** Width of one value head where it differs from `kv_channels`. */
+  readonly v_head_dim?: number
   readonly share_embeddings_and_output_weights: boolean
   /** Every layer index stays in the stored key although the layers are alike. */
   readonly hetereogenous_dist_checkpoint?: boolean

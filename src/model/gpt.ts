@@ -1,5 +1,5 @@
 /** The GPT model: embedding, decoder layers, final norm, optional multi-token prediction, output layer. */
-import { gatedDeltaNet, linear, mlp, moe, norm, selfAttention } from "./modules.ts"
+import { gatedDeltaNet, layerNorms, linear, mlp, moe, norm, selfAttention, type SelfAttentionOptions } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import { isLinearAttention, isMoe, layerLayout, type TransformerConfig } from "./TransformerConfig.ts"
 
@@ -7,14 +7,15 @@ import { isLinearAttention, isMoe, layerLayout, type TransformerConfig } from ".
 export const transformerLayer = (
   s: Scope,
   c: TransformerConfig,
-  kind: { readonly linearAttention: boolean; readonly moe: boolean }
+  kind: { readonly linearAttention: boolean; readonly moe: boolean },
+  options: SelfAttentionOptions = {}
 ): void => {
   const attention = s.at("self_attention")
   if (kind.linearAttention) gatedDeltaNet(attention, c)
-  else selfAttention(attention, c)
+  else selfAttention(attention, c, options)
   if (kind.moe) norm(s, "pre_mlp_layernorm", c.hidden_size, c.normalization)
   if (kind.moe) moe(s.at("mlp"), c)
-  else mlp(s.at("mlp"), c, c.ffn_hidden_size, { fusedNorm: c.normalization })
+  else mlp(s.at("mlp"), c, c.ffn_hidden_size, layerNorms(c, options.norms))
 }
 
 export const embedding = (s: Scope, c: TransformerConfig): void =>
@@ -41,11 +42,18 @@ export const mtp = (s: Scope, c: TransformerConfig, layer: (s: Scope) => void = 
   }, { staged: false })
 }
 
-export const gpt = (s: Scope, c: TransformerConfig): void => {
+export interface GptOptions {
+  /** How decoder layer `index` is made, where the config alone does not say. */
+  readonly layer?: (layer: Scope, index: number) => void
+  /** How the inner layer of a multi-token-prediction module is made. */
+  readonly mtpLayer?: (layer: Scope) => void
+}
+
+export const gpt = (s: Scope, c: TransformerConfig, options: GptOptions = {}): void => {
+  const plain = (layer: Scope, i: number) => transformerLayer(layer, c, { linearAttention: isLinearAttention(c, i), moe: isMoe(c, i) })
   embedding(s, c)
-  s.at("decoder").layers("layers", c.num_layers, layerLayout(c), (layer, i) =>
-    transformerLayer(layer, c, { linearAttention: isLinearAttention(c, i), moe: isMoe(c, i) }))
+  s.at("decoder").layers("layers", c.num_layers, layerLayout(c), options.layer ?? plain)
   norm(s.at("decoder").on("last"), "final_layernorm", c.hidden_size, c.normalization)
-  mtp(s, c)
+  mtp(s, c, options.mtpLayer)
   outputLayer(s, c)
 }

@@ -22,41 +22,73 @@ export interface LinearOptions extends Pick<ParameterOptions, "attention" | "nam
   readonly parallel?: "column" | "row"
   readonly bias?: boolean
   /** The norm fused in front of the layer (`layer_norm_weight` [in], LayerNorm also `layer_norm_bias`). */
-  readonly fusedNorm?: Norm
+  readonly fusedNorm?: Norm | undefined
+  /** The norm of the layer's output, a module of its own (`post_layernorm`). */
+  readonly postNorm?: Norm | undefined
   readonly state?: "empty" | "none" | "absent"
 }
 
 /** A linear module: `weight [out, in]`, `bias [out]`. A row-parallel bias is replicated. */
 export const linear = (s: Scope, name: string, out: number, input: number, options: LinearOptions = {}): void => {
-  const { attention, bias, fusedNorm, halves, named, parallel, state = "empty" } = options
+  const { attention, bias, fusedNorm, halves, named, parallel, postNorm, state = "empty" } = options
   if (fusedNorm) s.parameter(`${name}.layer_norm_weight`, [input])
   if (fusedNorm === "LayerNorm") s.parameter(`${name}.layer_norm_bias`, [input])
   const cut = { ...(attention ? { attention } : {}), ...(halves ? { halves } : {}), ...(named ? { named } : {}) }
   s.parameter(`${name}.weight`, [out, input], { ...cut, splitAxis: parallel === "column" ? 0 : parallel === "row" ? 1 : undefined })
   if (bias) s.parameter(`${name}.bias`, [out], { ...cut, splitAxis: parallel === "column" ? 0 : undefined })
   if (state !== "absent") s.state(name, state)
+  if (postNorm) norm(s.at(name), "post_layernorm", out, postNorm)
 }
 
-/** Grouped-query attention with the input norm fused into the QKV projection. Rows of `linear_qkv`: per group, its query heads, k, v. */
-export const selfAttention = (s: Scope, c: TransformerConfig): void => {
+/** Where a layer normalises: the input of its attention and MLP, their output, or both. */
+export type NormPlacement = "before" | "after" | "around"
+
+/** The norms of a layer's attention or MLP. */
+export const layerNorms = (c: TransformerConfig, placement: NormPlacement = "before"): MlpOptions => ({
+  fusedNorm: placement === "after" ? undefined : c.normalization,
+  postNorm: placement === "before" ? undefined : c.normalization
+})
+
+export interface SelfAttentionOptions {
+  /**
+   * Width of the query and key norms: `head` (the default) or all heads at once; then the norm is replicated, or cut by heads
+   * (a parameter of its own class, without module state).
+   */
+  readonly qkNorm?: "head" | "replicated" | "cut"
+  readonly norms?: NormPlacement
+}
+
+/**
+ * Grouped-query attention with the input norm fused into the QKV projection. Rows of `linear_qkv`: per group, its query heads,
+ * k, v. A learnable softmax offset belongs to the attention core.
+ */
+export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = "head" }: SelfAttentionOptions = {}): void => {
+  const valueDim = c.v_head_dim ?? c.kv_channels
   const attention: AttentionShape = {
     heads: c.num_attention_heads,
     groups: c.num_query_groups,
     headDim: c.kv_channels,
+    ...(valueDim === c.kv_channels ? {} : { valueDim }),
     ...(c.attention_output_gate ? { outputGate: true } : {})
   }
   const width = c.num_attention_heads * c.kv_channels
-  const rows = width * (c.attention_output_gate ? 2 : 1) + 2 * c.num_query_groups * c.kv_channels
-  linear(s, "linear_proj", c.hidden_size, width, { parallel: "row", bias: c.add_bias_linear })
+  const rows = width * (c.attention_output_gate ? 2 : 1) + c.num_query_groups * (c.kv_channels + valueDim)
+  if (c.softmax_type === "learnable") {
+    s.parameter("core_attention.softmax_offset", [c.num_attention_heads], { splitAxis: 0 })
+    s.state("core_attention")
+  }
+  const { fusedNorm, postNorm } = layerNorms(c, norms)
+  linear(s, "linear_proj", c.hidden_size, c.num_attention_heads * valueDim, { parallel: "row", bias: c.add_bias_linear, postNorm })
   linear(s, "linear_qkv", rows, c.hidden_size, {
     parallel: "column",
     bias: c.add_qkv_bias || c.add_bias_linear,
-    fusedNorm: c.normalization,
+    fusedNorm,
     attention
   })
-  if (c.qk_layernorm) {
-    norm(s, "q_layernorm", c.kv_channels, c.normalization)
-    norm(s, "k_layernorm", c.kv_channels, c.normalization)
+  if (!c.qk_layernorm) return
+  for (const [name, heads] of [["q_layernorm", c.num_attention_heads], ["k_layernorm", c.num_query_groups]] as const) {
+    if (qkNorm === "cut") s.parameter(`${name}.weight`, [heads * c.kv_channels], { splitAxis: 0 })
+    else norm(s, name, qkNorm === "head" ? c.kv_channels : heads * c.kv_channels, c.normalization)
   }
 }
 
@@ -99,7 +131,8 @@ export const gatedDeltaNet = (s: Scope, c: TransformerConfig): void => {
 }
 
 export interface MlpOptions {
-  readonly fusedNorm?: Norm
+  readonly fusedNorm?: Norm | undefined
+  readonly postNorm?: Norm | undefined
 }
 
 /** A dense MLP: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
@@ -108,9 +141,9 @@ export const mlp = (s: Scope, c: TransformerConfig, ffn: number, options: MlpOpt
     parallel: "column",
     bias: c.add_bias_linear,
     halves: c.gated_linear_unit,
-    ...(options.fusedNorm ? { fusedNorm: options.fusedNorm } : {})
+    fusedNorm: options.fusedNorm
   })
-  linear(s, "linear_fc2", c.hidden_size, ffn, { parallel: "row", bias: c.add_bias_linear })
+  linear(s, "linear_fc2", c.hidden_size, ffn, { parallel: "row", bias: c.add_bias_linear, postNorm: options.postNorm })
 }
 
 /** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
@@ -136,6 +169,7 @@ export const moe = (s: Scope, c: TransformerConfig): void => {
   const count = c.num_moe_experts
   if (!count) throw new RangeError("a MoE layer needs num_moe_experts")
   s.parameter("router.weight", [count, c.hidden_size])
+  if (c.add_bias_linear) s.parameter("router.bias", [count])
   if (c.moe_router_enable_expert_bias) s.parameter("router.expert_bias", [count], { keep: "F32" })
   experts(s, c, count, c.moe_ffn_hidden_size ?? c.ffn_hidden_size)
   if (c.moe_shared_expert_intermediate_size) {

@@ -1,0 +1,95 @@
+/** Gemma 1-3, text: heads of their own width, GeLU gates, tied embeddings; from the second on norms around each block. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float, type PythonValue } from "../src/bridge/Provider.ts"
+import { aroundNorms, attention, denseMlp, linearBiases, qkNorm } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { dualRope, slidingPattern } from "./shared/gemma.ts"
+import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { textModel } from "./shared/textModel.ts"
+
+const fields = {
+  ...denseFields,
+  head_dim: size.default(256),
+  query_pre_attn_scalar: z.number().positive().default(256),
+  sliding_window: size.nullable().default(4096),
+  attn_logit_softcapping: z.number().nullish(),
+  final_logit_softcapping: z.number().nullish()
+}
+
+const PROVIDERS = "megatron.bridge.models.gemma."
+
+/** Embeddings are always tied, norm weights are kept as deviations from one on both sides. */
+const transformer = (t: TextConfig) => transformerOf(t, { ...biasesOf(t), share_embeddings_and_output_weights: true })
+
+const provider = (name: string, t: TextConfig, tc: ReturnType<typeof transformer>, extra: Record<string, PythonValue>) =>
+  gptProvider(
+    PROVIDERS + name,
+    tc,
+    { ...commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }) },
+    { ...extraOf(t), layernorm_zero_centered_gamma: true, ...extra }
+  )
+
+export const gemma = family({
+  name: "gemma",
+  architectures: ["GemmaForCausalLM"],
+  config: z.looseObject({ ...fields, num_key_value_heads: size.default(16) }),
+  describe: (t) => {
+    const tc = transformer(t)
+    return textModel({
+      tc,
+      table: { ...attention, ...denseMlp, ...linearBiases },
+      provider: provider("gemma_provider.GemmaModelProvider", t, tc, {}),
+      carried: carriedBiases(t)
+    })
+  }
+})
+
+export const gemma2 = family({
+  name: "gemma2",
+  architectures: ["Gemma2ForCausalLM"],
+  config: z.looseObject({
+    ...fields,
+    num_key_value_heads: size.default(4),
+    attn_logit_softcapping: z.number().nullable().default(50),
+    final_logit_softcapping: z.number().nullable().default(30)
+  }),
+  describe: (t) => {
+    const tc = transformer(t)
+    return textModel({
+      tc,
+      norms: "around",
+      table: { ...aroundNorms, ...attention, ...denseMlp, ...linearBiases },
+      provider: provider("gemma2_provider.Gemma2ModelProvider", t, tc, {
+        query_pre_attn_scalar: t.query_pre_attn_scalar,
+        attn_logit_softcapping: t.attn_logit_softcapping,
+        final_logit_softcapping: t.final_logit_softcapping,
+        ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0] })
+      }),
+      carried: carriedBiases(t)
+    })
+  }
+})
+
+export const gemma3 = family({
+  name: "gemma3",
+  architectures: ["Gemma3ForCausalLM"],
+  config: z.looseObject({ ...fields, ...dualRope.fields, ...slidingPattern.fields, num_key_value_heads: size.default(4) }),
+  describe: (t) => {
+    const tc = { ...transformer(t), qk_layernorm: true }
+    const { global, local } = dualRope.of(t, { local: 10_000, global: 1_000_000 })
+    return textModel({
+      tc,
+      norms: "around",
+      table: { ...aroundNorms, ...attention, ...qkNorm, ...denseMlp, ...linearBiases },
+      provider: provider("gemma3_provider.Gemma3ModelProvider", t, tc, {
+        rotary_base: [float(local), float(global)],
+        softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
+        interleaved_attn_pattern: slidingPattern.of(t),
+        ...(t.sliding_window === null ? {} : { window_size: t.sliding_window })
+      }),
+      carried: carriedBiases(t)
+    })
+  }
+})

@@ -1,0 +1,23 @@
+/** Llama 1-3 and the many models that publish themselves under its architecture. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
+import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { llamaScalingFields } from "./shared/ropeScaling.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const llama = family({
+  name: "llama",
+  architectures: ["LlamaForCausalLM"],
+  config: z.looseObject(denseFields),
+  describe: (t) => {
+    const tc = transformerOf(t, biasesOf(t))
+    return textModel({
+      tc,
+      table: { ...attention, ...denseMlp, ...linearBiases },
+      provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...llamaScalingFields(t) }),
+      carried: carriedBiases(t)
+    })
+  }
+})

@@ -1,0 +1,22 @@
+/** Mistral 7B and its successors with text only: Llama with a provider class of its own. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { textModel } from "./shared/textModel.ts"
+
+export const mistral = family({
+  name: "mistral",
+  architectures: ["MistralForCausalLM"],
+  config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(8) }),
+  describe: (t) => {
+    const tc = transformerOf(t)
+    return textModel({
+      tc,
+      table: { ...attention, ...denseMlp },
+      provider: gptProvider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider", tc, commonOf(t), extraOf(t))
+    })
+  }
+})

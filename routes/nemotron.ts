@@ -1,0 +1,35 @@
+/** Nemotron-4 and Minitron: LayerNorm with biases, a squared-ReLU MLP without gate, partly rotated heads. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { attention, denseMlp, layerNormBiases, linearBiases } from "./shared/blocks.ts"
+import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const nemotron = family({
+  name: "nemotron",
+  architectures: ["NemotronForCausalLM"],
+  config: z.looseObject({
+    ...denseFields,
+    hidden_act: z.string().default("relu2"),
+    norm_eps: z.number().default(1e-5),
+    initializer_range: z.number().default(0.0134)
+  }),
+  describe: (t) => {
+    const tc = transformerOf(t, { ...biasesOf(t), normalization: "LayerNorm", gated_linear_unit: false })
+    return textModel({
+      tc,
+      table: {
+        ...attention,
+        ...denseMlp,
+        ...linearBiases,
+        ...layerNormBiases,
+        "mlp.linear_fc1.weight": "mlp.up_proj.weight",
+        "mlp.linear_fc1.bias": "mlp.up_proj.bias"
+      },
+      finalNormBias: true,
+      provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), layernorm_zero_centered_gamma: true }),
+      carried: carriedBiases(t)
+    })
+  }
+})

@@ -1,0 +1,37 @@
+/** Kinds that take a tensor as it is, but for its orientation or for the part of it that they need. */
+import { stridesOf, viewOf } from "../../tensor/Copy.ts"
+import { from, type MappingKind, type RowSource } from "../Mapping.ts"
+
+/** `y = xᵀ`. */
+export const transposed: MappingKind = {
+  name: "transposed",
+  arity: 1,
+  relate: (p, [name]) => {
+    const shape = [...p.shape].reverse()
+    return {
+      tensors: [{ name: name!, shape }],
+      copies: [{
+        shape: p.shape,
+        source: { tensor: name!, offset: 0, strides: stridesOf(shape).reverse() },
+        target: viewOf(p.name, p.shape)
+      }]
+    }
+  }
+}
+
+/** `y = x[index]`, x with a leading axis of `count`; the other rows belong to other parameters. */
+export const slice = (index: number, count: number): MappingKind => ({
+  name: "slice",
+  arity: 1,
+  relate: (p, [name]) => {
+    const shape = [count, ...p.shape]
+    const [step = 1, ...strides] = stridesOf(shape)
+    return {
+      tensors: [{ name: name!, shape }],
+      copies: [{ shape: p.shape, source: { tensor: name!, offset: index * step, strides }, target: viewOf(p.name, p.shape) }]
+    }
+  }
+})
+
+export const transposedOf = from(transposed)
+export const sliceOf = (index: number, count: number, pattern: string): RowSource => from(slice(index, count))(pattern)
