@@ -18,7 +18,7 @@ export const exaone4 = family({
     return textModel({
       tc,
       norms: "after",
-      table: { ...afterNorms, ...attention, ...qkNorm, ...denseMlp },
+      table: { ...attention, ...qkNorm, ...denseMlp, ...afterNorms },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...llamaScalingFields(t),

@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float, type PythonValue } from "../src/bridge/Provider.ts"
 import { aroundNorms, attention, denseMlp, linearBiases, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
-import { dualRope, slidingPattern } from "./shared/gemma.ts"
+import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
 import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -60,7 +60,7 @@ export const gemma2 = family({
     return textModel({
       tc,
       norms: "around",
-      table: { ...aroundNorms, ...attention, ...denseMlp, ...linearBiases },
+      table: { ...attention, ...denseMlp, ...aroundNorms, ...linearBiases },
       provider: provider("gemma2_provider.Gemma2ModelProvider", t, tc, {
         query_pre_attn_scalar: t.query_pre_attn_scalar,
         attn_logit_softcapping: t.attn_logit_softcapping,
@@ -75,18 +75,18 @@ export const gemma2 = family({
 export const gemma3 = family({
   name: "gemma3",
   architectures: ["Gemma3ForCausalLM"],
-  config: z.looseObject({ ...fields, ...dualRope.fields, ...slidingPattern.fields, num_key_value_heads: size.default(4) }),
+  config: z.looseObject({ ...fields, ...dualRopeFields, num_key_value_heads: size.default(4) }),
   describe: (t) => {
     const tc = { ...transformer(t), qk_layernorm: true }
-    const { global, local } = dualRope.of(t, { local: 10_000, global: 1_000_000 })
+    const { factor, global, local } = dualRope(t)
     return textModel({
       tc,
       norms: "around",
-      table: { ...aroundNorms, ...attention, ...qkNorm, ...denseMlp, ...linearBiases },
+      table: { ...attention, ...qkNorm, ...denseMlp, ...aroundNorms, ...linearBiases },
       provider: provider("gemma3_provider.Gemma3ModelProvider", t, tc, {
         rotary_base: [float(local), float(global)],
         softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
-        interleaved_attn_pattern: slidingPattern.of(t),
+        ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
         ...(t.sliding_window === null ? {} : { window_size: t.sliding_window })
       }),
       carried: carriedBiases(t)

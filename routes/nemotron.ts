@@ -27,7 +27,6 @@ export const nemotron = family({
         "mlp.linear_fc1.weight": "mlp.up_proj.weight",
         "mlp.linear_fc1.bias": "mlp.up_proj.bias"
       },
-      finalNormBias: true,
       provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), layernorm_zero_centered_gamma: true }),
       carried: carriedBiases(t)
     })

@@ -23,6 +23,31 @@ export const denseMlp: Table = {
   "mlp.linear_fc2.weight": "mlp.down_proj.weight"
 }
 
+/** Biases of the other linear layers of attention and gated MLP. */
+export const linearBiases: Table = {
+  "self_attention.linear_proj.bias": "self_attn.o_proj.bias",
+  "mlp.linear_fc1.bias": gatedMlpOf("mlp.{gate,up}_proj.bias"),
+  "mlp.linear_fc2.bias": "mlp.down_proj.bias"
+}
+
+/** LayerNorm instead of RMSNorm in front of attention and MLP. */
+export const layerNormBiases: Table = {
+  "self_attention.linear_qkv.layer_norm_bias": "input_layernorm.bias",
+  "mlp.linear_fc1.layer_norm_bias": "post_attention_layernorm.bias"
+}
+
+/** Norms of the outputs of attention and MLP. */
+export const afterNorms: Table = {
+  "self_attention.linear_proj.post_layernorm.weight": "post_attention_layernorm.weight",
+  "mlp.linear_fc2.post_layernorm.weight": "post_feedforward_layernorm.weight"
+}
+
+/** Norms of inputs and outputs; goes in place of {@link denseMlp}'s norm, so it must follow it. */
+export const aroundNorms: Table = {
+  ...afterNorms,
+  "mlp.linear_fc1.layer_norm_weight": "pre_feedforward_layernorm.weight"
+}
+
 /** Router, shared expert and its gate of a MoE block; the routed experts are in `experts.ts`. */
 export const sharedExpertMoe: Table = {
   "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
@@ -65,6 +90,16 @@ export const visionBlock: Table = {
   "mlp.linear_fc1.bias": "mlp.linear_fc1.bias",
   "mlp.linear_fc2.weight": "mlp.linear_fc2.weight",
   "mlp.linear_fc2.bias": "mlp.linear_fc2.bias"
+}
+
+/** A patch merger: a norm and two linear layers. */
+export const patchMerger: Table = {
+  "patch_norm.weight": "norm.weight",
+  "patch_norm.bias": "norm.bias",
+  "linear_fc1.weight": "linear_fc1.weight",
+  "linear_fc1.bias": "linear_fc1.bias",
+  "linear_fc2.weight": "linear_fc2.weight",
+  "linear_fc2.bias": "linear_fc2.bias"
 }
 
 /** What stands around the vision blocks. */

@@ -39,6 +39,9 @@ export const textFields = {
   ...scaling
 }
 
+/** The same with a dense MLP in every layer. */
+export const denseFields = { ...textFields, intermediate_size: size }
+
 const schema = z.looseObject(textFields)
 export type TextConfig = z.infer<typeof schema>
 
@@ -85,6 +88,21 @@ export const transformerOf = (t: TextConfig, change: Partial<TransformerConfig> 
   ...change
 })
 
+/**
+ * Which linear layers have biases. HF counts the output projection with the attention, Megatron with the other linear layers,
+ * so that one flag without the other leaves HF biases without a place: {@link carriedBiases}.
+ */
+export const biasesOf = ({ attention_bias, mlp_bias }: Pick<TextConfig, "attention_bias" | "mlp_bias">) => ({
+  add_qkv_bias: attention_bias ?? false,
+  add_bias_linear: (attention_bias && mlp_bias) ?? false
+})
+
+/** The biases that {@link biasesOf} has no place for. */
+export const carriedBiases = ({ attention_bias, mlp_bias }: Pick<TextConfig, "attention_bias" | "mlp_bias">, model = "model."): ReadonlyArray<Carried> => {
+  const names = attention_bias && !mlp_bias ? ["self_attn.o_proj"] : mlp_bias && !attention_bias ? ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] : []
+  return names.map((name) => ({ pattern: `${model}layers.*.${name}.bias` }))
+}
+
 /** The provider fields that every text config decides. */
 export const commonOf = (t: TextConfig): CommonFields => {
   const { percent, theta } = ropeOf(t)
@@ -118,6 +136,7 @@ export const frameRows = ({ head = "", megatron = "", model = "model." }: TextPr
   rows(megatron, "", {
     "embedding.word_embeddings.weight": `${model}embed_tokens.weight`,
     "decoder.final_layernorm.weight": `${model}norm.weight`,
+    "decoder.final_layernorm.bias": `${model}norm.bias`,
     "output_layer.weight": `${head}lm_head.weight`
   })
 

@@ -3,7 +3,8 @@ import type { Carried, ModelDescription } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { Provider } from "../../src/bridge/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
-import { gpt } from "../../src/model/gpt.ts"
+import { gpt, transformerLayer } from "../../src/model/gpt.ts"
+import type { NormPlacement } from "../../src/model/modules.ts"
 import type { Model } from "../../src/model/Parameter.ts"
 import { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
@@ -21,13 +22,16 @@ export interface TextModel {
   readonly rows?: ReadonlyArray<Row>
   readonly carried?: ReadonlyArray<Carried>
   readonly mtpFields?: ReadonlyArray<string>
-  /** Instead of the plain GPT. */
+  readonly norms?: NormPlacement
+  /** Instead of the plain GPT of dense layers. */
   readonly model?: Model
 }
 
+const DENSE = { linearAttention: false, moe: false }
+
 /** Tied heads and rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ carried = [], model, mtpFields = [], provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
-  model: model ?? Scope.collect((root) => gpt(root, tc)),
+export const textModel = ({ carried = [], model, mtpFields = [], norms, provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
+  model: model ?? Scope.collect((root) => gpt(root, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {})),
   rows: [...own, ...frameRows(), ...rows("decoder.layers.*.", "model.layers.*.", table)],
   provider,
   components: [],

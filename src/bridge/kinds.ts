@@ -157,6 +157,25 @@ export const concatenatedQkv: MappingKind = {
   }
 }
 
+/** `[x₂ x₁]`: the two halves of the columns change places. */
+export const swappedHalves: MappingKind = {
+  name: "swapped-halves",
+  arity: 1,
+  relate: (p, [name]) => {
+    const [rows, columns] = p.shape as [number, number]
+    const strides = stridesOf(p.shape)
+    const half = columns / 2
+    return {
+      tensors: [{ name: name!, shape: p.shape }],
+      copies: [0, half].map((at): Copy => ({
+        shape: [rows, half],
+        source: { tensor: name!, offset: half - at, strides },
+        target: { tensor: p.name, offset: at, strides }
+      }))
+    }
+  }
+}
+
 /** Row counts of the named parts of a fused projection, in order. */
 const partRows = (p: Parameter): ReadonlyArray<number> => p.parts.map((part) => (part.rows ? part.rows[1] - part.rows[0] : p.shape[0]!))
 
@@ -201,6 +220,7 @@ export const qkvOf = from(qkv)
 export const headGatedQkvOf = from(headGatedQkv)
 export const concatenatedQkvOf = from(concatenatedQkv)
 export const gatedMlpOf = from(gatedMlp)
+export const swappedHalvesOf = from(swappedHalves)
 export const zeroCentredOf = from(zeroCentred)
 export const gatedDeltaNetOf = from(gatedDeltaNetSeparate)
 export const packedExpertOf = (packed: PackedExperts, pattern: string): RowSource => from(packedExpert(packed))(pattern)

@@ -32,9 +32,9 @@ export type CaseResult =
   | { readonly status: "failed"; readonly problems: ReadonlyArray<string> }
   | { readonly status: "skipped"; readonly reason: string }
 
-const formOf = (c: ConformanceCase): Form => (c.import.mode === "mimo" ? "mimo" : "standard")
+export const formOf = (c: ConformanceCase): Form => (c.import.mode === "mimo" ? "mimo" : "standard")
 
-const layoutOf = (c: ConformanceCase) => (names: ReadonlyArray<string>): Layout =>
+export const layoutOf = (c: ConformanceCase) => (names: ReadonlyArray<string>): Layout =>
   c.import.mode === "mimo"
     ? resolveLayout((c.import.components ?? []).map(parseComponent), names, c.import.worldSize === undefined ? {} : { worldSize: c.import.worldSize })
     : standardLayout({})
@@ -46,7 +46,7 @@ const isBeside = (key: string, form: Form): boolean => key.startsWith(HF_SOURCE)
  * The dtype that the reference's model had: most of its tensors have it. (For models with a `text_config` it is not always the
  * one that was asked for.)
  */
-const referenceDtype = (entries: ReadonlyMap<string, CheckpointEntry>): TorchDtype => {
+export const referenceDtype = (entries: ReadonlyMap<string, CheckpointEntry>): TorchDtype => {
   const counts = new Map<string, number>()
   for (const { dtype } of entries.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1)
   return [...counts].sort((a, b) => b[1] - a[1])[0]![0] as TorchDtype
@@ -130,7 +130,7 @@ const compareConfig = (ours: unknown, theirs: unknown, path: string, problems: A
 }
 
 /** Both directories hold the same files with the same bytes. */
-const compareDirectories = async (source: string, exported: string): Promise<ReadonlyArray<string>> => {
+export const compareDirectories = async (source: string, exported: string): Promise<ReadonlyArray<string>> => {
   const problems: Array<string> = []
   const [a, b] = await Promise.all([readdir(source), readdir(exported)])
   for (const name of new Set([...a, ...b])) {
@@ -176,19 +176,23 @@ const runInside = Effect.fnUntraced(function*(families: FamilyRegistry, c: Confo
   return { problems, tensors: verified.total }
 })
 
-/** Run one case in a temporary directory that is removed afterwards. */
+/** Use a temporary directory that is removed afterwards. */
+export const inTemporary = <A, E, R>(use: (directory: string) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), "conformance-"))),
+    use,
+    (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+  )
+
+/** Run one case. */
 export const runCase = (families: FamilyRegistry, c: ConformanceCase): Effect.Effect<CaseResult, never, Disk> =>
   families.architectures.includes(c.architecture)
-    ? Effect.acquireUseRelease(
-      Effect.promise(() => mkdtemp(join(tmpdir(), "conformance-"))),
-      (directory) =>
+    ? inTemporary((directory) =>
         runInside(families, c, directory).pipe(
           Effect.map(({ problems, tensors }): CaseResult =>
             problems.length === 0
               ? { status: "passed", note: `${c.megatron?.entries.size ?? 0} entries, ${tensors} tensors round trip` }
               : { status: "failed", problems }),
           Effect.catch((error: BridgeError) => Effect.succeed<CaseResult>({ status: "failed", problems: [`${error._tag}: ${error.message}`] }))
-        ),
-      (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
-    )
+        ))
     : Effect.succeed({ status: "skipped", reason: `no family answers to ${c.architecture}` })

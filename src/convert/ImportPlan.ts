@@ -148,7 +148,8 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
   const checkpoint = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
   const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)
-  const provider = hasMtp ? description.provider : { ...description.provider, fields: { ...description.provider.fields, mtp_num_layers: null } }
+  const { fields } = description.provider
+  const provider = hasMtp || !fields["mtp_num_layers"] ? description.provider : { ...description.provider, fields: { ...fields, mtp_num_layers: null } }
 
   const rows = new Map(describeLayout(layout).map((row) => [row.component, row]))
   const bytesOfKey = (key: string) => volume(checkpoint.metadata.tensors.get(key)!.shape) * bytesOf(dtypes.get(key)!)

@@ -20,7 +20,7 @@ export interface Output {
 export class Outputs {
   readonly #disk: DiskCalls
   readonly #directory: string
-  readonly #direct: boolean
+  readonly #smallestDirect: number
   readonly #onFailure: (error: unknown) => void
   readonly #onFinished: (output: Output, direct: boolean) => void
   readonly #open = new Set<OutputFile>()
@@ -31,13 +31,14 @@ export class Outputs {
   constructor(options: {
     readonly disk: DiskCalls
     readonly directory: string
-    readonly direct: boolean
+    /** Files from this size on are written past the page cache. */
+    readonly smallestDirect: number
     readonly onFailure: (error: unknown) => void
     readonly onFinished: (output: Output, direct: boolean) => void
   }) {
     this.#disk = options.disk
     this.#directory = options.directory
-    this.#direct = options.direct
+    this.#smallestDirect = options.smallestDirect
     this.#onFailure = options.onFailure
     this.#onFinished = options.onFinished
   }
@@ -73,7 +74,7 @@ export class Outputs {
   async #create(output: Output): Promise<OutputFile> {
     if (this.#turns > 0) this.#turns--
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    const file = await OutputFile.create(this.#disk, output.path, output.size, this.#direct)
+    const file = await OutputFile.create(this.#disk, output.path, output.size, output.size >= this.#smallestDirect)
     this.#open.add(file)
     return file
   }

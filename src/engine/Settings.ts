@@ -2,12 +2,7 @@
 import { PAGE, roundDown, roundUp } from "./Arena.ts"
 import { type LaneSizes, READ_GAP, scratchOf } from "./Fill.ts"
 import type { ReadBounds } from "./Pieces.ts"
-
-/**
- * `direct`: past the page cache; files and file systems that refuse it are read and written buffered. `buffered`: through it.
- * `auto` decides by what it finds. The bytes written are the same.
- */
-export type IoMode = "auto" | "direct" | "buffered"
+import type { IoMode } from "./SourceFiles.ts"
 
 export interface EngineOptions {
   /** Blocks in flight; 4 keeps a disk busy, more gains nothing. */

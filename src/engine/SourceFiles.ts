@@ -6,28 +6,47 @@ import { PAGE, roundDown, roundUp } from "./Arena.ts"
 /** Far below the usual limit of 1024 descriptors per process. */
 const MOST_OPEN = 64
 
+/** Enough bytes that copying them shows, few enough that asking costs nothing against reading the file. */
+const PROBE = 256 * 1024
+const PROBES = 9
+
+/** Bytes per millisecond. The page cache gives twice this or more through Node, one disk rarely half of it. */
+const WARM = 1.5e6
+
 interface Handle {
   readonly file: Promise<DiskFile>
   users: number
 }
 
+/**
+ * `direct`: past the page cache; files and file systems that refuse it are read and written buffered. `buffered`: through the
+ * page cache. `auto`: writes are direct, a source is read direct unless the page cache holds it. The bytes are the same.
+ */
+export type IoMode = "auto" | "direct" | "buffered"
+
 export class SourceFiles {
   readonly #disk: DiskCalls
-  readonly #reads: "direct" | "buffered"
+  readonly #mode: IoMode
   /** Least recently used first. */
   readonly #open = new Map<string, Handle>()
-  /** Files whose file system takes no direct reads. */
-  readonly #refused = new Set<string>()
+  readonly #direct = new Map<string, Promise<boolean>>()
   bytesRead = 0
 
-  constructor(disk: DiskCalls, reads: "direct" | "buffered") {
+  constructor(disk: DiskCalls, mode: IoMode) {
     this.#disk = disk
-    this.#reads = reads
+    this.#mode = mode
   }
 
   /** Which of the files are read by direct I/O. */
   async direct(paths: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-    return new Set(this.#reads === "direct" ? [...paths].filter((path) => !this.#refused.has(path)) : [])
+    const found = new Set<string>()
+    if (this.#mode === "buffered") return found
+    for (const path of paths) {
+      const verdict = this.#direct.get(path) ?? (this.#mode === "direct" ? Promise.resolve(true) : this.#isCold(path))
+      this.#direct.set(path, verdict)
+      if (await verdict) found.add(path)
+    }
+    return found
   }
 
   /**
@@ -35,9 +54,9 @@ export class SourceFiles {
    */
   async read(path: string, start: number, end: number, room: Uint8Array): Promise<void> {
     const first = roundDown(start, PAGE)
-    if (this.#reads === "direct" && !this.#refused.has(path)) {
+    if (await this.#direct.get(path)) {
       if (await this.#readDirect(path, first, end, room)) return
-      this.#refused.add(path)
+      this.#direct.set(path, Promise.resolve(false))
     }
     await this.readInto(path, room.subarray(start - first, end - first), start)
   }
@@ -46,6 +65,28 @@ export class SourceFiles {
   async readInto(path: string, into: Uint8Array, position: number): Promise<void> {
     await this.#using(path, false, (file) => readFully(file, into, position))
     this.bytesRead += into.byteLength
+  }
+
+  /**
+   * Does reading this file wait for a disk? Found by timing a few buffered reads all over it; most of them must be slow, since
+   * some may be delayed by other work, and some be in the page cache by chance.
+   */
+  async #isCold(path: string): Promise<boolean> {
+    let cold = false
+    await this.#using(path, false, async (file) => {
+      const { size } = await file.info()
+      if (size < PROBES * PROBE * 4) return
+      const into = new Uint8Array(PROBE)
+      const times: Array<number> = []
+      for (let i = 0; i < PROBES; i++) {
+        const start = performance.now()
+        await readFully(file, into, Math.floor((size - PROBE) * (i + 1) / (PROBES + 1)))
+        times.push(performance.now() - start)
+      }
+      times.sort((a, b) => a - b)
+      cold = times[2]! > PROBE / WARM
+    })
+    return cold
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ import { type Output, Outputs } from "./Outputs.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
+import type { IoMode } from "./SourceFiles.ts"
 import type { Sources, TargetFile } from "./Target.ts"
 
 /** What is known of an array once all of its bytes are assembled. */
@@ -55,6 +56,9 @@ export const execute = (
     })
   )
 
+/** Small files gain nothing by going past the page cache. */
+const SMALLEST_DIRECT: Record<IoMode, number> = { auto: 1 << 20, direct: 1, buffered: Infinity }
+
 interface Task {
   readonly output: Output
   readonly window: FileWindow
@@ -75,7 +79,7 @@ const run = async function*(
   const outputs = new Outputs({
     disk,
     directory,
-    direct: settings.io !== "buffered",
+    smallestDirect: SMALLEST_DIRECT[settings.io],
     onFailure: (error) => stop.abort(error),
     onFinished: ({ name, size }, direct) => { finished.push({ name, size, direct }) }
   })

@@ -63,7 +63,7 @@ const withSession = async function*<A>(
   const settings = settingsOf(options, blocks)
   const room = laneBytes(settings.sizes, blocks)
   const arena = new Arena(room * settings.concurrency)
-  const files = new SourceFiles(disk, process.env.READS ?? (settings.io === "direct" ? "direct" : "buffered"))
+  const files = new SourceFiles(disk, settings.io)
   try {
     yield* results({ disk, settings, arena, room, signal, context: { memory: arena.memory, files, bounds: settings.bounds } })
   } finally {

@@ -86,6 +86,9 @@ describe("execute writes what element-by-element copying would", () => {
       expect(report.arrays).toBe(world.arrays.length)
       expect(report.bytesWritten).toBe(files.reduce((sum, f) => sum + f.size, 0))
       expect(progress).toBe(report.bytesWritten)
+      expect(report.files.every((file) => file.direct || file.size === 0)).toBe(
+        "io" in options && options.io === "direct" && !("direct" in behaviour)
+      )
       expect(report.files.length).toBe(files.length)
     }
   })

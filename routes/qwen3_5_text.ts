@@ -1,0 +1,36 @@
+/** Qwen3.5 without its vision tower, dense and MoE. */
+import { z } from "zod"
+import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { hybridCarried, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+const NAMES = { megatron: "", model: "model.", head: "" }
+
+const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): ModelDescription => {
+  const tc = hybridTransformer(t, { moe, mtp: t.mtp_num_hidden_layers ?? 0, tied: t.tie_word_embeddings ?? false })
+  const { mrope_section: _, ...extra } = hybridExtra(t, moe)
+  return textModel({
+    tc,
+    table: {},
+    rows: hybridRows(t, headers, NAMES, { moe, experts: "packed" }),
+    // The reference derives the width of a dense MLP that a MoE model does not have.
+    provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(moe) }, { omit: moe ? ["ffn_hidden_size"] : [] }),
+    carried: hybridCarried(t, NAMES, false),
+    mtpFields: ["mtp_num_hidden_layers"]
+  })
+}
+
+export const qwen3_5Text = family({
+  name: "qwen3.5-text",
+  architectures: ["Qwen3_5ForCausalLM"],
+  config: z.looseObject({ ...hybridFields, ...hybridDenseFields }),
+  describe: describe(false)
+})
+
+export const qwen3_5TextMoe = family({
+  name: "qwen3.5-text-moe",
+  architectures: ["Qwen3_5MoeForCausalLM"],
+  config: z.looseObject({ ...hybridFields, ...hybridMoeFields }),
+  describe: describe(true)
+})

@@ -1,0 +1,46 @@
+/** Qwen3-MoE: norms of each query and key head, routed experts without shared ones. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { many, size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, GROUPED, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const qwen3Moe = family({
+  name: "qwen3-moe",
+  architectures: ["Qwen3MoeForCausalLM"],
+  config: z.looseObject({
+    ...moeFields,
+    num_experts_per_tok: size,
+    moe_intermediate_size: size,
+    decoder_sparse_step: size.nullish(),
+    mlp_only_layers: z.array(many).nullish()
+  }),
+  describe: (t, headers) => {
+    const experts = expertsOf(t)
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: true,
+      num_moe_experts: experts,
+      moe_ffn_hidden_size: t.moe_intermediate_size,
+      ...sparseStep(t)
+    })
+    const form = expertForm(headers, "model.layers.", { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate")
+    return textModel({
+      tc,
+      table: { ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...expertRows(form) },
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+    })
+  }
+})

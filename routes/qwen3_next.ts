@@ -1,0 +1,40 @@
+/** Qwen3-Next: the MoE ancestor of Qwen3.5, whose Gated DeltaNet projections are grouped by key head. */
+import { z } from "zod"
+import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
+import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { gatedDeltaNet } from "./shared/blocks.ts"
+import { many } from "./shared/config.ts"
+import { hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+/** Published configs do not mention the MTP layers that the checkpoints have. */
+const mtpLayersIn = ({ names }: HfHeaders): number =>
+  new Set(names.flatMap((name) => /^mtp\.layers\.(\d+)\./.exec(name)?.[1] ?? [])).size
+
+const NAMES = { megatron: "", model: "model.", head: "" }
+
+export const qwen3Next = family({
+  name: "qwen3-next",
+  architectures: ["Qwen3NextForCausalLM"],
+  config: z.looseObject({ ...hybridFields, ...hybridMoeFields, num_nextn_predict_layers: many.nullish() }),
+  describe: (t, headers) => {
+    const tc = hybridTransformer(t, {
+      moe: true,
+      mtp: t.num_nextn_predict_layers ?? t.mtp_num_hidden_layers ?? mtpLayersIn(headers),
+      tied: t.tie_word_embeddings ?? false
+    })
+    const linear = { ...gatedDeltaNet, "self_attention.in_proj.weight": gatedDeltaNetByHeadOf(t.linear_num_key_heads, "linear_attn.in_proj_{qkvz,ba}.weight") }
+    const { mrope_section: _, ...extra } = hybridExtra(t, true)
+    return textModel({
+      tc,
+      table: {},
+      rows: hybridRows(t, headers, NAMES, { moe: true, experts: "separate", linear }),
+      provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_router_dtype: "fp32" }, {
+        omit: t.intermediate_size ? [] : ["ffn_hidden_size"]
+      }),
+      carried: hybridCarried(t, NAMES, false),
+      mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
+    })
+  }
+})

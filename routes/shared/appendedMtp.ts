@@ -1,0 +1,52 @@
+/**
+ * Multi-token prediction as layers appended to the decoder: module k is HF layer L + k, where L is the number of decoder
+ * layers. Its embedding and head are copies of the main ones; Megatron shares those and has no place for the copies.
+ */
+import type { Carried } from "../../src/bridge/Family.ts"
+import type { Row } from "../../src/bridge/Mapping.ts"
+import { rows, type Table } from "../../src/bridge/Registry.ts"
+
+export interface AppendedMtp {
+  /** Decoder layers. */
+  readonly layers: number
+  readonly modules: number
+  /** Rows of the inner layer. */
+  readonly table: Table
+  /** HF name of the final norm, below the layer. */
+  readonly finalNorm?: string
+  /** HF name of the head's copy, below the layer. */
+  readonly head?: string
+  readonly tied?: boolean
+  readonly megatron?: string
+  readonly model?: string
+  readonly embedding?: string
+}
+
+export const appendedMtp = ({
+  embedding = "embed_tokens.weight",
+  finalNorm = "shared_head.norm.weight",
+  head = "shared_head.head.weight",
+  layers,
+  megatron = "",
+  model = "model.",
+  modules,
+  table,
+  tied = false
+}: AppendedMtp): { readonly rows: ReadonlyArray<Row>; readonly carried: ReadonlyArray<Carried> } => {
+  const places = Array.from({ length: modules }, (_, k) => [`${megatron}mtp.layers.${k}.`, `${model}layers.${layers + k}.`] as const)
+  return {
+    rows: places.flatMap(([own, hf]) => [
+      ...rows(own, hf, {
+        "enorm.weight": "enorm.weight",
+        "hnorm.weight": "hnorm.weight",
+        "eh_proj.weight": "eh_proj.weight",
+        "final_layernorm.weight": finalNorm
+      }),
+      ...rows(`${own}mtp_model_layer.`, hf, table)
+    ]),
+    carried: places.flatMap(([, hf]) => [
+      { pattern: hf + embedding, alias: model + embedding },
+      { pattern: hf + head, alias: tied ? model + embedding : "lm_head.weight" }
+    ])
+  }
+}

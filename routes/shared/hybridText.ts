@@ -1,0 +1,128 @@
+/**
+ * Text models in which most layers are Gated DeltaNet and every fourth is full attention with an output gate, dense or MoE,
+ * with optional multi-token prediction: config fields, TransformerConfig, rows, provider fields. Families with and without a
+ * vision tower share them.
+ */
+import { z } from "zod"
+import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
+import type { Row } from "../../src/bridge/Mapping.ts"
+import { float, pythonName } from "../../src/bridge/Provider.ts"
+import { rows, type Table } from "../../src/bridge/Registry.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import { attention, denseMlp, gatedDeltaNet, mtpHead, qkNorm, sharedExpertMoe } from "./blocks.ts"
+import { many, ropeOf, size } from "./config.ts"
+import { expertForm, expertRows } from "./experts.ts"
+import { carriedBiases, commonOf, frameRows, headDimOf, textFields, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import type { CommonFields } from "./provider.ts"
+
+/** Absent fields have the defaults of the published config classes. */
+export const hybridFields = {
+  ...textFields,
+  layer_types: z.array(z.enum(["linear_attention", "full_attention"])).nullish(),
+  full_attention_interval: size.nullish(),
+  linear_num_key_heads: size.default(16),
+  linear_num_value_heads: size.default(32),
+  linear_key_head_dim: size.default(128),
+  linear_value_head_dim: size.default(128),
+  linear_conv_kernel_dim: size.default(4),
+  mtp_num_hidden_layers: many.nullish(),
+  num_experts: many.nullish(),
+  num_experts_per_tok: size.nullish(),
+  moe_intermediate_size: size.nullish(),
+  shared_expert_intermediate_size: many.nullish(),
+  router_aux_loss_coef: z.number().nullish(),
+  decoder_sparse_step: size.nullish(),
+  mlp_only_layers: z.array(many).nullish()
+}
+
+export const hybridDenseFields = { intermediate_size: size }
+export const hybridMoeFields = { num_experts: many.min(1), num_experts_per_tok: size.default(10), moe_intermediate_size: size }
+
+const schema = z.looseObject(hybridFields)
+export type HybridText = z.infer<typeof schema>
+
+const linearLayers = (t: HybridText): ReadonlyArray<number> =>
+  t.layer_types?.map((kind) => (kind === "linear_attention" ? 1 : 0)) ??
+    Array.from({ length: t.num_hidden_layers }, (_, i) => ((i + 1) % (t.full_attention_interval ?? 4) === 0 ? 0 : 1))
+
+/** Dense layers among the MoE ones: named, or all but every `decoder_sparse_step`-th. */
+const moeLayers = (t: HybridText): { readonly moe_layer_freq?: ReadonlyArray<number> } => {
+  const step = t.decoder_sparse_step ?? 1
+  const layers = Array.from({ length: t.num_hidden_layers }, (_, i) => (t.mlp_only_layers?.includes(i) || (i + 1) % step !== 0 ? 0 : 1))
+  return layers.includes(0) ? { moe_layer_freq: layers } : {}
+}
+
+export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly moe: boolean; readonly mtp: number; readonly tied: boolean }): TransformerConfig =>
+  transformerOf(t, {
+    kv_channels: t.head_dim === undefined ? 256 : headDimOf(t),
+    add_qkv_bias: t.attention_bias ?? false,
+    qk_layernorm: true,
+    attention_output_gate: true,
+    share_embeddings_and_output_weights: tied,
+    hetereogenous_dist_checkpoint: true,
+    linear_attention_freq: linearLayers(t),
+    linear_num_key_heads: t.linear_num_key_heads,
+    linear_num_value_heads: t.linear_num_value_heads,
+    linear_key_head_dim: t.linear_key_head_dim,
+    linear_value_head_dim: t.linear_value_head_dim,
+    linear_conv_kernel_dim: t.linear_conv_kernel_dim,
+    mtp_num_layers: mtp,
+    ...(moe
+      ? {
+        num_moe_experts: t.num_experts ?? 0,
+        moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
+        moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
+        moe_shared_expert_gate: true,
+        ...moeLayers(t)
+      }
+      : {})
+  })
+
+/** Rows of the text model; layers and MTP may hold their experts in different forms. `linear`: rows of a Gated DeltaNet. */
+export const hybridRows = (
+  t: HybridText,
+  headers: HfHeaders,
+  names: Required<TextPrefixes>,
+  { experts, linear = gatedDeltaNet, moe }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly moe: boolean }
+): ReadonlyArray<Row> => {
+  const sizes = { experts: t.num_experts ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
+  const mlp = (prefix: string): Table =>
+    moe ? { ...denseMlp, ...sharedExpertMoe, ...expertRows(expertForm(headers, prefix, sizes, experts)) } : denseMlp
+  return [
+    ...frameRows(names),
+    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, { ...attention, ...qkNorm, ...linear, ...mlp(`${names.model}layers.`) }),
+    ...rows(`${names.megatron}mtp.layers.0.`, "mtp.", mtpHead),
+    ...rows(`${names.megatron}mtp.layers.*.mtp_model_layer.`, "mtp.layers.*.", { ...attention, ...qkNorm, ...mlp("mtp.layers.") })
+  ]
+}
+
+/** A stored head that is the embedding; output biases, for which Megatron has no place where only attention has biases. */
+export const hybridCarried = (t: HybridText, names: Required<TextPrefixes>, tied: boolean): ReadonlyArray<Carried> => [
+  ...tiedHead(tied, names),
+  ...[names.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model))
+]
+
+export const hybridCommon = (t: HybridText): CommonFields => ({
+  ...commonOf(t),
+  rotary_percent: t.rope_parameters?.partial_rotary_factor ?? t.partial_rotary_factor ?? 0.25
+})
+
+/** Fields that every provider of these models is told. */
+export const hybridExtra = (t: HybridText, moe: boolean) => ({
+  hidden_dropout: float(0),
+  attention_dropout: float(t.attention_dropout ?? 0),
+  mrope_section: ropeOf(t).sections,
+  ...(moe ? { moe_router_topk: t.num_experts_per_tok ?? 10, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
+})
+
+/** And fields that a provider without a class of its own must be told. */
+export const plainHybridExtra = (moe: boolean) => ({
+  experimental_attention_variant: "gdn",
+  layernorm_zero_centered_gamma: true,
+  transformer_layer_spec: pythonName(
+    "megatron.core.models.gpt.experimental_attention_variant_module_specs.get_transformer_block_with_experimental_attention_variant_spec"
+  ),
+  ...(moe
+    ? { moe_grouped_gemm: true, moe_permute_fusion: true, moe_router_load_balancing_type: "global_aux_loss", moe_token_dispatcher_type: "alltoall" }
+    : {})
+})

@@ -1,0 +1,65 @@
+/**
+ * The vision transformer with QKV in one tensor, learned positions and a patch merger, which Megatron builds from its own
+ * layers; optionally with merged outputs of inner layers (deepstack).
+ */
+import type { z } from "zod"
+import type { Row } from "../../../src/bridge/Mapping.ts"
+import { pythonObject, type PythonObject } from "../../../src/bridge/Provider.ts"
+import { rows } from "../../../src/bridge/Registry.ts"
+import type { VisionConfig } from "../../../src/model/vision.ts"
+import { patchMerger, visionBlock, visionFrame } from "../blocks.ts"
+import { many, size } from "../config.ts"
+import { divided } from "../llama.ts"
+import { pick } from "../provider.ts"
+
+export const blockVisionFields = {
+  depth: many,
+  hidden_size: size,
+  num_heads: size,
+  intermediate_size: size,
+  in_channels: size.default(3),
+  patch_size: size,
+  spatial_merge_size: size,
+  temporal_patch_size: size,
+  num_position_embeddings: size,
+  out_hidden_size: size,
+  deepstack_visual_indexes: many.array().nullish()
+}
+
+type Fields = { readonly [K in keyof typeof blockVisionFields]: z.infer<(typeof blockVisionFields)[K]> }
+
+export const blockVision = (v: Fields): VisionConfig => ({
+  transformer: {
+    num_layers: v.depth,
+    hidden_size: v.hidden_size,
+    num_attention_heads: v.num_heads,
+    num_query_groups: v.num_heads,
+    kv_channels: divided(v.hidden_size, v.num_heads, "vision_config.num_heads"),
+    ffn_hidden_size: v.intermediate_size,
+    vocab_size: 1,
+    normalization: "LayerNorm",
+    gated_linear_unit: false,
+    add_bias_linear: true,
+    add_qkv_bias: true,
+    qk_layernorm: false,
+    share_embeddings_and_output_weights: false
+  },
+  patchEmbedding: [v.hidden_size, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size],
+  positions: v.num_position_embeddings,
+  spatialMerge: v.spatial_merge_size,
+  outputWidth: v.out_hidden_size,
+  deepstack: v.deepstack_visual_indexes?.length ?? 0
+})
+
+export const blockVisionRows = (megatron: string, hf: string): ReadonlyArray<Row> => [
+  ...rows(megatron, hf, visionFrame),
+  ...rows(`${megatron}decoder.layers.*.`, `${hf}blocks.*.`, visionBlock),
+  ...rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger)
+]
+
+/** The provider's vision section; `target` is the dotted name of its config class. */
+export const blockVisionConfig = (target: string, v: Fields): PythonObject =>
+  pythonObject(target, pick(v, [
+    "deepstack_visual_indexes", "depth", "hidden_size", "in_channels", "intermediate_size", "num_heads", "num_position_embeddings",
+    "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
+  ]))

@@ -1,0 +1,31 @@
+/** Generate docs/cli.md from the commands' own help. `--check` fails if the committed page is not what would be written. */
+import { execFileSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import { root } from "../src/cli/main.ts"
+
+const bin = new URL("../src/cli/bin.ts", import.meta.url).pathname
+const page = new URL("../docs/cli.md", import.meta.url).pathname
+
+const help = (...command: ReadonlyArray<string>): string =>
+  execFileSync(process.execPath, [bin, ...command, "--help"], { encoding: "utf8", env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } }).trimEnd()
+
+const names = root.subcommands.flatMap((group) => group.commands.map((command) => command.name))
+const text = `# Command line reference
+
+Generated from the commands themselves by \`npm run docs\`; do not edit.
+
+Exit codes: 0 done (\`verify\`, \`diff\`: equal), 1 differences found, 2 usage, 3 bad input, 4 unsupported, 5 the target exists or
+is held by another process, 6 no space, 7 I/O error, 70 a bug of ours, 130 interrupted. With \`--json\` the result, or the error,
+is one JSON document on stdout with \`ok\` true or false.
+
+\`\`\`text
+${help()}
+\`\`\`
+${names.map((name) => `\n## ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`).join("")}`
+
+if (process.argv.includes("--check")) {
+  if (readFileSync(page, "utf8") !== text) {
+    console.error("docs/cli.md is not current: run `npm run docs`")
+    process.exitCode = 1
+  }
+} else writeFileSync(page, text)

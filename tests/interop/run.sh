@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# torch, safetensors and transformers (CPU) open what we wrote. Makes its own virtual environment; the product needs no Python.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+venv=.venv-interop
+if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy' 2>/dev/null; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy 2> "$venv/pip.log" ||
+    { tail -5 "$venv/pip.log" >&2; exit 1; }
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+convert=(node src/cli/bin.ts)
+for model in qwen3.5-vl qwen3.5-vl-moe; do
+  mkdir "$work/$model"
+  "${convert[@]}" sample --quiet --model "$model" "$work/$model/hf"
+  "${convert[@]}" import --quiet --hf-model "$work/$model/hf" --megatron-path "$work/$model/megatron" -c language=tp=2,pp=2 -c images=tp=1
+  "${convert[@]}" export --quiet --hf-model "$work/$model/hf" --megatron-path "$work/$model/megatron" --hf-path "$work/$model/exported"
+done
+"$venv/bin/python" -W ignore tests/interop/interop.py "$work"
