@@ -2,7 +2,7 @@
  * Multi-token prediction as layers appended to the decoder: module k is HF layer L + k, where L is the number of decoder
  * layers. Its embedding and head are copies of the main ones; Megatron shares those and has no place for the copies.
  */
-import type { Carried } from "../../src/bridge/Family.ts"
+import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 
@@ -20,6 +20,18 @@ export interface AppendedMtp {
   readonly megatron?: string
   readonly model?: string
   readonly embedding?: string
+}
+
+/** Number of modules: as the config says, or as many as the checkpoint has, for configs that do not say. */
+export const appendedModules = (
+  headers: HfHeaders,
+  c: { readonly num_hidden_layers: number; readonly num_nextn_predict_layers?: number | null | undefined },
+  place = (k: number) => `model.layers.${c.num_hidden_layers + k}.`
+): number => {
+  if (typeof c.num_nextn_predict_layers === "number") return c.num_nextn_predict_layers
+  let k = 0
+  while (headers.tensor(`${place(k)}eh_proj.weight`)) k++
+  return k
 }
 
 export const appendedMtp = ({

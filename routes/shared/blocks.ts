@@ -102,15 +102,9 @@ export const patchMerger: Table = {
   "linear_fc2.bias": "linear_fc2.bias"
 }
 
-/** What stands around the vision blocks. */
+/** What stands in front of the vision blocks. */
 export const visionFrame: Table = {
   "patch_embed.proj.weight": "patch_embed.proj.weight",
   "patch_embed.proj.bias": "patch_embed.proj.bias",
-  "pos_embed.weight": "pos_embed.weight",
-  "merger.patch_norm.weight": "merger.norm.weight",
-  "merger.patch_norm.bias": "merger.norm.bias",
-  "merger.linear_fc1.weight": "merger.linear_fc1.weight",
-  "merger.linear_fc1.bias": "merger.linear_fc1.bias",
-  "merger.linear_fc2.weight": "merger.linear_fc2.weight",
-  "merger.linear_fc2.bias": "merger.linear_fc2.bias"
+  "pos_embed.weight": "pos_embed.weight"
 }

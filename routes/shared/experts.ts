@@ -54,3 +54,9 @@ export const expertRows = (form: ExpertForm): Table =>
       "mlp.experts.linear_fc1.weight*": gatedMlpOf("mlp.experts.*.{gate,up}_proj.weight"),
       "mlp.experts.linear_fc2.weight*": "mlp.experts.*.down_proj.weight"
     }
+
+/** Rows of routed experts named `w1` (gate), `w3` (up), `w2` (down). */
+export const blockSparseExperts: Table = {
+  "mlp.experts.linear_fc1.weight*": gatedMlpOf("block_sparse_moe.experts.*.{w1,w3}.weight"),
+  "mlp.experts.linear_fc2.weight*": "block_sparse_moe.experts.*.w2.weight"
+}

@@ -19,14 +19,13 @@ const generationConfig = (config: Json): Json => {
   }
 }
 
-/** In the form of Qwen2-VL's; no tensor depends on it. */
+/** A plausible one; no tensor depends on it. */
 const preprocessorConfig = (vision: Json): Json => ({
   do_convert_rgb: true,
   do_normalize: true,
   do_rescale: true,
   do_resize: true,
   image_mean: [0.5, 0.5, 0.5],
-  image_processor_type: "Qwen2VLImageProcessor",
   image_std: [0.5, 0.5, 0.5],
   merge_size: vision["spatial_merge_size"] ?? 2,
   patch_size: vision["patch_size"] ?? 14,

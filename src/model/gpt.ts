@@ -31,13 +31,13 @@ export const outputLayer = (s: Scope, c: TransformerConfig): void => {
  * Multi-token prediction: always stored per layer, on the last stage. The inner layer is `mtp_model_layer` in memory and
  * `transformer_layer` on disk. It is a full-attention layer, MoE where the model's last layer is.
  */
-export const mtp = (s: Scope, c: TransformerConfig, layer: (s: Scope) => void = (inner) =>
+export const mtp = (s: Scope, c: TransformerConfig, layer: (s: Scope, index: number) => void = (inner) =>
   transformerLayer(inner, c, { linearAttention: false, moe: isMoe(c, c.num_layers - 1) })): void => {
-  s.on("last").forMtp().at("mtp").layers("layers", c.mtp_num_layers ?? 0, "indexed", (m) => {
+  s.on("last").forMtp().at("mtp").layers("layers", c.mtp_num_layers ?? 0, "indexed", (m, k) => {
     norm(m, "enorm", c.hidden_size, c.normalization)
     norm(m, "hnorm", c.hidden_size, c.normalization)
     linear(m, "eh_proj", c.hidden_size, 2 * c.hidden_size, { parallel: "column" })
-    layer(m.at("mtp_model_layer", "transformer_layer"))
+    layer(m.at("mtp_model_layer", "transformer_layer"), k)
     norm(m, "final_layernorm", c.hidden_size, c.normalization)
   }, { staged: false })
 }
@@ -45,8 +45,8 @@ export const mtp = (s: Scope, c: TransformerConfig, layer: (s: Scope) => void = 
 export interface GptOptions {
   /** How decoder layer `index` is made, where the config alone does not say. */
   readonly layer?: (layer: Scope, index: number) => void
-  /** How the inner layer of a multi-token-prediction module is made. */
-  readonly mtpLayer?: (layer: Scope) => void
+  /** How the inner layer of multi-token-prediction module `index` is made. */
+  readonly mtpLayer?: (layer: Scope, index: number) => void
 }
 
 export const gpt = (s: Scope, c: TransformerConfig, options: GptOptions = {}): void => {

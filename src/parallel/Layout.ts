@@ -7,6 +7,8 @@
 import { quote, UsageError } from "../errors.ts"
 import { requireLanguage, validateLayout } from "./LayoutRules.ts"
 import {
+  type Layout,
+  type LayoutComponent,
   checkSizes,
   type ComponentSpec,
   defaultSpec,
@@ -18,16 +20,7 @@ import {
   sizes
 } from "./ModuleParallelism.ts"
 
-export interface LayoutComponent {
-  readonly name: string
-  readonly parallelism: ModuleParallelism
-}
-
-/** Components in the order they were asked for (not necessarily by rank); together they own ranks `0..worldSize-1`. */
-export interface Layout {
-  readonly worldSize: number
-  readonly components: ReadonlyArray<LayoutComponent>
-}
+export type { Layout, LayoutComponent }
 
 export interface LayoutOptions {
   /** Number of ranks to fill, when it is known. */

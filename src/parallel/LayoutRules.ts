@@ -7,8 +7,7 @@
  * `run_config.yaml` is validated again by whoever loads it: a layout refused there is of no use here.
  */
 import { quote, some, UsageError } from "../errors.ts"
-import type { Layout, LayoutComponent } from "./Layout.ts"
-import { checkSizes, rankCount, rankRange, sizes } from "./ModuleParallelism.ts"
+import { checkSizes, type Layout, type LayoutComponent, rankCount, rankRange, sizes } from "./ModuleParallelism.ts"
 
 /** Every MegatronMIMO model has a component of this name; all others are encoders that feed it. */
 export const LANGUAGE_COMPONENT = "language"

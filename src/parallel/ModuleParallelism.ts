@@ -146,3 +146,15 @@ export const sizes = (
   fields: ReadonlyArray<keyof ModuleParallelism>
 ): string =>
   fields.filter((field) => spec[field] !== undefined).map((field) => `${keyOf(field)}=${spec[field]}`).join(", ")
+
+/** A component and the layout it runs under. */
+export interface LayoutComponent {
+  readonly name: string
+  readonly parallelism: ModuleParallelism
+}
+
+/** Components in the order they were asked for (not necessarily by rank); together they own ranks `0..worldSize-1`. */
+export interface Layout {
+  readonly worldSize: number
+  readonly components: ReadonlyArray<LayoutComponent>
+}

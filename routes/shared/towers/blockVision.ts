@@ -26,9 +26,10 @@ export const blockVisionFields = {
   deepstack_visual_indexes: many.array().nullish()
 }
 
-type Fields = { readonly [K in keyof typeof blockVisionFields]: z.infer<(typeof blockVisionFields)[K]> }
+type Fields = z.infer<z.ZodObject<typeof blockVisionFields>>
 
-export const blockVision = (v: Fields): VisionConfig => ({
+/** `deepstack`: number of inner layers whose output is merged too. */
+export const blockVision = (v: Fields, deepstack = 0): VisionConfig => ({
   transformer: {
     num_layers: v.depth,
     hidden_size: v.hidden_size,
@@ -48,11 +49,12 @@ export const blockVision = (v: Fields): VisionConfig => ({
   positions: v.num_position_embeddings,
   spatialMerge: v.spatial_merge_size,
   outputWidth: v.out_hidden_size,
-  deepstack: v.deepstack_visual_indexes?.length ?? 0
+  deepstack
 })
 
 export const blockVisionRows = (megatron: string, hf: string): ReadonlyArray<Row> => [
   ...rows(megatron, hf, visionFrame),
+  ...rows(`${megatron}merger.`, `${hf}merger.`, patchMerger),
   ...rows(`${megatron}decoder.layers.*.`, `${hf}blocks.*.`, visionBlock),
   ...rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger)
 ]

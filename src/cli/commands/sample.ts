@@ -32,6 +32,6 @@ export const sampleCommand = Command.make("sample", {
   Command.withDescription("Write a deterministic sample checkpoint (real structure, generated weights), to try and to measure with"),
   Command.withExamples([
     { command: "convert_megatron_mimo sample ./hf", description: "A few MB" },
-    { command: "convert_megatron_mimo sample --model qwen3.5-vl-moe --size 10GB ./hf", description: "Published dimensions" }
+    { command: `convert_megatron_mimo sample --model ${models.at(-1)} --size 10GB ./hf`, description: "Published dimensions" }
   ])
 )

@@ -1,0 +1,70 @@
+/** EXAONE-MoE (K-EXAONE): dense layers first, sliding and full attention in turn, full attention without rotary embedding. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { gpt, transformerLayer } from "../src/model/gpt.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { attention, denseMlp, mtpHead, qkNorm } from "./shared/blocks.ts"
+import { many, size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { denseFirst, expertsOf, GROUPED, moeFields, perLayer, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { textModel } from "./shared/textModel.ts"
+
+const PROVIDER = "megatron.bridge.models.exaone.exaone_moe.exaone_moe_provider.ExaoneMoeModelProvider"
+
+export const exaoneMoe = family({
+  name: "exaone-moe",
+  architectures: ["ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM"],
+  config: z.looseObject({
+    ...moeFields,
+    intermediate_size: size,
+    moe_intermediate_size: size,
+    num_experts_per_tok: size,
+    layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).max(100_000).nullish(),
+    sliding_window: size.nullish(),
+    mtp_num_hidden_layers: many.nullish()
+  }),
+  describe: (t, headers) => {
+    const experts = expertsOf(t)
+    const modules = t.num_nextn_predict_layers ?? t.mtp_num_hidden_layers ?? 0
+    const tc = transformerOf(t, {
+      qk_layernorm: true,
+      num_moe_experts: experts,
+      moe_layer_freq: denseFirst(t, 1),
+      moe_ffn_hidden_size: t.moe_intermediate_size,
+      moe_shared_expert_intermediate_size: sharedWidth({ ...t, num_shared_experts: t.num_shared_experts ?? 1 }),
+      moe_router_enable_expert_bias: true,
+      mtp_num_layers: modules
+    })
+    const sizes = { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }
+    const dense = { ...attention, ...qkNorm, ...denseMlp }
+    const types = t.layer_types && perLayer(t.layer_types, t.num_hidden_layers, "layer_types")
+    const sliding = types?.map((kind) => (kind === "sliding_attention" ? 1 : 0))
+    return textModel({
+      tc,
+      model: Scope.collect((root) =>
+        gpt(root, tc, { mtpLayer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }) })),
+      table: {
+        ...dense,
+        ...router("mlp.gate.weight", "mlp.e_score_correction_bias"),
+        ...sharedExperts(),
+        ...expertRows(expertForm(headers, "model.layers.", sizes, "separate"))
+      },
+      rows: [...rows("mtp.layers.0.", "mtp.", mtpHead), ...rows("mtp.layers.*.mtp_model_layer.", "mtp.layers.*.", dense)],
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        ...sigmoidRouter(t),
+        moe_router_topk: t.num_experts_per_tok,
+        layer_types: types ?? undefined,
+        sliding_windows: t.sliding_window ? sliding?.map((s) => s * t.sliding_window!) : undefined,
+        window_attn_skip_freq: sliding,
+        window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
+        no_rope_freq: sliding?.map((s) => 1 - s)
+      }),
+      mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
+    })
+  }
+})

@@ -1,0 +1,58 @@
+/** MiniMax-M2: norms over all query and all key heads at once, sigmoid-scored experts in every layer. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float, pythonName } from "../src/bridge/Provider.ts"
+import { gpt, transformerLayer } from "../src/model/gpt.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { attention, qkNorm } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { blockSparseExperts } from "./shared/experts.ts"
+import { carriedBiases, commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const minimaxM2 = family({
+  name: "minimax-m2",
+  architectures: ["MiniMaxM2ForCausalLM"],
+  config: z.looseObject({
+    ...moeFields,
+    intermediate_size: size,
+    num_experts_per_tok: size,
+    rotary_dim: size.nullish(),
+    scoring_func: z.enum(["sigmoid", "softmax"]).nullish(),
+    use_qk_norm: z.boolean().nullish(),
+    qk_norm_type: z.literal("per_layer").nullish(),
+    use_routing_bias: z.boolean().nullish()
+  }),
+  describe: (t) => {
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: t.use_qk_norm ?? true,
+      num_moe_experts: expertsOf(t),
+      moe_ffn_hidden_size: t.intermediate_size,
+      moe_router_enable_expert_bias: t.use_routing_bias ?? true
+    })
+    const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: true }, { qkNorm: "cut" })
+    return textModel({
+      tc,
+      model: Scope.collect((root) => gpt(root, tc, { layer })),
+      table: {
+        ...attention,
+        ...qkNorm,
+        ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
+        ...blockSparseExperts
+      },
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        transformer_layer_spec: pythonName("megatron.bridge.models.minimax_m2.minimax_m2_provider.minimax_m2_layer_spec"),
+        rotary_percent: t.rotary_dim ? float(t.rotary_dim / headDimOf(t)) : undefined,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_score_function: t.scoring_func ?? "sigmoid",
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+    })
+  }
+})

@@ -1,0 +1,31 @@
+/** Mixtral: Mistral with routed experts in every layer. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { attention } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { blockSparseExperts } from "./shared/experts.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const mixtral = family({
+  name: "mixtral",
+  architectures: ["MixtralForCausalLM"],
+  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() }),
+  describe: (t) => {
+    const tc = transformerOf(t, { num_moe_experts: expertsOf(t), moe_ffn_hidden_size: t.intermediate_size })
+    return textModel({
+      tc,
+      table: { ...attention, ...router("block_sparse_moe.gate.weight"), ...blockSparseExperts },
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      })
+    })
+  }
+})

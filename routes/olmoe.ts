@@ -1,0 +1,47 @@
+/** OLMoE: norms over all query and all key heads at once, routed experts in every layer. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float, pythonName } from "../src/bridge/Provider.ts"
+import { gpt, transformerLayer } from "../src/model/gpt.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { attention, qkNorm } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const olmoe = family({
+  name: "olmoe",
+  architectures: ["OlmoeForCausalLM"],
+  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size }),
+  describe: (t, headers) => {
+    const experts = expertsOf(t)
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: true,
+      num_moe_experts: experts,
+      moe_ffn_hidden_size: t.intermediate_size
+    })
+    const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: true }, { qkNorm: "replicated" })
+    const form = expertForm(headers, "model.layers.", { experts, hidden: t.hidden_size, ffn: t.intermediate_size }, "separate")
+    return textModel({
+      tc,
+      model: Scope.collect((root) => gpt(root, tc, { layer })),
+      table: { ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...expertRows(form) },
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        transformer_layer_spec: pythonName("megatron.bridge.models.olmoe.olmoe_provider.olmoe_layer_spec"),
+        persist_layer_norm: true,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_dtype: "fp32",
+        moe_router_load_balancing_type: "seq_aux_loss",
+        moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.01)
+      }),
+      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+    })
+  }
+})

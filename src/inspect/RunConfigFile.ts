@@ -1,0 +1,132 @@
+/**
+ * Reading `run_config.yaml`, as data: `_target_` strings name Python classes and stay strings, no tag makes anything happen.
+ * The file may come from anybody, so its size, nesting and aliases are bounded before the YAML library sees them.
+ */
+import { isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
+import type { PythonValue } from "../bridge/Provider.ts"
+import { FormatError } from "../errors.ts"
+
+/** Real files have 25 KB; a config with inlined data paths stays below 1 MB. */
+export const LARGEST_RUN_CONFIG = 4 << 20
+/** The library recurses once per level; real files have 8. */
+const DEEPEST = 64
+const LARGEST_INDENT = 4 * DEEPEST
+/** Nodes that aliases may stand for, all together. */
+const MOST_VALUES = 200_000
+const MOST_ALIASES = 1000
+
+/** A mapping node, keys in the order of the file. */
+export interface RunConfigMap {
+  readonly [field: string]: PythonValue
+}
+
+const fail = (code: string, problem: string, offset?: number): never => {
+  throw new FormatError(`run-config/${code}`, problem, offset === undefined ? {} : { offset })
+}
+
+/** Flow brackets, indentation and `- - -` are the only ways to nest. */
+const checkDepth = (text: string): void => {
+  let flow = 0
+  let perLine = 0
+  let offset = 0
+  for (const token of new Lexer().lex(text)) {
+    const first = token[0]
+    if (token.includes("\n")) perLine = 0
+    if (first === "[" || first === "{") flow++
+    else if (first === "]" || first === "}") flow = Math.max(0, flow - 1)
+    else if (token === "-" || token === "?" || token === ":") perLine++
+    const indent = first === " " ? token.length : 0
+    if (flow > DEEPEST || perLine > DEEPEST || indent > LARGEST_INDENT) fail("depth", `is nested deeper than ${DEEPEST} levels`, offset)
+    offset += token.length
+  }
+}
+
+const value = (node: unknown, budget: { left: number }, depth: number): PythonValue => {
+  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`)
+  if (depth > DEEPEST * 3) return fail("depth", "is nested too deeply")
+  if (node === null || node === undefined) return null
+  if (isMap(node)) {
+    const map = Object.create(null) as Record<string, PythonValue>
+    for (const { key, value: item } of node.items) {
+      const name = isScalar(key) ? String(key.source ?? key.value) : fail("key", "a key is not a plain scalar")
+      if (name === "__proto__") fail("key", "the key __proto__ is not allowed")
+      if (name in map) fail("duplicate-key", `the key ${name} stands twice in one mapping`)
+      map[name] = value(item, budget, depth + 1)
+    }
+    return map
+  }
+  if (isSeq(node)) return node.items.map((item) => value(item, budget, depth + 1))
+  if (!isScalar(node)) return fail("node", "holds something that is neither mapping, list nor scalar")
+  return scalar(node.value, node.source)
+}
+
+const scalar = (found: unknown, source: string | undefined): PythonValue => {
+  if (found === null || typeof found === "boolean" || typeof found === "string") return found
+  if (typeof found === "bigint") {
+    return Number.isSafeInteger(Number(found)) ? Number(found) : fail("integer", `the integer ${found} is beyond 2^53`)
+  }
+  // Whole floats must stay floats when they are written again.
+  if (typeof found === "number") return { $float: found }
+  return source ?? null
+}
+
+/**
+ * Parse the text of a run configuration. Integers are numbers, floats `{$float}`, everything else plain data; tags are ignored.
+ *
+ * @throws FormatError `run-config/` + `too-large`, `depth`, `syntax`, `aliases`, `key`, `duplicate-key`, `too-many-values`,
+ * `integer`, `node` or `not-a-mapping`.
+ */
+export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
+  if (bytes.byteLength > LARGEST_RUN_CONFIG) fail("too-large", `has ${bytes.byteLength} bytes, at most ${LARGEST_RUN_CONFIG} are read`)
+  const text = decode(bytes)
+  checkDepth(text)
+  const document = parseDocument(text, { version: "1.1", schema: "yaml-1.1", intAsBigInt: true, logLevel: "silent", resolveKnownTags: false, merge: false })
+  const error = document.errors[0]
+  if (error) fail("syntax", `is not YAML: ${error.message.split("\n")[0]}`, error.pos[0])
+  let aliases = 0
+  visit(document, { Alias: () => { if (++aliases > MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`) } })
+  const budget = { left: MOST_VALUES }
+  const resolve = (node: unknown): unknown => isAlias(node) ? node.resolve(document) : node
+  const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
+  return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping")
+}
+
+const decode = (bytes: Uint8Array): string => {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+  } catch {
+    return fail("syntax", "is not UTF-8")
+  }
+}
+
+/** Replace aliases by what they stand for, within the budget. */
+const resolved = (node: Node | null, resolve: (node: unknown) => unknown, budget: { left: number }, depth: number): Node | null => {
+  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`)
+  if (depth > DEEPEST * 3) return fail("depth", "an alias stands for something that contains it")
+  const target = resolve(node) as Node | null
+  if (isMap(target)) for (const pair of target.items) pair.value = resolved(pair.value as Node | null, resolve, budget, depth + 1)
+  else if (isSeq(target)) target.items = target.items.map((item) => resolved(item as Node | null, resolve, budget, depth + 1))
+  return target
+}
+
+export const isMapping = (v: PythonValue | undefined): v is RunConfigMap =>
+  typeof v === "object" && v !== null && !Array.isArray(v) && !("$float" in v)
+
+/** The mapping at a path of fields, if there is one. */
+export const section = (root: RunConfigMap, ...path: ReadonlyArray<string>): RunConfigMap | undefined => {
+  let at: PythonValue | undefined = root
+  for (const field of path) at = isMapping(at) ? at[field] : undefined
+  return isMapping(at) ? at : undefined
+}
+
+/** A scalar field as a number or string; undefined where it is absent or something else. */
+export const numberAt = (map: RunConfigMap | undefined, field: string): number | undefined => {
+  const found = map?.[field]
+  if (typeof found === "number") return found
+  return typeof found === "object" && found !== null && "$float" in found ? (found as { $float: number }).$float : undefined
+}
+
+export const textAt = (map: RunConfigMap | undefined, field: string): string | undefined => {
+  const found = map?.[field]
+  return typeof found === "string" ? found : undefined
+}

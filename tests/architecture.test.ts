@@ -1,0 +1,74 @@
+/** The shape of the code: dependencies point downwards, knowledge of models stays in routes/. */
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative, resolve } from "node:path"
+import { describe, expect, it } from "vitest"
+
+const root = new URL("..", import.meta.url).pathname
+
+const filesBelow = (directory: string): ReadonlyArray<string> =>
+  readdirSync(join(root, directory), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+
+const importsOf = (file: string): ReadonlyArray<string> =>
+  [...readFileSync(join(root, file), "utf8").matchAll(/^(?:import|export)[^"]*?from "(\.[^"]+)"/gm)]
+    .map((match) => relative(root, resolve(root, dirname(file), match[1]!)))
+
+/** Rooms from the ground up: a room may use those on lower floors, and its own. */
+const floors: ReadonlyArray<ReadonlyArray<string>> = [
+  ["errors.ts", "version.ts"],
+  ["tensor", "io", "document"],
+  ["safetensors", "torch", "parallel", "model"],
+  ["bridge", "engine"],
+  ["mimo", "checkpoint", "quantized"],
+  ["convert"],
+  ["inspect", "diff", "relabel", "doctor", "conformance"],
+  ["api"],
+  ["cli", "index.ts"]
+]
+
+const floorOf = (path: string): number => {
+  const room = path.split("/")[1]!
+  const floor = floors.findIndex((rooms) => rooms.includes(room))
+  if (floor < 0) throw new Error(`${path}: the room ${room} stands on no floor; add it to tests/architecture.test.ts`)
+  return floor
+}
+
+const KNOWS_ROUTES = ["src/api/", "src/cli/", "src/index.ts", "src/conformance/main.ts"]
+
+describe("architecture", () => {
+  it("rooms depend on lower floors only", () => {
+    const upwards = filesBelow("src").flatMap((file) =>
+      importsOf(file)
+        .filter((other) => other.startsWith("src/") && floorOf(other) > floorOf(file))
+        .map((other) => `${file} → ${other}`))
+    expect(upwards).toEqual([])
+  })
+
+  it("routes are known to the entry points only, and through their one index", () => {
+    const users = filesBelow("src").flatMap((file) =>
+      importsOf(file).filter((other) => other.startsWith("routes/")).map((other) => [file, other] as const))
+    expect(users.filter(([file]) => !KNOWS_ROUTES.some((allowed) => file.startsWith(allowed)))).toEqual([])
+    expect(users.filter(([, other]) => other !== "routes/index.ts" && other !== "routes/samples.ts")).toEqual([])
+  })
+
+  it("routes use the vocabulary of bridge, model, tensor and errors", () => {
+    const allowed = ["src/bridge/", "src/model/", "src/tensor/", "src/errors.ts", "routes/"]
+    const others = filesBelow("routes").flatMap((file) =>
+      importsOf(file).filter((other) => !allowed.some((a) => other.startsWith(a))).map((other) => `${file} → ${other}`))
+    expect(others).toEqual([])
+  })
+
+  it("src names no model", () => {
+    const names = /qwen(?!_visual)|llama|gemma|deepseek|mistral|nemotron|kimi|bailing|glm[-_ ]?4|ernie|exaone/i
+    const found = filesBelow("src").filter((file) => names.test(readFileSync(join(root, file), "utf8")))
+    expect(found).toEqual([])
+  })
+
+  it("no two files import each other", () => {
+    const graph = new Map(filesBelow("src").map((file) => [file, importsOf(file)]))
+    const pairs = [...graph].flatMap(([file, others]) =>
+      others.filter((other) => file < other && graph.get(other)?.includes(file)).map((other) => `${file} ↔ ${other}`))
+    expect(pairs).toEqual([])
+  })
+})
