@@ -19,6 +19,9 @@ import { olmoe } from "./olmoe.ts"
 import { glm4Moe } from "./glm4_moe.ts"
 import { hyV3 } from "./hy_v3.ts"
 import { exaoneMoe } from "./exaone_moe.ts"
+import { bailingMoeV2 } from "./bailing_moe_v2.ts"
+import { sarvamMoe } from "./sarvam_moe.ts"
+import { gptOss } from "./gpt_oss.ts"
 
 export const families = new FamilyRegistry([
   llama,
@@ -44,5 +47,8 @@ export const families = new FamilyRegistry([
   olmoe,
   glm4Moe,
   hyV3,
-  exaoneMoe
+  exaoneMoe,
+  bailingMoeV2,
+  sarvamMoe,
+  gptOss
 ])

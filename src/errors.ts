@@ -108,6 +108,7 @@ export class UsageError extends Data.TaggedError("UsageError")<{ readonly proble
 /** The target exists, or another process holds it. Exit code 5. */
 export class OutputRefused extends Data.TaggedError("OutputRefused")<{
   readonly path: string
+  readonly code: string
   readonly problem: string
   readonly hint?: string
 }> {
@@ -119,13 +120,15 @@ export class OutputRefused extends Data.TaggedError("OutputRefused")<{
 /** Not enough room on the target's file system. Exit code 6. */
 export class NoSpace extends Data.TaggedError("NoSpace")<{
   readonly path: string
+  /** Bytes; 0 if the file system did not say how many it lacks. */
   readonly needed: number
   readonly free?: number
+  readonly hint?: string
 }> {
   readonly exitCode: number = ExitCode.space
   override get message() {
-    return `${quote(this.path)}: ${this.needed} bytes are needed` +
-      (this.free === undefined ? " and the file system is full" : `, ${this.free} are free`)
+    const lack = this.free === undefined ? "the file system (or the quota) is full" : `${this.needed} bytes are needed, ${this.free} are free`
+    return `${quote(this.path)}: ${lack}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.space
 }
@@ -136,10 +139,12 @@ export class IoError extends Data.TaggedError("IoError")<{
   readonly operation: string
   readonly errno: string
   readonly detail?: string
+  readonly hint?: string
 }> {
   readonly exitCode: number = ExitCode.io
   override get message() {
-    return `${quote(this.path)}: ${this.operation} failed with ${this.errno}${this.detail ? ` (${this.detail})` : ""}`
+    const detail = this.detail ? ` (${this.detail})` : ""
+    return `${quote(this.path)}: ${this.operation} failed with ${this.errno}${detail}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.io
 }

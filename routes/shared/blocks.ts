@@ -16,6 +16,16 @@ export const qkNorm: Table = {
   "self_attention.k_layernorm.weight": "self_attn.k_norm.weight"
 }
 
+/** Attention with one tensor for q, k and v, and norms of each query and key head. */
+export const fusedAttention: Table = {
+  "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
+  "self_attention.linear_qkv.weight": concatenatedQkvOf("attention.query_key_value.weight"),
+  "self_attention.linear_qkv.bias": concatenatedQkvOf("attention.query_key_value.bias"),
+  "self_attention.linear_proj.weight": "attention.dense.weight",
+  "self_attention.q_layernorm.weight": "attention.query_layernorm.weight",
+  "self_attention.k_layernorm.weight": "attention.key_layernorm.weight"
+}
+
 /** Dense gated MLP with its norm fused in front. */
 export const denseMlp: Table = {
   "mlp.linear_fc1.layer_norm_weight": "post_attention_layernorm.weight",

@@ -131,18 +131,21 @@ export interface TextPrefixes {
   readonly head?: string
 }
 
+/** `embedding`: the HF name below the HF decoder. */
+type FramePrefixes = TextPrefixes & { readonly embedding?: string }
+
 /** Embedding, final norm, output layer; `embedding` where the HF name is not `embed_tokens`. */
-export const frameRows = ({ head = "", megatron = "", model = "model." }: TextPrefixes = {}): ReadonlyArray<Row> =>
+export const frameRows = ({ embedding = "embed_tokens", head = "", megatron = "", model = "model." }: FramePrefixes = {}): ReadonlyArray<Row> =>
   rows(megatron, "", {
-    "embedding.word_embeddings.weight": `${model}embed_tokens.weight`,
+    "embedding.word_embeddings.weight": `${model}${embedding}.weight`,
     "decoder.final_layernorm.weight": `${model}norm.weight`,
     "decoder.final_layernorm.bias": `${model}norm.bias`,
     "output_layer.weight": `${head}lm_head.weight`
   })
 
 /** A head that is stored although it is the embedding: carried, or a copy of the embedding where a checkpoint lacks it. */
-export const tiedHead = (tied: boolean, { head = "", model = "model." }: TextPrefixes = {}): ReadonlyArray<Carried> =>
-  tied ? [{ pattern: `${head}lm_head.weight`, alias: `${model}embed_tokens.weight` }] : []
+export const tiedHead = (tied: boolean, { embedding = "embed_tokens", head = "", model = "model." }: FramePrefixes = {}): ReadonlyArray<Carried> =>
+  tied ? [{ pattern: `${head}lm_head.weight`, alias: `${model}${embedding}.weight` }] : []
 
 /** Rotary frequencies that old checkpoints store per layer: a function of the config, kept as they are. */
 export const rotaryBuffers = (model = "model."): ReadonlyArray<Carried> => [

@@ -23,6 +23,8 @@ export interface TextModel {
   readonly carried?: ReadonlyArray<Carried>
   readonly mtpFields?: ReadonlyArray<string>
   readonly norms?: NormPlacement
+  /** The HF embedding, if it is not `embed_tokens`. */
+  readonly embedding?: string
   /** Instead of the plain GPT of dense layers. */
   readonly model?: Model
 }
@@ -30,11 +32,11 @@ export interface TextModel {
 const DENSE = { linearAttention: false, moe: false }
 
 /** Tied heads and rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ carried = [], model, mtpFields = [], norms, provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
+export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
   model: model ?? Scope.collect((root) => gpt(root, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {})),
-  rows: [...own, ...frameRows(), ...rows("decoder.layers.*.", "model.layers.*.", table)],
+  rows: [...own, ...frameRows({ embedding }), ...rows("decoder.layers.*.", "model.layers.*.", table)],
   provider,
   components: [],
-  carried: [...tiedHead(tc.share_embeddings_and_output_weights), ...rotaryBuffers(), ...carried],
+  carried: [...tiedHead(tc.share_embeddings_and_output_weights, { embedding }), ...rotaryBuffers(), ...carried],
   mtpFields
 })

@@ -144,6 +144,43 @@ export const headGatedQkv: MappingKind = {
   }
 }
 
+/** Values are keys: the rows of v repeat k, which the opposite direction reads from k alone. */
+export const valuesAreKeys: MappingKind = {
+  name: "qk",
+  arity: 2,
+  relate: (p, [q, k]) => {
+    const rows = qkvRows(p)
+    const [queries, keys, values] = interleave(p, { q: [q!, 0], k: [k!, 0], v: [k!, 0] })
+    return {
+      tensors: [{ name: q!, shape: [rows.q, ...tail(p.shape)] }, { name: k!, shape: [rows.k, ...tail(p.shape)] }],
+      copies: [queries!, keys!, { ...values!, echo: true }]
+    }
+  }
+}
+
+/** Keys and values come from another layer: rows that nothing reads, filled with queries. */
+export const queriesAlone: MappingKind = {
+  name: "q",
+  arity: 1,
+  relate: (p, [q]) => {
+    const [queries, ...unread] = interleave(p, { q: [q!, 0], k: [q!, 0], v: [q!, 0] })
+    return {
+      tensors: [{ name: q!, shape: [qkvRows(p).q, ...tail(p.shape)] }],
+      copies: [queries!, ...unread.map((copy) => ({ ...copy, echo: true as const }))]
+    }
+  }
+}
+
+/** `y = x`, where x belongs to another parameter. */
+export const echoed: MappingKind = {
+  name: "echoed",
+  arity: 1,
+  relate: (p, [name]) => ({
+    tensors: [{ name: name!, shape: p.shape }],
+    copies: [{ ...identity(name!, p.name, p.shape), echo: true }]
+  })
+}
+
 /** Group-wise interleave of one tensor `cat₀(q, k, v)`. */
 export const concatenatedQkv: MappingKind = {
   name: "concatenated-qkv",
@@ -221,6 +258,9 @@ export const headGatedQkvOf = from(headGatedQkv)
 export const concatenatedQkvOf = from(concatenatedQkv)
 export const gatedMlpOf = from(gatedMlp)
 export const swappedHalvesOf = from(swappedHalves)
+export const valuesAreKeysOf = from(valuesAreKeys)
+export const queriesAloneOf = from(queriesAlone)
+export const echoedOf = from(echoed)
 export const zeroCentredOf = from(zeroCentred)
 export const gatedDeltaNetOf = from(gatedDeltaNetSeparate)
 export const packedExpertOf = (packed: PackedExperts, pattern: string): RowSource => from(packedExpert(packed))(pattern)

@@ -2,7 +2,7 @@
  * Reading `run_config.yaml`, as data: `_target_` strings name Python classes and stay strings, no tag makes anything happen.
  * The file may come from anybody, so its size, nesting and aliases are bounded before the YAML library sees them.
  */
-import { isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
+import { type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
 import type { PythonValue } from "../bridge/Provider.ts"
 import { FormatError } from "../errors.ts"
 
@@ -77,6 +77,15 @@ const scalar = (found: unknown, source: string | undefined): PythonValue => {
  * `integer`, `node` or `not-a-mapping`.
  */
 export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
+  const document = runConfigDocument(bytes)
+  const budget = { left: MOST_VALUES }
+  const resolve = (node: unknown): unknown => isAlias(node) ? node.resolve(document) : node
+  const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
+  return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping")
+}
+
+/** The file as a YAML document that can be edited and printed again; the limits are checked, the values are not. */
+export const runConfigDocument = (bytes: Uint8Array): Document.Parsed => {
   if (bytes.byteLength > LARGEST_RUN_CONFIG) fail("too-large", `has ${bytes.byteLength} bytes, at most ${LARGEST_RUN_CONFIG} are read`)
   const text = decode(bytes)
   checkDepth(text)
@@ -85,10 +94,7 @@ export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
   if (error) fail("syntax", `is not YAML: ${error.message.split("\n")[0]}`, error.pos[0])
   let aliases = 0
   visit(document, { Alias: () => { if (++aliases > MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`) } })
-  const budget = { left: MOST_VALUES }
-  const resolve = (node: unknown): unknown => isAlias(node) ? node.resolve(document) : node
-  const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
-  return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping")
+  return document
 }
 
 const decode = (bytes: Uint8Array): string => {

@@ -58,6 +58,8 @@ export interface DiskCalls {
   readonly rename: (from: string, to: string) => Promise<void>
   readonly link: (from: string, to: string) => Promise<void>
   readonly remove: (path: string) => Promise<void>
+  /** Rejects with `ENOTEMPTY` if something is in it. */
+  readonly removeDirectory: (path: string) => Promise<void>
   readonly removeTree: (path: string) => Promise<void>
   readonly syncDirectory: (path: string) => Promise<void>
   /** Bytes an unprivileged process may still write there. */
@@ -120,6 +122,7 @@ export const nodeCalls: DiskCalls = {
   rename: (from, to) => fs.rename(from, to).catch(failed(to, "rename")),
   link: (from, to) => fs.link(from, to).catch(failed(to, "link")),
   remove: (path) => fs.unlink(path).catch(failed(path, "remove")),
+  removeDirectory: (path) => fs.rmdir(path).catch(failed(path, "remove")),
   removeTree: (path) => fs.rm(path, { recursive: true, force: true }).catch(failed(path, "remove")),
   syncDirectory: async (path) => {
     const handle = await fs.open(path, constants.O_RDONLY).catch(failed(path, "open"))

@@ -68,6 +68,12 @@ export class Scope {
     return this.#with({ axes: [...this.#place.axes, { index, of }] })
   }
 
+  /** The innermost leading axis replaced: stacked among modules of its own kind only. Nothing changes where layers are indexed. */
+  restacked(index: number, of: number): Scope {
+    const { axes } = this.#place
+    return axes.length === 0 ? this : this.#with({ axes: [...axes.slice(0, -1), { index, of }] })
+  }
+
   /**
    * Layers `<name>.0 … <name>.count-1`. Stacked: one key for all, with a leading axis of extent `count`; indexed: the layer
    * number stays in the key. Each layer sits on its own pipeline stage unless `staged` is false.

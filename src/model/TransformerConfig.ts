@@ -23,6 +23,8 @@ export interface TransformerConfig {
   /** Width of one value head where it differs from `kv_channels`. */
   readonly v_head_dim?: number
   readonly share_embeddings_and_output_weights: boolean
+  /** Layers differ in kind or size, so their indices stay in the stored keys. */
+  readonly heterogeneous_block_specs?: boolean
   /** Every layer index stays in the stored key although the layers are alike. */
   readonly hetereogenous_dist_checkpoint?: boolean
   /** 1 = linear attention (Gated DeltaNet), 0 = full attention, per layer. */
@@ -46,7 +48,7 @@ export interface TransformerConfig {
 export const layerLayout = (c: TransformerConfig): "stacked" | "indexed" => {
   const varies = (freq: number | ReadonlyArray<number> | undefined) =>
     freq !== undefined && (typeof freq !== "number" || freq > 1)
-  return c.hetereogenous_dist_checkpoint || varies(c.moe_layer_freq) || varies(c.linear_attention_freq) ? "indexed" : "stacked"
+  return c.hetereogenous_dist_checkpoint || c.heterogeneous_block_specs || varies(c.moe_layer_freq) || varies(c.linear_attention_freq) ? "indexed" : "stacked"
 }
 
 export const isLinearAttention = (c: TransformerConfig, layer: number): boolean => c.linear_attention_freq?.[layer] === 1

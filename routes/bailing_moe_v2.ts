@@ -1,0 +1,47 @@
+/** Bailing MoE V2 (Ling 2.0). */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { bailingBiases, bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { commonOf, extraOf } from "./shared/llama.ts"
+import { BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+export const bailingMoeV2 = family({
+  name: "bailing-moe-v2",
+  architectures: ["BailingMoeV2ForCausalLM"],
+  config: z.looseObject(bailingFields),
+  describe: (t, headers) => {
+    const modules = appendedModules(headers, t)
+    const tc = bailingTransformer(t, { mtp_num_layers: modules })
+    const table = bailingLayer(t, headers)
+    const mtp = appendedMtp({
+      layers: t.num_hidden_layers,
+      modules,
+      table,
+      finalNorm: "final_layernorm.weight",
+      embedding: `${EMBEDDING}.weight`,
+      tied: tc.share_embeddings_and_output_weights
+    })
+    return textModel({
+      tc,
+      table,
+      rows: mtp.rows,
+      embedding: EMBEDDING,
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        ...sigmoidRouter(t),
+        transformer_layer_spec: BLOCK_SPEC,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_dtype: "fp32",
+        moe_router_load_balancing_type: "none",
+        moe_router_pre_softmax: true,
+        mtp_num_layers: modules
+      }),
+      carried: [...mtp.carried, ...bailingBiases(t)],
+      mtpFields: ["num_nextn_predict_layers"]
+    })
+  }
+})

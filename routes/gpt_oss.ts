@@ -1,0 +1,68 @@
+/** GPT-OSS: biases everywhere, attention sinks, experts whose gate and up rows alternate. */
+import { z } from "zod"
+import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { packedExpertOf } from "../src/bridge/kinds.ts"
+import { alternatingGatedExpertOf } from "../src/bridge/kinds/experts.ts"
+import { float } from "../src/bridge/Provider.ts"
+import type { Table } from "../src/bridge/Registry.ts"
+import { attention } from "./shared/blocks.ts"
+import { size } from "./shared/config.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+
+/** Block-quantised experts lie as `[E, out, in]`, all others as `[E, in, out]`. */
+const isQuantised = (headers: HfHeaders): boolean => headers.names.some((n) => n.endsWith(".mlp.experts.down_proj_blocks"))
+
+/**
+ * The reference transposes `gate_up_proj` only where its shape asks for it, so a square one stays as it is. What it writes is
+ * what the trainer's own import gives; export restores the source either way.
+ */
+const experts = (count: number, square: boolean, quantised: boolean): Table => {
+  const plain = { experts: count, transposed: false }
+  return {
+    "mlp.experts.linear_fc1.weight*": alternatingGatedExpertOf({ experts: count, transposed: !quantised && !square }, "mlp.experts.gate_up_proj"),
+    "mlp.experts.linear_fc1.bias*": alternatingGatedExpertOf(plain, "mlp.experts.gate_up_proj_bias"),
+    "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts: count, transposed: !quantised }, "mlp.experts.down_proj"),
+    "mlp.experts.linear_fc2.bias*": packedExpertOf(plain, "mlp.experts.down_proj_bias")
+  }
+}
+
+export const gptOss = family({
+  name: "gpt-oss",
+  architectures: ["GptOssForCausalLM"],
+  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() }),
+  describe: (t, headers) => {
+    const tc = transformerOf(t, {
+      add_bias_linear: true,
+      add_qkv_bias: true,
+      softmax_type: "learnable",
+      num_moe_experts: expertsOf(t),
+      moe_ffn_hidden_size: t.intermediate_size
+    })
+    return textModel({
+      tc,
+      table: {
+        ...attention,
+        "self_attention.linear_proj.bias": "self_attn.o_proj.bias",
+        "self_attention.core_attention.softmax_offset": "self_attn.sinks",
+        ...router("mlp.router.weight"),
+        "mlp.router.bias": "mlp.router.bias",
+        ...experts(expertsOf(t), t.hidden_size === 2 * t.intermediate_size, isQuantised(headers))
+      },
+      provider: gptProvider(GPT, tc, { ...commonOf(t), activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu" }, {
+        ...extraOf(t),
+        ...GROUPED,
+        activation_func_clamp_value: float(7),
+        glu_linear_offset: float(1),
+        bias_activation_fusion: true,
+        window_size: [(t.sliding_window ?? 128) - 1, 0],
+        window_attn_skip_freq: 2,
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_load_balancing_type: "none",
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      })
+    })
+  }
+})

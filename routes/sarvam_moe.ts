@@ -1,0 +1,33 @@
+/** Sarvam MoE: the layers of Bailing MoE V2 without multi-token prediction. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { bailingBiases, bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { commonOf, extraOf } from "./shared/llama.ts"
+import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { textModel } from "./shared/textModel.ts"
+
+const PROVIDER = "megatron.bridge.models.sarvam.sarvam_provider.SarvamMoEModelProvider"
+
+export const sarvamMoe = family({
+  name: "sarvam-moe",
+  architectures: ["SarvamMoEForCausalLM"],
+  config: z.looseObject(bailingFields),
+  describe: (t, headers) => {
+    const tc = bailingTransformer(t)
+    return textModel({
+      tc,
+      table: bailingLayer(t, headers),
+      embedding: EMBEDDING,
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
+        ...extraOf(t),
+        ...GROUPED,
+        ...sigmoidRouter({ routed_scaling_factor: t.routed_scaling_factor }),
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_dtype: "fp32",
+        moe_router_pre_softmax: true
+      }),
+      carried: bailingBiases(t)
+    })
+  }
+})

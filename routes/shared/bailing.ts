@@ -1,0 +1,53 @@
+/** What the Bailing (Ling) models and their relatives have in common: config fields, dense-first MoE, one QKV tensor. */
+import { z } from "zod"
+import type { HfHeaders } from "../../src/bridge/Family.ts"
+import type { Table } from "../../src/bridge/Registry.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import { denseMlp, fusedAttention } from "./blocks.ts"
+import { size } from "./config.ts"
+import { expertForm, expertRows } from "./experts.ts"
+import { transformerOf } from "./llama.ts"
+import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
+
+export const EMBEDDING = "word_embeddings"
+
+export const bailingFields = {
+  ...moeFields,
+  intermediate_size: size,
+  moe_intermediate_size: size,
+  num_experts_per_tok: size,
+  moe_router_enable_expert_bias: z.boolean().nullish(),
+  use_qk_norm: z.boolean().nullish(),
+  use_qkv_bias: z.boolean().nullish(),
+  use_bias: z.boolean().nullish()
+}
+
+const schema = z.looseObject(bailingFields)
+export type BailingConfig = z.infer<typeof schema>
+
+export const bailingTransformer = (t: BailingConfig, change: Partial<TransformerConfig> = {}): TransformerConfig =>
+  transformerOf(t, {
+    add_qkv_bias: t.use_qkv_bias ?? false,
+    qk_layernorm: t.use_qk_norm ?? true,
+    num_moe_experts: expertsOf(t),
+    moe_layer_freq: denseFirst(t),
+    moe_ffn_hidden_size: t.moe_intermediate_size,
+    moe_shared_expert_intermediate_size: sharedWidth(t),
+    moe_router_enable_expert_bias: t.moe_router_enable_expert_bias ?? true,
+    ...change
+  })
+
+/** MLP rows of one layer, dense or MoE. */
+export const bailingMlp = (t: BailingConfig, headers: HfHeaders): Table => ({
+  ...denseMlp,
+  ...router("mlp.gate.weight", "mlp.gate.expert_bias"),
+  ...sharedExperts(),
+  ...expertRows(
+    expertForm(headers, "model.layers.", { experts: expertsOf(t), hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate")
+  )
+})
+
+export const bailingLayer = (t: BailingConfig, headers: HfHeaders): Table => ({ ...fusedAttention, ...bailingMlp(t, headers) })
+
+/** The output projection has a bias of its own, for which Megatron has no place without one in every linear layer. */
+export const bailingBiases = (t: BailingConfig) => (t.use_bias ? [{ pattern: "model.layers.*.attention.dense.bias" }] : [])

@@ -1,0 +1,51 @@
+/** The vision transformer of window-free grids: RMSNorm without biases, a convolution that merges patches, a gated merger; mirrored. */
+import { z } from "zod"
+import { plainBlocks, plainLayer, plainWeight } from "../../../src/model/plain.ts"
+import type { Scope } from "../../../src/model/Scope.ts"
+import { many, size } from "../config.ts"
+
+/** Absent fields have the defaults of the published config classes. */
+export const gridVisionFields = {
+  depth: many.default(24),
+  hidden_size: size.default(1536),
+  num_heads: size.default(12),
+  intermediate_size: size.default(13696),
+  in_channels: size.default(3),
+  image_size: size.default(336),
+  patch_size: size.default(14),
+  spatial_merge_size: size.default(2),
+  temporal_patch_size: size.default(2),
+  out_hidden_size: size.default(4096),
+  attention_bias: z.boolean().nullish()
+}
+
+export const GRID_VISION = [
+  "attention_bias", "attention_dropout", "depth", "hidden_act", "hidden_size", "image_size", "in_channels", "initializer_range",
+  "intermediate_size", "model_type", "num_heads", "out_hidden_size", "patch_size", "rms_norm_eps", "spatial_merge_size", "temporal_patch_size"
+]
+
+export const gridVision = (s: Scope, v: z.infer<z.ZodObject<typeof gridVisionFields>>): void => {
+  const h = v.hidden_size
+  const out = v.out_hidden_size
+  const bias = v.attention_bias ?? false
+  plainWeight(s, "embeddings.position_embedding", [Math.floor(v.image_size / v.patch_size) ** 2, h])
+  plainLayer(s, "patch_embed.proj", [h, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size])
+  plainBlocks(s, "blocks", v.depth, (block) => {
+    plainWeight(block, "norm1", [h])
+    plainWeight(block, "norm2", [h])
+    plainLayer(block, "attn.qkv", [3 * h, h], bias)
+    plainWeight(block, "attn.proj", [h, h])
+    // The blocks' MLP has the width of the language model; `intermediate_size` is the merger's.
+    plainWeight(block, "mlp.gate_proj", [out, h])
+    plainWeight(block, "mlp.up_proj", [out, h])
+    plainWeight(block, "mlp.down_proj", [h, out])
+  })
+  plainWeight(s, "merger.proj", [out, out])
+  plainLayer(s, "merger.post_projection_norm", [out])
+  plainWeight(s, "merger.gate_proj", [v.intermediate_size, out])
+  plainWeight(s, "merger.up_proj", [v.intermediate_size, out])
+  plainWeight(s, "merger.down_proj", [out, v.intermediate_size])
+  plainWeight(s, "post_conv_layernorm", [h])
+  plainLayer(s, "downsample", [out, h, v.spatial_merge_size, v.spatial_merge_size])
+  plainWeight(s, "post_layernorm", [h])
+}

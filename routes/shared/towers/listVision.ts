@@ -1,0 +1,34 @@
+/** The vision transformer whose deepstack mergers stand in a list of their own beside the final one; mirrored. */
+import { z } from "zod"
+import { plainBlocks, plainLayer } from "../../../src/model/plain.ts"
+import type { Scope } from "../../../src/model/Scope.ts"
+import { blockVisionFields } from "./blockVision.ts"
+
+export const listVisionFields = blockVisionFields
+
+export const LIST_VISION = [
+  "deepstack_visual_indexes", "depth", "hidden_act", "hidden_size", "in_channels", "initializer_range", "intermediate_size", "model_type",
+  "num_heads", "num_position_embeddings", "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
+]
+
+export const listVision = (s: Scope, v: z.infer<z.ZodObject<typeof listVisionFields>>, deepstack: number): void => {
+  const h = v.hidden_size
+  const merged = h * v.spatial_merge_size ** 2
+  const merger = (m: Scope, norm: number): void => {
+    plainLayer(m, "ln_q", [norm])
+    plainLayer(m, "mlp.0", [merged, merged])
+    plainLayer(m, "mlp.2", [v.out_hidden_size, merged])
+  }
+  plainBlocks(s, "merger_list", deepstack, (m) => merger(m, merged))
+  plainLayer(s, "patch_embed.proj", [h, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size])
+  s.parameter("pos_embed.weight", [v.num_position_embeddings, h])
+  plainBlocks(s, "blocks", v.depth, (block) => {
+    plainLayer(block, "norm1", [h])
+    plainLayer(block, "norm2", [h])
+    plainLayer(block, "attn.qkv", [3 * h, h])
+    plainLayer(block, "attn.proj", [h, h])
+    plainLayer(block, "mlp.linear_fc1", [v.intermediate_size, h])
+    plainLayer(block, "mlp.linear_fc2", [h, v.intermediate_size])
+  })
+  merger(s.at("merger"), h)
+}

@@ -1,0 +1,45 @@
+/** The plain pre-norm vision transformer of contrastive image-text models: LayerNorm, separate q, k, v, a two-layer MLP, biases; mirrored. */
+import { z } from "zod"
+import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/model/plain.ts"
+import type { Scope } from "../../../src/model/Scope.ts"
+import type { Shape } from "../../../src/tensor/Copy.ts"
+import { many, size } from "../config.ts"
+
+export const pairVisionFields = {
+  hidden_size: size,
+  intermediate_size: size,
+  num_hidden_layers: many,
+  num_attention_heads: size,
+  num_channels: size.default(3),
+  image_size: size,
+  patch_size: size
+}
+
+export const PAIR_VISION = [
+  "attention_dropout", "hidden_act", "hidden_size", "image_size", "initializer_range", "intermediate_size", "layer_norm_eps", "model_type",
+  "num_attention_heads", "num_channels", "num_hidden_layers", "patch_size", "spatial_merge_size", "temporal_patch_size", "vision_use_head"
+]
+
+export type PairVision = z.infer<z.ZodObject<typeof pairVisionFields>>
+
+/** The encoder's layers, below `encoder.layers`; `projections` in the order the module declares them. */
+export const pairLayers = (s: Scope, v: PairVision, projections: ReadonlyArray<"q" | "k" | "v">): void => {
+  const h = v.hidden_size
+  plainBlocks(s.at("encoder"), "layers", v.num_hidden_layers, (layer) => {
+    plainLayer(layer, "layer_norm1", [h])
+    plainLayers(layer, [...projections.map((p) => `self_attn.${p}_proj`), "self_attn.out_proj"], [h, h])
+    plainLayer(layer, "layer_norm2", [h])
+    plainLayer(layer, "mlp.fc1", [v.intermediate_size, h])
+    plainLayer(layer, "mlp.fc2", [h, v.intermediate_size])
+  })
+}
+
+/** With a biased patch embedding, learned positions and a norm behind the layers. */
+export const pairVision = (s: Scope, v: PairVision): void => {
+  const h = v.hidden_size
+  const patches: Shape = [h, v.num_channels, v.patch_size, v.patch_size]
+  plainLayer(s, "embeddings.patch_embedding", patches)
+  plainWeight(s, "embeddings.position_embedding", [Math.floor(v.image_size / v.patch_size) ** 2, h])
+  pairLayers(s, v, ["k", "v", "q"])
+  plainLayer(s, "post_layernorm", [h])
+}

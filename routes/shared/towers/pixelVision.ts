@@ -1,0 +1,33 @@
+/** The vision transformer with two-dimensional rotary positions and no bias anywhere: RMSNorm and a gated MLP; mirrored. */
+import { z } from "zod"
+import { plainBlocks, plainLayers, plainWeight } from "../../../src/model/plain.ts"
+import type { Scope } from "../../../src/model/Scope.ts"
+import { many, size } from "../config.ts"
+
+/** Absent fields have the defaults of the published config class. */
+export const pixelVisionFields = {
+  hidden_size: size.default(1024),
+  intermediate_size: size.default(4096),
+  num_hidden_layers: many.default(24),
+  num_attention_heads: size.default(16),
+  num_channels: size.default(3),
+  patch_size: size.default(16)
+}
+
+export const PIXEL_VISION = [
+  "attention_dropout", "head_dim", "hidden_act", "hidden_size", "image_size", "initializer_range", "intermediate_size", "model_type",
+  "num_attention_heads", "num_channels", "num_hidden_layers", "patch_size", "rope_parameters"
+]
+
+export const pixelVision = (s: Scope, v: z.infer<z.ZodObject<typeof pixelVisionFields>>): void => {
+  const h = v.hidden_size
+  plainWeight(s, "patch_conv", [h, v.num_channels, v.patch_size, v.patch_size])
+  plainWeight(s, "ln_pre", [h])
+  plainBlocks(s.at("transformer"), "layers", v.num_hidden_layers, (layer) => {
+    plainWeight(layer, "attention_norm", [h])
+    plainLayers(layer, ["feed_forward.gate_proj", "feed_forward.up_proj"], [v.intermediate_size, h], false)
+    plainWeight(layer, "feed_forward.down_proj", [h, v.intermediate_size])
+    plainLayers(layer, ["attention.k_proj", "attention.v_proj", "attention.q_proj", "attention.o_proj"], [h, h], false)
+    plainWeight(layer, "ffn_norm", [h])
+  })
+}

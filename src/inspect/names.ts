@@ -1,0 +1,66 @@
+/**
+ * What the names of tensors say by themselves, in both worlds: component, layer, module. Rules of names only; nothing here
+ * knows a model family.
+ */
+
+/** Part of a MIMO model that a key belongs to; `language` or the modality. */
+const MIMO = /^modality_submodules\.([^.]+)\./
+
+/** First segment of a standard or Hugging Face name → component. Ordered: the first match wins. */
+const COMPONENTS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^hf_source\./, "hf_source"],
+  [/^(model\.|thinker\.)*(visual|vision_model|vision_tower|vision_encoder|image_newline|multi_modal_projector|mm_projector|embed_vision)\b/, "vision"],
+  [/^(model\.|thinker\.)*(audio_tower|audio_model|audio_encoder|audio|embed_audio)\b/, "audio"],
+  [/^(model\.|language_model\.|thinker\.)*mtp\b/, "mtp"],
+  [/^(model\.)?(language_model|text_model|thinker)\b/, "language"],
+  [/^(talker|token2wav|code2wav)\b/, "speech"],
+  [/^lm_head\b/, "language"]
+]
+
+/** Component of a tensor, from its name. `plain`: what a name without any sign of a component is. */
+export const componentOf = (name: string, plain = "model"): string => {
+  const modality = MIMO.exec(name)?.[1]
+  if (modality !== undefined) return modality
+  return COMPONENTS.find(([pattern]) => pattern.test(name))?.[1] ?? plain
+}
+
+const LAYER = /^(.*?\b(?:layers|blocks|layer|block|h))\.(\d+)\./
+const STACK = /^(.*?\blayers)\.(?!\d)/
+
+export interface LayerOf {
+  /** Path of the layer list, e.g. `language_model.decoder.layers`. */
+  readonly stack: string
+  /** Number in the name; undefined where all layers are stored under one key, axis 0 being the layer. */
+  readonly index?: number
+}
+
+/** Which layer a tensor belongs to; undefined for embeddings, norms, heads. */
+export const layerOf = (name: string): LayerOf | undefined => {
+  const indexed = LAYER.exec(name)
+  if (indexed) return { stack: indexed[1]!, index: Number(indexed[2]) }
+  const stacked = STACK.exec(name)
+  return stacked ? { stack: stacked[1]! } : undefined
+}
+
+/** Multi-token prediction. DeepSeek-style checkpoints keep it as layers beyond the last one; `layers` is their number. */
+export const isMtp = (name: string, layers?: number): boolean => {
+  if (/(^|\.)mtp(_layers)?\./.test(name)) return true
+  const layer = layers === undefined ? undefined : /^(?:model\.|language_model\.)*layers\.(\d+)\./.exec(name)
+  return layer !== null && layer !== undefined && Number(layer[1]) >= layers!
+}
+
+/** `lm_head.weight` or `output_layer.weight`. */
+export const isHead = (name: string): boolean => /(^|\.)(lm_head|output_layer)\.weight$/.test(name)
+
+/** The table of token embeddings of the language model. */
+export const isEmbedding = (name: string): boolean => /(^|\.)(embed_tokens|word_embeddings|wte|embeddings)\.weight$/.test(name)
+
+/** Scales and zero points that go with quantised weights, and packed weights. */
+export const isQuantisation = (name: string): boolean =>
+  /(_scale_inv|_scales?|\.scales|_zero_point|\.qzeros|\.qweight|_packed|_blocks|\.g_idx|activation_scale|input_scale)$/.test(name)
+
+/** Rank and number of a data file, from the name the reference gives it: `__{rank}_{number}.distcp`. */
+export const rankOf = (file: string): { readonly rank: number; readonly number: number } | undefined => {
+  const match = /^(?:.*)__(\d{1,9})_(\d{1,9})\.distcp$/.exec(file)
+  return match ? { rank: Number(match[1]), number: Number(match[2]) } : undefined
+}

@@ -1,0 +1,72 @@
+/** For every family: the plan covers both sides exactly, and any tensor that is removed, renamed or reshaped is named in an error. */
+import { describe, expect, it } from "vitest"
+import { families } from "../../routes/index.ts"
+import { type Form, planImport } from "../../src/convert/ImportPlan.ts"
+import type { SourceTensor } from "../../src/conformance/Case.ts"
+import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
+import { sourceOf, type Toy, toys } from "./toys.ts"
+
+const plan = (toy: Toy, tensors: ReadonlyArray<SourceTensor>, form: Form = "standard") =>
+  planImport(families.find(toy.config), sourceOf(toy, tensors), {
+    form,
+    layout: (names) => (form === "mimo" ? resolveLayout([], names) : standardLayout({})),
+    torchDtype: "source",
+    mtp: "keep",
+    allowUnmapped: [],
+    step: 0
+  })
+
+const messageOf = (run: () => unknown): string => {
+  try {
+    run()
+  } catch (error) {
+    return (error as Error).message
+  }
+  return "(accepted)"
+}
+
+/** A few tensors of each kind of name; all of a large toy would take long. */
+const picked = (toy: Toy): ReadonlyArray<SourceTensor> => {
+  const kinds = new Map<string, SourceTensor>()
+  for (const tensor of toy.tensors) kinds.set(tensor.name.replace(/\d+/g, "#"), tensor)
+  return [...kinds.values()]
+}
+
+it("every architecture has a toy", () => {
+  const covered = new Set(toys.map((toy) => toy.architecture))
+  expect(families.architectures.filter((a) => !covered.has(a))).toEqual([])
+})
+
+describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
+  it("is planned without a remainder", () => {
+    expect(messageOf(() => plan(toy, toy.tensors))).toBe("(accepted)")
+  })
+
+  it("as MIMO every parameter belongs to a component", () => {
+    const standard = plan(toy, toy.tensors).report
+    const message = messageOf(() => {
+      const { report } = plan(toy, toy.tensors, "mimo")
+      expect(report.components.reduce((n, c) => n + c.tensors, 0)).toBe(standard.components[0]!.tensors)
+    })
+    expect(message).toMatch(/^\(accepted\)$|^MIMO: this model has a single component/)
+  })
+
+  it("a tensor that is missing, renamed or reshaped is named", () => {
+    const unnoticed: Array<string> = []
+    for (const victim of picked(toy)) {
+      const others = toy.tensors.filter((t) => t !== victim)
+      const optional = plan(toy, toy.tensors).report.carried.includes(victim.name) && !plan(toy, toy.tensors).conversion.hf.has(victim.name)
+      const broken = {
+        removed: others,
+        renamed: [...others, { ...victim, name: `${victim.name}_x` }],
+        reshaped: [...others, { ...victim, shape: [...victim.shape, 2] }]
+      }
+      for (const [how, tensors] of Object.entries(broken)) {
+        if (optional && how !== "renamed") continue
+        const message = messageOf(() => plan(toy, tensors))
+        if (!message.includes(victim.name)) unnoticed.push(`${how} ${victim.name}: ${message}`)
+      }
+    }
+    expect(unnoticed).toEqual([])
+  })
+})

@@ -1,0 +1,85 @@
+/**
+ * Toy models of every family: from the conformance cases where the reference system wrote one (their own config and tensors),
+ * from `toys/*.json` elsewhere (the tensors follow from the family's rows).
+ */
+import { readdirSync, readFileSync } from "node:fs"
+import { families } from "../../routes/index.ts"
+import { bind } from "../../src/bridge/Conversion.ts"
+import { readCase, type SourceTensor } from "../../src/conformance/Case.ts"
+import { configText } from "../../src/conformance/configText.ts"
+import { noHeaders, type HfSource } from "../../src/convert/HfSource.ts"
+import { parseJson } from "../../src/document/StrictJson.ts"
+import { standardModules } from "../../src/mimo/routes.ts"
+import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
+import type { HfTensors } from "../../src/safetensors/SafetensorsDirectory.ts"
+
+export interface Toy {
+  readonly name: string
+  readonly architecture: string
+  readonly configText: string
+  readonly config: Record<string, unknown>
+  readonly tensors: ReadonlyArray<SourceTensor>
+}
+
+const CASES = new URL("../conformance/cases/", import.meta.url)
+const TOYS = new URL("./toys/", import.meta.url)
+
+const jsonIn = (directory: URL): ReadonlyArray<string> => {
+  try {
+    return readdirSync(directory).filter((n) => n.endsWith(".json")).sort()
+  } catch {
+    return []
+  }
+}
+
+const fromCases = (): ReadonlyArray<Toy> =>
+  jsonIn(CASES).map((file) => {
+    const c = readCase(readFileSync(new URL(file, CASES)))
+    return { name: c.case, architecture: c.architecture, configText: c.hf.configText, config: c.hf.config, tensors: c.hf.tensors }
+  }).filter((toy) => families.architectures.includes(toy.architecture))
+
+const fromConfigs = (): ReadonlyArray<Toy> =>
+  jsonIn(TOYS).map((file) => {
+    const text = readFileSync(new URL(file, TOYS), "utf8")
+    const config = JSON.parse(text) as Record<string, unknown>
+    const family = families.find(config)
+    const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
+    const tensors = [...hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16" as const, shape: [...shape], file: "model.safetensors" }))
+    return { name: file.replace(".json", ""), architecture: String((config["architectures"] as Array<string>)[0]), configText: configText(text), config, tensors }
+  })
+
+export const toys: ReadonlyArray<Toy> = [...fromCases(), ...fromConfigs()]
+
+/** An opened HF directory that exists in memory only: enough for plans. */
+export const sourceOf = (toy: Pick<Toy, "architecture" | "configText">, tensors: ReadonlyArray<SourceTensor>): HfSource => {
+  const bytes = Buffer.from(toy.configText)
+  const files = [...Map.groupBy(tensors, (t) => t.file)]
+  const shards = files.map(([file, own], shard) => {
+    const header = encodeHeader(own)
+    return {
+      file,
+      path: `/toy/${file}`,
+      size: header.fileSize,
+      identity: { dev: 0, ino: 0, size: header.fileSize, mtimeMs: 0 },
+      headerBytes: header.headerBytes,
+      metadata: undefined,
+      tensors: header.tensors.map((tensor) => ({ ...tensor, shard }))
+    }
+  })
+  const hf: HfTensors = {
+    directory: "/toy",
+    shards,
+    tensors: new Map(shards.flatMap((s) => s.tensors.map((t) => [t.name, t] as const))),
+    tensorBytes: 0,
+    otherFiles: [],
+    warnings: []
+  }
+  return {
+    directory: "/toy",
+    path: "/toy/config.json",
+    bytes,
+    json: parseJson(bytes, { allowNonFinite: true }),
+    architecture: toy.architecture,
+    tensors: hf
+  }
+}
