@@ -2,7 +2,11 @@
 import { FamilyRegistry } from "../src/bridge/FamilyRegistry.ts"
 import { exaone4 } from "./exaone4.ts"
 import { gemma, gemma2, gemma3 } from "./gemma.ts"
+import { gemma4, gemma4Multimodal } from "./gemma4.ts"
+import { llamaNemotron } from "./llama_nemotron.ts"
 import { llama } from "./llama.ts"
+import { llada } from "./llada.ts"
+import { nemotronLabsDiffusion } from "./nemotron_labs_diffusion.ts"
 import { mimo } from "./mimo.ts"
 import { mistral } from "./mistral.ts"
 import { nemotron } from "./nemotron.ts"
@@ -22,9 +26,19 @@ import { exaoneMoe } from "./exaone_moe.ts"
 import { bailingMoeV2 } from "./bailing_moe_v2.ts"
 import { sarvamMoe } from "./sarvam_moe.ts"
 import { gptOss } from "./gpt_oss.ts"
+import { ernie4_5Moe } from "./ernie4_5_moe.ts"
+import { mimoV2Flash } from "./mimo_v2_flash.ts"
+import { ernie4_5VlMoe } from "./ernie4_5_vl_moe.ts"
+import { deepseekV2, deepseekV3 } from "./deepseek.ts"
+import { kimiK2 } from "./kimi_k2.ts"
+import { glm4MoeLite } from "./glm4_moe_lite.ts"
+import { sarvamMla } from "./sarvam_mla.ts"
+import { step3p5, step3p7 } from "./step3.ts"
 
 export const families = new FamilyRegistry([
   llama,
+  llamaNemotron,
+  llada,
   mistral,
   qwen2,
   qwen3,
@@ -32,7 +46,10 @@ export const families = new FamilyRegistry([
   gemma,
   gemma2,
   gemma3,
+  gemma4,
+  gemma4Multimodal,
   nemotron,
+  nemotronLabsDiffusion,
   exaone4,
   qwen3Next,
   qwen3_5Text,
@@ -50,5 +67,15 @@ export const families = new FamilyRegistry([
   exaoneMoe,
   bailingMoeV2,
   sarvamMoe,
-  gptOss
+  gptOss,
+  ernie4_5Moe,
+  mimoV2Flash,
+  ernie4_5VlMoe,
+  deepseekV2,
+  deepseekV3,
+  kimiK2,
+  glm4MoeLite,
+  sarvamMla,
+  step3p5,
+  step3p7
 ])

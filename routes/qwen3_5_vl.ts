@@ -13,9 +13,10 @@ import { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { many } from "./shared/config.ts"
 import { hybridDenseFields, hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
+import { hfConfig, section } from "./shared/hfConfig.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { languageAnd, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
-import { blockVision, blockVisionConfig, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
+import { BLOCK_VISION, blockVision, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
 
 const text = z.looseObject(hybridFields)
 const schema = z.looseObject({
@@ -60,7 +61,7 @@ const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHe
         ...hybridExtra(t, moe),
         ...tokenIds(c),
         eos_token_id: typeof t.eos_token_id === "number" ? t.eos_token_id : undefined,
-        vision_config: blockVisionConfig(`transformers.models.${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, c.vision_config),
+        vision_config: hfConfig(`${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, section(c.vision_config, BLOCK_VISION)),
         ...(labels === undefined ? {} : { num_labels: labels, classifier_dropout: float(c.classifier_dropout ?? 0.1), mtp_num_layers: 0 })
       },
       // The reference derives the width of a dense MLP that a MoE model does not have.

@@ -10,9 +10,11 @@ import { float, pythonName } from "../../src/bridge/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attention, denseMlp, gatedDeltaNet, mtpHead, qkNorm, sharedExpertMoe } from "./blocks.ts"
-import { many, ropeOf, size } from "./config.ts"
+import { many, size } from "./config.ts"
 import { expertForm, expertRows } from "./experts.ts"
 import { carriedBiases, commonOf, frameRows, headDimOf, textFields, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import { sparseStep } from "./moe.ts"
+import { mropeOf } from "./multimodal.ts"
 import type { CommonFields } from "./provider.ts"
 
 /** Absent fields have the defaults of the published config classes. */
@@ -45,13 +47,6 @@ const linearLayers = (t: HybridText): ReadonlyArray<number> =>
   t.layer_types?.map((kind) => (kind === "linear_attention" ? 1 : 0)) ??
     Array.from({ length: t.num_hidden_layers }, (_, i) => ((i + 1) % (t.full_attention_interval ?? 4) === 0 ? 0 : 1))
 
-/** Dense layers among the MoE ones: named, or all but every `decoder_sparse_step`-th. */
-const moeLayers = (t: HybridText): { readonly moe_layer_freq?: ReadonlyArray<number> } => {
-  const step = t.decoder_sparse_step ?? 1
-  const layers = Array.from({ length: t.num_hidden_layers }, (_, i) => (t.mlp_only_layers?.includes(i) || (i + 1) % step !== 0 ? 0 : 1))
-  return layers.includes(0) ? { moe_layer_freq: layers } : {}
-}
-
 export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly moe: boolean; readonly mtp: number; readonly tied: boolean }): TransformerConfig =>
   transformerOf(t, {
     kv_channels: t.head_dim === undefined ? 256 : headDimOf(t),
@@ -73,7 +68,7 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
         moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
         moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
         moe_shared_expert_gate: true,
-        ...moeLayers(t)
+        ...sparseStep(t)
       }
       : {})
   })
@@ -111,7 +106,7 @@ export const hybridCommon = (t: HybridText): CommonFields => ({
 export const hybridExtra = (t: HybridText, moe: boolean) => ({
   hidden_dropout: float(0),
   attention_dropout: float(t.attention_dropout ?? 0),
-  mrope_section: ropeOf(t).sections,
+  mrope_section: mropeOf(t),
   ...(moe ? { moe_router_topk: t.num_experts_per_tok ?? 10, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
 })
 

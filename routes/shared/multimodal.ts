@@ -1,9 +1,16 @@
 /** What models of several modalities have in common: tied heads, token ids, components, generations of names. */
+import { z } from "zod"
 import type { Component } from "../../src/bridge/Component.ts"
-import type { HfHeaders } from "../../src/bridge/Family.ts"
+import type { Carried, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
+import type { Row } from "../../src/bridge/Mapping.ts"
+import type { Provider } from "../../src/bridge/Provider.ts"
+import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
+import { gpt, type GptOptions } from "../../src/model/gpt.ts"
+import { Scope } from "../../src/model/Scope.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { count } from "./config.ts"
-import type { TextConfig } from "./llama.ts"
+import { frameRows, type TextConfig, type TextPrefixes, tiedHead } from "./llama.ts"
 
 /** The whole model's flag decides; a text section's where the whole says nothing. */
 export const tiedOf = (c: { readonly tie_word_embeddings?: boolean | null | undefined; readonly text_config: Pick<TextConfig, "tie_word_embeddings"> }): boolean =>
@@ -64,8 +71,52 @@ export const generationOf = <T extends { readonly signs: ReadonlyArray<string> }
   return found[0]?.generation ?? generations[0]!
 }
 
-/** Plain multimodal wrappers: before transformers 4.52 the language model was a causal LM of its own, inside; since then its head is outside. */
+/**
+ * Plain wrappers around a language model. Published checkpoints hold it as a causal LM of its own, with its head inside; newer
+ * libraries also write the head, and everything else, outside.
+ */
 export const WRAPPED_NAMES = [
   { signs: ["language_model."], model: "language_model.model.", head: "language_model.", outer: "" },
-  { signs: ["model."], model: "model.language_model.", head: "", outer: "model." }
+  { signs: ["model.", "lm_head."], model: "model.language_model.", head: "", outer: "model." }
 ] as const
+
+/** What the trainer mirrors keeps its names below the two prefixes. */
+export const mirrored = (megatron: string, hf: string): ReadonlyArray<Row> => rows(megatron, hf, { "**": "**" })
+
+/** Older configs have the text fields beside the section of the encoder instead of in one of their own. */
+export const sectioned = <T>(name: string, schema: z.ZodType<T>): z.ZodType<T> =>
+  z.preprocess((c) => (typeof c === "object" && c !== null && !(name in c) ? { ...c, [name]: c } : c), schema)
+
+/** Rotary sections for time, height and width, where the config has them. */
+export const mropeOf = (t: TextConfig): ReadonlyArray<number> | undefined => {
+  const old = z.looseObject({ mrope_section: z.array(count) }).safeParse(t.rope_scaling)
+  return t.rope_parameters?.mrope_section ?? (old.success ? old.data.mrope_section : undefined)
+}
+
+export interface MultimodalModel {
+  readonly tc: TransformerConfig
+  readonly names: Required<TextPrefixes>
+  /** Rows of one decoder layer. */
+  readonly table: Table
+  /** What stands in front of the language model, with its rows. */
+  readonly towers: (root: Scope) => void
+  readonly rows: ReadonlyArray<Row>
+  readonly gpt?: GptOptions
+  readonly provider: Provider
+  readonly components: ReadonlyArray<Component>
+  readonly carried?: ReadonlyArray<Carried>
+  readonly mtpFields?: ReadonlyArray<string>
+}
+
+/** The description of a language model with towers; a tied head is carried. */
+export const multimodalModel = (m: MultimodalModel): ModelDescription => ({
+  model: Scope.collect((root) => {
+    m.towers(root)
+    gpt(root.at(m.names.megatron.slice(0, -1)), m.tc, m.gpt)
+  }),
+  rows: [...frameRows(m.names), ...rows(`${m.names.megatron}decoder.layers.*.`, `${m.names.model}layers.*.`, m.table), ...m.rows],
+  provider: m.provider,
+  components: m.components,
+  carried: [...tiedHead(m.tc.share_embeddings_and_output_weights, m.names), ...(m.carried ?? [])],
+  mtpFields: m.mtpFields ?? []
+})

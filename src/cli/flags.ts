@@ -3,7 +3,7 @@ import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { mtpModes, torchDtypes } from "../convert/Options.ts"
 import { UsageError } from "../errors.ts"
-import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
+import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import type { Form } from "../convert/ImportPlan.ts"
 
@@ -29,12 +29,12 @@ export const component = Flag.String("component").pipe(
   Flag.between(0, 64)
 )
 
-const size = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(`${what} size with --standard. Default 1`), Flag.optional)
+const size = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(`${what} size of a standard checkpoint. Default 1`), Flag.optional)
 
 /** `--standard` and its single layout. */
 export const standard = {
   standard: Flag.Boolean("standard").pipe(
-    Flag.withDescription("Write a standard (one model, one layout) checkpoint instead of a MegatronMIMO one"),
+    Flag.withDescription("One model, one layout, instead of MegatronMIMO; what models of a single component always get"),
     Flag.withDefault(false)
   ),
   tp: size("tp", "Tensor-parallel"),
@@ -120,14 +120,24 @@ export interface LayoutFlags {
   readonly etp: Option.Option<number>
 }
 
-/** The form and the layout that the flags ask for. */
-export const layoutOptions = (flags: LayoutFlags): { readonly form: Form; readonly layout: (names: ReadonlyArray<string>) => Layout } => {
+/**
+ * The form and the layout that the flags ask for. Without `--standard` a model of several components becomes a MegatronMIMO
+ * checkpoint, a model of one a standard one.
+ */
+export const layoutOptions = (flags: LayoutFlags): { readonly form: Form | "auto"; readonly layout: (names: ReadonlyArray<string>) => Layout } => {
   const sizes = Object.fromEntries((["tp", "pp", "ep", "etp"] as const).flatMap((k) => (Option.isSome(flags[k]) ? [[k, flags[k].value]] : [])))
-  if (!flags.standard && Object.keys(sizes).length > 0) {
-    throw new UsageError({ problem: `--${Object.keys(sizes)[0]} goes with --standard`, hint: "A MegatronMIMO layout is given per component: --component language=tp=2" })
-  }
   if (flags.standard && flags.component.length > 0) throw new UsageError({ problem: "--component and --standard exclude each other" })
-  if (flags.standard) return { form: "standard", layout: () => standardLayout(sizes) }
   const specs = flags.component.map(parseComponent)
-  return { form: "mimo", layout: (names) => resolveLayout(specs, names) }
+  return {
+    form: flags.standard ? "standard" : specs.length > 0 ? "mimo" : "auto",
+    layout: (names) => {
+      if (names.length === 1 && names[0] === STANDARD_COMPONENT) return standardLayout(sizes)
+      const [size] = Object.keys(sizes)
+      if (size === undefined) return resolveLayout(specs, names)
+      throw new UsageError({
+        problem: `--${size} gives one layout, but this model has the components ${names.join(", ")}`,
+        hint: `--component ${names[0]}=${size}=${sizes[size]} for one of them, or --standard for a single layout`
+      })
+    }
+  }
 }

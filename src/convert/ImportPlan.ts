@@ -4,6 +4,7 @@
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
+import { type Provider, pythonName } from "../bridge/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { runConfig } from "../checkpoint/RunConfig.ts"
@@ -24,7 +25,8 @@ import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Repo
 export type Form = "mimo" | "standard"
 
 export interface ImportOptions {
-  readonly form: Form
+  /** `auto`: MIMO if the model has more than one component. */
+  readonly form: Form | "auto"
   readonly layout: (componentNames: ReadonlyArray<string>) => Layout
   readonly torchDtype: TorchDtype
   readonly mtp: MtpMode
@@ -86,7 +88,8 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const { tensors } = source.tensors
   const headers = headersOf(source.tensors)
   const description = describeModel(family, source, headers)
-  const mtp = resolveMtp(modulesOf(options.form, description), options.mtp, (n) => tensors.has(n))
+  const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
+  const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
   const { conversion, modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))
   const notes: Array<string> = [...source.tensors.warnings]
@@ -139,17 +142,23 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
       }
     }
   }
-  if (options.form === "mimo" && !description.provider.mimo) {
+  if (form === "mimo" && !description.provider.mimo) {
     notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
   }
 
-  const beside = (entry: Entry) => options.form === "mimo" && isMtp(entry)
+  const beside = (entry: Entry) => form === "mimo" && isMtp(entry)
   const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
   const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
   const checkpoint = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
   const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)
-  const { fields } = description.provider
-  const provider = hasMtp || !fields["mtp_num_layers"] ? description.provider : { ...description.provider, fields: { ...fields, mtp_num_layers: null } }
+  const provider: Provider = {
+    ...description.provider,
+    fields: {
+      ...description.provider.fields,
+      ...(hasMtp ? {} : { mtp_num_layers: null }),
+      ...(options.torchDtype === "source" ? {} : dtypeFields(options.torchDtype))
+    }
+  }
 
   const rows = new Map(describeLayout(layout).map((row) => [row.component, row]))
   const bytesOfKey = (key: string) => volume(checkpoint.metadata.tensors.get(key)!.shape) * bytesOf(dtypes.get(key)!)
@@ -158,10 +167,10 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     conversion,
     layout,
     checkpoint,
-    runConfig: runConfig(provider, layout.components, options.form),
+    runConfig: runConfig(provider, layout.components, form),
     report: {
       direction: "import",
-      form: options.form,
+      form,
       architecture: source.architecture,
       family: family.name,
       source: source.directory,
@@ -182,6 +191,13 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     }
   }
 }
+
+/** The trainer's model has the dtype that was asked for. */
+const dtypeFields = (dtype: Exclude<TorchDtype, "source">): Provider["fields"] => ({
+  bf16: dtype === "bfloat16",
+  fp16: dtype === "float16",
+  params_dtype: pythonName(`torch.${dtype}`)
+})
 
 const uniqueChanges = (changes: ReadonlyArray<DtypeChange>): ReadonlyArray<DtypeChange> =>
   [...new Map(changes.map((c) => [c.tensor, c])).values()]

@@ -3,13 +3,15 @@
  */
 import { Effect } from "effect"
 import { join } from "node:path"
+import type { Family } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { recognise } from "../bridge/recognise.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { execute, type ExecuteOptions } from "../engine/execute.ts"
-import { type BridgeError, InvalidFile, PlanRefused } from "../errors.ts"
+import { type BridgeError, InvalidFile, PlanRefused, quote, Unsupported } from "../errors.ts"
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
 import { attempt } from "../io/attempt.ts"
@@ -21,7 +23,7 @@ import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
-import { CONFIG, type HfConfig, hfSources, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
+import { CONFIG, type HfConfig, type HfSource, hfSources, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
@@ -30,6 +32,9 @@ import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
   readonly overwrite: boolean
 }
+
+/** Name patterns shown for an unknown architecture. */
+const MOST_PATTERNS = 40
 
 /** Side files are small; a tokenizer has up to some tens of MB. */
 const LARGEST_SIDE_FILE = 256 << 20
@@ -61,6 +66,23 @@ const changedTally = () => {
   }
 }
 
+/** The family of an opened model; for an unknown architecture the error also says what its tensors look like. */
+const familyOf = (families: FamilyRegistry, source: HfSource): Family => {
+  try {
+    return families.find(source.json)
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error
+    const patterns = recognise(source.tensors.tensors.values())
+    const lines = patterns.slice(0, MOST_PATTERNS).map((p) => `\n    ${quote(p.pattern)} (${p.count} × [${p.shape}]): ${p.looksLike}`)
+    const rest = patterns.length > MOST_PATTERNS ? `\n    … ${patterns.length} patterns in all` : ""
+    throw new Unsupported({
+      what: error.what,
+      problem: error.problem,
+      hint: `${error.hint}\n  Its tensors look like this (\`scaffold\` writes them as a starter file):${lines.join("")}${rest}`
+    })
+  }
+}
+
 /** A planned import that can be run. */
 export interface PreparedImport {
   readonly plan: ImportPlan
@@ -71,7 +93,7 @@ export interface PreparedImport {
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
   const disk = yield* Disk
   const source = yield* openHfSource(hfModel)
-  const plan = yield* attempt(() => planImport(families.find(source.json), source, options))
+  const plan = yield* attempt(() => planImport(familyOf(families, source), source, options))
   const folder = iterationFolder(options.step)
 
   const run = (target: string, runOptions: RunOptions) =>

@@ -142,7 +142,7 @@ const rangeOf = (piece: Piece, view: number) => {
   const { array, width } = piece.origins[view]!
   const { offset, strides } = piece.views[view]!
   const start = array.offset + offset * width
-  return { path: array.path, start, end: start + hullOf(piece.shape, strides) * width }
+  return { path: array.path, start: Math.floor(start), end: Math.ceil(start + hullOf(piece.shape, strides) * width) }
 }
 
 const isStraight = ({ piece }: Job): boolean =>

@@ -4,7 +4,7 @@
  */
 import { Unsupported } from "../errors.ts"
 import { type Copy, rebase, type Shape, simplify, type View, volume } from "../tensor/Copy.ts"
-import { bytesOf } from "../tensor/DType.ts"
+import { bitsOf, bytesOf } from "../tensor/DType.ts"
 import type { Kernel } from "../tensor/kernels/Kernel.ts"
 import { kernelFor } from "../tensor/kernels/kernelFor.ts"
 import type { SourceArray, Sources, TargetArray } from "./Target.ts"
@@ -12,7 +12,7 @@ import type { SourceArray, Sources, TargetArray } from "./Target.ts"
 /** Where a view of a piece is read. */
 export interface Origin {
   readonly array: SourceArray
-  /** Bytes per element. */
+  /** Bytes per element; a half for codes of 4 bits. */
   readonly width: number
 }
 
@@ -124,7 +124,7 @@ const index = (array: TargetArray, copy: Copy, sources: Sources, resolved: Map<s
 const resolve = (array: TargetArray, id: string, sources: Sources): Origin => {
   const source = sources.get(id)
   if (source === undefined) throw new RangeError(`${array.id} is filled from ${id}, which is not among the sources`)
-  return { array: source, width: bytesOf(source.dtype) }
+  return { array: source, width: bitsOf(source.dtype) / 8 }
 }
 
 /** The same copy with its axes ordered by target stride, so that neighbouring axes can join. */

@@ -3,6 +3,7 @@ import { type Shape, stridesOf } from "../tensor/Copy.ts"
 import type { Kernel } from "../tensor/kernels/Kernel.ts"
 import type { Memory } from "../tensor/kernels/Memory.ts"
 import { type Layout, move } from "../tensor/kernels/move.ts"
+import { unpack } from "../tensor/kernels/unpack.ts"
 import type { Piece } from "./Pieces.ts"
 
 /** Are the addresses of the axes, in their order, one ascending run? */
@@ -31,7 +32,7 @@ export const compute = (
   { work, workEnd }: { readonly work: number; readonly workEnd: number }
 ): number => {
   const widths = piece.origins.map((o) => o.width)
-  const perElement = widths.reduce((sum, w) => sum + w, target.width + kernel.temporary)
+  const perElement = widths.reduce((sum, w) => sum + Math.ceil(w), target.width + kernel.temporary)
   const portion = Math.max(1, Math.min(LARGEST_PORTION, Math.floor((workEnd - work - SLACK) / perElement)))
   let changed = 0
   for (const { origin, shape } of portions(piece.shape, portion)) {
@@ -47,6 +48,11 @@ export const compute = (
       const width = widths[i]!
       const start = at[i]! + offsetOf(origin, view.strides) * width
       const box = i === 0 || run === 1 ? shape : outerAxes(shape, run)
+      if (width < 1) {
+        const unpacked = room(count)
+        unpack(m, box, { at: start, strides: view.strides }, unpacked)
+        return unpacked
+      }
       if (start % width === 0 && isContiguous(box, view.strides)) return start
       const gathered = room(count * width)
       move(m, width, box, { at: start, strides: view.strides }, { at: gathered, strides: stridesOf(box) })

@@ -22,6 +22,18 @@ export interface TransformerConfig {
   readonly softmax_type?: "vanilla" | "learnable"
   /** Width of one value head where it differs from `kv_channels`. */
   readonly v_head_dim?: number
+  /** Queries, keys and values come from low-rank projections (multi-latent attention). */
+  readonly multi_latent_attention?: boolean
+  /** Rank of the query projection; null: one projection of full rank. */
+  readonly q_lora_rank?: number | null
+  readonly kv_lora_rank?: number
+  /** Width of a latent query or key head without rotary position, and with it. */
+  readonly qk_head_dim?: number
+  readonly qk_pos_emb_head_dim?: number
+  /** `dsa`: an indexer in the attention core selects the keys (latent attention only). */
+  readonly experimental_attention_variant?: string
+  readonly dsa_indexer_n_heads?: number
+  readonly dsa_indexer_head_dim?: number
   readonly share_embeddings_and_output_weights: boolean
   /** Layers differ in kind or size, so their indices stay in the stored keys. */
   readonly heterogeneous_block_specs?: boolean
@@ -41,6 +53,8 @@ export interface TransformerConfig {
   readonly moe_shared_expert_intermediate_size?: number | null
   readonly moe_shared_expert_gate?: boolean
   readonly moe_router_enable_expert_bias?: boolean
+  /** Routed experts work at this width, between two projections. */
+  readonly moe_latent_size?: number | null
   readonly mtp_num_layers?: number | null
 }
 

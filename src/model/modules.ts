@@ -160,8 +160,9 @@ export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: numb
     }
     for (let e = 0; e < count; e++) s.at("experts").expert(`experts.${name}`, e, count).state("")
   }
-  group("linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, c.hidden_size, 0, c.gated_linear_unit)
-  group("linear_fc2", c.hidden_size, ffn, 1, false)
+  const width = c.moe_latent_size || c.hidden_size
+  group("linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, width, 0, c.gated_linear_unit)
+  group("linear_fc2", width, ffn, 1, false)
 }
 
 /** A mixture-of-experts MLP: router (its bias stays fp32), routed experts, shared experts and their gate. */
@@ -171,6 +172,10 @@ export const moe = (s: Scope, c: TransformerConfig): void => {
   s.parameter("router.weight", [count, c.hidden_size])
   if (c.add_bias_linear) s.parameter("router.bias", [count])
   if (c.moe_router_enable_expert_bias) s.parameter("router.expert_bias", [count], { keep: "F32" })
+  if (c.moe_latent_size) {
+    linear(s, "fc1_latent_proj", c.moe_latent_size, c.hidden_size, { bias: c.add_bias_linear })
+    linear(s, "fc2_latent_proj", c.hidden_size, c.moe_latent_size, { bias: c.add_bias_linear })
+  }
   experts(s, c, count, c.moe_ffn_hidden_size ?? c.ffn_hidden_size)
   if (c.moe_shared_expert_intermediate_size) {
     const shared = s.at("shared_experts")

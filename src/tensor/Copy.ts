@@ -72,20 +72,20 @@ export const identity = (source: string, target: string, shape: Shape): Copy => 
 })
 
 /** One axis of a copy, as seen along one axis of a tensor: `count` steps of `step` coordinates. */
-interface Digit {
+export interface Digit {
   readonly axis: number
   readonly count: number
   readonly step: number
 }
 
 /** A copy's address along one tensor axis: `base + Σ index[digit.axis]·digit.step`, coarsest digit first. */
-interface Coordinate {
+export interface Coordinate {
   readonly base: number
   readonly digits: ReadonlyArray<Digit>
 }
 
 /** Express a view of a tensor of `shape` axis by axis. Copy axes may subdivide tensor axes, never span several. */
-const coordinates = (copy: Copy, view: View, shape: Shape): ReadonlyArray<Coordinate> => {
+export const coordinates = (copy: Copy, view: View, shape: Shape): ReadonlyArray<Coordinate> => {
   const strides = stridesOf(shape)
   const digits: Array<Array<Digit>> = shape.map(() => [])
   for (const [axis, count] of copy.shape.entries()) {

@@ -23,7 +23,21 @@ export interface Restore {
   readonly backward?: Add
 }
 
-export type Transform = Add | Restore
+/**
+ * `dequantize`: `y = value(code) · scale`, the source holding codes and operand 0 their scales; the product is rounded to F32,
+ * then to BF16, then cast. `scale: "BF16"` rounds the scale to BF16 first. An operand of dtype U8 holds exponents `e` of scales
+ * 2^(e − 127). The opposite is not arithmetic: an unchanged tensor takes its codes and scales from the original.
+ */
+export interface Dequantize {
+  readonly kind: "dequantize"
+  readonly codes: Codes
+  readonly scale?: "BF16"
+}
+
+/** What codes mean: floats of 8 bits (OCP E4M3 without infinities, E5M2) or 4 bits (E2M1), integers of 4 bits less 8. */
+export type Codes = "e4m3" | "e5m2" | "e2m1" | "int4"
+
+export type Transform = Add | Restore | Dequantize
 
 /** The transform of the opposite direction. */
 export const inverse = (transform: Add): Add => ({ kind: "add", constant: -transform.constant })

@@ -4,13 +4,11 @@
  */
 import type { z } from "zod"
 import type { Row } from "../../../src/bridge/Mapping.ts"
-import { pythonObject, type PythonObject } from "../../../src/bridge/Provider.ts"
 import { rows } from "../../../src/bridge/Registry.ts"
 import type { VisionConfig } from "../../../src/model/vision.ts"
 import { patchMerger, visionBlock, visionFrame } from "../blocks.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
-import { pick } from "../provider.ts"
 
 export const blockVisionFields = {
   depth: many,
@@ -25,6 +23,11 @@ export const blockVisionFields = {
   out_hidden_size: size,
   deepstack_visual_indexes: many.array().nullish()
 }
+
+export const BLOCK_VISION = [
+  "deepstack_visual_indexes", "depth", "hidden_size", "in_channels", "initializer_range", "intermediate_size", "model_type", "num_heads",
+  "num_position_embeddings", "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
+]
 
 type Fields = z.infer<z.ZodObject<typeof blockVisionFields>>
 
@@ -58,10 +61,3 @@ export const blockVisionRows = (megatron: string, hf: string): ReadonlyArray<Row
   ...rows(`${megatron}decoder.layers.*.`, `${hf}blocks.*.`, visionBlock),
   ...rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger)
 ]
-
-/** The provider's vision section; `target` is the dotted name of its config class. */
-export const blockVisionConfig = (target: string, v: Fields): PythonObject =>
-  pythonObject(target, pick(v, [
-    "deepstack_visual_indexes", "depth", "hidden_size", "in_channels", "intermediate_size", "num_heads", "num_position_embeddings",
-    "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
-  ]))

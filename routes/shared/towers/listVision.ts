@@ -1,17 +1,10 @@
 /** The vision transformer whose deepstack mergers stand in a list of their own beside the final one; mirrored. */
-import { z } from "zod"
+import type { z } from "zod"
 import { plainBlocks, plainLayer } from "../../../src/model/plain.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
-import { blockVisionFields } from "./blockVision.ts"
+import type { blockVisionFields } from "./blockVision.ts"
 
-export const listVisionFields = blockVisionFields
-
-export const LIST_VISION = [
-  "deepstack_visual_indexes", "depth", "hidden_act", "hidden_size", "in_channels", "initializer_range", "intermediate_size", "model_type",
-  "num_heads", "num_position_embeddings", "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
-]
-
-export const listVision = (s: Scope, v: z.infer<z.ZodObject<typeof listVisionFields>>, deepstack: number): void => {
+export const listVision = (s: Scope, v: z.infer<z.ZodObject<typeof blockVisionFields>>, deepstack: number): void => {
   const h = v.hidden_size
   const merged = h * v.spatial_merge_size ** 2
   const merger = (m: Scope, norm: number): void => {

@@ -3,6 +3,7 @@ import type { DType } from "../DType.ts"
 import type { Transform } from "../Transform.ts"
 import { addKernel } from "./add.ts"
 import { castKernel } from "./cast.ts"
+import { dequantizeKernel } from "./dequantize.ts"
 import type { Kernel } from "./Kernel.ts"
 import { restoreKernel } from "./restore.ts"
 
@@ -19,5 +20,7 @@ export const kernelFor = (
       return addKernel(transform.constant, source, target)
     case "restore":
       return operands[0] && restoreKernel(transform, source, target, operands[0])
+    case "dequantize":
+      return operands[0] && dequantizeKernel(transform, source, target, operands[0])
   }
 }

@@ -1,0 +1,43 @@
+/** DeepSeek V2 and V3 (also Moonlight, Kanana): latent attention, experts behind a few dense layers; V3 predicts further tokens. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+
+const balanced = { moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
+
+export const deepseekV2 = family({
+  name: "deepseek-v2",
+  architectures: ["DeepseekV2ForCausalLM"],
+  config: z.looseObject({ ...latentMoeFields, aux_loss_alpha: z.number().nullish() }),
+  describe: (t, headers) =>
+    latentMoe(t, headers, {
+      dense: 0,
+      expertBias: false,
+      extra: {
+        ...balanced,
+        seq_length: 4096,
+        make_vocab_size_divisible_by: 3200,
+        moe_router_score_function: "softmax",
+        moe_aux_loss_coeff: float(t.aux_loss_alpha ?? 0.001)
+      }
+    })
+})
+
+export const deepseekV3 = family({
+  name: "deepseek-v3",
+  architectures: ["DeepseekV3ForCausalLM"],
+  config: z.looseObject(latentMoeFields),
+  describe: (t, headers) =>
+    latentMoe(t, headers, {
+      dense: 3,
+      expertBias: true,
+      extra: {
+        ...balanced,
+        seq_length: 4096,
+        make_vocab_size_divisible_by: 1280,
+        moe_router_score_function: "sigmoid",
+        moe_aux_loss_coeff: float(0.0001)
+      }
+    })
+})

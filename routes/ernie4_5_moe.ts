@@ -1,0 +1,46 @@
+/** ERNIE 4.5 MoE: a router with correction bias, shared experts, attention without biases and norms. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { sliceOf } from "../src/bridge/kinds/elementary.ts"
+import { float, pythonName } from "../src/bridge/Provider.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { commonOf } from "./shared/llama.ts"
+import { GROUPED, router, sharedExperts } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GPT, textModel } from "./shared/textModel.ts"
+import { size } from "./shared/config.ts"
+
+export const ernie4_5Moe = family({
+  name: "ernie4.5-moe",
+  architectures: ["Ernie4_5_MoeForCausalLM"],
+  config: z.looseObject({ ...ernieFields, moe_intermediate_size: size }),
+  describe: (t, headers) => {
+    const ffn = t.moe_intermediate_size
+    const tc = ernieTransformer(t, ffn, t.tie_word_embeddings ?? true)
+    const form = expertForm(headers, "model.layers.", { experts: t.moe_num_experts, hidden: t.hidden_size, ffn }, "separate")
+    return textModel({
+      tc,
+      table: {
+        ...attention,
+        ...denseMlp,
+        ...router("mlp.gate.weight"),
+        "mlp.router.expert_bias": sliceOf(0, 1, "mlp.moe_statics.e_score_correction_bias"),
+        ...sharedExperts(),
+        ...expertRows(form)
+      },
+      provider: gptProvider(GPT, tc, commonOf(t), {
+        ...GROUPED,
+        transformer_layer_spec: pythonName("megatron.bridge.models.ernie.ernie_45_bridge._ernie45_decoder_block_spec"),
+        hidden_dropout: float(0),
+        rotary_interleaved: true,
+        moe_router_topk: t.moe_k ?? undefined,
+        moe_router_dtype: "fp32",
+        moe_router_score_function: "sigmoid",
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      carried: paddleMtp
+    })
+  }
+})

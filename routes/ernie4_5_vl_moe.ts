@@ -1,0 +1,93 @@
+/** ERNIE 4.5 VL MoE: one set of routed experts for text tokens, one for vision tokens, shared experts for both; a mirrored tower. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { gatedMlp, direct } from "../src/bridge/kinds.ts"
+import { laterExperts } from "../src/bridge/kinds/experts.ts"
+import { sliceOf, transposedOf } from "../src/bridge/kinds/elementary.ts"
+import { from } from "../src/bridge/Mapping.ts"
+import { float, pythonName } from "../src/bridge/Provider.ts"
+import { rows, type Table } from "../src/bridge/Registry.ts"
+import { dualMoeLayer } from "../src/model/dualMoe.ts"
+import { gpt, transformerLayer } from "../src/model/gpt.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { isMoe } from "../src/model/TransformerConfig.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { count, ropeOf, size } from "./shared/config.ts"
+import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
+import { commonOf, frameRows, tiedHead } from "./shared/llama.ts"
+import { sharedExperts } from "./shared/moe.ts"
+import { languageAnd } from "./shared/multimodal.ts"
+import { gptProvider, pick } from "./shared/provider.ts"
+import { resampledVision, resampledVisionFields, resampler, resamplerRows } from "./shared/towers/resampledVision.ts"
+
+const MODELS = "megatron.bridge.models.ernie_vl"
+const TOKENS = ["image_start_token_id", "image_end_token_id", "image_token_id", "video_start_token_id", "video_end_token_id", "video_token_id"] as const
+
+/** Router and experts of set number `set`; the file numbers the second set's experts behind the first's. */
+const expertSet = (name: string, set: 0 | 1, before: number, gate: string): Table => ({
+  [`mlp.${name}.router.weight`]: transposedOf(gate),
+  [`mlp.${name}.router.expert_bias`]: sliceOf(set, 2, "mlp.moe_statics.e_score_correction_bias"),
+  [`mlp.${name}.experts.linear_fc1.weight*`]: from(laterExperts(before, gatedMlp))("mlp.experts.*.{gate,up}_proj.weight"),
+  [`mlp.${name}.experts.linear_fc2.weight*`]: from(laterExperts(before, direct))("mlp.experts.*.down_proj.weight")
+})
+
+export const ernie4_5VlMoe = family({
+  name: "ernie4.5-vl-moe",
+  architectures: ["Ernie4_5_VLMoeForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: z.looseObject({ ...ernieFields, moe_intermediate_size: z.tuple([size, size]) }),
+    vision_config: z.looseObject(resampledVisionFields),
+    tie_word_embeddings: z.boolean().nullish(),
+    ...Object.fromEntries(TOKENS.map((field) => [field, count.nullish()])) as Record<(typeof TOKENS)[number], z.ZodType<number | null | undefined>>
+  }),
+  describe: (c) => {
+    const t = c.text_config
+    const v = c.vision_config
+    const [textFfn, visionFfn] = t.moe_intermediate_size
+    const tied = c.tie_word_embeddings ?? t.tie_word_embeddings ?? true
+    const tc = ernieTransformer(t, textFfn, tied)
+    const sets = [
+      { name: "text_moe_layer", experts: t.moe_num_experts, ffn: textFfn },
+      { name: "vision_moe_layer", experts: t.moe_num_experts, ffn: visionFfn }
+    ]
+    return {
+      model: Scope.collect((root) => {
+        resampledVision(root.at("vision_tower"), v)
+        resampler(root.at("resampler_model"), v, t.hidden_size)
+        gpt(root.at("language_model"), tc, {
+          layer: (layer, i) => (isMoe(tc, i) ? dualMoeLayer(layer, tc, sets) : transformerLayer(layer, tc, { linearAttention: false, moe: false }))
+        })
+      }),
+      rows: [
+        ...frameRows({ megatron: "language_model." }),
+        ...rows("language_model.decoder.layers.*.", "model.layers.*.", {
+          ...attention,
+          ...denseMlp,
+          "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
+          ...expertSet("text_moe_layer", 0, 0, "mlp.gate.weight"),
+          ...expertSet("vision_moe_layer", 1, t.moe_num_experts, "mlp.gate.weight_1"),
+          ...sharedExperts()
+        }),
+        ...rows("vision_tower.", "model.vision_model.", { "**": "**" }),
+        ...resamplerRows("resampler_model.", "model.resampler_model.")
+      ],
+      provider: gptProvider(`${MODELS}.ernie45_vl_provider.Ernie45VLModelProvider`, tc, commonOf(t), {
+        ...pick(c, TOKENS),
+        transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),
+        hidden_dropout: float(0),
+        position_embedding_type: "mrope",
+        mrope_section: ropeOf(t).sections,
+        rotary_interleaved: true,
+        moe_intermediate_size: [textFfn, visionFfn],
+        moe_router_topk: t.moe_k ?? undefined,
+        moe_router_dtype: "fp32",
+        moe_router_score_function: "sigmoid",
+        moe_token_dispatcher_type: "alltoall",
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "ernie_visual", projectors: ["resampler_model."] }),
+      carried: [...tiedHead(tied), ...paddleMtp],
+      mtpFields: []
+    }
+  }
+})

@@ -1,0 +1,104 @@
+/** Gemma 4, dense and MoE: text, and text with vision and audio encoders. */
+import { z } from "zod"
+import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { pythonObject, type PythonValue } from "../src/bridge/Provider.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { plainLayer } from "../src/model/plain.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { count, dtypeField } from "./shared/config.ts"
+import { carriedBiases, commonOf, dtypeOf, extraOf, tiedHead } from "./shared/llama.ts"
+import { languageAnd } from "./shared/multimodal.ts"
+import { gptProvider, pick } from "./shared/provider.ts"
+import {
+  describeSlidingGlobal, slidingGlobalFields, slidingGlobalModel, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
+} from "./shared/slidingGlobal.ts"
+import { clippedAudio, clippedAudioFields, clippedVision, clippedVisionFields } from "./shared/towers/clippedTowers.ts"
+
+const provider = (t: SlidingGlobalText, targets: { readonly dense: string; readonly moe: string }, extra: Record<string, PythonValue | undefined> = {}) =>
+  gptProvider(
+    targets[t.enable_moe_block ? "moe" : "dense"],
+    slidingGlobalModel(t).c,
+    commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }),
+    { ...extraOf(t), ...slidingGlobalFields(t), ...extra }
+  )
+
+export const gemma4 = family({
+  name: "gemma4",
+  architectures: ["Gemma4ForCausalLM"],
+  config: slidingGlobalText,
+  describe: (t, headers) => ({
+    model: Scope.collect((root) => describeSlidingGlobal(root, t)),
+    rows: slidingGlobalRows(t, headers),
+    provider: provider(t, {
+      dense: "megatron.bridge.models.gemma.gemma4_provider.Gemma4DenseProvider",
+      moe: "megatron.bridge.models.gemma.gemma4_provider.Gemma4ModelProvider"
+    }),
+    components: [],
+    carried: [...tiedHead(t.tie_word_embeddings), ...carriedBiases(t)],
+    mtpFields: []
+  })
+})
+
+const multimodal = z.looseObject({
+  text_config: slidingGlobalText,
+  vision_config: clippedVisionFields.nullish(),
+  audio_config: clippedAudioFields.nullish(),
+  tie_word_embeddings: z.boolean().nullish(),
+  dtype: dtypeField,
+  torch_dtype: dtypeField,
+  image_token_id: count.nullish(),
+  video_token_id: count.nullish(),
+  audio_token_id: count.nullish()
+})
+
+const PREFIXES = { megatron: "language_model.", model: "model.language_model." }
+
+const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) => {
+  const { audio_config: audio, vision_config: vision } = c
+  const t = { ...c.text_config, tie_word_embeddings: c.tie_word_embeddings ?? c.text_config.tie_word_embeddings }
+  const model = Scope.collect((root) => {
+    if (vision) {
+      clippedVision(root.at("vision_tower"), vision)
+      plainLayer(root, "embed_vision.embedding_projection", [t.hidden_size, vision.hidden_size], false)
+    }
+    if (audio) {
+      clippedAudio(root.at("audio_tower"), audio)
+      plainLayer(root, "embed_audio.embedding_projection", [t.hidden_size, audio.output_proj_dims], false)
+    }
+    describeSlidingGlobal(root.at("language_model"), t)
+  })
+  const towers = model.flatMap((entry) => (entry.kind === "parameter" && !entry.name.startsWith(PREFIXES.megatron) ? [entry.name] : []))
+  return {
+    model,
+    // Encoders and projectors keep their names.
+    rows: [...rows("", "model.", Object.fromEntries(towers.map((name) => [name, name]))), ...slidingGlobalRows(t, headers, PREFIXES)],
+    provider: provider(t, {
+      dense: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4DenseVLProvider",
+      moe: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4VLModelProvider"
+    }, {
+      ...pick(c, ["image_token_id", "video_token_id", "audio_token_id"]),
+      ...(vision ? { vision_config: towerConfig("Vision", vision) } : {}),
+      ...(audio ? { audio_config: towerConfig("Audio", audio) } : {})
+    }),
+    components: languageAnd(
+      ...(vision ? [{ name: "images", sourcePrefix: "vision_tower.", encoder: "gemma_vision", projectors: ["embed_vision."] }] : []),
+      ...(audio ? [{ name: "audio", sourcePrefix: "audio_tower.", encoder: "gemma_audio", projectors: ["embed_audio."] }] : [])
+    ),
+    carried: [...tiedHead(t.tie_word_embeddings, PREFIXES), ...carriedBiases(t, PREFIXES.model)],
+    mtpFields: []
+  }
+}
+
+const towerConfig = (kind: "Vision" | "Audio", fields: object): PythonValue =>
+  pythonObject(`transformers.models.gemma4.configuration_gemma4.Gemma4${kind}Config`, pick(fields as Record<string, never>, [
+    "conv_kernel_size", "head_dim", "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
+    "output_proj_dims", "patch_size", "pooling_kernel_size", "position_embedding_size", "standardize", "subsampling_conv_channels",
+    "use_clipped_linears"
+  ]))
+
+export const gemma4Multimodal = family({
+  name: "gemma4-multimodal",
+  architectures: ["Gemma4ForConditionalGeneration"],
+  config: multimodal,
+  describe: (c, headers) => describeMultimodal({ ...c, text_config: { ...c.text_config, dtype: dtypeOf(c.text_config, c) } }, headers)
+})

@@ -1,0 +1,25 @@
+/** GLM-4.7-Flash: latent attention, experts behind a dense layer, multi-token prediction as an appended layer. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+
+export const glm4MoeLite = family({
+  name: "glm-4.7-flash",
+  architectures: ["Glm4MoeLiteForCausalLM"],
+  config: z.looseObject(latentMoeFields),
+  describe: (t, headers) =>
+    latentMoe(t, headers, {
+      dense: 1,
+      expertBias: true,
+      extra: {
+        moe_router_load_balancing_type: "seq_aux_loss",
+        moe_router_score_function: "sigmoid",
+        moe_router_bias_update_rate: 0,
+        moe_shared_expert_overlap: true,
+        moe_aux_loss_coeff: float(0.001),
+        mtp_num_layers: t.num_nextn_predict_layers,
+        mtp_loss_scaling_factor: float(0.3)
+      }
+    })
+})

@@ -1,0 +1,13 @@
+/** Kimi K2: the layers of DeepSeek V3, published without multi-token prediction. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { kimiK2Extra } from "./shared/kimi.ts"
+import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+
+export const kimiK2 = family({
+  name: "kimi-k2",
+  architectures: ["KimiK2ForCausalLM"],
+  config: z.looseObject(latentMoeFields),
+  describe: (t, headers) =>
+    latentMoe(t, headers, { dense: 1, expertBias: true, extra: { ...kimiK2Extra, mtp_num_layers: t.num_nextn_predict_layers ?? null } })
+})

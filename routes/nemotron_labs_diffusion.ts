@@ -1,0 +1,61 @@
+/**
+ * Nemotron-Labs diffusion models: Llama trained as a block diffusion model, published as text only (`encoder.*`) or as the
+ * vision-language model it was trained from, whose language model alone Megatron has.
+ */
+import { z } from "zod"
+import { type Carried, family } from "../src/bridge/Family.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { gpt } from "../src/model/gpt.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { dtypeField, size } from "./shared/config.ts"
+import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { gptProvider } from "./shared/provider.ts"
+
+const text = z.looseObject({ ...denseFields, num_key_value_heads: size.default(8), head_dim: size.default(128) })
+const config = z.union([z.looseObject({ text_config: text, dtype: dtypeField, torch_dtype: dtypeField }), text])
+
+/** What surrounds the language model: a vision transformer with gated MLPs and a projector that merges patches. */
+const vision: ReadonlyArray<Carried> = [
+  "vision_tower.patch_conv.weight",
+  "vision_tower.ln_pre.weight",
+  ...["attention_norm", "ffn_norm", "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj", "feed_forward.gate_proj", "feed_forward.up_proj", "feed_forward.down_proj"]
+    .map((name) => `vision_tower.transformer.layers.*.${name}.weight`),
+  ...["norm", "patch_merger.merging_layer", "linear_1", "linear_2"].flatMap((name) => [`multi_modal_projector.${name}.weight`, `multi_modal_projector.${name}.bias`])
+].map((pattern) => ({ pattern }))
+
+const TEXT = { model: "encoder.", head: "diffusion_head.weight", carried: [] }
+const WRAPPED = { model: "language_model.model.", head: "language_model.lm_head.weight", carried: vision }
+
+export const nemotronLabsDiffusion = family({
+  name: "nemotron-labs-diffusion",
+  architectures: ["NemotronLabsDiffusionModel"],
+  config,
+  describe: (c) => {
+    const wrapped = "text_config" in c
+    const t = wrapped ? { ...c.text_config as z.infer<typeof text>, dtype: dtypeOf(c.text_config as z.infer<typeof text>, c) } : c
+    const { carried, head, model } = wrapped ? WRAPPED : TEXT
+    const tc = transformerOf(t)
+    const tied = tc.share_embeddings_and_output_weights
+    return {
+      model: Scope.collect((root) => gpt(root, tc)),
+      rows: [
+        ...rows("", "", {
+          "embedding.word_embeddings.weight": `${model}embed_tokens.weight`,
+          "decoder.final_layernorm.weight": `${model}norm.weight`,
+          "output_layer.weight": head
+        }),
+        ...rows("decoder.layers.*.", `${model}layers.*.`, { ...attention, ...denseMlp })
+      ],
+      provider: gptProvider(
+        "megatron.bridge.diffusion.models.nemotron_labs_diffusion.nemotron_labs_diffusion_provider.NemotronLabsDiffusionModelProvider",
+        tc,
+        commonOf(t),
+        extraOf(t)
+      ),
+      components: [],
+      carried: [...carried, ...(tied ? [{ pattern: head, alias: `${model}embed_tokens.weight` }] : [])],
+      mtpFields: []
+    }
+  }
+})

@@ -1,0 +1,45 @@
+/** Qwen2.5-VL: a Qwen2 language model behind a mirrored window-attention vision tower. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { hfConfig, section } from "./shared/hfConfig.ts"
+import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, sectioned, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { WINDOW_VISION, windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
+
+/** Until transformers 4.52 the language model stood alone in `model`; checkpoints are still published like this. */
+const GENERATIONS = [
+  { signs: ["model.layers.", "model.embed_tokens.", "model.norm.", "visual."], model: "model.", visual: "visual." },
+  { signs: ["model.language_model.", "model.visual."], model: "model.language_model.", visual: "model.visual." }
+]
+
+export const qwen2_5Vl = family({
+  name: "qwen2.5-vl",
+  architectures: ["Qwen2_5_VLForConditionalGeneration"],
+  config: sectioned("text_config", z.looseObject({
+    text_config: z.looseObject(denseFields),
+    vision_config: z.looseObject(windowVisionFields),
+    tie_word_embeddings: z.boolean().nullish(),
+    ...visionTokens
+  })),
+  describe: (c, headers) => {
+    const { text_config: t, vision_config: v } = c
+    const { model, visual } = generationOf(headers, GENERATIONS)
+    const tc = transformerOf(t, { add_qkv_bias: true, share_embeddings_and_output_weights: tiedOf(c) })
+    return multimodalModel({
+      tc,
+      names: { megatron: "language_model.", model, head: "" },
+      table: { ...attention, ...denseMlp },
+      towers: (root) => windowVision(root.at("visual"), v, { qkv: "one" }),
+      rows: mirrored("visual.", visual),
+      // Rotary sections stay the provider's: the reference does not read them.
+      provider: gptProvider("megatron.bridge.models.qwen_vl.qwen25_vl_provider.Qwen25VLModelProvider", tc, commonOf(t), {
+        ...extraOf(t),
+        ...tokenIds(c),
+        vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", section(v, WINDOW_VISION))
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "qwen_visual" })
+    })
+  }
+})

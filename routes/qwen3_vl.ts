@@ -1,0 +1,84 @@
+/** Qwen3-VL, dense and MoE: a Qwen3 language model behind a vision transformer of Megatron's own layers with deepstack. */
+import { z } from "zod"
+import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { visionTransformer } from "../src/model/vision.ts"
+import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { many, size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { router, sparseStep } from "./shared/moe.ts"
+import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { blockVision, BLOCK_VISION, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
+
+const text = z.looseObject({
+  ...textFields,
+  num_experts: many.nullish(),
+  num_experts_per_tok: size.nullish(),
+  moe_intermediate_size: size.nullish(),
+  decoder_sparse_step: size.nullish(),
+  mlp_only_layers: z.array(many).nullish(),
+  router_aux_loss_coef: z.number().nullish()
+})
+const schema = z.looseObject({
+  text_config: text,
+  vision_config: z.looseObject({ ...blockVisionFields, deepstack_visual_indexes: z.array(many).default([8, 16, 24]) }),
+  tie_word_embeddings: z.boolean().nullish(),
+  ...visionTokens
+})
+
+const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
+const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "router_aux_loss_coef"]
+
+const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
+  const { text_config: t, vision_config: v } = c
+  const tc = transformerOf(t, {
+    add_qkv_bias: t.attention_bias ?? false,
+    qk_layernorm: true,
+    share_embeddings_and_output_weights: tiedOf(c),
+    ...(moe ? { num_moe_experts: t.num_experts ?? 0, moe_ffn_hidden_size: t.moe_intermediate_size ?? 0, ...sparseStep(t) } : {})
+  })
+  const experts = expertForm(headers, `${NAMES.model}layers.`, { experts: t.num_experts ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }, "packed", true)
+  const [name, variant] = moe ? ["qwen3_vl_moe", "Qwen3VLMoe"] : ["qwen3_vl", "Qwen3VL"]
+  return multimodalModel({
+    tc,
+    names: NAMES,
+    table: { ...attention, ...qkNorm, ...denseMlp, ...(moe ? { ...router("mlp.gate.weight"), ...expertRows(experts) } : {}) },
+    towers: (root) => visionTransformer(root.at("vision_model"), blockVision(v, v.deepstack_visual_indexes.length)),
+    rows: blockVisionRows("vision_model.", "model.visual."),
+    provider: gptProvider(
+      `megatron.bridge.models.qwen_vl.qwen3_vl_provider.Qwen3VL${moe ? "MoE" : ""}ModelProvider`,
+      tc,
+      commonOf(t),
+      {
+        ...extraOf(t),
+        ...tokenIds(c),
+        mrope_section: mropeOf(t),
+        language_max_sequence_length: t.max_position_embeddings ?? undefined,
+        ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
+        ...(moe ? { head_dim: tc.kv_channels, moe_router_topk: t.num_experts_per_tok ?? 8, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {}),
+        hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, textSection(t, moe ? MOE_TEXT : [])),
+        vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, section(v, BLOCK_VISION))
+      },
+      { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
+    ),
+    components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" }),
+    carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, NAMES.model)
+  })
+}
+
+export const qwen3Vl = family({
+  name: "qwen3-vl",
+  architectures: ["Qwen3VLForConditionalGeneration"],
+  config: schema.extend({ text_config: text.extend({ intermediate_size: size }) }),
+  describe: describe(false)
+})
+
+export const qwen3VlMoe = family({
+  name: "qwen3-vl-moe",
+  architectures: ["Qwen3VLMoeForConditionalGeneration"],
+  config: schema.extend({ text_config: text.extend({ num_experts: many.min(1), moe_intermediate_size: size }) }),
+  describe: describe(true)
+})

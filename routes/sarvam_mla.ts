@@ -1,0 +1,17 @@
+/** Sarvam MLA: latent attention without a query rank, sigmoid-routed experts behind dense layers. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+
+export const sarvamMla = family({
+  name: "sarvam-mla",
+  architectures: ["SarvamMLAForCausalLM"],
+  config: z.looseObject(latentMoeFields),
+  describe: (t, headers) =>
+    latentMoe(t, headers, {
+      dense: 1,
+      expertBias: true,
+      target: "megatron.bridge.models.sarvam.sarvam_provider.SarvamMLAModelProvider",
+      extra: { moe_router_score_function: "sigmoid" }
+    })
+})

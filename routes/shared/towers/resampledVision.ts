@@ -1,0 +1,53 @@
+/** A vision transformer with LayerNorm, rotary positions and a linear patch embedding, and the resampler behind it; mirrored. */
+import type { z } from "zod"
+import { rows } from "../../../src/bridge/Registry.ts"
+import type { Row } from "../../../src/bridge/Mapping.ts"
+import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/model/plain.ts"
+import type { Scope } from "../../../src/model/Scope.ts"
+import { many, size } from "../config.ts"
+
+/** Absent fields have the defaults of the published config class. */
+export const resampledVisionFields = {
+  depth: many.default(32),
+  hidden_size: size.default(1280),
+  intermediate_size: size.nullish(),
+  in_channels: size.default(3),
+  patch_size: size.default(14),
+  spatial_merge_size: size.default(2),
+  temporal_merge_size: size.default(2)
+}
+
+type Vision = z.infer<z.ZodObject<typeof resampledVisionFields>>
+
+export const resampledVision = (s: Scope, v: Vision): void => {
+  const h = v.hidden_size
+  const ffn = v.intermediate_size ?? 4 * h
+  plainWeight(s, "patch_embed.proj", [h, v.in_channels * v.patch_size ** 2])
+  plainBlocks(s, "blocks", v.depth, (block) => {
+    plainLayers(block, ["norm1", "norm2"], [h])
+    plainLayer(block, "attn.qkv", [3 * h, h])
+    plainLayer(block, "attn.proj", [h, h])
+    plainLayer(block, "mlp.fc1", [ffn, h])
+    plainLayer(block, "mlp.fc2", [h, ffn])
+  })
+  plainLayer(s, "ln", [h])
+}
+
+/** Merges patches in space, then frames in time, then projects to the width of the language model. */
+export const resampler = (s: Scope, v: Vision, width: number): void => {
+  const merged = v.hidden_size * v.spatial_merge_size ** 2
+  for (const [name, input] of [["spatial_linear", merged], ["temporal_linear", merged * v.temporal_merge_size]] as const) {
+    plainLayer(s, `${name}.fc1`, [merged, input])
+    plainLayer(s, `${name}.fc2`, [merged, merged])
+    plainLayer(s, `${name}.ln`, [merged])
+  }
+  plainLayer(s, "mlp", [width, merged])
+  plainWeight(s, "after_norm", [width])
+}
+
+/** HF numbers the resampler's layers. */
+export const resamplerRows = (megatron: string, hf: string): ReadonlyArray<Row> => [
+  ...["spatial_linear", "temporal_linear"].flatMap((name) =>
+    rows(`${megatron}${name}.`, `${hf}${name}.`, { "fc1.**": "0.**", "fc2.**": "2.**", "ln.**": "3.**" })),
+  ...rows(megatron, hf, { "mlp.**": "mlp.**", "after_norm.**": "after_norm.**" })
+]

@@ -1,0 +1,76 @@
+/** The elements of a space's tensors as arrays for the engine, whatever the files are. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { hfSources } from "../convert/HfSource.ts"
+import type { SourceArray, Sources, TargetArray } from "../engine/Target.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { type Copy, identity, volume } from "../tensor/Copy.ts"
+import { bitsOf } from "../tensor/DType.ts"
+import type { Space, SpaceTensor } from "./Space.ts"
+
+export interface SpaceData {
+  readonly sources: Sources
+  /** A whole tensor. */
+  readonly whole: (tensor: SpaceTensor) => TargetArray
+  /** The same elements in the boxes in which they are stored, each in C order; `id` is the tensor's name. */
+  readonly pieces: (tensor: SpaceTensor) => ReadonlyArray<TargetArray>
+}
+
+/** Elements of less than a byte have no address; nothing here looks into them. */
+export const isAddressable = ({ dtype }: SpaceTensor): boolean => bitsOf(dtype) % 8 === 0
+
+const megatronData = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>) {
+  const disk = yield* Disk
+  const chunks = new StoredChunks(space.directory)
+  const copies = new Map(tensors.map((tensor) => [tensor.name, chunks.whole(tensor.name, tensor, tensor.name)]))
+  yield* attempt(() => readChunkHeaders(disk, chunks))
+  const whole = ({ dtype, name, shape }: SpaceTensor): TargetArray => ({ id: name, dtype, shape, copies: chunks.settle(copies.get(name)!) })
+  const pieces = (tensor: SpaceTensor) =>
+    tensor.chunks.filter(({ sizes }) => volume(sizes) > 0).map(({ sizes, ...chunk }): TargetArray => ({
+      id: tensor.name,
+      dtype: tensor.dtype,
+      shape: sizes,
+      copies: chunks.settle([identity(chunkId({ sizes, ...chunk }), tensor.name, sizes)])
+    }))
+  return { sources: chunks, whole, pieces } satisfies SpaceData
+})
+
+/** Spaces whose tensors are one range each. */
+const singleData = (sources: Sources, space: Space): SpaceData => {
+  const whole = ({ dtype, name, shape }: SpaceTensor): TargetArray => {
+    const strides = space.places?.get(name)?.strides
+    const copy: Copy = identity(name, name, shape)
+    const copies = volume(shape) === 0 ? [] : strides ? [{ ...copy, source: { ...copy.source, strides } }] : [copy]
+    return { id: name, dtype, shape, copies }
+  }
+  return { sources, whole, pieces: (tensor) => (volume(tensor.shape) === 0 ? [] : [whole(tensor)]) }
+}
+
+const placedSources = (space: Space): Sources => ({
+  get: (name): SourceArray | undefined => {
+    const place = space.places?.get(name)
+    const tensor = space.tensors.get(name)
+    if (!place || !tensor) return undefined
+    const shape = place.strides ? [place.elements] : tensor.shape
+    return { path: join(space.directory, tensor.chunks[0]!.file), offset: place.offset, dtype: tensor.dtype, shape }
+  }
+})
+
+/** Make the elements of `tensors` readable. For a Megatron checkpoint this reads the header of each of their chunks. */
+export const openData = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>) {
+  if (space.kind === "megatron") return yield* megatronData(space, tensors)
+  return singleData(space.hf ? hfSources(space.hf) : placedSources(space), space) as SpaceData
+})
+
+/** Pieces in the order in which they lie on disk. */
+export const inDiskOrder = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<SpaceTensor> =>
+  [...tensors].sort((a, b) => {
+    const [x, y] = [a.chunks[0], b.chunks[0]]
+    if (!x || !y) return 0
+    return x.file === y.file ? x.offset - y.offset : x.file < y.file ? -1 : 1
+  })
+
+export const elementsOf = (tensor: SpaceTensor): number => volume(tensor.shape)
+

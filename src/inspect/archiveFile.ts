@@ -1,0 +1,100 @@
+/** A file of `torch.save` (`.pt`, `.pth`, `.bin`): its tensors by their path through dicts and lists, everything else as facts. */
+import { Effect } from "effect"
+import { basename, dirname } from "node:path"
+import { FormatError, invalidFile } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk, readFully } from "../io/Disk.ts"
+import { bytesOf } from "../tensor/DType.ts"
+import type { Archive } from "../torch/Archive.ts"
+import { parseArchive } from "../torch/ObjectItem.ts"
+import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
+import { fromReader, type Ranged } from "../torch/Ranges.ts"
+import { isContiguous } from "../torch/TensorItem.ts"
+import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
+import { describeValue } from "./commonState.ts"
+import { bytesOfTensor, type Space, type SpaceTensor } from "./Space.ts"
+
+/** Values that are no tensors; a state dict has a few, a training state some thousand. */
+const MOST_FACTS = 1000
+
+interface Found {
+  readonly tensors: Map<string, PyTensorView>
+  readonly facts: Map<string, string>
+}
+
+/** `pyRead` has bounded depth and number. */
+const walk = (value: PyRead, path: string, found: Found): void => {
+  if (value instanceof PyTensorView) found.tensors.set(path || "tensor", value)
+  else if (value instanceof Map) for (const [key, item] of value as ReadonlyMap<PyRead, PyRead>) walk(item, join(path, key), found)
+  else if (Array.isArray(value) && value.some((item) => item instanceof PyTensorView || item instanceof Map)) {
+    for (const [i, item] of (value as ReadonlyArray<PyRead>).entries()) walk(item, join(path, i), found)
+  } else if (found.facts.size < MOST_FACTS) found.facts.set(path || "value", describeValue(value))
+}
+
+const join = (path: string, key: PyRead): string => (path === "" ? String(key) : `${path}.${String(key)}`)
+
+function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): Ranged<Map<string, StoragePlace>> {
+  const places = new Map<string, StoragePlace>()
+  for (const [name, { view }] of views) places.set(name, yield* placeStorage(archive, view))
+  return places
+}
+
+/** Open one file. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`), IoError. */
+export const archiveSpace = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  return yield* attempt(async (): Promise<Space> => {
+    const file = await disk.open(path, "read")
+    try {
+      const { size } = await file.info()
+      const read = async (offset: number, length: number) => {
+        const bytes = new Uint8Array(length)
+        await readFully(file, bytes, offset)
+        return bytes
+      }
+      const found: Found = { tensors: new Map(), facts: new Map() }
+      const stored = await fromReader(size, read, (function*() {
+        const { archive, value } = yield* parseArchive(size)
+        walk(pyRead(value), "", found)
+        return yield* placeAll(archive, found.tensors)
+      })())
+      return describe(path, size, found, stored)
+    } catch (error) {
+      throw error instanceof FormatError ? invalidFile(path, error) : error
+    } finally {
+      await file.close()
+    }
+  })
+})
+
+const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): Space => {
+  const file = basename(path)
+  const tensors = new Map<string, SpaceTensor>()
+  const places = new Map<string, { offset: number; elements: number; strides?: ReadonlyArray<number> }>()
+  for (const [name, { view }] of found.tensors) {
+    const { dataLength, dataOffset } = stored.get(name)!
+    const { dtype, shape, storageOffset } = view
+    const offset = dataOffset + storageOffset * bytesOf(dtype)
+    const elements = dataLength / bytesOf(dtype) - storageOffset
+    places.set(name, { offset, elements, ...(isContiguous(view) ? {} : { strides: view.strides }) })
+    const bytes = bytesOfTensor(dtype, shape)
+    tensors.set(name, {
+      name,
+      dtype,
+      shape,
+      bytes,
+      role: "model",
+      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file, offset: dataOffset, length: dataLength }]
+    })
+  }
+  return {
+    kind: "archive",
+    path,
+    directory: dirname(path),
+    tensors,
+    objects: [],
+    files: [{ name: file, bytes: size }],
+    notes: found.facts.size >= MOST_FACTS ? [`only the first ${MOST_FACTS} values that are no tensors are listed`] : [],
+    common: found.facts,
+    places
+  }
+}

@@ -1,0 +1,47 @@
+/** Safetensors files and Hugging Face model directories as a {@link Space}. */
+import { Effect } from "effect"
+import { CONFIG, openHfConfig } from "../convert/HfSource.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { Space, SpaceTensor } from "./Space.ts"
+
+/** Open a `.safetensors` file, an index, or a directory with weights. Errors: those of `openSafetensors`. */
+export const hfSpace = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  const hf = yield* openSafetensors(path)
+  const isDirectory = yield* attempt(async () => (await disk.stat(path)).kind === "directory")
+  const names = isDirectory ? yield* attempt(() => disk.list(path)) : []
+  const notes = [...hf.warnings]
+  for (const file of hf.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
+  // A broken config.json does not make the tensors unreadable.
+  const config = names.includes(CONFIG)
+    ? yield* openHfConfig(path).pipe(Effect.catchTag("InvalidFile", (error) => Effect.sync(() => {
+      notes.push(error.message)
+      return undefined
+    })))
+    : undefined
+  const tensors = new Map<string, SpaceTensor>()
+  for (const { begin, dtype, end, name, shape, shard } of hf.tensors.values()) {
+    const { file } = hf.shards[shard]!
+    tensors.set(name, {
+      name,
+      dtype,
+      shape,
+      bytes: end - begin,
+      role: "model",
+      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file, offset: begin, length: end - begin }]
+    })
+  }
+  return {
+    kind: "safetensors",
+    path,
+    directory: hf.directory,
+    tensors,
+    objects: [],
+    files: hf.shards.map(({ file, size }) => ({ name: file, bytes: size })),
+    notes,
+    hf,
+    ...(config ? { hfConfig: config } : {})
+  } satisfies Space
+})

@@ -1,0 +1,153 @@
+/**
+ * A `.distcp` file by itself. It is a row of `torch.save` archives without an index; each archive's end says where it began,
+ * so the row is walked from the end of the file. The items have no names: only `.metadata` beside the file knows them.
+ */
+import { Effect } from "effect"
+import { basename, dirname, join } from "node:path"
+import { METADATA } from "../checkpoint/names.ts"
+import { atPath } from "../document/decode.ts"
+import { FormatError, invalidFile } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk, type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
+import { readSmall } from "../io/small.ts"
+import { bytesOf } from "../tensor/DType.ts"
+import { decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
+import { parseArchive } from "../torch/ObjectItem.ts"
+import { pyRead } from "../torch/PyValue.ts"
+import { fromReader } from "../torch/Ranges.ts"
+import { isContiguous } from "../torch/TensorItem.ts"
+import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
+import { describeValue } from "./commonState.ts"
+import { bytesOfTensor, type Space, type SpaceTensor } from "./Space.ts"
+
+const END_RECORD = 22
+const ZIP64_END = 56
+const ZIP64_LOCATOR = 20
+/** Items of one file; a rank of a large model saves some 100 000. */
+const MOST_ITEMS = 2_000_000
+
+const wrong = (path: string, code: string, problem: string, offset: number) =>
+  invalidFile(path, new FormatError(`distcp/${code}`, problem, { offset }))
+
+/** Where the archive that ends at `end` begins. */
+const startOf = async (file: DiskFile, path: string, end: number): Promise<number> => {
+  const tail = Buffer.alloc(Math.min(end, END_RECORD + ZIP64_LOCATOR))
+  await readFully(file, tail, end - tail.length)
+  const record = tail.length - END_RECORD
+  if (record < 0 || tail.readUInt32LE(record) !== 0x06054b50) throw wrong(path, "no-archive", "no torch.save archive ends here", end)
+  let size = tail.readUInt32LE(record + 12)
+  let at = tail.readUInt32LE(record + 16)
+  let after = END_RECORD
+  if (record >= ZIP64_LOCATOR && tail.readUInt32LE(record - ZIP64_LOCATOR) === 0x07064b50) {
+    const header = Buffer.alloc(ZIP64_END)
+    const position = end - END_RECORD - ZIP64_LOCATOR - ZIP64_END
+    if (position < 0) throw wrong(path, "no-archive", "the archive's end record is cut off", end)
+    await readFully(file, header, position)
+    if (header.readUInt32LE(0) !== 0x06064b50) throw wrong(path, "no-archive", "the archive has no zip64 end record where it should be", position)
+    size = Number(header.readBigUInt64LE(40))
+    at = Number(header.readBigUInt64LE(48))
+    after += ZIP64_LOCATOR + ZIP64_END
+  }
+  const start = end - after - size - at
+  if (!Number.isSafeInteger(start) || start < 0 || start >= end) throw wrong(path, "no-archive", "the archive claims to begin before the file", end)
+  return start
+}
+
+/** Names of the items of `file` that `.metadata` beside it gives, by byte offset. */
+const namesBeside = async (disk: DiskCalls, path: string) => {
+  const names = new Map<number, { readonly key: string; readonly length: number }>()
+  const directory = dirname(path)
+  if (!(await disk.list(directory)).includes(METADATA)) return names
+  const metadataPath = join(directory, METADATA)
+  const bytes = await readSmall(disk, metadataPath, metadataPath, METADATA_LIMITS.maxBytes)
+  const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
+  const file = basename(path)
+  for (const [key, { chunks }] of metadata.tensors) {
+    for (const chunk of chunks) {
+      if (chunk.file === file) names.set(chunk.offset, { key: chunks.length > 1 ? `${key}[${chunk.offsets}]` : key, length: chunk.length })
+    }
+  }
+  for (const [key, object] of metadata.objects) if (object.file === file) names.set(object.offset, { key, length: object.length })
+  return names
+}
+
+/** Open one `.distcp` file. Errors: InvalidFile (`distcp/…`, `zip/…`, `pickle/…`, `torch/…`), IoError. */
+export const itemSpace = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  return yield* attempt(async (): Promise<Space> => {
+    const names = await namesBeside(disk, path)
+    const file = await disk.open(path, "read")
+    try {
+      const { size } = await file.info()
+      const starts: Array<number> = []
+      for (let end = size; end > 0;) {
+        if (starts.length >= MOST_ITEMS) throw wrong(path, "too-many", `has more than ${MOST_ITEMS} items`, end)
+        starts.push(end = await startOf(file, path, end))
+      }
+      return await readItems(file, path, size, starts.reverse(), names)
+    } finally {
+      await file.close()
+    }
+  })
+})
+
+const readItems = async (
+  file: DiskFile,
+  path: string,
+  size: number,
+  starts: ReadonlyArray<number>,
+  names: ReadonlyMap<number, { readonly key: string }>
+): Promise<Space> => {
+  const name = basename(path)
+  const tensors = new Map<string, SpaceTensor>()
+  const places = new Map<string, NonNullable<ReturnType<NonNullable<Space["places"]>["get"]>>>()
+  const objects: Array<Space["objects"][number]> = []
+  const notes: Array<string> = []
+  for (const [number, start] of starts.entries()) {
+    const length = (starts[number + 1] ?? size) - start
+    const item = await readItem(file, path, start, length)
+    const key = names.get(start)?.key ?? `item ${String(number).padStart(String(starts.length - 1).length, "0")}`
+    if (item.kind === "object") {
+      objects.push({ key: names.has(start) ? key : `${key}: ${item.text}`, file: name, offset: start, length })
+      continue
+    }
+    const { dtype, shape } = item
+    const unique = tensors.has(key) ? `${key} at ${start}` : key
+    places.set(unique, { offset: item.offset, elements: item.elements, ...(item.strides ? { strides: item.strides } : {}) })
+    tensors.set(unique, {
+      name: unique,
+      dtype,
+      shape,
+      bytes: bytesOfTensor(dtype, shape),
+      role: "model",
+      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file: name, offset: start, length }]
+    })
+  }
+  if (names.size === 0) notes.push(`there is no ${METADATA} beside the file, so its items have no names`)
+  return { kind: "items", path, directory: dirname(path), tensors, objects, files: [{ name, bytes: size }], notes, places }
+}
+
+const readItem = async (file: DiskFile, path: string, start: number, length: number) => {
+  const read = async (offset: number, count: number) => {
+    const bytes = new Uint8Array(count)
+    await readFully(file, bytes, start + offset)
+    return bytes
+  }
+  try {
+    return await fromReader(length, read, (function*() {
+      const { archive, value } = yield* parseArchive(length)
+      if (typeof value !== "object" || value === null || !("kind" in value) || value.kind !== "object" || !isTensor(value)) {
+        return { kind: "object" as const, text: describeValue(pyRead(value)) }
+      }
+      const view = tensorView(value)
+      const { dataOffset, dataLength } = yield* placeStorage(archive, view)
+      const width = bytesOf(view.dtype)
+      const offset = start + dataOffset + view.storageOffset * width
+      const elements = dataLength / width - view.storageOffset
+      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, ...(isContiguous(view) ? {} : { strides: view.strides }) }
+    })())
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw invalidFile(path, new FormatError(error.code, error.message, { ...error.place, offset: start + (error.place.offset ?? 0) }))
+  }
+}

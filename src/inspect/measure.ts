@@ -1,0 +1,40 @@
+/** Stream tensors through the engine and gather the statistics of each. */
+import { Effect, Stream } from "effect"
+import { stream } from "../engine/stream.ts"
+import type { EngineOptions } from "../engine/Settings.ts"
+import type { Space, SpaceTensor } from "./Space.ts"
+import { inDiskOrder, isAddressable, openData } from "./SpaceData.ts"
+import { Gatherer, hasStatistics, type Statistics } from "./Statistics.ts"
+
+export interface MeasureOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+  readonly progress?: (bytes: number) => void
+  /** Called once it is known how many bytes will be read. */
+  readonly onSize?: (bytes: number) => void
+}
+
+/** Statistics of the given tensors, by name. Tensors of types without numbers (sub-byte, complex) are left out. */
+export const measure = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>, options: MeasureOptions = {}) {
+  const readable = inDiskOrder(tensors.filter((t) => isAddressable(t) && hasStatistics(t.dtype)))
+  const data = yield* openData(space, readable)
+  options.onSize?.(readable.reduce((sum, t) => sum + t.bytes, 0))
+  const results = new Map<string, Statistics>()
+  let current: { readonly name: string; readonly gatherer: Gatherer } | undefined
+  const finish = () => {
+    if (current) results.set(current.name, current.gatherer.result())
+    current = undefined
+  }
+  const arrays = function*() {
+    for (const tensor of readable) yield* data.pieces(tensor)
+  }
+  yield* stream(arrays(), data.sources, options).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => {
+    if (current?.name !== array.id) {
+      finish()
+      current = { name: array.id, gatherer: new Gatherer(array.dtype) }
+    }
+    current.gatherer.add(bytes)
+    options.progress?.(bytes.byteLength)
+  })))
+  finish()
+  for (const { dtype, name } of readable) if (!results.has(name)) results.set(name, new Gatherer(dtype).result())
+  return results as ReadonlyMap<string, Statistics>
+})

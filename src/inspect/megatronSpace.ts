@@ -1,0 +1,77 @@
+/** A Megatron `torch_dist` checkpoint as a {@link Space}: `.metadata`, the run configuration, the common state. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { HF_SOURCE, RUN_CONFIG } from "../checkpoint/names.ts"
+import { atPath } from "../document/decode.ts"
+import { InvalidFile, IoError } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { readSmall } from "../io/small.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import { factsOf, readCommonState } from "./commonState.ts"
+import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "./RunConfigFile.ts"
+import { bytesOfTensor, type Role, type Space, type SpaceTensor } from "./Space.ts"
+
+const tensorOf = (name: string, { chunks, dtype, shape }: StoredTensor, role: Role): SpaceTensor =>
+  ({ name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role, chunks })
+
+/** The run configuration of a checkpoint folder, if there is one. Errors: InvalidFile, IoError. */
+export const readRunConfig = async (disk: DiskCalls, directory: string): Promise<RunConfigMap | undefined> => {
+  const path = join(directory, RUN_CONFIG)
+  let bytes: Uint8Array
+  try {
+    bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
+  } catch (error) {
+    if (error instanceof IoError && error.errno === "ENOENT") return undefined
+    throw error
+  }
+  return atPath(path, () => parseRunConfig(bytes))
+}
+
+/** What can be had of a side file; what is wrong with it becomes a note, because the tensors are there all the same. */
+const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined>): Promise<A | undefined> => {
+  try {
+    return await read()
+  } catch (error) {
+    if (!(error instanceof InvalidFile || error instanceof IoError)) throw error
+    notes.push(error.message)
+    return undefined
+  }
+}
+
+/** Open a parent directory or an `iter_*` folder. Errors: those of `openCheckpoint`. */
+export const megatronSpace = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  const checkpoint = yield* openCheckpoint(path)
+  return yield* attempt(async (): Promise<Space> => {
+    const { directory, kept, metadata, objects, tensors, trainingState } = checkpoint
+    const all = new Map<string, SpaceTensor>()
+    for (const [name, tensor] of tensors) all.set(name, tensorOf(name, tensor, "model"))
+    for (const [name, tensor] of kept) all.set(HF_SOURCE + name, tensorOf(HF_SOURCE + name, tensor, "kept"))
+    for (const key of trainingState) {
+      const tensor = metadata.tensors.get(key)
+      if (tensor) all.set(key, tensorOf(key, tensor, "training"))
+    }
+    const notes = [...checkpoint.notes]
+    const runConfig = await orNote(notes, () => readRunConfig(disk, directory))
+    const common = await orNote(notes, async () => factsOf((await readCommonState(disk, directory, metadata))?.value))
+    const named = new Set(objects.keys())
+    return {
+      kind: "megatron",
+      path,
+      directory,
+      tensors: all,
+      objects: [
+        ...[...objects].map(([key, object]) => ({ key, ...object })),
+        ...[...metadata.objects].filter(([key]) => !named.has(key) && trainingState.includes(key)).map(([key, object]) => ({ key, ...object }))
+      ],
+      files: [...checkpoint.fileSizes].map(([name, bytes]) => ({ name, bytes })),
+      notes,
+      form: checkpoint.form,
+      checkpoint,
+      ...(runConfig ? { runConfig } : {}),
+      ...(common ? { common } : {})
+    }
+  })
+})

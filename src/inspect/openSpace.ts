@@ -1,0 +1,54 @@
+/** Open whatever is at a path: decided by what is there, never by trying one reader after another. */
+import { Effect } from "effect"
+import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { type BridgeError, InvalidFile, Unsupported } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { archiveSpace } from "./archiveFile.ts"
+import { hfSpace } from "./hfSpace.ts"
+import { itemSpace } from "./itemFile.ts"
+import { megatronSpace } from "./megatronSpace.ts"
+import type { Space, SpaceKind } from "./Space.ts"
+
+const byName = (path: string): SpaceKind | undefined => {
+  if (/\.safetensors(\.index\.json)?$/.test(path)) return "safetensors"
+  if (path.endsWith(".distcp")) return "items"
+  return /\.(pt|pth|bin|ckpt)$/.test(path) ? "archive" : undefined
+}
+
+/** What kind of space a path is. Errors: InvalidFile `inspect/unknown`, Unsupported for formats that are known by sight only. */
+export const kindOfPath = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  return yield* attempt(async (): Promise<SpaceKind> => {
+    if ((await disk.stat(path)).kind !== "directory") {
+      const kind = byName(path)
+      if (kind) return kind
+      throw new InvalidFile({ path, code: "inspect/unknown", problem: "is neither .safetensors, .distcp nor a torch.save file (.pt, .pth, .bin)" })
+    }
+    const names = await disk.list(path)
+    const megatron = names.some((name) =>
+      name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || /^mp_rank_\d+/.test(name))
+    if (megatron) return "megatron"
+    if (names.some((name) => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) return "safetensors"
+    if (names.some((name) => name.endsWith(".gguf"))) {
+      throw new Unsupported({ what: path, problem: "this is a GGUF model; safetensors and Megatron checkpoints are read here" })
+    }
+    throw new InvalidFile({
+      path,
+      code: "inspect/unknown",
+      problem: "holds no checkpoint: no *.safetensors, no .metadata, no iter_* folder",
+      hint: "Name a directory with weights, an iter_* folder, or a single file."
+    })
+  })
+})
+
+/** Open a space, headers only. */
+export const openSpace = (path: string): Effect.Effect<Space, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    switch (yield* kindOfPath(path)) {
+      case "safetensors": return yield* hfSpace(path)
+      case "items": return yield* itemSpace(path)
+      case "archive": return yield* archiveSpace(path)
+      case "megatron": return yield* megatronSpace(path)
+    }
+  })

@@ -1,0 +1,38 @@
+/**
+ * The hidden folder beside a target in which its next content comes to be:
+ *
+ * ```text
+ * PARENT/
+ *   NAME                    the target
+ *   .NAME.partial/          lock, journal and everything else that must never be published
+ *     lock.N                who works on it (Lock.ts); the highest N counts
+ *     journal               what is finished
+ *     data/                 becomes NAME, by one rename
+ *     commit                NAME is being replaced (swap.ts)
+ *     replaced/             the former NAME during that
+ *   .NAME.discarded.ID/     a former .NAME.partial on its way out
+ * ```
+ */
+import { createHash } from "node:crypto"
+import { basename, dirname, join } from "node:path"
+
+/** Linux and most other file systems: bytes of one name. */
+const LONGEST_NAME = 255
+const AROUND = ".".length + ".discarded.".length + 36
+
+/** The target's name, shortened where dots and suffixes would make it too long. */
+const stem = (target: string): string => {
+  const name = basename(target)
+  return Buffer.byteLength(name) + AROUND <= LONGEST_NAME ? name : createHash("sha256").update(name).digest("hex")
+}
+
+export const stagingOf = (target: string): string => join(dirname(target), `.${stem(target)}.partial`)
+export const discardedPrefix = (target: string): string => `.${stem(target)}.discarded.`
+
+export const DATA = "data"
+export const JOURNAL = "journal"
+export const COMMIT = "commit"
+export const REPLACED = "replaced"
+
+/** Folders of these names are ours. */
+export const STAGING_NAME = /^\.(.+)\.(partial|discarded\.[0-9a-f-]{36})$/
