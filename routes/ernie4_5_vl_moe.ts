@@ -21,7 +21,16 @@ import { gptProvider, pick } from "./shared/provider.ts"
 import { resampledVision, resampledVisionFields, resampler, resamplerRows } from "./shared/towers/resampledVision.ts"
 
 const MODELS = "megatron.bridge.models.ernie_vl"
-const TOKENS = ["image_start_token_id", "image_end_token_id", "image_token_id", "video_start_token_id", "video_end_token_id", "video_token_id"] as const
+
+const token = count.nullish()
+const tokens = {
+  image_start_token_id: token,
+  image_end_token_id: token,
+  image_token_id: token,
+  video_start_token_id: token,
+  video_end_token_id: token,
+  video_token_id: token
+}
 
 /** Router and experts of set number `set`; the file numbers the second set's experts behind the first's. */
 const expertSet = (name: string, set: 0 | 1, before: number, gate: string): Table => ({
@@ -38,7 +47,7 @@ export const ernie4_5VlMoe = family({
     text_config: z.looseObject({ ...ernieFields, moe_intermediate_size: z.tuple([size, size]) }),
     vision_config: z.looseObject(resampledVisionFields),
     tie_word_embeddings: z.boolean().nullish(),
-    ...Object.fromEntries(TOKENS.map((field) => [field, count.nullish()])) as Record<(typeof TOKENS)[number], z.ZodType<number | null | undefined>>
+    ...tokens
   }),
   describe: (c) => {
     const t = c.text_config
@@ -72,7 +81,7 @@ export const ernie4_5VlMoe = family({
         ...resamplerRows("resampler_model.", "model.resampler_model.")
       ],
       provider: gptProvider(`${MODELS}.ernie45_vl_provider.Ernie45VLModelProvider`, tc, commonOf(t), {
-        ...pick(c, TOKENS),
+        ...pick(c, Object.keys(tokens) as Array<keyof typeof tokens>),
         transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),
         hidden_dropout: float(0),
         position_embedding_type: "mrope",

@@ -16,6 +16,17 @@ import { qwen3Moe } from "./qwen3_moe.ts"
 import { qwen3_5Text, qwen3_5TextMoe } from "./qwen3_5_text.ts"
 import { qwen3_5TokenClassification, qwen3_5Vl, qwen3_5VlMoe } from "./qwen3_5_vl.ts"
 import { qwen3Next } from "./qwen3_next.ts"
+import { exaone4_5 } from "./exaone4_5.ts"
+import { gemma3Vl } from "./gemma3_vl.ts"
+import { glm4v, glm4vMoe } from "./glm4v.ts"
+import { minimaxM3 } from "./minimax_m3.ts"
+import { mistral3 } from "./mistral3.ts"
+import { qwen2Audio } from "./qwen2_audio.ts"
+import { qwen2_5Omni } from "./qwen2_5_omni.ts"
+import { qwen2_5Vl } from "./qwen2_5_vl.ts"
+import { qwen3Asr } from "./qwen3_asr.ts"
+import { qwen3Omni } from "./qwen3_omni.ts"
+import { qwen3Vl, qwen3VlMoe } from "./qwen3_vl.ts"
 import { qwen2Moe } from "./qwen2_moe.ts"
 import { mixtral } from "./mixtral.ts"
 import { minimaxM2 } from "./minimax_m2.ts"
@@ -33,7 +44,9 @@ import { deepseekV2, deepseekV3 } from "./deepseek.ts"
 import { kimiK2 } from "./kimi_k2.ts"
 import { glm4MoeLite } from "./glm4_moe_lite.ts"
 import { sarvamMla } from "./sarvam_mla.ts"
+import { glmMoeDsa } from "./glm_moe_dsa.ts"
 import { step3p5, step3p7 } from "./step3.ts"
+import { bailingMoeV2_5 } from "./bailing_moe_v2_5.ts"
 
 export const families = new FamilyRegistry([
   llama,
@@ -57,6 +70,19 @@ export const families = new FamilyRegistry([
   qwen3_5TokenClassification,
   qwen3_5Vl,
   qwen3_5VlMoe,
+  qwen2_5Vl,
+  qwen3Vl,
+  qwen3VlMoe,
+  gemma3Vl,
+  glm4v,
+  glm4vMoe,
+  exaone4_5,
+  mistral3,
+  minimaxM3,
+  qwen2Audio,
+  qwen2_5Omni,
+  qwen3Omni,
+  qwen3Asr,
   qwen3Moe,
   qwen2Moe,
   mixtral,
@@ -76,6 +102,8 @@ export const families = new FamilyRegistry([
   kimiK2,
   glm4MoeLite,
   sarvamMla,
+  glmMoeDsa,
   step3p5,
-  step3p7
+  step3p7,
+  bailingMoeV2_5
 ])

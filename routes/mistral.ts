@@ -1,4 +1,4 @@
-/** Mistral 7B and its successors with text only: Llama with a provider class of its own. */
+/** Mistral 7B and its successors with text only: Llama with a provider class of its own and, at first, a sliding window. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
@@ -10,13 +10,16 @@ import { textModel } from "./shared/textModel.ts"
 export const mistral = family({
   name: "mistral",
   architectures: ["MistralForCausalLM"],
-  config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(8) }),
+  config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(8), sliding_window: size.nullable().default(4096) }),
   describe: (t) => {
     const tc = transformerOf(t)
     return textModel({
       tc,
       table: { ...attention, ...denseMlp },
-      provider: gptProvider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider", tc, commonOf(t), extraOf(t))
+      provider: gptProvider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider", tc, commonOf(t), {
+        ...extraOf(t),
+        ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0], cp_comm_type: "a2a" })
+      })
     })
   }
 })

@@ -10,7 +10,7 @@ import { commonOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { type StepConfig, stepFields, stepRope, stepText } from "./shared/stepText.ts"
-import { perceptionEncoder, perceptionFields } from "./shared/towers/perceptionEncoder.ts"
+import { perceptionEncoder, perceptionFields, widthOf } from "./shared/towers/perceptionEncoder.ts"
 
 const STEPFUN = "megatron.bridge.models.stepfun"
 
@@ -49,7 +49,7 @@ export const step3p7 = family({
       model: Scope.collect((root) => {
         perceptionEncoder(root.at("vision_model"), c.vision_config)
         gpt(root.at("language_model"), text.tc, text.options)
-        plainLayer(root, "image_insert_embedding.align_projector", [t.hidden_size, 4 * c.vision_config.width], c.projector_bias ?? false)
+        plainLayer(root, "image_insert_embedding.align_projector", [t.hidden_size, 4 * widthOf(c.vision_config)], c.projector_bias ?? false)
       }),
       rows: [
         ...text.rows,

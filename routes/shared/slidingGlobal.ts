@@ -44,7 +44,8 @@ const reachOf = (t: SlidingGlobalText): SlidingGlobal["reach"] =>
 
 export const slidingGlobalModel = (t: SlidingGlobalText): SlidingGlobal => {
   const reach = reachOf(t)
-  const override = t.per_layer_config?.[String(reach.indexOf("global"))]
+  // Layer numbers are keys, written with leading zeros.
+  const override = Object.entries(t.per_layer_config ?? {}).find(([layer]) => Number(layer) === reach.indexOf("global"))?.[1]
   const moe = t.enable_moe_block
   return {
     c: transformerOf(t, {

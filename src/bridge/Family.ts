@@ -22,7 +22,7 @@ export interface HfHeaders {
  * do not ask for; where a checkpoint lacks them (a trained one), the tensor is written as a copy of `alias`, or left out.
  */
 export interface Carried {
-  /** HF name, `*` for digits. */
+  /** HF name, `*` for digits, `**` for anything. */
   readonly pattern: string
   readonly alias?: string
 }

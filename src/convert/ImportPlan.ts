@@ -8,11 +8,13 @@ import { type Provider, pythonName } from "../bridge/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { runConfig } from "../checkpoint/RunConfig.ts"
-import { decodeWith } from "../document/decode.ts"
+import { atPath, decodeWith } from "../document/decode.ts"
+import type { Sources } from "../engine/Target.ts"
 import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
 import type { Entry, Model } from "../model/Parameter.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
+import { logicalTensors } from "../quantized/LogicalTensors.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
@@ -20,6 +22,7 @@ import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
+import { dequantizing, quantizedSummary } from "./quantized.ts"
 import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
 
 export type Form = "mimo" | "standard"
@@ -39,6 +42,8 @@ export interface ImportPlan {
   readonly conversion: Conversion
   readonly layout: Layout
   readonly checkpoint: CheckpointFiles
+  /** What the copies of the files read. */
+  readonly sources: Sources
   readonly runConfig: string
   readonly report: ConversionReport
 }
@@ -85,8 +90,10 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
 }
 
 export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
-  const { tensors } = source.tensors
-  const headers = headersOf(source.tensors)
+  // From here on quantised tensors are BF16 ones; the copies of the files are rewritten at the end.
+  const logical = atPath(source.directory, () => logicalTensors(source.tensors, source.json))
+  const { activationScales, tensors } = logical
+  const headers = headersOf(logical)
   const description = describeModel(family, source, headers)
   const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
@@ -107,8 +114,8 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const unmapped: Array<string> = []
   for (const { begin, dtype, end, name, shape } of tensors.values()) {
     if (conversion.hf.has(name)) continue
-    if (dropped.has(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "multi-token prediction was dropped (--mtp drop)" })
-    else if (carriedRule(name)) kept.push({ name, dtype, shape })
+    if (dropped.has(activationScales.get(name) ?? name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "multi-token prediction was dropped (--mtp drop)" })
+    else if (carriedRule(name) || activationScales.has(name)) kept.push({ name, dtype, shape })
     else if (allowed(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "matches --allow-unmapped" })
     else unmapped.push(name)
   }
@@ -149,13 +156,14 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const beside = (entry: Entry) => form === "mimo" && isMtp(entry)
   const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
   const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
-  const checkpoint = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
+  const planned = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
+  const checkpoint = { ...planned, files: dequantizing(planned.files, logical) }
   const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)
   const provider: Provider = {
     ...description.provider,
     fields: {
       ...description.provider.fields,
-      ...(hasMtp ? {} : { mtp_num_layers: null }),
+      ...(hasMtp || !description.provider.fields["mtp_num_layers"] ? {} : { mtp_num_layers: null }),
       ...(options.torchDtype === "source" ? {} : dtypeFields(options.torchDtype))
     }
   }
@@ -167,6 +175,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     conversion,
     layout,
     checkpoint,
+    sources: logical.sources,
     runConfig: runConfig(provider, layout.components, form),
     report: {
       direction: "import",
@@ -179,7 +188,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
         const keys = [...dtypes.keys()].filter((key) => key.startsWith(keyPrefix))
         return { name: component, tensors: keys.length, bytes: keys.reduce((sum, key) => sum + bytesOfKey(key), 0), layout: sizes }
       }),
-      sourceTensors: tensors.size,
+      sourceTensors: source.tensors.tensors.size,
       sourceBytes: source.tensors.tensorBytes,
       targetTensors: targetTensors.length,
       targetBytes: targetTensors.reduce((sum, [, t]) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
@@ -187,6 +196,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
       dtypeChanges: uniqueChanges(dtypeChanges),
       leftBehind,
       carried: kept.map((k) => k.name),
+      ...quantizedSummary(logical, (name) => conversion.hf.has(name) || sourcesKept.has(name) ? "dequantized" : undefined),
       notes
     }
   }

@@ -25,6 +25,16 @@ export interface ComponentSummary {
   readonly layout?: Omit<LayoutRow, "component">
 }
 
+/** What became of quantised tensors. */
+export interface QuantizedSummary {
+  /** How many tensors of the HF side have which form, e.g. `FP8 E4M3, 128×128 blocks`. */
+  readonly forms: ReadonlyArray<{ readonly form: string; readonly tensors: number }>
+  /** Written as BF16 values (or what those were cast to). */
+  readonly dequantized: ReadonlyArray<string>
+  /** Written as the original's own codes and scales: their values have not changed. */
+  readonly restored: ReadonlyArray<string>
+}
+
 export interface ConversionReport {
   readonly direction: "import" | "export"
   readonly form: "mimo" | "standard"
@@ -43,5 +53,7 @@ export interface ConversionReport {
   readonly leftBehind: ReadonlyArray<LeftBehind>
   /** HF tensors whose own bytes travel beside the model. */
   readonly carried: ReadonlyArray<string>
+  /** Absent if nothing is quantised. */
+  readonly quantized?: QuantizedSummary
   readonly notes: ReadonlyArray<string>
 }

@@ -103,7 +103,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
         const tokenizer = (yield* sideFiles(hfModel)).filter((f) => TOKENIZER_FILE.test(f.name))
         yield* attempt(() => disk.makeDirectory(directory))
         const tally = changedTally()
-        yield* execute(plan.checkpoint.files, hfSources(source.tensors), directory, { ...runOptions, onArray: tally.onArray })
+        yield* execute(plan.checkpoint.files, plan.sources, directory, { ...runOptions, onArray: tally.onArray })
         yield* attempt(async () => {
           await refuseChangedSources(disk, source.tensors)
           const text = (name: string, content: string) => writeSmall(disk, join(directory, name), Buffer.from(content))
@@ -191,7 +191,7 @@ const DTYPE_FIELDS = ["dtype", "torch_dtype"]
 
 /** config.json as it was, byte for byte, unless a field must change; then in the form Python writes. */
 const exportedConfig = (config: HfConfig, zeroFields: ReadonlyArray<string>, torchDtype: ExportOptions["torchDtype"]): Uint8Array => {
-  let tree = parseJsonTree(config.bytes, { allowNonFinite: true })
+  let tree = parseJsonTree(config.bytes, { allowNonFinite: true, keepFloats: true })
   let changed = false
   const edit = (node: JsonTree, path: ReadonlyArray<string>, value: JsonTree): JsonTree => {
     const [head, ...tail] = path

@@ -5,9 +5,13 @@ import type { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, quote, UsageError } from "../errors.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
 
-/** `*` for digits (as in mapping rows) or, in `--allow-unmapped` patterns, for anything. */
+/** `*` for digits and `**` for anything (as in mapping rows) or, in `--allow-unmapped` patterns, both for anything. */
 export const wildcard = (pattern: string, star: "digits" | "anything"): RegExp =>
-  new RegExp(`^${pattern.split("*").map((t) => t.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(star === "digits" ? "\\d+" : ".*")}$`)
+  new RegExp(`^${
+    pattern.split(/(\*\*|\*)/).map((t) =>
+      t === "**" ? ".*" : t === "*" ? (star === "digits" ? "\\d+" : ".*") : t.replace(/[.+?^${}()|[\]\\]/g, "\\$&")
+    ).join("")
+  }$`)
 
 export const compileAllowed = (patterns: ReadonlyArray<string>): ((name: string) => boolean) => {
   for (const pattern of patterns) {

@@ -66,6 +66,11 @@ export class JsonScanner {
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) this.fail("bom", "starts with a byte order mark", 0)
   }
 
+  /** The characters from `start` to the position. */
+  textFrom(start: number): string {
+    return this.#bytes.toString("latin1", start, this.position)
+  }
+
   /** Always throws. `at` is relative to the given bytes. */
   fail(code: string, problem: string, at: number = this.position, place: Place = {}): never {
     throw new FormatError(this.#codes + code, problem, { ...place, offset: this.#base + at })

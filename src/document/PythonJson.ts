@@ -3,7 +3,7 @@
  * `*.index.json` that transformers and huggingface_hub write, so that files we rewrite differ only where they should.
  */
 import { byCodePoint } from "./byCodePoint.ts"
-import type { JsonTree } from "./StrictJson.ts"
+import { JsonFloat, type JsonTree } from "./StrictJson.ts"
 
 export interface PythonJsonOptions {
   /** `sort_keys=True`: by code point, at every level. Default false: the order of the maps. */
@@ -29,6 +29,7 @@ const write = (value: JsonTree, newline: string, sortKeys: boolean, out: Array<s
   else if (typeof value === "string") out.push(string(value))
   else if (typeof value === "number") out.push(number(value))
   else if (typeof value === "bigint") out.push(value.toString())
+  else if (value instanceof JsonFloat) out.push(Math.abs(value.value) >= 1e16 ? number(value.value) : `${value.value}.0`)
   else {
     const inner = `${newline}  `
     const isMap = value instanceof Map
@@ -63,7 +64,7 @@ const write = (value: JsonTree, newline: string, sortKeys: boolean, out: Array<s
 /**
  * `json.dumps(value, indent=2, ensure_ascii=True)`, without a newline at the end. Objects are maps.
  *
- * **Gotchas**: JSON numbers carry no type, so a Python float with an integral value (`1.0`) comes out as `1`.
+ * **Gotchas**: a Python float with a whole value (`1.0`) comes out as `1` unless it is a {@link JsonFloat} (`keepFloats`).
  */
 export const pythonJson = (value: JsonTree, options: PythonJsonOptions = {}): string => {
   const out: Array<string> = []

@@ -14,13 +14,21 @@ const MOST_VALUES = 2_000_000
 
 /** `number` for floats and safe integers; `bigint` for integers that a double cannot hold exactly. */
 export type JsonScalar = null | boolean | number | bigint | string
+/** A float that is a whole number (`500000.0`): Python tells it from an integer when it writes it again. */
+export class JsonFloat {
+  readonly value: number
+  constructor(value: number) {
+    this.value = value
+  }
+}
+
 /** Null-prototype records: every key is plain data. */
 export type JsonValue = JsonScalar | ReadonlyArray<JsonValue> | JsonObject
 export interface JsonObject {
   readonly [key: string]: JsonValue
 }
 /** The same document with maps, which keep every key and the order of the file. */
-export type JsonTree = JsonScalar | ReadonlyArray<JsonTree> | JsonMap
+export type JsonTree = JsonScalar | JsonFloat | ReadonlyArray<JsonTree> | JsonMap
 export interface JsonMap extends ReadonlyMap<string, JsonTree> {}
 
 export interface JsonLimits {
@@ -32,6 +40,8 @@ export interface JsonLimits {
   readonly maxValues?: number | undefined
   /** Accept `NaN`, `Infinity` and `-Infinity`, which Python's `json` writes into `config.json`. Default false. */
   readonly allowNonFinite?: boolean | undefined
+  /** Maps only: keep whole floats as {@link JsonFloat}. Default false. */
+  readonly keepFloats?: boolean | undefined
   /** Prefix of the error codes, default `json/`. */
   readonly codes?: string | undefined
 }
@@ -84,6 +94,7 @@ class Reader<Built> {
   readonly #building: Building<Built>
   readonly #maxDepth: number
   readonly #allowNonFinite: boolean
+  readonly #keepFloats: boolean
   #valuesLeft: number
 
   constructor(scanner: JsonScanner, building: Building<Built>, limits: JsonLimits) {
@@ -92,6 +103,7 @@ class Reader<Built> {
     this.#maxDepth = limits.maxDepth ?? DEEPEST
     this.#valuesLeft = limits.maxValues ?? MOST_VALUES
     this.#allowNonFinite = limits.allowNonFinite ?? false
+    this.#keepFloats = limits.keepFloats ?? false
   }
 
   value(depth: number): unknown {
@@ -103,12 +115,18 @@ class Reader<Built> {
       if (depth >= this.#maxDepth) scanner.fail("depth", `nested deeper than ${this.#maxDepth} levels`)
       return byte === OBJECT ? this.#object(depth + 1) : this.#array(depth + 1)
     }
-    if (byte >= 0x30 && byte <= 0x39) return scanner.number()
     const at = scanner.position
-    if (byte === MINUS) return scanner.takeWord("-Infinity") ? this.#nonFinite(Number.NEGATIVE_INFINITY, at) : scanner.number()
+    if (byte >= 0x30 && byte <= 0x39) return this.#number(at)
+    if (byte === MINUS) return scanner.takeWord("-Infinity") ? this.#nonFinite(Number.NEGATIVE_INFINITY, at) : this.#number(at)
     const word = WORDS.get(byte)
     if (word === undefined || !scanner.takeWord(word[0])) return scanner.unexpected("a value")
     return typeof word[1] === "number" ? this.#nonFinite(word[1], at) : word[1]
+  }
+
+  #number(at: number): number | bigint | JsonFloat {
+    const value = this.#scanner.number()
+    const whole = this.#keepFloats && typeof value === "number" && Number.isSafeInteger(value) && /[.eE]/.test(this.#scanner.textFrom(at))
+    return whole ? new JsonFloat(value) : value
   }
 
   #nonFinite(value: number, at: number): number {

@@ -1,5 +1,5 @@
 /** One target array on its way: which of its bytes are done, their CRC-32, how many values changed. */
-import { crc32, crc32Combine } from "../torch/Crc32.ts"
+import { crc32Combine } from "../torch/Crc32.ts"
 import type { Pieces } from "./Pieces.ts"
 
 export class ArrayProgress {
@@ -46,11 +46,11 @@ export class ArrayProgress {
     this.#whole.reject(error)
   }
 
-  /** The array's bytes from `start` on are `bytes`. In any order, each byte once. */
-  add(start: number, bytes: Uint8Array, changed: number): void {
-    if (this.checksum) this.#sums.push({ start, length: bytes.byteLength, crc: crc32(bytes) })
+  /** `length` bytes of the array from `start` on are done, with this CRC-32. In any order, each byte once. */
+  add(start: number, length: number, crc: number, changed: number): void {
+    if (this.checksum) this.#sums.push({ start, length, crc })
     this.#changed += changed
-    this.#done += bytes.byteLength
+    this.#done += length
     if (this.complete) this.#complete()
   }
 

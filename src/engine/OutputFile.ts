@@ -24,19 +24,31 @@ export class OutputFile {
     this.#direct = direct
   }
 
-  /** Fails with `EEXIST` if the path exists. */
-  static async create(disk: DiskCalls, path: string, size: number, direct: boolean): Promise<OutputFile> {
-    if (!direct) return new OutputFile(disk, path, size, await disk.open(path, "create"), false)
-    const file = await disk.open(path, "create")
+  /** Fails with `EEXIST` if the path exists, unless it `may`; then its content is kept. */
+  static async create(disk: DiskCalls, path: string, size: number, direct: boolean, may = false): Promise<OutputFile> {
+    const file = await disk.open(path, "create").catch((error: unknown) => {
+      if (may && error instanceof IoError && error.errno === "EEXIST") return undefined
+      throw error
+    }) ?? await disk.open(path, "readwrite")
+    const output = (handle: DiskFile, past: boolean) => {
+      const made = new OutputFile(disk, path, size, handle, past)
+      // What was there may be longer.
+      made.#padded = may
+      return made
+    }
+    if (!direct) return output(file, false)
+    const past = await disk.open(path, "readwrite", { direct: true }).catch((error: unknown) => {
+      if (isRefusal(error)) return undefined
+      return file.close().catch(() => {}).then(() => { throw error })
+    })
+    if (past === undefined) return output(file, false)
     try {
-      const past = await disk.open(path, "readwrite", { direct: true })
       await file.close()
-      return new OutputFile(disk, path, size, past, true)
     } catch (error) {
-      if (isRefusal(error)) return new OutputFile(disk, path, size, file, false)
-      await file.close()
+      await past.close().catch(() => {})
       throw error
     }
+    return output(past, true)
   }
 
   get direct(): boolean {

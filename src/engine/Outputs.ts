@@ -11,6 +11,8 @@ export interface Output {
   readonly name: string
   readonly size: number
   readonly path: string
+  /** An earlier execution may have begun it. */
+  readonly begun: boolean
   file: Promise<OutputFile> | undefined
   pending: number
   /** Its last window was begun. */
@@ -43,8 +45,8 @@ export class Outputs {
     this.#onFinished = options.onFinished
   }
 
-  add(name: string, size: number): Output {
-    return { name, size, path: join(this.#directory, name), file: undefined, pending: 0, ending: false }
+  add(name: string, size: number, begun: boolean): Output {
+    return { name, size, path: join(this.#directory, name), begun, file: undefined, pending: 0, ending: false }
   }
 
   /** The file itself, created at the first call. */
@@ -74,18 +76,31 @@ export class Outputs {
   async #create(output: Output): Promise<OutputFile> {
     if (this.#turns > 0) this.#turns--
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    const file = await OutputFile.create(this.#disk, output.path, output.size, output.size >= this.#smallestDirect)
-    this.#open.add(file)
-    return file
+    try {
+      const file = await OutputFile.create(this.#disk, output.path, output.size, output.size >= this.#smallestDirect, output.begun)
+      this.#open.add(file)
+      return file
+    } catch (error) {
+      this.#giveTurn()
+      throw error
+    }
   }
 
   async #finish(output: Output): Promise<void> {
     const file = await output.file!
-    await file.finish()
+    try {
+      await file.finish()
+    } finally {
+      // Also after a failure: others that wait would wait for ever.
+      this.#giveTurn()
+    }
     this.#open.delete(file)
+    this.#onFinished(output, file.direct)
+  }
+
+  #giveTurn(): void {
     const next = this.#waiting.shift()
     if (next) next()
     else this.#turns++
-    this.#onFinished(output, file.direct)
   }
 }

@@ -2,14 +2,16 @@
 import { Effect, Stream } from "effect"
 import type { Disk } from "../io/Disk.ts"
 import type { ArrayProgress } from "./ArrayProgress.ts"
+import { type Earlier, readEarlier, type WrittenWindow } from "./Earlier.ts"
 import { type FileWindow, fileWindows } from "./FileWindows.ts"
-import { fill, laneAt } from "./Fill.ts"
+import { fill, type Lane, laneAt } from "./Fill.ts"
 import { type Output, Outputs } from "./Outputs.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode } from "./SourceFiles.ts"
 import type { Sources, TargetFile } from "./Target.ts"
+import { joined, type Sum, sumsOf } from "./WindowSums.ts"
 
 /** What is known of an array once all of its bytes are assembled. */
 export interface ArrayDone {
@@ -24,6 +26,10 @@ export interface ExecuteOptions extends EngineOptions {
   readonly progress?: (bytes: number) => void
   /** Called once for each array, in no particular order. */
   readonly onArray?: (id: string, done: ArrayDone) => void
+  /** Called with every window that is in its file, in no particular order. What it throws ends the execution. */
+  readonly onWindow?: (file: string, window: WrittenWindow) => void
+  /** What need not be written again. */
+  readonly earlier?: Earlier
 }
 
 export interface ExecutionReport {
@@ -39,7 +45,7 @@ export interface ExecutionReport {
 
 /**
  * Create `files` in `directory`, in their order, several blocks at a time, and make each durable. Their folders exist; a file
- * must not (`EEXIST`). Fails with the first error once everything under way has ended; what was written by then stays,
+ * must not (`EEXIST`), unless it is {@link Earlier}. Fails with the first error once everything under way has ended; what was written by then stays,
  * for the caller owns the directory.
  */
 export const execute = (
@@ -69,7 +75,7 @@ const run = async function*(
   files: Iterable<TargetFile>,
   sources: Sources,
   directory: string,
-  { onArray, progress }: ExecuteOptions
+  { earlier, onArray, onWindow, progress }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
   const { arena, context, disk, room, settings, signal } = session
   const finished: Array<ExecutionReport["files"][number]> = []
@@ -97,7 +103,7 @@ const run = async function*(
   }
   const tasks = function*(): Generator<Task> {
     for (const file of files) {
-      const output = outputs.add(file.name, file.size)
+      const output = outputs.add(file.name, file.size, earlier?.began(file.name) ?? false)
       for (const window of fileWindows(file, sources, settings.sizes.block, begin)) {
         output.pending++
         output.ending = window.last
@@ -105,23 +111,55 @@ const run = async function*(
       }
     }
   }
-  const work = async ({ output, window }: Task, { start }: { readonly start: number }) => {
-    const lane = laneAt(start, settings.sizes)
-    const bytes = context.memory.u8
+  /** Put a window together at `block`. */
+  const assemble = async (output: Output, window: FileWindow, lane: Lane): Promise<WrittenWindow> => {
+    const bytes = context.memory.u8.subarray(lane.block, lane.scratch)
     const changed = await fill(context, window.parts, lane.block, lane)
+    const sums: Array<Sum> = []
+    const sum = (at: number, length: number) => {
+      const own = sumsOf(bytes.subarray(at, at + length), window.position + at)
+      sums.push(...own)
+      return joined(own)
+    }
     for (const [i, { array, at, end, start: from }] of window.parts.entries()) {
-      array.add(from, bytes.subarray(lane.block + at, lane.block + at + end - from), changed[i]!)
+      array.add(from, end - from, array.checksum || onWindow ? sum(at, end - from) : 0, changed[i]!)
       if (array.complete) done(array)
     }
-    for (const { at, bytes: literal } of window.literals) bytes.set(literal, lane.block + at)
+    for (const { at, bytes: literal } of window.literals) {
+      bytes.set(literal, at)
+      if (onWindow) sum(at, literal.byteLength)
+    }
     for (const { at, from, seal, to } of window.seals) {
       const sealed = seal.bytes(await seal.array.whenComplete())
       if (sealed.byteLength !== seal.length) throw new RangeError(`a seal of ${output.name} has ${sealed.byteLength} bytes, not ${seal.length}`)
-      bytes.set(sealed.subarray(from, to), lane.block + at)
+      bytes.set(sealed.subarray(from, to), at)
+      if (onWindow) sum(at, to - from)
     }
+    sums.sort((a, b) => a.position - b.position)
+    return { position: window.position, size: window.size, crc32: joined(sums), changed, sums, found: false }
+  }
+  /** The window as an earlier execution wrote it. */
+  const find = async (output: Output, window: FileWindow, lane: Lane): Promise<WrittenWindow | undefined> => {
+    const record = earlier?.find(output.name, window.position)
+    const bytes = context.memory.u8.subarray(lane.block, lane.scratch)
+    const found = record && await readEarlier(context.files, output.path, window, record, bytes)
+    if (!found) return undefined
+    for (const [i, { array, at, end, start: from }] of window.parts.entries()) {
+      array.add(from, end - from, joined(sumsOf(bytes.subarray(at, at + end - from), 0)), found.changed[i]!)
+      if (array.complete) done(array)
+    }
+    return found
+  }
+  const work = async ({ output, window }: Task, { start }: { readonly start: number }) => {
+    const lane = laneAt(start, settings.sizes)
+    const found = await find(output, window, lane)
+    const written = found ?? await assemble(output, window, lane)
     const file = await outputs.open(output)
-    await file.write(bytes.subarray(lane.block, lane.scratch), window.size, window.position)
-    tally.bytesWritten += window.size
+    if (!found) {
+      await file.write(context.memory.u8.subarray(lane.block, lane.scratch), window.size, window.position)
+      tally.bytesWritten += window.size
+    }
+    onWindow?.(output.name, written)
     progress?.(window.size)
     outputs.written(output)
   }

@@ -72,11 +72,28 @@ const tableOf = (dtype: DType): Float64Array | undefined => {
   return table
 }
 
+/** Below this, a table of counts costs more than it saves. */
+const WORTH_COUNTING = 128 << 10
+
+const codesOf = (bytes: Uint8Array, codes: number): Uint8Array | Uint16Array => {
+  if (codes === 256) return bytes
+  if (bytes.byteOffset % 2 === 0) return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 1)
+  return new Uint16Array(bytes.slice().buffer)
+}
+
+const wideValues = (dtype: DType, bytes: Uint8Array): Wide => {
+  const view = WIDE[dtype]
+  if (!view) throw new RangeError(`no statistics of ${dtype}`)
+  return new view(bytes.slice().buffer as ArrayBuffer)
+}
+
 /** Gathers one tensor. */
 export class Gatherer {
   readonly #dtype: DType
   readonly #table: Float64Array | undefined
   #counts: Uint32Array | undefined
+  /** Bytes counted since the counts were last turned into sums. */
+  #pending = 0
   #elements = 0
   #finite = 0
   #mean = 0
@@ -97,25 +114,20 @@ export class Gatherer {
   /** Whole elements, little-endian. */
   add(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return
-    if (this.#table) this.#count(bytes, this.#table.length)
-    else this.#sum(bytes)
+    const table = this.#table
+    if (!table) this.#sum(wideValues(this.#dtype, bytes))
+    else if (this.#counts || bytes.byteLength >= WORTH_COUNTING) this.#count(bytes, table.length)
+    else this.#sum(codesOf(bytes, table.length))
   }
 
   #count(bytes: Uint8Array, codes: number): void {
     const counts = this.#counts ??= new Uint32Array(codes)
-    if (codes === 256) for (let i = 0; i < bytes.length; i++) counts[bytes[i]!]!++
-    else {
-      const words = bytes.byteOffset % 2 === 0
-        ? new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 1)
-        : new Uint16Array(bytes.slice().buffer)
-      for (let i = 0; i < words.length; i++) counts[words[i]!]!++
-    }
+    const all = codesOf(bytes, codes)
+    for (let i = 0; i < all.length; i++) counts[all[i]!]!++
     // A bin holds at most 2^32 - 1; empty them long before.
     this.#pending += bytes.byteLength
     if (this.#pending >= 2 ** 31) this.#settle()
   }
-
-  #pending = 0
 
   /** Turn the counts into sums. */
   #settle(): void {
@@ -146,10 +158,9 @@ export class Gatherer {
     this.#pending = 0
   }
 
-  #sum(bytes: Uint8Array): void {
-    const view = WIDE[this.#dtype]
-    if (!view) throw new RangeError(`no statistics of ${this.#dtype}`)
-    const values = new view(bytes.slice().buffer as ArrayBuffer)
+  #sum(raw: Wide | Uint8Array | Uint16Array): void {
+    const table = this.#table
+    const values = table ? Float64Array.from(raw as Uint8Array, (code) => table[code]!) : raw
     this.#elements += values.length
     let [finite, sum] = [0, 0]
     for (let i = 0; i < values.length; i++) {

@@ -6,22 +6,43 @@
 /** Part of a MIMO model that a key belongs to; `language` or the modality. */
 const MIMO = /^modality_submodules\.([^.]+)\./
 
-/** First segment of a standard or Hugging Face name → component. Ordered: the first match wins. */
+/** First segments of a standard or Hugging Face name → component. Ordered: the first match wins. */
 const COMPONENTS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^hf_source\./, "hf_source"],
-  [/^(model\.|thinker\.)*(visual|vision_model|vision_tower|vision_encoder|image_newline|multi_modal_projector|mm_projector|embed_vision)\b/, "vision"],
+  [/^(model\.|thinker\.)*(visual|vision_model|vision_tower|vision_encoder|vision_projection|image_newline|multi_modal_projector|mm_projector|embed_vision)\b/, "vision"],
   [/^(model\.|thinker\.)*(audio_tower|audio_model|audio_encoder|audio|embed_audio)\b/, "audio"],
-  [/^(model\.|language_model\.|thinker\.)*mtp\b/, "mtp"],
   [/^(model\.)?(language_model|text_model|thinker)\b/, "language"],
-  [/^(talker|token2wav|code2wav)\b/, "speech"],
-  [/^lm_head\b/, "language"]
+  [/^(talker|token2wav|code2wav)\b/, "speech"]
 ]
 
-/** Component of a tensor, from its name. `plain`: what a name without any sign of a component is. */
-export const componentOf = (name: string, plain = "model"): string => {
-  const modality = MIMO.exec(name)?.[1]
-  if (modality !== undefined) return modality
-  return COMPONENTS.find(([pattern]) => pattern.test(name))?.[1] ?? plain
+/** Component that a name says it belongs to; undefined where it says nothing (`model.layers.…`, `lm_head.weight`). */
+const namedComponent = (name: string): string | undefined =>
+  MIMO.exec(name)?.[1] ?? COMPONENTS.find(([pattern]) => pattern.test(name))?.[1]
+
+/**
+ * Component of each tensor. Names without any sign of one belong to the language model where other components exist, else
+ * to the `model`. `known`: what a model family says, which goes first.
+ */
+export const componentsOf = (
+  names: Iterable<string>,
+  known: (name: string) => string | undefined = () => undefined
+): ((name: string) => string) => {
+  // Names differ mostly in their numbers.
+  const masked = new Map<string, string | undefined>()
+  const find = (name: string): string | undefined => {
+    const mask = name.replace(/\d+/g, "0")
+    if (!masked.has(mask)) masked.set(mask, known(name) ?? namedComponent(name))
+    return masked.get(mask)
+  }
+  let plain = "model"
+  for (const name of names) {
+    const found = find(name)
+    if (found !== undefined && found !== "hf_source") {
+      plain = "language"
+      break
+    }
+  }
+  return (name) => find(name) ?? plain
 }
 
 const LAYER = /^(.*?\b(?:layers|blocks|layer|block|h))\.(\d+)\./

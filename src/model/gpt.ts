@@ -1,5 +1,5 @@
 /** The GPT model: embedding, decoder layers, final norm, optional multi-token prediction, output layer. */
-import { latentAttention } from "./mla.ts"
+import { latentAttention, type LatentAttentionOptions } from "./mla.ts"
 import { gatedDeltaNet, layerNorms, linear, mlp, moe, norm, selfAttention, type SelfAttentionOptions } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import { isLinearAttention, isMoe, layerLayout, type TransformerConfig } from "./TransformerConfig.ts"
@@ -9,12 +9,12 @@ export const transformerLayer = (
   s: Scope,
   c: TransformerConfig,
   kind: { readonly linearAttention: boolean; readonly moe: boolean },
-  options: SelfAttentionOptions = {}
+  options: SelfAttentionOptions & LatentAttentionOptions = {}
 ): void => {
   const attention = s.at("self_attention")
   if (c.multi_latent_attention) norm(s, "input_layernorm", c.hidden_size, c.normalization)
   if (kind.linearAttention) gatedDeltaNet(attention, c)
-  else if (c.multi_latent_attention) latentAttention(attention, c)
+  else if (c.multi_latent_attention) latentAttention(attention, c, options)
   else selfAttention(attention, c, options)
   if (kind.moe) norm(s, "pre_mlp_layernorm", c.hidden_size, c.normalization)
   if (kind.moe) moe(s.at("mlp"), c)

@@ -41,3 +41,9 @@ it("code point order puts what lies beyond U+FFFF last", () => {
   expect(["\u{1f600}", "b", "\uff5e", "", "ab", "a", "\u{1f600}a", "\u{10000}"].sort(byCodePoint))
     .toEqual(["", "a", "ab", "b", "\uff5e", "\u{10000}", "\u{1f600}", "\u{1f600}a"])
 })
+
+it("a whole float stays a float if the parser was asked to keep it", () => {
+  const bytes = Buffer.from('{\n  "rope_theta": 500000.0,\n  "eps": 1e-06,\n  "n": 1\n}')
+  expect(pythonJson(parseJsonTree(bytes, { keepFloats: true }))).toBe(bytes.toString())
+  expect(pythonJson(parseJsonTree(bytes))).toContain('"rope_theta": 500000,')
+})

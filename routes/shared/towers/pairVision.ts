@@ -23,7 +23,7 @@ export const PAIR_VISION = [
 export type PairVision = z.infer<z.ZodObject<typeof pairVisionFields>>
 
 /** The encoder's layers, below `encoder.layers`; `projections` in the order the module declares them. */
-export const pairLayers = (s: Scope, v: PairVision, projections: ReadonlyArray<"q" | "k" | "v">): void => {
+export const pairLayers = (s: Scope, v: Pick<PairVision, "hidden_size" | "intermediate_size" | "num_hidden_layers">, projections: ReadonlyArray<"q" | "k" | "v">): void => {
   const h = v.hidden_size
   plainBlocks(s.at("encoder"), "layers", v.num_hidden_layers, (layer) => {
     plainLayer(layer, "layer_norm1", [h])

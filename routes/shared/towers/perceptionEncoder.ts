@@ -4,39 +4,45 @@ import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/
 import type { Scope } from "../../../src/model/Scope.ts"
 import { many, size } from "../config.ts"
 
+/** Sizes by the published names (`width`, `layers`) or the common ones; absent fields have the published config class's defaults. */
 export const perceptionFields = {
-  width: size,
-  layers: many,
-  heads: size,
+  width: size.nullish(),
+  hidden_size: size.default(1536),
+  layers: many.nullish(),
+  num_hidden_layers: many.default(47),
   num_channels: size.default(3),
-  image_size: size,
-  patch_size: size,
+  image_size: size.default(728),
+  patch_size: size.default(14),
   mlp_ratio: z.number().positive().max(64).default(8960 / 1536),
-  ls_init_value: z.number().nullish(),
+  ls_init_value: z.number().nullable().default(0.1),
   use_cls_token: z.boolean().nullish(),
   use_abs_posemb: z.boolean().nullish(),
   use_ln_pre: z.boolean().nullish(),
   use_ln_post: z.boolean().nullish()
 }
 
+type Vision = z.infer<z.ZodObject<typeof perceptionFields>>
+
+export const widthOf = (v: Vision): number => v.width ?? v.hidden_size
+
 /** Each convolution halves the grid and doubles the width, so that the output is four times as wide. */
-export const perceptionEncoder = (s: Scope, v: z.infer<z.ZodObject<typeof perceptionFields>>): void => {
-  const h = v.width
+export const perceptionEncoder = (s: Scope, v: Vision): void => {
+  const h = widthOf(v)
   const ffn = Math.trunc(h * v.mlp_ratio)
   const cls = v.use_cls_token ?? false
   if (cls) s.parameter("class_embedding", [h])
   if (v.use_abs_posemb ?? true) s.parameter("positional_embedding", [(cls ? 1 : 0) + Math.floor(v.image_size / v.patch_size) ** 2, h])
   plainWeight(s, "conv1", [h, v.num_channels, v.patch_size, v.patch_size])
-  if (v.use_ln_pre ?? false) plainLayer(s, "ln_pre", [h])
-  if (v.use_ln_post ?? true) plainLayer(s, "ln_post", [h])
-  plainBlocks(s.at("transformer"), "resblocks", v.layers, (block) => {
+  if (v.use_ln_pre ?? true) plainLayer(s, "ln_pre", [h])
+  if (v.use_ln_post ?? false) plainLayer(s, "ln_post", [h])
+  plainBlocks(s.at("transformer"), "resblocks", v.layers ?? v.num_hidden_layers, (block) => {
     block.parameter("attn.in_proj_weight", [3 * h, h])
     block.parameter("attn.in_proj_bias", [3 * h])
     plainLayer(block, "attn.out_proj", [h, h])
     plainLayers(block, ["ln_1", "ln_2"], [h])
     plainLayer(block, "mlp.c_fc", [ffn, h])
     plainLayer(block, "mlp.c_proj", [h, ffn])
-    if (typeof v.ls_init_value === "number") {
+    if (v.ls_init_value !== null) {
       for (const name of ["ls_1", "ls_2"]) block.parameter(`${name}.gamma`, [h])
     }
   })

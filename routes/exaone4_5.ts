@@ -1,0 +1,82 @@
+/** EXAONE 4.5: an EXAONE 4 language model behind a vision transformer with grouped-query attention; optional MTP. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { transformerLayer } from "../src/model/gpt.ts"
+import type { Scope } from "../src/model/Scope.ts"
+import { visionTransformer } from "../src/model/vision.ts"
+import { afterNorms, attention, denseMlp, mtpHead, qkNorm } from "./shared/blocks.ts"
+import { count, many, size } from "./shared/config.ts"
+import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { languageAnd, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GROUPED_VISION, groupedVision, groupedVisionFields, groupedVisionRows } from "./shared/towers/groupedVision.ts"
+
+const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
+
+export const exaone4_5 = family({
+  name: "exaone-4.5",
+  architectures: ["Exaone4_5_ForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: z.looseObject({
+      ...denseFields,
+      rms_norm_eps: z.number().default(1e-5),
+      layer_types: z.array(z.string()).nullish(),
+      sliding_window: size.nullish(),
+      num_nextn_predict_layers: many.nullish(),
+      mtp_share_layers: z.boolean().nullish(),
+      mtp_loss_scaling_factor: z.number().nullish()
+    }),
+    vision_config: z.looseObject(groupedVisionFields),
+    tie_word_embeddings: z.boolean().nullish(),
+    vision_token_id: count.nullish(),
+    ...visionTokens
+  }),
+  describe: (c) => {
+    const { text_config: t, vision_config: v } = c
+    const modules = t.num_nextn_predict_layers ?? 0
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: true,
+      share_embeddings_and_output_weights: tiedOf(c),
+      // All dense; a list, however, keeps the layer numbers in the stored keys.
+      moe_layer_freq: new Array<number>(t.num_hidden_layers).fill(0),
+      // Repeated, one module stands for all.
+      mtp_num_layers: t.mtp_share_layers ? Math.min(1, modules) : modules
+    })
+    const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: false }, { norms: "after" })
+    const table = { ...attention, ...qkNorm, ...denseMlp, ...afterNorms }
+    const sliding = Array.from({ length: t.num_hidden_layers }, (_, i) => (t.layer_types?.[i] ?? "sliding_attention") === "sliding_attention")
+    return multimodalModel({
+      tc,
+      names: NAMES,
+      table,
+      towers: (root) => visionTransformer(root.at("vision_model"), groupedVision(v)),
+      gpt: { layer, mtpLayer: layer },
+      rows: [
+        ...groupedVisionRows("vision_model.", "model.visual."),
+        ...rows("language_model.mtp.layers.0.", "mtp.", mtpHead),
+        ...rows("language_model.mtp.layers.*.mtp_model_layer.", "mtp.layers.*.", table)
+      ],
+      provider: gptProvider("megatron.bridge.models.exaone.exaone45.exaone45_provider.Exaone45ModelProvider", tc, commonOf(t), {
+        ...extraOf(t),
+        ...tokenIds(c),
+        ...(typeof c.vision_token_id === "number" ? { vision_token_id: c.vision_token_id } : {}),
+        ...(modules > 0
+          ? { mtp_num_layers: modules, mtp_use_repeated_layer: t.mtp_share_layers ?? false, mtp_loss_scaling_factor: float(t.mtp_loss_scaling_factor ?? 0.1) }
+          : {}),
+        no_rope_freq: sliding.map((s) => (s ? 0 : 1)),
+        window_attn_skip_freq: sliding.map((s) => (s ? 1 : 0)),
+        ...(sliding.includes(true) && t.sliding_window ? { window_size: [t.sliding_window - 1, 0] } : {}),
+        ...(typeof t.rope_parameters?.["factor"] === "number" ? { rope_scaling: true, rope_scaling_factor: float(t.rope_parameters["factor"]) } : {}),
+        hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", textSection(t, ["sliding_window_pattern"])),
+        vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", section(v, GROUPED_VISION))
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "exaone_visual" }),
+      carried: [NAMES.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)),
+      mtpFields: ["text_config.num_nextn_predict_layers"]
+    })
+  }
+})

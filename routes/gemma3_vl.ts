@@ -1,0 +1,97 @@
+/** Gemma 3 with images: a Gemma 3 language model, a mirrored SigLIP tower, a projector of Megatron's own. */
+import { z } from "zod"
+import { transposedOf } from "../src/bridge/kinds/elementary.ts"
+import { family } from "../src/bridge/Family.ts"
+import { float, pythonObject } from "../src/bridge/Provider.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { transformerLayer } from "../src/model/gpt.ts"
+import { linear, norm } from "../src/model/modules.ts"
+import { aroundNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { count, many, size } from "./shared/config.ts"
+import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
+import { hfConfig, section } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { PAIR_VISION, pairVision, pairVisionFields } from "./shared/towers/pairVision.ts"
+
+/** Published text sections leave out what the config class defaults to. */
+const text = z.looseObject({
+  ...textFields,
+  ...dualRopeFields,
+  num_hidden_layers: many.min(1).default(26),
+  hidden_size: size.default(2304),
+  intermediate_size: size.default(9216),
+  num_attention_heads: size.default(8),
+  num_key_value_heads: size.default(4),
+  head_dim: size.default(256),
+  vocab_size: size.default(262208),
+  query_pre_attn_scalar: z.number().positive().default(256),
+  sliding_window: size.nullable().default(4096)
+})
+
+/** The tower is a vision model, or a wrapper that holds one. */
+const towerIn = (outer: string) => [
+  { signs: [`${outer}vision_tower.vision_model.`], tower: `${outer}vision_tower.vision_model.` },
+  { signs: ["embeddings.", "encoder.", "post_layernorm."].map((name) => `${outer}vision_tower.${name}`), tower: `${outer}vision_tower.` }
+]
+
+export const gemma3Vl = family({
+  name: "gemma3-vl",
+  architectures: ["Gemma3ForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: text,
+    vision_config: z.looseObject(pairVisionFields),
+    image_token_index: count.nullish(),
+    image_token_id: count.nullish(),
+    mm_tokens_per_image: size.nullish()
+  }),
+  describe: (c, headers) => {
+    const { text_config: t, vision_config: v } = c
+    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
+    const { tower } = generationOf(headers, towerIn(outer))
+    const { factor, global, local } = dualRope(t)
+    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, share_embeddings_and_output_weights: true })
+    return multimodalModel({
+      tc,
+      names: { megatron: "language_model.", model, head },
+      table: { ...attention, ...qkNorm, ...denseMlp, ...aroundNorms },
+      towers: (root) => {
+        pairVision(root.at("vision_tower"), v)
+        const projector = root.at("multi_modal_projector")
+        norm(projector, "mm_soft_embed_norm", v.hidden_size, "RMSNorm")
+        linear(projector, "proj", t.hidden_size, v.hidden_size, { state: "none" })
+      },
+      gpt: { layer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }, { norms: "around" }) },
+      rows: [
+        ...mirrored("vision_tower.", tower),
+        ...rows("multi_modal_projector.", `${outer}multi_modal_projector.`, {
+          "mm_soft_embed_norm.weight": "mm_soft_emb_norm.weight",
+          "proj.weight": transposedOf("mm_input_projection_weight")
+        })
+      ],
+      provider: gptProvider(
+        "megatron.bridge.models.gemma_vl.gemma3_vl_provider.Gemma3VLModelProvider",
+        tc,
+        { ...commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }), dtype: "bfloat16" },
+        {
+          ...extraOf(t),
+          layernorm_zero_centered_gamma: true,
+          rotary_base: [float(local), float(global)],
+          softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
+          ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
+          ...(t.sliding_window === null ? {} : { window_size: t.sliding_window }),
+          image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
+          mm_tokens_per_image: c.mm_tokens_per_image ?? undefined,
+          vision_config: hfConfig("siglip.configuration_siglip.SiglipVisionConfig", section(v, PAIR_VISION)),
+          vision_projector_config: pythonObject("megatron.bridge.models.gemma_vl.modeling_gemma3_vl.Gemma3VLMultimodalProjectorConfig", {
+            input_size: v.hidden_size,
+            hidden_size: t.hidden_size
+          })
+        }
+      ),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "siglip", projectors: ["multi_modal_projector."] }),
+      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)
+    })
+  }
+})

@@ -1,0 +1,113 @@
+/** GLM-4.1V (dense) and GLM-4.5V (MoE): a GLM language model behind a mirrored vision tower. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { norm } from "../src/model/modules.ts"
+import { transformerLayer } from "../src/model/gpt.ts"
+import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { count, size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { hfConfig, section } from "./shared/hfConfig.ts"
+import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
+import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./shared/moe.ts"
+import { languageAnd, mirrored, mropeOf, multimodalModel, tiedOf } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { GRID_VISION, gridVision, gridVisionFields } from "./shared/towers/gridVision.ts"
+
+const schema = z.looseObject({
+  vision_config: z.looseObject(gridVisionFields),
+  tie_word_embeddings: z.boolean().nullish()
+})
+
+const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
+
+/** Half of each head is rotated unless the config says otherwise. */
+const common = (t: TextConfig) => ({ ...commonOf(t), rotary_percent: t.rope_parameters?.partial_rotary_factor ?? t.partial_rotary_factor ?? 0.5 })
+
+export const glm4vMoe = family({
+  name: "glm-4.5v",
+  architectures: ["Glm4vMoeForConditionalGeneration"],
+  config: schema.extend({
+    text_config: z.looseObject({
+      ...moeFields,
+      intermediate_size: size,
+      moe_intermediate_size: size,
+      num_experts_per_tok: size.default(8),
+      n_shared_experts: count.default(1),
+      use_qk_norm: z.boolean().nullish()
+    })
+  }),
+  describe: (c, headers) => {
+    const { text_config: t, vision_config: v } = c
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: t.use_qk_norm ?? false,
+      share_embeddings_and_output_weights: tiedOf(c),
+      num_moe_experts: expertsOf(t),
+      moe_layer_freq: denseFirst(t, 1),
+      moe_ffn_hidden_size: t.moe_intermediate_size,
+      moe_shared_expert_intermediate_size: sharedWidth(t),
+      moe_router_enable_expert_bias: true
+    })
+    const sizes = { experts: expertsOf(t), hidden: t.hidden_size, ffn: t.moe_intermediate_size }
+    return multimodalModel({
+      tc,
+      names: NAMES,
+      table: {
+        ...attention,
+        ...qkNorm,
+        ...denseMlp,
+        ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
+        ...sharedExperts(),
+        ...expertRows(expertForm(headers, `${NAMES.model}layers.`, sizes, "separate"))
+      },
+      towers: (root) => gridVision(root.at("visual"), v),
+      rows: mirrored("visual.", "model.visual."),
+      // Token ids and rotary sections stay the provider's: the reference does not read them.
+      provider: gptProvider("megatron.bridge.models.glm_vl.glm_45v_provider.GLM45VModelProvider", tc, common(t), {
+        ...extraOf(t),
+        moe_router_topk: t.num_experts_per_tok,
+        moe_router_topk_scaling_factor: t.routed_scaling_factor ?? undefined,
+        mtp_num_layers: 0,
+        vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", section(v, GRID_VISION))
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "glm_visual" })
+    })
+  }
+})
+
+/** No class of the reference builds this one; Megatron names follow its predecessor, whose layers have two further norms. */
+export const glm4v = family({
+  name: "glm-4.1v",
+  architectures: ["Glm4vForConditionalGeneration"],
+  config: schema.extend({ text_config: z.looseObject({ ...denseFields, num_key_value_heads: size.default(2) }) }),
+  describe: (c) => {
+    const { text_config: t, vision_config: v } = c
+    const tc = transformerOf(t, { add_qkv_bias: true, share_embeddings_and_output_weights: tiedOf(c) })
+    return multimodalModel({
+      tc,
+      names: NAMES,
+      table: {
+        ...attention,
+        "post_self_attn_layernorm.weight": "post_self_attn_layernorm.weight",
+        ...denseMlp,
+        "mlp.linear_fc1.weight": "mlp.gate_up_proj.weight",
+        "post_mlp_layernorm.weight": "post_mlp_layernorm.weight"
+      },
+      towers: (root) => gridVision(root.at("vision_model"), v),
+      gpt: {
+        layer: (layer) => {
+          transformerLayer(layer, tc, { linearAttention: false, moe: false })
+          norm(layer, "post_self_attn_layernorm", t.hidden_size, "RMSNorm")
+          norm(layer, "post_mlp_layernorm", t.hidden_size, "RMSNorm")
+        }
+      },
+      rows: mirrored("vision_model.", "model.visual."),
+      provider: gptProvider("megatron.bridge.models.gpt_provider.GPTModelProvider", tc, common(t), {
+        ...extraOf(t),
+        position_embedding_type: "mrope",
+        mrope_section: mropeOf(t)
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "glm_visual" })
+    })
+  }
+})

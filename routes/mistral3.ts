@@ -1,0 +1,56 @@
+/** Mistral 3 and Ministral 3 with images: a Mistral language model behind a mirrored Pixtral tower and projector. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { plainLayer, plainWeight } from "../src/model/plain.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { count, size } from "./shared/config.ts"
+import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { PIXEL_VISION, pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
+
+export const mistral3 = family({
+  name: "mistral3",
+  architectures: ["Mistral3ForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: z.looseObject(denseFields),
+    vision_config: z.looseObject(pixelVisionFields),
+    image_token_index: count.nullish(),
+    image_token_id: count.nullish(),
+    multimodal_projector_bias: z.boolean().default(false),
+    spatial_merge_size: size.default(2),
+    vision_feature_layer: z.union([z.int(), z.array(z.int()).min(1)]).default(-1),
+    tie_word_embeddings: z.boolean().nullish()
+  }),
+  describe: (c, headers) => {
+    const { text_config: t, vision_config: v } = c
+    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
+    const tc = transformerOf(t, { share_embeddings_and_output_weights: t.tie_word_embeddings ?? c.tie_word_embeddings ?? false })
+    const features = v.hidden_size * (Array.isArray(c.vision_feature_layer) ? c.vision_feature_layer.length : 1)
+    return multimodalModel({
+      tc,
+      names: { megatron: "language_model.", model, head },
+      table: { ...attention, ...denseMlp },
+      towers: (root) => {
+        pixelVision(root.at("vision_tower"), v)
+        const projector = root.at("multi_modal_projector")
+        plainWeight(projector, "norm", [v.hidden_size])
+        plainWeight(projector, "patch_merger.merging_layer", [v.hidden_size, v.hidden_size * c.spatial_merge_size ** 2])
+        plainLayer(projector, "linear_1", [t.hidden_size, features], c.multimodal_projector_bias)
+        plainLayer(projector, "linear_2", [t.hidden_size, t.hidden_size], c.multimodal_projector_bias)
+      },
+      rows: [...mirrored("vision_tower.", `${outer}vision_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
+      // How rotary embeddings are stretched stays the provider's: the reference does not read it.
+      provider: gptProvider("megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider", tc, { ...commonOf(t), dtype: "bfloat16" }, {
+        image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
+        hf_config: hfConfig("mistral3.configuration_mistral3.Mistral3Config", {
+          ...section(c, ["image_token_index", "model_type", "multimodal_projector_bias", "projector_hidden_act", "spatial_merge_size", "vision_feature_layer"]),
+          text_config: textSection(t),
+          vision_config: section(v, PIXEL_VISION)
+        })
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "pixtral", projectors: ["multi_modal_projector."] })
+    })
+  }
+})

@@ -1,0 +1,56 @@
+/** Qwen2.5-Omni: a Qwen2 language model behind mirrored vision and audio encoders. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { dtypeField, size } from "./shared/config.ts"
+import { section } from "./shared/hfConfig.ts"
+import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { AUDIO, audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
+import { WINDOW_VISION, windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
+
+export const qwen2_5Omni = family({
+  name: "qwen2.5-omni",
+  architectures: ["Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniModel"],
+  config: z.looseObject({
+    thinker_config: z.looseObject({
+      text_config: z.looseObject(denseFields),
+      vision_config: z.looseObject(windowVisionFields),
+      audio_config: z.looseObject({ ...audioFields, output_dim: size.default(3584) }),
+      dtype: dtypeField,
+      torch_dtype: dtypeField
+    })
+  }),
+  describe: ({ thinker_config: c }) => {
+    const { audio_config: a, text_config: t, vision_config: v } = c
+    const tc = transformerOf(t, { add_qkv_bias: true })
+    return multimodalModel({
+      tc,
+      names: THINKER,
+      table: { ...attention, ...denseMlp },
+      towers: (root) => {
+        windowVision(root.at("thinker.visual"), v, { qkv: "three" })
+        projectedAudioEncoder(root.at("thinker.audio_model"), a)
+      },
+      rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
+      provider: gptProvider("megatron.bridge.models.qwen_omni.qwen25_omni_provider.Qwen25OmniModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(c) }, {
+        ...extraOf(t),
+        ...thinkerIds(c),
+        head_dim: tc.kv_channels,
+        mrope_section: mropeOf(t),
+        thinker_config: thinkerConfig("qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniThinkerConfig", c, {
+          audio_config: section(a, AUDIO),
+          vision_config: section(v, WINDOW_VISION)
+        })
+      }),
+      components: languageBelow(
+        "thinker.language_model.",
+        { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
+        { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
+      ),
+      carried: speaking("talker", "token2wav")
+    })
+  }
+})

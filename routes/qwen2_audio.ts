@@ -1,0 +1,58 @@
+/** Qwen2-Audio: a Qwen2 language model behind a mirrored audio encoder and a linear projector. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { plainLayer } from "../src/model/plain.ts"
+import { attention, denseMlp } from "./shared/blocks.ts"
+import { count, many, size } from "./shared/config.ts"
+import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { AUDIO, audioEncoder, audioFields } from "./shared/towers/audio.ts"
+
+/** Published text sections leave out what the config class defaults to. */
+const text = z.looseObject({
+  ...textFields,
+  num_hidden_layers: many.min(1).default(32),
+  hidden_size: size.default(4096),
+  intermediate_size: size.default(22016),
+  num_attention_heads: size.default(32),
+  num_key_value_heads: size.default(32),
+  vocab_size: size.default(151936)
+})
+
+export const qwen2Audio = family({
+  name: "qwen2-audio",
+  architectures: ["Qwen2AudioForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: text,
+    audio_config: z.looseObject({ ...audioFields, max_source_positions: size.default(1500) }),
+    audio_token_index: count.nullish(),
+    audio_token_id: count.nullish()
+  }),
+  describe: (c, headers) => {
+    const { audio_config: a, text_config: t } = c
+    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
+    const tc = transformerOf(t, { add_qkv_bias: true })
+    return multimodalModel({
+      tc,
+      names: { megatron: "language_model.", model, head },
+      table: { ...attention, ...denseMlp },
+      towers: (root) => {
+        audioEncoder(root.at("audio_tower"), a)
+        plainLayer(root, "multi_modal_projector.linear", [t.hidden_size, a.d_model])
+      },
+      rows: [...mirrored("audio_tower.", `${outer}audio_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
+      provider: gptProvider("megatron.bridge.models.qwen_audio.qwen2_audio_provider.Qwen2AudioModelProvider", tc, commonOf(t), {
+        ...extraOf(t),
+        audio_token_id: c.audio_token_index ?? c.audio_token_id ?? undefined,
+        hf_config: hfConfig("qwen2_audio.configuration_qwen2_audio.Qwen2AudioConfig", {
+          ...section(c, ["audio_token_index", "model_type"]),
+          audio_config: section(a, AUDIO),
+          text_config: textSection(t)
+        })
+      }),
+      components: languageAnd({ name: "audio", sourcePrefix: "audio_tower.", encoder: "qwen_audio", projectors: ["multi_modal_projector."] })
+    })
+  }
+})

@@ -1,0 +1,94 @@
+/** Qwen3-Omni: a Qwen3-MoE language model behind mirrored vision and audio encoders. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { dtypeField, many, size } from "./shared/config.ts"
+import { expertForm, expertRows } from "./shared/experts.ts"
+import { section } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { AUDIO, audioFields, downsamplingAudioEncoder } from "./shared/towers/audio.ts"
+import { BLOCK_VISION, blockVisionFields } from "./shared/towers/blockVision.ts"
+import { listVision } from "./shared/towers/listVision.ts"
+
+const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "router_aux_loss_coef"]
+
+export const qwen3Omni = family({
+  name: "qwen3-omni",
+  architectures: ["Qwen3OmniMoeForConditionalGeneration"],
+  config: z.looseObject({
+    thinker_config: z.looseObject({
+      text_config: z.looseObject({
+        ...moeFields,
+        moe_intermediate_size: size.default(768),
+        num_experts_per_tok: size.default(8),
+        decoder_sparse_step: size.nullish(),
+        mlp_only_layers: z.array(many).nullish()
+      }),
+      vision_config: z.looseObject({ ...blockVisionFields, deepstack_visual_indexes: z.array(many).default([8, 16, 24]) }),
+      audio_config: z.looseObject({ ...audioFields, output_dim: size.default(3584), downsample_hidden_size: size.default(480) }),
+      dtype: dtypeField,
+      torch_dtype: dtypeField
+    }),
+    dtype: dtypeField,
+    torch_dtype: dtypeField
+  }),
+  describe: (top, headers) => {
+    const { thinker_config: c } = top
+    const { audio_config: a, text_config: t, vision_config: v } = c
+    const experts = expertsOf(t)
+    const tc = transformerOf(t, {
+      add_qkv_bias: t.attention_bias ?? false,
+      qk_layernorm: true,
+      num_moe_experts: experts,
+      moe_ffn_hidden_size: t.moe_intermediate_size,
+      ...sparseStep(t)
+    })
+    const { attention_dropout: _, ...extra } = extraOf(t)
+    return multimodalModel({
+      tc,
+      names: THINKER,
+      table: {
+        ...attention,
+        ...qkNorm,
+        ...denseMlp,
+        ...router("mlp.gate.weight"),
+        ...expertRows(expertForm(headers, "thinker.model.layers.", { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate"))
+      },
+      towers: (root) => {
+        listVision(root.at("thinker.visual"), v, v.deepstack_visual_indexes.length)
+        downsamplingAudioEncoder(root.at("thinker.audio_model"), a)
+      },
+      rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
+      provider: gptProvider(
+        "megatron.bridge.models.qwen_omni.qwen3_omni_provider.Qwen3OmniModelProvider",
+        tc,
+        { ...commonOf(t), dtype: dtypeOf(c, top) },
+        {
+          ...extra,
+          ...thinkerIds(c),
+          ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
+          mrope_section: mropeOf(t),
+          language_max_sequence_length: t.max_position_embeddings ?? undefined,
+          moe_router_topk: t.num_experts_per_tok,
+          moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001),
+          thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
+            audio_config: section(a, AUDIO),
+            vision_config: section(v, BLOCK_VISION)
+          }, MOE_TEXT)
+        },
+        { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
+      ),
+      components: languageBelow(
+        "thinker.language_model.",
+        { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
+        { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
+      ),
+      carried: [...speaking("talker", "code2wav"), ...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, THINKER.model)]
+    })
+  }
+})

@@ -1,0 +1,37 @@
+/**
+ * Omni models hold their language model, vision and audio encoders in a `thinker`; what speaks (talker, vocoder) stands beside
+ * it, and the trainer has no place for it.
+ */
+import type { Carried } from "../../src/bridge/Family.ts"
+import type { PythonValue } from "../../src/bridge/Provider.ts"
+import { hfConfig, section, textSection } from "./hfConfig.ts"
+import type { TextConfig } from "./llama.ts"
+
+export const THINKER = { megatron: "thinker.language_model.", model: "thinker.model.", head: "thinker." }
+
+/** Parts that speak: their tensors travel along as they are. */
+export const speaking = (...parts: ReadonlyArray<string>): ReadonlyArray<Carried> => parts.map((part) => ({ pattern: `${part}.**` }))
+
+export interface ThinkerConfig {
+  readonly text_config: TextConfig
+  readonly [field: string]: unknown
+}
+
+const IDS = [
+  "audio_start_token_id", "audio_end_token_id", "vision_start_token_id", "vision_end_token_id", "position_id_per_seconds", "seconds_per_chunk"
+]
+const MODALITIES = ["image", "video", "audio"]
+
+/** Token ids, `<modality>_token_id` or, in older files, `<modality>_token_index`, and timing. */
+export const thinkerIds = (c: ThinkerConfig): Readonly<Record<string, PythonValue>> => ({
+  ...section(c, IDS),
+  ...section(Object.fromEntries(MODALITIES.map((m) => [`${m}_token_id`, c[`${m}_token_id`] ?? c[`${m}_token_index`]])), MODALITIES.map((m) => `${m}_token_id`))
+})
+
+/** The provider's `thinker_config`, from which it builds the encoders. */
+export const thinkerConfig = (target: string, c: ThinkerConfig, encoders: Readonly<Record<string, PythonValue>>, textNames: ReadonlyArray<string> = []) =>
+  hfConfig(target, {
+    ...section(c, [...IDS, ...MODALITIES.flatMap((m) => [`${m}_token_id`, `${m}_token_index`]), "initializer_range", "model_type", "user_token_id"]),
+    text_config: textSection(c.text_config, textNames),
+    ...encoders
+  })

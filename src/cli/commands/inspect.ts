@@ -1,0 +1,65 @@
+import { Effect } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { UsageError } from "../../errors.ts"
+import { familyComponents } from "../../inspect/familyComponents.ts"
+import { globs } from "../../inspect/glob.ts"
+import { inspection } from "../../inspect/Inspection.ts"
+import { measure } from "../../inspect/measure.ts"
+import { openSpace } from "../../inspect/openSpace.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { inspectionCsv, renderInspection } from "../inspectText.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+
+export const inspectCommand = Command.make("inspect", {
+  path: Argument.String("path").pipe(Argument.withDescription("Safetensors file or directory, Megatron checkpoint or iter_* folder, .distcp or .pt file")),
+  filter: Flag.String("filter").pipe(
+    Flag.withAlias("f"),
+    Flag.withMetavar("GLOB"),
+    Flag.withDescription("List only tensors whose name matches: * and ? are wild, {a,b} is either, plain text may stand anywhere. Repeatable"),
+    Flag.between(0, 100)
+  ),
+  stats: Flag.Boolean("stats").pipe(
+    Flag.withDescription("Read the listed tensors: min, max, mean, std, zeros, NaN and infinities of each"),
+    Flag.withDefault(false)
+  ),
+  chunks: Flag.Boolean("chunks").pipe(Flag.withDescription("List the box, file and byte range of every chunk"), Flag.withDefault(false)),
+  list: Flag.Boolean("list").pipe(Flag.withDescription("One line per tensor instead of a tree"), Flag.withDefault(false)),
+  summary: Flag.Boolean("summary").pipe(Flag.withDescription("Sums only, no tensors"), Flag.withDefault(false)),
+  csv: Flag.Boolean("csv").pipe(Flag.withDescription("The tensors as CSV"), Flag.withDefault(false)),
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("inspect")(function*(input) {
+  if (input.csv && input.json) return yield* new UsageError({ problem: "--csv and --json exclude each other" })
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const filter = yield* attempt(() => globs(input.filter))
+  const space = yield* openSpace(input.path)
+  const statistics = input.stats
+    ? yield* withProgress("reading", input.quiet || input.json || input.csv, (progress) =>
+      measure(space, [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || input.filter.length > 0)), {
+        ...engine,
+        progress: progress.add,
+        onSize: progress.total
+      }))
+    : undefined
+  const component = familyComponents(families, space)
+  const found = inspection(space, {
+    filter,
+    boxes: input.chunks,
+    ...(statistics ? { statistics } : {}),
+    ...(component ? { component } : {})
+  })
+  if (input.csv) return yield* Effect.sync(() => { process.stdout.write(`${inspectionCsv(found)}\n`) })
+  const shown = input.summary ? { ...found, tensors: [] } : found
+  yield* emit(input, shown, () => renderInspection(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
+})).pipe(
+  Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo inspect ./megatron", description: "Everything, on a page" },
+    { command: "convert_megatron_mimo inspect ./hf --stats --filter '*.mlp.*'", description: "Do the values look like weights?" },
+    { command: "convert_megatron_mimo inspect ./megatron/iter_0000000 --chunks --json", description: "Which bytes of which file hold what" }
+  ])
+)

@@ -1,0 +1,97 @@
+/**
+ * The identity of a conversion: everything that decides which bytes it writes. Two runs with the same job write the same bytes,
+ * so one can go on where the other ended.
+ */
+import { createHash } from "node:crypto"
+import { z } from "zod"
+import type { TargetFile } from "../../engine/Target.ts"
+import { InvalidFile } from "../../errors.ts"
+import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
+import { VERSION } from "../../version.ts"
+
+/** One thing a conversion depends on. */
+const ingredientSchema = z.object({
+  /** For messages: `config.json`, `--torch-dtype`, … */
+  what: z.string(),
+  /** Digest of its content, or of what of the content was read to plan: the same on every machine. */
+  content: z.string(),
+  /** For files whose content is not read beforehand: size, inode and modification time, which change when it does. */
+  file: z.string().optional()
+})
+export type Ingredient = z.infer<typeof ingredientSchema>
+
+export const jobSchema = z.object({ ingredients: z.array(ingredientSchema) })
+export type Job = z.infer<typeof jobSchema>
+
+export type Identity = Pick<FileInfo, "ino" | "size" | "mtimeMs">
+
+export const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => {
+  const hash = createHash("sha256")
+  // Lengths first, so that no two lists of parts hash alike.
+  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part)
+  return hash.digest("hex")
+}
+
+/** A source file by its identity; `header` is what of its content is known. */
+export const sourceFile = (what: string, { ino, mtimeMs, size }: Identity, header: Uint8Array | string = ""): Ingredient =>
+  ({ what, content: sha256(String(size), header), file: `${size} bytes, modified ${new Date(mtimeMs).toISOString()} (${mtimeMs}), inode ${ino}` })
+
+/** Something small that is known in full. */
+export const known = (what: string, content: string | Uint8Array): Ingredient => ({ what, content: sha256(content) })
+
+/** The files that will be written: names, lengths, literal bytes, which arrays where. */
+const outlineOf = (files: ReadonlyArray<TargetFile>): string => {
+  const hash = createHash("sha256")
+  for (const { name, segments, size } of files) {
+    hash.update(JSON.stringify([name, size, segments.length]))
+    for (const segment of segments) {
+      switch (segment.kind) {
+        case "bytes":
+          hash.update(`b${segment.bytes.byteLength}:`).update(segment.bytes)
+          break
+        case "array":
+          hash.update(JSON.stringify([segment.array.id, segment.array.dtype, segment.array.shape, segment.array.copies.length]))
+          break
+        case "seal":
+          hash.update(`s${segment.length}:`)
+          break
+      }
+    }
+  }
+  return hash.digest("hex")
+}
+
+export const jobOf = (ingredients: ReadonlyArray<Ingredient>, files: ReadonlyArray<TargetFile>): Job => ({
+  ingredients: [
+    known("the version of this program", VERSION),
+    ...ingredients,
+    { what: "the plan of the files", content: outlineOf(files) }
+  ]
+})
+
+/** What of `now` is not as it was; empty if one can go on with the other's work. */
+export const changesBetween = (before: Job, now: Job): ReadonlyArray<string> => {
+  const known = new Map(before.ingredients.map((i) => [i.what, i]))
+  const changed = now.ingredients.filter((i) => known.get(i.what)?.content !== i.content || known.get(i.what)?.file !== i.file).map((i) => i.what)
+  const names = new Set(now.ingredients.map((i) => i.what))
+  return [...changed, ...before.ingredients.filter((i) => !names.has(i.what)).map((i) => i.what)]
+}
+
+/** The same for the same content, whatever machine it is on. */
+export const contentOf = (job: Job): string => sha256(...job.ingredients.flatMap((i) => [i.what, i.content]))
+
+/** A file that the conversion reads, as it was when the conversion was planned. */
+export interface SourceState {
+  readonly path: string
+  readonly identity: Identity
+}
+
+/** Files that were read must still be those whose headers were checked. */
+export const refuseChanged = async (disk: DiskCalls, sources: ReadonlyArray<SourceState>): Promise<void> => {
+  for (const { identity, path } of sources) {
+    const now = await disk.stat(path)
+    if (now.ino !== identity.ino || now.size !== identity.size || now.mtimeMs !== identity.mtimeMs) {
+      throw new InvalidFile({ path, code: "source/changed", problem: "was changed while it was converted; nothing was published" })
+    }
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The journal of a conversion: what it is made from, then a line for every window that is written. Appended to while the work
+ * goes on, read when it is resumed. Nothing in it is trusted: a line carries a checksum of itself (a crash may tear it), and a
+ * window that it names is read again and compared before it counts. So the order in which journal and data reach the disk does
+ * not matter.
+ */
+import { z } from "zod"
+import { atPath, decodeWith } from "../../document/decode.ts"
+import { parseJson } from "../../document/StrictJson.ts"
+import type { Earlier, WindowRecord } from "../../engine/Earlier.ts"
+import { InvalidFile } from "../../errors.ts"
+import { type DiskCalls, type DiskFile, writeFully } from "../../io/Disk.ts"
+import { isMissing } from "../../io/present.ts"
+import { readSmall } from "../../io/small.ts"
+import { crc32 } from "../../torch/Crc32.ts"
+import { type Job, jobSchema } from "./Job.ts"
+
+/** A line of 80 bytes for every 64 KiB, the smallest window, of half a terabyte. */
+const LARGEST_JOURNAL = 700_000_000
+/** A window holds as many arrays as it has bytes at most; real lines have tens of bytes. */
+const LONGEST_LINE = 16 << 20
+/** Lines are written together when so much time has passed, and made durable more rarely: losing some costs only work. */
+const WRITE_MS = 500
+const SYNC_MS = 5000
+
+const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive(), job: jobSchema })
+type Header = z.infer<typeof headerSchema>
+
+const count = z.int().nonnegative()
+const windowSchema = z.tuple([z.string(), count, count, z.int().min(0).max(0xffffffff), z.array(count)])
+
+const line = (value: unknown): string => {
+  const text = JSON.stringify(value)
+  return `${crc32(text).toString(16).padStart(8, "0")} ${text}\n`
+}
+
+/** Lines that are whole, parsed. */
+const lines = function*(bytes: Uint8Array, path: string): Generator<unknown> {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let start = 0; start < text.byteLength;) {
+    const newline = text.indexOf(0x0a, start)
+    const end = newline < 0 ? text.byteLength : newline
+    const own = text.subarray(start, end)
+    start = end + 1
+    if (own.byteLength < 10 || own.byteLength > LONGEST_LINE) continue
+    if (own.toString("latin1", 0, 9) !== `${crc32(own.subarray(9)).toString(16).padStart(8, "0")} `) continue
+    yield atPath(path, () => parseJson(own.subarray(9)))
+  }
+}
+
+/** What a journal says. */
+export interface EarlierWork extends Earlier {
+  readonly job: Job
+  readonly block: number
+  /** Bytes of the windows. */
+  readonly bytes: number
+}
+
+/** Read a journal; undefined if there is none, or not even its beginning was written. */
+export const readJournal = async (disk: DiskCalls, path: string): Promise<EarlierWork | undefined> => {
+  let bytes: Uint8Array
+  try {
+    bytes = await readSmall(disk, path, path, LARGEST_JOURNAL)
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
+  const all = lines(bytes, path)
+  const first = all.next()
+  if (first.done) return undefined
+  let header: Header
+  try {
+    header = decodeWith(headerSchema, path, first.value)
+  } catch (error) {
+    // Of a version that wrote other journals, or the second line of a torn one.
+    if (error instanceof InvalidFile) return undefined
+    throw error
+  }
+  const windows = new Map<string, Map<number, WindowRecord>>()
+  for (const value of all) {
+    const window = windowSchema.safeParse(value)
+    if (!window.success) continue
+    const [file, position, size, crc, changed] = window.data
+    const own = windows.get(file) ?? new Map<number, WindowRecord>()
+    windows.set(file, own)
+    own.set(position, { position, size, crc32: crc, changed })
+  }
+  let total = 0
+  for (const own of windows.values()) for (const { size } of own.values()) total += size
+  return {
+    job: header.job,
+    block: header.block,
+    bytes: total,
+    began: (file) => windows.has(file),
+    find: (file, position) => windows.get(file)?.get(position)
+  }
+}
+
+/** A journal being written. */
+export class Journal {
+  readonly #file: DiskFile
+  #position: number
+  #pending = ""
+  #wrote = performance.now()
+  #synced = performance.now()
+  #writing: Promise<void> = Promise.resolve()
+  #failure: unknown
+  /** Windows recorded, by this run or an earlier one. */
+  windows: number
+
+  private constructor(file: DiskFile, position: number, windows: number) {
+    this.#file = file
+    this.#position = position
+    this.windows = windows
+  }
+
+  static async create(disk: DiskCalls, path: string, job: Job, block: number): Promise<Journal> {
+    const file = await disk.open(path, "create")
+    const journal = new Journal(file, 0, 0)
+    try {
+      journal.#pending = line({ journal: 1, block, job } satisfies Header)
+      await journal.#write()
+      await file.sync()
+      return journal
+    } catch (error) {
+      await file.close().catch(() => {})
+      throw error
+    }
+  }
+
+  /** Go on with a journal that was read. */
+  static async append(disk: DiskCalls, path: string): Promise<Journal> {
+    const file = await disk.open(path, "readwrite")
+    try {
+      const journal = new Journal(file, (await file.info()).size, 1)
+      // Ends a torn line.
+      journal.#pending = "\n"
+      return journal
+    } catch (error) {
+      await file.close().catch(() => {})
+      throw error
+    }
+  }
+
+  /** Record a window that is written. Throws if an earlier line could not be written. */
+  add(file: string, { changed, crc32: crc, position, size }: WindowRecord): void {
+    if (this.#failure !== undefined) throw this.#failure
+    this.#pending += line([file, position, size, crc, changed])
+    this.windows++
+    const now = performance.now()
+    if (now - this.#wrote < WRITE_MS) return
+    this.#wrote = now
+    this.#writing = this.#writing.then(() => this.#write()).catch((error: unknown) => { this.#failure ??= error })
+  }
+
+  async #write(): Promise<void> {
+    if (this.#failure !== undefined || this.#pending === "") return
+    const bytes = Buffer.from(this.#pending)
+    this.#pending = ""
+    await writeFully(this.#file, bytes, this.#position)
+    this.#position += bytes.byteLength
+    if (performance.now() - this.#synced < SYNC_MS) return
+    this.#synced = performance.now()
+    await this.#file.sync()
+  }
+
+  /** Write what is pending and close it, even if that fails. */
+  async close(): Promise<void> {
+    try {
+      await this.#writing
+      await this.#write()
+    } finally {
+      await this.#file.close()
+    }
+  }
+}

@@ -1,0 +1,95 @@
+/** What deserves a word about a space: fp32 islands, quantised weights, MTP, tied heads, padding, missing module states. */
+import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
+import type { ModelFacts } from "./modelFacts.ts"
+import { isEmbedding, isHead, isMtp, isQuantisation } from "./names.ts"
+import type { Space, SpaceTensor } from "./Space.ts"
+
+export interface Finding {
+  /** Stable identifier, e.g. `fp32-islands`. */
+  readonly code: string
+  readonly text: string
+  /** Tensors it is about, all of them. */
+  readonly names: ReadonlyArray<string>
+}
+
+const bytesOf = (tensors: ReadonlyArray<SpaceTensor>): number => tensors.reduce((sum, t) => sum + t.bytes, 0)
+
+const names = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<string> => tensors.map((t) => t.name)
+
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
+
+/** The floating dtype that most bytes have. */
+export const mainDtype = (tensors: Iterable<SpaceTensor>): DType | undefined => {
+  const sums = new Map<DType, number>()
+  for (const { bytes, dtype, role } of tensors) if (role === "model" && isFloat(dtype)) sums.set(dtype, (sums.get(dtype) ?? 0) + bytes)
+  return [...sums].sort((a, b) => b[1] - a[1])[0]?.[0]
+}
+
+const EXPERT_BIAS = /(expert_bias|e_score_correction_bias|correction_bias)$/
+
+export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding> => {
+  const out: Array<Finding> = []
+  const add = (code: string, found: ReadonlyArray<SpaceTensor>, text: string) => {
+    if (found.length > 0) out.push({ code, text, names: names(found) })
+  }
+  const all = [...space.tensors.values()]
+  const model = all.filter((t) => t.role === "model")
+  const main = mainDtype(model)
+
+  const quantised = model.filter((t) => /^F[468]_/.test(t.dtype) || t.dtype === "F4" || isQuantisation(t.name))
+  if (quantised.length > 0 || facts.quantisation !== undefined) {
+    out.push({
+      code: "quantised",
+      text: `quantised weights${facts.quantisation === undefined ? "" : ` (${facts.quantisation})`}: ${count(quantised.length, "tensor")} of packed values or scales`,
+      names: names(quantised)
+    })
+  }
+  if (main !== undefined && bitsOf(main) < 32) {
+    const islands = model.filter((t) => isFloat(t.dtype) && bitsOf(t.dtype) > bitsOf(main) && !EXPERT_BIAS.test(t.name) && !isQuantisation(t.name))
+    add("fp32-islands", islands, `${count(islands.length, "tensor")} of F32 in a ${main} model, ${bytesOf(islands)} bytes`)
+  }
+  if (facts.dtype !== undefined && main !== undefined && facts.dtype !== main) {
+    out.push({ code: "dtype", text: `the configuration says ${facts.dtype}, most bytes are ${main}`, names: [] })
+  }
+  const mtp = model.filter((t) => isMtp(t.name, space.kind === "safetensors" ? facts.layers : undefined))
+  add("mtp", mtp, `multi-token prediction: ${count(mtp.length, "tensor")}, ${bytesOf(mtp)} bytes`)
+
+  const heads = model.filter((t) => isHead(t.name))
+  const embeddings = model.filter((t) => isEmbedding(t.name))
+  if (facts.tied === true) {
+    if (heads.length > 0) add("tied-head", heads, "the head is tied to the embedding, yet a head is stored")
+    else add("tied-head", embeddings.slice(0, 1), "the head is tied to the embedding; it is stored once")
+  } else if (facts.tied === false && heads.length === 0 && embeddings.length > 0) {
+    add("no-head", embeddings.slice(0, 1), "the head is not tied, yet no head is stored")
+  }
+  const rows = facts.vocabulary
+  if (rows !== undefined) {
+    const padded = [...embeddings, ...heads].filter((t) => !isMtp(t.name, facts.layers) && t.shape.length === 2 && t.shape[0]! > rows)
+    add("padding", padded, `${padded[0] ? padded[0].shape[0]! - rows : 0} rows of padding: ${padded[0]?.shape[0]} stored, vocabulary of ${rows}`)
+  }
+  if (space.kind === "megatron") megatron(space, all, out)
+  return out
+}
+
+const megatron = (space: Space, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
+  if (space.checkpoint?.wrapped) {
+    out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
+  }
+  const training = all.filter((t) => t.role === "training")
+  const others = space.objects.filter((o) => !o.key.includes("_extra_state"))
+  if (training.length + others.length > 0) {
+    out.push({
+      code: "training-state",
+      text: `training state: ${count(training.length, "tensor")} (${bytesOf(training)} bytes) and ${count(others.length, "object")} of optimizer, scheduler and RNG`,
+      names: [...names(training), ...others.map((o) => o.key)]
+    })
+  }
+  const kept = all.filter((t) => t.role === "kept")
+  if (kept.length > 0) {
+    out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${bytesOf(kept)} bytes)`, names: names(kept) })
+  }
+  const states = space.objects.length - others.length
+  if (states === 0) {
+    out.push({ code: "no-extra-states", text: "no `_extra_state` is stored; loaders ask for them (`relabel --to extra-states` supplies them)", names: [] })
+  }
+}

@@ -1,0 +1,117 @@
+/** The model behind a space in a few lines: from `run_config.yaml`, from `config.json`, from the common state. */
+import type { JsonValue } from "../document/StrictJson.ts"
+import { isMapping, numberAt, type RunConfigMap, section, textAt } from "./RunConfigFile.ts"
+import type { Space } from "./Space.ts"
+
+export interface ComponentLayout {
+  readonly component: string
+  readonly tp: number
+  readonly pp: number
+  readonly dp: number
+  readonly cp: number
+  readonly ep: number
+  readonly etp: number
+  readonly rankOffset: number
+}
+
+export interface ModelFacts {
+  /** Provider class or architecture. */
+  readonly name?: string
+  /** Fields that say what the model is, in reading order. */
+  readonly fields: ReadonlyArray<readonly [name: string, value: string]>
+  readonly layers?: number
+  readonly vocabulary?: number
+  readonly tied?: boolean
+  /** `BF16` … that the config wants. */
+  readonly dtype?: string
+  readonly quantisation?: string
+  /** Layout for which a Megatron checkpoint was written. */
+  readonly layout: ReadonlyArray<ComponentLayout>
+}
+
+const lastName = (target: string): string => target.slice(target.lastIndexOf(".") + 1)
+
+/** The section that describes the (standard) model: the provider, or the one inside a MIMO provider. */
+export const providerOf = (config: RunConfigMap): RunConfigMap | undefined =>
+  section(config, "model", "standard_provider") ?? section(config, "model")
+
+const MEGATRON_FIELDS = [
+  "num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "kv_channels", "num_moe_experts", "moe_ffn_hidden_size",
+  "vocab_size", "mtp_num_layers", "seq_length", "hybrid_layer_pattern"
+]
+const HF_FIELDS = [
+  "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts", "n_routed_experts",
+  "num_local_experts", "moe_intermediate_size", "vocab_size", "mtp_num_hidden_layers", "num_nextn_predict_layers", "max_position_embeddings"
+]
+const DTYPES: Readonly<Record<string, string>> = { bfloat16: "BF16", float16: "F16", float32: "F32", half: "F16", float: "F32" }
+
+const layoutOf = (component: string, from: RunConfigMap): ComponentLayout => {
+  const size = (field: string) => numberAt(from, field) ?? 1
+  return {
+    component,
+    tp: size("tensor_model_parallel_size"),
+    pp: size("pipeline_model_parallel_size"),
+    dp: size("data_parallel_size"),
+    cp: size("context_parallel_size"),
+    ep: size("expert_model_parallel_size"),
+    etp: size("expert_tensor_parallel_size"),
+    rankOffset: numberAt(from, "rank_offset") ?? 0
+  }
+}
+
+const fromRunConfig = (config: RunConfigMap): ModelFacts => {
+  const provider = providerOf(config)
+  const target = textAt(provider, "_target_")
+  const modules = section(config, "model", "megatron_mimo_parallelism_config", "module_parallelisms")
+  const layout = modules
+    ? Object.entries(modules).flatMap(([name, value]) => (isMapping(value) ? [layoutOf(name, value)] : []))
+    : provider ? [layoutOf("model", provider)] : []
+  const tied = provider?.["share_embeddings_and_output_weights"]
+  const dtype = DTYPES[lastName(textAt(section(provider ?? {}, "params_dtype"), "_target_") ?? "")]
+  const layers = numberAt(provider, "num_layers")
+  const vocabulary = numberAt(provider, "vocab_size")
+  return {
+    ...(target === undefined ? {} : { name: lastName(target) }),
+    fields: MEGATRON_FIELDS.flatMap((field) => {
+      const value = numberAt(provider, field) ?? textAt(provider, field)
+      return value === undefined ? [] : [[field, String(value)] as const]
+    }),
+    ...(layers === undefined ? {} : { layers }),
+    ...(vocabulary === undefined ? {} : { vocabulary }),
+    ...(typeof tied === "boolean" ? { tied } : {}),
+    ...(dtype ? { dtype } : {}),
+    layout
+  }
+}
+
+type Json = { readonly [key: string]: JsonValue }
+
+const isObject = (value: JsonValue | undefined): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+const fromHfConfig = (json: JsonValue): ModelFacts => {
+  const top = isObject(json) ? json : {}
+  const nested = ["text_config", "llm_config", "thinker_config"].map((key) => top[key]).find(isObject)
+  const inner = isObject(nested?.["text_config"]) ? nested["text_config"] : nested
+  const get = (field: string): JsonValue | undefined => inner?.[field] ?? top[field]
+  const architectures = top["architectures"]
+  const tied = top["tie_word_embeddings"] ?? inner?.["tie_word_embeddings"]
+  const dtype = get("dtype") ?? get("torch_dtype")
+  const quantisation = isObject(top["quantization_config"]) ? top["quantization_config"]["quant_method"] ?? "unknown" : undefined
+  const [layers, vocabulary] = [get("num_hidden_layers"), get("vocab_size")]
+  return {
+    ...(Array.isArray(architectures) && typeof architectures[0] === "string" ? { name: architectures[0] } : {}),
+    fields: HF_FIELDS.flatMap((field) => {
+      const value = get(field)
+      return typeof value === "number" ? [[field, String(value)] as const] : []
+    }),
+    ...(typeof layers === "number" ? { layers } : {}),
+    ...(typeof vocabulary === "number" ? { vocabulary } : {}),
+    ...(typeof tied === "boolean" ? { tied } : {}),
+    ...(typeof dtype === "string" && DTYPES[dtype] ? { dtype: DTYPES[dtype] } : {}),
+    ...(quantisation === undefined ? {} : { quantisation: String(quantisation) }),
+    layout: []
+  }
+}
+
+export const modelFacts = (space: Space): ModelFacts =>
+  space.runConfig ? fromRunConfig(space.runConfig) : space.hfConfig ? fromHfConfig(space.hfConfig.json) : { fields: [], layout: [] }

@@ -1,0 +1,137 @@
+/**
+ * Rows that differ only in their numbers drawn together, as a tree of modules: a model of 60 layers and 512 experts is a page,
+ * not a book.
+ */
+import type { DType } from "../tensor/DType.ts"
+import type { TensorRow } from "./Inspection.ts"
+
+/** Tensors of one pattern, dtype and shape. */
+export interface RowGroup {
+  /** Segments of the name; numbers that vary are given as ranges: `{0-2,4-6}`. */
+  readonly segments: ReadonlyArray<string>
+  readonly dtype: DType
+  readonly shape: ReadonlyArray<number>
+  readonly count: number
+  /** Of all of them. */
+  readonly bytes: number
+  readonly chunks: number
+  readonly files: ReadonlyArray<string>
+}
+
+export interface TreeNode {
+  /** One or more segments, joined by dots. */
+  readonly label: string
+  readonly bytes: number
+  readonly tensors: number
+  readonly children: ReadonlyArray<TreeNode>
+  /** Set for a leaf. */
+  readonly group?: RowGroup
+}
+
+/** `0-2,4-6` */
+export const ranges = (numbers: Iterable<number>): string => {
+  const sorted = [...new Set(numbers)].sort((a, b) => a - b)
+  const out: Array<string> = []
+  for (let i = 0; i < sorted.length;) {
+    let end = i
+    while (end + 1 < sorted.length && sorted[end + 1] === sorted[end]! + 1) end++
+    out.push(end === i ? String(sorted[i]) : `${sorted[i]}${end === i + 1 ? "," : "-"}${sorted[end]}`)
+    i = end + 1
+  }
+  return out.join(",")
+}
+
+interface Collecting {
+  readonly segments: ReadonlyArray<string>
+  readonly numbers: ReadonlyArray<Set<number> | undefined>
+  readonly first: TensorRow
+  readonly files: Set<string>
+  count: number
+  bytes: number
+  chunks: number
+}
+
+/** In order of first appearance. */
+export const groupRows = (rows: Iterable<TensorRow>): ReadonlyArray<RowGroup> => {
+  const groups = new Map<string, Collecting>()
+  for (const row of rows) {
+    const segments = row.name.split(".")
+    const key = `${segments.map((s) => (/^\d{1,9}$/.test(s) ? "#" : s)).join(".")} ${row.dtype} ${row.shape.join()}`
+    let group = groups.get(key)
+    if (!group) {
+      const numbers = segments.map((s) => (/^\d{1,9}$/.test(s) ? new Set<number>() : undefined))
+      groups.set(key, group = { segments, numbers, first: row, files: new Set(), count: 0, bytes: 0, chunks: 0 })
+    }
+    group.count++
+    group.bytes += row.bytes
+    group.chunks += row.chunks
+    for (const file of row.files) group.files.add(file)
+    for (const [i, set] of group.numbers.entries()) set?.add(Number(segments[i]))
+  }
+  return [...groups.values()].map(({ bytes, chunks, count, files, first, numbers, segments }) => ({
+    segments: segments.map((segment, i) => {
+      const set = numbers[i]
+      return set && set.size > 1 ? `{${ranges(set)}}` : segment
+    }),
+    dtype: first.dtype,
+    shape: first.shape,
+    count,
+    bytes,
+    chunks,
+    files: [...files].sort()
+  }))
+}
+
+interface Building {
+  readonly children: Map<string, Building>
+  group?: RowGroup
+}
+
+const freeze = (label: string, node: Building): TreeNode => {
+  let [name, at] = [label, node]
+  // A chain of only children is one line.
+  while (!at.group && at.children.size === 1) {
+    const [[segment, child]] = at.children as unknown as [[string, Building]]
+    name = name === "" ? segment : `${name}.${segment}`
+    at = child
+  }
+  const children = [...at.children].map(([segment, child]) => freeze(segment, child))
+  const own = at.group
+  return {
+    label: name,
+    bytes: children.reduce((sum, c) => sum + c.bytes, own?.bytes ?? 0),
+    tensors: children.reduce((sum, c) => sum + c.tensors, own?.count ?? 0),
+    children,
+    ...(own ? { group: own } : {})
+  }
+}
+
+/** Names of hostile files may have any number of segments; a tree deeper than this is cut short at one line. */
+const DEEPEST = 32
+
+/** The modules of some rows as a tree; the root has no label. */
+export const treeOf = (rows: Iterable<TensorRow>): ReadonlyArray<TreeNode> => {
+  const root: Building = { children: new Map() }
+  for (const group of groupRows(rows)) {
+    const segments = group.segments.length <= DEEPEST
+      ? group.segments
+      : [...group.segments.slice(0, DEEPEST - 1), group.segments.slice(DEEPEST - 1).join(".")]
+    let at = root
+    for (const [i, segment] of segments.entries()) {
+      // A leaf keeps its own line even if a module has its name, or another dtype or shape.
+      const last = i === segments.length - 1
+      const key = last ? unusedKey(at.children, segment) : segment
+      let next = at.children.get(key)
+      if (!next) at.children.set(key, next = { children: new Map() })
+      at = next
+    }
+    at.group = group
+  }
+  return [...root.children].map(([label, child]) => freeze(label, child))
+}
+
+const unusedKey = (children: ReadonlyMap<string, Building>, segment: string): string => {
+  let key = segment
+  while (children.has(key)) key += "\u200b"
+  return key
+}

@@ -1,0 +1,113 @@
+/**
+ * A checkpoint as if nothing in it were quantised: every quantised tensor is one BF16 tensor of its own shape under its own name,
+ * in the place of its codes; its scales are not seen. Copies from such tensors become copies from codes and scales by `read`.
+ */
+import type { SourceArray, Sources } from "../engine/Target.ts"
+import { FormatError, Unsupported } from "../errors.ts"
+import type { HfTensor, HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { type Copy, identity, volume } from "../tensor/Copy.ts"
+import { fromBlocks } from "./blocks.ts"
+import { ACTIVATION_SCALES, forms, ownersOfScales } from "./forms.ts"
+import { blockSizeOf } from "./QuantizationConfig.ts"
+import { fromNibbles, type QuantizedTensor } from "./QuantizedTensor.ts"
+
+export interface LogicalTensors extends HfTensors {
+  /** As they are in the files. */
+  readonly raw: HfTensors
+  readonly quantized: ReadonlyMap<string, QuantizedTensor>
+  /** The logical tensor whose codes a stored tensor holds. */
+  readonly logicalOf: ReadonlyMap<string, string>
+  /** Activation scales: tensors like any other, and the weight that each stands beside. */
+  readonly activationScales: ReadonlyMap<string, string>
+  /** What copies made by `read` refer to, without their prefix. */
+  readonly sources: Sources
+  /** A copy from a logical tensor, as copies from what is in the files; `prefix` goes before the names of their sources. */
+  readonly read: (copy: Copy, prefix?: string) => ReadonlyArray<Copy>
+  /** The copies that give a whole logical tensor, under the name `target`. */
+  readonly whole: (name: string, target: string, prefix?: string) => ReadonlyArray<Copy>
+}
+
+/** The quantised tensors by the name of their codes, and every tensor that belongs to one. */
+const detect = (raw: HfTensors, config: unknown) => {
+  const headers = { get: (name: string) => raw.tensors.get(name), blockSize: blockSizeOf(config) }
+  const byCodes = new Map<string, QuantizedTensor>()
+  const owners = new Map<string, string>()
+  for (const stored of raw.tensors.values()) {
+    for (const form of forms) {
+      const found = form(stored, headers)
+      if (found === undefined) continue
+      byCodes.set(stored.name, found)
+      for (const member of found.members) owners.set(member, stored.name)
+      break
+    }
+  }
+  for (const stored of raw.tensors.values()) {
+    const names = owners.has(stored.name) ? [] : ownersOfScales(stored)
+    if (names.length === 0) continue
+    const held = names.flatMap((name) => raw.tensors.get(name) ?? [])
+    throw new FormatError(
+      "quantized/stray-scales",
+      held.length > 0 ? `stands beside ${held[0]!.name}, which holds ${held[0]!.dtype} values and needs no scales` : `there is no ${names.join(" or ")} that these scales belong to`,
+      { tensor: stored.name }
+    )
+  }
+  for (const { members, name } of byCodes.values()) {
+    if (raw.tensors.has(name) && name !== members[0]) {
+      throw new FormatError("quantized/twice", `is there quantised (${members[0]}) and as values`, { tensor: name })
+    }
+  }
+  return { byCodes, owners }
+}
+
+/** FormatError `quantized/…` where codes and scales contradict each other; `config` is the parsed config.json, if there is one. */
+export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors => {
+  const { byCodes, owners } = detect(raw, config)
+  const quantized = new Map([...byCodes.values()].map((q) => [q.name, q]))
+  const activationScales = new Map<string, string>()
+  const logical = (tensor: HfTensor): Array<HfTensor> => {
+    const own = byCodes.get(tensor.name)
+    if (own === undefined) return owners.has(tensor.name) ? [] : [tensor]
+    // It takes the room of all that it is made of.
+    const bytes = own.members.reduce((sum, name) => sum + raw.tensors.get(name)!.end - raw.tensors.get(name)!.begin, 0)
+    return [{ name: own.name, dtype: "BF16", shape: own.shape, begin: tensor.begin, end: tensor.begin + bytes, shard: tensor.shard }]
+  }
+  const shards = byCodes.size === 0 ? raw.shards : raw.shards.map((shard) => ({ ...shard, tensors: shard.tensors.flatMap(logical) }))
+  const tensors = byCodes.size === 0 ? raw.tensors : new Map(shards.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const)))
+  for (const { name } of quantized.values()) {
+    const module = name.endsWith(".weight") ? name.slice(0, -".weight".length) : undefined
+    for (const suffix of module === undefined ? [] : ACTIVATION_SCALES) {
+      if (tensors.has(`${module}.${suffix}`)) activationScales.set(`${module}.${suffix}`, name)
+    }
+  }
+  const read: LogicalTensors["read"] = (copy, prefix = "") => {
+    const own = quantized.get(copy.source.tensor)
+    if (own === undefined) return prefix === "" ? [copy] : [{ ...copy, source: { ...copy.source, tensor: prefix + copy.source.tensor } }]
+    if (copy.transform) {
+      throw new Unsupported({ what: own.name, problem: `is quantised (${own.form}), and its values would have to be changed once more (${copy.transform.kind})` })
+    }
+    const { codes, scales, ...layout } = own.layout
+    return fromBlocks(copy, { ...layout, codes: { ...codes, tensor: prefix + codes.tensor }, scales: { ...scales, tensor: prefix + scales.tensor } })
+  }
+  return {
+    ...raw,
+    raw,
+    shards,
+    tensors,
+    quantized,
+    logicalOf: new Map([...byCodes].map(([codes, { name }]) => [codes, name])),
+    activationScales,
+    sources: { get: (id) => sourceOf(raw, id) },
+    read,
+    whole: (name, target, prefix) => read(identity(name, target, tensors.get(name)!.shape), prefix)
+  }
+}
+
+const sourceOf = (raw: HfTensors, id: string): SourceArray | undefined => {
+  const nibbles = fromNibbles(id)
+  const tensor = raw.tensors.get(nibbles ?? id)
+  if (tensor === undefined) return undefined
+  const { path } = raw.shards[tensor.shard]!
+  return nibbles === undefined
+    ? { path, offset: tensor.begin, dtype: tensor.dtype, shape: tensor.shape }
+    : { path, offset: tensor.begin, dtype: "F4", shape: [(tensor.end - tensor.begin) * 2] }
+}

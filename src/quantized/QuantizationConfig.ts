@@ -1,0 +1,37 @@
+/** What `quantization_config` of a config.json says that tensors' headers do not. Models of several parts may have it in a section. */
+import { z } from "zod"
+import { FormatError } from "../errors.ts"
+
+const DEFAULT_BLOCK: BlockSize = [128, 128]
+
+/** Rows and columns that share a scale. */
+export type BlockSize = readonly [rows: number, columns: number]
+
+const size = z.int().positive()
+const schema = z.object({ weight_block_size: z.tuple([size, size]).nullish() })
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value)
+
+export const QUANTIZATION = "quantization_config"
+
+/** Paths of every `quantization_config`: at the top, or in a section (`text_config`). */
+export const quantizationPaths = (config: unknown): ReadonlyArray<ReadonlyArray<string>> => {
+  if (!isObject(config)) return []
+  const sections = Object.entries(config).filter(([name, value]) => name.endsWith("_config") && name !== QUANTIZATION && isObject(value))
+  return [
+    ...(isObject(config[QUANTIZATION]) ? [[QUANTIZATION]] : []),
+    ...sections.flatMap(([name, value]) => (isObject((value as Record<string, unknown>)[QUANTIZATION]) ? [[name, QUANTIZATION]] : []))
+  ]
+}
+
+/** The block size that a config states, else 128×128; FormatError `quantized/config` if it is no size. */
+export const blockSizeOf = (config: unknown): BlockSize => {
+  for (const path of quantizationPaths(config)) {
+    const found = schema.safeParse(path.reduce<unknown>((node, key) => (node as Record<string, unknown>)[key], config))
+    if (!found.success) {
+      throw new FormatError("quantized/config", "is not two positive integers", { field: [...path, "weight_block_size"].join(".") })
+    }
+    if (found.data.weight_block_size) return found.data.weight_block_size
+  }
+  return DEFAULT_BLOCK
+}
