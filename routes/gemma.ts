@@ -20,14 +20,15 @@ const fields = {
 
 const PROVIDERS = "megatron.bridge.models.gemma."
 
-/** Embeddings are always tied, norm weights are kept as deviations from one on both sides. */
-const transformer = (t: TextConfig) => transformerOf(t, { ...biasesOf(t), share_embeddings_and_output_weights: true })
+/** Embeddings are tied unless the config says otherwise. */
+const transformer = (t: TextConfig) => transformerOf(t, { ...biasesOf(t), share_embeddings_and_output_weights: t.tie_word_embeddings ?? true })
 
+/** Norm weights are deviations from one on both sides. Old configs call the activation `gelu` and mean its tanh form. */
 const provider = (name: string, t: TextConfig, tc: ReturnType<typeof transformer>, extra: Record<string, PythonValue>) =>
   gptProvider(
     PROVIDERS + name,
     tc,
-    { ...commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }) },
+    commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }),
     { ...extraOf(t), layernorm_zero_centered_gamma: true, ...extra }
   )
 

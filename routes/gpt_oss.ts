@@ -1,4 +1,4 @@
-/** GPT-OSS: biases everywhere, attention sinks, experts whose gate and up rows alternate. */
+/** GPT-OSS: biases everywhere, attention sinks, experts whose gate and up rows alternate. Published configs name no dtype: it is bfloat16. */
 import { z } from "zod"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { packedExpertOf } from "../src/bridge/kinds.ts"
@@ -12,19 +12,19 @@ import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
-/** Block-quantised experts lie as `[E, out, in]`, all others as `[E, in, out]`. */
-const isQuantised = (headers: HfHeaders): boolean => headers.names.some((n) => n.endsWith(".mlp.experts.down_proj_blocks"))
+const isQuantised = (headers: HfHeaders): boolean =>
+  headers.names.some((n) => n.endsWith(".mlp.experts.gate_up_proj") && headers.tensor(n)?.quantized !== undefined)
 
 /**
- * The reference transposes `gate_up_proj` only where its shape asks for it, so a square one stays as it is. What it writes is
- * what the trainer's own import gives; export restores the source either way.
+ * Experts lie as `[E, in, out]`. The reference transposes `gate_up_proj` only where its shape asks for it, so a square one stays
+ * as it is, unless it was quantised. What it writes is what the trainer's own import gives; export restores the source either way.
  */
 const experts = (count: number, square: boolean, quantised: boolean): Table => {
   const plain = { experts: count, transposed: false }
   return {
-    "mlp.experts.linear_fc1.weight*": alternatingGatedExpertOf({ experts: count, transposed: !quantised && !square }, "mlp.experts.gate_up_proj"),
+    "mlp.experts.linear_fc1.weight*": alternatingGatedExpertOf({ experts: count, transposed: quantised || !square }, "mlp.experts.gate_up_proj"),
     "mlp.experts.linear_fc1.bias*": alternatingGatedExpertOf(plain, "mlp.experts.gate_up_proj_bias"),
-    "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts: count, transposed: !quantised }, "mlp.experts.down_proj"),
+    "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts: count, transposed: true }, "mlp.experts.down_proj"),
     "mlp.experts.linear_fc2.bias*": packedExpertOf(plain, "mlp.experts.down_proj_bias")
   }
 }
@@ -51,7 +51,7 @@ export const gptOss = family({
         "mlp.router.bias": "mlp.router.bias",
         ...experts(expertsOf(t), t.hidden_size === 2 * t.intermediate_size, isQuantised(headers))
       },
-      provider: gptProvider(GPT, tc, { ...commonOf(t), activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu" }, {
+      provider: gptProvider(GPT, tc, { ...commonOf(t), dtype: "bfloat16", activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu" }, {
         ...extraOf(t),
         ...GROUPED,
         activation_func_clamp_value: float(7),

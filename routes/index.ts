@@ -18,6 +18,7 @@ import { qwen3_5TokenClassification, qwen3_5Vl, qwen3_5VlMoe } from "./qwen3_5_v
 import { qwen3Next } from "./qwen3_next.ts"
 import { exaone4_5 } from "./exaone4_5.ts"
 import { gemma3Vl } from "./gemma3_vl.ts"
+import { internVl, internVlChat } from "./internvl.ts"
 import { glm4v, glm4vMoe } from "./glm4v.ts"
 import { minimaxM3 } from "./minimax_m3.ts"
 import { mistral3 } from "./mistral3.ts"
@@ -47,6 +48,8 @@ import { sarvamMla } from "./sarvam_mla.ts"
 import { glmMoeDsa } from "./glm_moe_dsa.ts"
 import { step3p5, step3p7 } from "./step3.ts"
 import { bailingMoeV2_5 } from "./bailing_moe_v2_5.ts"
+import { nemotronH } from "./nemotron_h.ts"
+import { falconH1 } from "./falcon_h1.ts"
 
 export const families = new FamilyRegistry([
   llama,
@@ -74,6 +77,8 @@ export const families = new FamilyRegistry([
   qwen3Vl,
   qwen3VlMoe,
   gemma3Vl,
+  internVlChat,
+  internVl,
   glm4v,
   glm4vMoe,
   exaone4_5,
@@ -105,5 +110,7 @@ export const families = new FamilyRegistry([
   glmMoeDsa,
   step3p5,
   step3p7,
-  bailingMoeV2_5
+  bailingMoeV2_5,
+  nemotronH,
+  falconH1
 ])

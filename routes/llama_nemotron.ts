@@ -35,6 +35,10 @@ const blockOf = ({ attention: a, ffn }: z.infer<typeof block>, t: z.infer<typeof
   }
 }
 
+/** As the reference writes JSON into its configs: keys sorted, two spaces. */
+const sortedJson = (value: unknown): string =>
+  JSON.stringify(value, (_, v: unknown) => (v === null || typeof v !== "object" || Array.isArray(v) ? v : Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))), 2)
+
 export const llamaNemotron = family({
   name: "llama-nemotron",
   architectures: ["DeciLMForCausalLM"],
@@ -61,7 +65,7 @@ export const llamaNemotron = family({
         "megatron.bridge.models.llama_nemotron.llama_nemotron_provider.LlamaNemotronHeterogeneousProvider",
         tc,
         commonOf(t),
-        { ...extraOf(t), ...llamaScalingFields(t), heterogeneous_layers_config_encoded_json: JSON.stringify({ block_configs: t.block_configs }) }
+        { ...extraOf(t), ...llamaScalingFields(t), heterogeneous_layers_config_encoded_json: sortedJson({ block_configs: t.block_configs }) }
       ),
       carried: carriedBiases(t)
     })

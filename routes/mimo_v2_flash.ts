@@ -36,6 +36,7 @@ const schema = z.looseObject({
   add_full_attention_sink_bias: z.boolean().nullish(),
   attention_value_scale: z.number().nullish(),
   sliding_window: size.nullish(),
+  sliding_window_size: size.nullish(),
   layernorm_epsilon: z.number().nullish(),
   scoring_func: z.enum(["sigmoid", "softmax"]).nullish()
 })
@@ -117,7 +118,7 @@ export const mimoV2Flash = family({
         hybrid_attention_pattern: kinds,
         full_attn_num_query_groups: full.num_query_groups,
         swa_num_query_groups: layers.sliding.num_query_groups,
-        window_size: t.sliding_window ?? undefined,
+        window_size: t.sliding_window ?? t.sliding_window_size ?? undefined,
         moe_grouped_gemm: true,
         moe_token_dispatcher_type: "alltoall",
         moe_router_score_function: t.scoring_func ?? "sigmoid",

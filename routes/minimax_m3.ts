@@ -170,7 +170,7 @@ export const minimaxM3 = family({
           index_n_heads: indexer.heads,
           index_head_dim: indexer.width,
           vision_config: hfConfig("minimax_m3_vl.configuration_minimax_m3_vl.MiniMaxM3VLVisionConfig", {
-            ...section(v, PAIR_VISION),
+            ...section(v, PAIR_VISION.filter((field) => field !== "model_type")),
             spatial_merge_size: merge,
             temporal_patch_size: time
           })

@@ -3,7 +3,6 @@ import { z } from "zod"
 import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedDeltaNet } from "./shared/blocks.ts"
-import { many } from "./shared/config.ts"
 import { hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -17,7 +16,7 @@ const NAMES = { megatron: "", model: "model.", head: "" }
 export const qwen3Next = family({
   name: "qwen3-next",
   architectures: ["Qwen3NextForCausalLM"],
-  config: z.looseObject({ ...hybridFields, ...hybridMoeFields, num_nextn_predict_layers: many.nullish() }),
+  config: z.looseObject({ ...hybridFields, ...hybridMoeFields }),
   describe: (t, headers) => {
     const tc = hybridTransformer(t, {
       moe: true,

@@ -7,20 +7,16 @@ import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { expertForm, expertRows } from "./shared/experts.ts"
 import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
-import { router, sparseStep } from "./shared/moe.ts"
+import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, moeFields, router, sparseStep } from "./shared/moe.ts"
 import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { blockVision, BLOCK_VISION, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
 
 const text = z.looseObject({
-  ...textFields,
-  num_experts: many.nullish(),
-  num_experts_per_tok: size.nullish(),
-  moe_intermediate_size: size.nullish(),
+  ...moeFields,
   decoder_sparse_step: size.nullish(),
-  mlp_only_layers: z.array(many).nullish(),
-  router_aux_loss_coef: z.number().nullish()
+  mlp_only_layers: z.array(many).nullish()
 })
 const schema = z.looseObject({
   text_config: text,
@@ -30,17 +26,18 @@ const schema = z.looseObject({
 })
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
-const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "router_aux_loss_coef"]
+const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "num_local_experts", "router_aux_loss_coef"]
 
 const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
   const { text_config: t, vision_config: v } = c
+  const sizes = { experts: moe ? expertsOf(t) : 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
   const tc = transformerOf(t, {
     add_qkv_bias: t.attention_bias ?? false,
     qk_layernorm: true,
     share_embeddings_and_output_weights: tiedOf(c),
-    ...(moe ? { num_moe_experts: t.num_experts ?? 0, moe_ffn_hidden_size: t.moe_intermediate_size ?? 0, ...sparseStep(t) } : {})
+    ...(moe ? { num_moe_experts: sizes.experts, moe_ffn_hidden_size: sizes.ffn, ...sparseStep(t) } : {})
   })
-  const experts = expertForm(headers, `${NAMES.model}layers.`, { experts: t.num_experts ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }, "packed", true)
+  const experts = expertForm(headers, `${NAMES.model}layers.`, sizes, "packed", true)
   const [name, variant] = moe ? ["qwen3_vl_moe", "Qwen3VLMoe"] : ["qwen3_vl", "Qwen3VL"]
   return multimodalModel({
     tc,
@@ -79,6 +76,6 @@ export const qwen3Vl = family({
 export const qwen3VlMoe = family({
   name: "qwen3-vl-moe",
   architectures: ["Qwen3VLMoeForConditionalGeneration"],
-  config: schema.extend({ text_config: text.extend({ num_experts: many.min(1), moe_intermediate_size: size }) }),
+  config: schema.extend({ text_config: text.extend({ moe_intermediate_size: size }) }),
   describe: describe(true)
 })

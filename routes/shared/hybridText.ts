@@ -12,14 +12,14 @@ import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attention, denseMlp, gatedDeltaNet, mtpHead, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, size } from "./config.ts"
 import { expertForm, expertRows } from "./experts.ts"
-import { carriedBiases, commonOf, frameRows, headDimOf, textFields, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
-import { sparseStep } from "./moe.ts"
+import { carriedBiases, commonOf, frameRows, headDimOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import { expertsOf, moeFields, sparseStep } from "./moe.ts"
 import { mropeOf } from "./multimodal.ts"
 import type { CommonFields } from "./provider.ts"
 
 /** Absent fields have the defaults of the published config classes. */
 export const hybridFields = {
-  ...textFields,
+  ...moeFields,
   layer_types: z.array(z.enum(["linear_attention", "full_attention"])).nullish(),
   full_attention_interval: size.nullish(),
   linear_num_key_heads: size.default(16),
@@ -28,17 +28,13 @@ export const hybridFields = {
   linear_value_head_dim: size.default(128),
   linear_conv_kernel_dim: size.default(4),
   mtp_num_hidden_layers: many.nullish(),
-  num_experts: many.nullish(),
-  num_experts_per_tok: size.nullish(),
-  moe_intermediate_size: size.nullish(),
   shared_expert_intermediate_size: many.nullish(),
-  router_aux_loss_coef: z.number().nullish(),
   decoder_sparse_step: size.nullish(),
   mlp_only_layers: z.array(many).nullish()
 }
 
 export const hybridDenseFields = { intermediate_size: size }
-export const hybridMoeFields = { num_experts: many.min(1), num_experts_per_tok: size.default(10), moe_intermediate_size: size }
+export const hybridMoeFields = { num_experts_per_tok: size.default(10), moe_intermediate_size: size }
 
 const schema = z.looseObject(hybridFields)
 export type HybridText = z.infer<typeof schema>
@@ -64,7 +60,7 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
     mtp_num_layers: mtp,
     ...(moe
       ? {
-        num_moe_experts: t.num_experts ?? 0,
+        num_moe_experts: expertsOf(t),
         moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
         moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
         moe_shared_expert_gate: true,
@@ -80,7 +76,7 @@ export const hybridRows = (
   names: Required<TextPrefixes>,
   { experts, linear = gatedDeltaNet, moe }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly moe: boolean }
 ): ReadonlyArray<Row> => {
-  const sizes = { experts: t.num_experts ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
+  const sizes = { experts: moe ? expertsOf(t) : 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
   const mlp = (prefix: string): Table =>
     moe ? { ...denseMlp, ...sharedExpertMoe, ...expertRows(expertForm(headers, prefix, sizes, experts)) } : denseMlp
   return [

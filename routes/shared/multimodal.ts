@@ -98,8 +98,9 @@ export interface MultimodalModel {
   readonly names: Required<TextPrefixes>
   /** Rows of one decoder layer. */
   readonly table: Table
-  /** What stands in front of the language model, with its rows. */
+  /** What stands in front of the language model. */
   readonly towers: (root: Scope) => void
+  /** Its rows, and rows that win over the language model's. */
   readonly rows: ReadonlyArray<Row>
   readonly gpt?: GptOptions
   readonly provider: Provider
@@ -114,7 +115,7 @@ export const multimodalModel = (m: MultimodalModel): ModelDescription => ({
     m.towers(root)
     gpt(root.at(m.names.megatron.slice(0, -1)), m.tc, m.gpt)
   }),
-  rows: [...frameRows(m.names), ...rows(`${m.names.megatron}decoder.layers.*.`, `${m.names.model}layers.*.`, m.table), ...m.rows],
+  rows: [...m.rows, ...frameRows(m.names), ...rows(`${m.names.megatron}decoder.layers.*.`, `${m.names.model}layers.*.`, m.table)],
   provider: m.provider,
   components: m.components,
   carried: [...tiedHead(m.tc.share_embeddings_and_output_weights, m.names), ...(m.carried ?? [])],

@@ -1,7 +1,7 @@
 /** Text models of sliding and global layers with per-layer scalars: config fields, model, rows and provider fields. */
 import { z } from "zod"
 import type { HfHeaders } from "../../src/bridge/Family.ts"
-import { echoedOf, gatedMlpOf, packedExpertOf, qkvOf, queriesAloneOf, valuesAreKeysOf } from "../../src/bridge/kinds.ts"
+import { echoedOf, gatedMlpOf, packedExpertOf, queriesAloneOf, valuesAreKeysOf } from "../../src/bridge/kinds.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { float, type PythonValue } from "../../src/bridge/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"

@@ -11,10 +11,13 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { Row } from "./Mapping.ts"
 import type { Provider } from "./Provider.ts"
 
-/** What the headers of an HF checkpoint show. An export from a config alone sees none. */
+/**
+ * What the headers of an HF checkpoint show. An export from a config alone sees none. A quantised tensor is seen as the BF16
+ * tensor that an unquantised checkpoint has, without its scales; `quantized` says what it is stored as.
+ */
 export interface HfHeaders {
   readonly names: ReadonlyArray<string>
-  readonly tensor: (name: string) => { readonly dtype: DType; readonly shape: Shape } | undefined
+  readonly tensor: (name: string) => { readonly dtype: DType; readonly shape: Shape; readonly quantized?: string } | undefined
 }
 
 /**

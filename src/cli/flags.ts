@@ -69,6 +69,18 @@ export const overwrite = Flag.Boolean("overwrite").pipe(
   Flag.withDefault(false)
 )
 
+export const resume = Flag.Boolean("resume").pipe(
+  Flag.withDescription("Go on with what an interrupted run of the same command left, checked block by block"),
+  Flag.withDefault(false)
+)
+
+export const checksum = Flag.Boolean("checksum").pipe(
+  Flag.withDescription(
+    "Write checksums (.checksums.json) for verify --deep. Default: with an import; an export has the files of the original and no others. --no-checksum: never"
+  ),
+  Flag.optional
+)
+
 export const dryRun = Flag.Boolean("dry-run").pipe(Flag.withDescription("Print the plan and stop"), Flag.withDefault(false))
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the report, or the error, as JSON"), Flag.withDefault(false))
@@ -94,6 +106,15 @@ export const parseSize = (text: string, flag: string): number => {
   if (!match || unit === undefined) throw new UsageError({ problem: `--${flag}: ${text} is no size`, hint: "A number with B, KB, MB, GB, KiB, MiB or GiB." })
   return Math.floor(Number(match[1]) * unit)
 }
+
+/** How a run begins and what it leaves. */
+export const runOptions = (flags: { readonly overwrite: boolean; readonly resume: boolean; readonly checksum: Option.Option<boolean> }) => ({
+  overwrite: flags.overwrite,
+  resume: flags.resume,
+  ...(Option.isSome(flags.checksum) ? { checksum: flags.checksum.value } : {}),
+  // An interruption has no error that could say it.
+  onKept: (text: string) => { process.stderr.write(`interrupted; nothing was published\n  ${text}\n`) }
+})
 
 export interface EngineFlags {
   readonly concurrency: Option.Option<number>

@@ -36,7 +36,7 @@ const wrapped = (parts: ReadonlyArray<string>, width = 78): string => {
 
 const head = (i: Inspection): string => {
   const kind = `${KINDS[i.kind]}${i.form ? `, ${i.form === "mimo" ? "MegatronMIMO" : "standard"}` : ""}`
-  const lines = [`${bold(i.model.name ?? kind)} ${i.model.name ? dim(`(${kind})`) : ""}`.trimEnd(), `  ${i.directory}`]
+  const lines = [`${bold(i.model.name ?? kind)} ${i.model.name ? dim(`(${kind})`) : ""}`.trimEnd(), `  ${i.kind === "megatron" ? i.directory : i.path}`]
   if (i.model.fields.length > 0) lines.push(wrapped(i.model.fields.map(([field, text]) => `${field} ${text}`)))
   const { layout } = i.model
   if (layout.length > 0) {

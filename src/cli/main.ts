@@ -12,6 +12,7 @@ import { planCommand } from "./commands/plan.ts"
 import { sampleCommand } from "./commands/sample.ts"
 import { scaffoldCommand } from "./commands/scaffold.ts"
 import { verifyCommand } from "./commands/verify.ts"
+import { helpFormatter } from "./help.ts"
 import { crash, fail } from "./output.ts"
 
 export const root = Command.make("convert_megatron_mimo").pipe(
@@ -46,7 +47,7 @@ export const main = (args: ReadonlyArray<string>): void => {
       }
       return crash(error, json, debug)
     }),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, Disk.layer, presenter)),
+    Effect.provide(Layer.mergeAll(NodeServices.layer, Disk.layer, presenter, CliOutput.layer(helpFormatter))),
     NodeRuntime.runMain
   )
 }

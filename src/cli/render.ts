@@ -24,6 +24,13 @@ const components = (report: ConversionReport): string => {
   ])
 }
 
+const quantized = ({ dequantized, forms, restored }: NonNullable<ConversionReport["quantized"]>): string => {
+  const lines = forms.map((f) => `${plural(f.tensors, "tensor")} as ${f.form}`)
+  if (restored.length > 0) lines.push(`unchanged, written as the original's codes and scales (${restored.length}): ${some(restored, 3)}`)
+  if (dequantized.length > 0) lines.push(`written as values (${dequantized.length}): ${some(dequantized, 3)}`)
+  return `${bold("quantised")}\n${lines.map((line) => `  ${line}`).join("\n")}`
+}
+
 /** What a conversion will do (`done` false) or did. */
 export const renderReport = (report: ConversionReport, target: string | undefined, done: boolean): string => {
   const verb = report.direction === "import" ? (done ? "imported" : "import") : (done ? "exported" : "export")
@@ -46,6 +53,7 @@ export const renderReport = (report: ConversionReport, target: string | undefine
     const how = report.direction === "import" ? "carried as their own bytes beside the model" : "restored from their own bytes"
     blocks.push(`${bold(how)}\n  ${some(report.carried, 3)}`)
   }
+  if (report.quantized) blocks.push(quantized(report.quantized))
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
   return blocks.join("\n\n")
 }

@@ -1,7 +1,8 @@
 /**
  * Runs a conformance case: regenerate its HF checkpoint, import it, compare with what the reference system wrote, export it
  * back, compare with the source. Two imports: one with the dtype that the reference used (its entries must be reproduced key by
- * key), one with every dtype kept (the round trip must give the source's bytes, whatever the reference lost).
+ * key), one with every dtype kept (the round trip must give the source's bytes, whatever the reference lost; of a quantised source
+ * also what it gave the reference, plain values).
  */
 import { Effect, Stream } from "effect"
 import { createHash } from "node:crypto"
@@ -26,6 +27,7 @@ import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { torchName } from "../tensor/DType.ts"
 import type { CheckpointEntry, ConformanceCase } from "./Case.ts"
 import { writeHfCheckpoint } from "./HfCheckpoint.ts"
+import { comparePlainExport } from "./plainExport.ts"
 
 export type CaseResult =
   | { readonly status: "passed"; readonly note: string }
@@ -118,7 +120,10 @@ const YAML = { version: "1.1" } as const
 
 /** Every field that we write has the reference's value. Fields that we leave out keep the trainer's default. */
 const compareConfig = (ours: unknown, theirs: unknown, path: string, problems: Array<string>): void => {
-  if (typeof ours === "object" && ours !== null && !Array.isArray(ours)) {
+  // A config inside a config, as JSON text: what we write of it is compared.
+  if (typeof ours === "string" && typeof theirs === "string" && ours.startsWith("{") && theirs.startsWith("{")) {
+    compareConfig(JSON.parse(ours), JSON.parse(theirs), path, problems)
+  } else if (typeof ours === "object" && ours !== null && !Array.isArray(ours)) {
     for (const [field, value] of Object.entries(ours)) {
       const other = (theirs as Record<string, unknown> | null)?.[field]
       if (other === undefined) problems.push(`${path}.${field}: the reference has no such field`)
@@ -167,7 +172,13 @@ const runInside = Effect.fnUntraced(function*(families: FamilyRegistry, c: Confo
   yield* importTo(kept, "source")
   const exported = join(directory, "exported")
   const request = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
-  yield* (yield* prepareExport(families, hf, kept, request)).run(exported, { overwrite: false })
+  const plain = yield* prepareExport(families, hf, kept, request)
+  if (plain.report.quantized) {
+    const values = join(directory, "values")
+    yield* plain.run(values, { overwrite: false })
+    problems.push(...(yield* comparePlainExport(c, values, plain.report.quantized.dequantized)))
+    yield* (yield* prepareExport(families, hf, kept, { ...request, restoreQuantized: {} })).run(exported, { overwrite: false })
+  } else yield* plain.run(exported, { overwrite: false })
   problems.push(...(yield* Effect.promise(() => compareDirectories(hf, exported))))
   const verified = yield* verifyHfMegatron(families, hf, kept, {})
   if (verified.equal !== verified.total) {

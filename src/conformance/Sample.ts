@@ -60,7 +60,7 @@ export const writeSample = Effect.fnUntraced(function*(
   const bytes = tensors.reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0)
   options.onSize?.(bytes)
   const text = JSON.stringify(source.config, undefined, 2)
-  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, (staging) =>
+  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, ({ directory: staging }) =>
     writeHfCheckpointInto(
       { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
       staging,

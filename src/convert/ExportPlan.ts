@@ -8,15 +8,17 @@ import type { Family } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { atPath } from "../document/decode.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
 import { PlanRefused, UsageError } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
+import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type Copy, identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { inverse, type Transform } from "../tensor/Transform.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { type HfConfig, headersOf, hfSources, noHeaders } from "./HfSource.ts"
+import { type HfConfig, headersOf, noHeaders } from "./HfSource.ts"
 import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
 import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
@@ -42,14 +44,19 @@ export interface ExportTensor {
 export interface ExportPlan {
   /** In the order of the model. */
   readonly tensors: ReadonlyMap<string, ExportTensor>
+  /** What a tensor made of the model's parameters is stored as. */
+  readonly stored: ReadonlyMap<string, DType>
   readonly chunks: StoredChunks
   readonly sources: Sources
+  /** The tensors of --hf-model, as if none were quantised. */
+  readonly original: LogicalTensors | undefined
   /** Paths in config.json to set to 0: the MTP layers are not in the export. */
   readonly zeroFields: ReadonlyArray<string>
   readonly report: Omit<ConversionReport, "files">
 }
 
-const FROM_HF = "hf:"
+/** Before the names of what is read from --hf-model. */
+export const FROM_HF = "hf:"
 const FROM_GRAFT = "graft:"
 
 interface Located {
@@ -103,10 +110,13 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, checkpoint: Checkp
 export const planExport = (
   family: Family,
   config: HfConfig,
-  weights: HfTensors | undefined,
+  hfTensors: HfTensors | undefined,
   checkpoint: Checkpoint,
   options: ExportOptions
 ): ExportPlan => {
+  const logical = (tensors: HfTensors | undefined) => tensors && atPath(tensors.directory, () => logicalTensors(tensors, config.json))
+  const weights = logical(hfTensors)
+  const graftTensors = logical(options.mtpFrom)
   const headers = weights ? headersOf(weights) : noHeaders
   const description = describeModel(family, config, headers)
   const form: Form = checkpoint.form
@@ -150,7 +160,7 @@ export const planExport = (
       return chunks.whole(HF_SOURCE + name, kept, name)[0]?.source.tensor
     }
     const original = weights?.tensors.get(name)
-    return original && original.dtype === dtype && sameShape(original.shape, shape) ? FROM_HF + name : undefined
+    return original && !original.quantized && original.dtype === dtype && sameShape(original.shape, shape) ? FROM_HF + name : undefined
   }
   const target = (name: string): DType => {
     const stored = dtypeOf.get(name)!
@@ -182,7 +192,8 @@ export const planExport = (
   const carriedRule = compileCarried(description.carried)
   const candidates = new Set([...checkpoint.kept.keys(), ...(weights?.tensors.keys() ?? [])])
   for (const name of candidates) {
-    const rule = tensors.has(name) ? undefined : carriedRule(name)
+    const isActivationScale = weights?.activationScales.has(name) === true
+    const rule = tensors.has(name) ? undefined : carriedRule(name) ?? (isActivationScale ? { pattern: name } : undefined)
     if (!rule) continue
     const kept = checkpoint.kept.get(name)
     const alias = rule.alias === undefined ? undefined : tensors.get(rule.alias)
@@ -192,8 +203,8 @@ export const planExport = (
       tensors.set(name, { ...alias, name, copies: alias.copies.map((c) => ({ ...c, target: { ...c.target, tensor: name } })) })
       notes.push(`${name} is written as a copy of ${alias.name}`)
     } else if (original) {
-      tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: [identity(FROM_HF + name, name, original.shape)] })
-      notes.push(`${name} is taken from --hf-model: the checkpoint does not hold it`)
+      tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: weights!.whole(name, name, FROM_HF) })
+      if (!isActivationScale) notes.push(`${name} is taken from --hf-model: the checkpoint does not hold it`)
     }
     carried.push(name)
   }
@@ -201,12 +212,12 @@ export const planExport = (
   // MTP that the checkpoint lacks comes from another copy of the model, or is left out and config.json says so.
   let zeroFields: ReadonlyArray<string> = []
   if (mtp.dropped) {
-    const graft = mtp.stored ? undefined : options.mtpFrom
+    const graft = mtp.stored ? undefined : graftTensors
     if (graft) {
       for (const name of mtp.mtpNames) {
         const original = graft.tensors.get(name)
         if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.directory} has no tensor ${name}` })
-        tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: [identity(FROM_GRAFT + name, name, original.shape)] })
+        tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: graft.whole(name, name, FROM_GRAFT) })
       }
       notes.push(`${mtp.mtpNames.length} multi-token-prediction tensors are taken from ${graft.directory}`)
     } else {
@@ -216,9 +227,6 @@ export const planExport = (
   } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
 
   const leftBehind = leftOver(checkpoint.tensors, usedKeys, mtp, modules, compileAllowed(options.allowUnmapped))
-  const graftTensors = options.mtpFrom
-  const hf = weights && hfSources(weights)
-  const grafts = graftTensors && hfSources(graftTensors)
   const stored = [...usedKeys].map((key) => checkpoint.tensors.get(key)!)
   const bytes = (list: Iterable<{ readonly dtype: DType; readonly shape: Shape }>) => {
     let sum = 0
@@ -227,13 +235,15 @@ export const planExport = (
   }
   return {
     tensors,
+    stored: dtypeOf,
     chunks,
     sources: {
       get: (id) =>
-        id.startsWith(FROM_HF) ? hf?.get(id.slice(FROM_HF.length))
-        : id.startsWith(FROM_GRAFT) ? grafts?.get(id.slice(FROM_GRAFT.length))
+        id.startsWith(FROM_HF) ? weights?.sources.get(id.slice(FROM_HF.length))
+        : id.startsWith(FROM_GRAFT) ? graftTensors?.sources.get(id.slice(FROM_GRAFT.length))
         : chunks.get(id)
     },
+    original: weights,
     zeroFields,
     report: {
       direction: "export",

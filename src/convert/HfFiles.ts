@@ -33,11 +33,13 @@ const bytesIn = (tensors: Iterable<ExportTensor>): number => {
 }
 
 /** The original's shards, with what the export has of them; tensors it does not know go to its last one. */
-const asOriginal = (tensors: ReadonlyMap<string, ExportTensor>, original: HfTensors): ReadonlyArray<ShardPlan> => {
-  const unknown = [...tensors.values()].filter((t) => !original.tensors.has(t.name))
+const asOriginal = ({ original: logical, tensors }: ExportPlan, original: HfTensors): ReadonlyArray<ShardPlan> => {
+  // A tensor that was quantised stands where its codes were.
+  const at = (name: string) => tensors.get(name) ?? tensors.get(logical?.logicalOf.get(name) ?? name)
+  const unknown = [...tensors.values()].filter((t) => !original.tensors.has(t.name) && !logical?.quantized.has(t.name))
   return original.shards.map((shard, i): ShardPlan => {
     const own = [
-      ...shard.tensors.flatMap((t) => tensors.get(t.name) ?? []),
+      ...shard.tensors.flatMap((t) => at(t.name) ?? []),
       ...(i === original.shards.length - 1 ? unknown : [])
     ]
     const unchanged = own.length === shard.tensors.length &&
@@ -85,7 +87,7 @@ const indexOf = (shards: ReadonlyArray<ShardPlan>, total: number, original: HfTe
 
 /** Call when the chunk headers of the plan are read. */
 export const hfFiles = (plan: ExportPlan, original: HfTensors | undefined): HfFiles => {
-  const shards = original ? asOriginal(plan.tensors, original) : byDefault(plan.tensors)
+  const shards = original ? asOriginal(plan, original) : byDefault(plan.tensors)
   const index = indexOf(shards, bytesIn(plan.tensors.values()), original)
   return {
     files: shards.map(({ headerBytes, name, tensors }) => ({

@@ -2,7 +2,7 @@
  * The conversions as Effects: resolve, check, execute, commit. Import and export differ in their plans only.
  */
 import { Effect } from "effect"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import type { Family } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { recognise } from "../bridge/recognise.ts"
@@ -11,26 +11,42 @@ import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { execute, type ExecuteOptions } from "../engine/execute.ts"
-import { type BridgeError, InvalidFile, PlanRefused, quote, Unsupported } from "../errors.ts"
-import { pythonJson } from "../document/PythonJson.ts"
-import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
+import { type BridgeError, PlanRefused, quote, Unsupported } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall, writeSmall } from "../io/small.ts"
-import { type HfTensors, sameFile } from "../safetensors/SafetensorsDirectory.ts"
+import { describeLayout } from "../parallel/Layout.ts"
+import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
+import { exportedConfig } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
 import { CONFIG, type HfConfig, type HfSource, hfSources, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
+import { isFinished } from "./integrity/finished.ts"
+import { Recorder } from "./integrity/Recorder.ts"
+import { contentOf, type Ingredient, jobOf, known, refuseChanged, sourceFile, type SourceState } from "./journal/Job.ts"
 import { publish } from "./publish.ts"
+import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
+import { ensureDirectory, type Work } from "./Staging.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { TargetFile } from "../engine/Target.ts"
 
 export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
+  /** Replace an existing target at the moment of the commit. */
   readonly overwrite: boolean
+  /** Go on with what an interrupted run of the same conversion left; a finished one is left as it is. */
+  readonly resume?: boolean
+  /**
+   * Write checksums of every file and tensor with the checkpoint. Default: for an import; an export has the files of the
+   * original and no others, so there it is to be asked for.
+   */
+  readonly checksum?: boolean
+  /** Told what an interruption left behind. */
+  readonly onKept?: (text: string) => void
 }
 
 /** Name patterns shown for an unknown architecture. */
@@ -41,20 +57,82 @@ const LARGEST_SIDE_FILE = 256 << 20
 /** What a tokenizer consists of, of the small files of a model directory. */
 const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
-/** A file that was read from must be the one whose header was checked. */
-const refuseChangedSources = async (disk: DiskCalls, tensors: HfTensors): Promise<void> => {
-  for (const shard of tensors.shards) {
-    if (!sameFile(shard.identity, await disk.stat(shard.path))) {
-      throw new InvalidFile({ path: shard.path, code: "safetensors/changed", problem: "was changed while it was converted; nothing was published" })
-    }
+/** The shards of an HF checkpoint, as they were when their headers were read. */
+const shardStates = (tensors: HfTensors | undefined): ReadonlyArray<SourceState> => tensors?.shards ?? []
+
+const shardIngredients = (tensors: HfTensors | undefined, of: string): ReadonlyArray<Ingredient> =>
+  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s.identity, s.headerBytes))
+
+/** The data files of a checkpoint. */
+const dataFileStates = async (disk: DiskCalls, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
+  const states: Array<SourceState> = []
+  for (const name of [METADATA, ...fileSizes.keys()]) {
+    const path = join(directory, name)
+    states.push({ path, identity: await disk.stat(path) })
+  }
+  return states
+}
+
+const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
+  for (const { name, path } of files) {
+    await recorder.write(join(folder, name), await readSmall(disk, path, path, LARGEST_SIDE_FILE))
   }
 }
 
-const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, directory: string): Promise<void> => {
-  for (const { name, path } of files) {
-    await writeSmall(disk, join(directory, name), await readSmall(disk, path, path, LARGEST_SIDE_FILE))
-  }
+interface Conversion {
+  readonly files: ReadonlyArray<TargetFile>
+  /** Where in the target the files are. */
+  readonly folder: string
+  readonly iteration?: string
+  readonly ingredients: ReadonlyArray<Ingredient>
+  readonly states: ReadonlyArray<SourceState>
+  readonly sources: ReadonlyArray<string>
+  readonly report: ConversionReport
+  readonly checksum: boolean
+  readonly write: (work: Work, directory: string, recorder: Recorder, engine: ExecuteOptions) => Effect.Effect<void, BridgeError, Disk>
 }
+
+/** What import and export have in common: resume or begin, record, publish, report. */
+const convert = (target: string, { concurrency, io, maxMemory, onKept, overwrite, progress, resume }: RunOptions, c: Conversion) =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    const identity = jobOf(c.ingredients, c.files)
+    if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
+      return { ...c.report, notes: [...c.report.notes, `${quote(target)} was already complete; nothing was written`] }
+    }
+    const engine = {
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(maxMemory === undefined ? {} : { maxMemory }),
+      ...(io === undefined ? {} : { io })
+    }
+    const options = {
+      overwrite,
+      resume,
+      onKept,
+      size: c.files.reduce((n, f) => n + f.size, 0),
+      sources: c.sources,
+      ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
+      job: { identity, folder: c.folder, engine }
+    }
+    return yield* publish(target, options, (work) =>
+      Effect.gen(function*() {
+        const directory = join(work.directory, c.folder)
+        yield* steadily(() => ensureDirectory(disk, directory))
+        const recorder = new Recorder(disk, directory, c.checksum)
+        const { onArray, changed } = changedTally()
+        const onWindow: NonNullable<ExecuteOptions["onWindow"]> = (file, window) => {
+          recorder.window(file, window)
+          work.execution.onWindow?.(file, window)
+        }
+        yield* c.write(work, directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) })
+        yield* steadily(() => recorder.finish(c.files, contentOf(identity)))
+        const report = withChanges(c.report, changed)
+        return { ...report, notes: [...report.notes, ...work.notes] }
+      }))
+  })
+
+/** Several calls that an interruption lets end: nothing may still be writing when the folder is removed. */
+const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))
 
 const changedTally = () => {
   const changed = new Map<string, number>()
@@ -96,34 +174,50 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const plan = yield* attempt(() => planImport(familyOf(families, source), source, options))
   const folder = iterationFolder(options.step)
 
+  const { files } = plan.checkpoint
+  const ingredients = [
+    known("config.json", source.bytes),
+    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step])),
+    known("the layout", JSON.stringify(describeLayout(plan.layout))),
+    ...shardIngredients(source.tensors, "the model")
+  ]
+
   const run = (target: string, runOptions: RunOptions) =>
-    publish(target, { overwrite: runOptions.overwrite, size: plan.checkpoint.files.reduce((n, f) => n + f.size, 0) }, (staging) =>
-      Effect.gen(function*() {
-        const directory = join(staging, folder)
-        const tokenizer = (yield* sideFiles(hfModel)).filter((f) => TOKENIZER_FILE.test(f.name))
-        yield* attempt(() => disk.makeDirectory(directory))
-        const tally = changedTally()
-        yield* execute(plan.checkpoint.files, plan.sources, directory, { ...runOptions, onArray: tally.onArray })
-        yield* attempt(async () => {
-          await refuseChangedSources(disk, source.tensors)
-          const text = (name: string, content: string) => writeSmall(disk, join(directory, name), Buffer.from(content))
-          await writeSmall(disk, join(directory, METADATA), encodeMetadata(plan.checkpoint.metadata))
-          // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
-          await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
-          await writeSmall(disk, join(directory, COMMON_FILE), commonFile(commonState(options.step)))
-          await text(RUN_CONFIG, plan.runConfig)
-          await writeSmall(disk, join(directory, TRAIN_STATE), trainStateFile(untrained(options.step)))
-          if (tokenizer.length > 0) {
-            await disk.makeDirectory(join(directory, TOKENIZER))
-            await copySmall(disk, tokenizer, join(directory, TOKENIZER))
-            await disk.syncDirectory(join(directory, TOKENIZER))
-          }
-          await disk.syncDirectory(directory)
-          await writeSmall(disk, join(staging, TRAIN_STATE_TRACKER), trainStateFile(untrained(options.step)))
-          await writeSmall(disk, join(staging, TRACKER), Buffer.from(String(options.step)))
+    convert(target, runOptions, {
+      files,
+      folder,
+      iteration: folder,
+      ingredients,
+      states: shardStates(source.tensors),
+      sources: [hfModel],
+      report: plan.report,
+      checksum: runOptions.checksum ?? true,
+      write: (work, directory, recorder, engine) =>
+        Effect.gen(function*() {
+          const tokenizer = (yield* sideFiles(hfModel)).filter((f) => TOKENIZER_FILE.test(f.name))
+          yield* execute(files, plan.sources, directory, engine)
+          yield* steadily(async () => {
+            await refuseChanged(disk, shardStates(source.tensors))
+            const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
+            await recorder.write(METADATA, encodeMetadata(plan.checkpoint.metadata))
+            // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
+            await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
+            await recorder.write(COMMON_FILE, commonFile(commonState(options.step)))
+            await text(RUN_CONFIG, plan.runConfig)
+            const trainState = trainStateFile(untrained(options.step))
+            await recorder.write(TRAIN_STATE, trainState)
+            if (tokenizer.length > 0) {
+              await ensureDirectory(disk, join(directory, TOKENIZER))
+              await copySmall(disk, tokenizer, recorder, TOKENIZER)
+            }
+            const step = Buffer.from(String(options.step))
+            for (const [name, bytes] of [[TRAIN_STATE_TRACKER, trainState], [TRACKER, step]] as const) {
+              await writeSmall(disk, join(work.directory, name), bytes)
+              recorder.beside(name, bytes)
+            }
+          })
         })
-        return withChanges(plan.report, tally.changed)
-      }))
+    })
   return { plan, run } satisfies PreparedImport
 })
 
@@ -141,9 +235,17 @@ export interface PreparedExport {
 
 export interface ExportRequest extends Omit<ExportOptions, "mtpFrom"> {
   readonly mtpFrom?: string
+  /**
+   * Write quantised tensors of `hfModel` that the checkpoint holds unchanged as `hfModel` has them, not as values. They are
+   * compared first, which reads all of them.
+   */
+  readonly restoreQuantized?: ComparisonOptions
 }
 
-/** Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of `hfModel`. Reads headers only. */
+/**
+ * Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of `hfModel`. Reads headers only, unless
+ * quantised tensors are to be restored.
+ */
 export const prepareExport = Effect.fnUntraced(function*(
   families: FamilyRegistry,
   hfModel: string,
@@ -153,62 +255,54 @@ export const prepareExport = Effect.fnUntraced(function*(
   const disk = yield* Disk
   const { config, weights } = yield* openHfModel(hfModel)
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
-  const { mtpFrom, ...rest } = request
+  const states = yield* attempt(() => dataFileStates(disk, checkpoint))
+  const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
-  const plan = yield* attempt(() => planExport(families.find(config.json), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
-  yield* attempt(() => readChunkHeaders(disk, plan.chunks))
+  const asValues = yield* attempt(() => planExport(families.find(config.json), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
+  yield* attempt(() => readChunkHeaders(disk, asValues.chunks))
+  const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
+  const { plan, quantization } = withQuantized(asValues, unchanged)
   const files: HfFiles = yield* attempt(() => hfFiles(plan, weights))
   const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })) }
 
-  const run = (target: string, options: RunOptions) =>
-    publish(target, { overwrite: options.overwrite, size: files.files.reduce((n, f) => n + f.size, 0) }, (staging) =>
-      Effect.gen(function*() {
-        const tally = changedTally()
-        for (const folder of new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))) {
-          yield* attempt(() => makeNested(disk, staging, folder))
-        }
-        yield* execute(files.files, plan.sources, staging, { ...options, onArray: tally.onArray })
-        const beside = (yield* sideFiles(hfModel)).filter((f) => f.name !== files.index?.name && !f.name.endsWith(".index.json"))
-        const configBytes = yield* attempt(() => exportedConfig(config, plan.zeroFields, request.torchDtype))
-        yield* attempt(async () => {
-          if (weights) await refuseChangedSources(disk, weights)
-          if (graft) await refuseChangedSources(disk, graft)
-          await copySmall(disk, beside.filter((f) => f.name !== CONFIG), staging)
-          await writeSmall(disk, join(staging, CONFIG), configBytes)
-          if (files.index) await writeSmall(disk, join(staging, files.index.name), files.index.bytes)
+  const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
+  const allStates = [...states, ...shardStates(weights), ...shardStates(graft)]
+  const ingredients = [
+    known("config.json", config.bytes),
+    known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory)])),
+    ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s.identity)),
+    ...shardIngredients(weights, "the original model"),
+    ...shardIngredients(graft, "--mtp-from")
+  ]
+
+  const run = (target: string, runOptions: RunOptions) =>
+    convert(target, runOptions, {
+      files: files.files,
+      folder: "",
+      ingredients,
+      states: allStates,
+      sources,
+      report,
+      checksum: runOptions.checksum ?? false,
+      write: (_, directory, recorder, engine) =>
+        Effect.gen(function*() {
+          const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
+          for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
+          yield* execute(files.files, plan.sources, directory, engine)
+          const beside = (yield* sideFiles(hfModel)).filter((f) => f.name !== files.index?.name && !f.name.endsWith(".index.json"))
+          const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization }))
+          yield* steadily(async () => {
+            await refuseChanged(disk, allStates)
+            await copySmall(disk, beside.filter((f) => f.name !== CONFIG), recorder)
+            await recorder.write(CONFIG, configBytes)
+            if (files.index) await recorder.write(files.index.name, files.index.bytes)
+          })
         })
-        return withChanges(report, tally.changed)
-      }))
+    })
   return { plan, report, run } satisfies PreparedExport
 })
 
 const makeNested = async (disk: DiskCalls, root: string, folder: string): Promise<void> => {
   let path = root
-  for (const name of folder.split("/")) await disk.makeDirectory(path = join(path, name))
-}
-
-const DTYPE_FIELDS = ["dtype", "torch_dtype"]
-
-/** config.json as it was, byte for byte, unless a field must change; then in the form Python writes. */
-const exportedConfig = (config: HfConfig, zeroFields: ReadonlyArray<string>, torchDtype: ExportOptions["torchDtype"]): Uint8Array => {
-  let tree = parseJsonTree(config.bytes, { allowNonFinite: true, keepFloats: true })
-  let changed = false
-  const edit = (node: JsonTree, path: ReadonlyArray<string>, value: JsonTree): JsonTree => {
-    const [head, ...tail] = path
-    if (!(node instanceof Map) || head === undefined || !node.has(head)) return node
-    const before = node.get(head)!
-    const after = tail.length === 0 ? value : edit(before, tail, value)
-    if (after === before) return node
-    changed = true
-    return new Map(node).set(head, after) as JsonMap
-  }
-  for (const field of zeroFields) tree = edit(tree, field.split("."), 0)
-  if (torchDtype !== "source" && tree instanceof Map) {
-    for (const section of [[], ...[...tree.keys()].filter((k) => k.endsWith("_config")).map((k) => [k])]) {
-      for (const field of DTYPE_FIELDS) tree = edit(tree, [...section, field], torchDtype)
-    }
-  }
-  if (!changed) return config.bytes
-  if (!(tree instanceof Map)) throw new PlanRefused({ code: "config/not-an-object", problem: "config.json is not an object" })
-  return Buffer.from(`${pythonJson(tree)}\n`)
+  for (const name of folder.split("/")) await ensureDirectory(disk, path = join(path, name))
 }

@@ -13,7 +13,7 @@ import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { clip, identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
-import { exportArray, planExport } from "./ExportPlan.ts"
+import { exportArray, FROM_HF, planExport } from "./ExportPlan.ts"
 import { hfSources, openHfModel } from "./HfSource.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 
@@ -122,14 +122,20 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const plan = yield* attempt(() =>
     planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
-  const hf = hfSources(tensors)
+  const original = plan.original!
   return yield* run({
     left: checkpoint.directory,
     right: hfModel,
     lefts: plan.tensors,
-    rights: tensors.tensors,
+    rights: original.tensors,
     sources: plan.sources,
-    comparisons: (name, dtype) => [{ array: { ...exportArray(plan, plan.tensors.get(name)!), dtype }, with: hf.get(name)! }],
+    comparisons: (name, dtype) => {
+      const tensor = plan.tensors.get(name)!
+      const values = original.quantized.has(name)
+        ? { id: name, dtype, shape: tensor.shape, copies: original.whole(name, name, FROM_HF) }
+        : original.sources.get(name)!
+      return [{ array: { ...exportArray(plan, tensor), dtype }, with: values }]
+    },
     notes: plan.report.notes
   }, options)
 })

@@ -12,10 +12,10 @@ import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { SourceArray, Sources, TargetArray } from "./Target.ts"
 
-/** An array assembled from sources, and the one it should equal: same dtype, same shape. */
+/** An array assembled from sources, and the one it should equal, which exists or is assembled too: same dtype, same shape. */
 export interface Comparison {
   readonly array: TargetArray
-  readonly with: SourceArray
+  readonly with: SourceArray | TargetArray
 }
 
 export interface Compared {
@@ -51,8 +51,10 @@ const itemOf = (comparison: Comparison, sources: Sources): Item => {
   if (array.dtype !== stored.dtype || !sameShape(array.shape, stored.shape)) {
     throw new RangeError(`${array.id}: ${array.dtype} [${array.shape}] cannot equal ${stored.dtype} [${stored.shape}]`)
   }
+  const pieces = new Pieces(array, sources)
+  if ("copies" in stored) return { pieces, other: new Pieces(stored, sources) }
   const copies = [identity("stored", array.id, array.shape)]
-  return { pieces: new Pieces(array, sources), other: new Pieces({ ...array, copies }, { get: () => stored }) }
+  return { pieces, other: new Pieces({ ...array, copies }, { get: () => stored }) }
 }
 
 const outcomes = async function*(

@@ -165,7 +165,8 @@ export const inspection = (space: Space, options: InspectOptions = {}): Inspecti
     if (seen) seen.add(row.dtype)
     else kinds.set(row.component, new Set([row.dtype]))
     dtypes.add(row.dtype, 1, elements, row.bytes)
-    if (row.stack === undefined) continue
+    // The items of a single data file are chunks, whose names say nothing about the axes.
+    if (row.stack === undefined || space.kind === "items") continue
     if (row.layer !== undefined) layers.add(`${row.stack}\u0000${row.layer}`, 1, elements, row.bytes)
     else {
       const count = row.shape[0] ?? 0

@@ -106,7 +106,7 @@ const readItems = async (
   for (const [number, start] of starts.entries()) {
     const length = (starts[number + 1] ?? size) - start
     const item = await readItem(file, path, start, length)
-    const key = names.get(start)?.key ?? `item ${String(number).padStart(String(starts.length - 1).length, "0")}`
+    const key = names.get(start)?.key ?? `item.${number}`
     if (item.kind === "object") {
       objects.push({ key: names.has(start) ? key : `${key}: ${item.text}`, file: name, offset: start, length })
       continue

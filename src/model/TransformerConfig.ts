@@ -55,7 +55,13 @@ export interface TransformerConfig {
   readonly moe_router_enable_expert_bias?: boolean
   /** Routed experts work at this width, between two projections. */
   readonly moe_latent_size?: number | null
+  readonly mamba_num_heads?: number
+  readonly mamba_head_dim?: number
+  readonly mamba_num_groups?: number
+  readonly mamba_state_dim?: number
   readonly mtp_num_layers?: number | null
+  /** All predicted tokens share one multi-token-prediction module. */
+  readonly mtp_use_repeated_layer?: boolean
 }
 
 /** Layers stored under one key with a leading layer axis, or each under its own (torch-dist-format.md, D.2). */

@@ -40,13 +40,13 @@ export const linear = (s: Scope, name: string, out: number, input: number, optio
   if (postNorm) norm(s.at(name), "post_layernorm", out, postNorm)
 }
 
-/** Where a layer normalises: the input of its attention and MLP, their output, or both. */
-export type NormPlacement = "before" | "after" | "around"
+/** Where a layer normalises: the input of its attention and MLP, their output, both, or (in a module of the layer's own) neither. */
+export type NormPlacement = "before" | "after" | "around" | "apart"
 
 /** The norms of a layer's attention or MLP. */
 export const layerNorms = (c: TransformerConfig, placement: NormPlacement = "before"): MlpOptions => ({
-  fusedNorm: placement === "after" ? undefined : c.normalization,
-  postNorm: placement === "before" ? undefined : c.normalization
+  fusedNorm: placement === "before" || placement === "around" ? c.normalization : undefined,
+  postNorm: placement === "after" || placement === "around" ? c.normalization : undefined
 })
 
 export interface SelfAttentionOptions {
@@ -56,13 +56,15 @@ export interface SelfAttentionOptions {
    */
   readonly qkNorm?: "head" | "replicated" | "cut"
   readonly norms?: NormPlacement
+  /** Whether the QKV projection has a bias, where its flags do not say. */
+  readonly qkvBias?: boolean
 }
 
 /**
  * Grouped-query attention with the input norm fused into the QKV projection. Rows of `linear_qkv`: per group, its query heads,
  * k, v. A learnable softmax offset belongs to the attention core.
  */
-export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = "head" }: SelfAttentionOptions = {}): void => {
+export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = "head", qkvBias = c.add_qkv_bias || c.add_bias_linear }: SelfAttentionOptions = {}): void => {
   const valueDim = c.v_head_dim ?? c.kv_channels
   const attention: AttentionShape = {
     heads: c.num_attention_heads,
@@ -81,7 +83,7 @@ export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = 
   linear(s, "linear_proj", c.hidden_size, c.num_attention_heads * valueDim, { parallel: "row", bias: c.add_bias_linear, postNorm })
   linear(s, "linear_qkv", rows, c.hidden_size, {
     parallel: "column",
-    bias: c.add_qkv_bias || c.add_bias_linear,
+    bias: qkvBias,
     fusedNorm,
     attention
   })

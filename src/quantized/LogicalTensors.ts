@@ -11,7 +11,13 @@ import { ACTIVATION_SCALES, forms, ownersOfScales } from "./forms.ts"
 import { blockSizeOf } from "./QuantizationConfig.ts"
 import { fromNibbles, type QuantizedTensor } from "./QuantizedTensor.ts"
 
+export interface LogicalTensor extends HfTensor {
+  /** The form it is stored in, if that is not plain values. */
+  readonly quantized?: string
+}
+
 export interface LogicalTensors extends HfTensors {
+  readonly tensors: ReadonlyMap<string, LogicalTensor>
   /** As they are in the files. */
   readonly raw: HfTensors
   readonly quantized: ReadonlyMap<string, QuantizedTensor>
@@ -64,15 +70,15 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
   const { byCodes, owners } = detect(raw, config)
   const quantized = new Map([...byCodes.values()].map((q) => [q.name, q]))
   const activationScales = new Map<string, string>()
-  const logical = (tensor: HfTensor): Array<HfTensor> => {
+  const logical = (tensor: HfTensor): Array<LogicalTensor> => {
     const own = byCodes.get(tensor.name)
     if (own === undefined) return owners.has(tensor.name) ? [] : [tensor]
     // It takes the room of all that it is made of.
     const bytes = own.members.reduce((sum, name) => sum + raw.tensors.get(name)!.end - raw.tensors.get(name)!.begin, 0)
-    return [{ name: own.name, dtype: "BF16", shape: own.shape, begin: tensor.begin, end: tensor.begin + bytes, shard: tensor.shard }]
+    return [{ ...tensor, name: own.name, dtype: "BF16", shape: own.shape, end: tensor.begin + bytes, quantized: own.form }]
   }
   const shards = byCodes.size === 0 ? raw.shards : raw.shards.map((shard) => ({ ...shard, tensors: shard.tensors.flatMap(logical) }))
-  const tensors = byCodes.size === 0 ? raw.tensors : new Map(shards.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const)))
+  const tensors: ReadonlyMap<string, LogicalTensor> = byCodes.size === 0 ? raw.tensors : new Map(shards.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const)))
   for (const { name } of quantized.values()) {
     const module = name.endsWith(".weight") ? name.slice(0, -".weight".length) : undefined
     for (const suffix of module === undefined ? [] : ACTIVATION_SCALES) {

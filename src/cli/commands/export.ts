@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { prepareExport } from "../../convert/convert.ts"
+import { type ExportRequest, prepareExport } from "../../convert/convert.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -14,6 +14,11 @@ export const mtpFrom = Flag.String("mtp-from").pipe(
   Flag.optional
 )
 
+const restoreQuantized = Flag.Boolean("restore-quantized").pipe(
+  Flag.withDescription("Write quantised tensors of --hf-model that have not changed as its own codes and scales, not as values"),
+  Flag.withDefault(false)
+)
+
 export const exportCommand = Command.make("export", {
   hfModel: flags.hfModel,
   megatronPath: flags.megatronPath,
@@ -21,8 +26,11 @@ export const exportCommand = Command.make("export", {
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   mtpFrom,
+  restoreQuantized,
   allowUnmapped: flags.allowUnmapped,
   overwrite: flags.overwrite,
+  resume: flags.resume,
+  checksum: flags.checksum,
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
@@ -31,17 +39,18 @@ export const exportCommand = Command.make("export", {
 }, Effect.fn("export")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const { allowUnmapped, mtp, torchDtype } = input
-  const prepared = yield* prepareExport(families, input.hfModel, input.megatronPath, {
-    torchDtype,
-    mtp,
-    allowUnmapped,
-    ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {})
-  })
+  const request = { torchDtype, mtp, allowUnmapped, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
+  const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
+    prepareExport(families, input.hfModel, input.megatronPath, { ...request, ...comparison })
+  const prepared = input.restoreQuantized
+    ? yield* withProgress("comparing", input.quiet || input.json, (progress) =>
+      prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
+    : yield* prepare({})
   const { report } = prepared
   if (input.dryRun) return yield* emit(input, { ...report, target: input.hfPath }, () => renderReport(report, input.hfPath, false))
   const done = yield* withProgress("exporting", input.quiet || input.json, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-    return prepared.run(input.hfPath, { ...engine, overwrite: input.overwrite, progress: progress.add })
+    return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
   yield* emit(input, { ...done, target: input.hfPath }, () => renderReport(done, input.hfPath, true))
 })).pipe(
@@ -54,6 +63,10 @@ export const exportCommand = Command.make("export", {
     {
       command: "convert_megatron_mimo export --hf-model ./hf --megatron-path ./run/iter_0001000 --hf-path ./trained --mtp-from ./hf",
       description: "A checkpoint whose trainer dropped the MTP layers gets them back from the original"
+    },
+    {
+      command: "convert_megatron_mimo export --hf-model ./hf-fp8 --megatron-path ./megatron --hf-path ./exported --restore-quantized",
+      description: "Weights that training left alone stay FP8; the others are written as BF16"
     }
   ])
 )

@@ -17,6 +17,8 @@ export const importCommand = Command.make("import", {
   mtp: flags.mtp,
   allowUnmapped: flags.allowUnmapped,
   overwrite: flags.overwrite,
+  resume: flags.resume,
+  checksum: flags.checksum,
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
@@ -31,7 +33,7 @@ export const importCommand = Command.make("import", {
   if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, () => renderReport(report, input.megatronPath, false))
   const done = yield* withProgress("importing", input.quiet || input.json, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-    return prepared.run(input.megatronPath, { ...engine, overwrite: input.overwrite, progress: progress.add })
+    return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
   yield* emit(input, { ...done, target: input.megatronPath }, () => renderReport(done, input.megatronPath, true))
 })).pipe(

@@ -105,18 +105,15 @@ export class Journal {
   #synced = performance.now()
   #writing: Promise<void> = Promise.resolve()
   #failure: unknown
-  /** Windows recorded, by this run or an earlier one. */
-  windows: number
 
-  private constructor(file: DiskFile, position: number, windows: number) {
+  private constructor(file: DiskFile, position: number) {
     this.#file = file
     this.#position = position
-    this.windows = windows
   }
 
   static async create(disk: DiskCalls, path: string, job: Job, block: number): Promise<Journal> {
     const file = await disk.open(path, "create")
-    const journal = new Journal(file, 0, 0)
+    const journal = new Journal(file, 0)
     try {
       journal.#pending = line({ journal: 1, block, job } satisfies Header)
       await journal.#write()
@@ -132,7 +129,7 @@ export class Journal {
   static async append(disk: DiskCalls, path: string): Promise<Journal> {
     const file = await disk.open(path, "readwrite")
     try {
-      const journal = new Journal(file, (await file.info()).size, 1)
+      const journal = new Journal(file, (await file.info()).size)
       // Ends a torn line.
       journal.#pending = "\n"
       return journal
@@ -146,7 +143,6 @@ export class Journal {
   add(file: string, { changed, crc32: crc, position, size }: WindowRecord): void {
     if (this.#failure !== undefined) throw this.#failure
     this.#pending += line([file, position, size, crc, changed])
-    this.windows++
     const now = performance.now()
     if (now - this.#wrote < WRITE_MS) return
     this.#wrote = now

@@ -38,8 +38,11 @@ export const syncTree = async (disk: DiskCalls, directory: string): Promise<void
   await disk.syncDirectory(directory)
 }
 
-/** Give the finished `data` of a staging folder the target's name. On failure the target is what it was. */
-export const publishData = async (disk: DiskCalls, staging: string, target: Target): Promise<void> => {
+/**
+ * Give the finished `data` of a staging folder the target's name. On failure before `onPublished` the target is what it was;
+ * after it, the new content is there and it is not known whether that is durable.
+ */
+export const publishData = async (disk: DiskCalls, staging: string, target: Target, onPublished: () => void): Promise<void> => {
   const data = join(staging, DATA)
   await syncTree(disk, data)
   if (target.state === "full") await replace(disk, staging, target)
@@ -48,6 +51,7 @@ export const publishData = async (disk: DiskCalls, staging: string, target: Targ
       throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target) : error
     })
   }
+  onPublished()
   await disk.syncDirectory(dirname(target.path))
   await disk.syncDirectory(staging)
 }

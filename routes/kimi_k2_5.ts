@@ -1,0 +1,58 @@
+/** Kimi K2.5: Kimi K2 with a vision tower and projector that the trainer takes over as they are. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { count } from "./shared/config.ts"
+import { kimiK2Extra } from "./shared/kimi.ts"
+import { commonOf, dtypeOf } from "./shared/llama.ts"
+import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
+import { languageAnd, mirrored, multimodalModel } from "./shared/multimodal.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moonVision.ts"
+import { dtypeField } from "./shared/config.ts"
+
+const names = { megatron: "language_model.", model: "language_model.model.", head: "language_model." }
+
+export const kimiK2_5 = family({
+  name: "kimi-k2.5",
+  architectures: ["KimiK25ForConditionalGeneration"],
+  config: z.looseObject({
+    text_config: z.looseObject(latentMoeFields),
+    vision_config: z.looseObject(moonVisionFields),
+    dtype: dtypeField,
+    torch_dtype: dtypeField,
+    media_placeholder_token_id: count.nullish(),
+    image_token_id: count.nullish(),
+    pad_token_id: count.nullish(),
+    ignore_index: z.int().nullish()
+  }),
+  describe: (c, headers) => {
+    const t = c.text_config
+    const modules = appendedModules(headers, t, (k) => `${names.model}layers.${t.num_hidden_layers + k}.`)
+    const tc = latentMoeTransformer(t, 1, { moe_router_enable_expert_bias: true, mtp_num_layers: modules })
+    const table = latentMoeLayer(t, headers, names.model)
+    const mtp = appendedMtp({ ...names, layers: t.num_hidden_layers, modules, table })
+    const image = c.media_placeholder_token_id ?? c.image_token_id ?? undefined
+    return multimodalModel({
+      tc,
+      names,
+      table,
+      towers: (root) => {
+        moonVision(root.at("vision_tower"), c.vision_config)
+        moonProjector(root.at("mm_projector"), c.vision_config, tc.hidden_size)
+      },
+      rows: [...mirrored("vision_tower.", "vision_tower."), ...mirrored("mm_projector.", "mm_projector."), ...mtp.rows],
+      provider: gptProvider("megatron.bridge.models.kimi_vl.kimi_k25_vl_provider.KimiK25VLModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
+        ...latentMoeExtra(t),
+        ...kimiK2Extra,
+        image_token_id: image,
+        media_placeholder_token_id: image,
+        pad_token_id: c.pad_token_id ?? undefined,
+        ignore_index: c.ignore_index ?? undefined
+      }),
+      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "moonvit", projectors: ["mm_projector."] }),
+      carried: [...mtp.carried, ...latentBiases(t.attention_bias, names.model)],
+      mtpFields: ["text_config.num_nextn_predict_layers"]
+    })
+  }
+})

@@ -1,0 +1,23 @@
+/** Nemotron-H and Nemotron 3: hybrid text models. */
+import { z } from "zod"
+import { family } from "../src/bridge/Family.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows } from "./shared/nemotronH.ts"
+import { gptProvider } from "./shared/provider.ts"
+
+export const nemotronH = family({
+  name: "nemotron-h",
+  architectures: ["NemotronHForCausalLM"],
+  config: z.looseObject(nemotronHFields),
+  describe: (t) => {
+    const text = textOf(t)
+    return {
+      model: Scope.collect((root) => nemotronHModel(root, t, text)),
+      rows: nemotronHRows(text),
+      provider: gptProvider("megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider", text.tc, nemotronHCommon(t), nemotronHExtra(t, text)),
+      components: [],
+      carried: nemotronHCarried(t, text),
+      mtpFields: ["num_nextn_predict_layers"]
+    }
+  }
+})

@@ -1,0 +1,264 @@
+/**
+ * The staging folder of one run, from the lock to the commit:
+ *
+ * 1. look at the target and refuse what cannot or must not be replaced; finish a replacement that a crash cut in two;
+ * 2. lock the folder; keep what an interrupted run of the same job left (`resume`), or remove it;
+ * 3. check the free space;
+ * 4. (the work)
+ * 5. make every directory durable, rename, make the rename durable, remove the folder.
+ */
+import { dirname, join } from "node:path"
+import type { ExecuteOptions } from "../engine/execute.ts"
+import type { EngineOptions } from "../engine/Settings.ts"
+import { NoSpace, OutputRefused, quote } from "../errors.ts"
+import type { DiskCalls } from "../io/Disk.ts"
+import { hasErrno, isMissing, present } from "../io/present.ts"
+import { discard, sweep } from "../io/staging/discard.ts"
+import { acquireLock, type Lock } from "../io/staging/Lock.ts"
+import { COMMIT, DATA, JOURNAL, REPLACED, stagingOf } from "../io/staging/names.ts"
+import { isReplaced, publishData, recover } from "../io/staging/swap.ts"
+import { checkTarget, findTarget, makeParents, removeParents, type Target } from "../io/staging/target.ts"
+import { engineFor } from "./journal/engineFor.ts"
+import { changesBetween, type Job } from "./journal/Job.ts"
+import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
+import { SpaceWatch } from "./journal/SpaceWatch.ts"
+import { isPrecious } from "./precious.ts"
+
+export interface StagingOptions {
+  /** Replace an existing target, at the moment of the commit. */
+  readonly overwrite: boolean
+  /** Go on with what an interrupted run of the same job left. */
+  readonly resume?: boolean | undefined
+  /** Bytes that will be written. */
+  readonly size: number
+  /** Directories that are read: the target must not be or contain one. */
+  readonly sources?: ReadonlyArray<string>
+  /** The iteration folder that the new content has: `overwrite` does not replace a target that holds others. */
+  readonly iteration?: string
+  /** Makes the work resumable. */
+  readonly job?: {
+    readonly identity: Job
+    /** Where in the directory its files are: a relative path, empty for the directory itself. */
+    readonly folder: string
+    readonly engine: EngineOptions
+  }
+}
+
+/** What the work is done in and with. */
+export interface Work {
+  /** The directory to fill. Its folders may exist already. */
+  readonly directory: string
+  /** For the execution of the job's files. */
+  readonly execution: Pick<ExecuteOptions, "earlier" | "onWindow"> & EngineOptions
+  /** What the report should say. */
+  readonly notes: ReadonlyArray<string>
+}
+
+/** Room for directories, metadata and rounding to blocks, on top of the payload. */
+const SPARE_BYTES = 16 << 20
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
+
+export class Staging {
+  readonly work: Work
+  readonly #disk: DiskCalls
+  readonly #target: Target
+  readonly #options: StagingOptions
+  readonly #folder: string
+  readonly #lock: Lock
+  readonly #parents: ReadonlyArray<string>
+  readonly #watch: SpaceWatch
+  readonly #journal: Journal | undefined
+  readonly #earlierBytes: number
+  #written = 0
+  /** The target has its name; what may still fail is to make that durable. */
+  #published = false
+  #done = false
+
+  private constructor(made: {
+    readonly disk: DiskCalls
+    readonly target: Target
+    readonly options: StagingOptions
+    readonly lock: Lock
+    readonly parents: ReadonlyArray<string>
+    readonly watch: SpaceWatch
+    readonly journal: Journal | undefined
+    readonly earlier: EarlierWork | undefined
+    readonly notes: ReadonlyArray<string>
+  }) {
+    const { earlier, journal, options, target } = made
+    this.#disk = made.disk
+    this.#target = target
+    this.#options = options
+    this.#folder = stagingOf(target.path)
+    this.#lock = made.lock
+    this.#parents = made.parents
+    this.#watch = made.watch
+    this.#journal = journal
+    this.#earlierBytes = earlier?.bytes ?? 0
+    this.work = {
+      directory: join(this.#folder, DATA),
+      notes: made.notes,
+      execution: {
+        ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
+        ...(earlier ? { earlier } : {}),
+        onWindow: (file, window) => {
+          if (window.found) return
+          this.#written += window.size
+          this.#watch.wrote(window.size)
+          journal?.add(file, window)
+        }
+      }
+    }
+  }
+
+  static async open(disk: DiskCalls, shown: string, options: StagingOptions): Promise<Staging> {
+    const permission = {
+      overwrite: options.overwrite,
+      sources: options.sources ?? [],
+      precious: (names: ReadonlyArray<string>) => isPrecious(names, options.iteration)
+    }
+    const look = async (): Promise<Target> => {
+      const target = await findTarget(disk, shown)
+      await checkTarget(disk, target, permission)
+      return target
+    }
+    const { path } = await findTarget(disk, shown)
+    const recovered = await recover(disk, path)
+    const parents = await makeParents(disk, await look())
+    const folder = stagingOf(path)
+    let lock: Lock | undefined
+    let journal: Journal | undefined
+    let empty = false
+    try {
+      lock = await acquireLock(disk, folder, shown)
+      empty = lock.fresh
+      // Somebody may have published here before the lock was ours.
+      const target = await look()
+      await sweep(disk, path)
+      const { earlier, notes } = await prepare(disk, target, lock, options)
+      empty = earlier === undefined
+      if (recovered === "finished") notes.unshift(`the replacement of ${quote(shown)} that a crash had interrupted was finished first`)
+      const needed = options.size - (earlier?.bytes ?? 0)
+      const free = await disk.freeSpace(dirname(path))
+      if (free < needed + SPARE_BYTES) throw new NoSpace({ path: shown, needed: needed + SPARE_BYTES, free })
+      if (options.job) {
+        const journalPath = join(folder, JOURNAL)
+        journal = earlier
+          ? await Journal.append(disk, journalPath)
+          : await Journal.create(disk, journalPath, options.job.identity, engineFor(options.job.engine).sizes.block)
+      }
+      const watch = new SpaceWatch(disk, dirname(path), needed)
+      return new Staging({ disk, target, options, lock, parents, watch, journal, earlier, notes })
+    } catch (error) {
+      await journal?.close().catch(() => {})
+      // What another run left stays.
+      if (empty) await discard(disk, path).catch(() => {})
+      await lock?.release()
+      await removeParents(disk, parents)
+      throw error
+    }
+  }
+
+  /** Publish the directory. */
+  async commit(): Promise<void> {
+    const { path } = this.#target
+    await this.#journal?.close()
+    await publishData(this.#disk, this.#folder, this.#target, () => { this.#published = true })
+    this.#done = true
+    // Published and durable: what cannot be removed now is removed by the next run.
+    await discard(this.#disk, path).catch(() => {})
+  }
+
+  /**
+   * End the run. Unless it was published, its work is kept if there is any and it is not `useless`.
+   *
+   * @returns what to tell the user about what was kept.
+   */
+  async close(useless: boolean): Promise<string | undefined> {
+    await this.#watch.close()
+    await this.#journal?.close().catch(() => {})
+    try {
+      if (this.#done) return undefined
+      if (this.#published) return `The new content is in place, but whether that survives a loss of power is not certain; ${quote(this.#folder)} remains until the next run.`
+      const bytes = this.#written + this.#earlierBytes
+      if (!useless && this.#journal && bytes > 0) {
+        return `${megabytes(Math.min(bytes, this.#options.size))} of ${megabytes(this.#options.size)} are done and kept in ${quote(this.#folder)}: ` +
+          `--resume goes on from there, without it the next run starts over.`
+      }
+      const gone = await discard(this.#disk, this.#target.path).catch(() => false)
+      if (gone) await removeParents(this.#disk, this.#parents)
+      return gone ? undefined : `${quote(this.#folder)} could not be removed.`
+    } finally {
+      await this.#lock.release()
+    }
+  }
+}
+
+/** Keep or remove what an earlier run left; afterwards `data` is there, with nothing in it that the journal does not name. */
+const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: StagingOptions) => {
+  const folder = stagingOf(target.path)
+  const [data, journal, replaced] = [join(folder, DATA), join(folder, JOURNAL), join(folder, REPLACED)]
+  const notes: Array<string> = []
+  let earlier: EarlierWork | undefined
+  if (!lock.fresh) {
+    if (target.state === "absent" && await present(disk, replaced)) {
+      throw new OutputRefused({
+        path: target.shown,
+        code: "output/unfinished",
+        problem: `its former content is in ${quote(replaced)}, left by an interrupted replacement`,
+        hint: "Move that to where it belongs, or remove it."
+      })
+    }
+    const found = await readJournal(disk, journal)
+    if (found && !await isReplaced(disk, folder, target.path)) {
+      const since = lock.previous ? ` (process ${lock.previous.pid}, started ${lock.previous.since})` : ""
+      if (options.resume && options.job) {
+        const changes = changesBetween(found.job, options.job.identity)
+        if (changes.length > 0) {
+          throw new OutputRefused({
+            path: target.shown,
+            code: "output/other-job",
+            problem: `what an interrupted run left${since} cannot be continued: ${changes.slice(0, 5).map(quote).join(", ")}${changes.length > 5 ? ", …" : ""} changed since`,
+            hint: "Without --resume the work starts over."
+          })
+        }
+        earlier = found
+        notes.push(`resumed: ${megabytes(found.bytes)} that an interrupted run${since} had written were checked and kept where intact`)
+      } else if (found.bytes > 0) {
+        notes.push(`${megabytes(found.bytes)} that an interrupted run${since} had left were removed; --resume would have continued it`)
+      }
+    }
+    for (const path of [join(folder, COMMIT), `${join(folder, COMMIT)}.new`]) await disk.removeTree(path)
+    await disk.removeTree(replaced)
+    if (earlier) await prune(disk, data, "", options.job!.folder, earlier)
+    else {
+      await disk.removeTree(data)
+      await disk.removeTree(journal)
+    }
+  }
+  if (options.resume && !earlier) notes.push("there was nothing to resume; the work started from the beginning")
+  await ensureDirectory(disk, data)
+  return { earlier, notes }
+}
+
+export const ensureDirectory = async (disk: DiskCalls, path: string): Promise<void> => {
+  await disk.makeDirectory(path).catch((error: unknown) => {
+    if (!hasErrno(error, "EEXIST")) throw error
+  })
+}
+
+/** Remove the files below `data` that are not files of the job which an earlier run began, and the folders that this empties. */
+const prune = async (disk: DiskCalls, data: string, below: string, folder: string, earlier: EarlierWork): Promise<void> => {
+  const directory = join(data, below)
+  for (const name of await disk.list(directory).catch((error: unknown) => (isMissing(error) ? [] : Promise.reject(error)))) {
+    const path = join(below, name)
+    if ((await disk.lstat(join(data, path))).kind === "directory") {
+      await prune(disk, data, path, folder, earlier)
+      if ((await disk.list(join(data, path))).length === 0) await disk.removeDirectory(join(data, path))
+    } else {
+      const file = folder === "" ? path : path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : undefined
+      if (file === undefined || !earlier.began(file)) await disk.remove(join(data, path))
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/** The config.json of an export: the original's, byte for byte, unless a field must change; then in the form Python writes. */
+import { pythonJson } from "../document/PythonJson.ts"
+import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
+import { PlanRefused } from "../errors.ts"
+import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
+import type { HfConfig } from "./HfSource.ts"
+import type { TorchDtype } from "./Options.ts"
+
+/** What `quantization_config` says of an export: what it said; nothing, for no tensor is quantised; that some modules are not. */
+export type Quantization = "keep" | "remove" | { readonly except: ReadonlyArray<string> }
+
+export interface ConfigEdits {
+  /** Paths of numbers that become 0. */
+  readonly zeroFields: ReadonlyArray<string>
+  readonly torchDtype: TorchDtype
+  readonly quantization: Quantization
+}
+
+const DTYPE_FIELDS = ["dtype", "torch_dtype"]
+
+/** Where a quantiser lists the modules it leaves alone; `modules_to_not_convert` for all others. */
+const EXCEPTIONS: ReadonlyMap<JsonTree | undefined, string> = new Map([["compressed-tensors", "ignore"]])
+
+const isMap = (tree: JsonTree | undefined): tree is JsonMap => tree instanceof Map
+
+/** The tree with the value at `path` replaced; `undefined` removes it. The same tree if nothing changes or nothing is there. */
+const edit = (node: JsonTree, path: ReadonlyArray<string>, change: (before: JsonTree) => JsonTree | undefined): JsonTree => {
+  const [head, ...tail] = path
+  if (!isMap(node) || head === undefined || !node.has(head)) return node
+  const before = node.get(head)!
+  const after = tail.length === 0 ? change(before) : edit(before, tail, change)
+  if (after === before) return node
+  const copy = new Map(node)
+  if (after === undefined) copy.delete(head)
+  else copy.set(head, after)
+  return copy
+}
+
+const withExceptions = (modules: ReadonlyArray<string>) => (config: JsonTree): JsonTree => {
+  if (!isMap(config)) return config
+  const field = EXCEPTIONS.get(config.get("quant_method")) ?? "modules_to_not_convert"
+  const listed = config.get(field)
+  return new Map(config).set(field, [...(Array.isArray(listed) ? listed : []), ...modules])
+}
+
+export const exportedConfig = (config: HfConfig, { quantization, torchDtype, zeroFields }: ConfigEdits): Uint8Array => {
+  const original = parseJsonTree(config.bytes, { allowNonFinite: true, keepFloats: true })
+  let tree = original
+  for (const field of zeroFields) tree = edit(tree, field.split("."), () => 0)
+  if (torchDtype !== "source" && isMap(tree)) {
+    for (const section of [[], ...[...tree.keys()].filter((k) => k.endsWith("_config")).map((k) => [k])]) {
+      for (const field of DTYPE_FIELDS) tree = edit(tree, [...section, field], () => torchDtype)
+    }
+  }
+  if (quantization !== "keep") {
+    const change = quantization === "remove" ? () => undefined : withExceptions(quantization.except)
+    for (const path of quantizationPaths(config.json)) tree = edit(tree, path, change)
+  }
+  if (tree === original) return config.bytes
+  if (!isMap(tree)) throw new PlanRefused({ code: "config/not-an-object", problem: "config.json is not an object" })
+  return Buffer.from(`${pythonJson(tree)}\n`)
+}

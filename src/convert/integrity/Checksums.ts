@@ -1,0 +1,119 @@
+/**
+ * The checksums that are written with a checkpoint: CRC-32 of every file, of every block of it, and of every tensor (of every
+ * stored chunk, in a Megatron checkpoint). They depend on the content alone, so two runs write the same. CRC-32 costs next to
+ * nothing beside reading and writing, finds every flipped bit, and tells which one it was (flippedBit.ts); it is no defence
+ * against somebody who changes a file on purpose.
+ *
+ * ```json
+ * {"crc32":"<of the rest>","checksums":{"version":1,"block":4194304,"source":"<digest>",
+ *   "files":[{"name":"__0_0.distcp","size":123,"crc32":"…","blocks":"<8 hexadecimal digits per block>"}],
+ *   "tensors":[{"name":"…","file":"__0_0.distcp","begin":64,"end":96,"crc32":"…"}],
+ *   "parent":[…]}}
+ * ```
+ */
+import { z } from "zod"
+import { atPath, decodeWith } from "../../document/decode.ts"
+import { parseJson } from "../../document/StrictJson.ts"
+import type { TargetFile } from "../../engine/Target.ts"
+import { joined, type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
+import { FormatError } from "../../errors.ts"
+import { volume } from "../../tensor/Copy.ts"
+import { bytesOf } from "../../tensor/DType.ts"
+import { crc32 } from "../../torch/Crc32.ts"
+
+/** Some hundred bytes per stored chunk, eight per 4 MiB: a terabyte in ten thousand chunks has 3 MB. */
+export const LARGEST_CHECKSUMS = 256 << 20
+const LIMITS = { maxBytes: LARGEST_CHECKSUMS, maxValues: 20_000_000 }
+
+const hex = z.string().regex(/^[0-9a-f]{8}$/)
+const count = z.int().nonnegative()
+/** Relative, without a way out. */
+const name = z.string().min(1).max(4096).refine((n) => !n.startsWith("/") && !n.includes("\0") && n.split("/").every((p) => p !== "" && p !== "." && p !== ".."), "leaves its directory")
+const fileSchema = z.object({ name, size: count, crc32: hex, blocks: z.string().regex(/^([0-9a-f]{8})*$/) })
+const checksumsSchema = z.object({
+  version: z.literal(1),
+  block: z.int().min(4096).max(1 << 28),
+  /** Digest of what the checkpoint was made from; equal jobs on equal content have equal ones. */
+  source: z.string().max(128),
+  files: z.array(fileSchema),
+  tensors: z.array(z.object({ name: z.string(), file: name, begin: count, end: count, crc32: hex })),
+  /** Trackers beside the folder, as long as they name it. */
+  parent: z.array(fileSchema)
+})
+export type Checksums = z.infer<typeof checksumsSchema>
+export type FileChecksums = z.infer<typeof fileSchema>
+
+export const hexOf = (crc: number): string => crc.toString(16).padStart(8, "0")
+
+const fileOf = (file: string, sums: ReadonlyArray<Sum>): FileChecksums => {
+  const blocks = Map.groupBy(sums, (s) => Math.floor(s.position / SUM_BLOCK))
+  return {
+    name: file,
+    size: sums.reduce((size, s) => size + s.length, 0),
+    crc32: hexOf(joined(sums)),
+    blocks: [...blocks.values()].map((own) => hexOf(joined(own))).join("")
+  }
+}
+
+/** Collects the checksums of files while they are written. */
+export class ChecksumsBuilder {
+  readonly #sums = new Map<string, Array<Sum>>()
+  readonly #small: Array<FileChecksums> = []
+  readonly #parent: Array<FileChecksums> = []
+
+  /** Ranges of a file of the plan, in any order. */
+  add(file: string, sums: ReadonlyArray<Sum>): void {
+    const own = this.#sums.get(file)
+    if (own) own.push(...sums)
+    else this.#sums.set(file, [...sums])
+  }
+
+  /** A file written whole. */
+  small(file: string, bytes: Uint8Array): void {
+    this.#small.push(fileOf(file, sumsOf(bytes, 0)))
+  }
+
+  /** A file beside the folder. */
+  beside(file: string, bytes: Uint8Array): void {
+    this.#parent.push(fileOf(file, sumsOf(bytes, 0)))
+  }
+
+  /** The document. `files`: the plan, every byte of which was added. */
+  encode(files: ReadonlyArray<TargetFile>, source: string): Uint8Array {
+    const tensors: Array<Checksums["tensors"][number]> = []
+    const payload = files.map(({ name: file, segments }) => {
+      const sums = (this.#sums.get(file) ?? []).sort((a, b) => a.position - b.position)
+      let at = 0
+      let next = 0
+      for (const segment of segments) {
+        const begin = at
+        at += segment.kind === "bytes" ? segment.bytes.byteLength : segment.kind === "seal" ? segment.length : volume(segment.array.shape) * bytesOf(segment.array.dtype)
+        const first = next
+        while (next < sums.length && sums[next]!.position < at) next++
+        if (segment.kind === "array") tensors.push({ name: segment.array.id, file, begin, end: at, crc32: hexOf(joined(sums.slice(first, next))) })
+      }
+      return fileOf(file, sums)
+    })
+    const document: Checksums = { version: 1, block: SUM_BLOCK, source, files: [...payload, ...this.#small], tensors, parent: this.#parent }
+    const text = JSON.stringify(document)
+    return Buffer.from(`{"crc32":"${hexOf(crc32(text))}","checksums":${text}}\n`)
+  }
+}
+
+const FRAME = /^\{"crc32":"([0-9a-f]{8})","checksums":$/
+
+/**
+ * @throws InvalidFile `integrity/damaged` if the document is not as it was written, `json/…`, `document/shape`.
+ */
+export const decodeChecksums = (path: string, bytes: Uint8Array): Checksums => {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const start = text.indexOf("{", 1)
+  const body = text.subarray(start, -2)
+  return atPath(path, () => {
+    const own = FRAME.exec(text.toString("latin1", 0, Math.min(start, 64)))?.[1]
+    if (start < 0 || own !== hexOf(crc32(body)) || text.toString("latin1", text.byteLength - 2) !== "}\n") {
+      throw new FormatError("integrity/damaged", "the checksums themselves are damaged: their own checksum differs")
+    }
+    return decodeWith(checksumsSchema, path, parseJson(body, LIMITS))
+  })
+}

@@ -1,0 +1,99 @@
+/**
+ * The last step of planning an export whose original is quantised. So far its tensors are planned as values; here those that have
+ * not changed become the original's own codes and scales, and what only makes sense beside codes goes.
+ */
+import { Effect, Stream } from "effect"
+import { HF_SOURCE } from "../checkpoint/names.ts"
+import { compare } from "../engine/compare.ts"
+import type { EngineOptions } from "../engine/Settings.ts"
+import { UsageError } from "../errors.ts"
+import { identity, sameShape, volume } from "../tensor/Copy.ts"
+import { bytesOf } from "../tensor/DType.ts"
+import { commonDtype } from "./dtypes.ts"
+import type { Quantization } from "./exportedConfig.ts"
+import { exportArray, type ExportPlan, type ExportTensor, FROM_HF } from "./ExportPlan.ts"
+import { quantizedSummary } from "./quantized.ts"
+import type { LeftBehind } from "./Report.ts"
+
+export interface ComparisonOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+  readonly progress?: (bytes: number) => void
+  /** Called once it is known how many bytes will be compared. */
+  readonly onSize?: (bytes: number) => void
+}
+
+/** Quantised tensors of the original whose dequantised values the checkpoint still holds, exactly. Call when the chunk headers are read. */
+export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { onSize, progress, ...engine }: ComparisonOptions) {
+  const { original } = plan
+  if (!original || original.quantized.size === 0) {
+    return yield* new UsageError({
+      problem: "--restore-quantized: --hf-model holds no quantised tensors",
+      hint: "It names the directory of the quantised model that the checkpoint was made from."
+    })
+  }
+  const comparable = [...original.quantized.values()].flatMap(({ name, shape }) => {
+    const tensor = plan.tensors.get(name)
+    // As wide as what is stored, so that nothing is rounded to equality.
+    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(plan.stored.get(name) ?? tensor.dtype, "BF16") }] : []
+  })
+  const bytes = new Map(comparable.map(({ dtype, tensor }) => [tensor.name, volume(tensor.shape) * bytesOf(dtype)]))
+  onSize?.([...bytes.values()].reduce((sum, n) => sum + n, 0))
+  const unchanged = new Set<string>()
+  const comparisons = Iterator.from(comparable).map(({ dtype, tensor }) => ({
+    array: { ...exportArray(plan, tensor), dtype },
+    with: { id: tensor.name, dtype, shape: tensor.shape, copies: original.whole(tensor.name, tensor.name, FROM_HF) }
+  }))
+  yield* compare(comparisons, plan.sources, engine).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => {
+    if (equal) unchanged.add(id)
+    progress?.(bytes.get(id)!)
+  })))
+  return unchanged
+})
+
+const moduleOf = (name: string): string => (name.endsWith(".weight") ? name.slice(0, -".weight".length) : name)
+
+/** The plan with the codes and scales of the `unchanged` tensors, and what config.json must say of quantisation. */
+export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>): { readonly plan: ExportPlan; readonly quantization: Quantization } => {
+  const { original } = plan
+  // Without weights at hand nothing is written quantised, whatever config.json says.
+  if (!original) return { plan, quantization: "remove" }
+  if (original.quantized.size === 0) return { plan, quantization: "keep" }
+  const stored = (name: string): ExportTensor => {
+    const { dtype, shape } = original.raw.tensors.get(name)!
+    return { name, dtype, shape, copies: [identity(FROM_HF + name, name, shape)] }
+  }
+  const tensors = new Map<string, ExportTensor>()
+  const leftBehind: Array<LeftBehind> = []
+  const dropped = new Set<string>()
+  for (const [name, tensor] of plan.tensors) {
+    const quantized = original.quantized.get(name)
+    const owner = original.activationScales.get(name)
+    if (quantized && unchanged.has(name)) for (const member of quantized.members) tensors.set(member, stored(member))
+    else if (owner === undefined) tensors.set(name, tensor)
+    else if (unchanged.has(owner)) tensors.set(name, stored(name))
+    else {
+      dropped.add(name)
+      leftBehind.push({
+        tensor: HF_SOURCE + name,
+        bytes: volume(tensor.shape) * bytesOf(tensor.dtype),
+        reason: "scales the activations of a quantised weight, and that weight is written as values"
+      })
+    }
+  }
+  const exported = [...original.quantized.keys()].filter((name) => plan.tensors.has(name))
+  const asValues = exported.filter((name) => !unchanged.has(name))
+  return {
+    plan: {
+      ...plan,
+      tensors,
+      report: {
+        ...plan.report,
+        targetTensors: tensors.size,
+        targetBytes: [...tensors.values()].reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
+        leftBehind: [...plan.report.leftBehind, ...leftBehind],
+        carried: plan.report.carried.filter((name) => !dropped.has(name)),
+        ...quantizedSummary(original, (name) => !plan.tensors.has(name) ? undefined : unchanged.has(name) ? "restored" : "dequantized")
+      }
+    },
+    quantization: asValues.length === 0 ? "keep" : unchanged.size === 0 ? "remove" : { except: asValues.map(moduleOf) }
+  }
+}

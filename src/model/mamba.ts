@@ -1,0 +1,44 @@
+/**
+ * The Mamba-2 mixer. With H heads of width d, G groups and state size N: the input projection holds z (H·d rows), x (H·d),
+ * B (G·N), C (G·N) and dt (H), the convolution x, B and C; on disk each has a key of its own. Sources: torch-dist-format.md D.3,
+ * the conformance cases.
+ */
+import { linear, type Norm } from "./modules.ts"
+import type { Scope } from "./Scope.ts"
+import type { TransformerConfig } from "./TransformerConfig.ts"
+
+export interface MambaOptions {
+  /** The layer's norm is fused in front of the input projection. */
+  readonly fusedNorm?: Norm
+  /** Width of the convolution. */
+  readonly kernel?: number
+  readonly convBias?: boolean
+  /** The gated output is normalised. */
+  readonly norm?: boolean
+}
+
+export const mambaSizes = (c: TransformerConfig) => {
+  const need = (field: "mamba_num_heads" | "mamba_head_dim" | "mamba_num_groups" | "mamba_state_dim"): number => {
+    const value = c[field]
+    if (value === undefined) throw new RangeError(`a Mamba layer needs ${field}`)
+    return value
+  }
+  const heads = need("mamba_num_heads")
+  return { heads, inner: heads * need("mamba_head_dim"), state: need("mamba_num_groups") * need("mamba_state_dim") }
+}
+
+export const mambaMixer = (s: Scope, c: TransformerConfig, { convBias = true, fusedNorm, kernel = 4, norm = true }: MambaOptions = {}): void => {
+  const { heads, inner, state } = mambaSizes(c)
+  const convolved = [["x", inner], ["B", state], ["C", state]] as const
+  const channels = inner + 2 * state
+  s.parameter("conv1d.weight", [channels, 1, kernel], { splitAxis: 0, named: convolved })
+  if (convBias) s.parameter("conv1d.bias", [channels], { splitAxis: 0, named: convolved })
+  for (const name of ["dt_bias", "A_log", "D"]) s.parameter(name, [heads], { splitAxis: 0 })
+  linear(s, "in_proj", inner + channels + heads, c.hidden_size, {
+    parallel: "column",
+    fusedNorm,
+    named: [["z", inner], ...convolved, ["dt", heads]]
+  })
+  if (norm) s.parameter("norm.weight", [inner], { splitAxis: 0 })
+  linear(s, "out_proj", c.hidden_size, inner, { parallel: "row" })
+}

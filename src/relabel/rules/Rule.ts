@@ -1,0 +1,21 @@
+/** A rule rewrites a draft, or says why there is no exact equivalent. */
+import type { Component } from "../../bridge/Component.ts"
+import { Unsupported } from "../../errors.ts"
+import type { RunConfigMap } from "../../inspect/RunConfigFile.ts"
+import type { Draft } from "../Draft.ts"
+
+export interface RuleContext {
+  /** The components of the model's family, if the run configuration or a config.json says which that is. */
+  readonly components: ReadonlyArray<Component> | undefined
+  readonly runConfig: RunConfigMap | undefined
+}
+
+export type Rule = (draft: Draft, context: RuleContext) => Draft
+
+/** No exact equivalent: why, and what can be done. */
+export const refuse = (to: string, problem: string, hint?: string): never => {
+  throw new Unsupported({ what: `--to ${to}`, problem, ...(hint ? { hint } : {}) })
+}
+
+/** The names at fault, the first few. */
+export const few = (names: ReadonlyArray<string>): string => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "")

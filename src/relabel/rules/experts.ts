@@ -1,0 +1,105 @@
+/**
+ * Experts (and gated projections) under one key or one key each. Grouped is what trainers save by default: `experts.experts.X`
+ * with an expert axis, gate and up rows under one key. Sequential is the form of `content_metadata.singleton_local_shards`:
+ * `experts.experts.{e}.X`, gate rows as `weight_w`, up rows as `weight_v` (torch-dist-format.md D.3). SequentialMLP and grouped GEMM
+ * modules share the same keys in both.
+ */
+import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, slice, stack, withContent } from "../Draft.ts"
+import { few, refuse, type Rule } from "./Rule.ts"
+import { hasStacked, toIndexed } from "./layers.ts"
+
+const GROUPED = /^(.*\.experts\.experts)\.(linear_fc[12])\.([^.]+)$/
+const SINGLE = /^(.*\.experts\.experts)\.(\d{1,6})\.(linear_fc[12])\.([^.]+)$/
+const FC1 = /^(.*\.linear_fc1)\.(weight|bias)$/
+const HALF = /^(.*\.linear_fc1)\.(weight|bias)_([wv])$/
+const SHARD = /^(.*)\/shard_(\d+)_(\d+)$/
+
+/** Gate over up: the first projection has twice the rows that the second has columns. */
+const isGated = (draft: Draft, space: string, key: string, rows: number): boolean => {
+  const fc2 = draft.tensors.get(space + key.replace(/\.linear_fc1\.(weight|bias)$/, ".linear_fc2.weight"))
+  const columns = fc2?.shape.at(-1)
+  return columns !== undefined && rows === 2 * columns
+}
+
+export const toSequential: Rule = (draft, context) => {
+  // The form always has its layers one by one.
+  const indexed = hasStacked(draft) ? toIndexed(draft, context) : draft
+  let found = false
+  const halves = rewrite(indexed, {
+    tensor: (key, tensor, space) => {
+      const fc1 = FC1.exec(key)
+      if (!fc1) return undefined
+      const axis = GROUPED.test(key) ? 1 : 0
+      const rows = tensor.shape[axis]
+      if (rows === undefined || !isGated(indexed, space, key, rows)) return undefined
+      found = true
+      return [[`${key}_w`, range(tensor, axis, 0, rows / 2)], [`${key}_v`, range(tensor, axis, rows / 2, rows)]]
+    }
+  })
+  const single = rewrite(halves, {
+    tensor: (key, tensor) => {
+      const group = GROUPED.exec(key)
+      if (!group) return undefined
+      found = true
+      return Array.from({ length: tensor.shape[0] ?? 0 }, (_, e): readonly [string, DraftTensor] =>
+        [`${group[1]}.${e}.${group[2]}.${group[3]}`, slice(tensor, 0, e)])
+    },
+    object: (key, object) => {
+      const [, name, expert] = SHARD.exec(key) ?? []
+      const group = name === undefined ? null : GROUPED.exec(name)
+      return group ? [[`${group[1]}.${expert}.${group[2]}.${group[3]}/shard_0_1`, object]] : undefined
+    }
+  })
+  if (!found) return refuse("sequential", "there are no experts and no gated projections")
+  return withContent(single, "singleton_local_shards", true)
+}
+
+export const toGrouped: Rule = (draft) => {
+  const counts = expertCounts(draft)
+  const grouped = rewrite(draft, {
+    tensor: (key, _, space) => {
+      const one = SINGLE.exec(key)
+      if (!one) return undefined
+      if (one[2] !== "0") return []
+      const at = (e: number) => `${space}${one[1]}.${e}.${one[3]}.${one[4]}`
+      const experts = Array.from({ length: counts.get(space + one[1])! }, (_x, e) => draft.tensors.get(at(e)))
+      const missing = experts.flatMap((t, e) => (t ? [] : [at(e)]))
+      if (missing.length > 0) return refuse("grouped", `these experts are missing: ${few(missing)}`)
+      const [first] = experts
+      if (experts.some((t) => t!.dtype !== first!.dtype || t!.shape.join() !== first!.shape.join())) {
+        return refuse("grouped", `the experts of ${one[1]} differ in dtype or shape`)
+      }
+      return [[`${one[1]}.${one[3]}.${one[4]}`, stack(experts as ReadonlyArray<DraftTensor>)]]
+    },
+    object: (key, object) => {
+      const [, name] = SHARD.exec(key) ?? []
+      const one = name === undefined ? null : SINGLE.exec(name)
+      return one ? [[`${one[1]}.${one[3]}.${one[4]}/shard_${one[2]}_${counts.get(one[1]!)}`, object]] : undefined
+    }
+  })
+  const joined = rewrite(grouped, {
+    tensor: (key, w, space) => {
+      const half = HALF.exec(key)
+      if (!half) return undefined
+      if (half[3] === "v") return []
+      const v = grouped.tensors.get(`${space}${half[1]}.${half[2]}_v`)
+      if (!v || v.dtype !== w.dtype || v.shape.join() !== w.shape.join()) return refuse("grouped", `${key} has no equal counterpart _v`)
+      return [[`${half[1]}.${half[2]}`, concatenate([w, v], GROUPED.test(key) ? 1 : 0)]]
+    }
+  })
+  if (counts.size === 0 && joined.tensors.size === draft.tensors.size) {
+    return refuse("grouped", "no expert and no gated projection is stored by itself")
+  }
+  return withContent(joined, "singleton_local_shards", false)
+}
+
+/** Number of experts of each group, by space and path. */
+const expertCounts = (draft: Draft): ReadonlyMap<string, number> => {
+  const counts = new Map<string, number>()
+  for (const full of draft.tensors.keys()) {
+    const own = modelKeyOf(full)
+    const one = own && SINGLE.exec(own.key)
+    if (one) counts.set(own.space + one[1], Math.max(counts.get(own.space + one[1]!) ?? 0, Number(one[2]) + 1))
+  }
+  return counts
+}

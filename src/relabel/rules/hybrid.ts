@@ -1,0 +1,105 @@
+/**
+ * GPT ↔ Hybrid naming. A HybridModel has one layer per sublayer: GPT layer i is the i-th attention layer (`*`) and the i-th MLP
+ * layer (`-`, or `E` where it is a mixture of experts) of the pattern. Rules of Megatron-LM's own conversion
+ * (core/models/hybrid/conversion): only `*-` and `*E` patterns are exact; Mamba layers, linear and latent attention and
+ * multi-token prediction have no counterpart.
+ */
+import { type Draft, modelKeys, noted, rename, rewrite, withContent } from "../Draft.ts"
+import { few, refuse, type Rule } from "./Rule.ts"
+import { asksForIndexed, hasStacked, toIndexed, toStacked } from "./layers.ts"
+
+const LAYER = /^decoder\.layers\.(\d{1,6})\.(.+)$/
+const isAttention = (rest: string): boolean => /^(self_attention|input_layernorm)\./.test(rest)
+const isMlp = (rest: string): boolean => /^(mlp|pre_mlp_layernorm)\./.test(rest)
+
+/** What keeps a model from having the other form. */
+const obstacle = (keys: ReadonlyArray<string>): string | undefined => {
+  const found = (pattern: RegExp) => keys.filter((key) => pattern.test(key))
+  const prefixed = keys.filter((key) => !/^(embedding|decoder|output_layer|mtp)\./.test(key))
+  if (prefixed.length > 0) return `only plain language models have both forms; there is ${few(prefixed)}`
+  for (const [what, pattern] of [
+    ["multi-token prediction", /^mtp\./],
+    ["Mamba layers", /\.(mixer|mamba_mixer)\./],
+    ["linear attention", /self_attention\.(in_proj|A_log|conv1d)/],
+    ["multi-latent attention", /self_attention\.linear_(kv|q)_(down|up)_proj/]
+  ] as const) {
+    const names = found(pattern)
+    if (names.length > 0) return `${what} has no counterpart: ${few(names)}`
+  }
+  return undefined
+}
+
+/** `*-*-` or `*E*E` of `layers` GPT layers; undefined where layers are not alike. */
+export const patternOf = (keys: ReadonlyArray<string>, layers: number): string | undefined => {
+  const moe = new Set(keys.flatMap((key) => {
+    const [, layer, rest] = LAYER.exec(key) ?? []
+    return layer !== undefined && rest!.startsWith("mlp.router.") ? [layer] : []
+  }))
+  if (moe.size !== 0 && moe.size !== layers) return undefined
+  return (moe.size === 0 ? "*-" : "*E").repeat(layers)
+}
+
+const layersOf = (keys: ReadonlyArray<string>): number => new Set(keys.flatMap((key) => LAYER.exec(key)?.[1] ?? [])).size
+
+const OUTPUT_STATE = "output_layer._extra_state/shard_0_1"
+
+export const toHybrid: Rule = (draft, context) => {
+  const start = modelKeys(draft)
+  if (start.some((key) => key.startsWith("decoder.final_norm."))) return refuse("hybrid", "the checkpoint is a hybrid one already")
+  const problem = obstacle(start)
+  if (problem !== undefined) return refuse("hybrid", problem)
+  const indexed = hasStacked(draft) ? withContent(toIndexed(draft, context), "non_homogeneous_layers", null) : draft
+  const keys = modelKeys(indexed)
+  const count = layersOf(keys)
+  if (patternOf(keys, count) === undefined) return refuse("hybrid", "dense and mixture-of-experts layers are mixed")
+  const stray = keys.filter((key) => {
+    const [, , rest] = LAYER.exec(key) ?? []
+    return rest !== undefined && !isAttention(rest) && !isMlp(rest)
+  })
+  if (stray.length > 0) return refuse("hybrid", `a hybrid layer has no place for ${few(stray)}`)
+  const renamed = rename(indexed, (key) => {
+    const [, layer, rest] = LAYER.exec(key) ?? []
+    if (layer !== undefined) return `decoder.layers.${2 * Number(layer) + (isAttention(rest!) ? 0 : 1)}.${rest}`
+    return key.replace(/^decoder\.final_layernorm\b/, "decoder.final_norm")
+  })
+  // The output layer of hybrid models has a module state, that of GPT models none (conformance corpus: payload None).
+  return start.includes("output_layer.weight") && !draft.objects.has(OUTPUT_STATE)
+    ? { ...renamed, objects: new Map(renamed.objects).set(OUTPUT_STATE, "none") }
+    : renamed
+}
+
+export const toGpt: Rule = (draft, context) => {
+  const keys = modelKeys(draft)
+  if (!keys.some((key) => key.startsWith("decoder.final_norm."))) return refuse("gpt", "the checkpoint is no hybrid one")
+  const problem = obstacle(keys)
+  if (problem !== undefined) return refuse("gpt", problem)
+  const kinds = new Map<number, "attention" | "mlp">()
+  for (const key of keys) {
+    const [, layer, rest] = LAYER.exec(key) ?? []
+    if (layer === undefined) continue
+    const kind = isAttention(rest!) ? "attention" : isMlp(rest!) ? "mlp" : refuse("gpt", `a GPT layer has no place for ${key}`)
+    if ((kinds.get(Number(layer)) ?? kind) !== kind) return refuse("gpt", `layer ${layer} holds attention and MLP: it is no hybrid layer`)
+    kinds.set(Number(layer), kind)
+  }
+  const numbers = [...kinds.keys()].sort((a, b) => a - b)
+  const index = { attention: 0, mlp: 0 }
+  const gpt = new Map(numbers.map((n) => [n, index[kinds.get(n)!]++]))
+  if (index.attention !== index.mlp) return refuse("gpt", `${index.attention} attention layers and ${index.mlp} MLP layers cannot be paired`)
+  const moe = keys.filter((key) => /^decoder\.layers\.\d+\.mlp\.router\.weight$/.test(key)).length
+  if (moe !== 0 && moe !== index.mlp) return refuse("gpt", "dense and mixture-of-experts layers are mixed")
+  const renamed = rename(draft, (key) => {
+    const [, layer, rest] = LAYER.exec(key) ?? []
+    if (layer !== undefined) return `decoder.layers.${gpt.get(Number(layer))}.${rest}`
+    return key.replace(/^decoder\.final_norm\b/, "decoder.final_layernorm")
+  })
+  const plain = rewrite(renamed, { object: (key) => (key === OUTPUT_STATE ? [] : undefined) })
+  return stackedIfAsked(plain, context)
+}
+
+/** A GPT model of equal layers asks for stacked keys. */
+const stackedIfAsked: Rule = (draft: Draft, context) => {
+  const reason = asksForIndexed(context.runConfig)
+  return reason === undefined
+    ? toStacked(draft, context)
+    : noted(draft, `the layers stay one by one: ${reason}`)
+}

@@ -1,0 +1,29 @@
+/** Every rule by the name that `--to` takes. */
+import { toMimo, toStandard } from "./components.ts"
+import { toGrouped, toSequential } from "./experts.ts"
+import { toExtraStates } from "./extraStates.ts"
+import { toGpt, toHybrid } from "./hybrid.ts"
+import { toIndexed, toStacked } from "./layers.ts"
+import { toMtpModelLayer, toTransformerLayer } from "./mtp.ts"
+import type { Rule } from "./Rule.ts"
+import { toDdp, toPlain } from "./wrapper.ts"
+
+export const rules = {
+  mimo: toMimo,
+  standard: toStandard,
+  plain: toPlain,
+  ddp: toDdp,
+  indexed: toIndexed,
+  stacked: toStacked,
+  sequential: toSequential,
+  grouped: toGrouped,
+  hybrid: toHybrid,
+  gpt: toGpt,
+  "mtp-transformer-layer": toTransformerLayer,
+  "mtp-model-layer": toMtpModelLayer,
+  "extra-states": toExtraStates
+} as const satisfies Record<string, Rule>
+
+export type RelabelTo = keyof typeof rules
+
+export const relabelTargets = Object.keys(rules) as ReadonlyArray<RelabelTo>
