@@ -42,7 +42,7 @@ export const exaone4_5 = family({
       qk_layernorm: true,
       share_embeddings_and_output_weights: tiedOf(c),
       // All dense; a list, however, keeps the layer numbers in the stored keys.
-      moe_layer_freq: new Array<number>(t.num_hidden_layers).fill(0),
+      moe_layer_freq: Array.from({ length: t.num_hidden_layers }, () => 0),
       // Repeated, one module stands for all.
       mtp_num_layers: t.mtp_share_layers ? Math.min(1, modules) : modules
     })

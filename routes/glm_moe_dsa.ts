@@ -6,7 +6,7 @@
 import { z } from "zod"
 import { type Carried, family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/bridge/Provider.ts"
-import { rows, type Table } from "../src/bridge/Registry.ts"
+import type { Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"

@@ -50,6 +50,10 @@ import { step3p5, step3p7 } from "./step3.ts"
 import { bailingMoeV2_5 } from "./bailing_moe_v2_5.ts"
 import { nemotronH } from "./nemotron_h.ts"
 import { falconH1 } from "./falcon_h1.ts"
+import { kimiK2_5 } from "./kimi_k2_5.ts"
+import { kimiK3 } from "./kimi_k3.ts"
+import { deepseekV4 } from "./deepseek_v4.ts"
+import { nemotronOmni, nemotronVl } from "./nemotron_multimodal.ts"
 
 export const families = new FamilyRegistry([
   llama,
@@ -112,5 +116,10 @@ export const families = new FamilyRegistry([
   step3p7,
   bailingMoeV2_5,
   nemotronH,
-  falconH1
+  falconH1,
+  kimiK2_5,
+  kimiK3,
+  deepseekV4,
+  nemotronOmni,
+  nemotronVl
 ])

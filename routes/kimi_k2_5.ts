@@ -1,15 +1,14 @@
 /** Kimi K2.5: Kimi K2 with a vision tower and projector that the trainer takes over as they are. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { count } from "./shared/config.ts"
+import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { count, dtypeField } from "./shared/config.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"
 import { commonOf, dtypeOf } from "./shared/llama.ts"
 import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
 import { languageAnd, mirrored, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moonVision.ts"
-import { dtypeField } from "./shared/config.ts"
 
 const names = { megatron: "language_model.", model: "language_model.model.", head: "language_model." }
 
@@ -31,7 +30,14 @@ export const kimiK2_5 = family({
     const modules = appendedModules(headers, t, (k) => `${names.model}layers.${t.num_hidden_layers + k}.`)
     const tc = latentMoeTransformer(t, 1, { moe_router_enable_expert_bias: true, mtp_num_layers: modules })
     const table = latentMoeLayer(t, headers, names.model)
-    const mtp = appendedMtp({ ...names, layers: t.num_hidden_layers, modules, table })
+    const mtp = appendedMtp({
+      megatron: names.megatron,
+      model: names.model,
+      mainHead: `${names.head}lm_head.weight`,
+      layers: t.num_hidden_layers,
+      modules,
+      table
+    })
     const image = c.media_placeholder_token_id ?? c.image_token_id ?? undefined
     return multimodalModel({
       tc,

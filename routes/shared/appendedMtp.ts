@@ -17,6 +17,8 @@ export interface AppendedMtp {
   /** HF name of the head's copy, below the layer. */
   readonly head?: string
   readonly tied?: boolean
+  /** HF name of the main head. */
+  readonly mainHead?: string
   readonly megatron?: string
   readonly model?: string
   readonly embedding?: string
@@ -39,6 +41,7 @@ export const appendedMtp = ({
   finalNorm = "shared_head.norm.weight",
   head = "shared_head.head.weight",
   layers,
+  mainHead = "lm_head.weight",
   megatron = "",
   model = "model.",
   modules,
@@ -58,7 +61,7 @@ export const appendedMtp = ({
     ]),
     carried: places.flatMap(([, hf]) => [
       { pattern: hf + embedding, alias: model + embedding },
-      { pattern: hf + head, alias: tied ? model + embedding : "lm_head.weight" }
+      { pattern: hf + head, alias: tied ? model + embedding : mainHead }
     ])
   }
 }

@@ -34,7 +34,7 @@ export const hybridFields = {
 }
 
 export const hybridDenseFields = { intermediate_size: size }
-export const hybridMoeFields = { num_experts_per_tok: size.default(10), moe_intermediate_size: size }
+export const hybridMoeFields = { num_experts_per_tok: size.default(10), moe_intermediate_size: size, shared_expert_intermediate_size: many.default(512) }
 
 const schema = z.looseObject(hybridFields)
 export type HybridText = z.infer<typeof schema>

@@ -10,44 +10,30 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
-import { execute, type ExecuteOptions } from "../engine/execute.ts"
-import { type BridgeError, PlanRefused, quote, Unsupported } from "../errors.ts"
+import { execute } from "../engine/execute.ts"
+import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { readSmall, writeSmall } from "../io/small.ts"
+import { readSmall } from "../io/small.ts"
 import { describeLayout } from "../parallel/Layout.ts"
-import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { exportedConfig } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
-import { CONFIG, type HfConfig, type HfSource, hfSources, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
+import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
-import { isFinished } from "./integrity/finished.ts"
-import { Recorder } from "./integrity/Recorder.ts"
-import { contentOf, type Ingredient, jobOf, known, refuseChanged, sourceFile, type SourceState } from "./journal/Job.ts"
-import { publish } from "./publish.ts"
+import type { Recorder } from "./integrity/Recorder.ts"
+import { known, sourceFile } from "./journal/Job.ts"
+import { produce, type RunOptions, steadily } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
-import { ensureDirectory, type Work } from "./Staging.ts"
+import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
+import { ensureDirectory } from "./Staging.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
-import type { TargetFile } from "../engine/Target.ts"
 
-export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
-  /** Replace an existing target at the moment of the commit. */
-  readonly overwrite: boolean
-  /** Go on with what an interrupted run of the same conversion left; a finished one is left as it is. */
-  readonly resume?: boolean
-  /**
-   * Write checksums of every file and tensor with the checkpoint. Default: for an import; an export has the files of the
-   * original and no others, so there it is to be asked for.
-   */
-  readonly checksum?: boolean
-  /** Told what an interruption left behind. */
-  readonly onKept?: (text: string) => void
-}
+export type { RunOptions } from "./produce.ts"
 
 /** Name patterns shown for an unknown architecture. */
 const MOST_PATTERNS = 40
@@ -57,90 +43,9 @@ const LARGEST_SIDE_FILE = 256 << 20
 /** What a tokenizer consists of, of the small files of a model directory. */
 const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
-/** The shards of an HF checkpoint, as they were when their headers were read. */
-const shardStates = (tensors: HfTensors | undefined): ReadonlyArray<SourceState> => tensors?.shards ?? []
-
-const shardIngredients = (tensors: HfTensors | undefined, of: string): ReadonlyArray<Ingredient> =>
-  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s.identity, s.headerBytes))
-
-/** The data files of a checkpoint. */
-const dataFileStates = async (disk: DiskCalls, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
-  const states: Array<SourceState> = []
-  for (const name of [METADATA, ...fileSizes.keys()]) {
-    const path = join(directory, name)
-    states.push({ path, identity: await disk.stat(path) })
-  }
-  return states
-}
-
 const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
   for (const { name, path } of files) {
     await recorder.write(join(folder, name), await readSmall(disk, path, path, LARGEST_SIDE_FILE))
-  }
-}
-
-interface Conversion {
-  readonly files: ReadonlyArray<TargetFile>
-  /** Where in the target the files are. */
-  readonly folder: string
-  readonly iteration?: string
-  readonly ingredients: ReadonlyArray<Ingredient>
-  readonly states: ReadonlyArray<SourceState>
-  readonly sources: ReadonlyArray<string>
-  readonly report: ConversionReport
-  readonly checksum: boolean
-  readonly write: (work: Work, directory: string, recorder: Recorder, engine: ExecuteOptions) => Effect.Effect<void, BridgeError, Disk>
-}
-
-/** What import and export have in common: resume or begin, record, publish, report. */
-const convert = (target: string, { concurrency, io, maxMemory, onKept, overwrite, progress, resume }: RunOptions, c: Conversion) =>
-  Effect.gen(function*() {
-    const disk = yield* Disk
-    const identity = jobOf(c.ingredients, c.files)
-    if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
-      return { ...c.report, notes: [...c.report.notes, `${quote(target)} was already complete; nothing was written`] }
-    }
-    const engine = {
-      ...(concurrency === undefined ? {} : { concurrency }),
-      ...(maxMemory === undefined ? {} : { maxMemory }),
-      ...(io === undefined ? {} : { io })
-    }
-    const options = {
-      overwrite,
-      resume,
-      onKept,
-      size: c.files.reduce((n, f) => n + f.size, 0),
-      sources: c.sources,
-      ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
-      job: { identity, folder: c.folder, engine }
-    }
-    return yield* publish(target, options, (work) =>
-      Effect.gen(function*() {
-        const directory = join(work.directory, c.folder)
-        yield* steadily(() => ensureDirectory(disk, directory))
-        const recorder = new Recorder(disk, directory, c.checksum)
-        const { onArray, changed } = changedTally()
-        const onWindow: NonNullable<ExecuteOptions["onWindow"]> = (file, window) => {
-          recorder.window(file, window)
-          work.execution.onWindow?.(file, window)
-        }
-        yield* c.write(work, directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) })
-        yield* steadily(() => recorder.finish(c.files, contentOf(identity)))
-        const report = withChanges(c.report, changed)
-        return { ...report, notes: [...report.notes, ...work.notes] }
-      }))
-  })
-
-/** Several calls that an interruption lets end: nothing may still be writing when the folder is removed. */
-const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))
-
-const changedTally = () => {
-  const changed = new Map<string, number>()
-  return {
-    onArray: (id: string, done: { readonly changed: number }) => {
-      if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed)
-    },
-    changed
   }
 }
 
@@ -175,6 +80,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const folder = iterationFolder(options.step)
 
   const { files } = plan.checkpoint
+  const trainState = trainStateFile(untrained(options.step))
   const ingredients = [
     known("config.json", source.bytes),
     known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step])),
@@ -183,7 +89,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   ]
 
   const run = (target: string, runOptions: RunOptions) =>
-    convert(target, runOptions, {
+    produce(target, runOptions, {
       files,
       folder,
       iteration: folder,
@@ -192,39 +98,27 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       sources: [hfModel],
       report: plan.report,
       checksum: runOptions.checksum ?? true,
-      write: (work, directory, recorder, engine) =>
+      trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]],
+      write: (directory, recorder, engine) =>
         Effect.gen(function*() {
           const tokenizer = (yield* sideFiles(hfModel)).filter((f) => TOKENIZER_FILE.test(f.name))
           yield* execute(files, plan.sources, directory, engine)
           yield* steadily(async () => {
-            await refuseChanged(disk, shardStates(source.tensors))
             const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
             await recorder.write(METADATA, encodeMetadata(plan.checkpoint.metadata))
             // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
             await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
             await recorder.write(COMMON_FILE, commonFile(commonState(options.step)))
             await text(RUN_CONFIG, plan.runConfig)
-            const trainState = trainStateFile(untrained(options.step))
             await recorder.write(TRAIN_STATE, trainState)
             if (tokenizer.length > 0) {
               await ensureDirectory(disk, join(directory, TOKENIZER))
               await copySmall(disk, tokenizer, recorder, TOKENIZER)
             }
-            const step = Buffer.from(String(options.step))
-            for (const [name, bytes] of [[TRAIN_STATE_TRACKER, trainState], [TRACKER, step]] as const) {
-              await writeSmall(disk, join(work.directory, name), bytes)
-              recorder.beside(name, bytes)
-            }
           })
         })
     })
   return { plan, run } satisfies PreparedImport
-})
-
-/** Put the counted value changes beside the dtype changes that caused them. */
-const withChanges = (report: ConversionReport, changed: ReadonlyMap<string, number>): ConversionReport => ({
-  ...report,
-  dtypeChanges: report.dtypeChanges.map((c) => ({ ...c, changedElements: changed.get(c.tensor) ?? 0 }))
 })
 
 export interface PreparedExport {
@@ -276,7 +170,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   ]
 
   const run = (target: string, runOptions: RunOptions) =>
-    convert(target, runOptions, {
+    produce(target, runOptions, {
       files: files.files,
       folder: "",
       ingredients,
@@ -284,7 +178,7 @@ export const prepareExport = Effect.fnUntraced(function*(
       sources,
       report,
       checksum: runOptions.checksum ?? false,
-      write: (_, directory, recorder, engine) =>
+      write: (directory, recorder, engine) =>
         Effect.gen(function*() {
           const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
           for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
@@ -292,7 +186,6 @@ export const prepareExport = Effect.fnUntraced(function*(
           const beside = (yield* sideFiles(hfModel)).filter((f) => f.name !== files.index?.name && !f.name.endsWith(".index.json"))
           const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization }))
           yield* steadily(async () => {
-            await refuseChanged(disk, allStates)
             await copySmall(disk, beside.filter((f) => f.name !== CONFIG), recorder)
             await recorder.write(CONFIG, configBytes)
             if (files.index) await recorder.write(files.index.name, files.index.bytes)

@@ -49,6 +49,8 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   return unchanged
 })
 
+const bytesIn = ({ dtype, shape }: ExportTensor): number => volume(shape) * bytesOf(dtype)
+
 const moduleOf = (name: string): string => (name.endsWith(".weight") ? name.slice(0, -".weight".length) : name)
 
 /** The plan with the codes and scales of the `unchanged` tensors, and what config.json must say of quantisation. */
@@ -72,11 +74,8 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
     else if (unchanged.has(owner)) tensors.set(name, stored(name))
     else {
       dropped.add(name)
-      leftBehind.push({
-        tensor: HF_SOURCE + name,
-        bytes: volume(tensor.shape) * bytesOf(tensor.dtype),
-        reason: "scales the activations of a quantised weight, and that weight is written as values"
-      })
+      const isStored = !tensor.copies.some((copy) => copy.source.tensor.startsWith(FROM_HF))
+      if (isStored) leftBehind.push({ tensor: HF_SOURCE + name, bytes: bytesIn(tensor), reason: "scales activations; its weight is written as values" })
     }
   }
   const exported = [...original.quantized.keys()].filter((name) => plan.tensors.has(name))
@@ -88,7 +87,7 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
       report: {
         ...plan.report,
         targetTensors: tensors.size,
-        targetBytes: [...tensors.values()].reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
+        targetBytes: [...tensors.values()].reduce((sum, t) => sum + bytesIn(t), 0),
         leftBehind: [...plan.report.leftBehind, ...leftBehind],
         carried: plan.report.carried.filter((name) => !dropped.has(name)),
         ...quantizedSummary(original, (name) => !plan.tensors.has(name) ? undefined : unchanged.has(name) ? "restored" : "dequantized")

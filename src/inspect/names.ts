@@ -63,7 +63,7 @@ export const layerOf = (name: string): LayerOf | undefined => {
   return stacked ? { stack: stacked[1]! } : undefined
 }
 
-/** Multi-token prediction. DeepSeek-style checkpoints keep it as layers beyond the last one; `layers` is their number. */
+/** Multi-token prediction. Some checkpoints keep it as layers beyond the last one; `layers` is the number of the others. */
 export const isMtp = (name: string, layers?: number): boolean => {
   if (/(^|\.)mtp(_layers)?\./.test(name)) return true
   const layer = layers === undefined ? undefined : /^(?:model\.|language_model\.)*layers\.(\d+)\./.exec(name)

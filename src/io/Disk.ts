@@ -68,11 +68,13 @@ export interface DiskCalls {
 
 const OUT_OF_SPACE: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
 
+/** What a failed call rejects with. */
+export const diskError = (path: string, operation: string, errno: string, detail?: string): DiskError =>
+  OUT_OF_SPACE.has(errno) ? new NoSpace({ path, needed: 0 }) : new IoError({ path, operation, errno, ...(detail ? { detail } : {}) })
+
 const failed = (path: string, operation: string) => (cause: unknown): never => {
   const error = cause as NodeJS.ErrnoException
-  const errno = error?.code ?? "EUNKNOWN"
-  if (OUT_OF_SPACE.has(errno)) throw new NoSpace({ path, needed: 0 })
-  throw new IoError({ path, operation, errno, ...(error?.message ? { detail: error.message.split("\n")[0]! } : {}) })
+  throw diskError(path, operation, error?.code ?? "EUNKNOWN", error?.message?.split("\n")[0])
 }
 
 const infoOf = (s: Awaited<ReturnType<typeof fs.stat>>): FileInfo => ({

@@ -1,10 +1,11 @@
 /**
  * Toy models of every family: from the conformance cases where the reference system wrote one (their own config and tensors),
- * from `toys/*.json` elsewhere (the tensors follow from the family's rows).
+ * from `toys/*.json` elsewhere (the tensors follow from the family's rows, or stand beside the config).
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { families } from "../../routes/index.ts"
 import { bind } from "../../src/bridge/Conversion.ts"
+import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { readCase, type SourceTensor } from "../../src/conformance/Case.ts"
 import { configText } from "../../src/conformance/configText.ts"
 import { noHeaders, type HfSource } from "../../src/convert/HfSource.ts"
@@ -12,6 +13,7 @@ import { parseJson } from "../../src/document/StrictJson.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
 import type { HfTensors } from "../../src/safetensors/SafetensorsDirectory.ts"
+import type { DType } from "../../src/tensor/DType.ts"
 
 export interface Toy {
   readonly name: string
@@ -38,17 +40,29 @@ const fromCases = (): ReadonlyArray<Toy> =>
     return { name: c.case, architecture: c.architecture, configText: c.hf.configText, config: c.hf.config, tensors: c.hf.tensors }
   }).filter((toy) => families.architectures.includes(toy.architecture))
 
-const fromConfigs = (): ReadonlyArray<Toy> =>
+/** A toy file is a config.json, or `{ hf: { config, tensors } }` as in a case where the tensors show what the config does not. */
+const fromToys = (): ReadonlyArray<Toy> =>
   jsonIn(TOYS).map((file) => {
     const text = readFileSync(new URL(file, TOYS), "utf8")
-    const config = JSON.parse(text) as Record<string, unknown>
-    const family = families.find(config)
-    const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
-    const tensors = [...hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16" as const, shape: [...shape], file: "model.safetensors" }))
-    return { name: file.replace(".json", ""), architecture: String((config["architectures"] as Array<string>)[0]), configText: configText(text), config, tensors }
+    const document = JSON.parse(text) as Record<string, unknown> & { readonly hf?: { readonly config: Record<string, unknown>; readonly tensors: ReadonlyArray<[string, DType, Array<number>, string]> } }
+    const config = document.hf?.config ?? document
+    return {
+      name: file.replace(".json", ""),
+      architecture: architectureOf(config),
+      configText: configText(document.hf ? text : `{"hf":{"config":${text}}}`),
+      config,
+      tensors: document.hf?.tensors.map(([name, dtype, shape, shard]) => ({ name, dtype, shape, file: shard })) ?? tensorsOf(config)
+    }
   })
 
-export const toys: ReadonlyArray<Toy> = [...fromCases(), ...fromConfigs()]
+/** The tensors that follow from a config alone. */
+export const tensorsOf = (config: unknown): ReadonlyArray<SourceTensor> => {
+  const family = families.find(config)
+  const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
+  return [...hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16" as const, shape: [...shape], file: "model.safetensors" }))
+}
+
+export const toys: ReadonlyArray<Toy> = [...fromCases(), ...fromToys()]
 
 /** An opened HF directory that exists in memory only: enough for plans. */
 export const sourceOf = (toy: Pick<Toy, "architecture" | "configText">, tensors: ReadonlyArray<SourceTensor>): HfSource => {

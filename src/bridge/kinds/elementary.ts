@@ -35,3 +35,18 @@ export const slice = (index: number, count: number): MappingKind => ({
 
 export const transposedOf = from(transposed)
 export const sliceOf = (index: number, count: number, pattern: string): RowSource => from(slice(index, count))(pattern)
+
+/** `y = x[first …]`, some of the `total` rows of x; the others belong to other parameters. */
+export const rowsFrom = (first: number, total: number): MappingKind => ({
+  name: "rows",
+  arity: 1,
+  relate: (p, [name]) => {
+    const shape = [total, ...p.shape.slice(1)]
+    return {
+      tensors: [{ name: name!, shape }],
+      copies: [{ shape: p.shape, source: viewOf(name!, shape, first), target: viewOf(p.name, p.shape) }]
+    }
+  }
+})
+
+export const rowsFromOf = (first: number, total: number, pattern: string): RowSource => from(rowsFrom(first, total))(pattern)

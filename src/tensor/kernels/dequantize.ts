@@ -13,23 +13,35 @@ import type { Memory } from "./Memory.ts"
 /** Reads element `i` of the scales at a byte address. */
 type Scale = (m: Memory, at: number, i: number) => number
 
+const EXPONENTS = Float64Array.from({ length: 256 }, (_, e) => 2 ** (e - 127))
+/** The same, but for the last one. */
+const E8M0 = EXPONENTS.with(255, NaN)
+
 const SCALES: Partial<Record<DType, Scale>> = {
   F32: ({ f32 }, at, i) => f32[(at >>> 2) + i]!,
   BF16: ({ u16 }, at, i) => f32OfBits(u16[(at >>> 1) + i]! << 16),
   F16: ({ u16 }, at, i) => f32OfBits(f32BitsOfF16(u16[(at >>> 1) + i]!)),
-  F8_E8M0: ({ u8 }, at, i) => (u8[at + i] === 0xff ? NaN : 2 ** (u8[at + i]! - 127)),
-  U8: ({ u8 }, at, i) => 2 ** (u8[at + i]! - 127)
+  F8_E8M0: ({ u8 }, at, i) => E8M0[u8[at + i]!]!,
+  U8: ({ u8 }, at, i) => EXPONENTS[u8[at + i]!]!
 }
 
 const roundBf16: (scale: number) => number = (scale) => f32OfBits(bf16OfF32Bits(bitsOfF32(scale)) << 16)
 
-/** A row of blocks of the widest matrices has some 150 scales; with this many places few of them share one. */
-const PLACES_LOG2 = 10
+const products = new Float32Array(256)
+const bits = new Uint32Array(products.buffer)
 
-/** BF16 bits of every code times a scale, for the scales seen last. */
+const fill = (table: Uint16Array, values: Float64Array, scale: number): void => {
+  for (let code = 0; code < values.length; code++) products[code] = values[code]! * scale
+  for (let code = 0; code < table.length; code++) table[code] = bf16OfF32Bits(bits[code]!)
+}
+
+/** A row of blocks of the widest matrices has some 150 scales: with so many places, rarely three of them have to share two. */
+const PLACES_LOG2 = 11
+
+/** BF16 bits of every code times a scale, for the scales seen last. Places come in pairs, the later table first. */
 class Products {
   readonly #values: Float64Array
-  readonly #scales = new Float64Array(1 << PLACES_LOG2).fill(NaN)
+  readonly #scales = new Float64Array(1 << PLACES_LOG2)
   readonly #tables: Array<Uint16Array | undefined> = Array.from({ length: 1 << PLACES_LOG2 }, () => undefined)
 
   constructor(codes: Codes) {
@@ -37,12 +49,22 @@ class Products {
   }
 
   of(scale: number): Uint16Array {
-    const place = Math.imul(bitsOfF32(scale), 0x9e3779b1) >>> (32 - PLACES_LOG2)
-    const known = this.#tables[place]
-    if (known !== undefined && Object.is(this.#scales[place], scale)) return known
-    const values = this.#values
-    const table = this.#tables[place] ??= new Uint16Array(values.length)
-    for (let code = 0; code < values.length; code++) table[code] = bf16OfF32Bits(bitsOfF32(values[code]! * scale))
+    const place = (Math.imul(bitsOfF32(scale), 0x9e3779b1) >>> (32 - PLACES_LOG2)) & ~1
+    return this.#at(place, scale) ?? this.#at(place + 1, scale) ?? this.#make(place, scale)
+  }
+
+  #at(place: number, scale: number): Uint16Array | undefined {
+    return Object.is(this.#scales[place], scale) ? this.#tables[place] : undefined
+  }
+
+  /** The older of the two tables gives way. */
+  #make(place: number, scale: number): Uint16Array {
+    const other = place + 1
+    const table = this.#tables[other] ?? new Uint16Array(this.#values.length)
+    this.#tables[other] = this.#tables[place]
+    this.#scales[other] = this.#scales[place]!
+    fill(table, this.#values, scale)
+    this.#tables[place] = table
     this.#scales[place] = scale
     return table
   }
@@ -51,9 +73,9 @@ class Products {
 const made = new Map<Codes, Products>()
 
 const productsOf = (codes: Codes): Products => {
-  let products = made.get(codes)
-  if (products === undefined) made.set(codes, products = new Products(codes))
-  return products
+  let found = made.get(codes)
+  if (found === undefined) made.set(codes, found = new Products(codes))
+  return found
 }
 
 /** `out[i] = table[source[i]]`, four at a time where both sides are aligned. */
@@ -75,12 +97,12 @@ export const dequantizeKernel = (transform: Dequantize, source: DType, target: D
   const read = SCALES[scales]
   const cast = target === "BF16" ? undefined : castKernel("BF16", target)
   if (read === undefined || source !== dtypeOfCodes(transform.codes) || (target !== "BF16" && cast === undefined)) return undefined
-  const products = productsOf(transform.codes)
+  const known = productsOf(transform.codes)
   const rounded = transform.scale === "BF16"
   const multiply = (m: Memory, source: number, scales: number, out: number, count: number, run: number) => {
     for (let i = 0, r = 0; i < count; i += run, r++) {
       const scale = read(m, scales, r)
-      lookUp(m, products.of(rounded ? roundBf16(scale) : scale), source + i, out + 2 * i, run)
+      lookUp(m, known.of(rounded ? roundBf16(scale) : scale), source + i, out + 2 * i, run)
     }
   }
   return {

@@ -8,20 +8,35 @@ import type { Layout } from "./move.ts"
  * the high half of a byte; strides are in elements.
  */
 export const unpack = (m: Memory, shape: Shape, source: Layout, out: number): void => {
-  let inner = shape.length - 1
-  while (inner >= 0 && shape[inner] === 1) inner--
-  const count = inner < 0 ? 1 : shape[inner]!
-  const stride = inner < 0 ? 1 : source.strides[inner]!
+  const { counts, strides } = joined(shape, source.strides)
+  const inner = counts.length - 1
   let at = out
   const descend = (axis: number, element: number): void => {
-    if (axis >= inner) {
-      row(m.u8, element, stride, count, at)
-      at += count
+    if (axis === inner) {
+      row(m.u8, element, strides[axis]!, counts[axis]!, at)
+      at += counts[axis]!
       return
     }
-    for (let i = 0; i < shape[axis]!; i++) descend(axis + 1, element + i * source.strides[axis]!)
+    for (let i = 0; i < counts[axis]!; i++) descend(axis + 1, element + i * strides[axis]!)
   }
   descend(0, source.at * 2)
+}
+
+/** Neighbouring axes that are one run, as one; at least one axis. */
+const joined = (shape: Shape, strides: ReadonlyArray<number>) => {
+  const [counts, steps] = [[1], [1]]
+  for (const [axis, count] of shape.entries()) {
+    if (count === 1) continue
+    const last = counts.length - 1
+    if (counts[last] === 1 || steps[last] === strides[axis]! * count) {
+      counts[last]! *= count
+      steps[last] = strides[axis]!
+    } else {
+      counts.push(count)
+      steps.push(strides[axis]!)
+    }
+  }
+  return { counts, strides: steps }
 }
 
 /** `count` elements, `stride` apart, from element address `from` on. */

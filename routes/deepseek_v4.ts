@@ -1,0 +1,236 @@
+/**
+ * DeepSeek V4: attention on compressed keys, hyper-connections, experts in every layer (the first ones routed by a table from
+ * tokens to experts), multi-token prediction with residual streams of its own. In its own names, not those of transformers.
+ */
+import { z } from "zod"
+import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import type { Row } from "../src/bridge/Mapping.ts"
+import { gatedMlpOf } from "../src/bridge/kinds.ts"
+import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
+import { float } from "../src/bridge/Provider.ts"
+import { rows, type Table } from "../src/bridge/Registry.ts"
+import { FormatError } from "../src/errors.ts"
+import { type CompressedAttention, compressedAttention } from "../src/model/compressedAttention.ts"
+import { embedding, outputLayer } from "../src/model/gpt.ts"
+import { hyperConnection, hyperHead } from "../src/model/hyperConnections.ts"
+import { linear, moe, norm } from "../src/model/modules.ts"
+import { Scope } from "../src/model/Scope.ts"
+import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
+import { count, many, size } from "./shared/config.ts"
+import { commonOf, divided, transformerOf } from "./shared/llama.ts"
+import { MLA } from "./shared/mla.ts"
+import { expertsOf, GROUPED, moeFields, perLayer, sharedWidth } from "./shared/moe.ts"
+import { gptProvider } from "./shared/provider.ts"
+
+const RATIOS: Readonly<Record<string, number>> = { sliding_attention: 0, compressed_sparse_attention: 4, heavily_compressed_attention: 128 }
+
+/** Absent sizes have the defaults of the published config class. */
+const schema = z.looseObject({
+  ...moeFields,
+  moe_intermediate_size: size,
+  head_dim: size.default(512),
+  q_lora_rank: size.default(1024),
+  qk_rope_head_dim: size.default(64),
+  o_groups: size.default(8),
+  o_lora_rank: size.default(1024),
+  index_n_heads: size.default(64),
+  index_head_dim: size.default(128),
+  index_topk: size.nullish(),
+  hc_mult: size.default(4),
+  hc_sinkhorn_iters: size.nullish(),
+  sliding_window: size.nullish(),
+  scoring_func: z.string().nullish(),
+  swiglu_limit: z.number().nullish(),
+  compress_ratios: z.array(count).max(100_000).nullish(),
+  layer_types: z.array(z.enum(["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"])).nullish(),
+  compress_rates: z.record(z.string(), count).nullish(),
+  num_hash_layers: many.nullish(),
+  mlp_layer_types: z.array(z.enum(["hash_moe", "moe"])).nullish()
+})
+type Config = z.infer<typeof schema>
+
+/** Compression of every decoder layer, then of every multi-token-prediction layer (a window, unless listed). */
+const ratiosOf = (t: Config): ReadonlyArray<number> => {
+  const [layers, modules] = [t.num_hidden_layers, t.num_nextn_predict_layers ?? 0]
+  const listed = t.compress_ratios ?? t.layer_types?.map((kind) => t.compress_rates?.[kind] ?? RATIOS[kind]!)
+  if (!listed) throw new FormatError("config/missing", "every layer needs its compression", { field: "compress_ratios" })
+  const decoder = perLayer(listed, layers, "compress_ratios")
+  return [...decoder, ...Array.from({ length: modules }, (_, k) => listed[layers + k] ?? 0)]
+}
+
+/** Number of layers in front that route by a table. */
+const hashLayers = (t: Config): number => {
+  const kinds = t.mlp_layer_types
+  if (!kinds || typeof t.num_hash_layers === "number") return t.num_hash_layers ?? 0
+  const n = kinds.findIndex((kind) => kind !== "hash_moe")
+  return n < 0 ? kinds.length : n
+}
+
+const streamRows = (megatron: string, hf: string): Table => ({
+  [`${megatron}.mapping_proj.weight`]: `${hf}_fn`,
+  [`${megatron}.bias`]: `${hf}_base`,
+  [`${megatron}.alpha_pre`]: rowsFromOf(0, 3, `${hf}_scale`),
+  [`${megatron}.alpha_post`]: rowsFromOf(1, 3, `${hf}_scale`),
+  [`${megatron}.alpha_res`]: rowsFromOf(2, 3, `${hf}_scale`)
+})
+
+const headRows: Table = { "hc_head_fn": "hc_head_fn", "hc_head_base": "hc_head_base", "hc_head_scale": "hc_head_scale" }
+
+const compressorRows = (megatron: string, hf: string): Table => ({
+  [`${megatron}ape`]: `${hf}ape`,
+  [`${megatron}linear_wkv.weight`]: `${hf}wkv.weight`,
+  [`${megatron}linear_wgate.weight`]: `${hf}wgate.weight`,
+  [`${megatron}norm.weight`]: `${hf}norm.weight`
+})
+
+const core = "self_attention.core_attention."
+
+/** `weights`: how the indexer's weighting is called; both names are in use. */
+const layerRows = (weights: string): Table => ({
+  "input_layernorm.weight": "attn_norm.weight",
+  "pre_mlp_layernorm.weight": "ffn_norm.weight",
+  "self_attention.linear_q_down_proj.weight": "attn.wq_a.weight",
+  "self_attention.q_layernorm.weight": "attn.q_norm.weight",
+  "self_attention.linear_q_up_proj.weight": "attn.wq_b.weight",
+  "self_attention.linear_kv_proj.weight": "attn.wkv.weight",
+  "self_attention.kv_layernorm.weight": "attn.kv_norm.weight",
+  "self_attention.linear_o_group_proj": "attn.wo_a.weight",
+  "self_attention.linear_proj.weight": "attn.wo_b.weight",
+  [`${core}attn_sink`]: "attn.attn_sink",
+  ...compressorRows(`${core}compressor.`, "attn.compressor."),
+  [`${core}indexer.linear_wq_b.weight`]: "attn.indexer.wq_b.weight",
+  [`${core}indexer.linear_weights_proj.weight`]: weights,
+  ...compressorRows(`${core}indexer.compressor.`, "attn.indexer.compressor."),
+  "mlp.router.weight": "ffn.gate.weight",
+  "mlp.router.expert_bias": "ffn.gate.bias",
+  "mlp.router.tid2eid": "ffn.gate.tid2eid",
+  "mlp.experts.linear_fc1.weight*": gatedMlpOf("ffn.experts.*.{w1,w3}.weight"),
+  "mlp.experts.linear_fc2.weight*": "ffn.experts.*.w2.weight",
+  "mlp.shared_experts.linear_fc1.weight": gatedMlpOf("ffn.shared_experts.{w1,w3}.weight"),
+  "mlp.shared_experts.linear_fc2.weight": "ffn.shared_experts.w2.weight",
+  ...streamRows("self_attention_hyper_connection", "hc_attn"),
+  ...streamRows("mlp_hyper_connection", "hc_ffn")
+})
+
+const table = (headers: HfHeaders): ReadonlyArray<Row> => {
+  const scorer = headers.names.some((name) => name.includes(".indexer.scorer.weights_proj."))
+  const layer = layerRows(`attn.indexer.${scorer ? "scorer." : ""}weights_proj.weight`)
+  return [
+    ...rows("", "", {
+      "embedding.word_embeddings.weight": "embed.weight",
+      "output_layer.weight": "head.weight",
+      "decoder.final_layernorm.weight": "norm.weight"
+    }),
+    ...rows("decoder.", "", headRows),
+    ...rows("decoder.layers.*.", "layers.*.", layer),
+    ...rows("mtp.layers.*.", "mtp.*.", {
+      "enorm.weight": "enorm.weight",
+      "hnorm.weight": "hnorm.weight",
+      "e_proj.weight": "e_proj.weight",
+      "h_proj.weight": "h_proj.weight",
+      "final_layernorm.weight": "norm.weight",
+      ...headRows
+    }),
+    ...rows("mtp.layers.*.mtp_model_layer.", "mtp.*.", layer)
+  ]
+}
+
+const layer = (s: Scope, t: Config, tc: TransformerConfig, sizes: CompressedAttention, { hash, ratio }: { readonly hash: boolean; readonly ratio: number }): void => {
+  norm(s, "input_layernorm", tc.hidden_size, "RMSNorm")
+  compressedAttention(s.at("self_attention"), sizes, ratio)
+  hyperConnection(s.at("self_attention_hyper_connection"), t.hc_mult, tc.hidden_size)
+  norm(s, "pre_mlp_layernorm", tc.hidden_size, "RMSNorm")
+  if (hash) s.parameter("mlp.router.tid2eid", [tc.vocab_size, t.num_experts_per_tok ?? 6])
+  moe(s.at("mlp"), { ...tc, moe_router_enable_expert_bias: !hash })
+  hyperConnection(s.at("mlp_hyper_connection"), t.hc_mult, tc.hidden_size)
+}
+
+const model = (t: Config, tc: TransformerConfig, ratios: ReadonlyArray<number>) => {
+  divided(t.num_attention_heads * t.head_dim, t.o_groups, "o_groups")
+  const sizes: CompressedAttention = {
+    hidden: tc.hidden_size,
+    heads: tc.num_attention_heads,
+    headDim: t.head_dim,
+    queryRank: t.q_lora_rank,
+    outputGroups: t.o_groups,
+    outputRank: t.o_lora_rank,
+    indexerHeads: t.index_n_heads,
+    indexerHeadDim: t.index_head_dim
+  }
+  return Scope.collect((root) => {
+    const decoder = root.at("decoder")
+    const last = decoder.on("last")
+    embedding(root, tc)
+    decoder.layers("layers", tc.num_layers, "indexed", (s, i) => layer(s, t, tc, sizes, { hash: i < hashLayers(t), ratio: ratios[i]! }))
+    norm(last, "final_layernorm", tc.hidden_size, "RMSNorm")
+    hyperHead(last, t.hc_mult, tc.hidden_size)
+    root.on("last").forMtp().at("mtp").layers("layers", tc.mtp_num_layers ?? 0, "indexed", (m, k) => {
+      for (const name of ["enorm", "hnorm"]) norm(m, name, tc.hidden_size, "RMSNorm")
+      for (const name of ["e_proj", "h_proj"]) linear(m, name, tc.hidden_size, tc.hidden_size, { parallel: "column" })
+      layer(m.at("mtp_model_layer", "transformer_layer"), t, tc, sizes, { hash: false, ratio: ratios[tc.num_layers + k]! })
+      norm(m, "final_layernorm", tc.hidden_size, "RMSNorm")
+      hyperHead(m, t.hc_mult, tc.hidden_size)
+    }, { staged: false })
+    outputLayer(root, tc)
+  })
+}
+
+export const deepseekV4 = family({
+  name: "deepseek-v4",
+  architectures: ["DeepseekV4ForCausalLM"],
+  config: schema,
+  describe: (t, headers) => {
+    const ratios = ratiosOf(t)
+    const tied = t.tie_word_embeddings ?? false
+    const tc = transformerOf(t, {
+      multi_latent_attention: true,
+      qk_layernorm: true,
+      experimental_attention_variant: "dsv4_hybrid",
+      num_query_groups: t.num_key_value_heads ?? 1,
+      ffn_hidden_size: t.intermediate_size ?? t.moe_intermediate_size,
+      q_lora_rank: t.q_lora_rank,
+      qk_pos_emb_head_dim: t.qk_rope_head_dim,
+      v_head_dim: t.head_dim,
+      dsa_indexer_n_heads: t.index_n_heads,
+      dsa_indexer_head_dim: t.index_head_dim,
+      share_embeddings_and_output_weights: tied,
+      num_moe_experts: expertsOf(t),
+      moe_ffn_hidden_size: t.moe_intermediate_size,
+      moe_shared_expert_intermediate_size: sharedWidth(t),
+      moe_router_enable_expert_bias: true,
+      mtp_num_layers: t.num_nextn_predict_layers ?? 0
+    })
+    return {
+      model: model(t, tc, ratios),
+      rows: table(headers),
+      provider: gptProvider(MLA, tc, commonOf(t), {
+        ...GROUPED,
+        hidden_dropout: float(0),
+        attention_dropout: float(t.attention_dropout ?? 0),
+        rotary_percent: float(1),
+        csa_compress_ratios: ratios,
+        csa_window_size: t.sliding_window ?? undefined,
+        dsa_indexer_topk: t.index_topk ?? undefined,
+        o_groups: t.o_groups,
+        o_lora_rank: t.o_lora_rank,
+        enable_hyper_connections: true,
+        num_residual_streams: t.hc_mult,
+        mhc_sinkhorn_iterations: t.hc_sinkhorn_iters ?? undefined,
+        moe_n_hash_layers: hashLayers(t),
+        moe_router_topk: t.num_experts_per_tok ?? 6,
+        moe_router_score_function: t.scoring_func ?? "sqrtsoftplus",
+        moe_router_topk_scaling_factor: t.routed_scaling_factor ?? undefined,
+        moe_router_pre_softmax: false,
+        moe_router_dtype: "fp32",
+        moe_shared_expert_overlap: true,
+        moe_aux_loss_coeff: float(0),
+        activation_func_clamp_value: typeof t.swiglu_limit === "number" ? float(t.swiglu_limit) : undefined,
+        make_vocab_size_divisible_by: 1280,
+        seq_length: 4096
+      }),
+      components: [],
+      carried: tied ? [{ pattern: "head.weight", alias: "embed.weight" }] : [],
+      mtpFields: ["num_nextn_predict_layers"]
+    }
+  }
+})

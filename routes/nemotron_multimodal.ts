@@ -1,0 +1,147 @@
+/**
+ * Nemotron Nano VL and Nemotron Omni: the hybrid text model of Nemotron-H with RADIO images and, in Omni, sound. A checkpoint
+ * labelled VL whose text model has experts is an Omni model without sound.
+ */
+import { z } from "zod"
+import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import type { PythonValue } from "../src/bridge/Provider.ts"
+import { rows } from "../src/bridge/Registry.ts"
+import { mlpProjector, radioVision } from "../src/model/radioVision.ts"
+import { Scope } from "../src/model/Scope.ts"
+import { count, dtypeField, size } from "./shared/config.ts"
+import { section } from "./shared/hfConfig.ts"
+import { dtypeOf } from "./shared/llama.ts"
+import { languageBelow, mirrored, type Modality } from "./shared/multimodal.ts"
+import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows } from "./shared/nemotronH.ts"
+import { gptProvider } from "./shared/provider.ts"
+import { conformer, conformerFields } from "./shared/towers/conformer.ts"
+import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/radioVision.ts"
+
+/** Sections and token ids by their published names, or by the ones that transformers gave them later. */
+const RENAMED = [["text_config", "llm_config"], ["audio_config", "sound_config"], ["image_token_id", "img_context_token_id"], ["audio_token_id", "sound_context_token_id"]] as const
+
+const schema = z.preprocess(
+  (c) => (typeof c === "object" && c !== null ? { ...Object.fromEntries(RENAMED.flatMap(([later, name]) => (later in c ? [[name, (c as Record<string, unknown>)[later]]] : []))), ...c } : c),
+  z.looseObject({
+    llm_config: z.looseObject(nemotronHFields),
+    vision_config: z.looseObject(radioFields).prefault({}),
+    sound_config: z.looseObject({ ...conformerFields, projection_hidden_size: size.default(4096) }).nullish(),
+    dtype: dtypeField,
+    torch_dtype: dtypeField,
+    tie_word_embeddings: z.boolean().nullish(),
+    downsample_ratio: z.number().positive().max(1).default(0.5),
+    projector_hidden_size: size.default(20480),
+    img_context_token_id: count.nullish(),
+    sound_context_token_id: count.nullish()
+  })
+)
+type Config = z.infer<typeof schema>
+
+const SOUND = [
+  "attention_bias", "conv_kernel_size", "convolution_bias", "hidden_size", "intermediate_size", "model_type", "num_attention_heads", "num_hidden_layers",
+  "num_mel_bins", "projection_bias", "projection_hidden_size", "sampling_rate", "subsampling_conv_channels", "subsampling_conv_kernel_size",
+  "subsampling_conv_stride", "subsampling_factor"
+]
+
+const images = (prefix: string): Modality => ({
+  name: "images",
+  sourcePrefix: `${prefix}vision_model.`,
+  encoder: "radio",
+  projectors: [`${prefix}vision_projection.`]
+})
+const audio: Modality = { name: "audio", sourcePrefix: "sound_model.", encoder: "parakeet", projectors: ["sound_projection."] }
+
+interface Form {
+  /** Prefix of everything in the Megatron model. */
+  readonly prefix: string
+  readonly target: string
+  readonly classTokens: number
+  readonly extra: Readonly<Record<string, PythonValue | undefined>>
+}
+
+const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): ModelDescription => {
+  const t = c.llm_config
+  const text = nemotronH(t, t.tie_word_embeddings ?? c.tie_word_embeddings ?? false)
+  const { tc } = text
+  const names = { megatron: `${prefix}language_model.`, model: "language_model.backbone.", head: "language_model." }
+  const vision = radioOf(c.vision_config, headers, classTokens)
+  const sound = c.sound_config
+  const merged = vision.transformer.hidden_size * Math.round(1 / c.downsample_ratio) ** 2
+  return {
+    model: Scope.collect((root) => {
+      const place = prefix === "" ? root : root.at(prefix.slice(0, -1))
+      radioVision(place.at("vision_model"), vision)
+      mlpProjector(place.at("vision_projection"), { from: merged, ffn: c.projector_hidden_size, to: tc.hidden_size, kind: tc.normalization })
+      if (sound) {
+        conformer(place.at("sound_model.encoder"), sound)
+        mlpProjector(place.at("sound_projection"), { from: sound.hidden_size, ffn: sound.projection_hidden_size, to: tc.hidden_size, kind: tc.normalization })
+      }
+      nemotronHModel(place.at("language_model"), t, text)
+    }),
+    rows: [
+      ...radioRows(`${prefix}vision_model.`),
+      ...rows(`${prefix}vision_projection.encoder.linear_`, "mlp1.", { "fc1.layer_norm_weight": "0.weight", "fc1.weight": "1.weight", "fc2.weight": "3.weight" }),
+      ...rows(`${prefix}sound_projection.encoder.linear_`, "sound_projection.", { "fc1.layer_norm_weight": "norm.weight", "fc1.weight": "linear1.weight", "fc2.weight": "linear2.weight" }),
+      ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder."),
+      ...nemotronHRows(text, names)
+    ],
+    provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }),
+    components: languageBelow(names.megatron, images(prefix), ...(sound ? [audio] : [])),
+    carried: [
+      ...radioCarried,
+      ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
+      ...nemotronHCarried(t, text, names)
+    ],
+    mtpFields: ["llm_config.num_nextn_predict_layers"]
+  }
+}
+
+const omni = (c: Config, headers: HfHeaders): ModelDescription => {
+  const vision = radioOf(c.vision_config, headers, 10)
+  return describe(c, headers, {
+    prefix: "",
+    target: "megatron.bridge.models.nemotron_omni.nemotron_omni_provider.NemotronOmniModelProvider",
+    classTokens: 10,
+    extra: {
+      language_model_type: "nemotron6-moe",
+      tokenizer_type: "nemotron6-moe",
+      nemotron_omni_contract: "expanded_sequence_v1",
+      image_token_index: c.img_context_token_id ?? 18,
+      vision_class_token_len: vision.classTokens,
+      vision_proj_ffn_hidden_size: c.projector_hidden_size,
+      ...(vision.videoFrames > 0 ? { separate_video_embedder: true, temporal_patch_dim: vision.videoFrames, temporal_ckpt_compat: true } : {}),
+      has_sound: Boolean(c.sound_config),
+      ...(c.sound_config
+        ? {
+          sound_model_type: "parakeet",
+          sound_hidden_size: c.sound_config.hidden_size,
+          sound_projection_hidden_size: c.sound_config.projection_hidden_size,
+          sound_context_token_id: c.sound_context_token_id ?? undefined,
+          sound_config: section(c.sound_config, SOUND)
+        }
+        : {})
+    }
+  })
+}
+
+export const nemotronVl = family({
+  name: "nemotron-vl",
+  architectures: ["NemotronH_Nano_VL_V2"],
+  config: schema,
+  describe: (c, headers) =>
+    c.llm_config.n_routed_experts
+      ? omni(c, headers)
+      : describe(c, headers, {
+        prefix: "llava_model.",
+        target: "megatron.bridge.models.nemotron_vl.nemotron_vl_provider.NemotronNano12Bv2VLModelProvider",
+        classTokens: 8,
+        extra: { language_model_type: "nemotron5-hybrid-12b" }
+      })
+})
+
+export const nemotronOmni = family({
+  name: "nemotron-omni",
+  architectures: ["NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Super_Omni_Reasoning_V3"],
+  config: schema,
+  describe: omni
+})

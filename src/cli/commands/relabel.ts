@@ -1,0 +1,77 @@
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { samples } from "../../../routes/samples.ts"
+import { UsageError } from "../../errors.ts"
+import { attempt } from "../../io/attempt.ts"
+import { resolveLayout } from "../../parallel/Layout.ts"
+import { parseComponent } from "../../parallel/ModuleParallelism.ts"
+import { prepareRelabel, type RelabelReport } from "../../relabel/relabel.ts"
+import { relabelTargets, type RelabelTo } from "../../relabel/rules/index.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+import { bold, bytes, plural } from "../text.ts"
+
+const renderRelabel = (report: RelabelReport, target: string, done: boolean, written: number): string => {
+  const files = [
+    report.linked > 0 ? `${plural(report.linked, "data file")} linked` : undefined,
+    report.kept.length > report.linked ? `${plural(report.kept.length - report.linked, "data file")} ${done ? "copied" : "kept"}` : undefined,
+    report.written.length > 0 ? `${plural(report.written.length, "data file")} written anew` : undefined
+  ].filter(Boolean).join(", ")
+  const lines = [
+    `${bold(`${done ? "relabelled" : "relabel"} to ${report.to.join(", ")}`)}\n  from ${report.source}\n  to   ${target}`,
+    `  ${plural(report.tensors, "tensor")}, ${plural(report.renamed, "key")} renamed${report.supplied > 0 ? `, ${plural(report.supplied, "module state")} supplied` : ""}\n` +
+    `  ${files}; ${bytes(written)} of ${bytes(report.dataBytes)} written`
+  ]
+  for (const note of report.notes) lines.push(`${bold("note")} ${note}`)
+  return lines.join("\n\n")
+}
+
+export const relabelCommand = Command.make("relabel", {
+  source: Argument.String("from").pipe(Argument.withDescription("Megatron checkpoint, or one iter_* folder")),
+  target: Argument.String("to").pipe(Argument.withDescription("Where the relabelled checkpoint is written")),
+  to: Flag.Literals("to", relabelTargets as [RelabelTo, ...Array<RelabelTo>]).pipe(
+    Flag.withDescription(
+      "The naming wanted; repeatable, in order. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
+        "stacked and indexed: layers under one key or one each. grouped and sequential: experts and gate/up halves likewise. hybrid and gpt: HybridModel or GPTModel. " +
+        "mtp-…: name of the inner MTP layer. extra-states: supply missing module states"
+    ),
+    Flag.between(1, 10)
+  ),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("Directory with the model's config.json, if run_config.yaml does not tell which model it is"), Flag.optional),
+  component: flags.component.pipe(Flag.withDescription("Layout that the run configuration of a MIMO checkpoint gets; repeatable. Default: every component tp=1 on consecutive ranks")),
+  link: Flag.Boolean("link").pipe(
+    Flag.withDescription("Hard links to unchanged data files instead of copies: no time, no space, but what changes one in place changes both"),
+    Flag.withDefault(false)
+  ),
+  overwrite: flags.overwrite,
+  dryRun: flags.dryRun,
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("relabel")(function*(input) {
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const specs = yield* attempt(() => input.component.map(parseComponent))
+  if (specs.length > 0 && !input.to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
+  const prepared = yield* prepareRelabel(families, input.source, {
+    to: input.to,
+    examples: Object.values(samples).map((sizes) => sizes.tiny.config),
+    layout: (names) => resolveLayout(specs, names),
+    ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
+  })
+  const written = prepared.bytes(input.link)
+  if (input.dryRun) return yield* emit(input, { ...prepared.report, target: input.target }, () => renderRelabel(prepared.report, input.target, false, written))
+  const done = yield* withProgress("relabelling", input.quiet || input.json, (progress) => {
+    progress.total(written)
+    return prepared.run(input.target, { ...engine, link: input.link, overwrite: input.overwrite, progress: progress.add })
+  })
+  yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true, written))
+})).pipe(
+  Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo relabel ./run/iter_0001000 ./mended --to plain --link", description: "A trained MIMO checkpoint, as the reference's converter wants it" },
+    { command: "convert_megatron_mimo relabel ./standard ./mimo --to mimo --component language=tp=4 --component images=tp=1", description: "Standard to MIMO" },
+    { command: "convert_megatron_mimo relabel ./gpt ./hybrid --to hybrid", description: "GPTModel to HybridModel" }
+  ])
+)

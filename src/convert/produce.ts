@@ -1,0 +1,113 @@
+/** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import type { ExecuteOptions } from "../engine/execute.ts"
+import type { TargetFile } from "../engine/Target.ts"
+import { type BridgeError, quote } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { writeSmall } from "../io/small.ts"
+import { isFinished } from "./integrity/finished.ts"
+import { Recorder } from "./integrity/Recorder.ts"
+import { contentOf, type Ingredient, jobOf, refuseChanged, type SourceState } from "./journal/Job.ts"
+import { publish } from "./publish.ts"
+import type { ConversionReport } from "./Report.ts"
+import { ensureDirectory } from "./Staging.ts"
+
+export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
+  /** Replace an existing target at the moment of the commit. */
+  readonly overwrite: boolean
+  /** Go on with what an interrupted run of the same conversion left; a finished one is left as it is. */
+  readonly resume?: boolean
+  /**
+   * Write checksums of every file and tensor with the checkpoint. Default: for an import; an export has the files of the
+   * original and no others, so there it is to be asked for.
+   */
+  readonly checksum?: boolean
+  /** Told what an interruption left behind. */
+  readonly onKept?: (text: string) => void
+}
+
+/** A planned conversion, ready to be written. */
+export interface Conversion {
+  /** The files that the engine writes. */
+  readonly files: ReadonlyArray<TargetFile>
+  /** Where in the target the files are. */
+  readonly folder: string
+  /** The folder is that of an iteration. */
+  readonly iteration?: string
+  /** What decides which bytes are written, and the files among it. */
+  readonly ingredients: ReadonlyArray<Ingredient>
+  readonly states: ReadonlyArray<SourceState>
+  /** Directories that are read. */
+  readonly sources: ReadonlyArray<string>
+  readonly report: ConversionReport
+  readonly checksum: boolean
+  /** Execute the files into `directory` and write what stands beside them. */
+  readonly write: (directory: string, recorder: Recorder, engine: ExecuteOptions) => Effect.Effect<void, BridgeError, Disk>
+  /** Files that make the target's folder valid: written last, above the folder. */
+  readonly trackers?: ReadonlyArray<readonly [name: string, bytes: Uint8Array]>
+}
+
+/** Write and publish a conversion: resume or begin, record, commit, report. */
+export const produce = (target: string, { concurrency, io, maxMemory, onKept, overwrite, progress, resume }: RunOptions, c: Conversion) =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    const identity = jobOf(c.ingredients, c.files)
+    if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
+      return { ...c.report, notes: [...c.report.notes, `${quote(target)} was already complete; nothing was written`] }
+    }
+    const engine = {
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(maxMemory === undefined ? {} : { maxMemory }),
+      ...(io === undefined ? {} : { io })
+    }
+    const options = {
+      overwrite,
+      resume,
+      onKept,
+      size: c.files.reduce((n, f) => n + f.size, 0),
+      sources: c.sources,
+      ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
+      job: { identity, folder: c.folder, engine }
+    }
+    return yield* publish(target, options, (work) =>
+      Effect.gen(function*() {
+        const directory = join(work.directory, c.folder)
+        yield* steadily(() => ensureDirectory(disk, directory))
+        const recorder = new Recorder(disk, directory, c.checksum)
+        const { onArray, changed } = changedTally()
+        const onWindow: NonNullable<ExecuteOptions["onWindow"]> = (file, window) => {
+          recorder.window(file, window)
+          work.execution.onWindow?.(file, window)
+        }
+        yield* c.write(directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) })
+        yield* steadily(async () => {
+          await refuseChanged(disk, c.states)
+          for (const [name, bytes] of c.trackers ?? []) recorder.beside(name, bytes)
+          await recorder.finish(c.files, contentOf(identity))
+          for (const [name, bytes] of c.trackers ?? []) await writeSmall(disk, join(work.directory, name), bytes)
+        })
+        const report = withChanges(c.report, changed)
+        return { ...report, notes: [...report.notes, ...work.notes] }
+      }))
+  })
+
+/** Several calls that an interruption lets end: nothing may still be writing when the folder is removed. */
+export const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))
+
+const changedTally = () => {
+  const changed = new Map<string, number>()
+  return {
+    onArray: (id: string, done: { readonly changed: number }) => {
+      if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed)
+    },
+    changed
+  }
+}
+
+/** Put the counted value changes beside the dtype changes that caused them. */
+const withChanges = (report: ConversionReport, changed: ReadonlyMap<string, number>): ConversionReport => ({
+  ...report,
+  dtypeChanges: report.dtypeChanges.map((c) => ({ ...c, changedElements: changed.get(c.tensor) ?? 0 }))
+})

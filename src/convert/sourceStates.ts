@@ -1,0 +1,23 @@
+/** The files that a conversion reads, as they were when it was planned. */
+import { join } from "node:path"
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import { METADATA } from "../checkpoint/names.ts"
+import type { DiskCalls } from "../io/Disk.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { type Ingredient, sourceFile, type SourceState } from "./journal/Job.ts"
+
+/** The shards of an HF checkpoint, as they were when their headers were read. */
+export const shardStates = (tensors: HfTensors | undefined): ReadonlyArray<SourceState> => tensors?.shards ?? []
+
+export const shardIngredients = (tensors: HfTensors | undefined, of: string): ReadonlyArray<Ingredient> =>
+  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s.identity, s.headerBytes))
+
+/** The data files of a checkpoint. */
+export const dataFileStates = async (disk: DiskCalls, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
+  const states: Array<SourceState> = []
+  for (const name of [METADATA, ...fileSizes.keys()]) {
+    const path = join(directory, name)
+    states.push({ path, identity: await disk.stat(path) })
+  }
+  return states
+}

@@ -1,0 +1,61 @@
+/** Which edits of the run configuration go with which naming. */
+import type { Component } from "../bridge/Component.ts"
+import type { ModelDescription } from "../bridge/Family.ts"
+import { runConfig as freshRunConfig } from "../checkpoint/RunConfig.ts"
+import { type Layout, standardLayout } from "../parallel/Layout.ts"
+import { RunConfigEdit } from "./runConfigEdit.ts"
+import type { RelabelTo } from "./rules/index.ts"
+
+export interface ConfigFacts {
+  /** Keys of the model's tensors in the new naming. */
+  readonly keys: ReadonlyArray<string>
+  readonly components: ReadonlyArray<Component> | undefined
+  /** Of the model, if a config.json was named. */
+  readonly description: ModelDescription | undefined
+}
+
+export interface ConfigChange {
+  /** Undefined: stays as it is, or there is none. */
+  readonly text?: string
+  readonly notes: ReadonlyArray<string>
+}
+
+const highest = (keys: ReadonlyArray<string>, pattern: RegExp): number =>
+  keys.reduce((n, key) => Math.max(n, Number(pattern.exec(key)?.[1] ?? -1) + 1), 0)
+
+/** The pattern of a hybrid checkpoint, layer by layer. */
+const hybridPattern = (keys: ReadonlyArray<string>): string => {
+  const layers = highest(keys, /^decoder\.layers\.(\d+)\./)
+  const moe = new Set(keys.flatMap((key) => /^decoder\.layers\.(\d+)\.mlp\.router\./.exec(key)?.[1] ?? []))
+  const attention = new Set(keys.flatMap((key) => /^decoder\.layers\.(\d+)\.self_attention\./.exec(key)?.[1] ?? []))
+  return Array.from({ length: layers }, (_, i) => (attention.has(String(i)) ? "*" : moe.has(String(i)) ? "E" : "-")).join("")
+}
+
+const edits: Partial<Record<RelabelTo, (edit: RunConfigEdit, facts: ConfigFacts, layout: (names: ReadonlyArray<string>) => Layout) => void>> = {
+  mimo: (edit, { components }, layout) => edit.toMimo(layout((components ?? []).map((c) => c.name)).components),
+  standard: (edit, { keys }) => edit.toStandard(highest(keys, /(?:^|\.)mtp\.layers\.(\d+)\./)),
+  hybrid: (edit, { keys }) => edit.toHybrid(hybridPattern(keys)),
+  gpt: (edit) => edit.toGpt()
+}
+
+/** `bytes`: the file as it is; undefined where there is none. */
+export const editRunConfig = (
+  bytes: Uint8Array | undefined,
+  { layout, to }: { readonly to: ReadonlyArray<RelabelTo>; readonly layout: (names: ReadonlyArray<string>) => Layout },
+  facts: ConfigFacts
+): ConfigChange => {
+  const needed = to.filter((t) => edits[t])
+  if (needed.length === 0) return { notes: [] }
+  const form = to.findLast((t) => t === "mimo" || t === "standard") as "mimo" | "standard" | undefined
+  if (!bytes) {
+    if (facts.description && form) {
+      const names = facts.description.components.map((c) => c.name)
+      const components = form === "mimo" ? layout(names).components : standardLayout({}).components
+      return { text: freshRunConfig(facts.description.provider, components, form), notes: ["the checkpoint had no run_config.yaml; one was made from config.json"] }
+    }
+    return { notes: ["the checkpoint has no run_config.yaml, so none was changed"] }
+  }
+  const edit = new RunConfigEdit(bytes)
+  for (const t of needed) edits[t]!(edit, facts, layout)
+  return { text: edit.toString(), notes: edit.notes }
+}

@@ -1,0 +1,146 @@
+/**
+ * Edits of `run_config.yaml` that go with a new naming. Only the fields that must change are touched; every other line is
+ * printed as it was written.
+ */
+import { type Document, isMap, Pair, Scalar, visit, YAMLMap } from "yaml"
+import { FormatError, quote } from "../errors.ts"
+import { runConfigDocument } from "../inspect/RunConfigFile.ts"
+import type { LayoutComponent } from "../parallel/Layout.ts"
+import { componentParallelism } from "./layoutFields.ts"
+
+const PROVIDER = "megatron.bridge.models.megatron_mimo.megatron_mimo_provider.MegatronMIMOProvider"
+const GPT_PROVIDER = "megatron.bridge.models.gpt_provider.GPTModelProvider"
+const HYBRID_PROVIDER = "megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider"
+
+/** A number in the spelling of the file: the library would print `1.0e-06` as `1e-6`, which PyYAML reads as a string. */
+class Written {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
+const writtenTag = {
+  tag: "tag:yaml.org,2002:float",
+  default: true as const,
+  identify: (value: unknown) => value instanceof Written,
+  resolve: (text: string) => text,
+  test: /^$/,
+  stringify: (item: Scalar) => (item.value as Written).text
+}
+
+/** The configuration being edited. */
+export class RunConfigEdit {
+  readonly #document: Document.Parsed
+  readonly notes: Array<string> = []
+
+  constructor(bytes: Uint8Array) {
+    this.#document = runConfigDocument(bytes)
+    visit(this.#document, {
+      Scalar: (_, node) => {
+        if (node.source !== undefined && (typeof node.value === "number" || typeof node.value === "bigint")) node.value = new Written(node.source)
+      }
+    })
+    this.#document.setSchema("1.1", { customTags: (tags) => [writtenTag, ...tags] })
+  }
+
+  toString(): string {
+    return this.#document.toString({ lineWidth: 0, indentSeq: false, directives: false, nullStr: "null", flowCollectionPadding: false })
+  }
+
+  /** Wrap the standard provider; every component gets the given layout. */
+  toMimo(layout: ReadonlyArray<LayoutComponent>): void {
+    const provider = this.#model()
+    const previous = this.#get(provider, "mtp_num_layers")
+    if (previous !== null && previous !== undefined) this.#set(provider, "mtp_num_layers", null)
+    this.#document.set("model", this.#map({
+      _target_: PROVIDER,
+      standard_provider: provider,
+      megatron_mimo_parallelism_config: {
+        _target_: "megatron.bridge.models.megatron_mimo.megatron_mimo_config.MegatronMIMOParallelismConfig",
+        module_parallelisms: Object.fromEntries(layout.map(({ name, parallelism }) => [name, componentParallelism(parallelism)])),
+        special_token_ids: {}
+      },
+      language_model_spec: null,
+      modality_submodules_spec: {},
+      special_token_ids: {},
+      bf16: this.#get(provider, "bf16") ?? true,
+      fp16: this.#get(provider, "fp16") ?? false
+    }))
+  }
+
+  /** Take the standard provider out. `mtpLayers`: how many multi-token-prediction layers are stored. */
+  toStandard(mtpLayers: number): void {
+    const provider = this.#model().get("standard_provider")
+    if (!isMap(provider)) throw new FormatError("run-config/no-provider", "has no model.standard_provider, so it is not that of a MIMO model")
+    if (mtpLayers > 0) this.#set(provider, "mtp_num_layers", mtpLayers)
+    // A resuming trainer indexes these without a default (Megatron-Bridge 0.7, training/checkpointing.py).
+    for (const field of ["tensor_model_parallel_size", "pipeline_model_parallel_size"]) if (!provider.has(field)) this.#set(provider, field, 1)
+    this.#document.set("model", provider)
+  }
+
+  toHybrid(pattern: string): void {
+    const model = this.#model()
+    this.#retarget(model, GPT_PROVIDER, HYBRID_PROVIDER)
+    this.#set(model, "hybrid_layer_pattern", pattern)
+    this.#set(model, "is_hybrid_model", true)
+    this.#set(model, "num_layers", pattern.length)
+  }
+
+  /** A hybrid model of attention and MLP layers has two layers for one. */
+  toGpt(): void {
+    const model = this.#model()
+    const node = model.get("num_layers", true) as Scalar | undefined
+    const layers = Number(node?.source ?? node?.value)
+    if (!Number.isSafeInteger(layers) || layers % 2 !== 0) throw new FormatError("run-config/layers", "has no even model.num_layers", { field: "model.num_layers" })
+    this.#retarget(model, HYBRID_PROVIDER, GPT_PROVIDER)
+    for (const field of ["hybrid_layer_pattern", "hybrid_override_pattern"]) if (model.has(field)) this.#set(model, field, null)
+    this.#set(model, "is_hybrid_model", false)
+    this.#set(model, "num_layers", layers / 2)
+  }
+
+  /** Defaults differ between the two classes, so a field that is left out changes its meaning. */
+  #retarget(model: YAMLMap, from: string, to: string): void {
+    const target = String(this.#get(model, "_target_"))
+    if (target !== from) this.notes.push(`run_config.yaml: ${quote(target)} became ${to}; what the former set by default must now be stated`)
+    const missing = [
+      "position_embedding_type", "share_embeddings_and_output_weights", "normalization", "gated_linear_unit", "add_bias_linear", "layernorm_epsilon",
+      "hidden_dropout", "attention_dropout", "seq_length", "rotary_base"
+    ].filter((field) => !model.has(field))
+    if (missing.length > 0) this.notes.push(`run_config.yaml leaves to the defaults of its class, which are not those of ${to}: ${missing.join(", ")}`)
+    this.#set(model, "_target_", to)
+  }
+
+  #model(): YAMLMap {
+    const model = this.#document.get("model")
+    if (!isMap(model)) throw new FormatError("run-config/no-model", "has no section `model`")
+    return model
+  }
+
+  #get(map: YAMLMap, field: string): unknown {
+    return map.get(field)
+  }
+
+  /** Keys are sorted, as PyYAML writes them. */
+  #set(map: YAMLMap, field: string, value: unknown): void {
+    if (map.has(field)) {
+      map.set(field, value)
+      return
+    }
+    const name = (pair: Pair) => String((pair.key as Scalar).value)
+    const at = map.items.findIndex((pair) => name(pair as Pair) > field)
+    map.items.splice(at < 0 ? map.items.length : at, 0, new Pair(new Scalar(field), new Scalar(value)))
+  }
+
+  #map(fields: Readonly<Record<string, unknown>>): YAMLMap {
+    const map = new YAMLMap()
+    for (const field of Object.keys(fields).sort()) {
+      const value = fields[field]
+      const nested = typeof value === "object" && value !== null && !isMap(value)
+      const node = isMap(value) ? value : nested ? this.#map(value as Record<string, unknown>) : new Scalar(value)
+      map.items.push(new Pair(new Scalar(field), node))
+    }
+    if (map.items.length === 0) map.flow = true
+    return map
+  }
+}
