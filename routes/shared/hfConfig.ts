@@ -2,7 +2,7 @@
  * Sections of an HF config that a provider hands to transformers when it rebuilds a model: only named fields, and only plain
  * values, because the trainer instantiates whatever looks like an object of its own.
  */
-import { pythonObject, type PythonObject, type PythonValue } from "../../src/bridge/Provider.ts"
+import { float, pythonObject, type PythonObject, type PythonValue } from "../../src/bridge/Provider.ts"
 import { FormatError, quote } from "../../src/errors.ts"
 import type { TextConfig } from "./llama.ts"
 
@@ -11,8 +11,12 @@ type Fields = Readonly<Record<string, PythonValue>>
 /** Deeper nesting than any published config section has. */
 const DEEPEST = 4
 
+/** Fields that the config classes want as floats, even where JSON wrote a whole number. */
+const FLOATS = /(dropout|layerdrop|_eps|initializer_range|rope_theta|factor|mscale|mscale_all_dim|beta_fast|beta_slow)$/
+
 const plain = (value: unknown, field: string, depth = 0): PythonValue => {
-  if (value === null || typeof value === "boolean" || typeof value === "number") return value
+  if (value === null || typeof value === "boolean") return value
+  if (typeof value === "number") return FLOATS.test(field) ? float(value) : value
   if (typeof value === "string" && !value.includes("${")) return value
   if (typeof value === "object" && depth < DEEPEST) {
     if (Array.isArray(value)) return value.map((v) => plain(v, field, depth + 1))

@@ -22,23 +22,23 @@ export interface Range {
   readonly end: number
 }
 
-export class Arena {
-  readonly memory: Memory
-  readonly size: number
+/** Hands out ranges of addresses, whole pages each. */
+export class Ranges {
+  readonly start: number
+  readonly end: number
   /** Ranges in use, ascending. */
   readonly #taken: Array<Range> = []
   readonly #waiting: Array<{ readonly size: number; readonly grant: (range: Range) => void }> = []
 
-  constructor(size: number) {
-    const pages = Math.ceil(size / WASM_PAGE)
-    this.size = pages * WASM_PAGE
-    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
+  constructor(start: number, end: number) {
+    this.start = start
+    this.end = end
   }
 
-  /** A page-aligned range of `size` bytes, as soon as one is free and everybody who asked before has theirs. */
+  /** `size` bytes from a page's start on, as soon as they are free and everybody who asked before has theirs. */
   take(size: number): Promise<Range> {
     const rounded = roundUp(size, PAGE)
-    if (rounded > this.size) throw new RangeError(`${rounded} bytes do not fit into an arena of ${this.size}`)
+    if (rounded > this.end - this.start) throw new RangeError(`${rounded} bytes asked of ${this.end - this.start}`)
     return new Promise((grant) => {
       this.#waiting.push({ size: rounded, grant })
       this.#serve()
@@ -52,14 +52,24 @@ export class Arena {
 
   #serve(): void {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-      let start = 0
+      let start = this.start
       let i = 0
       for (; i < this.#taken.length && this.#taken[i]!.start - start < next.size; i++) start = this.#taken[i]!.end
-      if (this.size - start < next.size) return
+      if (this.end - start < next.size) return
       const range = { start, end: start + next.size }
       this.#taken.splice(i, 0, range)
       this.#waiting.shift()
       next.grant(range)
     }
+  }
+}
+
+export class Arena extends Ranges {
+  readonly memory: Memory
+
+  constructor(size: number) {
+    const pages = Math.ceil(size / WASM_PAGE)
+    super(0, pages * WASM_PAGE)
+    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
   }
 }

@@ -1,6 +1,8 @@
 /** Arrays packed into blocks one after the other: small ones share a block, large ones take many. */
 import { roundUp } from "./Arena.ts"
 import type { Part } from "./Fill.ts"
+import type { LaneSizes } from "./Lane.ts"
+import { stretch } from "./stretch.ts"
 
 /** Arrays begin at multiples of this, so that kernels find them aligned. */
 const ALIGNMENT = 64
@@ -15,29 +17,43 @@ export interface Packable {
   readonly pieces: Part["pieces"]
 }
 
-/** Blocks of at most `blockSize` bytes with the parts of the items in order. Arrays without elements have one empty part. */
+export interface Block<Item> {
+  /** Bytes. */
+  readonly size: number
+  readonly parts: ReadonlyArray<ArrayPart<Item>>
+}
+
+/** Blocks with the parts of the items in order. Arrays without elements have one empty part. */
 export const arrayBlocks = function*<Item extends Packable>(
   items: Iterable<Item>,
-  blockSize: number
-): Generator<ReadonlyArray<ArrayPart<Item>>> {
-  let block: Array<ArrayPart<Item>> = []
+  { block, wide }: LaneSizes,
+  gap: number
+): Generator<Block<Item>> {
+  let parts: Array<ArrayPart<Item>> = []
   let at = 0
+  const flush = (): Block<Item> => {
+    const full = { size: at, parts }
+    parts = []
+    at = 0
+    return full
+  }
   for (const item of items) {
     const { elements, width } = item.pieces
     const length = elements * width
     let start = 0
     do {
-      if (at + width > blockSize && block.length > 0) {
-        yield block
-        block = []
-        at = 0
-      }
-      const room = Math.max(width, Math.floor((blockSize - at) / width) * width)
+      const rest = Math.min(block, length - start)
+      const wanted = stretch(item.pieces, start, rest, wide, gap)
+      // An array with a measure of its own does not share its block.
+      const own = wanted !== rest
+      if (parts.length > 0 && (own || at + width > block)) yield flush()
+      const room = Math.max(width, Math.floor((own ? wanted : block - at) / width) * width)
       const end = Math.min(length, start + room)
-      block.push({ item, pieces: item.pieces, start, end, at, last: end === length })
+      parts.push({ item, pieces: item.pieces, start, end, at, last: end === length })
       at = roundUp(at + end - start, ALIGNMENT)
       start = end
+      if (own) yield flush()
     } while (start < length)
   }
-  if (block.length > 0) yield block
+  if (parts.length > 0) yield flush()
 }

@@ -1,10 +1,14 @@
 /**
  * A file's segments cut along aligned windows of the file. The window, not the array, is the unit of work: a thousand small
- * arrays cost one write, a large one many, and every write starts on a page.
+ * arrays cost one write, a large one many, and every write is of whole pages.
  */
+import { PAGE, roundDown } from "./Arena.ts"
 import { ArrayProgress } from "./ArrayProgress.ts"
 import type { Part } from "./Fill.ts"
+import type { LaneSizes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
+import { Seam } from "./Seam.ts"
+import { stretch } from "./stretch.ts"
 import type { Sources, TargetFile } from "./Target.ts"
 
 /** A seal, and the array whose checksum it takes. */
@@ -14,13 +18,16 @@ export interface Seal {
   readonly bytes: (crc32: number) => Uint8Array
 }
 
-/** The bytes [position, position + size) of a file. Addresses `at` count from the window's start. */
+/** The bytes [position, position + size) of a file. Addresses `at` count from `position`. */
 export interface FileWindow {
   readonly position: number
   readonly size: number
   readonly parts: ReadonlyArray<Part & { readonly array: ArrayProgress }>
   readonly literals: ReadonlyArray<{ readonly at: number; readonly bytes: Uint8Array }>
   readonly seals: ReadonlyArray<{ readonly at: number; readonly seal: Seal; readonly from: number; readonly to: number }>
+  /** Where the window before it ends, or this one, within a page. */
+  readonly before: Seam | undefined
+  readonly after: Seam | undefined
   readonly last: boolean
 }
 
@@ -31,47 +38,77 @@ type Placed = { readonly start: number; readonly end: number } & (
   | { readonly kind: "seal"; readonly seal: Seal }
 )
 
-/** The windows of a file in order, at least one; throws RangeError if the segments do not add up to its size. */
+/**
+ * The windows of a file in order, at least one: of up to `sizes.block` bytes, ending with a page; or larger and ending anywhere
+ * where that saves reading. Throws RangeError if the segments do not add up to the file's size.
+ */
 export const fileWindows = function*(
   file: TargetFile,
   sources: Sources,
-  windowSize: number,
+  sizes: LaneSizes,
+  gap: number,
   begin: (array: ArrayProgress) => void
 ): Generator<FileWindow> {
   const segments = placed(file, sources, begin)
-  let current = segments.next()
-  for (let position = 0; position === 0 || position < file.size; position += windowSize) {
-    const size = Math.min(windowSize, file.size - position)
-    const end = position + size
-    const parts = []
-    const literals = []
-    const seals = []
-    while (!current.done && current.value.start < end) {
-      const segment = current.value
-      const start = Math.max(segment.start, position)
-      const stop = Math.min(segment.end, end)
-      const [from, to, at] = [start - segment.start, stop - segment.start, start - position]
-      if (stop > start) {
-        switch (segment.kind) {
-          case "bytes":
-            literals.push({ at, bytes: segment.bytes.subarray(from, to) })
-            break
-          case "array":
-            parts.push({ pieces: segment.array.pieces, array: segment.array, start: from, end: to, at })
-            break
-          case "seal":
-            seals.push({ at, seal: segment.seal, from, to })
-            break
-        }
-      }
-      if (segment.end > end) break
-      current = segments.next()
+  /** Segments that are not wholly behind the current window. */
+  const near: Array<Placed> = []
+  const lookAhead = (end: number) => {
+    while (near.length === 0 || near.at(-1)!.end < end || end === file.size) {
+      const next = segments.next()
+      if (next.done) return
+      near.push(next.value)
     }
-    // Empty segments at the very end.
-    while (end === file.size && !current.done && current.value.end === end) current = segments.next()
-    yield { position, size, parts, literals, seals, last: end === file.size }
   }
-  if (!current.done) throw new RangeError(`the segments of ${file.name} are longer than its ${file.size} bytes`)
+  let position = 0
+  let before: Seam | undefined
+  do {
+    lookAhead(Math.min(position + sizes.block, file.size))
+    const end = Math.min(windowEnd(near, position, sizes, gap), file.size)
+    lookAhead(end)
+    const last = end === file.size
+    const after = last || end % PAGE === 0 ? undefined : new Seam()
+    yield { ...cut(near, position, end), before, after, last }
+    position = end
+    before = after
+    while (near.length > 0 && near[0]!.end <= position) near.shift()
+  } while (position < file.size)
+}
+
+/** A block on, unless an array in it would rather be assembled in another measure: the first such array decides. */
+const windowEnd = (near: ReadonlyArray<Placed>, position: number, { block, wide }: LaneSizes, gap: number): number => {
+  for (const segment of near) {
+    if (segment.kind !== "array" || segment.start >= position + block) continue
+    const start = Math.max(segment.start, position)
+    const base = Math.min(segment.end, position + block) - start
+    const wanted = stretch(segment.array.pieces, start - segment.start, base, position + wide - start, gap)
+    if (wanted !== base) return start + wanted
+  }
+  const end = roundDown(position + block, PAGE)
+  return end > position ? end : position + block
+}
+
+const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<FileWindow, "before" | "after" | "last"> => {
+  const window = { position, size: end - position, parts: [], literals: [], seals: [] } as {
+    -readonly [K in "parts" | "literals" | "seals"]: Array<FileWindow[K][number]>
+  } & { position: number; size: number }
+  for (const segment of near) {
+    const start = Math.max(segment.start, position)
+    const stop = Math.min(segment.end, end)
+    if (stop <= start) continue
+    const [from, to, at] = [start - segment.start, stop - segment.start, start - position]
+    switch (segment.kind) {
+      case "bytes":
+        window.literals.push({ at, bytes: segment.bytes.subarray(from, to) })
+        break
+      case "array":
+        window.parts.push({ pieces: segment.array.pieces, array: segment.array, start: from, end: to, at })
+        break
+      case "seal":
+        window.seals.push({ at, seal: segment.seal, from, to })
+        break
+    }
+  }
+  return window
 }
 
 const placed = function*(file: TargetFile, sources: Sources, begin: (array: ArrayProgress) => void): Generator<Placed> {

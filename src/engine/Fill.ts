@@ -4,8 +4,9 @@
  */
 import { move } from "../tensor/kernels/move.ts"
 import type { Memory } from "../tensor/kernels/Memory.ts"
-import { PAGE, roundDown, roundUp } from "./Arena.ts"
+import { PAGE, type Range, roundDown, roundUp } from "./Arena.ts"
 import { compute, isContiguous } from "./compute.ts"
+import type { Lane } from "./Lane.ts"
 import { divide, hullOf, type Piece, type Pieces, type ReadBounds } from "./Pieces.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
 
@@ -17,44 +18,15 @@ export interface Part {
   readonly at: number
 }
 
-/** The memory one block task works in; addresses in bytes. */
-export interface Lane {
-  readonly block: number
-  readonly scratch: number
-  readonly scratchEnd: number
-  readonly work: number
-  readonly workEnd: number
-}
-
-/** Sizes of the parts of a lane, in bytes. */
-export interface LaneSizes {
-  readonly block: number
-  readonly read: number
-  readonly work: number
-}
-
-/** Pieces and their operands start in whole pages of their own; a piece has few views. */
-const MOST_VIEWS = 8
-
-export const scratchOf = (sizes: LaneSizes): number => roundUp(sizes.read, PAGE) + MOST_VIEWS * 2 * PAGE
-
-export const laneBytes = (sizes: LaneSizes, blocks = 1): number =>
-  blocks * roundUp(sizes.block, PAGE) + scratchOf(sizes) + roundUp(sizes.work, PAGE)
-
-export const laneAt = (start: number, sizes: LaneSizes, blocks = 1): Lane => {
-  const scratch = start + blocks * roundUp(sizes.block, PAGE)
-  const work = scratch + scratchOf(sizes)
-  return { block: start, scratch, scratchEnd: work, work, workEnd: work + roundUp(sizes.work, PAGE) }
-}
-
 export interface FillContext {
   readonly memory: Memory
   readonly files: SourceFiles
-  readonly bounds: ReadBounds
+  /** Unwanted bytes up to this many are read along: a further call costs more. */
+  readonly gap: number
 }
 
-/** Unwanted bytes that are read along rather than asking twice. */
-export const READ_GAP = 32 * 1024
+/** A block that reads this many times its bytes reads what its neighbours read too: better from the page cache. */
+const REPEATED = 2.5
 
 /** Reads at least this large are worth a call of their own, straight into the block. */
 const LARGE_READ = 128 * 1024
@@ -93,6 +65,7 @@ export const fill = async (
   block: number,
   lane: Lane
 ): Promise<ReadonlyArray<number>> => {
+  const bounds = { largest: lane.largestRead, gap: context.gap }
   const jobs: Array<Job> = []
   const strays: Array<Stray> = []
   let stray = lane.work
@@ -100,7 +73,7 @@ export const fill = async (
     const { pieces: { width }, end, start } = part
     const add = (from: number, to: number, base: number, counts: boolean) => {
       for (const whole of part.pieces.within(from, to)) {
-        for (const piece of divide(whole, context.bounds)) jobs.push({ piece, base, part, counts })
+        for (const piece of divide(whole, bounds)) jobs.push({ piece, base, part, counts })
       }
     }
     const address = block + part.at
@@ -118,22 +91,27 @@ export const fill = async (
   }
   const changed = new Map<Part, number>()
   const work = { work: roundUp(stray, 64), workEnd: lane.workEnd }
-  const groups = grouped(context, jobs)
-  const direct = await context.files.direct(new Set(groups.flatMap((group) => group.ranges.map((range) => range.path))))
-  for (const batch of batches(groups, lane, direct)) {
-    await settled(batch.map(async ([group, addresses]) => {
-      const [only] = group.jobs
-      if (addresses === undefined) return readStraight(context, only!)
-      await settled(group.ranges.map(({ end, path, start }, i) => {
-        const room = context.memory.u8.subarray(addresses[i]!, addresses[i]! + roundUp(end, PAGE) - roundDown(start, PAGE))
-        return context.files.read(path, start, end, room)
-      }))
-      for (const job of group.jobs) {
-        const n = place(context.memory, job, group, addresses, work)
-        if (n > 0 && job.counts) changed.set(job.part, (changed.get(job.part) ?? 0) + n)
-      }
-    }))
+  const groups = grouped(jobs, bounds)
+  const direct = await context.files.direct(new Set(groups.flatMap((g) => g.ranges.map((r) => r.path))), isRepeated(groups, parts))
+  const run = async (group: Group, room: Range | undefined) => {
+    const [only] = group.jobs
+    if (room === undefined) return readStraight(context, only!)
+    const addresses = await readGroup(context, group, room, direct)
+    for (const job of group.jobs) {
+      const n = place(context.memory, job, group, addresses, work)
+      if (n > 0 && job.counts) changed.set(job.part, (changed.get(job.part) ?? 0) + n)
+    }
   }
+  const failures: Array<unknown> = []
+  const tasks: Array<Promise<void>> = []
+  for (const group of groups) {
+    const straight = group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!)
+    const room = straight ? undefined : await lane.scratch.take(group.ranges.reduce((sum, range) => sum + pagesOf(range), 0))
+    if (failures.length > 0) break
+    tasks.push(run(group, room).catch((error) => void failures.push(error)).finally(() => room && lane.scratch.release(room)))
+  }
+  await Promise.all(tasks)
+  if (failures.length > 0) throw failures[0]
   for (const { from, length, to } of strays) context.memory.u8.copyWithin(to, from, from + length)
   return parts.map((part) => changed.get(part) ?? 0)
 }
@@ -155,7 +133,7 @@ const readStraight = ({ files, memory }: FillContext, { base, piece }: Job): Pro
 }
 
 /** Jobs in the order of their source bytes, small neighbours sharing a read. */
-const grouped = ({ bounds }: FillContext, jobs: ReadonlyArray<Job>): ReadonlyArray<Group> => {
+const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds): ReadonlyArray<Group> => {
   const groups: Array<Group> = []
   const single: Array<{ readonly job: Job; readonly range: ReturnType<typeof rangeOf> }> = []
   for (const job of jobs) {
@@ -177,30 +155,29 @@ const grouped = ({ bounds }: FillContext, jobs: ReadonlyArray<Job>): ReadonlyArr
   return groups
 }
 
-/** Groups that fit into the scratch memory together, with the addresses of their ranges; without, if read straight. */
-const batches = function*(
-  groups: ReadonlyArray<Group>,
-  lane: Lane,
+const pagesOf = ({ end, start }: { readonly start: number; readonly end: number }): number => roundUp(end, PAGE) - roundDown(start, PAGE)
+
+const isRepeated = (groups: ReadonlyArray<Group>, parts: ReadonlyArray<Part>): boolean => {
+  const read = groups.reduce((sum, group) => group.ranges.reduce((inner, range) => inner + range.end - range.start, sum), 0)
+  return read > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0)
+}
+
+/** Read the ranges of a group into `room`; returns the addresses of their first pages. */
+const readGroup = async (
+  { files, memory }: FillContext,
+  group: Group,
+  room: Range,
   direct: ReadonlySet<string>
-): Generator<ReadonlyArray<readonly [Group, ReadonlyArray<number> | undefined]>> {
-  let batch: Array<readonly [Group, ReadonlyArray<number> | undefined]> = []
-  let at = lane.scratch
-  for (const group of groups) {
-    if (group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!)) {
-      batch.push([group, undefined])
-      continue
-    }
-    const sizes = group.ranges.map(({ end, start }) => roundUp(end, PAGE) - roundDown(start, PAGE))
-    const total = sizes.reduce((sum, size) => sum + size, 0)
-    if (at + total > lane.scratchEnd) {
-      yield batch
-      batch = []
-      at = lane.scratch
-    }
-    if (at + total > lane.scratchEnd) throw new RangeError("a read is larger than the scratch memory")
-    batch.push([group, sizes.map((size) => (at += size) - size)])
-  }
-  if (batch.length > 0) yield batch
+): Promise<ReadonlyArray<number>> => {
+  let at = room.start
+  const addresses = group.ranges.map((range) => (at += pagesOf(range)) - pagesOf(range))
+  const calls = group.ranges.map((range, i) => {
+    const into = memory.u8.subarray(addresses[i]!, addresses[i]! + pagesOf(range))
+    return files.read(range.path, range.start, range.end, into, direct.has(range.path))
+  })
+  // All of them, even if one fails: memory must not be reused while a call still writes into it.
+  for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
+  return addresses
 }
 
 const place = (m: Memory, job: Job, group: Group, addresses: ReadonlyArray<number>, work: { work: number; workEnd: number }): number => {
@@ -215,9 +192,4 @@ const place = (m: Memory, job: Job, group: Group, addresses: ReadonlyArray<numbe
   if (piece.kernel !== "move") return compute(m, piece, piece.kernel, at, { ...target, width }, work)
   move(m, width, piece.shape, { at: at[0]!, strides: piece.views[0]!.strides }, target)
   return 0
-}
-
-/** All of them, even if one fails: memory must not be reused while a call still writes into it. */
-const settled = async (calls: ReadonlyArray<Promise<void>>): Promise<void> => {
-  for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
 }

@@ -4,6 +4,9 @@ import { type DiskCalls, type DiskFile, writeFully } from "../io/Disk.ts"
 import { PAGE, roundUp } from "./Arena.ts"
 import { isRefusal } from "./SourceFiles.ts"
 
+/** Larger blocks are written by several calls beside each other. */
+const LARGEST_WRITE = 4 << 20
+
 export class OutputFile {
   readonly #disk: DiskCalls
   readonly #path: string
@@ -60,6 +63,14 @@ export class OutputFile {
    * reaches to the end of their last page.
    */
   async write(room: Uint8Array, size: number, position: number): Promise<void> {
+    const calls: Array<Promise<void>> = []
+    for (let at = 0; at < size; at += LARGEST_WRITE) {
+      calls.push(this.#write(room.subarray(at), Math.min(LARGEST_WRITE, size - at), position + at))
+    }
+    for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
+  }
+
+  async #write(room: Uint8Array, size: number, position: number): Promise<void> {
     if (this.#direct) {
       const padded = roundUp(size, PAGE)
       room.fill(0, size, padded)

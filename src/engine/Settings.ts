@@ -1,7 +1,6 @@
 /** How much memory the engine uses and how it reads and writes. */
-import { PAGE, roundDown, roundUp } from "./Arena.ts"
-import { type LaneSizes, READ_GAP, scratchOf } from "./Fill.ts"
-import type { ReadBounds } from "./Pieces.ts"
+import { PAGE, roundDown } from "./Arena.ts"
+import { laneBytes, type LaneSizes, overhead } from "./Lane.ts"
 import type { IoMode } from "./SourceFiles.ts"
 
 export interface EngineOptions {
@@ -19,27 +18,37 @@ export interface Settings {
   readonly concurrency: number
   readonly io: IoMode
   readonly sizes: LaneSizes
-  readonly bounds: ReadBounds
+  readonly gap: number
+  /** Bytes of the arena. */
+  readonly memory: number
 }
 
 const CONCURRENCY = 4
-const MEMORY = 40 << 20
+const MEMORY = 48 << 20
 /** Beyond this, larger calls are no faster. */
 const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
 const WORK = 1 << 20
 
+/** At a few GB/s, what a call costs beyond its bytes. */
+const GAP = 32 << 10
+
 /** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
 export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
   const concurrency = Math.max(1, Math.floor(options.concurrency ?? CONCURRENCY))
-  const perLane = (options.maxMemory ?? MEMORY) / concurrency - WORK - scratchOf({ block: 0, read: 0, work: 0 })
-  const fit = roundDown(Math.min(LARGEST_BLOCK, perLane / (blocks + 1)), PAGE)
+  const maxMemory = options.maxMemory ?? MEMORY
+  const none = { block: 0, wide: 0, read: 0, work: WORK }
+  const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
   const block = Math.max(SMALLEST_BLOCK, fit)
-  const sizes = { block, read: roundUp(block, PAGE), work: WORK, ...options.sizes }
+  const usual = { ...none, block, read: block, ...options.sizes }
+  const memory = Math.max(maxMemory, concurrency * laneBytes(usual, usual.block, blocks))
+  // A block may begin within a page.
+  const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
   return {
     concurrency,
     io: options.io ?? "auto",
-    sizes,
-    bounds: { largest: sizes.read, gap: options.gap ?? READ_GAP }
+    sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
+    gap: options.gap ?? GAP,
+    memory
   }
 }

@@ -30,6 +30,7 @@ export class SourceFiles {
   /** Least recently used first. */
   readonly #open = new Map<string, Handle>()
   readonly #direct = new Map<string, Promise<boolean>>()
+  readonly #closing = new Set<Promise<void>>()
   bytesRead = 0
 
   constructor(disk: DiskCalls, mode: IoMode) {
@@ -37,10 +38,10 @@ export class SourceFiles {
     this.#mode = mode
   }
 
-  /** Which of the files are read by direct I/O. */
-  async direct(paths: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  /** Which of the files are read by direct I/O. `repeated`: the same bytes will be asked for again soon. */
+  async direct(paths: ReadonlySet<string>, repeated: boolean): Promise<ReadonlySet<string>> {
     const found = new Set<string>()
-    if (this.#mode === "buffered") return found
+    if (this.#mode === "buffered" || (this.#mode === "auto" && repeated)) return found
     for (const path of paths) {
       const verdict = this.#direct.get(path) ?? (this.#mode === "direct" ? Promise.resolve(true) : this.#isCold(path))
       this.#direct.set(path, verdict)
@@ -52,9 +53,9 @@ export class SourceFiles {
   /**
    * Read the bytes [start, end) of a file to where `start` lies in `room`, which holds the whole pages around them, page-aligned.
    */
-  async read(path: string, start: number, end: number, room: Uint8Array): Promise<void> {
+  async read(path: string, start: number, end: number, room: Uint8Array, direct: boolean): Promise<void> {
     const first = roundDown(start, PAGE)
-    if (await this.#direct.get(path)) {
+    if (direct && await this.#direct.get(path)) {
       if (await this.#readDirect(path, first, end, room)) return
       this.#direct.set(path, Promise.resolve(false))
     }
@@ -90,9 +91,9 @@ export class SourceFiles {
   }
 
   async close(): Promise<void> {
-    const handles = [...this.#open.values()]
+    for (const handle of this.#open.values()) this.#close(handle)
     this.#open.clear()
-    await Promise.all(handles.map((h) => h.file.then((file) => file.close()).catch(() => {})))
+    await Promise.all(this.#closing)
   }
 
   /** False if the file system refuses. */
@@ -136,8 +137,13 @@ export class SourceFiles {
       if (this.#open.size <= MOST_OPEN) return
       if (handle.users > 0) continue
       this.#open.delete(key)
-      void handle.file.then((file) => file.close()).catch(() => {})
+      this.#close(handle)
     }
+  }
+
+  #close(handle: Handle): void {
+    const closing = handle.file.then((file) => file.close()).catch(() => {}).finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
   }
 }
 

@@ -5,7 +5,8 @@ import { identity, sameShape } from "../tensor/Copy.ts"
 import { roundUp, PAGE } from "./Arena.ts"
 import { arrayBlocks, type ArrayPart } from "./ArrayBlocks.ts"
 import { type Difference, differenceOf, printElement } from "./difference.ts"
-import { fill, laneAt } from "./Fill.ts"
+import { fill } from "./Fill.ts"
+import { laneAt, laneBytes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
@@ -62,18 +63,18 @@ const outcomes = async function*(
   comparisons: Iterable<Comparison>,
   sources: Sources
 ): AsyncGenerator<Compared, void> {
-  const { arena, context, room, settings, signal } = session
+  const { arena, context, settings: { gap, sizes }, signal } = session
   const { memory } = context
   const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(comparisons).map((c) => itemOf(c, sources)), settings.sizes.block),
+    items: arrayBlocks(Iterator.from(comparisons).map((c) => itemOf(c, sources)), sizes, gap),
     arena,
-    room,
+    room: ({ size }) => laneBytes(sizes, size, 2),
     ahead: ahead(session),
     keep: true,
     signal,
-    work: async (parts, { start }) => {
-      const lane = laneAt(start, settings.sizes, 2)
-      const second = lane.block + roundUp(settings.sizes.block, PAGE)
+    work: async ({ parts, size }, { start }) => {
+      const lane = laneAt(start, sizes, size, 2)
+      const second = lane.block + roundUp(size, PAGE)
       await fill(context, parts, lane.block, lane)
       await fill(context, parts.map((part) => ({ ...part, pieces: part.item.other })), second, lane)
       return parts.map((part) => {

@@ -3,7 +3,8 @@ import { Stream } from "effect"
 import { createHash, type Hash } from "node:crypto"
 import type { Disk } from "../io/Disk.ts"
 import { arrayBlocks } from "./ArrayBlocks.ts"
-import { fill, laneAt } from "./Fill.ts"
+import { fill } from "./Fill.ts"
+import { laneAt, laneBytes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
@@ -28,17 +29,17 @@ const digests = async function*(
   arrays: Iterable<TargetArray>,
   sources: Sources
 ): AsyncGenerator<ArrayDigest, void> {
-  const { arena, context, room, settings, signal } = session
+  const { arena, context, settings: { gap, sizes }, signal } = session
   const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources), hash: createHash("sha256") }))
   const blocks = pipeline({
-    items: arrayBlocks<{ pieces: Pieces; hash: Hash }>(items, settings.sizes.block),
+    items: arrayBlocks<{ pieces: Pieces; hash: Hash }>(items, sizes, gap),
     arena,
-    room,
+    room: ({ size }) => laneBytes(sizes, size),
     ahead: ahead(session),
     keep: true,
     signal,
-    work: async (parts, { start }) => {
-      const lane = laneAt(start, settings.sizes)
+    work: async ({ parts, size }, { start }) => {
+      const lane = laneAt(start, sizes, size)
       await fill(context, parts, lane.block, lane)
       return { parts, block: lane.block }
     }

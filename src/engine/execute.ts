@@ -1,25 +1,18 @@
 /** Write files assembled from source arrays. */
 import { Effect, Stream } from "effect"
 import type { Disk } from "../io/Disk.ts"
-import type { ArrayProgress } from "./ArrayProgress.ts"
-import { type Earlier, readEarlier, type WrittenWindow } from "./Earlier.ts"
+import { PAGE, type Range, roundDown } from "./Arena.ts"
+import { type ArrayDone, Assembly } from "./Assembly.ts"
+import type { Earlier, WrittenWindow } from "./Earlier.ts"
 import { type FileWindow, fileWindows } from "./FileWindows.ts"
-import { fill, type Lane, laneAt } from "./Fill.ts"
+import type { FillContext } from "./Fill.ts"
+import { laneAt, laneBytes } from "./Lane.ts"
 import { type Output, Outputs } from "./Outputs.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode } from "./SourceFiles.ts"
 import type { Sources, TargetFile } from "./Target.ts"
-import { joined, type Sum, sumsOf } from "./WindowSums.ts"
-
-/** What is known of an array once all of its bytes are assembled. */
-export interface ArrayDone {
-  /** Of the stored bytes; present if the segment or a seal asked for it. */
-  readonly crc32?: number
-  /** Elements whose value the opposite direction does not give back: rounded, overflowed, not restored. */
-  readonly changed: number
-}
 
 export interface ExecuteOptions extends EngineOptions {
   /** Called with the bytes written since the last call. */
@@ -77,109 +70,80 @@ const run = async function*(
   directory: string,
   { earlier, onArray, onWindow, progress }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
-  const { arena, context, disk, room, settings, signal } = session
+  const { arena, context, disk, settings: { gap, io, sizes }, signal } = session
   const finished: Array<ExecutionReport["files"][number]> = []
-  const tally = { arrays: 0, bytesWritten: 0, changed: 0 }
-  const live = new Set<ArrayProgress>()
+  let bytesWritten = 0
   const stop = new AbortController()
+  const assembly = new Assembly(context, onWindow !== undefined, onArray ?? (() => {}))
   const outputs = new Outputs({
     disk,
     directory,
-    smallestDirect: SMALLEST_DIRECT[settings.io],
+    smallestDirect: SMALLEST_DIRECT[io],
     onFailure: (error) => stop.abort(error),
     onFinished: ({ name, size }, direct) => { finished.push({ name, size, direct }) }
   })
-
-  const done = (array: ArrayProgress) => {
-    live.delete(array)
-    const { changed, crc } = array
-    tally.arrays++
-    tally.changed += changed
-    onArray?.(array.pieces.array.id, { ...(crc === undefined ? {} : { crc32: crc }), changed })
-  }
-  const begin = (array: ArrayProgress) => {
-    if (array.complete) done(array)
-    else live.add(array)
-  }
   const tasks = function*(): Generator<Task> {
     for (const file of files) {
       const output = outputs.add(file.name, file.size, earlier?.began(file.name) ?? false)
-      for (const window of fileWindows(file, sources, settings.sizes.block, begin)) {
+      for (const window of fileWindows(file, sources, sizes, gap, (array) => assembly.begin(array))) {
         output.pending++
         output.ending = window.last
         yield { output, window }
       }
     }
   }
-  /** Put a window together at `block`. */
-  const assemble = async (output: Output, window: FileWindow, lane: Lane): Promise<WrittenWindow> => {
-    const bytes = context.memory.u8.subarray(lane.block, lane.scratch)
-    const changed = await fill(context, window.parts, lane.block, lane)
-    const sums: Array<Sum> = []
-    const sum = (at: number, length: number) => {
-      const own = sumsOf(bytes.subarray(at, at + length), window.position + at)
-      sums.push(...own)
-      return joined(own)
+  const work = async ({ output, window }: Task, { start }: Range) => {
+    const { after, before, last, position, size } = window
+    // The window's bytes lie in memory as they lie in their pages.
+    const lead = position % PAGE
+    const lane = laneAt(start, sizes, lead + size)
+    const memory = context.memory.u8.subarray(lane.block, lane.scratch.start)
+    try {
+      const found = earlier && await assembly.find(earlier, output, window, lane.block + lead)
+      const written = found ?? await assembly.assemble(window, lane.block + lead, lane)
+      const head = await before?.bytes
+      // The page that the window before ends in was written with this one.
+      const intact = found && (!head || await isAt(context, output.path, position - lead, head, memory))
+      if (head) memory.set(head)
+      const pages = last ? lead + size : roundDown(lead + size, PAGE)
+      after?.give(memory.slice(pages, lead + size))
+      const file = await outputs.open(output)
+      if (!intact) {
+        await file.write(memory, pages, position - lead)
+        bytesWritten += size
+      }
+      onWindow?.(output.name, written)
+    } catch (error) {
+      after?.fail(error)
+      throw error
     }
-    for (const [i, { array, at, end, start: from }] of window.parts.entries()) {
-      array.add(from, end - from, array.checksum || onWindow ? sum(at, end - from) : 0, changed[i]!)
-      if (array.complete) done(array)
-    }
-    for (const { at, bytes: literal } of window.literals) {
-      bytes.set(literal, at)
-      if (onWindow) sum(at, literal.byteLength)
-    }
-    for (const { at, from, seal, to } of window.seals) {
-      const sealed = seal.bytes(await seal.array.whenComplete())
-      if (sealed.byteLength !== seal.length) throw new RangeError(`a seal of ${output.name} has ${sealed.byteLength} bytes, not ${seal.length}`)
-      bytes.set(sealed.subarray(from, to), at)
-      if (onWindow) sum(at, to - from)
-    }
-    sums.sort((a, b) => a.position - b.position)
-    return { position: window.position, size: window.size, crc32: joined(sums), changed, sums, found: false }
-  }
-  /** The window as an earlier execution wrote it. */
-  const find = async (output: Output, window: FileWindow, lane: Lane): Promise<WrittenWindow | undefined> => {
-    const record = earlier?.find(output.name, window.position)
-    const bytes = context.memory.u8.subarray(lane.block, lane.scratch)
-    const found = record && await readEarlier(context.files, output.path, window, record, bytes)
-    if (!found) return undefined
-    for (const [i, { array, at, end, start: from }] of window.parts.entries()) {
-      array.add(from, end - from, joined(sumsOf(bytes.subarray(at, at + end - from), 0)), found.changed[i]!)
-      if (array.complete) done(array)
-    }
-    return found
-  }
-  const work = async ({ output, window }: Task, { start }: { readonly start: number }) => {
-    const lane = laneAt(start, settings.sizes)
-    const found = await find(output, window, lane)
-    const written = found ?? await assemble(output, window, lane)
-    const file = await outputs.open(output)
-    if (!found) {
-      await file.write(context.memory.u8.subarray(lane.block, lane.scratch), window.size, window.position)
-      tally.bytesWritten += window.size
-    }
-    onWindow?.(output.name, written)
-    progress?.(window.size)
+    progress?.(size)
     outputs.written(output)
   }
   try {
     const windows = pipeline({
       items: tasks(),
       arena,
-      room,
+      room: ({ window: { position, size } }) => laneBytes(sizes, position % PAGE + size),
       ahead: ahead(session),
       work,
       keep: false,
       signal: AbortSignal.any([signal, stop.signal]),
-      // Seals wait for arrays that will now never be complete.
-      onFailure: (error) => live.forEach((array) => array.fail(error))
+      onFailure: (error) => assembly.fail(error)
     })
     for await (const _ of windows);
     await outputs.settle()
     stop.signal.throwIfAborted()
-    yield { files: finished, ...tally, bytesRead: context.files.bytesRead }
+    const { arrays, changed } = assembly
+    yield { files: finished, arrays, bytesWritten, bytesRead: context.files.bytesRead, changed }
   } finally {
     await outputs.close()
   }
+}
+
+/** Does a file have these bytes at a position? */
+const isAt = async ({ files }: FillContext, path: string, position: number, expected: Uint8Array, room: Uint8Array): Promise<boolean> => {
+  const bytes = room.subarray(0, expected.byteLength)
+  await files.readInto(path, bytes, position)
+  return Buffer.compare(bytes, expected) === 0
 }

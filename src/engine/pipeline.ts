@@ -7,8 +7,8 @@ import type { Arena, Range } from "./Arena.ts"
 export interface Pipeline<Item, Result> {
   readonly items: Iterable<Item>
   readonly arena: Arena
-  /** Bytes of arena per item. */
-  readonly room: number
+  /** Bytes of arena that an item needs. */
+  readonly room: (item: Item) => number
   /** Items under way, most of them waiting for the arena. */
   readonly ahead: number
   /** The range may be used until the returned promise settles, or, with `keep`, until the next result is asked for. */
@@ -31,7 +31,7 @@ export const pipeline = async function*<Item, Result>(p: Pipeline<Item, Result>)
     p.onFailure?.(error)
   }
   const start = async (item: Item) => {
-    const range = await p.arena.take(p.room)
+    const range = await p.arena.take(p.room(item))
     try {
       if (failure || p.signal.aborted) throw failure?.error ?? p.signal.reason
       return { result: await p.work(item, range), range }

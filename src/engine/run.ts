@@ -3,7 +3,7 @@ import { Effect, Stream } from "effect"
 import { IoError, NoSpace, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
 import { Arena } from "./Arena.ts"
-import { type FillContext, laneBytes } from "./Fill.ts"
+import type { FillContext } from "./Fill.ts"
 import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
 import { SourceFiles } from "./SourceFiles.ts"
 
@@ -15,8 +15,6 @@ export interface Session {
   readonly disk: DiskCalls
   readonly settings: Settings
   readonly arena: Arena
-  /** Bytes of arena of one task. */
-  readonly room: number
   readonly context: FillContext
   readonly signal: AbortSignal
 }
@@ -61,11 +59,10 @@ const withSession = async function*<A>(
   results: (session: Session) => AsyncGenerator<A, void>
 ): AsyncGenerator<A, void> {
   const settings = settingsOf(options, blocks)
-  const room = laneBytes(settings.sizes, blocks)
-  const arena = new Arena(room * settings.concurrency)
+  const arena = new Arena(settings.memory)
   const files = new SourceFiles(disk, settings.io)
   try {
-    yield* results({ disk, settings, arena, room, signal, context: { memory: arena.memory, files, bounds: settings.bounds } })
+    yield* results({ disk, settings, arena, signal, context: { memory: arena.memory, files, gap: settings.gap } })
   } finally {
     await files.close()
   }

@@ -2,7 +2,8 @@
 import { Stream } from "effect"
 import type { Disk } from "../io/Disk.ts"
 import { arrayBlocks } from "./ArrayBlocks.ts"
-import { fill, laneAt } from "./Fill.ts"
+import { fill } from "./Fill.ts"
+import { laneAt, laneBytes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
@@ -34,16 +35,16 @@ const chunks = async function*(
   arrays: Iterable<TargetArray>,
   sources: Sources
 ): AsyncGenerator<ArrayChunk, void> {
-  const { arena, context, room, settings, signal } = session
+  const { arena, context, settings: { gap, sizes }, signal } = session
   const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), settings.sizes.block),
+    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), sizes, gap),
     arena,
-    room,
+    room: ({ size }) => laneBytes(sizes, size),
     ahead: ahead(session),
     keep: true,
     signal,
-    work: async (parts, { start }) => {
-      const lane = laneAt(start, settings.sizes)
+    work: async ({ parts, size }, { start }) => {
+      const lane = laneAt(start, sizes, size)
       await fill(context, parts, lane.block, lane)
       return { parts, block: lane.block }
     }

@@ -13,7 +13,7 @@ import { diskWith, MemoryDisk } from "./MemoryDisk.ts"
 import { random } from "../tensor/random.ts"
 import { expectedBytes, randomWorld, type World } from "./randomLayouts.ts"
 
-const SMALL: EngineOptions = { sizes: { block: 192, read: 300, work: 8192 }, gap: 20 }
+const SMALL: EngineOptions = { sizes: { block: 192, wide: 1500, read: 300, work: 512 }, gap: 20 }
 const worlds = (count: number): Array<World> =>
   Array.from({ length: count }, (_, seed) => {
     const next = random(seed + 1)
@@ -128,7 +128,7 @@ it("a stream assembles no further ahead than its memory", async () => {
   disk.files.set("/a", new Uint8Array(length))
   const sources = new Map<string, SourceArray>([["a", { path: "/a", offset: 0, dtype: "U8", shape: [length] }]])
   const array: TargetArray = { id: "w", dtype: "U8", shape: [length], copies: [identity("a", "w", [length])] }
-  const options: EngineOptions = { concurrency: 2, sizes: { block: 4096, read: 4096, work: 8192 } }
+  const options: EngineOptions = { concurrency: 2, maxMemory: 1, sizes: { block: 4096, wide: 4096, read: 4096, work: 8192 } }
   const reads = () => disk.calls.filter((c) => c.call === "read").length
   const taken = await disk.run(stream([array], sources, options).pipe(
     Stream.take(3),

@@ -57,11 +57,11 @@ const randomFiles = (next: Random, world: World): Written => {
 
 describe("execute writes what element-by-element copying would", () => {
   it.each([
-    ["in blocks of a few bytes, reads of a few bytes", { io: "buffered", sizes: { block: 7, read: 24, work: 512 }, gap: 0 }, {}],
-    ["in blocks of a few bytes, reads merged", { io: "buffered", sizes: { block: 60, read: 400, work: 512 }, gap: 50 }, {}],
-    ["with short transfers", { io: "buffered", sizes: { block: 1000, read: 300, work: 512 }, gap: 9 }, { transfer: 13 }],
+    ["in blocks of a few bytes, reads of a few bytes", { io: "buffered", sizes: { block: 7, wide: 7, read: 24, work: 512 }, gap: 0 }, {}],
+    ["in blocks of a few bytes, reads merged", { io: "buffered", sizes: { block: 60, wide: 600, read: 400, work: 512 }, gap: 50 }, {}],
+    ["with short transfers", { io: "buffered", sizes: { block: 1000, wide: 5000, read: 300, work: 512 }, gap: 9 }, { transfer: 13 }],
     ["with the usual sizes", {}, {}],
-    ["past the page cache", { io: "direct", sizes: { block: 4096, read: 500, work: 512 } }, { transfer: 8192 }],
+    ["past the page cache", { io: "direct", sizes: { block: 4096, wide: 16384, read: 500, work: 512 } }, { transfer: 8192 }],
     ["past the page cache with the usual sizes", { io: "direct" }, {}],
     ["where direct I/O is refused", { io: "direct", sizes: { block: 4096, read: 500, work: 512 } }, { direct: "refused" }],
     ["where direct I/O is refused late", { io: "direct", sizes: { block: 4096, read: 500, work: 512 } }, { direct: "refused late" }]

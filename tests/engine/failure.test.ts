@@ -10,7 +10,7 @@ import { identity } from "../../src/tensor/Copy.ts"
 import { type Behaviour, MemoryDisk } from "./MemoryDisk.ts"
 
 const LENGTH = 50_000
-const OPTIONS: EngineOptions = { concurrency: 3, io: "buffered", sizes: { block: 4096, read: 2000, work: 8192 } }
+const OPTIONS: EngineOptions = { concurrency: 3, io: "buffered", sizes: { block: 4096, wide: 4096, read: 2000, work: 8192 } }
 const sources = new Map<string, SourceArray>([["a", { path: "/in", offset: 0, dtype: "U8", shape: [LENGTH] }]])
 const array: TargetArray = { id: "w", dtype: "U8", shape: [LENGTH], copies: [identity("a", "w", [LENGTH])] }
 const file = (name: string): TargetFile => ({
@@ -110,9 +110,9 @@ describe("a plan that is wrong is refused before the array is written", () => {
     ["a target address beyond the array", filled([part(LENGTH, 0, 1)]), "a copy leaves w [50000]"],
     ["an unknown source", filled([identity("b", "w", [LENGTH])]), "w is filled from b, which is not among the sources"],
     ["a file larger than its segments", { ...file("f"), size: LENGTH + 5 }, "the segments of f have 50004 bytes, not 50005"],
-    ["a file smaller than its segments", { ...file("f"), size: LENGTH + 3 }, "longer than its 50003 bytes"],
+    ["a file smaller than its segments", { ...file("f"), size: LENGTH + 3 }, "the segments of f have 50004 bytes, not 50003"],
     ["a seal without an array", { name: "f", size: 4, segments: file("f").segments.slice(1) }, "a seal of f has no array before it"],
-    ["a seal of another length", { ...file("f"), segments: [file("f").segments[0]!, { kind: "seal", length: 4, bytes: () => new Uint8Array(3) }] }, "a seal of f has 3 bytes, not 4"]
+    ["a seal of another length", { ...file("f"), segments: [file("f").segments[0]!, { kind: "seal", length: 4, bytes: () => new Uint8Array(3) }] }, "a seal of w has 3 bytes, not 4"]
   ] satisfies Array<[string, TargetFile, string]>)("%s", async (_, target, message) => {
     expect(await refusal(target)).toContain(message)
   })

@@ -55,7 +55,9 @@ export const moonProjector = (s: Scope, v: Vision, width: number): void => {
 /** Every name that tower and projector may have, in any of their forms, as patterns. */
 export const moonNames = (): ReadonlyArray<string> => {
   const modules = [
-    ...["patch_embed.proj", "patch_embed.pos_emb", "encoder.final_layernorm"],
+    "patch_embed.proj",
+    "patch_embed.pos_emb",
+    "encoder.final_layernorm",
     ...["norm0", "norm1", "mlp.fc0", "mlp.fc1", "wqkv", "wo"].map((name) => `encoder.blocks.*.${name}`)
   ].map((name) => `vision_tower.${name}`)
   const projector = ["pre_norm", "post_norm", "proj.0", "proj.2", "linear_1", "linear_2", "rot_proj"].map((name) => `mm_projector.${name}`)

@@ -1,5 +1,5 @@
 /** Engine settings under which interrupted work can be continued. */
-import { laneBytes } from "../../engine/Fill.ts"
+import { laneBytes } from "../../engine/Lane.ts"
 import { type EngineOptions, settingsOf } from "../../engine/Settings.ts"
 import { UsageError } from "../../errors.ts"
 
@@ -14,7 +14,7 @@ export const engineFor = (options: EngineOptions, block?: number): EngineOptions
   if (block === undefined || block === settings.sizes.block) return { ...options, sizes: { ...options.sizes, block: settings.sizes.block } }
   const sizes = { ...options.sizes, block }
   if (options.maxMemory === undefined) return { ...options, sizes }
-  const lane = laneBytes({ ...settings.sizes, block })
+  const lane = laneBytes({ ...settings.sizes, block }, block)
   const concurrency = Math.min(settings.concurrency, Math.floor(options.maxMemory / lane))
   if (concurrency < 1) {
     throw new UsageError({

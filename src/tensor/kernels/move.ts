@@ -4,6 +4,7 @@
  */
 import type { Shape } from "../Copy.ts"
 import type { Memory } from "./Memory.ts"
+import { transpose16 } from "./transpose16.ts"
 
 /** Elements of `width` bytes at the byte address `at`, strides in elements. */
 export interface Layout {
@@ -21,8 +22,8 @@ interface Loop {
 /** Runs shorter than this are copied element by element: a `copyWithin` call costs about as much. */
 const SHORT_RUN = 64
 
-/** Edge of a transposed tile, in elements: both sides of a tile stay within the first-level cache. */
-const TILE = 32
+/** Edge of a transposed tile, in elements: its lines stay in the first-level cache even if their addresses collide there. */
+const TILE = 16
 
 /** Copy `shape` elements of `width` bytes (a power of two) from one layout to the other; they must not overlap. */
 export const move = (m: Memory, width: number, shape: Shape, source: Layout, target: Layout): void => {
@@ -76,11 +77,11 @@ const run = (m: Memory, word: number, loops: ReadonlyArray<Loop>, level: number,
   const inner = loops[level + 1]
   if (left === 1) {
     if (outer.from === 1 && outer.to === 1) return runs(m, word, 1, 0, 0, outer.count, from, to)
-    return tile(m, word, { count: 1, from: 0, to: 0 }, outer, from, to)
+    return box(m, word, { count: 1, from: 0, to: 0 }, outer, from, to)
   }
   if (left === 2) {
     if (inner!.from === 1 && inner!.to === 1) return runs(m, word, outer.count, outer.from, outer.to, inner!.count, from, to)
-    return tile(m, word, outer, inner!, from, to)
+    return box(m, word, outer, inner!, from, to)
   }
   for (let i = 0; i < outer.count; i++) run(m, word, loops, level + 1, from + i * outer.from, to + i * outer.to)
 }
@@ -97,7 +98,7 @@ const runs = (
   to: number
 ): void => {
   if (length * word < SHORT_RUN) {
-    return tile(m, word, { count, from: fromStep, to: toStep }, { count: length, from: 1, to: 1 }, from, to)
+    return box(m, word, { count, from: fromStep, to: toStep }, { count: length, from: 1, to: 1 }, from, to)
   }
   const bytes = m.u8
   for (let i = 0; i < count; i++) {
@@ -106,29 +107,42 @@ const runs = (
   }
 }
 
-/** A two-dimensional strided box, in tiles if its sides run across each other. */
-const tile = (m: Memory, word: number, outer: Loop, inner: Loop, from: number, to: number): void => {
-  const across = inner.from > outer.from && outer.from > 0
-  const rows = across ? TILE : outer.count
-  const columns = across ? TILE : inner.count
-  const box = word === 4 ? box32 : word === 2 ? box16 : box8
-  const view = word === 4 ? m.u32 : word === 2 ? m.u16 : m.u8
-  for (let i = 0; i < outer.count; i += rows) {
-    for (let j = 0; j < inner.count; j += columns) {
-      box(
-        view as never,
-        Math.min(rows, outer.count - i), outer.from, outer.to,
-        Math.min(columns, inner.count - j), inner.from, inner.to,
-        from + i * outer.from + j * inner.from,
-        to + i * outer.to + j * inner.to
-      )
+/** A two-dimensional strided box. */
+const box = (m: Memory, word: number, outer: Loop, inner: Loop, from: number, to: number): void => {
+  if (inner.from > outer.from && outer.from > 0) return across(m, word, outer, inner, from, to)
+  nest(m, word, outer, inner, from, to)
+}
+
+/** A box whose sides run across each other: in tiles, along the source. */
+const across = (m: Memory, word: number, outer: Loop, inner: Loop, from: number, to: number): void => {
+  const inWords = word === 2 && outer.from === 1 && inner.to === 1 &&
+    from % 2 === 0 && to % 2 === 0 && inner.from % 2 === 0 && outer.to % 2 === 0
+  if (inWords) {
+    transpose16(m.u32, inner.count, outer.count, from / 2, inner.from / 2, to / 2, outer.to / 2)
+    const rows = inner.count - inner.count % 4
+    const columns = outer.count - outer.count % 2
+    nest(m, word, outer, { ...inner, count: inner.count - rows }, from + rows * inner.from, to + rows)
+    nest(m, word, { ...outer, count: outer.count - columns }, { ...inner, count: rows }, from + columns, to + columns * outer.to)
+    return
+  }
+  for (let i = 0; i < outer.count; i += TILE) {
+    const columns = { ...outer, count: Math.min(TILE, outer.count - i) }
+    for (let j = 0; j < inner.count; j += TILE) {
+      const rows = { ...inner, count: Math.min(TILE, inner.count - j) }
+      nest(m, word, rows, columns, from + i * outer.from + j * inner.from, to + i * outer.to + j * inner.to)
     }
   }
 }
 
+const nest = (m: Memory, word: number, outer: Loop, inner: Loop, from: number, to: number): void => {
+  if (word === 4) return nest32(m.u32, outer.count, outer.from, outer.to, inner.count, inner.from, inner.to, from, to)
+  if (word === 2) return nest16(m.u16, outer.count, outer.from, outer.to, inner.count, inner.from, inner.to, from, to)
+  nest8(m.u8, outer.count, outer.from, outer.to, inner.count, inner.from, inner.to, from, to)
+}
+
 // Three equal loops, one per view: a shared one would see several kinds of views and run at a fraction of the speed.
 
-const box8 = (
+const nest8 = (
   view: Uint8Array, rows: number, fromRow: number, toRow: number, columns: number, fromColumn: number, toColumn: number,
   from: number, to: number
 ): void => {
@@ -143,7 +157,7 @@ const box8 = (
   }
 }
 
-const box16 = (
+const nest16 = (
   view: Uint16Array, rows: number, fromRow: number, toRow: number, columns: number, fromColumn: number, toColumn: number,
   from: number, to: number
 ): void => {
@@ -158,7 +172,7 @@ const box16 = (
   }
 }
 
-const box32 = (
+const nest32 = (
   view: Uint32Array, rows: number, fromRow: number, toRow: number, columns: number, fromColumn: number, toColumn: number,
   from: number, to: number
 ): void => {

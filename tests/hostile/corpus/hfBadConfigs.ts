@@ -2,7 +2,7 @@
 import type { BadCase, Command } from "./Case.ts"
 import { directory, fifo, link, type Node } from "./FileSet.ts"
 import { filesOf, single } from "./Hf.ts"
-import { type Architecture, architectures, type Config } from "./Toy.ts"
+import { type Architecture, architectures, type Config, configOf } from "./Toy.ts"
 
 const FILE = "config.json"
 const COMMANDS: ReadonlyArray<Command> = ["import", "export"]
@@ -144,7 +144,7 @@ export const hfBadConfigs: ReadonlyArray<BadCase> = [
   { id: "config/absent", files: () => filesOf({ ...single("qwen3"), without: [FILE] }), commands: COMMANDS, says: [FILE, "does not exist"] },
   ...Object.entries(unknown).map(([id, [value, ...says]], i): BadCase => ({
     id: `config/architectures/${id}`,
-    files: () => filesOf(({ ...single("llama"), config: { ...single("llama").config, architectures: value } })),
+    files: () => filesOf({ ...single("llama"), config: configOf("llama", { architectures: value }) }),
     commands: COMMANDS,
     says
   })),
@@ -155,7 +155,7 @@ export const hfBadConfigs: ReadonlyArray<BadCase> = [
       const hf = single(architecture)
       return filesOf({ ...hf, config: { ...hf.config, ...change } })
     },
-    commands: COMMANDS,
+    commands: ["import"],
     says
   })),
   ...Object.entries(types).map(([id, [change, field]], i): BadCase => ({

@@ -1,0 +1,54 @@
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { samples } from "../../../routes/samples.ts"
+import { type Diagnosis, bySeverity } from "../../doctor/Diagnosis.ts"
+import { examinePath } from "../../doctor/doctor.ts"
+import { examineMachine } from "../../doctor/machine.ts"
+import { ExitCode } from "../../errors.ts"
+import * as flags from "../flags.ts"
+import { wrap } from "../help.ts"
+import { emit } from "../output.ts"
+import { bad, bold, dim, good, plural } from "../text.ts"
+
+const MARKS = { error: bad("✗"), warning: bold("!"), note: dim("·"), ok: good("✓") } as const
+const WIDTH = 78
+
+const indented = (text: string, indent: string): string => wrap(text, WIDTH - indent.length).join(`\n${indent}`)
+
+const renderDiagnoses = (found: ReadonlyArray<Diagnosis>): string =>
+  found.map((d) => `${MARKS[d.severity]} ${indented(d.text, "  ")}${d.fix === undefined ? "" : `\n    ${dim(indented(`→ ${d.fix}`, "      "))}`}`).join("\n")
+
+const verdict = (found: ReadonlyArray<Diagnosis>): string => {
+  const count = (severity: Diagnosis["severity"]) => found.filter((d) => d.severity === severity).length
+  const [errors, warnings] = [count("error"), count("warning")]
+  if (errors + warnings === 0) return good("nothing is wrong")
+  return [errors > 0 ? bad(plural(errors, "error")) : "", warnings > 0 ? plural(warnings, "warning") : ""].filter(Boolean).join(", ")
+}
+
+export const doctorCommand = Command.make("doctor", {
+  path: Argument.String("path").pipe(Argument.withDescription("Checkpoint to examine; without it, the machine is"), Argument.optional),
+  directory: Flag.String("dir").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Directory whose file system is tried when the machine is examined. Default: the current one"),
+    Flag.withDefault(".")
+  ),
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("doctor")(function*(input) {
+  const report = Option.isSome(input.path)
+    ? yield* examinePath(families, input.path.value, Object.values(samples).map((sizes) => sizes.tiny.config))
+    : yield* examineMachine(input.directory).pipe(Effect.map((found) => ({
+      path: input.directory,
+      found: bySeverity(found),
+      sound: !found.some((d) => d.severity === "error")
+    })))
+  yield* emit(input, report, () => [renderDiagnoses(report.found), verdict(report.found)].filter((t) => t !== "").join("\n\n"))
+  if (!report.sound) process.exitCode = ExitCode.different
+})).pipe(
+  Command.withDescription("Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo doctor", description: "The machine, and unfinished work in the current directory" },
+    { command: "convert_megatron_mimo doctor ./megatron", description: "A checkpoint" }
+  ])
+)

@@ -1,0 +1,28 @@
+/** What `doctor` finds, as plain data: one entry per ailment, each with what to do about it. */
+
+/** `error`: a loader fails, or succeeds with the wrong weights; `warning`: it may; `note`: worth knowing; `ok`: looked at, sound. */
+export type Severity = "error" | "warning" | "note" | "ok"
+
+export interface Diagnosis {
+  /** Stable identifier, e.g. `no-tracker`. */
+  readonly code: string
+  readonly severity: Severity
+  readonly text: string
+  /** What mends it: a command, or what to change where. */
+  readonly fix?: string
+  /** Tensors or files it is about, all of them. */
+  readonly names?: ReadonlyArray<string>
+}
+
+export const diagnosis = (
+  severity: Severity,
+  code: string,
+  text: string,
+  more: { readonly fix?: string; readonly names?: ReadonlyArray<string> } = {}
+): Diagnosis => ({ code, severity, text, ...more })
+
+const ORDER: Readonly<Record<Severity, number>> = { error: 0, warning: 1, note: 2, ok: 3 }
+
+/** Worst first. */
+export const bySeverity = (all: ReadonlyArray<Diagnosis>): ReadonlyArray<Diagnosis> =>
+  [...all].sort((a, b) => ORDER[a.severity] - ORDER[b.severity])

@@ -1,0 +1,86 @@
+/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only, and opens what a conversion would refuse. */
+import { Effect } from "effect"
+import { dirname, join, resolve } from "node:path"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
+import { describeModel } from "../convert/ImportPlan.ts"
+import { noHeaders } from "../convert/HfSource.ts"
+import { FormatError, InvalidFile, isBridgeError } from "../errors.ts"
+import { modelFacts } from "../inspect/modelFacts.ts"
+import { kindOfPath, openSpace } from "../inspect/openSpace.ts"
+import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../inspect/RunConfigFile.ts"
+import type { Space } from "../inspect/Space.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { readSmall } from "../io/small.ts"
+import type { ExampleConfigs } from "../relabel/familyFacts.ts"
+import { examineContents, examineIndex } from "./contents.ts"
+import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
+import { examineFolder } from "./folder.ts"
+import { examineHf } from "./hfDirectory.ts"
+import { examineRunConfig } from "./runConfigCheck.ts"
+import { stagingFolders } from "./staging.ts"
+
+export interface DoctorReport {
+  readonly path: string
+  /** Worst first. */
+  readonly found: ReadonlyArray<Diagnosis>
+  /** Nothing a loader would stumble over. */
+  readonly sound: boolean
+}
+
+/** Provider classes of the families here, from a config of each. */
+const providersOf = (families: FamilyRegistry, examples: ExampleConfigs): ReadonlyArray<string> =>
+  [...examples].flatMap((json) => {
+    try {
+      const config = { directory: "", path: "config.json", bytes: new Uint8Array(0), json: json as never, architecture: "" }
+      return [describeModel(families.find(json), config, noHeaders).provider.target]
+    } catch (error) {
+      if (isBridgeError(error)) return []
+      throw error
+    }
+  })
+
+const examineConfigFile = async (
+  disk: DiskCalls,
+  directory: string,
+  names: ReadonlyArray<string>,
+  providers: () => ReadonlyArray<string>
+): Promise<{ readonly config?: RunConfigMap; readonly found: ReadonlyArray<Diagnosis> }> => {
+  if (!names.includes(RUN_CONFIG)) return { found: [] }
+  const path = join(directory, RUN_CONFIG)
+  try {
+    const bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
+    const config = parseRunConfig(bytes)
+    return { config, found: examineRunConfig(config, new TextDecoder().decode(bytes), providers()) }
+  } catch (error) {
+    if (!(error instanceof FormatError || error instanceof InvalidFile)) throw error
+    return { found: [diagnosis("error", "bad-run-config", `${RUN_CONFIG} cannot be read: ${error.message}`, { fix: "Take it from where the checkpoint was saved." })] }
+  }
+}
+
+const examineMegatron = async (disk: DiskCalls, path: string, providers: () => ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
+  const folder = await examineFolder(disk, path)
+  const { directory, names } = folder
+  if (directory === undefined || folder.found.some((d) => d.code === "legacy")) return folder.found
+  const config = await examineConfigFile(disk, directory, names, providers)
+  if (!names.includes(METADATA)) return [...folder.found, ...config.found]
+  const index = await examineIndex(disk, directory)
+  const facts = modelFacts({ ...(config.config ? { runConfig: config.config } : {}) } as Space)
+  const contents = index.metadata ? await examineContents(disk, directory, names, index.metadata, facts) : []
+  return [...folder.found, ...config.found, ...index.found, ...contents]
+}
+
+/** Examine a checkpoint of any kind. Errors only where the path itself cannot be read. */
+export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, examples: ExampleConfigs) {
+  const disk = yield* Disk
+  const kind = yield* kindOfPath(path)
+  const found = kind === "megatron"
+    ? yield* attempt(() => examineMegatron(disk, path, () => providersOf(families, examples)))
+    : kind === "safetensors"
+    ? yield* examineHf(families, path)
+    : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))
+  const staging = yield* attempt(() => stagingFolders(disk, dirname(resolve(path))))
+  const all = bySeverity([...found, ...staging])
+  return { path, found: all, sound: !all.some((d) => d.severity === "error") } satisfies DoctorReport
+})

@@ -1,0 +1,48 @@
+/** The memory one task works in: its block (two, to compare), scratch that reads go through, room for computing. */
+import { PAGE, Ranges, roundUp } from "./Arena.ts"
+
+/** Bytes. */
+export interface LaneSizes {
+  readonly block: number
+  /** Blocks of arrays that would otherwise be read again and again (transposes) may grow to this. */
+  readonly wide: number
+  /** Scratch: what is read and not yet in place. */
+  readonly read: number
+  readonly work: number
+}
+
+/** Addresses in bytes. */
+export interface Lane {
+  readonly block: number
+  readonly scratch: Ranges
+  /** No single read is larger. */
+  readonly largestRead: number
+  readonly work: number
+  readonly workEnd: number
+}
+
+/** Reads are whole pages, and a piece with operands has several. */
+const MOST_VIEWS = 8
+
+/** Reads of a wide block run beside each other within its lane. */
+const WIDE_READS = 4
+
+const scratchBytes = (sizes: LaneSizes): number => roundUp(sizes.read, PAGE) + MOST_VIEWS * 2 * PAGE
+
+/** Memory besides the blocks. */
+export const overhead = (sizes: LaneSizes): number => scratchBytes(sizes) + roundUp(sizes.work, PAGE)
+
+export const laneBytes = (sizes: LaneSizes, size: number, blocks = 1): number => blocks * roundUp(size, PAGE) + overhead(sizes)
+
+/** A lane for blocks of `size` bytes at an address. */
+export const laneAt = (start: number, sizes: LaneSizes, size: number, blocks = 1): Lane => {
+  const scratch = start + blocks * roundUp(size, PAGE)
+  const work = scratch + scratchBytes(sizes)
+  return {
+    block: start,
+    scratch: new Ranges(scratch, work),
+    largestRead: size > sizes.block ? Math.ceil(sizes.read / WIDE_READS) : sizes.read,
+    work,
+    workEnd: work + roundUp(sizes.work, PAGE)
+  }
+}
