@@ -133,6 +133,9 @@ export class NoSpace extends Data.TaggedError("NoSpace")<{
   override readonly [Runtime.errorExitCode] = ExitCode.space
 }
 
+/** `EACCES: permission denied, open '/x'` without what the message says anyway. */
+const plain = (detail: string): string => detail.replace(/^E[A-Z0-9]+: /, "").replace(/, [a-z]+( '.*)?$/, "")
+
 /** The operating system refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
 export class IoError extends Data.TaggedError("IoError")<{
   readonly path: string
@@ -143,7 +146,7 @@ export class IoError extends Data.TaggedError("IoError")<{
 }> {
   readonly exitCode: number = ExitCode.io
   override get message() {
-    const detail = this.detail ? ` (${this.detail})` : ""
+    const detail = this.detail ? ` (${plain(this.detail)})` : ""
     return `${quote(this.path)}: ${this.operation} failed with ${this.errno}${detail}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.io

@@ -4,7 +4,7 @@
  * rows are the same in both cases.
  */
 import { PlanRefused } from "../errors.ts"
-import { coverage, type Coverage } from "../tensor/Coverage.ts"
+import { coverage, type Coverage, type Piece } from "../tensor/Coverage.ts"
 import { type Copy, sameShape, type Shape } from "../tensor/Copy.ts"
 import type { Model, ModuleState, Parameter } from "../model/Parameter.ts"
 import type { HfTensor } from "./Mapping.ts"
@@ -63,7 +63,7 @@ export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
       }
       for (const tensor of relation.tensors) {
         const known = hf.get(tensor.name)
-        if (!known) hf.set(tensor.name, { ...tensor, mtp: entry.mtp === true })
+        if (!known) hf.set(tensor.name, { name: tensor.name, shape: tensor.shape, mtp: entry.mtp === true })
         else if (!sameShape(known.shape, tensor.shape)) {
           contradictions.push(`${tensor.name} ([${known.shape}] or [${tensor.shape}])`)
         }
@@ -93,24 +93,22 @@ const explain = (name: string, shape: Shape, found: Exclude<Coverage, { kind: "e
 /** Every element of every parameter and of every HF tensor is covered by exactly one copy; otherwise {@link PlanRefused}. */
 export const checkCoverage = (conversion: Conversion): void => {
   const wrong: Array<string> = []
-  const bySource = new Map<string, Array<readonly [Copy, BoundParameter]>>()
-  for (const bound of conversion.parameters) {
-    const { copies, parameter } = bound
-    const found = coverage(parameter.shape, copies.map((c) => ({ shape: c.shape, view: c.target, label: c.source.tensor })))
-    if (found.kind !== "exact") wrong.push(explain(parameter.name, parameter.shape, found))
-    for (const copy of copies) {
-      if (copy.echo) continue
-      const list = bySource.get(copy.source.tensor)
-      if (list) list.push([copy, bound])
-      else bySource.set(copy.source.tensor, [[copy, bound]])
+  const check = (name: string, shape: Shape, pieces: ReadonlyArray<Piece>): void => {
+    const found = coverage(shape, pieces)
+    if (found.kind !== "exact") wrong.push(explain(name, shape, found))
+  }
+  const bySource = new Map<string, Array<Piece>>()
+  for (const { copies, module, parameter } of conversion.parameters) {
+    check(parameter.name, parameter.shape, copies.map(({ shape, source, target }) => ({ shape, view: target, label: source.tensor })))
+    for (const { echo, shape, source } of copies) {
+      if (echo) continue
+      const piece = { shape, view: source, label: module.keyPrefix + parameter.name }
+      const list = bySource.get(source.tensor)
+      if (list) list.push(piece)
+      else bySource.set(source.tensor, [piece])
     }
   }
-  for (const [name, list] of bySource) {
-    const tensor = conversion.hf.get(name)
-    if (!tensor) continue
-    const found = coverage(tensor.shape, list.map(([c, b]) => ({ shape: c.shape, view: c.source, label: b.module.keyPrefix + b.parameter.name })))
-    if (found.kind !== "exact") wrong.push(explain(name, tensor.shape, found))
-  }
+  for (const { name, shape } of conversion.hf.values()) check(name, shape, bySource.get(name) ?? [])
   if (wrong.length > 0) {
     throw new PlanRefused({ code: "plan/coverage", problem: "the mapping does not account for every byte exactly once", names: wrong })
   }

@@ -40,15 +40,14 @@ export const zeroCentred: MappingKind = {
 /** `y = cat₀(x₁ … x_k)` with the given numbers of rows. */
 const stackRows = (p: Parameter, parts: ReadonlyArray<readonly [name: string, rows: number]>): Relation => {
   const inner = tail(p.shape)
-  const tensors: Array<HfTensor> = []
-  const copies: Array<Copy> = []
+  const tensors = parts.map(([name, rows]): HfTensor => ({ name, shape: [rows].concat(inner) }))
+  const strides = stridesOf(p.shape)
   let row = 0
-  for (const [name, rows] of parts) {
-    const shape = [rows, ...inner]
-    tensors.push({ name, shape })
-    copies.push({ shape, source: viewOf(name, shape), target: viewOf(p.name, p.shape, row) })
-    row += rows
-  }
+  const copies = tensors.map(({ name, shape }): Copy => {
+    const offset = row * strides[0]!
+    row += shape[0]!
+    return { shape, source: { tensor: name, offset: 0, strides }, target: { tensor: p.name, offset, strides } }
+  })
   if (row !== p.shape[0]) throw new RangeError(`${p.name} has ${p.shape[0]} rows, its sources ${row}`)
   return { tensors, copies }
 }

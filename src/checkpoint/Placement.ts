@@ -54,6 +54,21 @@ const partBox = (shape: Shape, part: Part): Box => ({
   sizes: shape.map((n, axis) => (axis === 0 && part.rows ? part.rows[1] - part.rows[0] : n))
 })
 
+/** The part of a box from `start` on along one axis. */
+const slab = ({ offsets, sizes }: Box, axis: number, start: number, size: number): Box => ({
+  offsets: offsets.map((n, k) => (k === axis ? n + start : n)),
+  sizes: sizes.map((n, k) => (k === axis ? size : n))
+})
+
+/** Where `box`, which lies in the box `whole` of a part, is in the stored tensor. */
+const storedBox = ({ at, shape }: Part, whole: Box, box: Box): Box => {
+  const lead = shape.length - whole.sizes.length
+  return {
+    offsets: box === whole ? at : at.map((n, k) => (k < lead ? n : n + box.offsets[k - lead]! - whole.offsets[k - lead]!)),
+    sizes: lead === 0 ? box.sizes : at.slice(0, lead).fill(1).concat(box.sizes)
+  }
+}
+
 /** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut). */
 const writerOf = (entry: Entry, parallelism: ModuleParallelism, tp: number): number => {
   const pp = stageIndex(entry.stage, parallelism.pp)
@@ -95,27 +110,19 @@ export const place = (
     const { module, parameter } = bound
     const parallelism = parallelismOf.get(module)!
     const ranks = parameter.splitAxis === undefined ? 1 : parameter.expert ? parallelism.etp : parallelism.tp
+    const axis = parameter.splitAxis ?? 0
     for (const part of parameter.parts) {
       const whole = partBox(parameter.shape, part)
-      const lead = part.shape.length - parameter.shape.length
-      const axis = parameter.splitAxis ?? 0
-      const cuts = parameter.splitAxis === undefined
-        ? [[0, whole.sizes[axis] ?? 1] as const]
-        : shares(whole.sizes[axis]!, ranks, parameter.ragged ?? false, module.keyPrefix + parameter.name)
-      for (const [tp, [start, size]] of cuts.entries()) {
-        if (size === 0 && ranks > 1) continue
-        const cut = (values: ReadonlyArray<number>, value: (n: number) => number) =>
-          parameter.splitAxis === undefined ? values : values.map((n, k) => (k === axis ? value(n) : n))
-        const box: Box = { offsets: cut(whole.offsets, (n) => n + start), sizes: cut(whole.sizes, () => size) }
+      const boxes = ranks === 1 ? [whole] : shares(whole.sizes[axis]!, ranks, parameter.ragged ?? false, module.keyPrefix + parameter.name)
+        .map(([start, size]) => slab(whole, axis, start, size))
+      for (const [tp, box] of boxes.entries()) {
+        if (box.sizes[axis] === 0 && ranks > 1) continue
         fileOf(writerOf(parameter, parallelism, tp), parameter).chunks.push({
           bound,
           box,
           key: module.keyPrefix + part.key,
           keyShape: part.shape,
-          stored: {
-            offsets: part.at.map((n, k) => n + (k >= lead ? box.offsets[k - lead]! - whole.offsets[k - lead]! : 0)),
-            sizes: [...new Array<number>(lead).fill(1), ...box.sizes]
-          }
+          stored: storedBox(part, whole, box)
         })
       }
     }

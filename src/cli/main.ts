@@ -5,6 +5,7 @@ import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
 import { VERSION } from "../version.ts"
+import { diffCommand } from "./commands/diff.ts"
 import { doctorCommand } from "./commands/doctor.ts"
 import { exportCommand } from "./commands/export.ts"
 import { importCommand } from "./commands/import.ts"
@@ -21,7 +22,7 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
-  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, relabelCommand, doctorCommand, sampleCommand, scaffoldCommand])
+  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, relabelCommand, doctorCommand, sampleCommand, scaffoldCommand])
 )
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help. */

@@ -8,11 +8,9 @@ import type { Family } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
-import { atPath } from "../document/decode.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
 import { PlanRefused, UsageError } from "../errors.ts"
-import { routeModules, standardModules } from "../mimo/routes.ts"
-import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
+import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
@@ -23,6 +21,7 @@ import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts
 import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { commonDtype } from "./dtypes.ts"
+import { logicalOf } from "./quantized.ts"
 import type { ConversionReport, DtypeChange, LeftBehind } from "./Report.ts"
 
 export interface ExportOptions {
@@ -114,7 +113,7 @@ export const planExport = (
   checkpoint: Checkpoint,
   options: ExportOptions
 ): ExportPlan => {
-  const logical = (tensors: HfTensors | undefined) => tensors && atPath(tensors.directory, () => logicalTensors(tensors, config.json))
+  const logical = (tensors: HfTensors | undefined) => tensors && logicalOf(tensors, config)
   const weights = logical(hfTensors)
   const graftTensors = logical(options.mtpFrom)
   const headers = weights ? headersOf(weights) : noHeaders
@@ -150,7 +149,7 @@ export const planExport = (
       usedKeys.add(part.key)
       for (const { name } of bound.tensors) {
         const known = dtypeOf.get(name)
-        dtypeOf.set(name, known ? commonDtype(known, tensor.dtype) : tensor.dtype)
+        dtypeOf.set(name, known ? commonDtype(known, tensor.dtype, part.key) : tensor.dtype)
       }
     }
   }

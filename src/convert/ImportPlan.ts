@@ -8,21 +8,20 @@ import { type Provider, pythonName } from "../bridge/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { runConfig } from "../checkpoint/RunConfig.ts"
-import { atPath, decodeWith } from "../document/decode.ts"
+import { decodeWith } from "../document/decode.ts"
 import type { Sources } from "../engine/Target.ts"
 import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
 import type { Entry, Model } from "../model/Parameter.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
-import { logicalTensors } from "../quantized/LogicalTensors.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, refuseUnmapped, requireTensors } from "./match.ts"
-import { commonDtype } from "./dtypes.ts"
+import { commonDtype, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
-import { dequantizing, quantizedSummary } from "./quantized.ts"
+import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
 import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
 
 export type Form = "mimo" | "standard"
@@ -91,7 +90,7 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
 
 export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
   // From here on quantised tensors are BF16 ones; the copies of the files are rewritten at the end.
-  const logical = atPath(source.directory, () => logicalTensors(source.tensors, source.json))
+  const logical = logicalOf(source.tensors, source)
   const { activationScales, tensors } = logical
   const headers = headersOf(logical)
   const description = describeModel(family, source, headers)
@@ -102,7 +101,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const notes: Array<string> = [...source.tensors.warnings]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
 
-  requireTensors(conversion.hf.values(), (n) => tensors.get(n), source.tensors.directory)
+  requireTensors(conversion.hf.values(), (n) => tensors.get(n), source.tensors.directory, (t) => source.tensors.shards[t.shard]!.file)
   checkCoverage(conversion)
 
   // Every source tensor is converted, carried, dropped on purpose, or the plan is refused.
@@ -125,13 +124,14 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const cast = castTo(options.torchDtype)
   const dtypes = new Map<string, DType>()
   for (const { copies, module, parameter } of conversion.parameters) {
-    const own = copies.map((c) => tensors.get(c.source.tensor)!.dtype)
+    const own = copies.map((c) => tensors.get(c.source.tensor)!)
     for (const part of parameter.parts) {
       const key = module.keyPrefix + part.key
-      for (const dtype of own) {
+      for (const { dtype, name } of own) {
+        refuseSubByte(dtype, name)
         const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
         const known = dtypes.get(key)
-        dtypes.set(key, known ? commonDtype(known, wanted) : wanted)
+        dtypes.set(key, known ? commonDtype(known, wanted, name) : wanted)
       }
     }
   }
@@ -141,9 +141,11 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     for (const copy of copies) {
       const from = tensors.get(copy.source.tensor)!
       const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
-      if (from.dtype !== to) dtypeChanges.push({ tensor: from.name, from: from.dtype, to })
+      if (from.dtype !== to) {
+        dtypeChanges.push({ tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })
+      }
       // Arithmetic rounds; the original travels along unless a cast was asked for anyway.
-      else if (copy.transform && !sourcesKept.has(from.name)) {
+      if (from.dtype === to && copy.transform && !sourcesKept.has(from.name)) {
         sourcesKept.add(from.name)
         kept.push({ name: from.name, dtype: from.dtype, shape: from.shape })
       }

@@ -6,7 +6,12 @@ export interface DtypeChange {
   readonly tensor: string
   readonly from: DType
   readonly to: DType
-  /** Elements whose value cannot be restored by casting back; known after the run. */
+  /** Keys of an import under which the values are stored. */
+  readonly storedAs?: ReadonlyArray<string>
+  /**
+   * Elements whose value cannot be restored by casting back; known after the run. Of an import, counted over the stored tensors
+   * (a key of stacked layers counts those of all its layers).
+   */
   readonly changedElements?: number
 }
 

@@ -160,6 +160,22 @@ export class Staging {
     }
   }
 
+  /** Remove what a run left that published its work and could not clean up; anything else stays. */
+  static async tidy(disk: DiskCalls, shown: string): Promise<void> {
+    const { path, state } = await findTarget(disk, shown)
+    if (state !== "full") return
+    await sweep(disk, path)
+    const folder = stagingOf(path)
+    const isOver = async () => await present(disk, folder) && !(await present(disk, join(folder, DATA)))
+    if (!await isOver()) return
+    const lock = await acquireLock(disk, folder, shown)
+    try {
+      if (await isOver()) await discard(disk, path)
+    } finally {
+      await lock.release()
+    }
+  }
+
   /** Publish the directory. */
   async commit(): Promise<void> {
     const { path } = this.#target

@@ -18,8 +18,8 @@ export interface ConfigEdits {
 
 const DTYPE_FIELDS = ["dtype", "torch_dtype"]
 
-/** Where a quantiser lists the modules it leaves alone; `modules_to_not_convert` for all others. */
-const EXCEPTIONS: ReadonlyMap<JsonTree | undefined, string> = new Map([["compressed-tensors", "ignore"]])
+/** Where quantisers list the modules they leave alone: compressed-tensors, some FP8 checkpoints, transformers. */
+const EXCEPTIONS = ["ignore", "ignored_layers", "modules_to_not_convert"]
 
 const isMap = (tree: JsonTree | undefined): tree is JsonMap => tree instanceof Map
 
@@ -38,7 +38,7 @@ const edit = (node: JsonTree, path: ReadonlyArray<string>, change: (before: Json
 
 const withExceptions = (modules: ReadonlyArray<string>) => (config: JsonTree): JsonTree => {
   if (!isMap(config)) return config
-  const field = EXCEPTIONS.get(config.get("quant_method")) ?? "modules_to_not_convert"
+  const field = EXCEPTIONS.find((name) => config.has(name)) ?? (config.get("quant_method") === "compressed-tensors" ? "ignore" : "modules_to_not_convert")
   const listed = config.get(field)
   return new Map(config).set(field, [...(Array.isArray(listed) ? listed : []), ...modules])
 }

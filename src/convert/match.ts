@@ -33,19 +33,20 @@ interface Present {
 
 /**
  * Every tensor the model is made of is there and has the shape that the config implies; otherwise {@link PlanRefused} names
- * the first ten. `where` says which side is looked at.
+ * the first ten. `where` says which side is looked at, `fileOf` where exactly.
  */
-export const requireTensors = (
+export const requireTensors = <A extends Present>(
   expected: Iterable<HfTensor>,
-  actual: (name: string) => Present | undefined,
-  where: string
+  actual: (name: string) => A | undefined,
+  where: string,
+  fileOf: (found: A) => string = () => where
 ): void => {
   const missing: Array<string> = []
   const contradicting: Array<string> = []
   for (const { name, shape } of expected) {
     const found = actual(name)
     if (!found) missing.push(name)
-    else if (!sameShape(found.shape, shape)) contradicting.push(`${name} (config.json implies [${shape}], ${where} has [${found.shape}])`)
+    else if (!sameShape(found.shape, shape)) contradicting.push(`${name} (config.json implies [${shape}], ${fileOf(found)} has [${found.shape}])`)
   }
   if (contradicting.length > 0) {
     throw new PlanRefused({

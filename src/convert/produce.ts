@@ -12,7 +12,7 @@ import { Recorder } from "./integrity/Recorder.ts"
 import { contentOf, type Ingredient, jobOf, refuseChanged, type SourceState } from "./journal/Job.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
-import { ensureDirectory } from "./Staging.ts"
+import { ensureDirectory, Staging } from "./Staging.ts"
 
 export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -55,6 +55,7 @@ export const produce = (target: string, { concurrency, io, maxMemory, onKept, ov
     const disk = yield* Disk
     const identity = jobOf(c.ingredients, c.files)
     if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
+      yield* steadily(() => Staging.tidy(disk, target).catch(() => {}))
       return { ...c.report, notes: [...c.report.notes, `${quote(target)} was already complete; nothing was written`] }
     }
     const engine = {
@@ -109,5 +110,8 @@ const changedTally = () => {
 /** Put the counted value changes beside the dtype changes that caused them. */
 const withChanges = (report: ConversionReport, changed: ReadonlyMap<string, number>): ConversionReport => ({
   ...report,
-  dtypeChanges: report.dtypeChanges.map((c) => ({ ...c, changedElements: changed.get(c.tensor) ?? 0 }))
+  dtypeChanges: report.dtypeChanges.map((c) => ({
+    ...c,
+    changedElements: (c.storedAs ?? [c.tensor]).reduce((sum, id) => sum + (changed.get(id) ?? 0), 0)
+  }))
 })

@@ -1,7 +1,20 @@
 /** Quantised tensors in plans: below the mapping, above the engine. Pure. */
 import type { TargetFile } from "../engine/Target.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import { FormatError, invalidFile } from "../errors.ts"
+import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { HfConfig } from "./HfSource.ts"
 import type { ConversionReport, QuantizedSummary } from "./Report.ts"
+
+/** The tensors of a model as if none were quantised. InvalidFile `quantized/…`, of config.json where that is at fault. */
+export const logicalOf = (tensors: HfTensors, config: HfConfig): LogicalTensors => {
+  try {
+    return logicalTensors(tensors, config.json)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw invalidFile(error.place.field === undefined ? tensors.directory : config.path, error)
+  }
+}
 
 /** The files with every copy from a quantised tensor reading its codes and scales. */
 export const dequantizing = (files: ReadonlyArray<TargetFile>, logical: LogicalTensors): ReadonlyArray<TargetFile> =>

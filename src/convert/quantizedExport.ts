@@ -33,7 +33,7 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   const comparable = [...original.quantized.values()].flatMap(({ name, shape }) => {
     const tensor = plan.tensors.get(name)
     // As wide as what is stored, so that nothing is rounded to equality.
-    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(plan.stored.get(name) ?? tensor.dtype, "BF16") }] : []
+    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(plan.stored.get(name) ?? tensor.dtype, "BF16", name) }] : []
   })
   const bytes = new Map(comparable.map(({ dtype, tensor }) => [tensor.name, volume(tensor.shape) * bytesOf(dtype)]))
   onSize?.([...bytes.values()].reduce((sum, n) => sum + n, 0))
@@ -89,6 +89,7 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
         targetTensors: tensors.size,
         targetBytes: [...tensors.values()].reduce((sum, t) => sum + bytesIn(t), 0),
         leftBehind: [...plan.report.leftBehind, ...leftBehind],
+        dtypeChanges: plan.report.dtypeChanges.filter((change) => !unchanged.has(change.tensor)),
         carried: plan.report.carried.filter((name) => !dropped.has(name)),
         ...quantizedSummary(original, (name) => !plan.tensors.has(name) ? undefined : unchanged.has(name) ? "restored" : "dequantized")
       }

@@ -81,6 +81,8 @@ const examineChunks = (metadata: DcpMetadata, sizes: ReadonlyMap<string, number>
   const none = { className: metadata.className, tensors: new Map(), objects: new Map() }
   for (const [key, tensor] of metadata.tensors) {
     if (tensor.chunks.every((c) => sizes.has(c.file))) check({ ...none, tensors: new Map([[key, tensor]]) })
+    // Of a tensor whose other chunks are gone, at least those that are there can be looked at.
+    else for (const { file, length, offset } of tensor.chunks) if (sizes.has(file)) check({ ...none, objects: new Map([[`${key}/shard_0_1`, { file, offset, length }]]) })
   }
   for (const [key, object] of metadata.objects) if (sizes.has(object.file)) check({ ...none, objects: new Map([[key, object]]) })
   if (problems.size === 0 && [...metadata.tensors.values()].every((t) => t.chunks.every((c) => sizes.has(c.file)))) check(metadata)

@@ -1,22 +1,19 @@
 /** From foreign bytes to a typed document: strict JSON, then a zod schema, every complaint in one {@link InvalidFile}. */
 import type { ZodType } from "zod"
 import { FormatError, InvalidFile, invalidFile, quote } from "../errors.ts"
+import { complaint, type Issue } from "./complaint.ts"
 import { type JsonLimits, parseJson } from "./StrictJson.ts"
 
 /** More would bury the first, which usually causes the rest. */
 const MOST_ISSUES = 10
 
-interface Issue {
-  readonly path: ReadonlyArray<PropertyKey>
-  readonly message: string
-  readonly errors?: ReadonlyArray<ReadonlyArray<Issue>>
-}
+const WHOLE = "(document)"
 
-/** `vision_config.layers[3].kind`; `(document)` for the whole. */
+/** `vision_config.layers[3].kind` */
 const fieldName = (path: ReadonlyArray<PropertyKey>): string =>
   path.reduce<string>((name, key) =>
     typeof key === "number" ? `${name}[${key}]` : name === "" ? quote(String(key)) : `${name}.${quote(String(key))}`, "") ||
-  "(document)"
+  WHOLE
 
 /** A union says nothing but "invalid": show what its nearest branch complains about. */
 const leaves = (issue: Issue): ReadonlyArray<Issue> => {
@@ -29,14 +26,21 @@ const leaves = (issue: Issue): ReadonlyArray<Issue> => {
 /**
  * Check `value` against `schema` and return what the schema makes of it.
  *
- * @throws InvalidFile `document/shape`: one line `field: problem` per issue, the first ten.
+ * @throws InvalidFile `document/shape`: the field and what is wrong with it; of several, one line each, the first ten.
  */
 export const decodeWith = <T>(schema: ZodType<T>, path: string, value: unknown): T => {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const issues = (result.error.issues as ReadonlyArray<Issue>).flatMap(leaves)
-  const lines = issues.slice(0, MOST_ISSUES).map((issue) => `\n  ${fieldName(issue.path)}: ${quote(issue.message)}`)
-  const rest = issues.length > MOST_ISSUES ? `\n  … (${issues.length} problems in all)` : ""
+  const fields = new Map<string, string>()
+  for (const issue of (result.error.issues as ReadonlyArray<Issue>).flatMap(leaves)) {
+    const field = fieldName(issue.path)
+    // What is wrong first often makes the rest wrong too.
+    if (!fields.has(field)) fields.set(field, complaint(issue, value))
+  }
+  const [[field, problem] = ["", ""]] = fields
+  if (fields.size === 1) throw new InvalidFile({ path, code: "document/shape", problem, ...(field === WHOLE ? {} : { place: { field } }) })
+  const lines = [...fields].slice(0, MOST_ISSUES).map(([name, wrong]) => `\n  ${name}: ${wrong}`)
+  const rest = fields.size > MOST_ISSUES ? `\n  … (${fields.size} problems in all)` : ""
   throw new InvalidFile({ path, code: "document/shape", problem: `is not what was expected:${lines.join("")}${rest}` })
 }
 

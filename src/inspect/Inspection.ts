@@ -89,7 +89,7 @@ class Summer<K> {
   }
 }
 
-const rowOf = (tensor: SpaceTensor, componentOf: (name: string) => string, options: InspectOptions): TensorRow => {
+const rowOf = (tensor: SpaceTensor, files: ReadonlyArray<string>, componentOf: (name: string) => string, options: InspectOptions): TensorRow => {
   const { bytes, chunks, dtype, name, role, shape } = tensor
   const layer = layerOf(name)
   const statistics = options.statistics?.get(name)
@@ -104,16 +104,24 @@ const rowOf = (tensor: SpaceTensor, componentOf: (name: string) => string, optio
     ...(layer ? { stack: layer.stack } : {}),
     ...(layer?.index === undefined ? {} : { layer: layer.index }),
     chunks: chunks.length,
-    files: filesOf(chunks),
+    files,
     ...(options.boxes ? { boxes: chunks } : {}),
     ...(statistics ? { statistics } : {}),
     ...(suspicion === undefined ? {} : { suspicion })
   }
 }
 
-/** Most tensors have one chunk: no set for those. */
-const filesOf = (chunks: ReadonlyArray<StoredChunk>): ReadonlyArray<string> =>
-  chunks.length === 1 ? [chunks[0]!.file] : [...new Set(chunks.map((c) => c.file))]
+/** Most tensors have one chunk, and many share a file: one list for all of those. */
+const fileLists = () => {
+  const alone = new Map<string, ReadonlyArray<string>>()
+  return (chunks: ReadonlyArray<StoredChunk>): ReadonlyArray<string> => {
+    if (chunks.length !== 1) return [...new Set(chunks.map((c) => c.file))]
+    const { file } = chunks[0]!
+    let list = alone.get(file)
+    if (!list) alone.set(file, list = [file])
+    return list
+  }
+}
 
 const fileRows = (space: Space, componentOf: (name: string) => string): ReadonlyArray<FileRow> => {
   const rows = new Map(space.files.map(({ bytes, name }) => [name, { name, bytes, chunks: 0, objects: 0, tensors: 0, components: new Set<string>() }]))
@@ -152,9 +160,10 @@ export const inspection = (space: Space, options: InspectOptions = {}): Inspecti
   const kinds = new Map<string, Set<DType>>()
   const totals = new Summer<Role>()
   const tensors: Array<TensorRow> = []
+  const filesOf = fileLists()
   let chunks = 0
   for (const tensor of space.tensors.values()) {
-    const row = rowOf(tensor, componentOf, options)
+    const row = rowOf(tensor, filesOf(tensor.chunks), componentOf, options)
     if (filter(row.name)) tensors.push(row)
     const elements = volume(row.shape)
     totals.add(row.role, 1, elements, row.bytes)

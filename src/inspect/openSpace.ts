@@ -4,6 +4,7 @@ import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "..
 import { type BridgeError, InvalidFile, Unsupported } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
+import { existing } from "../io/existing.ts"
 import { archiveSpace } from "./archiveFile.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
@@ -20,7 +21,7 @@ const byName = (path: string): SpaceKind | undefined => {
 export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   return yield* attempt(async (): Promise<SpaceKind> => {
-    if ((await disk.stat(path)).kind !== "directory") {
+    if ((await existing(disk, path)).kind !== "directory") {
       const kind = byName(path)
       if (kind) return kind
       throw new InvalidFile({ path, code: "inspect/unknown", problem: "is neither .safetensors, .distcp nor a torch.save file (.pt, .pth, .bin)" })

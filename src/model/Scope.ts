@@ -18,6 +18,26 @@ export interface ParameterOptions {
   readonly halves?: boolean
 }
 
+/** The entries so far, and what many of them have in common: a key or shape is repeated by every layer and expert. */
+class Collection {
+  readonly entries: Array<Entry> = []
+  readonly #keys = new Map<string, string>()
+  readonly #shapes = new Map<string, Shape>()
+
+  key(text: string): string {
+    const known = this.#keys.get(text)
+    if (known === undefined) this.#keys.set(text, text)
+    return known ?? text
+  }
+
+  shape(shape: Shape): Shape {
+    const text = shape.join()
+    const known = this.#shapes.get(text)
+    if (!known) this.#shapes.set(text, shape)
+    return known ?? shape
+  }
+}
+
 interface Place {
   /** In-memory and stored prefix; both empty or ending in a dot. */
   readonly memory: string
@@ -30,23 +50,23 @@ interface Place {
 }
 
 export class Scope {
-  readonly #entries: Array<Entry>
+  readonly #collection: Collection
   readonly #place: Place
 
-  private constructor(entries: Array<Entry>, place: Place) {
-    this.#entries = entries
+  private constructor(collection: Collection, place: Place) {
+    this.#collection = collection
     this.#place = place
   }
 
   /** Collect a whole model. */
   static collect(describe: (root: Scope) => void): ReadonlyArray<Entry> {
-    const entries: Array<Entry> = []
-    describe(new Scope(entries, { memory: "", stored: "", axes: [], stage: "first" }))
-    return entries
+    const collection = new Collection()
+    describe(new Scope(collection, { memory: "", stored: "", axes: [], stage: "first" }))
+    return collection.entries
   }
 
   #with(change: Partial<Place>): Scope {
-    return new Scope(this.#entries, { ...this.#place, ...change })
+    return new Scope(this.#collection, { ...this.#place, ...change })
   }
 
   /** A submodule; `stored` where its name on disk differs from the one in memory. */
@@ -104,34 +124,33 @@ export class Scope {
     const { attention, halves, keep, named, ragged, splitAxis } = options
     const { axes, expert, mtp, stage } = this.#place
     const name = `${this.#place.memory}${memory}`
-    const key = `${this.#place.stored}${stored}`
+    const key = this.#collection.key(`${this.#place.stored}${stored}`)
+    const whole = this.#collection.shape(shape)
     /** `rows` of the parameter, stored from row `at` on in a tensor `partKey` of `keyRows` rows. */
     const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): Part => ({
       key: partKey,
-      shape: [...axes.map((a) => a.of), ...(keyRows === undefined ? shape : [keyRows, ...shape.slice(1)])],
-      at: [...axes.map((a) => a.index), ...shape.map((_, axis) => (axis === 0 ? at : 0))],
+      shape: this.#collection.shape(axes.map((a) => a.of).concat(keyRows === undefined ? shape : [keyRows].concat(shape.slice(1)))),
+      at: axes.map((a) => a.index).concat(shape.map((_, axis) => (axis === 0 ? at : 0))),
       ...(rows ? { rows } : {})
     })
-    const parts: Array<Part> = []
-    if (named) {
-      let row = 0
-      for (const [suffix, rows] of named) {
-        parts.push(part(`${key}.${suffix}`, rows, 0, [row, row + rows]))
-        row += rows
+    const partsOf = (): ReadonlyArray<Part> => {
+      if (named) {
+        let row = 0
+        const parts = named.map(([suffix, rows]) => part(this.#collection.key(`${key}.${suffix}`), rows, 0, [row, row += rows]))
+        if (row !== shape[0]) throw new RangeError(`${name}: its named parts have ${row} rows of ${shape[0]}`)
+        return parts
       }
-      if (row !== shape[0]) throw new RangeError(`${name}: its named parts have ${row} rows of ${shape[0]}`)
-    } else if (halves) {
+      if (!halves) return [part(key, undefined, 0)]
       const half = shape[0]! / 2
       if (!Number.isInteger(half)) throw new RangeError(`${name}: ${shape[0]} rows have no halves`)
-      parts.push(part(key, shape[0], 0, [0, half]), part(key, shape[0], half, [half, 2 * half]))
-    } else {
-      parts.push(part(key, undefined, 0))
+      return [part(key, shape[0], 0, [0, half]), part(key, shape[0], half, [half, 2 * half])]
     }
+    const parts = partsOf()
     volume(parts[0]!.shape)
     const entry: Parameter = {
       kind: "parameter",
       name,
-      shape,
+      shape: whole,
       parts,
       stage,
       ...(splitAxis === undefined ? {} : { splitAxis }),
@@ -141,7 +160,7 @@ export class Scope {
       ...(expert ? { expert } : {}),
       ...(mtp ? { mtp } : {})
     }
-    this.#entries.push(entry)
+    this.#collection.entries.push(entry)
   }
 
   /** The `_extra_state` object of the module `stored` (relative to this scope; "" for the scope itself). */
@@ -157,6 +176,6 @@ export class Scope {
       ...(expert ? { expert } : {}),
       ...(mtp ? { mtp } : {})
     }
-    this.#entries.push(entry)
+    this.#collection.entries.push(entry)
   }
 }

@@ -5,10 +5,10 @@
 import type { SourceArray, Sources } from "../engine/Target.ts"
 import { FormatError, Unsupported } from "../errors.ts"
 import type { HfTensor, HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type Copy, identity, volume } from "../tensor/Copy.ts"
+import { type Copy, identity } from "../tensor/Copy.ts"
 import { fromBlocks } from "./blocks.ts"
 import { ACTIVATION_SCALES, forms, ownersOfScales } from "./forms.ts"
-import { blockSizeOf } from "./QuantizationConfig.ts"
+import { type BlockSize, quantizationConfig } from "./QuantizationConfig.ts"
 import { fromNibbles, type QuantizedTensor } from "./QuantizedTensor.ts"
 
 export interface LogicalTensor extends HfTensor {
@@ -34,8 +34,8 @@ export interface LogicalTensors extends HfTensors {
 }
 
 /** The quantised tensors by the name of their codes, and every tensor that belongs to one. */
-const detect = (raw: HfTensors, config: unknown) => {
-  const headers = { get: (name: string) => raw.tensors.get(name), blockSize: blockSizeOf(config) }
+const detect = (raw: HfTensors, blockSize: BlockSize) => {
+  const headers = { get: (name: string) => raw.tensors.get(name), blockSize }
   const byCodes = new Map<string, QuantizedTensor>()
   const owners = new Map<string, string>()
   for (const stored of raw.tensors.values()) {
@@ -67,9 +67,9 @@ const detect = (raw: HfTensors, config: unknown) => {
 
 /** FormatError `quantized/…` where codes and scales contradict each other; `config` is the parsed config.json, if there is one. */
 export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors => {
-  const { byCodes, owners } = detect(raw, config)
+  const { blockSize, staticActivations } = quantizationConfig(config)
+  const { byCodes, owners } = detect(raw, blockSize)
   const quantized = new Map([...byCodes.values()].map((q) => [q.name, q]))
-  const activationScales = new Map<string, string>()
   const logical = (tensor: HfTensor): Array<LogicalTensor> => {
     const own = byCodes.get(tensor.name)
     if (own === undefined) return owners.has(tensor.name) ? [] : [tensor]
@@ -79,12 +79,7 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
   }
   const shards = byCodes.size === 0 ? raw.shards : raw.shards.map((shard) => ({ ...shard, tensors: shard.tensors.flatMap(logical) }))
   const tensors: ReadonlyMap<string, LogicalTensor> = byCodes.size === 0 ? raw.tensors : new Map(shards.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const)))
-  for (const { name } of quantized.values()) {
-    const module = name.endsWith(".weight") ? name.slice(0, -".weight".length) : undefined
-    for (const suffix of module === undefined ? [] : ACTIVATION_SCALES) {
-      if (tensors.has(`${module}.${suffix}`)) activationScales.set(`${module}.${suffix}`, name)
-    }
-  }
+  const activationScales = activationScalesOf(quantized.keys(), tensors, staticActivations)
   const read: LogicalTensors["read"] = (copy, prefix = "") => {
     const own = quantized.get(copy.source.tensor)
     if (own === undefined) return prefix === "" ? [copy] : [{ ...copy, source: { ...copy.source, tensor: prefix + copy.source.tensor } }]
@@ -106,6 +101,20 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
     read,
     whole: (name, target, prefix) => read(identity(name, target, tensors.get(name)!.shape), prefix)
   }
+}
+
+/** Activation scales and the weights that they stand beside; with `required`, every weight has those that others have. */
+const activationScalesOf = (weights: Iterable<string>, tensors: ReadonlyMap<string, unknown>, required: boolean): ReadonlyMap<string, string> => {
+  const modules = Array.from(weights).filter((name) => name.endsWith(".weight")).map((name) => name.slice(0, -".weight".length))
+  const found = new Map<string, string>()
+  for (const suffix of ACTIVATION_SCALES) {
+    const own = modules.filter((module) => tensors.has(`${module}.${suffix}`))
+    for (const module of own) found.set(`${module}.${suffix}`, `${module}.weight`)
+    if (!required || own.length === 0 || own.length === modules.length) continue
+    const missing = modules.find((module) => !tensors.has(`${module}.${suffix}`))!
+    throw new FormatError("quantized/no-activation-scale", `is missing; ${own[0]} has one, and activations are quantised statically`, { tensor: `${missing}.${suffix}` })
+  }
+  return found
 }
 
 const sourceOf = (raw: HfTensors, id: string): SourceArray | undefined => {

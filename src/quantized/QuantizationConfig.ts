@@ -4,11 +4,18 @@ import { FormatError } from "../errors.ts"
 
 const DEFAULT_BLOCK: BlockSize = [128, 128]
 
+export interface QuantizationConfig {
+  /** Of scales per block; 128×128 if the config does not say. */
+  readonly blockSize: BlockSize
+  /** Every quantised module has scales of its activations, too. */
+  readonly staticActivations: boolean
+}
+
 /** Rows and columns that share a scale. */
 export type BlockSize = readonly [rows: number, columns: number]
 
 const size = z.int().positive()
-const schema = z.object({ weight_block_size: z.tuple([size, size]).nullish() })
+const schema = z.object({ weight_block_size: z.tuple([size, size]).nullish(), activation_scheme: z.unknown().optional() })
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value)
 
@@ -24,14 +31,17 @@ export const quantizationPaths = (config: unknown): ReadonlyArray<ReadonlyArray<
   ]
 }
 
-/** The block size that a config states, else 128×128; FormatError `quantized/config` if it is no size. */
-export const blockSizeOf = (config: unknown): BlockSize => {
+/** FormatError `quantized/config` if a block size is none. */
+export const quantizationConfig = (config: unknown): QuantizationConfig => {
+  let blockSize: BlockSize | undefined
+  let staticActivations = false
   for (const path of quantizationPaths(config)) {
     const found = schema.safeParse(path.reduce<unknown>((node, key) => (node as Record<string, unknown>)[key], config))
     if (!found.success) {
       throw new FormatError("quantized/config", "is not two positive integers", { field: [...path, "weight_block_size"].join(".") })
     }
-    if (found.data.weight_block_size) return found.data.weight_block_size
+    blockSize ??= found.data.weight_block_size ?? undefined
+    staticActivations ||= found.data.activation_scheme === "static"
   }
-  return DEFAULT_BLOCK
+  return { blockSize: blockSize ?? DEFAULT_BLOCK, staticActivations }
 }

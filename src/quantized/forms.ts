@@ -109,7 +109,7 @@ const unpackedShape = ({ name, shape }: Stored, perElement: number): Shape => {
   return [...shape.slice(0, -1), columns * perElement]
 }
 
-/** `weight_packed`, `weight_scale` and possibly `weight_shape`: INT4 less 8, eight to an I32; or FP4, two to a byte. */
+/** `weight_packed` and `weight_scale`: INT4 less 8, eight to an I32, with `weight_shape`; or FP4, two to a byte. */
 const packed: Form = (stored, headers) => {
   const module = cut(stored.name, ".weight_packed")
   if (module === undefined) return undefined
@@ -121,7 +121,8 @@ const packed: Form = (stored, headers) => {
   const shape = unpackedShape(stored, isInt4 ? 8 : 2)
   const scales = scalesFor(stored, [`${module}.weight_scale`], isInt4 ? FLOATS : ["F8_E8M0", "U8", ...FLOATS], headers)
   const geometry = grouped(shape, scales.shape) ?? unfit(scales, stored, shape)
-  const extra = [`${module}.weight_shape`].filter((name) => headers.get(name))
+  const shapeName = `${module}.weight_shape`
+  const extra = headers.get(shapeName) ? [shapeName] : isInt4 ? fail("no-shape", `there is no ${shapeName}`, stored.name) : []
   return assemble({ name: `${module}.weight`, shape, codes: isInt4 ? "int4" : "e2m1", stored, scales, geometry, extra })
 }
 

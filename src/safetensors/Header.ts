@@ -110,7 +110,7 @@ class HeaderReader {
       names.add(name)
       scanner.expect(COLON)
       if (name === METADATA_KEY) metadata = this.#metadata()
-      else tensors.push(this.#entry(name))
+      else tensors.push(inTensor(name, () => this.#entry(name)))
     })
     scanner.finish()
     return { metadata, tensors }
@@ -225,6 +225,16 @@ class HeaderReader {
       if (typeof value === "bigint" && value > 0n) wrong("integer-too-large", `${field} holds an integer above 2^53 - 1`, at, tensor)
     }
     return wrong("not-unsigned", `${field} holds something other than unsigned integers`, at, tensor)
+  }
+}
+
+/** Errors of the JSON itself do not know whose entry they are in. */
+const inTensor = <A>(tensor: string, read: () => A): A => {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof FormatError) || error.place.tensor !== undefined) throw error
+    throw new FormatError(error.code, error.message, { ...error.place, tensor })
   }
 }
 

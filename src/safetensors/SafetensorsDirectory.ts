@@ -7,9 +7,11 @@ import { join } from "node:path"
 import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError, NoSpace } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
+import { isNotThere } from "../io/existing.ts"
 import { type Header, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
-import { type Entry, isMissing, locate, openRegular, realPathInside } from "./locate.ts"
+import { type Entry, locate, openRegular, realPathInside } from "./locate.ts"
+import { otherFormat, START_BYTES } from "./otherFormat.ts"
 import type { TensorInfo } from "./Tensor.ts"
 
 /** Headers stay in memory; one has at most 100 MB, and the largest known checkpoints have about 20 MB in all. */
@@ -121,7 +123,7 @@ const readShard = async (
     }
   }
   return withFile(disk, entry, file, read).catch((error: unknown): never => {
-    if (!index || !isMissing(error)) throw error
+    if (!index || !isNotThere(error)) throw error
     const tensor = index.weightMap.entries().find(([, shard]) => shard === file)?.[0]
     throw new InvalidFile({
       path,
@@ -151,8 +153,11 @@ const withFile = async <A>(
 
 /** Read and parse the header of an open file. */
 const readHeader = async (handle: DiskFile, path: string, size: number, budget: { left: number }): Promise<Header> => {
-  const length = new Uint8Array(Math.min(LENGTH_BYTES, size))
-  await readFully(handle, length, 0)
+  const start = new Uint8Array(Math.min(START_BYTES, size))
+  await readFully(handle, start, 0)
+  const other = otherFormat(start)
+  if (other) throw new InvalidFile({ path, code: "safetensors/other-format", problem: other.problem, place: { offset: 0 }, hint: other.hint })
+  const length = start.subarray(0, LENGTH_BYTES)
   const needed = LENGTH_BYTES + atPath(path, () => readHeaderLength(length, size))
   budget.left -= needed
   if (budget.left < 0) {

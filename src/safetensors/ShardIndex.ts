@@ -51,6 +51,7 @@ export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
   if (!isMap(document)) return wrong("not-object", "the index is not a JSON object")
   const entries = document.get("weight_map")
   if (!isMap(entries)) return wrong("weight-map", "weight_map is missing or not an object", { field: "weight_map" })
+  if (entries.size === 0) return wrong("weight-map", "weight_map is empty", { field: "weight_map" })
   const metadata = document.get("metadata") ?? new Map<string, JsonTree>()
   if (!isMap(metadata)) return wrong("metadata", "metadata is not an object", { field: "metadata" })
   const weightMap = new Map<string, string>()

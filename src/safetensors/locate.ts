@@ -3,8 +3,9 @@
  * anywhere and FIFOs that block for ever; only regular files inside it are opened.
  */
 import { basename, dirname, join, sep } from "node:path"
-import { InvalidFile, IoError, quote, some } from "../errors.ts"
+import { InvalidFile, quote, some } from "../errors.ts"
 import type { DiskCalls, DiskFile } from "../io/Disk.ts"
+import { existing, realPathOf } from "../io/existing.ts"
 
 export const INDEX_NAME = "model.safetensors.index.json"
 export const SINGLE_NAME = "model.safetensors"
@@ -30,10 +31,10 @@ const refuse = (path: string, code: string, problem: string, hint?: string): nev
  * `path` is a directory, a safetensors file or an `*.safetensors.index.json`. In a directory: `model.safetensors.index.json`,
  * else `model.safetensors`, else the only index, else the only `*.safetensors` file.
  *
- * @throws InvalidFile `safetensors/` + `no-weights`, `ambiguous` or `not-a-file`; IoError.
+ * @throws InvalidFile `safetensors/` + `no-weights` or `ambiguous`, `file/missing` …; IoError.
  */
 export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
-  const { kind } = await disk.stat(path)
+  const { kind } = await existing(disk, path)
   if (kind !== "directory") {
     const indexed = path.endsWith(INDEX_SUFFIX)
     return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [] }
@@ -65,11 +66,12 @@ const blobsOf = (root: string): string | undefined => {
  * The real path of `file` in `directory`. Links may stay inside the directory or, from a snapshot of a Hugging Face cache,
  * lead to a blob of the same repository (`../../blobs/<hash>`).
  *
- * @throws InvalidFile `safetensors/link-escapes`; IoError (`ENOENT` if there is no such file).
+ * @throws InvalidFile `safetensors/link-escapes`, `safetensors/not-a-directory`, `file/missing`, `file/dangling-link` …; IoError.
  */
 export const realPathInside = async (disk: DiskCalls, directory: string, file: string): Promise<string> => {
-  const root = await disk.realpath(directory)
-  const target = await disk.realpath(join(root, file))
+  const root = await realPathOf(disk, directory)
+  if ((await disk.stat(root)).kind !== "directory") return refuse(directory, "not-a-directory", "is not a directory")
+  const target = await realPathOf(disk, join(root, file), join(directory, file))
   if (target.startsWith(root.endsWith(sep) ? root : root + sep) || dirname(target) === blobsOf(root)) return target
   return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`)
 }
@@ -81,8 +83,6 @@ export const realPathInside = async (disk: DiskCalls, directory: string, file: s
  */
 export const openRegular = async (disk: DiskCalls, realPath: string, shown: string): Promise<DiskFile> => {
   // Looked at before opening: opening a device can have effects of its own.
-  if ((await disk.stat(realPath)).kind !== "file") return refuse(shown, "not-a-file", "is not a regular file")
+  if ((await existing(disk, realPath, shown)).kind !== "file") return refuse(shown, "not-a-file", "is not a regular file")
   return disk.open(realPath, "read")
 }
-
-export const isMissing = (error: unknown): boolean => error instanceof IoError && (error.errno === "ENOENT" || error.errno === "ENOTDIR")

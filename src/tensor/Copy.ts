@@ -65,11 +65,10 @@ export const viewOf = (tensor: string, shape: Shape, row = 0): View => {
 }
 
 /** The whole of `source` is the whole of `target`. */
-export const identity = (source: string, target: string, shape: Shape): Copy => ({
-  shape,
-  source: viewOf(source, shape),
-  target: viewOf(target, shape)
-})
+export const identity = (source: string, target: string, shape: Shape): Copy => {
+  const strides = stridesOf(shape)
+  return { shape, source: { tensor: source, offset: 0, strides }, target: { tensor: target, offset: 0, strides } }
+}
 
 /** One axis of a copy, as seen along one axis of a tensor: `count` steps of `step` coordinates. */
 export interface Digit {

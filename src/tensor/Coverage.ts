@@ -44,10 +44,32 @@ const reach = (set: StridedSet): number => set.axes.reduce((sum, [count, stride]
 
 const isRun = (set: StridedSet): boolean => set.axes.length === 0 || (set.axes.length === 1 && set.axes[0]![1] === 1)
 
+/** Elements of a piece that is one run; undefined if it is not. */
+const runLength = ({ shape, view }: Piece): number | undefined => {
+  let step = 1
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && view.strides[axis] !== step) return undefined
+    step *= shape[axis]!
+  }
+  return step
+}
+
+/** Most tensors are one run, or a few runs in order. */
+const isChainOfRuns = (total: number, pieces: ReadonlyArray<Piece>): boolean => {
+  let at = 0
+  for (const piece of pieces) {
+    if (piece.view.offset !== at) return false
+    const length = runLength(piece)
+    if (length === undefined) return false
+    at += length
+  }
+  return at === total
+}
+
 /** Does the list of pieces cover the tensor of `shape` exactly once? The first offending element is named. */
 export const coverage = (shape: Shape, pieces: ReadonlyArray<Piece>): Coverage => {
   const total = volume(shape)
-  if (total === 0) return { kind: "exact" }
+  if (total === 0 || isChainOfRuns(total, pieces)) return { kind: "exact" }
   return cover(0, total, pieces.filter((p) => p.shape.every((n) => n > 0)).map(normalise))
 }
 

@@ -191,13 +191,13 @@ describe.each(layouts)("with %s", (_, layout) => {
 const activationScales = 3
 
 describe("after training", () => {
-  /** A checkpoint of the same model in which one tensor has changed by one value. */
-  const trained = async (name: string) => {
+  /** A checkpoint of the same model in which one value of one tensor has changed by its last bit. */
+  const trained = async (name: string, torchDtype: "source" | "float32" = "source") => {
     const [plain, megatron, changed] = [fresh(), fresh(), fresh()]
     await importCheckpoint({ hfModel: hf, standard: true }, megatron)
-    await exportCheckpoint({ hfModel: hf, standard: true }, megatron, plain)
+    await exportCheckpoint({ hfModel: hf, standard: true }, megatron, plain, { torchDtype })
     const path = join(plain, "model.safetensors")
-    const tensors = [...(await tensorsIn(plain))].map(([n, t]) => ({ ...t, name: n, data: n === name ? t.data.map((b, i) => i === 7 ? b ^ 1 : b) : t.data }))
+    const tensors = [...(await tensorsIn(plain))].map(([n, t]) => ({ ...t, name: n, data: n === name ? t.data.map((b, i) => i === 8 ? b ^ 1 : b) : t.data }))
     rmSync(path)
     await run(writeSafetensors(path, tensors))
     await importCheckpoint({ hfModel: plain, standard: true }, changed)
@@ -231,12 +231,14 @@ describe("after training", () => {
     expect(report.tensors.filter((t) => t.status === "different")).toMatchObject([{ name: "model.layers.0.mlp.up_proj.weight", differing: 1 }])
   })
 
-  it("a checkpoint in FP32 is compared as it is: what differs by less than BF16 can tell has changed", async () => {
+  it("an FP32 checkpoint may hold the values exactly; one that differs by less than BF16 can tell has changed", async () => {
     const megatron = fresh()
     await importCheckpoint({ hfModel: hf, standard: true }, megatron, { torchDtype: "float32" })
-    const exported = fresh()
-    const report = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, exported, { restoreQuantized: {} })
-    expect(report.quantized!.restored).toHaveLength(quantised)
+    const untouched = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, fresh(), { restoreQuantized: {} })
+    expect(untouched.quantized).toMatchObject({ dequantized: [], restored: { length: quantised } })
+    const name = "model.layers.1.self_attn.o_proj.weight"
+    const report = await exportCheckpoint({ hfModel: hf, standard: true }, (await trained(name, "float32")).megatron, fresh(), { restoreQuantized: {} })
+    expect(report.quantized!.dequantized).toEqual([name])
   })
 })
 

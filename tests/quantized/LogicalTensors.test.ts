@@ -79,7 +79,7 @@ describe("a quantised tensor is seen as the BF16 tensor that an unquantised chec
 })
 
 it("four-bit codes are read as elements of their own", () => {
-  const logical = logicalTensors(checkpoint([["m.weight_packed", "I32", [4, 16]], ["m.weight_scale", "BF16", [4, 4]]]))
+  const logical = logicalTensors(checkpoint([["m.weight_packed", "I32", [4, 16]], ["m.weight_scale", "BF16", [4, 4]], ["m.weight_shape", "I32", [2]]]))
   const [copy] = logical.read(identity("m.weight", "y", [4, 128]), "hf:")
   expect(copy!.source.tensor).toBe("hf:4bit:m.weight_packed")
   expect(copy!.operands![0]!.tensor).toBe("hf:m.weight_scale")
@@ -103,13 +103,21 @@ describe("refused, with the name of the tensor", () => {
     ["quantized/packed-shape", "e.x_blocks", [["e.x_blocks", "BF16", [1, 2, 3, 16]], ["e.x_scales", "U8", [1, 2, 3]]]],
     ["quantized/packed-dtype", "m.weight_packed", [["m.weight_packed", "F32", [3, 2]], ["m.weight_scale", "F32", [3, 1]]]],
     ["quantized/unsupported", "m.weight_packed", [["m.weight_packed", "I32", [3, 4]], ["m.weight_scale", "BF16", [3, 1]], ["m.weight_zero_point", "I32", [3, 1]]]],
+    ["quantized/no-shape", "m.weight_packed", [["m.weight_packed", "I32", [3, 4]], ["m.weight_scale", "BF16", [3, 1]]]],
     ["quantized/stray-scales", "m.weight_scale_inv", [["m.weight_scale_inv", "F32", [1, 1]]]],
     ["quantized/stray-scales", "m.weight_scale_inv", [["m.weight", "BF16", [3, 2]], ["m.weight_scale_inv", "F32", [1, 1]]]],
     ["quantized/stray-scales", "m.weight_scale", [["m.weight", "BF16", [3, 2]], ["m.weight_scale", "F32", [1]]]],
     ["quantized/stray-scales", "e.x_scales", [["e.x", "BF16", [3, 2]], ["e.x_scales", "U8", [1]]]],
-    ["quantized/twice", "m.weight", [["m.weight", "BF16", [3, 32]], ["m.weight_packed", "I32", [3, 4]], ["m.weight_scale", "BF16", [3, 1]]]]
+    ["quantized/twice", "m.weight", [["m.weight", "BF16", [3, 32]], ["m.weight_packed", "U8", [3, 16]], ["m.weight_scale", "BF16", [3, 1]]]]
   ])("%s: %s of %j", (code, tensor, entries) => {
     expect(refusal(entries)).toMatchObject({ code, tensor })
+  })
+
+  it("one of several activation scales missing, if activations are quantised statically", () => {
+    const entries: ReadonlyArray<Entry> = ["m", "n"].flatMap((m) => [[`${m}.weight`, "F8_E4M3", [3, 2]], [`${m}.weight_scale`, "F32", []]] as const)
+    const config = { quantization_config: { activation_scheme: "static" } }
+    expect(refusal([...entries, ["m.input_scale", "F32", []]], config)).toMatchObject({ code: "quantized/no-activation-scale", tensor: "n.input_scale" })
+    expect(seen([...entries, ["m.input_scale", "F32", []]])).toHaveLength(3)
   })
 
   it("says what was expected", () => {

@@ -58,7 +58,7 @@ export const recoverable = async (world: World, fs: MemoryFileSystem): Promise<R
   const again = fs.clone()
   // A run that failed after its commit has left a complete target, which is only written again if that is asked for.
   const overwrite = world.overwrite || again.has(world.target)
-  problems.push(...complete(world, again, await world.run(again.calls, { overwrite })).map((p) => `again: ${p}`))
+  problems.push(...complete(world, again, await world.run(again.calls, { resume: false, overwrite })).map((p) => `again: ${p}`))
   if (resumed.openFiles + again.openFiles > 0) problems.push("files stay open")
   return problems
 }

@@ -80,7 +80,7 @@ const faultAt = async (world: World, { index, operation }: Call, kind: Kind, con
   })
   const outcome = await world.run(disk, { concurrency })
   // Calls that were under way when another failed end by themselves.
-  for (let turn = 0; turn < 20 && disk.opened().length > 0; turn++) await new Promise((resolve) => setImmediate(resolve))
+  for (let turn = 0; turn < 20 && (turn < 3 || disk.opened().length > 0); turn++) await new Promise((resolve) => setImmediate(resolve))
   const after = disk.opened().length + fs.openFiles
   const problems: Array<string> = []
   if (outcome.status === "defect" || outcome.status === "hang") problems.push(`${outcome.status}: ${outcome.message}`)

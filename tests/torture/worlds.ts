@@ -6,8 +6,10 @@ import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { isBridgeError } from "../../src/errors.ts"
 import { Disk, type DiskCalls } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
+import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import { loadCase } from "../conformance/cases.ts"
 import { MemoryFileSystem } from "./MemoryFileSystem.ts"
+import { randomFrom } from "./random.ts"
 
 export interface Attempt {
   readonly resume?: boolean
@@ -70,20 +72,20 @@ const exports = (calls: DiskCalls, { concurrency = 1, overwrite = false, resume 
 
 type Job = (calls: DiskCalls, attempt: Attempt, target: string) => Promise<Outcome>
 
-const worldOf = async (name: string, before: MemoryFileSystem, target: string, overwrite: boolean, sources: ReadonlyArray<string>, job: Job): Promise<World> => {
+const worldOf = async (name: string, before: MemoryFileSystem, target: string, own: Attempt, sources: ReadonlyArray<string>, job: Job): Promise<World> => {
   before.settle()
   const undisturbed = before.clone()
-  const outcome = await job(undisturbed.calls, { overwrite }, target)
+  const outcome = await job(undisturbed.calls, own, target)
   if (outcome.status !== "done") throw new Error(`${name}: the undisturbed run ended with ${JSON.stringify(outcome)}`)
   return {
     name,
     before,
     target,
-    overwrite,
+    overwrite: own.overwrite ?? false,
     expected: undisturbed.files(target),
     former: before.has(target) ? before.files(target) : undefined,
     sources,
-    run: (calls, attempt = {}) => job(calls, { overwrite, ...attempt }, target)
+    run: (calls, attempt = {}) => job(calls, { ...own, ...attempt }, target)
   }
 }
 
@@ -102,11 +104,29 @@ const withImport = async (fs: MemoryFileSystem, tp: number): Promise<MemoryFileS
   return fs
 }
 
-/** An import into a folder whose parent does not exist; an import over a former one; an export. */
+/** An import that lost power when it had written two thirds. */
+const interrupted = async (): Promise<MemoryFileSystem> => {
+  const [whole, fs] = [await hub(), await hub()]
+  const calls = faultyDisk(whole.calls, () => undefined)
+  await imports(2)(calls, {}, "/w/runs/megatron")
+  let image = fs
+  const random = randomFrom(7)
+  await imports(2)(faultyDisk(fs.calls, ({ index }) => {
+    if (index === Math.floor(calls.made.length * 0.6)) image = fs.image("ordered", random)
+    return index >= calls.made.length * 0.6 ? { errno: "EIO" } : undefined
+  }), {}, "/w/runs/megatron")
+  return image
+}
+
+/**
+ * An import into a folder whose parent does not exist, one over a former checkpoint, one that goes on where the power failed; an
+ * export.
+ */
 export const worlds = async (): Promise<ReadonlyArray<World>> => [
-  await worldOf("import", await hub(), "/w/runs/megatron", false, ["/w/hf"], imports(2)),
-  await worldOf("import --overwrite", await withImport(await hub(), 1), "/w/megatron", true, ["/w/hf"], imports(2)),
-  await worldOf("export", await withImport(await hub(), 2), "/w/exported", false, ["/w/hf", "/w/megatron"], exports)
+  await worldOf("import", await hub(), "/w/runs/megatron", {}, ["/w/hf"], imports(2)),
+  await worldOf("import --overwrite", await withImport(await hub(), 1), "/w/megatron", { overwrite: true }, ["/w/hf"], imports(2)),
+  await worldOf("import --resume", await interrupted(), "/w/runs/megatron", { resume: true }, ["/w/hf"], imports(2)),
+  await worldOf("export", await withImport(await hub(), 2), "/w/exported", {}, ["/w/hf", "/w/megatron"], exports)
 ]
 
 /** Time passes quickly, so that what happens every so many seconds happens all the time. */

@@ -4,6 +4,7 @@
  * window that it names is read again and compared before it counts. So the order in which journal and data reach the disk does
  * not matter.
  */
+import { dirname } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
@@ -105,6 +106,7 @@ export class Journal {
   #synced = performance.now()
   #writing: Promise<void> = Promise.resolve()
   #failure: unknown
+  #closed = false
 
   private constructor(file: DiskFile, position: number) {
     this.#file = file
@@ -118,6 +120,7 @@ export class Journal {
       journal.#pending = line({ journal: 1, block, job } satisfies Header)
       await journal.#write()
       await file.sync()
+      await disk.syncDirectory(dirname(path))
       return journal
     } catch (error) {
       await file.close().catch(() => {})
@@ -162,6 +165,8 @@ export class Journal {
 
   /** Write what is pending and close it, even if that fails. */
   async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
     try {
       await this.#writing
       await this.#write()

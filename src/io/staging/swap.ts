@@ -64,6 +64,8 @@ const replace = async (disk: DiskCalls, staging: string, target: Target): Promis
   await writeSmall(disk, `${record}.new`, Buffer.from(JSON.stringify({ ino: (await disk.stat(data)).ino })))
   await disk.rename(`${record}.new`, record)
   await disk.syncDirectory(staging)
+  // The folder that is about to hold the former content must itself be durable.
+  await disk.syncDirectory(dirname(staging))
   await disk.rename(target.path, replaced)
   try {
     await disk.rename(data, target.path)

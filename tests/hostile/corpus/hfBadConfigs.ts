@@ -1,7 +1,7 @@
 /** Broken, lying and absurd config.json files, as `--hf-model` of an import and of an export. */
 import type { BadCase, Command } from "./Case.ts"
 import { directory, fifo, link, type Node } from "./FileSet.ts"
-import { filesOf, single } from "./Hf.ts"
+import { filesOf, type Json, single } from "./Hf.ts"
 import { type Architecture, architectures, type Config, configOf } from "./Toy.ts"
 
 const FILE = "config.json"
@@ -50,14 +50,14 @@ const documents: Readonly<Record<string, readonly [Edit, ...says: ReadonlyArray<
   "a-directory": [() => directory, "not a regular file"],
   "a-fifo": [() => fifo, "not a regular file"],
   "a-link-out": [() => link("/etc/passwd"), "outside"],
-  "a-dangling-link": [() => link("config.base.json"), "config.base.json"]
+  "a-dangling-link": [() => link("config.base.json"), "does not exist"]
 }
 
 /** Values of `architectures` that name no model that is known. */
-const unknown: Readonly<Record<string, readonly [value: unknown, ...says: ReadonlyArray<string>]>> = {
+const unknown: Readonly<Record<string, readonly [value: Json, ...says: ReadonlyArray<string>]>> = {
   "unknown": [["LlamaForCausalLN"], "LlamaForCausalLN", "LlamaForCausalLM"],
   "prototype": [["__proto__"], "__proto__"],
-  "constructor": [["constructor"], "constructor"],
+  "constructor-name": [["constructor"], "constructor"],
   "to-string": [["toString"], "toString"],
   "empty-string": [[""]],
   "very-long": [["A".repeat(1_000_000)], "AAA… (1000000 characters)"],
@@ -106,7 +106,7 @@ const sizes: ReadonlyArray<BadCase> = SIZES.flatMap((field, f) => [
 
 /** Each field possible by itself, all together not. */
 const together: Readonly<Record<string, readonly [change: Config, Architecture, ...says: ReadonlyArray<string>]>> = {
-  "heads-do-not-divide": [{ num_attention_heads: 3 }, "llama", "num_attention_heads"],
+  "heads-do-not-divide": [{ num_attention_heads: 3 }, "llama", "num_key_value_heads"],
   "groups-do-not-divide": [{ num_key_value_heads: 3 }, "qwen2", "num_key_value_heads"],
   "more-groups-than-heads": [{ num_key_value_heads: 8 }, "qwen3", "num_key_value_heads"],
   "head-width": [{ head_dim: 8 }, "llama", "q_proj", "[32,16]"],
@@ -119,7 +119,7 @@ const together: Readonly<Record<string, readonly [change: Config, Architecture, 
   "other-family": [{ architectures: ["Qwen3ForCausalLM"], head_dim: 4 }, "llama", "q_norm"],
   "biases-promised": [{ attention_bias: true }, "llama", "q_proj.bias"],
   "as-many-layers-as-fit": [{ num_hidden_layers: 100_000 }, "llama", "num_hidden_layers"],
-  "everything-huge": [{ num_hidden_layers: 100_000, hidden_size: 2 ** 24, intermediate_size: 2 ** 24, vocab_size: 2 ** 24 }, "qwen3", "num_hidden_layers"]
+  "everything-huge": [{ num_hidden_layers: 100_000, hidden_size: 2 ** 24, intermediate_size: 2 ** 24, vocab_size: 2 ** 24 }, "qwen3", "config.json"]
 }
 
 const types: Readonly<Record<string, readonly [change: Config, field: string]>> = {

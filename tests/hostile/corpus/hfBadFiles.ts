@@ -1,4 +1,5 @@
 /** Weight files that are no safetensors files: wrong lengths, other formats, things that are no files. */
+import { gzipSync } from "node:zlib"
 import type { BadCase, Command } from "./Case.ts"
 import { directory, fifo, link, type Node } from "./FileSet.ts"
 import { filesOf, sharded, shardName, single, SINGLE, withShard } from "./Hf.ts"
@@ -38,8 +39,8 @@ const spoilt: Readonly<Record<string, readonly [change: (file: Buffer) => Node, 
   "zeros": [(f) => Buffer.alloc(f.length), "byte 0"],
   "ones": [(f) => Buffer.alloc(f.length, 0xff), "byte 0"],
   "random": [(f) => Buffer.from(f.map((_, i) => (i * 167 + 13) & 255)), "byte 0"],
-  "gzip": [(f) => Buffer.concat([Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0]), f]), "gzip"],
-  "torch-zip": [(f) => Buffer.concat([Buffer.from("PK\x03\x04\0\0\0\0"), f]), "torch.save"],
+  "gzip": [(f) => gzipSync(f), "gzip"],
+  "torch-zip": [(f) => Buffer.concat([Buffer.from("PK\x03\x04\0\0\x08\x08"), f]), "torch.save"],
   "bare-pickle": [(f) => Buffer.concat([Buffer.from([0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46]), f]), "pickle"],
   "html": [() => Buffer.from("<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n"), "HTML"],
   "git-lfs-pointer": [() => Buffer.from("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3209\n"), "Git LFS"],
@@ -49,7 +50,7 @@ const spoilt: Readonly<Record<string, readonly [change: (file: Buffer) => Node, 
   "a-fifo": [() => fifo, "not a regular file"],
   "a-link-out": [() => link("/etc/passwd"), "outside"],
   "a-link-to-a-parent": [() => link(".."), "outside"],
-  "a-dangling-link": [() => link("nowhere.safetensors"), "nowhere"],
+  "a-dangling-link": [() => link("nowhere.safetensors"), "does not exist"],
   "a-link-to-itself": [() => link(SINGLE), "link"]
 }
 

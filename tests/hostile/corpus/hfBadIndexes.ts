@@ -85,7 +85,7 @@ const documents: Readonly<Record<string, readonly [change: Partial<Hf>, ...says:
   "a-directory": [file(() => directory), "not a regular file"],
   "a-fifo": [file(() => fifo), "not a regular file"],
   "a-link-out": [file(() => link("/etc/hostname")), "outside"],
-  "a-dangling-link": [file(() => link("nowhere.json")), "nowhere"]
+  "a-dangling-link": [file(() => link("nowhere.json")), "does not exist"]
 }
 
 export const hfBadIndexes: ReadonlyArray<BadCase> = [

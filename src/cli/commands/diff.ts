@@ -1,0 +1,86 @@
+import { Effect } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { families } from "../../../routes/index.ts"
+import { samples } from "../../../routes/samples.ts"
+import { diff, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
+import { ExitCode, quote } from "../../errors.ts"
+import { globs } from "../../inspect/glob.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+import { bad, bold, dim, good, plural, table } from "../text.ts"
+
+const MOST_LINES = 200
+
+const figure = (n: number | undefined): string => (n === undefined ? "" : String(Number(n.toPrecision(4))))
+
+const shown = (side: TensorDiff["left"]): string => (side ? `${side.dtype} [${side.shape.join(", ")}]` : "")
+
+const row = (t: TensorDiff): ReadonlyArray<string> => {
+  const d = t.distance
+  const what = t.kind === "missing" ? `only left: ${shown(t.left)}` : t.kind === "extra" ? `only right: ${shown(t.right)}` : t.kind === "values" ? shown(t.left) : `${shown(t.left)} → ${shown(t.right)}`
+  return [t.kind, quote(t.name), what, d ? `${d.differing}/${d.elements}` : "", figure(d?.maxAbsDiff), figure(d?.norm), figure(d?.relative)]
+}
+
+/** Sums by component and kind. */
+const summary = (report: DiffReport): string => {
+  const components = [...new Set(report.tensors.map((t) => t.component))].sort()
+  const kinds = ["missing", "extra", "shape", "dtype", "values"] as const
+  return table([
+    ["component", ...kinds],
+    ...components.map((c) => [c, ...kinds.map((k) => String(report.tensors.filter((t) => t.component === c && t.kind === k).length))])
+  ])
+}
+
+const renderDiff = (report: DiffReport, brief: boolean): string => {
+  const blocks: Array<string> = []
+  if (report.tensors.length > 0 && brief) blocks.push(summary(report))
+  else if (report.tensors.length > 0) {
+    blocks.push(table([["", "tensor", "", "differ", "max |a-b|", "‖a-b‖", "relative"], ...report.tensors.slice(0, MOST_LINES).map(row)]))
+    if (report.tensors.length > MOST_LINES) blocks.push(dim(`  … ${report.tensors.length} in all (--json lists every one)`))
+  }
+  for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
+  const what = `${report.equal} of ${plural(report.total, "tensor")} ${report.compared ? "equal" : "alike (headers only)"}`
+  const kinds = Object.entries(report.counts).filter(([, n]) => n > 0).map(([kind, n]) => `${n} ${kind}`).join(", ")
+  blocks.push(report.tensors.length === 0 ? good(what) : bad(`${what}; ${kinds}`))
+  return blocks.join("\n\n")
+}
+
+export const diffCommand = Command.make("diff", {
+  left: Argument.String("a").pipe(Argument.withDescription("Checkpoint of any kind that inspect reads")),
+  right: Argument.String("b").pipe(Argument.withDescription("Another; a Hugging Face and a Megatron one are compared through the family's mapping")),
+  filter: Flag.String("filter").pipe(
+    Flag.withAlias("f"),
+    Flag.withMetavar("GLOB"),
+    Flag.withDescription("Compare only tensors whose name matches. Repeatable"),
+    Flag.between(0, 100)
+  ),
+  headers: Flag.Boolean("headers").pipe(Flag.withDescription("Names, shapes and dtypes only: nothing of the data is read"), Flag.withDefault(false)),
+  summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("diff")(function*(input) {
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const filter = yield* attempt(() => globs(input.filter))
+  const report = yield* withProgress("comparing", input.quiet || input.json, (progress) =>
+    diff(families, input.left, input.right, {
+      ...engine,
+      headers: input.headers,
+      norms: !input.summary,
+      filter,
+      examples: Object.values(samples).map((sizes) => sizes.tiny.config),
+      progress: progress.add,
+      onSize: progress.total
+    }))
+  const { tensors, ...counts } = report
+  yield* emit(input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(report, input.summary))
+  if (tensors.length > 0) process.exitCode = ExitCode.different
+})).pipe(
+  Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo diff ./base ./finetuned", description: "What did training change?" },
+    { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" }
+  ])
+)

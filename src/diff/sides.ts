@@ -1,0 +1,117 @@
+/**
+ * Two spaces brought under common names: as they are, through a family's mapping (Hugging Face against Megatron), or through the
+ * component prefixes (standard against MIMO).
+ */
+import { Effect } from "effect"
+import type { Component } from "../bridge/Component.ts"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
+import { exportArray, FROM_HF, planExport } from "../convert/ExportPlan.ts"
+import type { Sources, TargetArray } from "../engine/Target.ts"
+import { openSpace } from "../inspect/openSpace.ts"
+import type { Space, SpaceTensor } from "../inspect/Space.ts"
+import { openData } from "../inspect/SpaceData.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { componentsOfProvider, type ExampleConfigs } from "../relabel/familyFacts.ts"
+import type { Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { BridgeError } from "../errors.ts"
+
+export interface SideTensor {
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+/** The elements of some tensors of a side. */
+export interface SideData {
+  readonly sources: Sources
+  readonly array: (name: string) => TargetArray
+}
+
+export interface Side {
+  readonly path: string
+  /** By common name. */
+  readonly tensors: ReadonlyMap<string, SideTensor>
+  readonly open: (names: ReadonlyArray<string>) => Effect.Effect<SideData, BridgeError, Disk>
+}
+
+export interface Sides {
+  readonly left: Side
+  readonly right: Side
+  readonly notes: ReadonlyArray<string>
+}
+
+/** A space under other names; tensors of training state do not count. */
+const plainSide = (space: Space, rename: (name: string) => string = (name) => name): Side => {
+  const own = new Map<string, SpaceTensor>()
+  for (const tensor of space.tensors.values()) if (tensor.role !== "training") own.set(rename(tensor.name), tensor)
+  return {
+    path: space.path,
+    tensors: own,
+    open: (names) => Effect.map(openData(space, names.map((name) => own.get(name)!)), (data): SideData => ({
+      sources: data.sources,
+      array: (name) => ({ ...data.whole(own.get(name)!), id: name })
+    }))
+  }
+}
+
+/**
+ * A Megatron checkpoint and the Hugging Face model `hf`, both under the names of the model and, where that is quantised, with the
+ * values that its codes and scales stand for.
+ */
+const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: Space, hf: Space) {
+  const disk = yield* Disk
+  const plan = yield* attempt(() =>
+    planExport(families.find(hf.hfConfig!.json), hf.hfConfig!, hf.hf, megatron.checkpoint!, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
+  const original = plan.original!
+  const exported: Side = {
+    path: megatron.path,
+    tensors: plan.tensors,
+    open: () => Effect.map(attempt(() => readChunkHeaders(disk, plan.chunks)), (): SideData => ({
+      sources: plan.sources,
+      array: (name) => exportArray(plan, plan.tensors.get(name)!)
+    }))
+  }
+  const source: Side = {
+    path: hf.path,
+    tensors: original.tensors,
+    open: () => Effect.succeed({
+      sources: plan.sources,
+      array: (name) => {
+        const { dtype, shape } = original.tensors.get(name)!
+        return { id: name, dtype, shape, copies: original.whole(name, name, FROM_HF) }
+      }
+    })
+  }
+  return { exported, source, notes: plan.report.notes }
+})
+
+/** Names of a MIMO checkpoint as the standard model has them. */
+const standardName = (components: ReadonlyArray<Component>) => (name: string): string => {
+  const component = components.find((c) => name.startsWith(`${c.targetModulePath}.`))
+  return component ? component.sourcePrefix + name.slice(component.targetModulePath.length + 1) : name
+}
+
+/** Open two paths and find names that both have. */
+export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string, examples: ExampleConfigs) {
+  const [a, b] = [yield* openSpace(left), yield* openSpace(right)]
+  const notes = [...a.notes, ...b.notes]
+  if (a.checkpoint && b.hfConfig) {
+    const { exported, notes: more, source } = yield* mappedSides(families, a, b)
+    return { left: exported, right: source, notes: [...notes, ...more] } as Sides
+  }
+  if (a.hfConfig && b.checkpoint) {
+    const { exported, notes: more, source } = yield* mappedSides(families, b, a)
+    return { left: source, right: exported, notes: [...notes, ...more] } as Sides
+  }
+  if (a.form && b.form && a.form !== b.form) {
+    const components = componentsOfProvider(families, examples, a.runConfig) ?? componentsOfProvider(families, examples, b.runConfig)
+    if (components && components.length > 0) {
+      const rename = standardName(components)
+      return { left: plainSide(a, rename), right: plainSide(b, rename), notes: [...notes, "compared under the names of the standard model"] } as Sides
+    }
+    notes.push("one checkpoint is MIMO, the other standard, and neither run configuration says how their names correspond")
+  }
+  return { left: plainSide(a), right: plainSide(b), notes } as Sides
+})

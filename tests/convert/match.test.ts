@@ -1,0 +1,18 @@
+/** Patterns of carried tensors and of `--allow-unmapped`. */
+import { expect, it } from "vitest"
+import { compileAllowed, compileCarried } from "../../src/convert/match.ts"
+
+it("a carried pattern: one star stands for digits, two for anything", () => {
+  const rule = compileCarried([{ pattern: "layers.*.bias" }, { pattern: "talker.**" }])
+  expect(rule("layers.12.bias")?.pattern).toBe("layers.*.bias")
+  expect(rule("layers.x.bias")).toBeUndefined()
+  expect(rule("talker.model.layers.0.norm.weight")?.pattern).toBe("talker.**")
+  expect(rule("xtalker.model.weight")).toBeUndefined()
+})
+
+it("an allowed pattern: a star stands for anything", () => {
+  const allowed = compileAllowed(["visual.*", "a+b.**"])
+  expect(allowed("visual.blocks.0.weight")).toBe(true)
+  expect(allowed("a+b.c")).toBe(true)
+  expect(allowed("aab.c")).toBe(false)
+})
