@@ -61,14 +61,17 @@ export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
         unmapped.push(module.keyPrefix + entry.name)
         continue
       }
-      for (const tensor of relation.tensors) {
-        const known = hf.get(tensor.name)
-        if (!known) hf.set(tensor.name, { name: tensor.name, shape: tensor.shape, mtp: entry.mtp === true })
-        else if (!sameShape(known.shape, tensor.shape)) {
-          contradictions.push(`${tensor.name} ([${known.shape}] or [${tensor.shape}])`)
+      const tensors = relation.tensors.map(({ name, shape }): HfTensor => {
+        const known = hf.get(name)
+        if (!known) {
+          const own = { name, shape, mtp: entry.mtp === true }
+          hf.set(name, own)
+          return own
         }
-      }
-      parameters.push({ module, parameter: entry, tensors: relation.tensors, copies: relation.copies, kind: relation.match.row.kind.name })
+        if (!sameShape(known.shape, shape)) contradictions.push(`${name} ([${known.shape}] or [${shape}])`)
+        return known
+      })
+      parameters.push({ module, parameter: entry, tensors, copies: relation.copies, kind: relation.match.row.kind.name })
     }
   }
   if (unmapped.length > 0) {

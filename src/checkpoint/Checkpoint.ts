@@ -10,6 +10,7 @@ import { InvalidFile, IoError, quote, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
 import { attempt } from "../io/attempt.ts"
+import { recoverToRead } from "../io/staging/swap.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
 import { readTrainState } from "../torch/TrainState.ts"
@@ -178,6 +179,7 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
 export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   return yield* attempt(async (): Promise<Checkpoint> => {
+    await recoverToRead(disk, path)
     const { directory, notes } = await resolveFolder(disk, path)
     const names = await disk.list(directory)
     await checkBackend(disk, directory, names)

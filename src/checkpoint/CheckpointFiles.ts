@@ -3,13 +3,14 @@
  * byte-identical to torch's (torch-dist-format.md C.6), objects before tensors, tensors grouped by key, as the reference
  * writes them; every length is known before a byte moves. Pure.
  */
+import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { Segment, TargetArray, TargetFile } from "../engine/Target.ts"
-import { identity, rebase, type Shape } from "../tensor/Copy.ts"
+import { type Box, type Copy, identity, rebase, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
 import { objectItem } from "../torch/ObjectItem.ts"
 import { EMPTY_UINT8, PyFloat, type PyValue } from "../torch/PyValue.ts"
-import { tensorItem } from "../torch/TensorItem.ts"
+import { type TensorItem, tensorItem } from "../torch/TensorItem.ts"
 import { COMMON_STATE, HF_SOURCE } from "./names.ts"
 import { byKey, type Chunk, type RankFile, rankFileName } from "./Placement.ts"
 
@@ -33,6 +34,20 @@ export const commonState = (step: number): ReadonlyMap<PyValue, PyValue> =>
     ["content_metadata", new Map<PyValue, PyValue>([["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])]
   ])
 
+/** The segments around the data of an item, one pair for all equal items. */
+const frames = new WeakMap<TensorItem, { readonly before: Segment; readonly after: Segment }>()
+const frameOf = (item: TensorItem) => {
+  let frame = frames.get(item)
+  if (!frame) {
+    frame = { before: { kind: "bytes", bytes: item.prefix }, after: { kind: "seal", length: item.suffixLength, bytes: item.suffix } }
+    frames.set(item, frame)
+  }
+  return frame
+}
+
+type BytesSegment = Extract<Segment, { kind: "bytes" }>
+const bytesSegment = (bytes: Uint8Array): BytesSegment => ({ kind: "bytes", bytes })
+
 /** Collects the segments of one file and knows where the next one begins. */
 class FileBuilder {
   readonly name: string
@@ -43,10 +58,11 @@ class FileBuilder {
     this.name = name
   }
 
-  object(bytes: Uint8Array): StoredObject {
-    const place = { file: this.name, offset: this.size, length: bytes.byteLength }
-    this.segments.push({ kind: "bytes", bytes })
-    this.size += bytes.byteLength
+  object(segment: BytesSegment): StoredObject {
+    const length = segment.bytes.byteLength
+    const place = { file: this.name, offset: this.size, length }
+    this.segments.push(segment)
+    this.size += length
     return place
   }
 
@@ -54,24 +70,38 @@ class FileBuilder {
   tensor(array: TargetArray, shape: Shape): { readonly file: string; readonly offset: number; readonly length: number } {
     const item = tensorItem(array.dtype, shape)
     const place = { file: this.name, offset: this.size, length: item.length }
-    this.segments.push(
-      { kind: "bytes", bytes: item.prefix },
-      { kind: "array", array, crc: true },
-      { kind: "seal", length: item.suffixLength, bytes: item.suffix }
-    )
+    const { after, before } = frameOf(item)
+    this.segments.push(before, { kind: "array", array, crc: true }, after)
     this.size += item.length
     return place
   }
 }
 
-/** The array of one chunk: the parameter's copies, cut to the chunk's box. */
-const chunkArray = ({ bound, box, key }: Chunk, dtype: DType): TargetArray => ({
-  id: key,
-  dtype,
-  shape: box.sizes,
-  copies: bound.copies.flatMap((copy) =>
-    rebase(copy, "target", bound.parameter.shape, box, key, box.sizes, box.sizes.map(() => 0)))
-})
+/**
+ * The array of one chunk: the parameter's copies, cut to the chunk's box. They are cut when asked for, and not kept: a plan of
+ * 100 000 tensors stays small.
+ */
+class ChunkArray implements TargetArray {
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly #bound: BoundParameter
+  readonly #box: Box
+
+  constructor(id: string, dtype: DType, { bound, box }: Chunk) {
+    this.id = id
+    this.dtype = dtype
+    this.shape = box.sizes
+    this.#bound = bound
+    this.#box = box
+  }
+
+  get copies(): ReadonlyArray<Copy> {
+    const { copies, parameter } = this.#bound
+    const start = this.shape.map(() => 0)
+    return copies.flatMap((copy) => rebase(copy, "target", parameter.shape, this.#box, this.id, this.shape, start))
+  }
+}
 
 export const checkpointFiles = (
   ranks: ReadonlyArray<RankFile>,
@@ -79,8 +109,8 @@ export const checkpointFiles = (
   kept: ReadonlyArray<KeptTensor>,
   step: number
 ): CheckpointFiles => {
-  const empty = objectItem(EMPTY_UINT8)
-  const none = objectItem(null)
+  const empty = bytesSegment(objectItem(EMPTY_UINT8))
+  const none = bytesSegment(objectItem(null))
   const tensors = new Map<string, { dtype: DType; shape: Shape; chunks: Array<StoredChunk> }>()
   const objects = new Map<string, StoredObject>()
   const builders = new Map<string, FileBuilder>()
@@ -96,13 +126,13 @@ export const checkpointFiles = (
     for (const { module, state } of rank.states) {
       objects.set(module.keyPrefix + state.key, builder.object(state.payload === "none" ? none : empty))
     }
-    if (builder.name === main) objects.set(COMMON_STATE, builder.object(objectItem(commonState(step))))
+    if (builder.name === main) objects.set(COMMON_STATE, builder.object(bytesSegment(objectItem(commonState(step)))))
     for (const [key, chunks] of byKey(rank.chunks)) {
       const dtype = dtypeOf(key)
       const tensor = tensors.get(key) ?? { dtype, shape: chunks[0]!.keyShape, chunks: [] }
       tensors.set(key, tensor)
       for (const chunk of chunks) {
-        tensor.chunks.push({ ...chunk.stored, ...builder.tensor(chunkArray(chunk, dtype), chunk.stored.sizes) })
+        tensor.chunks.push({ ...chunk.stored, ...builder.tensor(new ChunkArray(key, dtype, chunk), chunk.stored.sizes) })
       }
     }
   }

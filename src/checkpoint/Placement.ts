@@ -4,7 +4,7 @@
  */
 import type { BoundParameter, BoundState, Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import { UsageError } from "../errors.ts"
-import type { Entry, Part, Stage } from "../model/Parameter.ts"
+import type { Entry, Parameter, Part, Stage } from "../model/Parameter.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { FIRST_STAGE, lastStageOf, layersOfStage, stageOfLayer } from "../parallel/PipelineSplit.ts"
 import { writerRank } from "../parallel/RankGrid.ts"
@@ -49,23 +49,36 @@ const shares = (extent: number, ranks: number, ragged: boolean, name: string): R
   })
 }
 
-const partBox = (shape: Shape, part: Part): Box => ({
-  offsets: shape.map((_, axis) => (axis === 0 ? part.rows?.[0] ?? 0 : 0)),
-  sizes: shape.map((n, axis) => (axis === 0 && part.rows ? part.rows[1] - part.rows[0] : n))
-})
+/** What a tensor-parallel rank holds of a part. */
+interface Cut {
+  readonly rank: number
+  readonly box: Box
+  /** Distance of the box from the part's first element, along the split axis. */
+  readonly start: number
+  /** As in the stored tensor, with leading ones. */
+  readonly sizes: Shape
+}
 
-/** The part of a box from `start` on along one axis. */
-const slab = ({ offsets, sizes }: Box, axis: number, start: number, size: number): Box => ({
-  offsets: offsets.map((n, k) => (k === axis ? n + start : n)),
-  sizes: sizes.map((n, k) => (k === axis ? size : n))
-})
+/** How parts are cut. Equal parts share their cuts: a layer has hundreds of equal experts. */
+class Cutter {
+  readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
-/** Where `box`, which lies in the box `whole` of a part, is in the stored tensor. */
-const storedBox = ({ at, shape }: Part, whole: Box, box: Box): Box => {
-  const lead = shape.length - whole.sizes.length
-  return {
-    offsets: box === whole ? at : at.map((n, k) => (k < lead ? n : n + box.offsets[k - lead]! - whole.offsets[k - lead]!)),
-    sizes: lead === 0 ? box.sizes : at.slice(0, lead).fill(1).concat(box.sizes)
+  cuts({ name, ragged, shape, splitAxis }: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+    const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
+    let cuts = this.#known.get(id)
+    if (cuts) return cuts
+    const axis = splitAxis ?? 0
+    const first = shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0))
+    const whole = rows ? shape.map((n, k) => (k === 0 ? rows[1] - rows[0] : n)) : shape
+    const lead = new Array<number>(stored.length - shape.length).fill(1)
+    const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, ragged ?? false, prefix + name)
+    cuts = slices.flatMap(([start, size], rank): Array<Cut> => {
+      if (size === 0 && ranks > 1) return []
+      const sizes = ranks === 1 ? whole : whole.map((n, k) => (k === axis ? size : n))
+      return [{ rank, box: { offsets: first.map((n, k) => (k === axis ? n + start : n)), sizes }, start, sizes: lead.concat(sizes) }]
+    })
+    this.#known.set(id, cuts)
+    return cuts
   }
 }
 
@@ -103,6 +116,7 @@ export const place = (
     return file
   }
   const parallelismOf = new Map(modules.map((m) => [m.module, m.parallelism]))
+  const cutter = new Cutter()
   for (const bound of conversion.states) {
     fileOf(writerOf(bound.state, parallelismOf.get(bound.module)!, 0), bound.state).states.push(bound)
   }
@@ -110,19 +124,15 @@ export const place = (
     const { module, parameter } = bound
     const parallelism = parallelismOf.get(module)!
     const ranks = parameter.splitAxis === undefined ? 1 : parameter.expert ? parallelism.etp : parallelism.tp
-    const axis = parameter.splitAxis ?? 0
     for (const part of parameter.parts) {
-      const whole = partBox(parameter.shape, part)
-      const boxes = ranks === 1 ? [whole] : shares(whole.sizes[axis]!, ranks, parameter.ragged ?? false, module.keyPrefix + parameter.name)
-        .map(([start, size]) => slab(whole, axis, start, size))
-      for (const [tp, box] of boxes.entries()) {
-        if (box.sizes[axis] === 0 && ranks > 1) continue
-        fileOf(writerOf(parameter, parallelism, tp), parameter).chunks.push({
+      const axis = part.shape.length - parameter.shape.length + (parameter.splitAxis ?? 0)
+      for (const { box, rank, sizes, start } of cutter.cuts(parameter, part, ranks, module.keyPrefix)) {
+        fileOf(writerOf(parameter, parallelism, rank), parameter).chunks.push({
           bound,
           box,
           key: module.keyPrefix + part.key,
           keyShape: part.shape,
-          stored: storedBox(part, whole, box)
+          stored: { offsets: start === 0 ? part.at : part.at.map((n, k) => (k === axis ? n + start : n)), sizes }
         })
       }
     }

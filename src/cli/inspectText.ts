@@ -184,3 +184,20 @@ export const inspectionCsv = (i: Inspection): string => {
   }
   return lines.join("\n")
 }
+
+/** Rows per piece of text. */
+const ROWS = 1000
+
+/**
+ * The JSON of an inspection in pieces: as {@link emit} would print it, but for the tensors, which take a line each. A hundred
+ * thousand of them need no string of their own this way.
+ */
+export function* inspectionJson({ tensors, ...rest }: Inspection): Generator<string> {
+  const head = JSON.stringify({ ok: true, ...rest }, undefined, 2)
+  yield `${head.slice(0, head.lastIndexOf("\n}"))},\n  "tensors": [`
+  for (let from = 0; from < tensors.length; from += ROWS) {
+    const rows = tensors.slice(from, from + ROWS).map((row) => `\n    ${JSON.stringify(row)}`)
+    yield `${from === 0 ? "" : ","}${rows.join(",")}`
+  }
+  yield `${tensors.length === 0 ? "" : "\n  "}]\n}\n`
+}

@@ -37,7 +37,8 @@ const presenter = CliOutput.layerPresenter({
       })
 })
 
-export const main = (args: ReadonlyArray<string>): void => {
+/** Run a command line. `disk`: what it reads and writes. */
+export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
@@ -50,7 +51,7 @@ export const main = (args: ReadonlyArray<string>): void => {
       }
       return crash(error, json, debug)
     }),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, Disk.layer, presenter, CliOutput.layer(helpFormatter))),
+    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter, CliOutput.layer(helpFormatter))),
     NodeRuntime.runMain
   )
 }

@@ -1,6 +1,7 @@
 /** Reports as text. */
-import { some } from "../errors.ts"
+import { quote, some } from "../errors.ts"
 import type { ConversionReport } from "../convert/Report.ts"
+import type { DeepReport } from "../convert/integrity/deep.ts"
 import type { VerifyReport } from "../convert/verify.ts"
 import { bad, bold, bytes, dim, good, plural, table } from "./text.ts"
 
@@ -69,4 +70,18 @@ export const renderVerify = (report: VerifyReport): string => {
   for (const note of report.notes) lines.push(`${bold("note")} ${note}`)
   const parity = `${report.equal}/${report.total} equal`
   return [...lines, off.length === 0 ? good(parity) : bad(parity)].join("\n")
+}
+
+/** Every damaged place, then the sum alone. */
+export const renderDeep = (report: DeepReport): string => {
+  const lines = report.damages.slice(0, 50).map((d) => {
+    const range = d.begin === undefined || d.end === undefined ? "" : `, bytes ${d.begin} to ${d.end - 1}`
+    const where = d.tensors === undefined || d.problem !== "content" ? "" : d.tensors.length === 0 ? "  (not in a tensor)" : `  in ${some(d.tensors, 5)}`
+    return `${bad(d.problem.padEnd(10))} ${quote(d.file)}${d.bit ? "" : range}: ${d.detail}${where}`
+  })
+  if (report.damages.length > 50) lines.push(dim(`… ${report.damages.length} places in all (--json lists every one)`))
+  for (const note of report.notes) lines.push(`${bold("note")} ${note}`)
+  const read = `${plural(report.files, "file")}, ${plural(report.tensors, "tensor")}, ${bytes(report.bytes)} read`
+  const damaged = new Set(report.damages.map((d) => d.file)).size
+  return [...lines, damaged === 0 ? good(`${read}: intact`) : bad(`${read}: ${plural(damaged, "file")} damaged`)].join("\n")
 }

@@ -13,6 +13,7 @@ import { Disk } from "../io/Disk.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { attempt } from "../io/attempt.ts"
+import { recoverToRead } from "../io/staging/swap.ts"
 import { readSmall } from "../io/small.ts"
 
 /** Published configs have up to a few hundred KB (long `quantization_config` lists). */
@@ -37,6 +38,7 @@ export const CONFIG = "config.json"
 export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
   return yield* attempt(async (): Promise<HfConfig> => {
+    await recoverToRead(disk, directory)
     const path = join(directory, CONFIG)
     const bytes = await readSmall(disk, await realPathInside(disk, directory, CONFIG), path, LARGEST_CONFIG)
     const json = atPath(path, () => parseJson(bytes, { allowNonFinite: true }))

@@ -9,6 +9,7 @@ import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../check
 import { place } from "../checkpoint/Placement.ts"
 import { runConfig } from "../checkpoint/RunConfig.ts"
 import { decodeWith } from "../document/decode.ts"
+import type { JsonValue } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
 import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
@@ -53,12 +54,27 @@ export const describeModel = (family: Family, config: HfConfig, headers: HfHeade
   try {
     return family.describe(parsed, headers)
   } catch (error) {
-    if (error instanceof FormatError) throw invalidFile(config.path, error)
+    if (error instanceof FormatError) throw invalidFile(config.path, withField(error, config.json))
     // Sizes that fit the schema one by one but not together (a head width that is no integer, a product beyond 2^53).
     if (error instanceof RangeError) throw invalidFile(config.path, new FormatError("config/sizes", error.message))
     throw error
   }
 }
+
+/** What counts too many parts does not know which field says so: the largest that counts layers or experts. */
+const withField = (error: FormatError, config: JsonValue): FormatError => {
+  if (error.code !== "config/too-many-parts" || error.place.field !== undefined) return error
+  let [largest, field] = [0, undefined as string | undefined]
+  const look = (value: JsonValue, path: string): void => {
+    if (typeof value === "number" && value > largest && COUNT.test(path)) [largest, field] = [value, path]
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return
+    for (const [key, inner] of Object.entries(value)) look(inner, path === "" ? key : `${path}.${key}`)
+  }
+  look(config, "")
+  return new FormatError(error.code, error.message, { ...error.place, field })
+}
+
+const COUNT = /(layers?|depth|blocks|experts)$/
 
 const isMtp = (entry: Entry): boolean => entry.mtp === true
 
@@ -140,6 +156,8 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   for (const { copies, module, parameter } of conversion.parameters) {
     for (const copy of copies) {
       const from = tensors.get(copy.source.tensor)!
+      // Refuses what cannot be read, before anything is written.
+      if (copy.transform && from.quantized) logical.read(copy)
       const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
       if (from.dtype !== to) {
         dtypeChanges.push({ tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })

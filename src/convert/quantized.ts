@@ -1,8 +1,10 @@
 /** Quantised tensors in plans: below the mapping, above the engine. Pure. */
-import type { TargetFile } from "../engine/Target.ts"
+import type { TargetArray, TargetFile } from "../engine/Target.ts"
 import { FormatError, invalidFile } from "../errors.ts"
 import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { Copy, Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
 import type { HfConfig } from "./HfSource.ts"
 import type { ConversionReport, QuantizedSummary } from "./Report.ts"
 
@@ -16,13 +18,34 @@ export const logicalOf = (tensors: HfTensors, config: HfConfig): LogicalTensors 
   }
 }
 
+/** An array whose copies are rewritten when asked for, and not kept, like those that it is made from. */
+class DequantizedArray implements TargetArray {
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly #array: TargetArray
+  readonly #logical: LogicalTensors
+
+  constructor(array: TargetArray, logical: LogicalTensors) {
+    this.id = array.id
+    this.dtype = array.dtype
+    this.shape = array.shape
+    this.#array = array
+    this.#logical = logical
+  }
+
+  get copies(): ReadonlyArray<Copy> {
+    return this.#array.copies.flatMap((copy) => this.#logical.read(copy))
+  }
+}
+
 /** The files with every copy from a quantised tensor reading its codes and scales. */
 export const dequantizing = (files: ReadonlyArray<TargetFile>, logical: LogicalTensors): ReadonlyArray<TargetFile> =>
   logical.quantized.size === 0 ? files : files.map((file) => ({
     ...file,
     segments: file.segments.map((segment) =>
       segment.kind === "array"
-        ? { ...segment, array: { ...segment.array, copies: segment.array.copies.flatMap((copy) => logical.read(copy)) } }
+        ? { ...segment, array: new DequantizedArray(segment.array, logical) }
         : segment)
   }))
 

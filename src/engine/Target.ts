@@ -5,7 +5,7 @@
 import type { Copy, Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 
-/** A contiguous C-order array in a file that exists. `offset` in bytes. */
+/** A contiguous C-order array in a file that exists. `offset` in bytes. Of dtype `F4`: two elements a byte, the low half first. */
 export interface SourceArray {
   readonly path: string
   readonly offset: number

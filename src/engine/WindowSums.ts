@@ -9,7 +9,7 @@ export interface Sum {
 }
 
 /** Files are summed in blocks of this size, whatever the windows they are written in. */
-export const SUM_BLOCK = 4 << 20
+export const SUM_BLOCK = 1 << 20
 
 /** Of bytes that lie at `position` of a file, cut where its blocks end. */
 export const sumsOf = (bytes: Uint8Array, position: number): ReadonlyArray<Sum> => {

@@ -15,9 +15,17 @@ export interface ArrayChunk {
   readonly array: TargetArray
   /** Byte offset in the array. */
   readonly offset: number
-  /** The receiver's own: never written to again. Empty for an array without elements. */
+  /** Never written to again, unless {@link StreamOptions.lend} says otherwise. Empty for an array without elements. */
   readonly bytes: Uint8Array
   readonly last: boolean
+}
+
+export interface StreamOptions extends EngineOptions {
+  /**
+   * The bytes of a chunk are the engine's own and valid until the next chunk is asked for: saves a copy and the memory of
+   * copies that wait to be collected. Nothing that takes chunks ahead (`Stream.buffer`, `runCollect`) may stand between.
+   */
+  readonly lend?: boolean
 }
 
 /**
@@ -27,13 +35,22 @@ export interface ArrayChunk {
 export const stream = (
   arrays: Iterable<TargetArray>,
   sources: Sources,
-  options: EngineOptions = {}
-): Stream.Stream<ArrayChunk, EngineError, Disk> => streamOf(options, 1, (session) => chunks(session, arrays, sources))
+  options: StreamOptions = {}
+): Stream.Stream<ArrayChunk, EngineError, Disk> =>
+  streamOf(options, 1, (session) => chunks(session, arrays, sources, options.lend ? (bytes) => bytes : own))
+
+/** Memory that is filled right away need not be cleared first. */
+const own = (bytes: Uint8Array): Uint8Array => {
+  const copy = new Uint8Array(Buffer.allocUnsafeSlow(bytes.byteLength).buffer)
+  copy.set(bytes)
+  return copy
+}
 
 const chunks = async function*(
   session: Session,
   arrays: Iterable<TargetArray>,
-  sources: Sources
+  sources: Sources,
+  give: (bytes: Uint8Array) => Uint8Array
 ): AsyncGenerator<ArrayChunk, void> {
   const { arena, context, settings: { gap, sizes }, signal } = session
   const blocks = pipeline({
@@ -51,7 +68,7 @@ const chunks = async function*(
   })
   for await (const { block, parts } of blocks) {
     for (const { at, end, last, pieces, start } of parts) {
-      yield { array: pieces.array, offset: start, bytes: context.memory.u8.slice(block + at, block + at + end - start), last }
+      yield { array: pieces.array, offset: start, bytes: give(context.memory.u8.subarray(block + at, block + at + end - start)), last }
     }
   }
 }

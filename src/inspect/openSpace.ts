@@ -5,6 +5,7 @@ import { type BridgeError, InvalidFile, Unsupported } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../io/existing.ts"
+import { recoverToRead } from "../io/staging/swap.ts"
 import { archiveSpace } from "./archiveFile.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
@@ -21,6 +22,7 @@ const byName = (path: string): SpaceKind | undefined => {
 export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   return yield* attempt(async (): Promise<SpaceKind> => {
+    await recoverToRead(disk, path)
     if ((await existing(disk, path)).kind !== "directory") {
       const kind = byName(path)
       if (kind) return kind

@@ -3,6 +3,7 @@
  * the layer axis (stacked layers share one key with a leading layer axis) and the pipeline stage, so that modules can be
  * described without any of them.
  */
+import { FormatError } from "../errors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
@@ -18,11 +19,25 @@ export interface ParameterOptions {
   readonly halves?: boolean
 }
 
+/** Twice as many as the largest model known would have; as many take some 600 MB when they are bound to their tensors. */
+const MOST_ENTRIES = 400_000
+
 /** The entries so far, and what many of them have in common: a key or shape is repeated by every layer and expert. */
 class Collection {
   readonly entries: Array<Entry> = []
   readonly #keys = new Map<string, string>()
-  readonly #shapes = new Map<string, Shape>()
+  readonly #lists = new Map<string, Shape>()
+
+  add(entry: Entry): void {
+    this.entries.push(entry)
+    this.expect(0, "")
+  }
+
+  /** Refuse if so many entries were to follow those that are there. */
+  expect(more: number, what: string): void {
+    if (this.entries.length + more <= MOST_ENTRIES) return
+    throw new FormatError("config/too-many-parts", `the model would consist of more than ${MOST_ENTRIES} parameters and module states${what}`)
+  }
 
   key(text: string): string {
     const known = this.#keys.get(text)
@@ -30,11 +45,11 @@ class Collection {
     return known ?? text
   }
 
-  shape(shape: Shape): Shape {
-    const text = shape.join()
-    const known = this.#shapes.get(text)
-    if (!known) this.#shapes.set(text, shape)
-    return known ?? shape
+  list<List extends Shape>(list: List): List {
+    const text = list.join()
+    const known = this.#lists.get(text)
+    if (!known) this.#lists.set(text, list)
+    return (known ?? list) as List
   }
 }
 
@@ -107,7 +122,9 @@ export class Scope {
   ): void {
     for (let i = 0; i < count; i++) {
       const layer = layout === "stacked" ? this.at(`${name}.${i}`, name).stacked(i, count) : this.at(`${name}.${i}`)
+      const before = this.#collection.entries.length
       describe(options.staged === false ? layer : layer.on({ layer: i, of: count }), i)
+      this.#collection.expect((this.#collection.entries.length - before) * (count - i - 1), `: ${count} layers`)
     }
   }
 
@@ -125,13 +142,13 @@ export class Scope {
     const { axes, expert, mtp, stage } = this.#place
     const name = `${this.#place.memory}${memory}`
     const key = this.#collection.key(`${this.#place.stored}${stored}`)
-    const whole = this.#collection.shape(shape)
+    const whole = this.#collection.list(shape)
     /** `rows` of the parameter, stored from row `at` on in a tensor `partKey` of `keyRows` rows. */
     const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): Part => ({
       key: partKey,
-      shape: this.#collection.shape(axes.map((a) => a.of).concat(keyRows === undefined ? shape : [keyRows].concat(shape.slice(1)))),
+      shape: this.#collection.list(axes.map((a) => a.of).concat(keyRows === undefined ? shape : [keyRows].concat(shape.slice(1)))),
       at: axes.map((a) => a.index).concat(shape.map((_, axis) => (axis === 0 ? at : 0))),
-      ...(rows ? { rows } : {})
+      ...(rows ? { rows: this.#collection.list(rows) } : {})
     })
     const partsOf = (): ReadonlyArray<Part> => {
       if (named) {
@@ -160,7 +177,7 @@ export class Scope {
       ...(expert ? { expert } : {}),
       ...(mtp ? { mtp } : {})
     }
-    this.#collection.entries.push(entry)
+    this.#collection.add(entry)
   }
 
   /** The `_extra_state` object of the module `stored` (relative to this scope; "" for the scope itself). */
@@ -176,6 +193,6 @@ export class Scope {
       ...(expert ? { expert } : {}),
       ...(mtp ? { mtp } : {})
     }
-    this.#collection.entries.push(entry)
+    this.#collection.add(entry)
   }
 }

@@ -151,16 +151,12 @@ export const mlp = (s: Scope, c: TransformerConfig, ffn: number, options: MlpOpt
 /** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
 export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: number): void => {
   const group = (name: string, out: number, input: number, splitAxis: number, halves: boolean) => {
-    for (let e = 0; e < count; e++) {
-      s.at("experts").expert(`experts.${name}`, e, count).parameter(`${name}.weight${e}`, [out, input], { splitAxis, halves }, "weight")
-    }
+    const all = Array.from({ length: count }, (_, e) => s.at("experts").expert(`experts.${name}`, e, count))
+    for (const [e, expert] of all.entries()) expert.parameter(`${name}.weight${e}`, [out, input], { splitAxis, halves }, "weight")
     if (c.add_bias_linear) {
-      for (let e = 0; e < count; e++) {
-        s.at("experts").expert(`experts.${name}`, e, count)
-          .parameter(`${name}.bias${e}`, [out], { splitAxis: splitAxis === 0 ? 0 : undefined, halves }, "bias")
-      }
+      for (const [e, expert] of all.entries()) expert.parameter(`${name}.bias${e}`, [out], { splitAxis: splitAxis === 0 ? 0 : undefined, halves }, "bias")
     }
-    for (let e = 0; e < count; e++) s.at("experts").expert(`experts.${name}`, e, count).state("")
+    for (const expert of all) expert.state("")
   }
   const width = c.moe_latent_size || c.hidden_size
   group("linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, width, 0, c.gated_linear_unit)

@@ -5,6 +5,7 @@
  */
 import { COMMON_STATE, HF_SOURCE } from "../checkpoint/names.ts"
 import { PlanRefused } from "../errors.ts"
+import { rankOf } from "../inspect/names.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject } from "../torch/DcpMetadata.ts"
@@ -99,13 +100,13 @@ export const range = (tensor: DraftTensor, axis: number, low: number, high: numb
 export const stack = (tensors: ReadonlyArray<DraftTensor>): DraftTensor => ({
   dtype: tensors[0]!.dtype,
   shape: [tensors.length, ...tensors[0]!.shape],
-  pieces: tensors.flatMap(({ pieces }, i) =>
+  pieces: inDiskOrder(tensors.flatMap(({ pieces }, i) =>
     pieces.map((piece) => restored({
       ...piece,
       offsets: inserted(piece.offsets, 0, i),
       sizes: inserted(piece.sizes, 0, 1),
       axes: inserted(piece.axes, 0, undefined)
-    })))
+    }))))
 })
 
 /** Tensors joined along an axis that they have. The opposite of {@link range}. */
@@ -116,7 +117,17 @@ export const concatenate = (tensors: ReadonlyArray<DraftTensor>, axis: number): 
     for (const piece of tensor.pieces) pieces.push({ ...piece, offsets: replaced(piece.offsets, axis, piece.offsets[axis]! + offset) })
     offset += tensor.shape[axis]!
   }
-  return { dtype: tensors[0]!.dtype, shape: replaced(tensors[0]!.shape, axis, offset), pieces }
+  return { dtype: tensors[0]!.dtype, shape: replaced(tensors[0]!.shape, axis, offset), pieces: inDiskOrder(pieces) }
+}
+
+/** Rank by rank, as trainers list the chunks of a tensor. */
+const inDiskOrder = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> =>
+  [...pieces].sort((a, b) => byFile(a.item.file, b.item.file) || a.item.offset - b.item.offset)
+
+/** Data files by rank and number, others by name. */
+export const byFile = (a: string, b: string): number => {
+  const [x, y] = [rankOf(a), rankOf(b)]
+  return x && y ? x.rank - y.rank || x.number - y.number : a < b ? -1 : a > b ? 1 : 0
 }
 
 /** An added axis that stands where the item has an axis of extent 1 is that axis: the item then fits as it is. */

@@ -5,13 +5,12 @@
 import { chunkId, StoredChunks } from "../checkpoint/StoredChunks.ts"
 import { rankFileName } from "../checkpoint/Placement.ts"
 import type { Segment, SourceArray, Sources, TargetFile } from "../engine/Target.ts"
-import { rankOf } from "../inspect/names.ts"
 import { type Copy, identity, stridesOf, volume } from "../tensor/Copy.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
 import { objectItem } from "../torch/ObjectItem.ts"
 import { EMPTY_UINT8 } from "../torch/PyValue.ts"
 import { tensorItem } from "../torch/TensorItem.ts"
-import { type Draft, type DraftObject, type DraftTensor, isWhole, type Piece } from "./Draft.ts"
+import { byFile, type Draft, type DraftObject, type DraftTensor, isWhole, type Piece } from "./Draft.ts"
 
 export interface RelabelPlan {
   /** Data files that stay byte for byte. */
@@ -173,7 +172,7 @@ export const relabelPlan = (
   const used = new Set([...[...tensors.values()].flatMap((t) => t.chunks.map((c) => c.file)), ...[...objects.values()].map((o) => o.file)])
   return {
     kept: [...source.files.keys()].filter((name) => !touched.has(name) && used.has(name)),
-    written: [...outputs.keys()].sort(byRank),
+    written: [...outputs.keys()].sort(byFile),
     supplied: count,
     moved,
     metadata: { className: "torch.distributed.checkpoint.metadata.Metadata", tensors, objects },
@@ -183,9 +182,4 @@ export const relabelPlan = (
   }
 }
 
-const byPlace = (a: Place, b: Place): number => (a.file === b.file ? a.offset - b.offset : a.file < b.file ? -1 : 1)
-
-const byRank = (a: string, b: string): number => {
-  const [x, y] = [rankOf(a), rankOf(b)]
-  return x && y ? x.rank - y.rank || x.number - y.number : a < b ? -1 : 1
-}
+const byPlace = (a: Place, b: Place): number => byFile(a.file, b.file) || a.offset - b.offset

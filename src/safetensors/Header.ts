@@ -184,7 +184,8 @@ class HeaderReader {
     if (end > this.#dataSize) {
       wrong("data-truncated", `the data ends at byte ${end} of ${this.#dataSize} that the file has after the header`, start, name)
     }
-    return { name, dtype, shape, begin: this.#dataStart + begin, end: this.#dataStart + end }
+    // A slice has no room for more: headers of large models hold a hundred thousand shapes.
+    return { name, dtype, shape: shape.slice(), begin: this.#dataStart + begin, end: this.#dataStart + end }
   }
 
   /** Nearly always one of three: compare bytes before making strings. */

@@ -75,6 +75,25 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
   })
 })
 
+describe("chunks that are lent", () => {
+  it("hold their bytes until the next one is asked for", async () => {
+    for (const world of worlds(20)) {
+      const hashes = new Map(world.arrays.map((array) => [array.id, createHash("sha256")]))
+      await diskWith(world.files).run(
+        Stream.runForEach(stream(world.arrays, world.sources, { ...SMALL, lend: true }), ({ array, bytes }) =>
+          Effect.promise(async () => {
+            await new Promise((resolve) => setImmediate(resolve))
+            hashes.get(array.id)!.update(bytes)
+          }))
+      )
+      for (const array of world.arrays) {
+        const whole = createHash("sha256").update(expectedBytes(world, array)).digest("hex")
+        expect(hashes.get(array.id)!.digest("hex")).toBe(whole)
+      }
+    }
+  })
+})
+
 describe("a difference", () => {
   const compared = async (dtype: DType, assembled: Uint8Array, stored: Uint8Array) => {
     const disk = new MemoryDisk()

@@ -128,11 +128,3 @@ export const worlds = async (): Promise<ReadonlyArray<World>> => [
   await worldOf("import --resume", await interrupted(), "/w/runs/megatron", { resume: true }, ["/w/hf"], imports(2)),
   await worldOf("export", await withImport(await hub(), 2), "/w/exported", {}, ["/w/hf", "/w/megatron"], exports)
 ]
-
-/** Time passes quickly, so that what happens every so many seconds happens all the time. */
-export const hurry = (): (() => void) => {
-  const now = performance.now
-  let time = 0
-  performance.now = () => (time += 700)
-  return () => { performance.now = now }
-}

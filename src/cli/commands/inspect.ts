@@ -9,7 +9,7 @@ import { measure } from "../../inspect/measure.ts"
 import { openSpace } from "../../inspect/openSpace.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
-import { inspectionCsv, renderInspection } from "../inspectText.ts"
+import { inspectionCsv, inspectionJson, renderInspection } from "../inspectText.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 
@@ -53,8 +53,10 @@ export const inspectCommand = Command.make("inspect", {
     ...(component ? { component } : {})
   })
   if (input.csv) return yield* Effect.sync(() => { process.stdout.write(`${inspectionCsv(found)}\n`) })
-  const shown = input.summary ? { ...found, tensors: [] } : found
-  yield* emit(input, shown, () => renderInspection(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
+  if (input.json) {
+    return yield* Effect.sync(() => { for (const piece of inspectionJson(input.summary ? { ...found, tensors: [] } : found)) process.stdout.write(piece) })
+  }
+  yield* emit(input, found, () => renderInspection(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
 })).pipe(
   Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
   Command.withExamples([

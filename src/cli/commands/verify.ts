@@ -2,6 +2,7 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import { families } from "../../../routes/index.ts"
+import { verifyDeep } from "../../convert/integrity/deep.ts"
 import { verifyHf, verifyHfMegatron, verifyMegatron } from "../../convert/verify.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
@@ -9,18 +10,29 @@ import { Disk } from "../../io/Disk.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
-import { renderVerify } from "../render.ts"
+import { recoverToRead } from "../../io/staging/swap.ts"
+import { renderDeep, renderVerify } from "../render.ts"
 
 /** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
 const isHf = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
-  const names = yield* attempt(() => disk.list(path))
+  const names = yield* attempt(async () => {
+    await recoverToRead(disk, path)
+    return disk.list(path)
+  })
   return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
 })
 
 export const verifyCommand = Command.make("verify", {
-  paths: Argument.String("path").pipe(Argument.withDescription("Two checkpoints of any kind, instead of the flags"), Argument.variadic({ max: 2 })),
+  paths: Argument.String("path").pipe(
+    Argument.withDescription("Two checkpoints of any kind, instead of the flags; one with --deep"),
+    Argument.variadic({ max: 2 })
+  ),
+  deep: Flag.Boolean("deep").pipe(
+    Flag.withDescription("Read one checkpoint again and compare it with the checksums that were written with it, down to the flipped bit"),
+    Flag.withDefault(false)
+  ),
   hfModel: flags.hfModel.pipe(Flag.optional),
   megatronPath: flags.megatronPath.pipe(Flag.optional),
   ...flags.engine,
@@ -30,6 +42,15 @@ export const verifyCommand = Command.make("verify", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
   const paths = [...input.paths, ...named]
+  if (input.deep) {
+    const [path, ...others] = paths
+    if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
+    const report = yield* withProgress("reading", input.quiet || input.json, (progress) =>
+      verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
+    yield* emit(input, report, () => renderDeep(report))
+    if (report.damages.length > 0) process.exitCode = ExitCode.different
+    return
+  }
   if (paths.length !== 2) {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }
@@ -44,9 +65,10 @@ export const verifyCommand = Command.make("verify", {
   yield* emit(input, report, () => renderVerify(report))
   if (report.equal !== report.total) process.exitCode = ExitCode.different
 })).pipe(
-  Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit; exit code 1 if not"),
+  Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit, or (--deep) that one is as it was written; exit code 1 if not"),
   Command.withExamples([
     { command: "convert_megatron_mimo verify --hf-model ./hf --megatron-path ./megatron", description: "Hugging Face against Megatron" },
-    { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" }
+    { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" },
+    { command: "convert_megatron_mimo verify --deep ./megatron", description: "Has the disk kept what was written?" }
   ])
 )

@@ -5,7 +5,7 @@
  * against somebody who changes a file on purpose.
  *
  * ```json
- * {"crc32":"<of the rest>","checksums":{"version":1,"block":4194304,"source":"<digest>",
+ * {"crc32":"<of the rest>","checksums":{"version":1,"block":1048576,"source":"<digest>",
  *   "files":[{"name":"__0_0.distcp","size":123,"crc32":"…","blocks":"<8 hexadecimal digits per block>"}],
  *   "tensors":[{"name":"…","file":"__0_0.distcp","begin":64,"end":96,"crc32":"…"}],
  *   "parent":[…]}}
@@ -21,7 +21,7 @@ import { volume } from "../../tensor/Copy.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 
-/** Some hundred bytes per stored chunk, eight per 4 MiB: a terabyte in ten thousand chunks has 3 MB. */
+/** Some hundred bytes per stored chunk, eight per MiB: a terabyte in ten thousand chunks has 9 MB. */
 export const LARGEST_CHECKSUMS = 256 << 20
 const LIMITS = { maxBytes: LARGEST_CHECKSUMS, maxValues: 20_000_000 }
 

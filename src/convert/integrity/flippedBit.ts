@@ -12,6 +12,9 @@ const ZERO_BYTE: Uint32Array = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value
 })
 
+/** Longer data is searched for seconds. */
+const LONGEST = 64 << 20
+
 export interface FlippedBit {
   /** From the start of the data. */
   readonly byte: number
@@ -19,8 +22,9 @@ export interface FlippedBit {
   readonly bit: number
 }
 
-/** The one bit whose flipping turns data of `length` bytes with CRC-32 `expected` into data with `actual`. */
+/** The one bit whose flipping turns data of `length` bytes (at most 64 MiB) with CRC-32 `expected` into data with `actual`. */
 export const flippedBit = (expected: number, actual: number, length: number): FlippedBit | undefined => {
+  if (length > LONGEST) return undefined
   const difference = (expected ^ actual) >>> 0
   const effects = Uint32Array.from({ length: 8 }, (_, bit) => ZERO_BYTE[1 << bit]!)
   for (let byte = length - 1; byte >= 0; byte--) {

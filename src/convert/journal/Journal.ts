@@ -63,7 +63,7 @@ export const readJournal = async (disk: DiskCalls, path: string): Promise<Earlie
   try {
     bytes = await readSmall(disk, path, path, LARGEST_JOURNAL)
   } catch (error) {
-    if (isMissing(error)) return undefined
+    if (isMissing(error) || error instanceof InvalidFile) return undefined
     throw error
   }
   const all = lines(bytes, path)

@@ -4,7 +4,7 @@
  * renames the target's name is free, and both its former and its next content are whole, beside it. A crash in there is
  * recognised by the `commit` record, which was made durable before, and whoever opens the target next finishes it.
  */
-import { dirname, join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { z } from "zod"
 import { decodeJson } from "../../document/decode.ts"
 import { InvalidFile, OutputRefused } from "../../errors.ts"
@@ -118,6 +118,13 @@ export const recover = async (disk: DiskCalls, path: string): Promise<Recovery> 
   }
   await discard(disk, path).catch(() => {})
   return "finished"
+}
+
+/** {@link recover} for whoever reads `path`, which may be the target or directly inside it. */
+export const recoverToRead = async (disk: DiskCalls, path: string): Promise<void> => {
+  const absolute = resolve(path)
+  if (await present(disk, absolute)) return
+  if (await recover(disk, dirname(absolute)) === "none") await recover(disk, absolute)
 }
 
 /** Was the target of this staging folder replaced, and only the cleaning up is missing? */

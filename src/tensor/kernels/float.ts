@@ -16,13 +16,13 @@ export const bitsOfF32 = (value: number): number => {
   return word[0]!
 }
 
-/** BF16 bits of F32 bits. */
+/** BF16 bits of F32 bits, which may be given signed. */
 export const bf16OfF32Bits = (x: number): number => {
   if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | ((x & 0x7f0000) === 0 ? 0x40 : 0)
-  return ((x + 0x7fff + ((x >>> 16) & 1)) >>> 16) & 0xffff
+  return (((x + 0x7fff) | 0) + ((x >>> 16) & 1)) >>> 16
 }
 
-/** F16 bits of F32 bits. */
+/** F16 bits of F32 bits, which may be given signed. */
 export const f16OfF32Bits = (x: number): number => {
   const sign = (x >>> 16) & 0x8000
   const magnitude = x & 0x7fffffff

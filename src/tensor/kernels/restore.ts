@@ -5,6 +5,9 @@ import { addKernel } from "./add.ts"
 import { castKernel } from "./cast.ts"
 import type { Kernel } from "./Kernel.ts"
 
+/** Elements that are compared at once: nearly always all of them are equal. */
+const STRETCH = 4096
+
 const roundUp = (n: number): number => Math.ceil(n / 8) * 8
 
 /** Copies bits: the step between equal dtypes. */
@@ -41,29 +44,34 @@ export const restoreKernel = (
     temporary: storedWidth + width + inner,
     elementwise: true,
     apply: (m, call) => {
-      const { count, operands: [original], out, source: stored } = call
+      const { operands: [original], out, source: stored } = call
       const again = call.temporary
-      const accepted = again + roundUp(count * storedWidth)
-      const temporary = accepted + roundUp(count * width)
-      forward.apply(m, { ...call, source: original!, out: again, temporary })
-      accept.apply(m, { ...call, source: original!, out: accepted, temporary })
-      backward.apply(m, { ...call, temporary })
-      const bytes = m.u8
+      const accepted = again + roundUp(STRETCH * storedWidth)
+      const temporary = accepted + roundUp(STRETCH * width)
       let missed = 0
-      // Equal stretches are taken in one go: nearly always all of it.
-      for (let i = 0; i < count;) {
-        let end = i
-        while (end < count && equal(bytes, stored + end * storedWidth, again + end * storedWidth, storedWidth)) end++
-        bytes.copyWithin(out + i * width, accepted + i * width, accepted + end * width)
-        if (end < count) missed++
-        i = end + 1
+      for (let from = 0; from < call.count; from += STRETCH) {
+        const count = Math.min(STRETCH, call.count - from)
+        const part = { ...call, count, temporary }
+        const candidates = original! + from * bytesOf(candidate)
+        const values = stored + from * storedWidth
+        const target = out + from * width
+        forward.apply(m, { ...part, source: candidates, out: again })
+        if (equal(m.u8, values, again, count * storedWidth)) {
+          accept.apply(m, { ...part, source: candidates, out: target })
+          continue
+        }
+        accept.apply(m, { ...part, source: candidates, out: accepted })
+        backward.apply(m, { ...part, source: values, out: target })
+        for (let i = 0; i < count; i++) {
+          if (equal(m.u8, values + i * storedWidth, again + i * storedWidth, storedWidth)) {
+            m.u8.copyWithin(target + i * width, accepted + i * width, accepted + (i + 1) * width)
+          } else missed++
+        }
       }
       return missed
     }
   }
 }
 
-const equal = (bytes: Uint8Array, a: number, b: number, width: number): boolean => {
-  for (let k = 0; k < width; k++) if (bytes[a + k] !== bytes[b + k]) return false
-  return true
-}
+const equal = (bytes: Uint8Array, a: number, b: number, length: number): boolean =>
+  Buffer.compare(bytes.subarray(a, a + length), bytes.subarray(b, b + length)) === 0

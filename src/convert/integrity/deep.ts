@@ -1,0 +1,176 @@
+/**
+ * Reads a whole checkpoint again and compares it with the checksums that were written with it. A Megatron checkpoint without
+ * them, from a trainer for example, has at least the CRC-32 that its items carry.
+ */
+import { Effect } from "effect"
+import { basename, dirname, join } from "node:path"
+import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoint/names.ts"
+import { SUM_BLOCK } from "../../engine/WindowSums.ts"
+import { InvalidFile, IoError, quote } from "../../errors.ts"
+import { attempt } from "../../io/attempt.ts"
+import { Disk, type DiskCalls, readFully } from "../../io/Disk.ts"
+import { present } from "../../io/present.ts"
+import { readSmall } from "../../io/small.ts"
+import { recoverToRead } from "../../io/staging/swap.ts"
+import { crc32 } from "../../torch/Crc32.ts"
+import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
+import { blockDamage, type Damage } from "./Damage.ts"
+import { deepItems } from "./items.ts"
+import { CHECKSUMS } from "./names.ts"
+
+export interface DeepReport {
+  readonly path: string
+  /** What was compared with: the checksums of the whole, or the CRC-32 that each stored tensor carries. */
+  readonly against: "checksums" | "items"
+  readonly files: number
+  readonly tensors: number
+  readonly bytes: number
+  readonly damages: ReadonlyArray<Damage>
+  readonly notes: ReadonlyArray<string>
+}
+
+export interface DeepOptions {
+  readonly concurrency?: number
+  readonly progress?: (bytes: number) => void
+  readonly onSize?: (bytes: number) => void
+}
+
+const CONCURRENCY = 4
+
+/** A file to be read, and how to name what is found in it. */
+interface Task {
+  readonly path: string
+  readonly shown: string
+  readonly file: FileChecksums
+  readonly checksums: Checksums
+}
+
+/**
+ * Check everything at `path`: an HF directory, a Megatron checkpoint or one iteration of it.
+ *
+ * @throws InvalidFile `integrity/no-checksums` if there is nothing to compare with; what opening a checkpoint throws.
+ */
+export const verifyDeep = Effect.fnUntraced(function*(path: string, options: DeepOptions = {}) {
+  const disk = yield* Disk
+  const { damaged, folders } = yield* attempt(async () => {
+    await recoverToRead(disk, path)
+    return readChecksums(disk, path)
+  })
+  if (folders.length === 0 && damaged.length === 0) {
+    const names = yield* attempt(() => disk.list(path))
+    if (names.includes(METADATA) || names.some((name) => iterationOf(name) !== undefined || name === "release")) return yield* deepItems(path, options)
+    return yield* new InvalidFile({
+      path,
+      code: "integrity/no-checksums",
+      problem: "has no checksums to compare with",
+      hint: `import writes them, export does with --checksum. \`verify A B\` compares two checkpoints.`
+    })
+  }
+  return yield* attempt(async (): Promise<DeepReport> => {
+    const notes: Array<string> = []
+    const damages: Array<Damage> = [...damaged]
+    const tasks: Array<Task> = []
+    for (const { checksums, directory, prefix } of folders) {
+      for (const file of checksums.files) tasks.push({ path: join(directory, file.name), shown: prefix + file.name, file, checksums })
+      if (prefix !== "" && await isCurrent(disk, directory)) {
+        for (const file of checksums.parent) tasks.push({ path: join(dirname(directory), file.name), shown: file.name, file, checksums })
+      }
+      const extra = await notListed(disk, directory, checksums)
+      if (extra.length > 0) notes.push(`without checksums: ${extra.slice(0, 5).map((name) => quote(prefix + name)).join(", ")}${extra.length > 5 ? `, … (${extra.length} files)` : ""}`)
+    }
+    options.onSize?.(tasks.reduce((sum, t) => sum + t.file.size, 0))
+    const queue = tasks.values()
+    const worker = async () => {
+      const buffer = new Uint8Array(SUM_BLOCK)
+      for (const task of queue) damages.push(...await checkFile(disk, task, buffer, options.progress ?? (() => {})))
+    }
+    await Promise.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, worker))
+    return {
+      path,
+      against: "checksums",
+      files: tasks.length,
+      tensors: folders.reduce((sum, f) => sum + f.checksums.tensors.length, 0),
+      bytes: tasks.reduce((sum, t) => sum + t.file.size, 0),
+      damages: damages.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : (a.begin ?? 0) - (b.begin ?? 0))),
+      notes
+    }
+  })
+})
+
+/** The checksums in a folder itself, or in each of its iterations. */
+const readChecksums = async (disk: DiskCalls, path: string) => {
+  const names = await disk.list(path)
+  const prefixes = names.includes(CHECKSUMS) ? [""] : names.filter((name) => iterationOf(name) !== undefined || name === "release").map((name) => `${name}/`)
+  const folders: Array<{ readonly directory: string; readonly prefix: string; readonly checksums: Checksums }> = []
+  const damaged: Array<Damage> = []
+  for (const prefix of prefixes) {
+    const directory = join(path, prefix)
+    const file = join(directory, CHECKSUMS)
+    if (!await present(disk, file)) continue
+    try {
+      folders.push({ directory, prefix, checksums: decodeChecksums(file, await readSmall(disk, file, file, LARGEST_CHECKSUMS)) })
+    } catch (error) {
+      if (!(error instanceof InvalidFile)) throw error
+      damaged.push({ file: prefix + CHECKSUMS, problem: "content", detail: error.problem })
+    }
+  }
+  return { folders, damaged }
+}
+
+/** Trackers are rewritten by every save: they are compared as long as they do not name another iteration that is there. */
+const isCurrent = async (disk: DiskCalls, directory: string): Promise<boolean> => {
+  const parent = dirname(directory)
+  const path = join(parent, TRACKER)
+  const text = await readSmall(disk, path, path, 1024).then((bytes) => Buffer.from(bytes).toString("latin1").trim(), () => "")
+  const named = /^\d{1,15}$/.test(text) ? iterationFolder(Number(text)) : text
+  return named === basename(directory) || !(await disk.list(parent)).includes(named)
+}
+
+const notListed = async (disk: DiskCalls, directory: string, { files }: Checksums): Promise<ReadonlyArray<string>> => {
+  const known = new Set([CHECKSUMS, ...files.map((f) => f.name)])
+  const folders = new Set(files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.indexOf("/"))] : [])))
+  return (await disk.list(directory)).filter((name) => !known.has(name) && !folders.has(name))
+}
+
+const checkFile = async (disk: DiskCalls, { checksums, file, path, shown }: Task, buffer: Uint8Array, progress: (bytes: number) => void): Promise<ReadonlyArray<Damage>> => {
+  const found = await present(disk, path)
+  if (!found) return [{ file: shown, problem: "missing", detail: "the file is not there" }]
+  const handle = await disk.open(path, "read")
+  try {
+    const { size } = await handle.info()
+    if (size !== file.size) {
+      return [{ file: shown, problem: "size", detail: `${size} bytes instead of ${file.size}`, begin: Math.min(size, file.size), end: Math.max(size, file.size) }]
+    }
+    const damages: Array<Damage> = []
+    const isDamaged = async (tensor: Checksums["tensors"][number]): Promise<boolean> => {
+      let crc = 0
+      for (let at = tensor.begin; at < tensor.end; at += buffer.byteLength) {
+        const part = buffer.subarray(0, Math.min(buffer.byteLength, tensor.end - at))
+        await readFully(handle, part, at)
+        crc = crc32(part, crc)
+      }
+      return crc !== Number.parseInt(tensor.crc32, 16)
+    }
+    for (let begin = 0, block = 0; begin < size; begin += checksums.block, block++) {
+      const end = Math.min(size, begin + checksums.block)
+      const part = (end - begin <= buffer.byteLength ? buffer : new Uint8Array(end - begin)).subarray(0, end - begin)
+      try {
+        await readFully(handle, part, begin)
+      } catch (error) {
+        if (!(error instanceof IoError)) throw error
+        damages.push({ file: shown, problem: "unreadable", detail: error.message, begin, end })
+        continue
+      }
+      progress(part.byteLength)
+      const [actual, expected] = [crc32(part), Number.parseInt(file.blocks.slice(block * 8, block * 8 + 8), 16)]
+      // Tensors are named by the file as the checksums know it.
+      if (actual !== expected) {
+        const damage = await blockDamage(file.name, { begin, end, expected, actual }, checksums.tensors, isDamaged)
+        damages.push({ ...damage, file: shown })
+      }
+    }
+    return damages
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,336 @@
+/** A checkpoint in other words: what changes, what does not, and what has no other words. */
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { beforeAll, describe, expect, it } from "vitest"
+import { verifyMegatron } from "../../src/convert/verify.ts"
+import { exportCheckpoint } from "../../src/index.ts"
+import { openSpace } from "../../src/inspect/openSpace.ts"
+import { inspection } from "../../src/inspect/Inspection.ts"
+import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
+import { readArchive } from "../../src/torch/ObjectItem.ts"
+import { archiveOf } from "../../src/torch/ZipWriter.ts"
+import {
+  caseModel, dataFiles, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
+} from "./checkpoints.ts"
+import { makeTrained, wrapped } from "./trained.ts"
+
+const work = workDirectory("relabel")
+let vlm: string
+let standard: string
+let mimo: string
+
+beforeAll(async () => {
+  vlm = await sampleModel(work)
+  standard = await imported(work, { hfModel: vlm, standard: true, tp: 2 })
+  mimo = await imported(work, { hfModel: vlm, components: ["language=tp=2,pp=2", "images=tp=1"] })
+})
+
+const sameData = (a: string, b: string) => {
+  expect([...dataFiles(b).keys()]).toEqual([...dataFiles(a).keys()])
+  for (const [name, bytes] of dataFiles(a)) expect(dataFiles(b).get(name)!.equals(bytes), name).toBe(true)
+}
+
+const equalTensors = async (a: string, b: string) => {
+  const report = await run(verifyMegatron(a, b, {}))
+  expect(report.tensors.filter((t) => t.status !== "equal")).toEqual([])
+  return report.total
+}
+
+const text = (path: string, name: string) => readFileSync(join(folderOf(path), name), "utf8")
+
+describe("standard ↔ MIMO", () => {
+  it("there and back gives every byte: data files, .metadata, run_config.yaml", async () => {
+    const there = await relabelled(work, standard, ["mimo"])
+    const back = await relabelled(work, there.path, ["standard"])
+    sameData(standard, there.path)
+    sameData(standard, back.path)
+    expect(text(there.path, ".metadata")).not.toBe(text(standard, ".metadata"))
+    expect(text(back.path, ".metadata")).toBe(text(standard, ".metadata"))
+    expect(text(back.path, "run_config.yaml")).toBe(text(standard, "run_config.yaml"))
+    expect(there.report.written).toEqual([])
+  })
+
+  it("and from the other side", async () => {
+    const there = await relabelled(work, mimo, ["standard"])
+    const back = await relabelled(work, there.path, ["mimo"])
+    sameData(mimo, back.path)
+    expect(text(back.path, ".metadata")).toBe(text(mimo, ".metadata"))
+  })
+
+  it("equals, tensor by tensor, what an import gives", async () => {
+    const { path } = await relabelled(work, standard, ["mimo"])
+    expect(await equalTensors(path, mimo)).toBe(98)
+    expect([...metadataOf(path).objects.keys()].sort()).toEqual([...metadataOf(mimo).objects.keys()].sort())
+  })
+
+  it("and exports to the model it came from", async () => {
+    const { path } = await relabelled(work, standard, ["mimo"])
+    const out = fresh(work)
+    await exportCheckpoint({ hfModel: vlm }, path, out)
+    expect(filesOf(out)).toEqual(filesOf(vlm))
+  })
+
+  it("the run configuration gets a MIMO provider around the model, without multi-token prediction", async () => {
+    const { path, report } = await relabelled(work, standard, ["mimo"])
+    const config = text(path, "run_config.yaml")
+    expect(config).toContain("_target_: megatron.bridge.models.megatron_mimo.megatron_mimo_provider.MegatronMIMOProvider")
+    expect(config).toMatch(/standard_provider:\n {4}_target_: megatron\.bridge\.models\.[\w.]+Qwen35VLModelProvider/)
+    expect(config).toContain("mtp_num_layers: null")
+    expect(config).toContain("layernorm_epsilon: 1.0e-06")
+    expect(report.notes.join()).toContain("MIMO models have no multi-token-prediction module")
+  })
+
+  it("--hf-model says what the run configuration does not", async () => {
+    const { path } = await relabelled(work, standard, ["mimo"])
+    rmSync(join(folderOf(path), "run_config.yaml"))
+    await expect(relabelled(work, path, ["standard"])).rejects.toThrow("--to standard: nothing says which parts of the model are components")
+    const back = await relabelled(work, path, ["standard"], { hfModel: vlm })
+    expect(text(back.path, ".metadata")).toBe(text(standard, ".metadata"))
+    expect(text(back.path, "run_config.yaml")).toContain("Qwen35VLModelProvider")
+  })
+
+  it("refuses what it is already", async () => {
+    await expect(relabelled(work, standard, ["standard"])).rejects.toThrow("the checkpoint is a standard one already")
+    await expect(relabelled(work, mimo, ["mimo"])).rejects.toThrow("the checkpoint is a MIMO one already")
+  })
+
+  it("refuses tensors that belong to no component", async () => {
+    const strange = (await relabelled(work, standard, ["mimo"])).path
+    const { className, objects, tensors } = metadataOf(strange)
+    const [[key, tensor]] = tensors as unknown as [[string, never]]
+    writeFileSync(join(folderOf(strange), ".metadata"), encodeMetadata({ className, objects, tensors: new Map([...tensors].map(([k, t]) => (k === key ? ["modality_submodules.audio.encoders.x.weight", tensor] : [k, t]))) }))
+    await expect(relabelled(work, strange, ["standard"])).rejects.toThrow("the standard model has no place for these tensors: modality_submodules.audio")
+  })
+})
+
+describe("a trained MIMO checkpoint", () => {
+  let trained: string
+  beforeAll(() => {
+    trained = fresh(work)
+    makeTrained(mimo, trained)
+  })
+
+  it("is inspected: wrapped keys, optimizer and RNG state apart from the model", async () => {
+    const found = inspection(await run(openSpace(trained)))
+    const clean = inspection(await run(openSpace(mimo)))
+    expect(found.form).toBe("mimo")
+    expect(found.totals.tensors).toBe(clean.totals.tensors)
+    expect(found.totals.bytes).toBe(clean.totals.bytes)
+    expect(found.components).toEqual(clean.components)
+    expect(found.training.tensors).toBe(3 * clean.tensors.filter((t) => t.role === "model").length)
+    expect(found.findings.map((f) => f.code)).toEqual(expect.arrayContaining(["wrapped", "training-state"]))
+    expect(new Map(found.common).get("iteration")).toBe("10")
+  })
+
+  it("is mended with links: the clean one's keys, no byte copied, optimizer states follow", async () => {
+    const { path, report } = await relabelled(work, trained, ["plain"], { link: true })
+    const [after, clean] = [metadataOf(path), metadataOf(mimo)]
+    for (const key of clean.tensors.keys()) expect(after.tensors.get(key), key).toEqual(clean.tensors.get(key))
+    for (const key of clean.tensors.keys()) if (!key.startsWith("hf_source.")) expect(after.tensors.has(`optimizer.state.exp_avg.${key}`), key).toBe(true)
+    expect([...after.tensors.keys()].some((key) => key.includes(".module."))).toBe(false)
+    expect([...after.objects.keys()]).toEqual(expect.arrayContaining(["rng_state.language/shard_0.0_1.1", "common_state/shard_0_1"]))
+    expect(report.linked).toBe(dataFiles(trained).size)
+    for (const name of dataFiles(path).keys()) expect(statSync(join(folderOf(path), name)).ino).toBe(statSync(join(folderOf(trained), name)).ino)
+    expect(folderOf(path)).toMatch(/iter_0000010$/)
+    expect(readFileSync(join(path, "latest_checkpointed_iteration.txt"), "utf8")).toBe("10")
+    expect(await equalTensors(path, mimo)).toBe(98)
+  })
+
+  it("is exported byte-identically to the clean one, mended or not", async () => {
+    const { path } = await relabelled(work, trained, ["plain"])
+    const outs = [fresh(work), fresh(work), fresh(work)] as const
+    await exportCheckpoint({ hfModel: vlm }, mimo, outs[0])
+    await exportCheckpoint({ hfModel: vlm }, trained, outs[1])
+    await exportCheckpoint({ hfModel: vlm }, path, outs[2])
+    expect(filesOf(outs[1])).toEqual(filesOf(outs[0]))
+    expect(filesOf(outs[2])).toEqual(filesOf(outs[0]))
+  })
+
+  it("goes to the standard form without its wrappers, and says what stays behind", async () => {
+    const { path, report } = await relabelled(work, trained, ["standard"])
+    expect(await equalTensors(path, standard)).toBe(98)
+    expect(report.notes.join()).toContain("belong to the old model's ranks")
+  })
+
+  it("plain and ddp are opposites", async () => {
+    const plain = await relabelled(work, trained, ["plain"])
+    const again = await relabelled(work, plain.path, ["ddp"])
+    expect(text(again.path, ".metadata")).toBe(text(trained, ".metadata"))
+    await expect(relabelled(work, mimo, ["plain"])).rejects.toThrow("no key carries module.")
+    await expect(relabelled(work, trained, ["ddp"])).rejects.toThrow("the keys carry module. already")
+    await expect(relabelled(work, standard, ["ddp"])).rejects.toThrow("saved without wrappers")
+    expect(wrapped("language_model.output_layer.weight")).toBe("language_model.module.output_layer.weight")
+  })
+})
+
+describe("layers and experts", () => {
+  let moe: string
+  beforeAll(async () => {
+    moe = await imported(work, { hfModel: await caseModel(work, "qwen3-moe-a"), standard: true })
+  })
+
+  it.each([
+    ["indexed", ["indexed"], ["stacked"]],
+    ["sequential", ["sequential"], ["grouped", "stacked"]],
+    ["hybrid", ["hybrid"], ["gpt"]]
+  ] as const)("%s and back: the same data files, byte for byte", async (_, to, back) => {
+    const there = await relabelled(work, moe, to)
+    const again = await relabelled(work, there.path, back)
+    expect(text(again.path, ".metadata")).toBe(text(moe, ".metadata"))
+    sameData(moe, again.path)
+  })
+
+  it("stacked layers become one key each, their items lose the layer axis", async () => {
+    const { path, report } = await relabelled(work, moe, ["indexed"])
+    const { objects, tensors } = metadataOf(path)
+    expect(tensors.get("decoder.layers.2.self_attention.linear_proj.weight")!.shape).toEqual([64, 64])
+    expect(tensors.has("decoder.layers.self_attention.linear_proj.weight")).toBe(false)
+    expect(objects.has("decoder.layers.2.self_attention.linear_proj._extra_state/shard_0_1")).toBe(true)
+    expect(objects.has("decoder.layers.1.mlp.experts.experts.linear_fc1._extra_state/shard_3_4")).toBe(true)
+    expect(report.written).toEqual(["__0_0.distcp"])
+    expect(contentOf(path)).toMatchObject([["singleton_local_shards", false], ["chained_optim_avoid_prefix", true], ["non_homogeneous_layers", true]])
+  })
+
+  it("sequential experts: one key each, gate and up rows apart", async () => {
+    const { path } = await relabelled(work, moe, ["sequential"])
+    const { objects, tensors } = metadataOf(path)
+    expect(tensors.get("decoder.layers.1.mlp.experts.experts.3.linear_fc1.weight_v")!.shape).toEqual([40, 64])
+    expect(tensors.get("decoder.layers.1.mlp.experts.experts.3.linear_fc2.weight")!.shape).toEqual([64, 40])
+    expect(objects.has("decoder.layers.1.mlp.experts.experts.3.linear_fc1._extra_state/shard_0_1")).toBe(true)
+    expect(contentOf(path)).toContainEqual(["singleton_local_shards", true])
+  })
+
+  it("a hybrid model has a layer for attention and one for the experts", async () => {
+    const { path } = await relabelled(work, moe, ["hybrid"])
+    const { objects, tensors } = metadataOf(path)
+    expect(tensors.has("decoder.layers.4.self_attention.linear_qkv.weight")).toBe(true)
+    expect(tensors.has("decoder.layers.5.mlp.router.weight")).toBe(true)
+    expect(tensors.has("decoder.final_norm.weight")).toBe(true)
+    expect(objects.has("output_layer._extra_state/shard_0_1")).toBe(true)
+    expect(text(path, "run_config.yaml")).toMatch(/hybrid_layer_pattern: "\*E\*E\*E"/)
+    expect(text(path, "run_config.yaml")).toContain("num_layers: 6")
+  })
+
+  it("what a rank cut stays cut", async () => {
+    const cut = await imported(work, { hfModel: await caseModel(work, "qwen3-moe-a"), standard: true, tp: 2 })
+    const there = await relabelled(work, cut, ["sequential"])
+    expect(metadataOf(there.path).tensors.get("decoder.layers.0.mlp.experts.experts.0.linear_fc1.weight_w")!.chunks).toHaveLength(1)
+    expect(metadataOf(there.path).tensors.get("decoder.layers.0.self_attention.linear_qkv.weight")!.chunks).toHaveLength(2)
+    const back = await relabelled(work, there.path, ["grouped", "stacked"])
+    await equalTensors(back.path, cut)
+  })
+
+  it("optimizer states take the same form as their tensors", async () => {
+    const trained = fresh(work)
+    makeTrained(mimo, trained)
+    const { path } = await relabelled(work, trained, ["indexed"])
+    const { tensors } = metadataOf(path)
+    const key = "modality_submodules.images.module.encoders.qwen_visual.decoder.layers.1.mlp.linear_fc1.weight"
+    expect(tensors.get(`optimizer.state.exp_avg.${key}`)!.shape).toEqual(tensors.get(key)!.shape)
+    const back = await relabelled(work, path, ["plain"])
+    await equalTensors(back.path, path)
+  })
+
+  it.each([
+    [["stacked"], "no layers of a transformer block are stored one by one"],
+    [["grouped"], "no expert and no gated projection is stored by itself"],
+    [["gpt"], "the checkpoint is no hybrid one"],
+    [["extra-states"], "none is missing"],
+    [["mtp-model-layer"], "no multi-token-prediction layer is called transformer_layer"],
+    [["mimo"], "nothing says which parts of the model are components"]
+  ] as const)("--to %s is refused with the reason", async (to, reason) => {
+    await expect(relabelled(work, moe, to)).rejects.toThrow(reason)
+  })
+
+  it.each([
+    [["stacked"], "the layers are not alike"],
+    [["hybrid"], "only plain language models have both forms"]
+  ] as const)("of a multimodal model with two kinds of layers, --to %s is refused", async (to, reason) => {
+    await expect(relabelled(work, mimo, to)).rejects.toThrow(reason)
+  })
+
+  it("layers that the configuration wants one by one are not stacked", async () => {
+    const { path } = await relabelled(work, moe, ["indexed"])
+    const file = join(folderOf(path), "run_config.yaml")
+    writeFileSync(file, readFileSync(file, "utf8").replace("  num_layers: 3", "  moe_layer_freq: [1, 1, 1]\n  num_layers: 3"))
+    await expect(relabelled(work, path, ["stacked"])).rejects.toThrow("by its run configuration the model asks for indexed layers (moe_layer_freq is [1,1,1])")
+  })
+
+  it("a hybrid model with Mamba layers, latent attention or multi-token prediction has no GPT form", async () => {
+    const hybrid = await imported(work, { hfModel: await caseModel(work, "nemotron-h-a"), standard: true })
+    await expect(relabelled(work, hybrid, ["gpt"])).rejects.toThrow("Mamba layers has no counterpart")
+    const latent = await imported(work, { hfModel: await caseModel(work, "deepseek-v3-a"), standard: true })
+    await expect(relabelled(work, latent, ["hybrid"])).rejects.toThrow("has no counterpart")
+  })
+
+  it("the inner layer of multi-token prediction has two names", async () => {
+    const mtp = await imported(work, { hfModel: await caseModel(work, "deepseek-v3-a"), standard: true })
+    const there = await relabelled(work, mtp, ["mtp-model-layer"])
+    expect([...metadataOf(there.path).tensors.keys()].some((key) => key.startsWith("mtp.layers.0.mtp_model_layer.mlp"))).toBe(true)
+    const back = await relabelled(work, there.path, ["mtp-transformer-layer"])
+    expect(text(back.path, ".metadata")).toBe(text(mtp, ".metadata"))
+    sameData(mtp, back.path)
+  })
+
+  it("a common state with Python objects in it cannot be rewritten, and says so", async () => {
+    const copy = (await relabelled(work, moe, ["indexed"])).path
+    // A dict with an argparse.Namespace and {"content_metadata": {"non_homogeneous_layers": True}}.
+    const pickle = Buffer.from(
+      "\x80\x02}(X\x04\x00\x00\x00argscargparse\nNamespace\n)\x81X\x10\x00\x00\x00content_metadata}X\x16\x00\x00\x00non_homogeneous_layers\x88su.", "latin1")
+    writeFileSync(join(folderOf(copy), "common.pt"), commonOf(pickle))
+    await expect(relabelled(work, copy, ["stacked"])).rejects.toThrow("holds an object of Python (argparse.Namespace)")
+  })
+})
+
+describe("module states", () => {
+  it("missing ones are supplied as one shared item, the data is linked", async () => {
+    const bare = (await relabelled(work, mimo, ["standard"])).path
+    const { className, objects, tensors } = metadataOf(bare)
+    const kept = new Map([...objects].filter(([key]) => !key.includes("_extra_state")))
+    writeFileSync(join(folderOf(bare), ".metadata"), encodeMetadata({ className, tensors, objects: kept }))
+    const { path, report } = await relabelled(work, bare, ["extra-states"], { link: true })
+    const after = metadataOf(path).objects
+    for (const key of objects.keys()) expect(after.has(key), key).toBe(true)
+    expect(report.supplied).toBe(after.size - kept.size)
+    expect(new Set([...after].filter(([key]) => key.includes("_extra_state")).map(([, o]) => `${o.file}:${o.offset}`)).size).toBe(1)
+    expect(report.written).toHaveLength(1)
+  })
+})
+
+describe("files", () => {
+  it("other files of the folder come along, sums of changed files do not", async () => {
+    const source = (await relabelled(work, mimo, ["standard"])).path
+    writeFileSync(join(folderOf(source), "notes.txt"), "kept")
+    writeFileSync(join(folderOf(source), "empty"), "")
+    writeFileSync(join(folderOf(source), "integrity.json"), "{}")
+    const { path, report } = await relabelled(work, source, ["mimo"])
+    const files = filesOf(folderOf(path))
+    expect([...files.keys()]).toEqual(expect.arrayContaining(["notes.txt", "empty", "tokenizer/tokenizer.json", "train_state.pt", "metadata.json"]))
+    expect(files.has("integrity.json")).toBe(false)
+    expect(report.notes.join()).toContain("integrity.json is left behind")
+  })
+
+  it("an existing target is refused, and replaced on demand", async () => {
+    const { path } = await relabelled(work, mimo, ["standard"])
+    const again = relabelled(work, path, ["mimo"])
+    await expect(again).resolves.toBeDefined()
+    const { prepareRelabel } = await import("../../src/relabel/relabel.ts")
+    const { families, resolveLayout } = await import("../../src/index.ts")
+    const prepared = await run(prepareRelabel(families, mimo, { to: ["standard"], examples: [], hfModel: vlm, layout: (names) => resolveLayout([], names) }))
+    await expect(run(prepared.run(path, { link: false, overwrite: false }))).rejects.toThrow("--overwrite")
+    await expect(run(prepared.run(path, { link: true, overwrite: true }))).resolves.toMatchObject({ linked: dataFiles(mimo).size })
+  })
+})
+
+const contentOf = (path: string): ReadonlyArray<readonly [unknown, unknown]> => {
+  const common = readArchive(readFileSync(join(folderOf(path), "common.pt"))) as ReadonlyMap<string, ReadonlyMap<unknown, unknown>>
+  return [...common.get("content_metadata")!]
+}
+
+/** A `common.pt` with this pickle in it. */
+const commonOf = (pickle: Buffer): Uint8Array =>
+  archiveOf([
+    { name: "common/data.pkl", content: pickle },
+    { name: "common/byteorder", content: Buffer.from("little") },
+    { name: "common/version", content: Buffer.from("3\n") }
+  ])

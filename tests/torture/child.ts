@@ -1,0 +1,32 @@
+/**
+ * The real command line on the real disk, with something happening to it at one call:
+ *
+ *   node child.ts CALL HOW ARGUMENTS…
+ *
+ * HOW is `before`, `after` or `half` (of a transfer) for a SIGKILL, or the name of a signal that it gets while the call is made.
+ */
+import { Layer } from "effect"
+import { main } from "../../src/cli/main.ts"
+import { Disk, nodeCalls } from "../../src/io/Disk.ts"
+import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { hurry } from "./hurry.ts"
+
+const [at, how, ...args] = process.argv.slice(2) as [string, string, ...Array<string>]
+const die = () => { process.kill(process.pid, "SIGKILL") }
+
+hurry()
+main(args, Layer.succeed(Disk, faultyDisk(nodeCalls, ({ index, operation }) => {
+  if (index !== Number(at)) return undefined
+  switch (how) {
+    case "before":
+      die()
+      return undefined
+    case "after":
+      return { after: die }
+    case "half":
+      return { after: die, ...(operation === "write" ? { limit: 20_000 } : {}) }
+    default:
+      process.kill(process.pid, how)
+      return undefined
+  }
+})))
