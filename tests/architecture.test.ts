@@ -24,7 +24,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["bridge", "engine"],
   ["mimo", "checkpoint", "quantized"],
   ["convert"],
-  ["inspect", "diff", "relabel", "doctor", "conformance"],
+  ["inspect", "diff", "relabel", "doctor", "report", "conformance"],
   ["api"],
   ["cli", "index.ts"]
 ]

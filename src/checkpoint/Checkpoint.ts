@@ -3,18 +3,20 @@
  * Only headers are read. What the reference lets pass in silence (no tracker, chunk holes, wrong dtypes) is an error here.
  */
 import { Effect } from "effect"
-import { basename, dirname, join } from "node:path"
+import { basename, join } from "node:path"
 import { atPath } from "../document/decode.ts"
 import { parseJson } from "../document/StrictJson.ts"
-import { InvalidFile, IoError, quote, Unsupported } from "../errors.ts"
+import { InvalidFile, quote, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
 import { attempt } from "../io/attempt.ts"
+import { existing, isNotThere } from "../io/existing.ts"
 import { recoverToRead } from "../io/staging/swap.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
 import { readTrainState } from "../torch/TrainState.ts"
+import { readCommonState } from "./CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, HF_SOURCE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
+import { ownFile, readOwn } from "./ownFile.ts"
 
 /** Trackers and metadata.json are tens of bytes to a few KB. */
 const LARGEST_SMALL_FILE = 1 << 20
@@ -47,16 +49,6 @@ export const unwrapKey = (key: string): string =>
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
 
-const exists = async (disk: DiskCalls, path: string): Promise<boolean> => {
-  try {
-    await disk.stat(path)
-    return true
-  } catch (error) {
-    if (error instanceof IoError && (error.errno === "ENOENT" || error.errno === "ENOTDIR")) return false
-    throw error
-  }
-}
-
 const isIterationFolder = (names: ReadonlyArray<string>): boolean => names.includes(METADATA) || names.includes(BACKEND)
 
 /** Step that a parent directory's trackers name; both must agree where both are there. */
@@ -64,13 +56,13 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
   const steps = new Map<string, string>()
   if (names.includes(TRACKER)) {
     const path = join(parent, TRACKER)
-    const text = new TextDecoder().decode(await readSmall(disk, path, path, LARGEST_SMALL_FILE)).trim()
-    if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalid(path, "tracker", `says ${quote(text)}, which is no training step`)
+    const text = new TextDecoder().decode(await readOwn(disk, parent, TRACKER, LARGEST_SMALL_FILE)).trim()
+    if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalid(path, "tracker", `says "${quote(text)}", which is no training step`)
     steps.set(TRACKER, text === "release" ? text : iterationFolder(Number(text)))
   }
   if (names.includes(TRAIN_STATE_TRACKER)) {
     const path = join(parent, TRAIN_STATE_TRACKER)
-    const bytes = await readSmall(disk, path, path, LARGEST_SMALL_FILE)
+    const bytes = await readOwn(disk, parent, TRAIN_STATE_TRACKER, LARGEST_SMALL_FILE)
     steps.set(TRAIN_STATE_TRACKER, iterationFolder(atPath(path, () => readTrainState(bytes)).step))
   }
   const folders = [...new Set(steps.values())]
@@ -88,7 +80,7 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
 
 /** The folder that holds the checkpoint: `path` itself or, in a parent directory, the one its trackers name. */
 const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly directory: string; readonly notes: ReadonlyArray<string> }> => {
-  if ((await disk.stat(path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
+  if ((await existing(disk, path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
   const names = await disk.list(path)
   if (isIterationFolder(names)) return { directory: path, notes: [] }
   if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(path)
@@ -98,7 +90,9 @@ const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly 
   }
   const folder = await trackedFolder(disk, path, names)
   const notes = iterations.length > 1 ? [`${quote(path)} holds ${iterations.length} iterations; ${folder} is read`] : []
-  return { directory: join(path, folder), notes }
+  const directory = join(path, folder)
+  if ((await existing(disk, directory)).kind !== "directory") throw invalid(directory, "not-a-directory", "is not a directory")
+  return { directory, notes }
 }
 
 const legacy = (path: string) =>
@@ -114,12 +108,21 @@ const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyA
     if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(directory)
     throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
   }
-  const bytes = await readSmall(disk, path, path, LARGEST_SMALL_FILE)
+  const bytes = await readOwn(disk, directory, BACKEND, LARGEST_SMALL_FILE)
   const json = atPath(path, () => parseJson(bytes)) as { sharded_backend?: unknown } | null
   const backend = json?.sharded_backend
-  if (backend !== "torch_dist") {
-    throw new Unsupported({ what: path, problem: `the checkpoint's format is ${quote(String(backend))}; torch_dist is what is read here` })
+  if (typeof backend !== "string") {
+    throw new InvalidFile({ path, code: "checkpoint/backend", problem: "does not say which format the checkpoint has", place: { field: "sharded_backend" } })
   }
+  if (backend !== "torch_dist") {
+    throw new Unsupported({ what: path, problem: `the checkpoint's format is ${quote(backend)}; torch_dist is what is read here` })
+  }
+}
+
+/** Nothing of it is needed, but what no loader could read is no checkpoint. */
+const checkCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<void> => {
+  const common = await readCommonState(disk, directory, metadata)
+  if (common && !(common.value instanceof Map)) throw invalid(join(directory, common.file), "common-state", "holds a common state that is not a dict")
 }
 
 const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<Map<string, number>> => {
@@ -127,13 +130,12 @@ const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMe
   for (const [key, tensor] of metadata.tensors) for (const c of tensor.chunks) if (!first.has(c.file)) first.set(c.file, key)
   for (const [key, object] of metadata.objects) if (!first.has(object.file)) first.set(object.file, key)
   const sizes = new Map<string, number>()
-  const root = await disk.realpath(directory)
   for (const [file, key] of first) {
-    const path = join(directory, file)
-    if (!(await exists(disk, path))) {
-      throw new InvalidFile({ path, code: "checkpoint/missing-file", problem: `does not exist, but ${METADATA} places data in it`, place: { tensor: key } })
-    }
-    if (dirname(await disk.realpath(path)) !== root) throw invalid(path, "link-escapes", "is a link that leaves the checkpoint's directory")
+    const path = await ownFile(disk, directory, file).catch((error: unknown): never => {
+      if (!isNotThere(error)) throw error
+      const problem = `does not exist, but ${METADATA} places data in it`
+      throw new InvalidFile({ path: join(directory, file), code: "checkpoint/missing-file", problem, place: { tensor: key } })
+    })
     const info = await disk.stat(path)
     if (info.kind !== "file") throw invalid(path, "not-a-file", "is not a regular file")
     sizes.set(file, info.size)
@@ -185,13 +187,14 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     await checkBackend(disk, directory, names)
     const metadataPath = join(directory, METADATA)
     if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
-    const bytes = await readSmall(disk, metadataPath, metadataPath, METADATA_LIMITS.maxBytes)
+    const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
     const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
     const fileSizes = await dataFileSizes(disk, directory, metadata)
     atPath(metadataPath, () => checkMetadata(metadata, fileSizes))
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }
+    await checkCommonState(disk, directory, metadata)
     const sorted = sortKeys(metadata, metadataPath)
     const form = [...sorted.tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard"
     return {

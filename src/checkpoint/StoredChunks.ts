@@ -76,7 +76,8 @@ export const locatePart = (
   key: string,
   part: Part,
   ragged: boolean,
-  tensors: ReadonlyMap<string, StoredTensor>
+  tensors: ReadonlyMap<string, StoredTensor>,
+  where = "the checkpoint"
 ): LocatedPart | undefined => {
   for (const form of [{ ...part, key }, ...otherLayerForms(key, part, tensors)]) {
     const tensor = tensors.get(form.key)
@@ -88,7 +89,7 @@ export const locatePart = (
       throw new PlanRefused({
         code: "plan/shape",
         problem: "a stored tensor contradicts config.json",
-        names: [`${form.key} (config.json implies [${form.shape}], the checkpoint has [${tensor.shape}])`]
+        names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}])`]
       })
     }
     return { part: { ...form, shape: tensor.shape }, tensor }

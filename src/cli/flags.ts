@@ -87,6 +87,18 @@ export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the re
 
 export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDescription("No progress, no report; errors only"), Flag.withDefault(false))
 
+export const report = Flag.String("report").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),
+  Flag.optional
+)
+
+export const card = Flag.String("card").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),
+  Flag.optional
+)
+
 /** How the engine runs. */
 export const engine = {
   concurrency: Flag.Int("concurrency").pipe(Flag.withMetavar("N"), Flag.withDescription("Blocks in flight. Default 4"), Flag.optional),

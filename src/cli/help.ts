@@ -12,20 +12,27 @@ const WIDEST = 100
 const NARROWEST = 40
 /** Flags with longer labels get a line of their own. */
 const LABEL_WIDTH = 24
+/** Choices that take more room are listed in the text. */
+const CHOICES_WIDTH = 40
 const INDENT = 2
 
 const widthOf = (): number =>
   Math.max(NARROWEST, Math.min(WIDEST, process.stdout.columns ?? (Number(process.env["COLUMNS"]) || DEFAULT_WIDTH)))
 
-/** Break at spaces; words longer than a line stay whole. */
+/** Words, and of words longer than a line the parts between commas. */
+const wordsOf = (text: string, width: number): ReadonlyArray<{ readonly word: string; readonly space: string }> =>
+  text.split(/\s+/).filter((w) => w !== "").flatMap((word) =>
+    (word.length <= width ? [word] : word.split(/(?<=,)/)).map((part, i) => ({ word: part, space: i === 0 ? " " : "" })))
+
+/** Break at spaces; words longer than a line are broken behind commas only. */
 export const wrap = (text: string, width: number): ReadonlyArray<string> => {
   const lines: Array<string> = []
   let line = ""
-  for (const word of text.split(/\s+/).filter((w) => w !== "")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
+  for (const { space, word } of wordsOf(text, width)) {
+    if (line !== "" && line.length + space.length + word.length > width) {
       lines.push(line)
       line = word
-    } else line = line === "" ? word : `${line} ${word}`
+    } else line = line === "" ? word : `${line}${space}${word}`
   }
   if (line !== "") lines.push(line)
   return lines
@@ -59,11 +66,13 @@ const CHOICES = /\s*\(choices: ([^()]*)\)\s*$/
 const flagRow = ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): Row => {
   const text = Option.getOrElse(description, () => "")
   const choices = CHOICES.exec(text)?.[1]?.split(", ")
-  const value = type === "boolean" ? "" : ` ${choices ? choices.join("|") : type}`
+  const short = choices && choices.join("|").length <= CHOICES_WIDTH
+  const value = type === "boolean" ? "" : ` ${short ? choices.join("|") : type}`
+  const listed = choices && !short ? ` One of ${choices.join(", ")}` : ""
   const label = [...aliases, `--${name}`].join(", ") + value
   // The library also calls a flag required that may be given any number of times.
   const must = required && !/repeat/i.test(text)
-  return { label, text: `${text.replace(CHOICES, "")}${must ? " (required)" : ""}` }
+  return { label, text: `${text.replace(CHOICES, "")}${listed}${must ? " (required)" : ""}` }
 }
 
 const argumentRow = ({ description, name, required, variadic }: HelpDoc.ArgDoc): Row => ({

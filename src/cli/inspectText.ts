@@ -1,4 +1,5 @@
-/** An inspection as text and as CSV. */
+/** An inspection as text, JSON and CSV. */
+import { stripVTControlCharacters } from "node:util"
 import type { Inspection, TensorRow } from "../inspect/Inspection.ts"
 import { rankOf } from "../inspect/names.ts"
 import type { Statistics } from "../inspect/Statistics.ts"
@@ -92,7 +93,7 @@ interface Line {
 
 const treeLines = (nodes: ReadonlyArray<TreeNode>, depth: number, out: Array<Line>): void => {
   for (const node of nodes) {
-    const label = "  ".repeat(depth) + quote(node.label).replaceAll("\u200b", "")
+    const label = "  ".repeat(depth) + quote(node.label)
     const group = node.group
     if (group) out.push({ label, columns: [group.dtype, shape(group.shape), group.count > 1 ? `×${group.count}` : "", bytes(group.bytes), where(group.files)] })
     else out.push({ label, columns: ["", "", node.tensors > 1 ? dim(`${node.tensors} tensors`) : "", dim(bytes(node.bytes)), ""] })
@@ -101,7 +102,7 @@ const treeLines = (nodes: ReadonlyArray<TreeNode>, depth: number, out: Array<Lin
 }
 
 const SEPARATOR = "  "
-const visible = (text: string): number => text.replace(/\x1b\[[0-9;]*m/g, "").length
+const visible = (text: string): number => stripVTControlCharacters(text).length
 
 const aligned = (lines: ReadonlyArray<Line>): string => {
   const width = Math.max(...lines.map((l) => l.label.length))

@@ -12,6 +12,7 @@ import { importCommand } from "./commands/import.ts"
 import { inspectCommand } from "./commands/inspect.ts"
 import { planCommand } from "./commands/plan.ts"
 import { relabelCommand } from "./commands/relabel.ts"
+import { reportCommand } from "./commands/report.ts"
 import { sampleCommand } from "./commands/sample.ts"
 import { scaffoldCommand } from "./commands/scaffold.ts"
 import { verifyCommand } from "./commands/verify.ts"
@@ -22,7 +23,7 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
-  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, relabelCommand, doctorCommand, sampleCommand, scaffoldCommand])
+  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, sampleCommand, scaffoldCommand])
 )
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help. */

@@ -9,7 +9,7 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
-import { PlanRefused, UsageError } from "../errors.ts"
+import { PlanRefused, quote, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
@@ -30,6 +30,8 @@ export interface ExportOptions {
   /** Weights from which MTP tensors are taken if the checkpoint has none. */
   readonly mtpFrom?: HfTensors
   readonly allowUnmapped: ReadonlyArray<string>
+  /** Leave out HF tensors whose parameters are not all stored, instead of refusing: for comparisons. */
+  readonly partial?: boolean
 }
 
 /** An HF tensor to be written. */
@@ -72,7 +74,7 @@ const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoin
     const parts: Array<LocatedPart> = []
     for (const part of parameter.parts) {
       const key = module.keyPrefix + part.key
-      const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors)
+      const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors, quote(checkpoint.directory))
       if (found) parts.push(found)
       else missing.push({ bound, key })
     }
@@ -123,11 +125,11 @@ export const planExport = (
   const mtp = resolveMtp(modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
-  if (missing.length > 0) {
+  if (missing.length > 0 && !options.partial) {
     throw new PlanRefused({
       code: "plan/missing",
-      problem: `${missing.length} stored tensor${missing.length === 1 ? "" : "s"} that config.json implies ${missing.length === 1 ? "is" : "are"} not in the checkpoint`,
-      names: missing.map((m) => m.key),
+      problem: `${new Set(missing.map((m) => m.key)).size} stored tensor${missing.length === 1 ? "" : "s"} that config.json implies ${missing.length === 1 ? "is" : "are"} not in ${quote(checkpoint.directory)}`,
+      names: [...new Set(missing.map((m) => m.key))],
       hint: "Does --hf-model name the model that this checkpoint was made from?"
     })
   }
@@ -153,6 +155,7 @@ export const planExport = (
       }
     }
   }
+  requireAllElements(located, checkpoint)
   const candidateFor = (name: string, dtype: DType, shape: Shape): string | undefined => {
     const kept = checkpoint.kept.get(name)
     if (kept && kept.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
@@ -182,8 +185,9 @@ export const planExport = (
   }
 
   const tensors = new Map<string, ExportTensor>()
+  const incomplete = new Set(missing.flatMap(({ bound }) => bound.tensors.map((t) => t.name)))
   for (const { name, shape } of conversion.hf.values()) {
-    tensors.set(name, { name, dtype: target(name), shape, copies: copiesOf.get(name) ?? [] })
+    if (!incomplete.has(name)) tensors.set(name, { name, dtype: target(name), shape, copies: copiesOf.get(name) ?? [] })
   }
 
   // What Megatron has no place for: the checkpoint's own copy, else the alias or the original model's bytes.
@@ -225,7 +229,7 @@ export const planExport = (
     }
   } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
 
-  const leftBehind = leftOver(checkpoint.tensors, usedKeys, mtp, modules, compileAllowed(options.allowUnmapped))
+  const leftBehind = leftOver(checkpoint, usedKeys, mtp, modules, compileAllowed(options.allowUnmapped))
   const stored = [...usedKeys].map((key) => checkpoint.tensors.get(key)!)
   const bytes = (list: Iterable<{ readonly dtype: DType; readonly shape: Shape }>) => {
     let sum = 0
@@ -266,9 +270,33 @@ export const planExport = (
   }
 }
 
+/**
+ * Every element of a used tensor belongs to one parameter, but for the padding of a vocabulary. A checkpoint with stacked layers
+ * may have more or fewer of them than a model whose layers have keys of their own.
+ */
+const requireAllElements = (located: ReadonlyArray<Located>, { directory }: Checkpoint): void => {
+  const used = new Map<string, { elements: number; readonly shape: Shape }>()
+  for (const { bound: { parameter }, parts } of located) {
+    if (parameter.ragged) continue
+    for (const { part, tensor } of parts) {
+      const elements = volume(part.rows ? parameter.shape.with(0, part.rows[1] - part.rows[0]) : parameter.shape)
+      const known = used.get(part.key)
+      if (known) known.elements += elements
+      else used.set(part.key, { elements, shape: tensor.shape })
+    }
+  }
+  const wrong = [...used].filter(([, { elements, shape }]) => elements !== volume(shape))
+  if (wrong.length === 0) return
+  throw new PlanRefused({
+    code: "plan/shape",
+    problem: `${wrong.length === 1 ? "a stored tensor contradicts" : `${wrong.length} stored tensors contradict`} config.json`,
+    names: wrong.map(([key, { elements, shape }]) => `${key} (config.json implies ${elements} elements, ${quote(directory)} has [${shape}])`)
+  })
+}
+
 /** Stored tensors that nothing used: MTP left out on purpose, allowed ones, or the plan is refused. */
 const leftOver = (
-  tensors: ReadonlyMap<string, StoredTensor>,
+  { directory, tensors }: Checkpoint,
   used: ReadonlySet<string>,
   mtp: { readonly dropped: boolean },
   modules: ReadonlyArray<ConversionModule>,
@@ -289,7 +317,7 @@ const leftOver = (
   if (unmapped.length > 0) {
     throw new PlanRefused({
       code: "plan/unmapped",
-      problem: `${unmapped.length} stored tensor${unmapped.length === 1 ? "" : "s"} would be lost: the model that config.json describes has no such parameter`,
+      problem: `${unmapped.length} stored tensor${unmapped.length === 1 ? "" : "s"} of ${quote(directory)} would be lost: the model that config.json describes has no such parameter`,
       names: unmapped,
       hint: "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything); the report lists them."
     })

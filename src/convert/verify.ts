@@ -54,6 +54,8 @@ interface Side {
 interface Pairing {
   readonly left: string
   readonly right: string
+  /** The side that says what there should be: a tensor only there is missing from the other. */
+  readonly reference: "left" | "right"
   readonly lefts: ReadonlyMap<string, Side>
   readonly rights: ReadonlyMap<string, Side>
   readonly sources: Sources
@@ -67,13 +69,14 @@ const run = (pairing: Pairing, options: VerifyOptions) =>
     const { lefts, rights } = pairing
     const verdicts = new Map<string, TensorVerdict>()
     const common: Array<string> = []
+    const [onlyLeft, onlyRight] = pairing.reference === "left" ? (["missing", "extra"] as const) : (["extra", "missing"] as const)
     for (const [name, left] of lefts) {
       const right = rights.get(name)
-      if (!right) verdicts.set(name, { name, status: "missing", detail: `only in ${pairing.left}` })
+      if (!right) verdicts.set(name, { name, status: onlyLeft, detail: `only in ${pairing.left}` })
       else if (!sameShape(left.shape, right.shape)) verdicts.set(name, { name, status: "different", detail: `[${left.shape}] and [${right.shape}]` })
       else common.push(name)
     }
-    for (const name of rights.keys()) if (!lefts.has(name)) verdicts.set(name, { name, status: "extra", detail: `only in ${pairing.right}` })
+    for (const name of rights.keys()) if (!lefts.has(name)) verdicts.set(name, { name, status: onlyRight, detail: `only in ${pairing.right}` })
     const bytes = common.reduce((sum, name) => sum + volume(rights.get(name)!.shape) * bytesOf(rights.get(name)!.dtype), 0)
     options.onSize?.(bytes)
 
@@ -120,13 +123,15 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const tensors = weights ?? (yield* openSafetensors(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
   const plan = yield* attempt(() =>
-    planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
+    planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"], partial: true }))
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
   const original = plan.original!
   return yield* run({
     left: checkpoint.directory,
     right: hfModel,
-    lefts: plan.tensors,
+    reference: "right",
+    // Stored tensors that no HF tensor is made of are extra, under their own keys.
+    lefts: new Map<string, Side>([...plan.tensors, ...plan.report.leftBehind.map(({ tensor }) => [tensor, checkpoint.tensors.get(tensor)!] as const)]),
     rights: original.tensors,
     sources: plan.sources,
     comparisons: (name, dtype) => {
@@ -148,6 +153,7 @@ export const verifyHf = Effect.fnUntraced(function*(left: string, right: string,
   return yield* run({
     left,
     right,
+    reference: "left",
     lefts: a.tensors,
     rights: b.tensors,
     sources: from,
@@ -177,6 +183,7 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
   return yield* run({
     left: a.directory,
     right: b.directory,
+    reference: "left",
     lefts,
     rights,
     sources: from,

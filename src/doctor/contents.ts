@@ -137,11 +137,11 @@ const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray
       fix: `Set params_dtype in run_config.yaml, or import again with --torch-dtype.`
     }))
   }
-  const narrow = tensors.filter((t) => /expert_bias$/.test(t.name) && t.dtype !== "F32")
+  const narrow = tensors.filter((t) => t.name.endsWith("expert_bias") && t.dtype !== "F32")
   if (narrow.length > 0) {
     out.push(diagnosis("warning", "expert-bias", `router biases are kept in F32 by trainers, here they are ${narrow[0]!.dtype}: their small updates are lost`, { fix: "Import again from the original.", names: narrow.map((t) => t.name) }))
   }
-  const islands = tensors.filter((t) => main !== undefined && isFloat(t.dtype) && bitsOf(t.dtype) > bitsOf(main) && !/expert_bias$/.test(t.name))
+  const islands = tensors.filter((t) => main !== undefined && isFloat(t.dtype) && bitsOf(t.dtype) > bitsOf(main) && !t.name.endsWith("expert_bias"))
   if (islands.length > 0) {
     out.push(diagnosis("note", "fp32-islands", `${islands.length} tensors are wider than the ${main} of the rest; trainers load them into ${main} parameters`, { names: islands.map((t) => t.name) }))
   }

@@ -9,7 +9,6 @@ import { FormatError, InvalidFile, isBridgeError } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../inspect/openSpace.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../inspect/RunConfigFile.ts"
-import type { Space } from "../inspect/Space.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
@@ -66,7 +65,7 @@ const examineMegatron = async (disk: DiskCalls, path: string, providers: () => R
   const config = await examineConfigFile(disk, directory, names, providers)
   if (!names.includes(METADATA)) return [...folder.found, ...config.found]
   const index = await examineIndex(disk, directory)
-  const facts = modelFacts({ ...(config.config ? { runConfig: config.config } : {}) } as Space)
+  const facts = modelFacts(config.config ? { runConfig: config.config } : {})
   const contents = index.metadata ? await examineContents(disk, directory, names, index.metadata, facts) : []
   return [...folder.found, ...config.found, ...index.found, ...contents]
 }

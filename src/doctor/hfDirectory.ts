@@ -45,8 +45,9 @@ export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, p
   if (absent.length > 0) return absent
   const space = yield* hfSpace(path).pipe(Effect.catchTag("InvalidFile", (error) => Effect.succeed(error)))
   if (!("kind" in space)) {
-    const fix = "fix" in space ? undefined : "Download the file again; transformers would load random values for what it does not find."
-    return [diagnosis("error", space.code.replace("/", "-"), space.message, { ...(fix ? { fix } : {}) })]
+    return [diagnosis("error", space.code.replace("/", "-"), space.message, {
+      fix: "Download the file again; transformers would load random values for what it does not find."
+    })]
   }
   const out: Array<Diagnosis> = space.notes.map((note) => diagnosis("note", "note", note))
   if (isDirectory && !space.hfConfig) {

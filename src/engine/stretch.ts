@@ -7,6 +7,9 @@ const TOLERATED = 1.25
 /** A stretch may be cut down to where less is wasted, but not below this part of it. */
 const SMALLEST_PART = 1 / 4
 
+/** How many ends are tried. Pieces are much of a size, so the last ones tell. */
+const MOST_ENDS = 3
+
 /**
  * Bytes to assemble together from the byte `start` of an array on: `base`, unless so little would make the same source bytes be
  * read for block after block, as in a transpose; then as much as helps, up to `most`, preferably to where one transposed
@@ -14,9 +17,9 @@ const SMALLEST_PART = 1 / 4
  */
 export const stretch = (pieces: Pieces, start: number, base: number, most: number, gap: number): number => {
   const rest = pieces.elements * pieces.width - start
-  const whole = { length: Math.min(base, rest), waste: wasteOf(pieces, start, Math.min(base, rest), gap) }
-  if (whole.waste <= TOLERATED) return whole.length
-  let best = { length: whole.length, waste: Infinity }
+  const usual = Math.min(base, rest)
+  if (wasteOf(trafficOf(pieces, start, usual, gap)) <= TOLERATED) return usual
+  let best: Stretch = { length: usual, waste: Infinity }
   for (let size = base;; size *= 2) {
     const length = Math.min(size, most, rest)
     const found = leastWaste(pieces, start, length, gap)
@@ -25,53 +28,65 @@ export const stretch = (pieces: Pieces, start: number, base: number, most: numbe
   }
 }
 
-/** Bytes read per byte used. */
-const wasteOf = (pieces: Pieces, start: number, length: number, gap: number): number => {
+interface Stretch {
+  /** Bytes. */
+  readonly length: number
+  readonly waste: number
+}
+
+interface Traffic {
+  readonly read: number
+  readonly used: number
+}
+
+const trafficOf = (pieces: Pieces, start: number, length: number, gap: number): Traffic => {
   let read = 0
   let used = 0
   for (const piece of piecesOf(pieces, start, length)) {
     read += readBytes(piece, gap)
     used += usedBytes(piece)
   }
-  return used === 0 ? 1 : read / used
+  return { read, used }
+}
+
+/** Bytes read per byte used. */
+const wasteOf = (...parts: ReadonlyArray<Traffic>): number => {
+  const used = parts.reduce((sum, part) => sum + part.used, 0)
+  return used === 0 ? 1 : parts.reduce((sum, part) => sum + part.read, 0) / used
 }
 
 const piecesOf = (pieces: Pieces, start: number, length: number): ReadonlyArray<Piece> => {
   const from = Math.ceil(start / pieces.width)
-  const to = Math.floor((start + length) / pieces.width)
+  const to = Math.min(Math.floor((start + length) / pieces.width), pieces.elements)
   return to > from ? pieces.within(from, to) : []
 }
 
 /**
- * Of the stretches that end where a piece ends and are not much shorter, the longest that wastes about the least. To end amid
- * what one read gives costs that read once more.
+ * Of the stretches of up to `length` bytes that end where a piece ends and are not much shorter, the one that wastes least,
+ * together with an equally long one after it: what is cut off here is read there.
  */
-const leastWaste = (pieces: Pieces, start: number, length: number, gap: number): { readonly length: number; readonly waste: number } => {
-  const { width } = pieces
-  const from = Math.ceil(start / width)
-  const sorted = [...piecesOf(pieces, start, length)].sort((a, b) => a.target.offset - b.target.offset)
-  let best = { length, waste: Infinity }
-  let [read, used, end] = [0, 0, 0]
-  for (const [i, piece] of sorted.entries()) {
-    read += readBytes(piece, gap)
-    used += usedBytes(piece)
-    end = Math.max(end, piece.target.offset + hullOf(piece.shape, piece.target.strides))
-    const next = sorted[i + 1]
-    const reached = next === undefined ? length : (from + end) * width - start
-    if (next !== undefined && (next.target.offset < end || reached < SMALLEST_PART * length)) continue
-    const again = continues(piece, next ?? pieces.within(from + end, Math.min(from + end + 1, pieces.elements))[0]) ? readBytes(piece, gap) : 0
-    const waste = (read + again) / used
-    if (waste <= 1.02 * best.waste) best = { length: reached, waste: Math.min(best.waste, waste) }
+const leastWaste = (pieces: Pieces, start: number, length: number, gap: number): Stretch => {
+  let best: Stretch = { length, waste: Infinity }
+  for (const end of endsOf(pieces, start, length)) {
+    const waste = wasteOf(trafficOf(pieces, start, end, gap), trafficOf(pieces, start + end, end, gap))
+    if (waste < 0.98 * best.waste) best = { length: end, waste }
   }
   return best
 }
 
-/** Does a piece take from amid what the one before it reads? */
-const continues = (piece: Piece, next: Piece | undefined): boolean => {
-  if (next === undefined || next.origins[0]!.array !== piece.origins[0]!.array) return false
-  const [{ offset, strides }] = piece.views as [Piece["views"][number]]
-  const at = next.views[0]!.offset
-  return at >= offset && at < offset + hullOf(piece.shape, strides)
+/** The whole length, and the last few shorter ones at which a piece ends and none is cut. */
+const endsOf = (pieces: Pieces, start: number, length: number): ReadonlyArray<number> => {
+  const first = Math.ceil(start / pieces.width) * pieces.width - start
+  const sorted = [...piecesOf(pieces, start, length)].sort((a, b) => a.target.offset - b.target.offset)
+  const ends: Array<number> = []
+  let end = 0
+  for (const [i, piece] of sorted.entries()) {
+    end = Math.max(end, piece.target.offset + hullOf(piece.shape, piece.target.strides))
+    const next = sorted[i + 1]
+    const reached = first + end * pieces.width
+    if (next !== undefined && next.target.offset >= end && reached >= SMALLEST_PART * length) ends.push(reached)
+  }
+  return [length, ...ends.slice(-MOST_ENDS).reverse()]
 }
 
 const usedBytes = ({ origins, shape, views }: Piece): number =>

@@ -1,68 +1,11 @@
-/** The common state of a checkpoint: what is no tensor and no module's (torch-dist-format.md A.3). Read, never executed. */
-import { join } from "node:path"
-import { COMMON_FILE, COMMON_STATE } from "../checkpoint/names.ts"
-import { FormatError, invalidFile, IoError, quote } from "../errors.ts"
-import { type DiskCalls, readFully } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
-import type { DcpMetadata } from "../torch/DcpMetadata.ts"
-import { readArchive, readObjectItem } from "../torch/ObjectItem.ts"
+/** The common state of a checkpoint in words. */
+import { quote } from "../errors.ts"
 import { PyFloat, PyOpaque, type PyRead, PyTensorView } from "../torch/PyValue.ts"
 
-/** With the arguments of a training run below 1 MB; schedules of param groups may take some. */
-const LARGEST_COMMON = 64 << 20
+export { type CommonState, readCommonState, readObject } from "../checkpoint/CommonState.ts"
+
 /** Longest value shown. */
 const LONGEST_TEXT = 60
-
-export interface CommonState {
-  /** `common.pt` or the name of the data file that holds the object. */
-  readonly file: string
-  readonly value: PyRead
-}
-
-const isMissing = (error: unknown): boolean => error instanceof IoError && error.errno === "ENOENT"
-
-/** `common.pt` wins where both are there, as in the reference. Undefined: neither is there. Errors: InvalidFile, IoError. */
-export const readCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<CommonState | undefined> => {
-  const path = join(directory, COMMON_FILE)
-  try {
-    const bytes = await readSmall(disk, path, path, LARGEST_COMMON)
-    return { file: COMMON_FILE, value: parsed(path, () => readArchive(bytes)) }
-  } catch (error) {
-    if (!isMissing(error)) throw error
-  }
-  const object = metadata.objects.get(COMMON_STATE)
-  return object && { file: object.file, value: await readObject(disk, directory, object) }
-}
-
-/** The object stored at a byte range of a data file. */
-export const readObject = async (
-  disk: DiskCalls,
-  directory: string,
-  { file: name, length, offset }: { readonly file: string; readonly offset: number; readonly length: number }
-): Promise<PyRead> => {
-  const path = join(directory, name)
-  const file = await disk.open(path, "read")
-  try {
-    const [value] = await readObjectItem(length, async (at, count) => {
-      const bytes = new Uint8Array(count)
-      await readFully(file, bytes, offset + at)
-      return bytes
-    })
-    return value ?? null
-  } catch (error) {
-    throw error instanceof FormatError ? invalidFile(path, new FormatError(error.code, error.message, { ...error.place, offset })) : error
-  } finally {
-    await file.close()
-  }
-}
-
-const parsed = <A>(path: string, parse: () => A): A => {
-  try {
-    return parse()
-  } catch (error) {
-    throw error instanceof FormatError ? invalidFile(path, error) : error
-  }
-}
 
 /** One value in a few words. */
 export const describeValue = (value: PyRead): string => {

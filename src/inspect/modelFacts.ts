@@ -113,5 +113,5 @@ const fromHfConfig = (json: JsonValue): ModelFacts => {
   }
 }
 
-export const modelFacts = (space: Space): ModelFacts =>
+export const modelFacts = (space: Pick<Space, "runConfig" | "hfConfig">): ModelFacts =>
   space.runConfig ? fromRunConfig(space.runConfig) : space.hfConfig ? fromHfConfig(space.hfConfig.json) : { fields: [], layout: [] }

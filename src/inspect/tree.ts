@@ -83,22 +83,23 @@ export const groupRows = (rows: Iterable<TensorRow>): ReadonlyArray<RowGroup> =>
 }
 
 interface Building {
+  readonly label: string
   readonly children: Map<string, Building>
   group?: RowGroup
 }
 
-const freeze = (label: string, node: Building): TreeNode => {
-  let [name, at] = [label, node]
+const freeze = (node: Building): TreeNode => {
+  let at = node
+  let label = node.label
   // A chain of only children is one line.
   while (!at.group && at.children.size === 1) {
-    const [[segment, child]] = at.children as unknown as [[string, Building]]
-    name = name === "" ? segment : `${name}.${segment}`
-    at = child
+    at = at.children.values().next().value!
+    label = `${label}.${at.label}`
   }
-  const children = [...at.children].map(([segment, child]) => freeze(segment, child))
+  const children = [...at.children.values()].map(freeze)
   const own = at.group
   return {
-    label: name,
+    label,
     bytes: children.reduce((sum, c) => sum + c.bytes, own?.bytes ?? 0),
     tensors: children.reduce((sum, c) => sum + c.tensors, own?.count ?? 0),
     children,
@@ -109,29 +110,28 @@ const freeze = (label: string, node: Building): TreeNode => {
 /** Names of hostile files may have any number of segments; a tree deeper than this is cut short at one line. */
 const DEEPEST = 32
 
-/** The modules of some rows as a tree; the root has no label. */
+/** The modules of some rows as trees, one per first segment. */
 export const treeOf = (rows: Iterable<TensorRow>): ReadonlyArray<TreeNode> => {
-  const root: Building = { children: new Map() }
+  const root: Building = { label: "", children: new Map() }
   for (const group of groupRows(rows)) {
     const segments = group.segments.length <= DEEPEST
       ? group.segments
       : [...group.segments.slice(0, DEEPEST - 1), group.segments.slice(DEEPEST - 1).join(".")]
     let at = root
-    for (const [i, segment] of segments.entries()) {
+    for (const [i, label] of segments.entries()) {
       // A leaf keeps its own line even if a module has its name, or another dtype or shape.
-      const last = i === segments.length - 1
-      const key = last ? unusedKey(at.children, segment) : segment
+      const key = i === segments.length - 1 ? unusedKey(at.children, label) : label
       let next = at.children.get(key)
-      if (!next) at.children.set(key, next = { children: new Map() })
+      if (!next) at.children.set(key, next = { label, children: new Map() })
       at = next
     }
     at.group = group
   }
-  return [...root.children].map(([label, child]) => freeze(label, child))
+  return [...root.children.values()].map(freeze)
 }
 
-const unusedKey = (children: ReadonlyMap<string, Building>, segment: string): string => {
-  let key = segment
-  while (children.has(key)) key += "\u200b"
+const unusedKey = (children: ReadonlyMap<string, Building>, label: string): string => {
+  let key = label
+  for (let n = 1; children.has(key); n++) key = `${label}\u0000${n}`
   return key
 }

@@ -1,6 +1,6 @@
 /**
- * Edits of `run_config.yaml` that go with a new naming. Only the fields that must change are touched; every other line is
- * printed as it was written.
+ * Edits of `run_config.yaml` that go with a new naming. Only the fields that must change are touched; every other
+ * value keeps its spelling.
  */
 import { type Document, isMap, Pair, Scalar, visit, YAMLMap } from "yaml"
 import { FormatError, quote } from "../errors.ts"

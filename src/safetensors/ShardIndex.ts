@@ -62,7 +62,7 @@ export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
     let known = shards.get(shard)
     if (known === undefined) {
       const problem = shardNameProblem(shard)
-      if (problem !== undefined) wrong("shard-name", `the shard name ${quote(shard)} ${problem}`, { tensor })
+      if (problem !== undefined) wrong("shard-name", `the shard name "${quote(shard)}" ${problem}`, { tensor })
       shards.set(shard, known = shard)
     }
     weightMap.set(tensor, known)

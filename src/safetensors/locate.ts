@@ -2,10 +2,11 @@
  * Which files make up a checkpoint, and where they really are. A directory from a stranger may hold links that point
  * anywhere and FIFOs that block for ever; only regular files inside it are opened.
  */
-import { basename, dirname, join, sep } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { InvalidFile, quote, some } from "../errors.ts"
 import type { DiskCalls, DiskFile } from "../io/Disk.ts"
 import { existing, realPathOf } from "../io/existing.ts"
+import { isInside } from "../io/inside.ts"
 
 export const INDEX_NAME = "model.safetensors.index.json"
 export const SINGLE_NAME = "model.safetensors"
@@ -56,12 +57,6 @@ export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
     pickled ? "Its pytorch_model*.bin files are pickles, which are not read; convert them to safetensors first." : undefined)
 }
 
-/** Where the snapshots of a Hugging Face cache (`<repo>/snapshots/<revision>`) keep their content: `<repo>/blobs`. */
-const blobsOf = (root: string): string | undefined => {
-  const snapshots = dirname(root)
-  return basename(snapshots) === "snapshots" ? join(dirname(snapshots), "blobs") : undefined
-}
-
 /**
  * The real path of `file` in `directory`. Links may stay inside the directory or, from a snapshot of a Hugging Face cache,
  * lead to a blob of the same repository (`../../blobs/<hash>`).
@@ -72,7 +67,7 @@ export const realPathInside = async (disk: DiskCalls, directory: string, file: s
   const root = await realPathOf(disk, directory)
   if ((await disk.stat(root)).kind !== "directory") return refuse(directory, "not-a-directory", "is not a directory")
   const target = await realPathOf(disk, join(root, file), join(directory, file))
-  if (target.startsWith(root.endsWith(sep) ? root : root + sep) || dirname(target) === blobsOf(root)) return target
+  if (isInside(root, target)) return target
   return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`)
 }
 

@@ -55,7 +55,7 @@ export interface DcpMetadata {
 /** 150 000 chunks with saved plans take some 60 MB. */
 export const METADATA_LIMITS: PickleLimits = {
   maxBytes: 1 << 29,
-  maxValues: 24_000_000,
+  maxMemory: 2 ** 31,
   maxMemo: 16_000_000,
   maxStack: 4_000_000,
   maxString: 1 << 20
@@ -238,7 +238,7 @@ const dict = (state: PickleDict, name: string): PickleDict => {
 const integer = (value: PickleValue | undefined, what: string, tensor: string): number =>
   typeof value === "number" && value >= 0
     ? value
-    : fail("integer", `${what} is not a non-negative integer below 2^53`, tensor)
+    : fail("integer", `${what}: not a non-negative integer below 2^53`, tensor)
 
 /** A `torch.Size` (or tuple, or list) of sizes; the array of the pickle itself, so that shared ones stay shared. */
 const sizes = (value: PickleValue | undefined, what: string, tensor: string): ReadonlyArray<number> => {
@@ -256,7 +256,7 @@ const fileName = (value: PickleValue | undefined, known: Set<string>, tensor: st
   if (known.has(value)) return value
   // eslint-disable-next-line no-control-regex
   if (value === "" || value === "." || value === ".." || value.length > MAX_FILE_NAME || /[/\\:\u0000]/.test(value)) {
-    fail("file-name", `the data is said to be in ${quote(value)}, which is not a plain file name inside the checkpoint`, tensor)
+    fail("file-name", `the data is said to be in "${quote(value)}", which is not a plain file name inside the checkpoint`, tensor)
   }
   known.add(value)
   return value

@@ -53,6 +53,15 @@ export const TENSOR_GLOBALS: ReadonlySet<string> = new Set([
   ...DTYPE_OF_STORAGE.keys(), ...DTYPE_GLOBALS
 ])
 
+/** Modules, and names of builtins, that no state of a training run refers to and that an attack needs. Refused even where unknown names are kept as inert values. */
+const ATTACK_MODULES: ReadonlySet<string> = new Set([
+  "os", "posix", "nt", "sys", "subprocess", "pty", "socket", "shutil", "importlib", "runpy", "ctypes", "code", "webbrowser", "marshal", "pickle", "_pickle"
+])
+const ATTACK_BUILTINS: ReadonlySet<string> = new Set(["eval", "exec", "compile", "open", "__import__", "input", "breakpoint"])
+
+export const isAttack = (module: string, name: string): boolean =>
+  ATTACK_MODULES.has(module.split(".")[0]!) || ((module === "builtins" || module === "__builtin__") && ATTACK_BUILTINS.has(name))
+
 const metadata = "torch.distributed.checkpoint.metadata"
 /** Where `TensorProperties` lived up to torch 2.2. */
 const oldMetadata = "torch.distributed._shard.sharded_tensor.metadata"

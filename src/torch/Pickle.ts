@@ -5,14 +5,15 @@
  * exact module and name), unless the policy keeps unknown classes as opaque values; integers beyond 2^53 are bigint.
  */
 import { FormatError, quote } from "../errors.ts"
+import { isAttack } from "./Globals.ts"
 import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 
 export interface PickleLimits {
   /** Longest pickle in bytes. An opcode is at least one byte, so this bounds the opcodes too. */
   readonly maxBytes: number
-  /** Containers and objects that may be created: one opcode of one byte costs us some 50 bytes of memory. */
-  readonly maxValues: number
+  /** Bytes that the decoded values may take, as estimated below. */
+  readonly maxMemory: number
   /** Memo entries. */
   readonly maxMemo: number
   /** Values on the stack; CPython writes batches of 1000, so real pickles stay far below. */
@@ -24,7 +25,7 @@ export interface PickleLimits {
 /** For small pickles: the `data.pkl` of an archive. */
 export const SMALL_PICKLE: PickleLimits = {
   maxBytes: 64 << 20,
-  maxValues: 2_000_000,
+  maxMemory: 160 << 20,
   maxMemo: 4_000_000,
   maxStack: 1_000_000,
   maxString: 16 << 20
@@ -39,6 +40,19 @@ export interface PicklePolicy {
   readonly persistent?: boolean
   readonly limits?: PickleLimits
 }
+
+/**
+ * Bytes of memory per byte of pickle, beyond an allowance for small ones. Real pickles take 6 to 14; an opcode of one byte can
+ * cost a hundred.
+ */
+const LARGEST_GROWTH = 16
+const GROWTH_ALLOWANCE = 64 << 20
+
+/** Bytes that values take, measured with Node 24: a container, its first element, every element, a string beside its text. */
+const CONTAINER = 64
+const FIRST_ELEMENT = 48
+const ELEMENT = 16
+const STRING = 64
 
 /** The largest number of bytes a module or class name may take. */
 const MAX_NAME = 1024
@@ -70,6 +84,7 @@ class Machine {
   readonly bytes: Buffer
   readonly policy: PicklePolicy
   readonly limits: PickleLimits
+  readonly maxMemory: number
   /** Never shrinks; {@link height} values of it count. */
   readonly stack: Array<PickleValue> = []
   height = 0
@@ -84,12 +99,13 @@ class Machine {
   readonly globals = new Map<string, PickleGlobal>()
   at = 0
   opAt = 0
-  values = 0
+  memory = 0
 
   constructor(bytes: Uint8Array, policy: PicklePolicy) {
     this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.policy = policy
     this.limits = policy.limits ?? SMALL_PICKLE
+    this.maxMemory = Math.min(this.limits.maxMemory, GROWTH_ALLOWANCE + LARGEST_GROWTH * bytes.length)
   }
 
   fail(code: string, problem: string): never {
@@ -134,13 +150,29 @@ class Machine {
         case Op.TUPLE3: { const c = this.pop(), b = this.pop(); this.made([this.pop(), b, c]); break }
 
         case Op.EMPTY_LIST: this.made(new PickleList()); break
-        case Op.APPEND: { const value = this.pop(); this.listOnTop().push(value); break }
-        case Op.APPENDS: { const added = this.sinceMark(); this.listOnTop().extend(added); break }
+        case Op.APPEND: {
+          const value = this.pop()
+          this.spend(FIRST_ELEMENT + ELEMENT)
+          this.listOnTop().push(value)
+          break
+        }
+        case Op.APPENDS: {
+          const added = this.sinceMark()
+          this.spend(FIRST_ELEMENT + ELEMENT * added.length)
+          this.listOnTop().extend(added)
+          break
+        }
         case Op.EMPTY_DICT: this.made(new PickleDict()); break
-        case Op.SETITEM: { const value = this.pop(), key = this.pop(); this.dictOnTop().extend([key, value]); break }
+        case Op.SETITEM: {
+          const value = this.pop(), key = this.pop()
+          this.spend(FIRST_ELEMENT + 2 * ELEMENT)
+          this.dictOnTop().extend([key, value])
+          break
+        }
         case Op.SETITEMS: {
           const added = this.sinceMark()
           if (added.length % 2 !== 0) this.fail("stack", "SETITEMS with a key that has no value")
+          this.spend(FIRST_ELEMENT + ELEMENT * added.length)
           this.dictOnTop().extend(added)
           break
         }
@@ -200,7 +232,7 @@ class Machine {
   /** Checks a length from the file against the bytes left. */
   length(count: number) {
     if (count > this.bytes.length - this.at) {
-      this.fail("truncated", `an opcode needs ${count} bytes where ${this.bytes.length - this.at} are left`)
+      this.fail("truncated", `${Number.isFinite(count) ? count : "more than 2^53"} bytes should follow, ${this.bytes.length - this.at} are left: the file is cut short or damaged`)
     }
   }
 
@@ -222,6 +254,7 @@ class Machine {
 
   text(length: number): string {
     const start = this.take(length)
+    this.spend(STRING + length)
     if (length > this.limits.maxString) this.fail("limit", `a string of ${length} bytes; at most ${this.limits.maxString} are read`)
     return this.decode(start, start + length)
   }
@@ -254,10 +287,10 @@ class Machine {
     const id = `${module} ${name}`
     const known = this.globals.get(id)
     if (known) return known
-    if (!this.policy.globals.has(id) && this.policy.opaque !== true) {
+    if (!this.policy.globals.has(id) && (this.policy.opaque !== true || isAttack(module, name))) {
       this.fail("global", `the pickle refers to ${quote(module)}.${quote(name)}, which this kind of file has no use for; it is not read any further`)
     }
-    this.count()
+    this.spend(CONTAINER)
     const global = new PickleGlobal(module, name)
     this.globals.set(id, global)
     return global
@@ -272,13 +305,16 @@ class Machine {
     this.roomFor(this.height)
   }
 
-  count() {
-    if (++this.values > this.limits.maxValues) this.fail("limit", `more than ${this.limits.maxValues} containers and objects`)
+  spend(bytes: number) {
+    this.memory += bytes
+    if (this.memory > this.maxMemory) {
+      this.fail("limit", `the values of the pickle would take more than ${Math.round(this.maxMemory / 2 ** 20)} MiB of memory`)
+    }
   }
 
-  /** Pushes a value that costs memory. */
+  /** Pushes a container. */
   made(value: PickleValue) {
-    this.count()
+    this.spend(CONTAINER + (Array.isArray(value) ? ELEMENT * value.length : 0))
     this.push(value)
   }
 
@@ -318,6 +354,7 @@ class Machine {
 
   remember(index: number) {
     const value = this.top()
+    this.spend(ELEMENT)
     if (index < this.memo.length) this.memo[index] = value
     else if (index === this.memo.length && !this.scattered.has(index)) this.memo.push(value)
     else this.scattered.set(index, value)

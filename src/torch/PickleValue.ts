@@ -36,7 +36,11 @@ export class PickleList {
   #items: Array<PickleValue> | undefined
   get kind() { return "list" as const }
   get items(): ReadonlyArray<PickleValue> { return this.#items ?? NOTHING }
-  push(value: PickleValue) { (this.#items ??= []).push(value) }
+  push(value: PickleValue) {
+    // An empty array grows to seventeen places at the first push.
+    if (this.#items === undefined) this.#items = [value]
+    else this.#items.push(value)
+  }
   /** Appends all; takes the array over if the list is empty. */
   extend(values: Array<PickleValue>) {
     if (this.#items === undefined) this.#items = values

@@ -54,6 +54,10 @@ describe("a stretch of an array", () => {
     expect(stretch(transposed(1, 16384, 4096), 0, 4 * MB, 40 * MB, GAP)).toBe(40 * MB)
   })
 
+  it("does not end amid a row of the target, for which a whole transpose is read as for many rows", () => {
+    expect(stretch(transposed(1, 16384, 4096), 0, 4 * MB, 40 * MB - 100, GAP)).toBe(40 * MB - 4096 * 2)
+  })
+
   it("does not leave a row of a matrix to the next one", () => {
     const matrix = 4096 * 1024 * 2
     expect(stretch(transposed(8, 4096, 1024), 0, 4 * MB - 216, 40 * MB, GAP)).toBe(matrix)

@@ -12,6 +12,8 @@ import { Disk } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import type { Command } from "./corpus/Case.ts"
 import { type FileSet, snapshot, writeFileSet } from "./corpus/FileSet.ts"
+import { filesOf, single } from "./corpus/Hf.ts"
+import { type Architecture, architectures } from "./corpus/Toy.ts"
 
 const options = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
 
@@ -52,6 +54,16 @@ export interface Outcome {
 export interface Sound {
   readonly hf: string
   readonly megatron: string
+}
+
+export const soundOf = async (work: string): Promise<Readonly<Record<Architecture, Sound>>> => {
+  const made = await Promise.all(architectures.map(async (architecture) => {
+    const [hf, megatron] = [join(work, `${architecture}-hf`), join(work, `${architecture}-megatron`)]
+    writeFileSet(hf, filesOf(single(architecture)))
+    await Effect.runPromise(importInto(hf, megatron).pipe(Effect.provide(Disk.layer)))
+    return [architecture, { hf, megatron }] as const
+  }))
+  return Object.fromEntries(made) as Record<Architecture, Sound>
 }
 
 let number = 0

@@ -166,7 +166,7 @@ describe("damage", () => {
 
   it.each([
     ["bytes", { maxBytes: 3 }, "NN."],
-    ["values", { maxValues: 2 }, "]]]."],
+    ["values", { maxMemory: 128 }, "]]]."],
     ["memo entries", { maxMemo: 1 }, "Nq\x00q\x01."],
     ["stack", { maxStack: 2 }, "NNN."],
     ["open marks", { maxStack: 2 }, "(((."],

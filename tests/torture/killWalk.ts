@@ -3,18 +3,22 @@
  * asked to end by SIGINT and SIGTERM. Afterwards the target is as it was or complete, and going on or starting over in another
  * process gives the bytes of an undisturbed run.
  */
-import { Effect } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { spawn } from "node:child_process"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
+import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { Disk, nodeCalls } from "../../src/io/Disk.ts"
 import { recover } from "../../src/io/staging/swap.ts"
+import { standardLayout } from "../../src/parallel/Layout.ts"
 import { loadCase } from "../conformance/cases.ts"
 import { differences } from "./checks.ts"
 import type { WalkResult } from "./faultWalk.ts"
 
+const COUNT = new URL("./count.ts", import.meta.url).pathname
 const CHILD = new URL("./child.ts", import.meta.url).pathname
 const COMMAND = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 
@@ -60,45 +64,56 @@ const SETTINGS = ["--concurrency", "16", "--max-memory", "8MB", "--quiet"]
 interface Scene {
   readonly name: string
   readonly args: ReadonlyArray<string>
+  /** The same in this process; what went wrong. */
+  readonly again: (target: string, options: { readonly resume: boolean; readonly overwrite: boolean }) => Promise<string | undefined>
   readonly expected: ReadonlyMap<string, Uint8Array>
   /** What the target holds before. */
   readonly former?: string
   readonly calls: number
 }
 
+const failureOf = async <E>(run: Effect.Effect<unknown, E, Disk>): Promise<string | undefined> => {
+  const exit = await Effect.runPromiseExit(run.pipe(Effect.provide(Disk.layer)))
+  return Exit.isSuccess(exit) ? undefined : String(Cause.squash(exit.cause))
+}
+
+const KEEP = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
+/** The smallest blocks, which {@link SETTINGS} come to as well. */
+const SMALL = { maxMemory: 1 } as const
+
 /** A folder with a model and jobs on it; remove it when done. */
 export const stage = async () => {
   const root = await mkdtemp(join(tmpdir(), "torture-"))
-  await Effect.runPromise(writeHfCheckpoint(loadCase("llama-a"), join(root, "hf")).pipe(Effect.provide(Disk.layer)))
-  const hf = ["--hf-model", join(root, "hf")]
-  const importing = (tp: number) => ["import", ...hf, "--standard", "--tp", String(tp), ...SETTINGS, "--megatron-path"]
-  const exporting = ["export", ...hf, "--megatron-path", join(root, "megatron"), "--checksum", ...SETTINGS, "--hf-path"]
+  const hf = join(root, "hf")
+  await Effect.runPromise(writeHfCheckpoint(loadCase("llama-a"), hf).pipe(Effect.provide(Disk.layer)))
+  const [former, megatron, exported] = [join(root, "former"), join(root, "megatron"), join(root, "exported")] as const
+  const importArgs = (tp: number, ...more: ReadonlyArray<string>) => ["import", ...more, "--hf-model", hf, "--standard", "--tp", String(tp), ...SETTINGS, "--megatron-path"]
+  const exportArgs = ["export", "--hf-model", hf, "--megatron-path", megatron, "--checksum", ...SETTINGS, "--hf-path"]
+  const importAgain: Scene["again"] = (target, options) =>
+    failureOf(prepareImport(families, hf, { form: "standard", layout: () => standardLayout({ tp: 2 }), ...KEEP, step: 0 }).pipe(
+      Effect.flatMap(({ run }) => run(target, { ...SMALL, ...options }))))
+  const exportAgain: Scene["again"] = (target, options) =>
+    failureOf(prepareExport(families, hf, megatron, KEEP).pipe(Effect.flatMap(({ run }) => run(target, { ...SMALL, ...options, checksum: true }))))
   const must = async (args: ReadonlyArray<string>) => {
     const { code, stderr } = await runCli(args)
     if (code !== 0) throw new Error(`${args.join(" ")}: ${stderr}`)
   }
-  await must([...importing(1), join(root, "former")])
-  await must([...importing(2), join(root, "megatron")])
-  await must([...exporting, join(root, "exported")])
-  const count = async (args: ReadonlyArray<string>, target: string, former?: string) => {
-    if (former) await cp(former, target, { recursive: true })
-    // The call number that never comes: the run ends by itself. Its last call tells how many there are.
-    const { stderr } = await runScript(new URL("./count.ts", import.meta.url).pathname, [...args, target])
+  await must([...importArgs(1), former])
+  await must([...importArgs(2), megatron])
+  await must([...exportArgs, exported])
+  const count = async (args: ReadonlyArray<string>, before?: string) => {
+    const target = join(root, "counted")
+    if (before) await cp(before, target, { recursive: true })
+    const { stderr } = await runScript(COUNT, [...args, target])
     await rm(target, { recursive: true })
     return Number(stderr.trim().split("\n").at(-1))
   }
-  const imported = await filesBelow(join(root, "megatron"))
-  const former = join(root, "former")
+  const imported = await filesBelow(megatron)
+  const over = importArgs(2, "--overwrite")
   const scenes: ReadonlyArray<Scene> = [
-    { name: "import", args: importing(2), expected: imported, calls: await count(importing(2), join(root, "count-1")) },
-    {
-      name: "import --overwrite",
-      args: [importing(2)[0]!, "--overwrite", ...importing(2).slice(1)],
-      expected: imported,
-      former,
-      calls: await count(["import", "--overwrite", ...importing(2).slice(1)], join(root, "count-2"), former)
-    },
-    { name: "export", args: exporting, expected: await filesBelow(join(root, "exported")), calls: await count(exporting, join(root, "count-3")) }
+    { name: "import", args: importArgs(2), again: importAgain, expected: imported, calls: await count(importArgs(2)) },
+    { name: "import --overwrite", args: over, again: importAgain, expected: imported, former, calls: await count(over, former) },
+    { name: "export", args: exportArgs, again: exportAgain, expected: await filesBelow(exported), calls: await count(exportArgs) }
   ]
   return { root, scenes }
 }
@@ -158,9 +173,10 @@ const killAt = async (scene: Scene, folder: string, how: (typeof HOWS)[number], 
   if (!isNew && !isOld) problems.push(`the target is neither as it was nor complete: ${found ? differences(found, scene.expected).slice(0, 3).join(", ") : "it is gone"}`)
   const strays = (await readdir(folder)).filter((name) => name !== "target" && !/^\.target\.(partial|discarded\..+)$/.test(name))
   if (strays.length > 0) problems.push(`stray ${strays.join(", ")}`)
-  const again = await runCli([...scene.args.slice(0, 1), ...(resume ? ["--resume"] : isNew ? ["--overwrite"] : []), ...scene.args.slice(1).filter((a) => resume || !isNew || a !== "--overwrite"), target])
-  if (again.code !== 0) problems.push(`${resume ? "--resume" : "again"}: ended with ${again.code}: ${again.stderr}`)
-  else problems.push(...differences(await filesBelow(target), scene.expected).map((d) => `${resume ? "--resume" : "again"}: ${d}`))
+  const again = await scene.again(target, { resume, overwrite: scene.former !== undefined || (!resume && isNew) })
+  const way = resume ? "--resume" : "again"
+  if (again !== undefined) problems.push(`${way}: ${again}`)
+  else problems.push(...differences(await filesBelow(target), scene.expected).map((d) => `${way}: ${d}`))
   const left = (await readdir(folder)).filter((name) => name !== "target")
   if (left.length > 0) problems.push(`left ${left.join(", ")}`)
   return { ended, problems }

@@ -7,6 +7,7 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
+import { reportTargets, writeReports } from "../reportFiles.ts"
 
 export const mtpFrom = Flag.String("mtp-from").pipe(
   Flag.withMetavar("DIR"),
@@ -33,11 +34,15 @@ export const exportCommand = Command.make("export", {
   checksum: flags.checksum,
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
+  report: flags.report,
+  card: flags.card,
   ...flags.engine,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("export")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const targets = yield* reportTargets(input)
+  const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input
   const request = { torchDtype, mtp, allowUnmapped, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
   const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
@@ -52,6 +57,7 @@ export const exportCommand = Command.make("export", {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
+  yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done })
   yield* emit(input, { ...done, target: input.hfPath }, () => renderReport(done, input.hfPath, true))
 })).pipe(
   Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),

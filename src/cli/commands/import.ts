@@ -7,6 +7,7 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
+import { reportTargets, writeReports } from "../reportFiles.ts"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
@@ -21,12 +22,16 @@ export const importCommand = Command.make("import", {
   checksum: flags.checksum,
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
+  report: flags.report,
+  card: flags.card,
   ...flags.engine,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("import")(function*(input) {
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const targets = yield* reportTargets(input)
+  const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input
   const prepared = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
   const { report } = prepared.plan
@@ -35,6 +40,7 @@ export const importCommand = Command.make("import", {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
+  yield* writeReports(targets, { command: "import", paths: [input.hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
   yield* emit(input, { ...done, target: input.megatronPath }, () => renderReport(done, input.megatronPath, true))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),

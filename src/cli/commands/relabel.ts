@@ -32,10 +32,11 @@ export const relabelCommand = Command.make("relabel", {
   source: Argument.String("from").pipe(Argument.withDescription("Megatron checkpoint, or one iter_* folder")),
   target: Argument.String("to").pipe(Argument.withDescription("Where the relabelled checkpoint is written")),
   to: Flag.Literals("to", relabelTargets as [RelabelTo, ...Array<RelabelTo>]).pipe(
+    Flag.withMetavar("NAMING"),
     Flag.withDescription(
-      "The naming wanted; repeatable, in order. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
+      "The naming wanted, at least one; repeatable, applied in order. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
         "stacked and indexed: layers under one key or one each. grouped and sequential: experts and gate/up halves likewise. hybrid and gpt: HybridModel or GPTModel. " +
-        "mtp-…: name of the inner MTP layer. extra-states: supply missing module states"
+        "mtp-…: name of the inner MTP layer. extra-states: supply missing module states."
     ),
     Flag.between(1, 10)
   ),

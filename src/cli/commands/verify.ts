@@ -10,6 +10,7 @@ import { Disk } from "../../io/Disk.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
+import { reportTargets, writeReports } from "../reportFiles.ts"
 import { recoverToRead } from "../../io/staging/swap.ts"
 import { renderDeep, renderVerify } from "../render.ts"
 
@@ -35,6 +36,8 @@ export const verifyCommand = Command.make("verify", {
   ),
   hfModel: flags.hfModel.pipe(Flag.optional),
   megatronPath: flags.megatronPath.pipe(Flag.optional),
+  report: flags.report,
+  card: flags.card,
   ...flags.engine,
   json: flags.json,
   quiet: flags.quiet

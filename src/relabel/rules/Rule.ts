@@ -19,3 +19,12 @@ export const refuse = (to: string, problem: string, hint?: string): never => {
 
 /** The names at fault, the first few. */
 export const few = (names: ReadonlyArray<string>): string => names.slice(0, 3).join(", ") + (names.length > 3 ? `, … (${names.length})` : "")
+
+/** Layers or experts under one key; no model has more, a hostile shape may claim any number. */
+const MOST_SLICES = 100_000
+
+/** How many slices a tensor has along its first axis. */
+export const slicesOf = (to: string, key: string, shape: ReadonlyArray<number>): number => {
+  const count = shape[0] ?? 0
+  return count <= MOST_SLICES ? count : refuse(to, `${key} has ${count} slices along its first axis, which no model has`)
+}

@@ -5,7 +5,7 @@
  * modules share the same keys in both.
  */
 import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, slice, stack, withContent } from "../Draft.ts"
-import { few, refuse, type Rule } from "./Rule.ts"
+import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
 import { hasStacked, toIndexed } from "./layers.ts"
 
 const GROUPED = /^(.*\.experts\.experts)\.(linear_fc[12])\.([^.]+)$/
@@ -41,7 +41,7 @@ export const toSequential: Rule = (draft, context) => {
       const group = GROUPED.exec(key)
       if (!group) return undefined
       found = true
-      return Array.from({ length: tensor.shape[0] ?? 0 }, (_, e): readonly [string, DraftTensor] =>
+      return Array.from({ length: slicesOf("sequential", key, tensor.shape) }, (_, e): readonly [string, DraftTensor] =>
         [`${group[1]}.${e}.${group[2]}.${group[3]}`, slice(tensor, 0, e)])
     },
     object: (key, object) => {

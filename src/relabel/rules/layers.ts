@@ -6,7 +6,7 @@
 import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewrite, slice, stack, withContent } from "../Draft.ts"
 import type { RunConfigMap } from "../../inspect/RunConfigFile.ts"
 import { providerOf } from "../../inspect/modelFacts.ts"
-import { few, refuse, type Rule } from "./Rule.ts"
+import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
 
 const STACKED = /^(.*?\blayers)\.(?!\d)(.+)$/
 /** Only transformer blocks are ever stacked: the layers of multi-token prediction and of foreign towers are not. */
@@ -30,7 +30,7 @@ export const toIndexed: Rule = (draft) => {
       const split = STACKED.exec(key)
       if (!split) return undefined
       found = true
-      return Array.from({ length: tensor.shape[0] ?? 0 }, (_, i): readonly [string, DraftTensor] =>
+      return Array.from({ length: slicesOf("indexed", key, tensor.shape) }, (_, i): readonly [string, DraftTensor] =>
         [`${split[1]}.${i}.${split[2]}`, slice(tensor, 0, i)])
     },
     object: (key, object) => {

@@ -4,6 +4,7 @@ import type { Add, Restore } from "../Transform.ts"
 import { addKernel } from "./add.ts"
 import { castKernel } from "./cast.ts"
 import type { Kernel } from "./Kernel.ts"
+import type { Memory } from "./Memory.ts"
 
 /** Elements that are compared at once: nearly always all of them are equal. */
 const STRETCH = 4096
@@ -46,8 +47,9 @@ export const restoreKernel = (
     apply: (m, call) => {
       const { operands: [original], out, source: stored } = call
       const again = call.temporary
-      const accepted = again + roundUp(STRETCH * storedWidth)
-      const temporary = accepted + roundUp(STRETCH * width)
+      const most = Math.min(STRETCH, call.count)
+      const accepted = again + roundUp(most * storedWidth)
+      const temporary = accepted + roundUp(most * width)
       let missed = 0
       for (let from = 0; from < call.count; from += STRETCH) {
         const count = Math.min(STRETCH, call.count - from)
@@ -56,16 +58,15 @@ export const restoreKernel = (
         const values = stored + from * storedWidth
         const target = out + from * width
         forward.apply(m, { ...part, source: candidates, out: again })
-        if (equal(m.u8, values, again, count * storedWidth)) {
+        if (isEqual(m, values, again, count * storedWidth)) {
           accept.apply(m, { ...part, source: candidates, out: target })
           continue
         }
         accept.apply(m, { ...part, source: candidates, out: accepted })
         backward.apply(m, { ...part, source: values, out: target })
         for (let i = 0; i < count; i++) {
-          if (equal(m.u8, values + i * storedWidth, again + i * storedWidth, storedWidth)) {
-            m.u8.copyWithin(target + i * width, accepted + i * width, accepted + (i + 1) * width)
-          } else missed++
+          if (sameElement(m, storedWidth, values, again, i)) copyElement(m, width, accepted, target, i)
+          else missed++
         }
       }
       return missed
@@ -73,5 +74,21 @@ export const restoreKernel = (
   }
 }
 
-const equal = (bytes: Uint8Array, a: number, b: number, length: number): boolean =>
-  Buffer.compare(bytes.subarray(a, a + length), bytes.subarray(b, b + length)) === 0
+const isEqual = ({ u8 }: Memory, a: number, b: number, length: number): boolean =>
+  Buffer.compare(u8.subarray(a, a + length), u8.subarray(b, b + length)) === 0
+
+/** Elements of 2, 4 or 8 bytes: there are no other floating dtypes here. */
+const sameElement = ({ u16, u32 }: Memory, width: number, a: number, b: number, i: number): boolean => {
+  if (width === 2) return u16[(a >>> 1) + i] === u16[(b >>> 1) + i]
+  if (width === 4) return u32[(a >>> 2) + i] === u32[(b >>> 2) + i]
+  return u32[(a >>> 2) + 2 * i] === u32[(b >>> 2) + 2 * i] && u32[(a >>> 2) + 2 * i + 1] === u32[(b >>> 2) + 2 * i + 1]
+}
+
+const copyElement = ({ u16, u32 }: Memory, width: number, from: number, to: number, i: number): void => {
+  if (width === 2) u16[(to >>> 1) + i] = u16[(from >>> 1) + i]!
+  else if (width === 4) u32[(to >>> 2) + i] = u32[(from >>> 2) + i]!
+  else {
+    u32[(to >>> 2) + 2 * i] = u32[(from >>> 2) + 2 * i]!
+    u32[(to >>> 2) + 2 * i + 1] = u32[(from >>> 2) + 2 * i + 1]!
+  }
+}

@@ -1,5 +1,6 @@
 /** A case of the corpus: what is wrong (or merely unusual), how the files come about, what is said about it. */
 import type { FileSet } from "./FileSet.ts"
+import type { Architecture } from "./Toy.ts"
 
 /** What is run on the files. `export`: of the checkpoint in them, or with them as `--hf-model`. */
 export type Command = "inspect" | "import" | "export"
@@ -12,6 +13,8 @@ export interface BadCase {
   readonly says: ReadonlyArray<string>
   /** What is named on the command line, relative to the files. */
   readonly path?: string
+  /** Of which model the checkpoint is. Default `llama`. */
+  readonly architecture?: Architecture
 }
 
 export interface GoodCase {
@@ -20,4 +23,5 @@ export interface GoodCase {
   readonly path?: string
   /** Only looked at: the model has no place for these tensors. */
   readonly inspectOnly?: true
+  readonly architecture?: Architecture
 }

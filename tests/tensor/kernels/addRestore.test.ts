@@ -89,6 +89,21 @@ describe("restoring", () => {
     expect(changed).toBe(2)
   })
 
+  it("tells the tuned values of a large tensor from those that stayed", () => {
+    const count = 10_001
+    const original = new Uint8Array(Float32Array.from({ length: count }, (_, i) => Math.fround(Math.sin(i))).buffer)
+    const stored = applied(castKernel("F32", "BF16")!, "F32", "BF16", original).out
+    const tuned = stored.slice()
+    const bits = new Uint16Array(tuned.buffer)
+    const chosen = (i: number) => i > 5000 && i % 7 === 0
+    for (let i = 0; i < count; i++) if (chosen(i)) bits[i]! ^= 1
+    const { changed, out } = applied(restoreKernel({ kind: "restore" }, "BF16", "F32", "F32")!, "BF16", "F32", tuned, [original])
+    const wide = values(applied(castKernel("BF16", "F32")!, "BF16", "F32", tuned).out)
+    const exact = values(original)
+    expect(values(out)).toEqual(exact.map((x, i) => chosen(i) ? wide[i] : x))
+    expect(changed).toBe(exact.filter((_, i) => chosen(i)).length)
+  })
+
   it("may go to another dtype than the original's", () => {
     const kernel = restoreKernel({ kind: "restore" }, "BF16", "F64", "F32")!
     const stored = applied(castKernel("F32", "BF16")!, "F32", "BF16", f32(0.1)).out

@@ -1,0 +1,59 @@
+/** The common state of a checkpoint: what is no tensor and no module's (torch-dist-format.md A.3). Read, never executed. */
+import { join } from "node:path"
+import { FormatError, invalidFile } from "../errors.ts"
+import { type DiskCalls, readFully } from "../io/Disk.ts"
+import { isNotThere } from "../io/existing.ts"
+import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
+import { readArchive, readObjectItem } from "../torch/ObjectItem.ts"
+import type { PyRead } from "../torch/PyValue.ts"
+import { COMMON_FILE, COMMON_STATE } from "./names.ts"
+import { readOwn } from "./ownFile.ts"
+
+/** With the arguments of a training run below 1 MB; schedules of param groups may take some. */
+const LARGEST_COMMON = 64 << 20
+
+export interface CommonState {
+  /** `common.pt` or the name of the data file that holds the object. */
+  readonly file: string
+  readonly value: PyRead
+}
+
+/** `common.pt` wins where both are there, as in the reference. Undefined: neither is there. Errors: InvalidFile, IoError. */
+export const readCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<CommonState | undefined> => {
+  const path = join(directory, COMMON_FILE)
+  try {
+    const bytes = await readOwn(disk, directory, COMMON_FILE, LARGEST_COMMON)
+    return { file: COMMON_FILE, value: parsed(path, () => readArchive(bytes)) }
+  } catch (error) {
+    if (!isNotThere(error)) throw error
+  }
+  const object = metadata.objects.get(COMMON_STATE)
+  return object && { file: object.file, value: await readObject(disk, directory, COMMON_STATE, object) }
+}
+
+/** The object `key`, stored at a byte range of a data file. */
+export const readObject = async (disk: DiskCalls, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
+  const path = join(directory, name)
+  const file = await disk.open(path, "read")
+  try {
+    const [value] = await readObjectItem(length, async (at, count) => {
+      const bytes = new Uint8Array(count)
+      await readFully(file, bytes, offset + at)
+      return bytes
+    })
+    return value ?? null
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw invalidFile(path, new FormatError(error.code, error.message, { ...error.place, tensor: key, offset: offset + (error.place.offset ?? 0) }))
+  } finally {
+    await file.close()
+  }
+}
+
+const parsed = <A>(path: string, parse: () => A): A => {
+  try {
+    return parse()
+  } catch (error) {
+    throw error instanceof FormatError ? invalidFile(path, error) : error
+  }
+}

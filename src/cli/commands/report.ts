@@ -1,0 +1,36 @@
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { UsageError } from "../../errors.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { reportTargets, writeReports } from "../reportFiles.ts"
+
+const output = Flag.String("output").pipe(
+  Flag.withAlias("o"),
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("The HTML page to write. Default report.html"),
+  Flag.withDefault("report.html")
+)
+
+export const reportCommand = Command.make("report", {
+  paths: Argument.String("path").pipe(
+    Argument.withDescription("Checkpoints of any kind; a Hugging Face model and a Megatron checkpoint of it also show where every tensor went"),
+    Argument.variadic({ min: 1, max: 8 })
+  ),
+  output,
+  card: flags.card,
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("report")(function*(input) {
+  if (/\.ya?ml$/i.test(input.output)) return yield* new UsageError({ problem: "-o names the HTML page", hint: "--card FILE writes the YAML card." })
+  const targets = yield* reportTargets({ report: Option.some(input.output), card: input.card })
+  yield* writeReports(targets, { command: "report", paths: input.paths })
+  const files = [...targets.pages, ...targets.cards]
+  yield* emit(input, { files }, () => files.map((f) => `wrote ${f}`).join("\n"))
+})).pipe(
+  Command.withDescription("Write one HTML page about checkpoints: ranks, layers, chunks, tensors, coverage. Works offline; reads headers only"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo report ./megatron -o report.html", description: "What is where" },
+    { command: "convert_megatron_mimo report ./hf ./megatron -o report.html --card card.yaml", description: "And where every tensor of ./hf went" }
+  ])
+)

@@ -1,0 +1,85 @@
+/** Which stored tensors each Hugging Face tensor became: the mapping that converts, laid over two opened spaces. */
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { type BoundParameter, bind } from "../bridge/Conversion.ts"
+import { HF_SOURCE } from "../checkpoint/names.ts"
+import { locatePart } from "../checkpoint/StoredChunks.ts"
+import { headersOf } from "../convert/HfSource.ts"
+import { describeModel, modulesOf } from "../convert/ImportPlan.ts"
+import { compileCarried } from "../convert/match.ts"
+import { logicalOf } from "../convert/quantized.ts"
+import type { LeftBehind } from "../convert/Report.ts"
+import type { Space } from "../inspect/Space.ts"
+import { type Copy, volume } from "../tensor/Copy.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import type { Coverage, CoverageRow } from "./Page.ts"
+
+/** Rows of axis 0 that a copy writes, first and last. */
+const rowsOf = ({ shape, target }: Copy, width: number): readonly [number, number] => {
+  const last = shape.reduce((sum, extent, k) => sum + (extent - 1) * target.strides[k]!, target.offset)
+  return [Math.floor(target.offset / width), Math.floor(last / width)]
+}
+
+/** Parts of a parameter, by the HF tensor that fills them. */
+const partsOf = function*({ copies, parameter }: BoundParameter) {
+  const width = Math.max(1, volume(parameter.shape.slice(1)))
+  for (const copy of copies) {
+    const [first, last] = rowsOf(copy, width)
+    for (const part of parameter.parts) {
+      if (!part.rows || (part.rows[0] <= last && part.rows[1] > first)) yield { name: copy.source.tensor, part }
+    }
+  }
+}
+
+/**
+ * `leftBehind`: what a conversion did not take, with its reasons.
+ *
+ * @throws Unsupported, InvalidFile, PlanRefused where the model cannot be mapped
+ */
+export const coverageOf = (families: FamilyRegistry, hf: Space, megatron: Space, leftBehind: ReadonlyArray<LeftBehind> = []): Coverage | undefined => {
+  const { hf: weights, hfConfig: config } = hf
+  if (!weights || !config || !megatron.checkpoint) return undefined
+  const { form, tensors } = megatron.checkpoint
+  const stored: ReadonlyMap<string, StoredTensor> = tensors
+  const logical = logicalOf(weights, config)
+  const description = describeModel(families.find(config.json), config, headersOf(logical))
+  const { hf: mapped, parameters } = bind(modulesOf(form, description))
+  const keys = new Map<string, Set<string>>()
+  const kinds = new Map<string, string>()
+  const absent = new Set<string>()
+  const claimed = new Set<string>()
+  for (const bound of parameters) {
+    const { keyPrefix } = bound.module
+    for (const { name, part } of partsOf(bound)) {
+      const found = locatePart(keyPrefix + part.key, part, true, stored)?.part.key
+      const key = found ?? keyPrefix + part.key
+      if (found === undefined) absent.add(name)
+      else claimed.add(found)
+      const own = keys.get(name)
+      if (own) own.add(key)
+      else keys.set(name, new Set([key]))
+      kinds.set(name, bound.kind)
+    }
+  }
+  const carried = compileCarried(description.carried)
+  const left = new Map(leftBehind.map((l) => [l.tensor, l.reason]))
+  const fateOf = (name: string): Omit<CoverageRow, "name" | "bytes"> => {
+    const kept = megatron.tensors.has(HF_SOURCE + name) ? [HF_SOURCE + name] : []
+    const own = [...keys.get(name) ?? [], ...kept]
+    const reason = left.get(name)
+    if (reason !== undefined) return { fate: "left", how: reason, keys: kept }
+    if (mapped.has(name)) {
+      if (absent.has(name)) return { fate: mapped.get(name)!.mtp ? "left" : "missing", how: mapped.get(name)!.mtp ? "no multi-token prediction is stored" : kinds.get(name) ?? "", keys: own }
+      return { fate: "converted", how: kinds.get(name) ?? "", keys: own }
+    }
+    if (kept.length > 0) return { fate: "kept", how: "own bytes beside the model", keys: kept }
+    if (!logical.tensors.has(name)) return { fate: "converted", how: "part of a quantised tensor", keys: [] }
+    if (carried(name)) return { fate: "left", how: "not part of the model; supplied by the original on export", keys: [] }
+    return { fate: "unmapped", how: "no mapping row", keys: [] }
+  }
+  return {
+    hf: hf.path,
+    megatron: megatron.directory,
+    rows: [...hf.tensors.values()].map(({ bytes, name }) => ({ name, bytes, ...fateOf(name) })),
+    unclaimed: [...stored.keys()].filter((key) => !claimed.has(key))
+  }
+}

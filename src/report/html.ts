@@ -1,0 +1,49 @@
+/** Text that came from files, made safe for a page; and numbers as a reader wants them. */
+
+/** The strings that stand in attributes and elements; bidirectional and control characters are shown by their code. */
+export const esc = (text: string | number): string =>
+  String(text)
+    // eslint-disable-next-line no-control-regex
+    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", "&#39;")
+
+/** JSON that may stand in a script element: no `<`, so neither `</script>` nor `<!--` can occur. */
+export const scriptJson = (value: unknown): string =>
+  JSON.stringify(value).replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029")
+
+const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
+
+/** Decimal units, three significant digits: `1.42 GB`. */
+export const size = (n: number): string => {
+  let [unit, value] = [0, n]
+  while (value >= 999.5 && unit < UNITS.length - 1) [unit, value] = [unit + 1, value / 1000]
+  return unit === 0 ? `${Math.round(n)} B` : `${value.toPrecision(3)} ${UNITS[unit]}`
+}
+
+/** Thin spaces between thousands. */
+export const count = (n: number): string => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u2009")
+
+/** A number with its exact value beside the rounded text; `key` names it as `inspect --json` does. */
+export const datum = (key: string, value: number, text: string): string =>
+  `<data data-key="${esc(key)}" value="${value}" title="${esc(count(value))}">${esc(text)}</data>`
+
+export const bytesDatum = (key: string, value: number): string => datum(key, value, size(value))
+export const countDatum = (key: string, value: number): string => datum(key, value, count(value))
+
+export interface Column {
+  readonly head: string
+  /** Right-aligned, tabular digits. */
+  readonly number?: true
+}
+
+/** Cells are HTML already. `caption` is read out, not shown. */
+export const table = (caption: string, columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const at = (k: number): string => (columns[k]?.number ? ' class="n"' : "")
+  const head = columns.map((c, k) => `<th scope="col"${at(k)}>${esc(c.head)}</th>`).join("")
+  const body = rows.map((row) => `<tr>${row.map((cell, k) => (k === 0 ? `<th scope="row">${cell}</th>` : `<td${at(k)}>${cell}</td>`)).join("")}</tr>`).join("\n")
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${esc(caption)}"><table><caption class="hidden">${esc(caption)}</caption>` +
+    `<thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`
+}
+
+/** A name that may break behind dots. */
+export const code = (name: string): string => `<code>${esc(name).replaceAll(".", ".<wbr>")}</code>`

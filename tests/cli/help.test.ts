@@ -1,0 +1,86 @@
+/** Help can be read at 80 columns, for every command. */
+import { spawnSync } from "node:child_process"
+import { Option } from "effect"
+import type { HelpDoc } from "effect/cli"
+import { describe, expect, it } from "vitest"
+import { formatHelp, wrap } from "../../src/cli/help.ts"
+
+const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
+const help = (...command: ReadonlyArray<string>): string => {
+  const { status, stderr, stdout } = spawnSync(process.execPath, [bin, ...command, "--help"], { encoding: "utf8", env: { ...process.env, COLUMNS: "80" } })
+  expect(status, stderr).toBe(0)
+  return stdout
+}
+
+const commands = [...help().matchAll(/^ {2}([a-z-]+) {2,}\S/gm)].map((match) => match[1]!)
+
+describe("the program", () => {
+  it("lists its commands", () => {
+    expect(commands).toEqual(expect.arrayContaining(["import", "export", "verify", "plan", "inspect", "diff", "relabel", "doctor", "sample"]))
+  })
+
+  it.each(["", ...commands])("%s --help fits 80 columns and shows how to use it", (command) => {
+    const text = help(...(command === "" ? [] : [command]))
+    expect(text.split("\n").filter((line) => line.length > 80)).toEqual([])
+    expect(text).toContain("USAGE\n  convert_megatron_mimo")
+    expect(text).toContain("EVERY COMMAND\n  --help, --version, --wizard, --completions SHELL, --log-level LEVEL\n")
+  })
+
+  it.each(["bash", "zsh", "fish"])("completes commands and flags in %s", (shell) => {
+    const { status, stdout } = spawnSync(process.execPath, [bin, "--completions", shell], { encoding: "utf8" })
+    expect(status).toBe(0)
+    for (const word of ["inspect", "relabel", "doctor", "megatron-path"]) expect(stdout).toContain(word)
+  })
+})
+
+const flag = (name: string, type: string, description: string, required = false): HelpDoc.FlagDoc =>
+  ({ name, aliases: [], type, description: Option.some(description), required })
+
+describe("formatting", () => {
+  const doc = {
+    description: "Do something with a thing that has a description which does not fit one line of this width.",
+    usage: "tool [flags]",
+    annotations: undefined as never,
+    flags: [
+      flag("io", "choice", "How bytes move (choices: auto, direct)"),
+      flag("size", "N", "A number", true),
+      flag("component", "NAME=tp=N[,…],and more", "Repeatable"),
+      { ...flag("quiet", "boolean", "Nothing"), aliases: ["-q"] }
+    ],
+    globalFlags: [flag("help", "boolean", "x"), flag("log-level", "choice", "x")],
+    examples: [{ command: "tool --first one --second two --third three", description: "An example" }]
+  } satisfies HelpDoc.HelpDoc
+
+  it("choices stand where the value goes; long labels have a line of their own", () => {
+    expect(formatHelp(doc, 60, false)).toMatchInlineSnapshot(`
+      "Do something with a thing that has a description which does
+      not fit one line of this width.
+
+      USAGE
+        tool [flags]
+
+      FLAGS
+        --io auto|direct  How bytes move
+        --size N          A number (required)
+        --component NAME=tp=N[,…],and more
+                          Repeatable
+        -q, --quiet       Nothing
+
+      EVERY COMMAND
+        --help, --log-level LEVEL
+
+      EXAMPLES
+        # An example
+        tool --first one --second two --third three"
+    `)
+  })
+
+  it("words are never broken", () => {
+    expect(wrap("a verylongword b", 6)).toEqual(["a", "verylongword", "b"])
+  })
+
+  it("colours do not change the layout", () => {
+    // eslint-disable-next-line no-control-regex
+    expect(formatHelp(doc, 60, true).replace(/\u001b\[\d+m/g, "")).toBe(formatHelp(doc, 60, false))
+  })
+})
