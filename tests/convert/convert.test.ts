@@ -190,6 +190,14 @@ describe("verify", () => {
     expect(off[0]!.maxAbsDiff).toBeGreaterThan(0)
   })
 
+  it("what the checkpoint lacks is missing, seen from the source", async () => {
+    const megatron = fresh()
+    await importCheckpoint({ hfModel: hf }, megatron, { mtp: "drop" })
+    const off = (await verifyCheckpoint({ hfModel: hf }, megatron)).tensors.filter((t) => t.status !== "equal")
+    expect(off.length).toBeGreaterThan(0)
+    for (const { name, status } of off) expect([name.slice(0, 4), status]).toEqual(["mtp.", "missing"])
+  })
+
   it("Megatron against Megatron under different layouts", async () => {
     const [a, b] = [fresh(), fresh()]
     await importCheckpoint({ hfModel: moe, components: ["language=tp=2,pp=2", "images=tp=2"] }, a)

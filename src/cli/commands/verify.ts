@@ -45,8 +45,11 @@ export const verifyCommand = Command.make("verify", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
   const paths = [...input.paths, ...named]
+  const targets = yield* reportTargets(input)
+  const started = performance.now()
   if (input.deep) {
     const [path, ...others] = paths
+    if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
     const report = yield* withProgress("reading", input.quiet || input.json, (progress) =>
       verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
@@ -65,6 +68,7 @@ export const verifyCommand = Command.make("verify", {
     if (!kinds[0] && !kinds[1]) return verifyMegatron(left, right, options)
     return kinds[0] ? verifyHfMegatron(families, left, right, options) : verifyHfMegatron(families, right, left, options)
   })
+  yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report })
   yield* emit(input, report, () => renderVerify(report))
   if (report.equal !== report.total) process.exitCode = ExitCode.different
 })).pipe(
