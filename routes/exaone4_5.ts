@@ -2,11 +2,10 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
-import { rows } from "../src/bridge/Registry.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
-import { afterNorms, attention, denseMlp, mtpHead, qkNorm } from "./shared/blocks.ts"
+import { afterNorms, attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
@@ -57,8 +56,7 @@ export const exaone4_5 = family({
       gpt: { layer, mtpLayer: layer },
       rows: [
         ...groupedVisionRows("vision_model.", "model.visual."),
-        ...rows("language_model.mtp.layers.0.", "mtp.", mtpHead),
-        ...rows("language_model.mtp.layers.*.mtp_model_layer.", "mtp.layers.*.", table)
+        ...fcMtp(tc.mtp_num_layers ?? 0, table, "text_config.num_nextn_predict_layers", "language_model.")
       ],
       provider: gptProvider("megatron.bridge.models.exaone.exaone45.exaone45_provider.Exaone45ModelProvider", tc, commonOf(t), {
         ...extraOf(t),

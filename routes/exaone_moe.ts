@@ -1,10 +1,9 @@
 /** EXAONE-MoE (K-EXAONE): dense layers first, sliding and full attention in turn, full attention without rotary embedding. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { rows } from "../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
-import { attention, denseMlp, mtpHead, qkNorm } from "./shared/blocks.ts"
+import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { expertForm, expertRows } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
@@ -52,7 +51,7 @@ export const exaoneMoe = family({
         ...sharedExperts(),
         ...expertRows(expertForm(headers, "model.layers.", sizes, "separate"))
       },
-      rows: [...rows("mtp.layers.0.", "mtp.", mtpHead), ...rows("mtp.layers.*.mtp_model_layer.", "mtp.layers.*.", dense)],
+      rows: fcMtp(modules, dense, "num_nextn_predict_layers"),
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

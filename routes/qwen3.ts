@@ -1,8 +1,7 @@
 /** Qwen3, dense: norms of each query and key head, no biases, optionally multi-token prediction. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { rows } from "../src/bridge/Registry.ts"
-import { attention, denseMlp, linearBiases, mtpHead, qkNorm } from "./shared/blocks.ts"
+import { attention, denseMlp, fcMtp, linearBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -21,15 +20,12 @@ export const qwen3 = family({
     num_nextn_predict_layers: many.nullish()
   }),
   describe: (t) => {
-    const tc = transformerOf(t, {
-      ...biasesOf(t),
-      qk_layernorm: true,
-      mtp_num_layers: t.mtp_num_hidden_layers ?? t.num_nextn_predict_layers ?? 0
-    })
+    const modules = t.mtp_num_hidden_layers ?? t.num_nextn_predict_layers ?? 0
+    const tc = transformerOf(t, { ...biasesOf(t), qk_layernorm: true, mtp_num_layers: modules })
     return textModel({
       tc,
       table: layer,
-      rows: [...rows("mtp.layers.0.", "mtp.", mtpHead), ...rows("mtp.layers.*.mtp_model_layer.", "mtp.layers.*.", layer)],
+      rows: fcMtp(modules, layer, "mtp_num_hidden_layers"),
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
       carried: carriedBiases(t),
       mtpFields: ["mtp_num_hidden_layers", "num_nextn_predict_layers"]

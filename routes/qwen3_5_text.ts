@@ -13,7 +13,7 @@ const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): ModelDes
   return textModel({
     tc,
     table: {},
-    rows: hybridRows(t, headers, NAMES, { moe, experts: "packed" }),
+    rows: hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
     // The reference derives the width of a dense MLP that a MoE model does not have.
     provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(moe) }, { omit: moe ? ["ffn_hidden_size"] : [] }),
     carried: hybridCarried(t, NAMES, false),

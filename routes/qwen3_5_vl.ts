@@ -50,7 +50,7 @@ const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHe
     }),
     rows: [
       ...(labels === undefined ? [] : rows("language_model.output_layer.", "score.", { weight: "weight", bias: "bias" })),
-      ...hybridRows(t, headers, NAMES, { moe, experts: "packed" }),
+      ...hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
       ...blockVisionRows("vision_model.", "model.visual.")
     ],
     provider: gptProvider(

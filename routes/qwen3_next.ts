@@ -28,7 +28,7 @@ export const qwen3Next = family({
     return textModel({
       tc,
       table: {},
-      rows: hybridRows(t, headers, NAMES, { moe: true, experts: "separate", linear }),
+      rows: hybridRows(t, headers, NAMES, { tc, experts: "separate", linear }),
       provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_router_dtype: "fp32" }, {
         omit: t.intermediate_size ? [] : ["ffn_hidden_size"]
       }),

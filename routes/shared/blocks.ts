@@ -1,6 +1,8 @@
 /** Rows that families share by name: attention, MLP and norm blocks below a layer prefix, in the order of the model. */
 import { concatenatedQkvOf, gatedDeltaNetOf, gatedMlpOf, qkvOf, zeroCentredOf } from "../../src/bridge/kinds.ts"
-import type { Table } from "../../src/bridge/Registry.ts"
+import type { Row } from "../../src/bridge/Mapping.ts"
+import { rows, type Table } from "../../src/bridge/Registry.ts"
+import { FormatError } from "../../src/errors.ts"
 
 /** Llama-like attention with separate q, k, v. */
 export const attention: Table = {
@@ -78,12 +80,21 @@ export const gatedDeltaNet: Table = {
   "self_attention.out_proj.weight": "linear_attn.out_proj.weight"
 }
 
-/** Multi-token prediction in the `mtp.fc` convention; the inner layer's rows follow separately. */
-export const mtpHead: Table = {
-  "enorm.weight": "pre_fc_norm_embedding.weight",
-  "hnorm.weight": "pre_fc_norm_hidden.weight",
-  "eh_proj.weight": "fc.weight",
-  "final_layernorm.weight": "norm.weight"
+/**
+ * Multi-token prediction in the `mtp.fc` convention: one projection with its norms, hence one module (FormatError if config.json
+ * has more); `table` is its inner layer's, `field` says how many modules there are.
+ */
+export const fcMtp = (modules: number, table: Table, field: string, megatron = ""): ReadonlyArray<Row> => {
+  if (modules > 1) throw new FormatError("config/mtp", `${modules} multi-token-prediction modules, of which only one has a projection (\`mtp.fc\`)`, { field })
+  return [
+    ...rows(`${megatron}mtp.layers.0.`, "mtp.", {
+      "enorm.weight": "pre_fc_norm_embedding.weight",
+      "hnorm.weight": "pre_fc_norm_hidden.weight",
+      "eh_proj.weight": "fc.weight",
+      "final_layernorm.weight": "norm.weight"
+    }),
+    ...rows(`${megatron}mtp.layers.*.mtp_model_layer.`, "mtp.layers.*.", table)
+  ]
 }
 
 /** A vision block: LayerNorm with biases, one QKV tensor, a plain MLP. */

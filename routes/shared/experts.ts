@@ -13,6 +13,7 @@ export interface ExpertSizes {
 }
 
 const SEPARATE = /\.experts\.\d+\./
+const PACKED = /\.experts\.(gate_up|down)_proj$/
 
 /**
  * Packed (`experts.gate_up_proj` `[E, …]`) or one tensor per expert, for the layers below `prefix`. Both at once is an error;
@@ -26,7 +27,7 @@ export const expertForm = (
   transposedByDefault = false
 ): ExpertForm => {
   const below = headers.names.filter((n) => n.startsWith(prefix))
-  const packed = below.filter((n) => n.endsWith(".experts.gate_up_proj"))
+  const packed = below.filter((n) => PACKED.test(n))
   const separate = below.filter((n) => SEPARATE.test(n))
   if (packed.length > 0 && separate.length > 0) {
     throw new FormatError(
@@ -36,8 +37,9 @@ export const expertForm = (
     )
   }
   if (separate.length > 0) return { kind: "separate" }
-  const shape = packed[0] === undefined ? undefined : headers.tensor(packed[0])?.shape
-  if (!shape && otherwise === "separate") return { kind: "separate" }
+  if (packed.length === 0 && otherwise === "separate") return { kind: "separate" }
+  const gated = packed.find((n) => n.endsWith("gate_up_proj"))
+  const shape = gated === undefined ? undefined : headers.tensor(gated)?.shape
   const is = (out: number, input: number) => shape?.[1] === out && shape[2] === input
   const transposed = shape && is(2 * ffn, hidden) !== is(hidden, 2 * ffn) ? is(hidden, 2 * ffn) : transposedByDefault
   return { kind: "packed", experts, transposed }

@@ -9,7 +9,7 @@ import type { Row } from "../../src/bridge/Mapping.ts"
 import { float, pythonName } from "../../src/bridge/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
-import { attention, denseMlp, gatedDeltaNet, mtpHead, qkNorm, sharedExpertMoe } from "./blocks.ts"
+import { attention, denseMlp, gatedDeltaNet, fcMtp, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, size } from "./config.ts"
 import { expertForm, expertRows } from "./experts.ts"
 import { carriedBiases, commonOf, frameRows, headDimOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
@@ -74,16 +74,16 @@ export const hybridRows = (
   t: HybridText,
   headers: HfHeaders,
   names: Required<TextPrefixes>,
-  { experts, linear = gatedDeltaNet, moe }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly moe: boolean }
+  { experts, linear = gatedDeltaNet, tc }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly tc: TransformerConfig }
 ): ReadonlyArray<Row> => {
-  const sizes = { experts: moe ? expertsOf(t) : 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
+  const moe = tc.num_moe_experts
+  const sizes = { experts: moe ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
   const mlp = (prefix: string): Table =>
     moe ? { ...denseMlp, ...sharedExpertMoe, ...expertRows(expertForm(headers, prefix, sizes, experts)) } : denseMlp
   return [
     ...frameRows(names),
     ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, { ...attention, ...qkNorm, ...linear, ...mlp(`${names.model}layers.`) }),
-    ...rows(`${names.megatron}mtp.layers.0.`, "mtp.", mtpHead),
-    ...rows(`${names.megatron}mtp.layers.*.mtp_model_layer.`, "mtp.layers.*.", { ...attention, ...qkNorm, ...mlp("mtp.layers.") })
+    ...fcMtp(tc.mtp_num_layers ?? 0, { ...attention, ...qkNorm, ...mlp("mtp.layers.") }, "mtp_num_hidden_layers", names.megatron)
   ]
 }
 

@@ -1,7 +1,7 @@
 /** Text models of sliding and global layers with per-layer scalars: config fields, model, rows and provider fields. */
 import { z } from "zod"
 import type { HfHeaders } from "../../src/bridge/Family.ts"
-import { echoedOf, gatedMlpOf, packedExpertOf, queriesAloneOf, valuesAreKeysOf } from "../../src/bridge/kinds.ts"
+import { filledOf, gatedMlpOf, packedExpertOf, queriesAloneOf, valuesAreKeysOf } from "../../src/bridge/kinds.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { float, type PythonValue } from "../../src/bridge/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
@@ -10,6 +10,7 @@ import { denseSlidingGlobal, moeSlidingGlobal, type SlidingGlobal } from "../../
 import { aroundNorms, attention, denseMlp, qkNorm } from "./blocks.ts"
 import { count, many, size } from "./config.ts"
 import { dualRope, dualRopeFields } from "./dualRope.ts"
+import { required } from "./moe.ts"
 import { denseFields, frameRows, type TextPrefixes, transformerOf } from "./llama.ts"
 
 export const slidingGlobalText = z.looseObject({
@@ -53,8 +54,8 @@ export const slidingGlobalModel = (t: SlidingGlobalText): SlidingGlobal => {
       qk_layernorm: moe,
       ...(moe
         ? {
-          num_moe_experts: t.num_experts ?? 0,
-          moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
+          num_moe_experts: required(t.num_experts || null, "num_experts"),
+          moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),
           moe_shared_expert_intermediate_size: t.intermediate_size
         }
         : t.use_double_wide_mlp
@@ -120,23 +121,19 @@ const moeTable = (experts: number): Table => ({
   "post_ffn_layernorm.weight": "post_feedforward_layernorm.weight"
 })
 
-/** Layers whose values are their keys, or that take keys and values from an earlier layer and may lack both. */
+/** Layers whose values are their keys, or that take keys and values from an earlier layer and lack their own. */
 const exceptions = (t: SlidingGlobalText, headers: HfHeaders, megatron: string, model: string): ReadonlyArray<Row> => {
   const { reach } = slidingGlobalModel(t)
   return reach.flatMap((kind, i) => {
     const has = (name: string) => headers.tensor(`${model}layers.${i}.self_attn.${name}.weight`) !== undefined
-    const alone = i >= firstShared(t) && !has("k_proj")
+    const alone = i >= firstShared(t) && !["k_proj", "v_proj", "k_norm"].some(has)
     const tied = t.attention_k_eq_v && kind === "global" && !has("v_proj")
-    const table: Table = {
-      ...(alone || tied
-        ? Object.fromEntries(["weight", "bias"].map((what) => [
-          `linear_qkv.${what}`,
-          alone ? queriesAloneOf(`q_proj.${what}`) : valuesAreKeysOf(`{q,k}_proj.${what}`)
-        ]))
-        : {}),
-      ...(i >= firstShared(t) && !has("k_norm") ? { "k_layernorm.weight": echoedOf("q_norm.weight") } : {})
-    }
-    return rows(`${megatron}decoder.layers.${i}.self_attention.`, `${model}layers.${i}.self_attn.`, table)
+    const qkv = alone ? (what: string) => queriesAloneOf(`q_proj.${what}`) : tied ? (what: string) => valuesAreKeysOf(`{q,k}_proj.${what}`) : undefined
+    return rows(`${megatron}decoder.layers.${i}.self_attention.`, `${model}layers.${i}.self_attn.`, {
+      ...(qkv ? { "linear_qkv.weight": qkv("weight"), "linear_qkv.bias": qkv("bias") } : {}),
+      // A norm as it is before training.
+      ...(alone ? { "k_layernorm.weight": filledOf(1, "q_norm.weight") } : {})
+    })
   })
 }
 

@@ -157,7 +157,15 @@ export const valuesAreKeys: MappingKind = {
   }
 }
 
-/** Keys and values come from another layer: rows that nothing reads, filled with queries. */
+/** The target of a copy, holding a constant instead. */
+const constant = (value: number, copy: Copy): Copy => ({
+  ...copy,
+  source: { tensor: copy.source.tensor, offset: 0, strides: copy.shape.map(() => 0) },
+  transform: { kind: "fill", value },
+  echo: true
+})
+
+/** Keys and values come from another layer: their rows, which nothing reads, are 0. */
 export const queriesAlone: MappingKind = {
   name: "q",
   arity: 1,
@@ -165,20 +173,17 @@ export const queriesAlone: MappingKind = {
     const [queries, ...unread] = interleave(p, { q: [q!, 0], k: [q!, 0], v: [q!, 0] })
     return {
       tensors: [{ name: q!, shape: [qkvRows(p).q, ...tail(p.shape)] }],
-      copies: [queries!, ...unread.map((copy) => ({ ...copy, echo: true as const }))]
+      copies: [queries!, ...unread.map((copy) => constant(0, copy))]
     }
   }
 }
 
-/** `y = x`, where x belongs to another parameter. */
-export const echoed: MappingKind = {
-  name: "echoed",
+/** `y = value`, where the file has no tensor; `x`, a tensor of the same dtype and shape, belongs to another parameter. */
+export const filled = (value: number): MappingKind => ({
+  name: "filled",
   arity: 1,
-  relate: (p, [name]) => ({
-    tensors: [{ name: name!, shape: p.shape }],
-    copies: [{ ...identity(name!, p.name, p.shape), echo: true }]
-  })
-}
+  relate: (p, [name]) => ({ tensors: [{ name: name!, shape: p.shape }], copies: [constant(value, identity(name!, p.name, p.shape))] })
+})
 
 /** Group-wise interleave of one tensor `cat₀(q, k, v)`. */
 export const concatenatedQkv: MappingKind = {
@@ -259,7 +264,7 @@ export const gatedMlpOf = from(gatedMlp)
 export const swappedHalvesOf = from(swappedHalves)
 export const valuesAreKeysOf = from(valuesAreKeys)
 export const queriesAloneOf = from(queriesAlone)
-export const echoedOf = from(echoed)
+export const filledOf = (value: number, pattern: string): RowSource => from(filled(value))(pattern)
 export const zeroCentredOf = from(zeroCentred)
 export const gatedDeltaNetOf = from(gatedDeltaNetSeparate)
 export const packedExpertOf = (packed: PackedExperts, pattern: string): RowSource => from(packedExpert(packed))(pattern)

@@ -5,6 +5,7 @@ import { rankOf } from "../inspect/names.ts"
 import type { Statistics } from "../inspect/Statistics.ts"
 import { ranges, type TreeNode, treeOf } from "../inspect/tree.ts"
 import { quote, some } from "../errors.ts"
+import { wrap } from "./help.ts"
 import { bad, bold, bytes, dim, plural, table } from "./text.ts"
 
 const number = (n: number): string => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, " ")
@@ -24,7 +25,10 @@ const where = (files: ReadonlyArray<string>): string => {
   return files.length <= 2 ? files.map(quote).join(", ") : `${files.length} files`
 }
 
-/** Fields separated by dots, wrapped to the width. */
+/** Sentences are wrapped, tables are not. */
+const TEXT_WIDTH = 74
+
+/** Fields, as many to a line as fit. */
 const wrapped = (parts: ReadonlyArray<string>, width = 78): string => {
   const lines: Array<string> = []
   for (const part of parts) {
@@ -152,7 +156,7 @@ export const renderInspection = (i: Inspection, options: InspectTextOptions): st
     const shown = i.tensors.length === i.of ? "" : dim(` ${i.tensors.length} of ${i.of}`)
     blocks.push(`${bold("tensors")}${shown}\n${options.list ? list(i) : tree(i.tensors.filter((t) => t.role !== "training" || i.tensors.length !== i.of))}`)
   }
-  const points = i.findings.map((f) => `  ${f.text}${f.names.length > 0 ? dim(`: ${some(f.names, 2)}`) : ""}`)
+  const points = i.findings.map((f) => `  ${wrap(`${f.text}${f.names.length > 0 ? `: ${some(f.names, 2)}` : ""}`, TEXT_WIDTH).join("\n    ")}`)
   if (points.length > 0) blocks.push(`${bold("worth knowing")}\n${points.join("\n")}`)
   for (const note of i.notes) blocks.push(`${bold("note")} ${note}`)
   return blocks.join("\n\n")

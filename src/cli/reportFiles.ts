@@ -16,8 +16,8 @@ import { Disk, type DiskCalls, readFully, writeFully } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { type CardHash, verificationCard } from "../report/card.ts"
 import { coverageOf } from "../report/coverage.ts"
-import { renderPage } from "../report/page.ts"
-import type { Page } from "../report/Page.ts"
+import { renderPage } from "../report/renderPage.ts"
+import type { Page } from "../report/PageData.ts"
 import { VERSION } from "../version.ts"
 
 export interface ReportFlags {

@@ -155,6 +155,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const sourcesKept = new Set(kept.map((k) => k.name))
   for (const { copies, module, parameter } of conversion.parameters) {
     for (const copy of copies) {
+      if (copy.echo) continue
       const from = tensors.get(copy.source.tensor)!
       // Refuses what cannot be read, before anything is written.
       if (copy.transform && from.quantized) logical.read(copy)

@@ -4,7 +4,7 @@
  * described without any of them.
  */
 import { FormatError } from "../errors.ts"
-import { type Shape, volume } from "../tensor/Copy.ts"
+import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
 
@@ -143,6 +143,11 @@ export class Scope {
     const name = `${this.#place.memory}${memory}`
     const key = this.#collection.key(`${this.#place.stored}${stored}`)
     const whole = this.#collection.list(shape)
+    const refuse = (problem: string): never => {
+      throw new FormatError("config/sizes", problem, { tensor: name })
+    }
+    if (!shape.every((extent) => Number.isInteger(extent) && extent > 0)) refuse(`the config implies the shape [${shape}]`)
+    if (attention && attention.heads % attention.groups !== 0) refuse(`${attention.heads} query heads do not divide among ${attention.groups} key/value groups`)
     /** `rows` of the parameter, stored from row `at` on in a tensor `partKey` of `keyRows` rows. */
     const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): Part => ({
       key: partKey,
@@ -154,16 +159,16 @@ export class Scope {
       if (named) {
         let row = 0
         const parts = named.map(([suffix, rows]) => part(this.#collection.key(`${key}.${suffix}`), rows, 0, [row, row += rows]))
-        if (row !== shape[0]) throw new RangeError(`${name}: its named parts have ${row} rows of ${shape[0]}`)
+        if (row !== shape[0]) refuse(`its named parts have ${row} rows of ${shape[0]}`)
         return parts
       }
       if (!halves) return [part(key, undefined, 0)]
       const half = shape[0]! / 2
-      if (!Number.isInteger(half)) throw new RangeError(`${name}: ${shape[0]} rows have no halves`)
+      if (!Number.isInteger(half)) refuse(`${shape[0]} rows have no halves`)
       return [part(key, shape[0], 0, [0, half]), part(key, shape[0], half, [half, 2 * half])]
     }
     const parts = partsOf()
-    volume(parts[0]!.shape)
+    if (parts[0]!.shape.reduce((n, extent) => n * extent, 1) > Number.MAX_SAFE_INTEGER) refuse(`a tensor of shape [${parts[0]!.shape}] has too many elements`)
     const entry: Parameter = {
       kind: "parameter",
       name,

@@ -3,6 +3,7 @@
  * names are those of the HF model, the projections are Transformer-Engine linears (with module state), norms and convolutions
  * plain modules. Convolutions, `A_log` and `dt_bias` stay in fp32.
  */
+import { FormatError } from "../errors.ts"
 import { linear } from "./modules.ts"
 import { plainWeight } from "./plain.ts"
 import type { Scope } from "./Scope.ts"
@@ -35,7 +36,7 @@ export const channelDeltaAttention = (s: Scope, c: TransformerConfig, { headDim,
 /** Latent attention without rotary positions, its output gated. Needs a query rank. */
 export const gatedLatentAttention = (s: Scope, c: TransformerConfig): void => {
   const { kv_lora_rank: rank, num_attention_heads: heads, q_lora_rank: queryRank, qk_head_dim: nope, qk_pos_emb_head_dim: extra, v_head_dim: value } = c
-  if (!rank || !queryRank || !nope || !extra || !value) throw new RangeError("gated latent attention needs its ranks and widths")
+  if (!rank || !queryRank || !nope || !extra || !value) throw new FormatError("config/missing", "gated latent attention needs its ranks and widths", { field: "q_lora_rank" })
   linear(s, "q_a_proj", queryRank, c.hidden_size)
   plainWeight(s, "q_a_layernorm", [queryRank])
   linear(s, "q_b_proj", heads * (nope + extra), queryRank, column)

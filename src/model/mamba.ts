@@ -3,6 +3,7 @@
  * B (G·N), C (G·N) and dt (H), the convolution x, B and C; on disk each has a key of its own. Sources: torch-dist-format.md D.3,
  * the conformance cases.
  */
+import { FormatError } from "../errors.ts"
 import { linear, type Norm } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
@@ -20,7 +21,7 @@ export interface MambaOptions {
 export const mambaSizes = (c: TransformerConfig) => {
   const need = (field: "mamba_num_heads" | "mamba_head_dim" | "mamba_num_groups" | "mamba_state_dim"): number => {
     const value = c[field]
-    if (value === undefined) throw new RangeError(`a Mamba layer needs ${field}`)
+    if (value === undefined) throw new FormatError("config/missing", "a Mamba layer needs this field", { field })
     return value
   }
   const heads = need("mamba_num_heads")

@@ -4,6 +4,7 @@
  * modules of their own. Down-projections are replicated. Rows of `linear_kv_up_proj`: per head its keys without rotary
  * position, then its values. Sources: torch-dist-format.md D.3, the conformance cases.
  */
+import { FormatError } from "../errors.ts"
 import { linear, norm } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
@@ -12,7 +13,7 @@ type Field = "kv_lora_rank" | "qk_head_dim" | "qk_pos_emb_head_dim" | "v_head_di
 
 const need = (c: TransformerConfig, field: Field): number => {
   const value = c[field]
-  if (value === undefined) throw new RangeError(`latent attention needs ${field}`)
+  if (value === undefined) throw new FormatError("config/missing", "latent attention needs this field", { field })
   return value
 }
 

@@ -3,6 +3,7 @@
  * their Transformer-Engine form (a norm fused in front keeps its weight inside the linear module; local-spec models save
  * under the same keys). Sources: torch-dist-format.md D.3 and D.4, the conformance cases.
  */
+import { FormatError } from "../errors.ts"
 import type { Scope } from "./Scope.ts"
 import type { ParameterOptions } from "./Scope.ts"
 import type { AttentionShape } from "./Parameter.ts"
@@ -98,7 +99,7 @@ export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = 
 export const gatedDeltaNetSizes = (c: TransformerConfig) => {
   const need = (field: "linear_num_key_heads" | "linear_num_value_heads" | "linear_key_head_dim" | "linear_value_head_dim" | "linear_conv_kernel_dim"): number => {
     const value = c[field]
-    if (value === undefined) throw new RangeError(`a linear-attention layer needs ${field}`)
+    if (value === undefined) throw new FormatError("config/missing", "a linear-attention layer needs this field", { field })
     return value
   }
   const keyHeads = need("linear_num_key_heads")
@@ -166,7 +167,7 @@ export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: numb
 /** A mixture-of-experts MLP: router (its bias stays fp32), routed experts, shared experts and their gate. */
 export const moe = (s: Scope, c: TransformerConfig): void => {
   const count = c.num_moe_experts
-  if (!count) throw new RangeError("a MoE layer needs num_moe_experts")
+  if (!count) throw new FormatError("config/missing", "a mixture of experts needs this field", { field: "num_moe_experts" })
   s.parameter("router.weight", [count, c.hidden_size])
   if (c.add_bias_linear) s.parameter("router.bias", [count])
   if (c.moe_router_enable_expert_bias) s.parameter("router.expert_bias", [count], { keep: "F32" })

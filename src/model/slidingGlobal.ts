@@ -2,6 +2,7 @@
  * A GPT whose layers attend either within a sliding window or globally, with heads of different width and number. In memory
  * both are `self_attention`; on disk each kind has a key of its own and is stacked among its own kind only.
  */
+import { FormatError } from "../errors.ts"
 import { gpt } from "./gpt.ts"
 import { experts, linear, mlp, norm, selfAttention } from "./modules.ts"
 import { plainLayer, plainWeight } from "./plain.ts"
@@ -69,7 +70,7 @@ export const denseSlidingGlobal = (root: Scope, m: SlidingGlobal, options: Dense
 const moeLayer = (s: Scope, m: SlidingGlobal, index: number): void => {
   const { c } = m
   const { hidden_size: h, num_moe_experts: count } = c
-  if (!count) throw new RangeError("a MoE layer needs num_moe_experts")
+  if (!count) throw new FormatError("config/missing", "a mixture of experts needs this field", { field: "num_moe_experts" })
   s.parameter("layer_scalar", [1])
   selfAttention(attentionScope(s, m, index), attentionConfig(m, index), { norms: "around" })
   norm(s, "pre_mlp_layernorm", h, c.normalization)

@@ -83,6 +83,8 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
   const read: LogicalTensors["read"] = (copy, prefix = "") => {
     const own = quantized.get(copy.source.tensor)
     if (own === undefined) return prefix === "" ? [copy] : [{ ...copy, source: { ...copy.source, tensor: prefix + copy.source.tensor } }]
+    // A constant does not depend on what is read.
+    if (copy.transform?.kind === "fill") return [{ ...copy, source: { ...copy.source, tensor: prefix + own.layout.codes.tensor } }]
     if (copy.transform) {
       throw new Unsupported({ what: own.name, problem: `is quantised (${own.form}), and its values would have to be changed once more (${copy.transform.kind})` })
     }

@@ -1,6 +1,6 @@
 /** The verification card: what was converted or compared, as YAML for machines. */
 import { stringify } from "yaml"
-import type { Fate, Page } from "./Page.ts"
+import type { Fate, Page } from "./PageData.ts"
 
 export interface CardHash {
   readonly path: string

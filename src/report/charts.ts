@@ -36,16 +36,16 @@ export const bar = (title: string, shares: ReadonlyArray<Share>): string => {
 }
 
 /** One column per layer of a stack. */
-export const layerChart = (stack: string, layers: Inspection["layers"]): string => {
+export const layerChart = (stack: string, layers: Inspection["layers"], hue: number): string => {
   const most = Math.max(...layers.map((l) => l.bytes))
   const step = WIDTH / layers.length
-  const gap = layers.length > 200 ? 0 : Math.min(4, step * 0.15)
+  const gap = layers.length > 200 ? 0 : Math.min(60, step * 0.12)
   const rects = layers.map((l, k) => {
     const height = most === 0 ? 0 : (l.bytes / most) * 60
     const text = `layer ${l.layer}: ${size(l.bytes)}, ${count(l.tensors)} tensors`
-    return `<rect tabindex="-1" class="h0" x="${(k * step).toFixed(2)}" y="${(60 - height).toFixed(2)}" width="${(step - gap).toFixed(2)}" height="${height.toFixed(2)}" data-tip="${esc(text)}"/>`
+    return `<rect tabindex="-1" class="h${hue}" x="${(k * step).toFixed(2)}" y="${(60 - height).toFixed(2)}" width="${(step - gap).toFixed(2)}" height="${height.toFixed(2)}" data-tip="${esc(text)}"/>`
   })
-  return `<svg class="layers" role="group" data-rove tabindex="0" aria-label="${esc(`bytes of the ${layers.length} layers of ${stack}`)}" viewBox="0 0 ${WIDTH} 60" preserveAspectRatio="none">${rects.join("")}</svg>`
+  return `<svg class="layers" style="max-width:${Math.max(120, layers.length * 40)}px" role="group" data-rove tabindex="0" aria-label="${esc(`bytes of the ${layers.length} layers of ${stack}`)}" viewBox="0 0 ${WIDTH} 60" preserveAspectRatio="none">${rects.join("")}</svg>`
 }
 
 /** Chunks closer than this to one another are drawn as one: thousandths of the file. */

@@ -2,7 +2,7 @@
 import type { ConversionReport } from "../convert/Report.ts"
 import type { TensorVerdict, VerifyReport } from "../convert/verify.ts"
 import { bytesDatum, code, count, countDatum, esc, size, table } from "./html.ts"
-import type { Coverage, CoverageRow, Fate } from "./Page.ts"
+import type { Coverage, CoverageRow, Fate } from "./PageData.ts"
 import { listShell, select } from "./subject.ts"
 
 const MOST_ROWS = 300

@@ -11,7 +11,7 @@ import type { LeftBehind } from "../convert/Report.ts"
 import type { Space } from "../inspect/Space.ts"
 import { type Copy, volume } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import type { Coverage, CoverageRow } from "./Page.ts"
+import type { Coverage, CoverageRow } from "./PageData.ts"
 
 /** Rows of axis 0 that a copy writes, first and last. */
 const rowsOf = ({ shape, target }: Copy, width: number): readonly [number, number] => {

@@ -3,7 +3,7 @@
  * few megabytes. The script is the only reader (script.ts).
  */
 import type { Inspection } from "../inspect/Inspection.ts"
-import type { Coverage } from "./Page.ts"
+import type { Coverage } from "./PageData.ts"
 import type { RankMap } from "./rankMap.ts"
 
 /** A checkpoint of more chunks than this lists none; the map and the sums are drawn all the same. */

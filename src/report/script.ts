@@ -67,20 +67,25 @@ const cell = (s, r, c) => {
   if (all > found.length) out.append(el("p", "… " + count(all) + " chunks in all"))
 }
 
-// A long list: only the lines in sight exist. columns: [head, width, text(row), numeric]
+// A long list: only the lines in sight exist. columns: [head, text(row), numeric]
 const LINE = 26
 const longList = (root, rows, columns, pass, detail) => {
   const box = root.querySelector(".list"), inner = box.firstElementChild, form = root.querySelector("form"), said = root.querySelector("output"), under = root.querySelector(".detail")
-  const template = columns.map((c) => c[1]).join(" ")
+  // Columns as wide as their longest text, up to a point.
+  const widths = columns.map((c) => { let most = c[0].length; for (const r of rows) most = Math.max(most, c[1](r).length); return Math.min(most, 84) * 0.56 + 1 })
+  const template = widths.map((w) => w.toFixed(1) + "em").join(" "), head = root.querySelector(".heads")
+  inner.style.width = widths.reduce((a, b) => a + b + 1, 2).toFixed(1) + "em"
+  head.style.gridTemplateColumns = template
+  for (const c of columns) head.append(el("span", c[0], c[2] ? "n" : ""))
   let shown = rows, at = -1
   const draw = () => {
     const first = Math.max(0, Math.floor(box.scrollTop / LINE) - 8), last = Math.min(shown.length, first + Math.ceil(box.clientHeight / LINE) + 16)
-    inner.style.height = shown.length * LINE + "px"
-    inner.replaceChildren(...Array.from({ length: Math.max(0, last - first) }, (_, k) => {
+    inner.style.height = (shown.length + 1) * LINE + "px"
+    inner.replaceChildren(head, ...Array.from({ length: Math.max(0, last - first) }, (_, k) => {
       const i = first + k, line = el("div", undefined, "line")
-      line.style.top = i * LINE + "px"; line.style.gridTemplateColumns = template
+      line.style.top = (i + 1) * LINE + "px"; line.style.gridTemplateColumns = template
       line.id = box.id + "-" + i; line.setAttribute("role", "option"); line.setAttribute("aria-selected", String(i === at)); line.setAttribute("aria-setsize", String(shown.length)); line.setAttribute("aria-posinset", String(i + 1)); line.dataset.i = i
-      for (const c of columns) { const text = c[2](shown[i]), span = el("span", text, c[3] ? "n" : ""); span.title = text; line.append(span) }
+      for (const c of columns) { const text = c[1](shown[i]), span = el("span", text, c[2] ? "n" : ""); span.title = text; line.append(span) }
       return line
     }))
     if (at >= 0) box.setAttribute("aria-activedescendant", box.id + "-" + at)
@@ -90,7 +95,7 @@ const longList = (root, rows, columns, pass, detail) => {
     if (!shown.length) return
     at = Math.max(0, Math.min(shown.length - 1, i))
     if (at * LINE < box.scrollTop) box.scrollTop = at * LINE
-    else if ((at + 1) * LINE > box.scrollTop + box.clientHeight) box.scrollTop = (at + 1) * LINE - box.clientHeight
+    else if ((at + 2) * LINE > box.scrollTop + box.clientHeight) box.scrollTop = (at + 2) * LINE - box.clientHeight
     draw(); detail(shown[at], under)
   }
   const filter = () => {
@@ -118,8 +123,8 @@ D.subjects.forEach((S, s) => {
   if (!root) return
   const where = (row) => { const l = S.lists[row[5]]; return l.length === 1 ? clean(S.files[l[0]]) : l.length + " files" }
   longList(root, S.t.map((_, k) => k), [
-    ["name", "minmax(20em,34em)", (k) => name(S.t[k], 7)], ["dtype", "4.5em", (k) => S.dtypes[S.t[k][0]]], ["shape", "9em", (k) => S.shapes[S.t[k][1]]],
-    ["size", "5.5em", (k) => size(S.t[k][3]), true], ["component", "7em", (k) => clean(S.components[S.t[k][2]])], ["in", "minmax(8em,16em)", (k) => where(S.t[k])]
+    ["name", (k) => name(S.t[k], 7)], ["dtype", (k) => S.dtypes[S.t[k][0]]], ["shape", (k) => S.shapes[S.t[k][1]]],
+    ["size", (k) => size(S.t[k][3]), true], ["component", (k) => clean(S.components[S.t[k][2]])], ["in", (k) => where(S.t[k])]
   ], (k, v, test) => (!v.component || S.components[S.t[k][2]] === v.component) && (!v.dtype || S.dtypes[S.t[k][0]] === v.dtype) && test(name(S.t[k], 7)), (k, out) => {
     const row = S.t[k], b = S.b && S.b[k], chunks = []
     if (b) for (let j = 0; j < b.length; j += 5) chunks.push(j)
@@ -132,15 +137,15 @@ const C = D.coverage, covered = document.getElementById("coverage-list")
 if (C && covered) {
   const to = (r) => r.length === 4 ? "—" : name(r[4], 0) + (r.length > 5 ? "  + " + (r.length - 5) + " more" : "")
   longList(covered, C.r, [
-    ["source", "minmax(20em,32em)", (r) => name(r[3], 0)], ["fate", "6em", (r) => C.fates[r[0]]], ["how", "10em", (r) => clean(C.hows[r[1]])], ["size", "5.5em", (r) => size(r[2]), true], ["to", "minmax(20em,34em)", to]
+    ["source", (r) => name(r[3], 0)], ["fate", (r) => C.fates[r[0]]], ["how", (r) => clean(C.hows[r[1]])], ["size", (r) => size(r[2]), true], ["to", to]
   ], (r, v, test) => (!v.fate || C.fates[r[0]] === v.fate) && (test(name(r[3], 0)) || r.slice(4).some((k) => test(name(k, 0)))), (r, out) => {
     out.replaceChildren(el("p", name(r[3], 0)), el("p", C.fates[r[0]] + ": " + clean(C.hows[r[1]]) + ", " + count(r[2]) + " bytes", "soft"), list(r.slice(4), 1000, (k) => name(k, 0)))
   })
 }
 const V = D.verify, verified = document.getElementById("verify-list")
 if (V && verified) longList(verified, V, [
-  ["status", "6em", (r) => r[0]], ["tensor", "minmax(20em,36em)", (r) => clean(r[1])], ["elements", "7em", (r) => r[3] === null ? "" : count(r[3]), true],
-  ["differing", "7em", (r) => r[4] === null ? "" : count(r[4]), true], ["by at most", "7em", (r) => r[5], true], ["detail", "minmax(8em,24em)", (r) => clean(r[2])]
+  ["status", (r) => r[0]], ["tensor", (r) => clean(r[1])], ["elements", (r) => r[3] === null ? "" : count(r[3]), true],
+  ["differing", (r) => r[4] === null ? "" : count(r[4]), true], ["by at most", (r) => r[5], true], ["detail", (r) => clean(r[2])]
 ], (r, v, test) => (!v.fate || r[0] === v.fate) && test(r[1]), (r, out) => {
   out.replaceChildren(el("p", clean(r[1])), el("p", r[0] + (r[2] ? ": " + clean(r[2]) : ""), "soft"))
   if (r[6]) out.append(el("p", "first difference: " + clean(r[6])))

@@ -29,6 +29,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;margin:8px 0}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .h0{--c:var(--c0)}.h1{--c:var(--c1)}.h2{--c:var(--c2)}.h3{--c:var(--c3)}.h4{--c:var(--c4)}.h5{--c:var(--c5)}.h6{--c:var(--c6)}.h7{--c:var(--c7)}
 svg{display:block;width:100%;background:var(--panel);border-radius:4px}svg rect{fill:var(--c)}
+.facts{grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:8px 18px}.facts dt{font-size:.87rem}
 .bar{height:26px}.layers{height:72px;margin:4px 0}.strip{height:18px;min-width:220px}
 .legend{font-size:.9rem;gap:4px 18px}.legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;background:var(--c);margin-right:.45em}.legend span{color:var(--soft)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
@@ -50,12 +51,13 @@ input,select{font:inherit;color:var(--fg);background:var(--bg);border:1px solid 
 input{width:22rem}
 output{min-height:36px;padding:6px 0}
 .list{height:420px;overflow:auto;border:1px solid var(--line);border-radius:8px;position:relative;contain:strict}
-.list>div{position:relative;min-width:100%;width:max-content}
+.list{font-size:.9rem}.list>div{position:relative;min-width:100%}
 .line{position:absolute;left:0;right:0;height:26px;display:grid;align-items:center;gap:14px;padding:0 12px;white-space:nowrap;border-bottom:1px solid var(--line)}
 .line span{overflow:hidden;text-overflow:ellipsis}.line .n{text-align:right}
+.heads{position:sticky;top:0;height:26px;display:grid;align-items:center;gap:14px;padding:0 12px;background:var(--panel);color:var(--soft);font-size:1em;z-index:1;white-space:nowrap;border-bottom:1px solid var(--line)}.heads .n{text-align:right}
 .line[aria-selected=true]{background:var(--panel);box-shadow:inset 3px 0 var(--accent)}
 summary{cursor:pointer;padding:4px 0;overflow-wrap:anywhere}details{margin:4px 0}
-.paper{display:none}
+.facts>div{min-width:0}.paper{display:none}
 @media (max-width:520px){main,header,footer{padding-left:12px;padding-right:12px}dl{grid-template-columns:1fr}dd{margin:0 0 6px}th,td{padding:5px 8px}.cards{grid-template-columns:1fr 1fr}.cards b{font-size:1.1rem}
 .map thead th:first-child,.map tbody th{white-space:normal;max-width:42vw;padding:1px 6px}}
 @media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f3f3f3;--c0:#2f6fbf;--c1:#c2571a;--c2:#2a8a57;--c3:#a83f8f;--c4:#7a6a00;--c5:#5b52c4;--c6:#00808a;--c7:#6b7480}

@@ -13,8 +13,8 @@ const card = (value: string, what: string): string => `<li><b>${value}</b><span>
 
 const facts = (i: Inspection): string => {
   const rows = [...i.model.fields, ...i.common.filter(([k]) => /^(iteration|checkpoint_version)$/.test(k))]
-  return `<dl><dt>path</dt><dd>${code(i.kind === "megatron" ? i.directory : i.path)}</dd>${i.model.name ? `<dt>model</dt><dd>${esc(i.model.name)}</dd>` : ""}` +
-    rows.map(([field, value]) => `<dt>${esc(field)}</dt><dd>${esc(value.length > 200 ? `${value.slice(0, 200)}…` : value)}</dd>`).join("") + "</dl>"
+  return `<dl class="facts"><div><dt>path</dt><dd>${code(i.kind === "megatron" ? i.directory : i.path)}</dd></div>${i.model.name ? `<div><dt>model</dt><dd>${esc(i.model.name)}</dd></div>` : ""}` +
+    rows.map(([field, value]) => `<div><dt>${esc(field)}</dt><dd>${esc(value.length > 200 ? `${value.slice(0, 200)}…` : value)}</dd></div>`).join("") + "</dl>"
 }
 
 const totals = (key: string, i: Inspection): string => {
@@ -63,7 +63,7 @@ const layers = (key: string, i: Inspection): string => {
   return `<h3>Bytes by layer</h3>${[...stacks].map(([stack, own]) => {
     const each = own.map((l) => [String(l.layer), countDatum(`${key}.layers.${l.k}.tensors`, l.tensors), bytesDatum(`${key}.layers.${l.k}.bytes`, l.bytes)])
     return `<p>${code(stack)} <span class="soft">${count(own.length)} ${own.length === 1 ? "layer" : "layers"}, ${size(own.reduce((n, l) => n + l.bytes, 0))}</span></p>` +
-      (own.length > 1 ? layerChart(stack, own) : "") +
+      (own.length > 1 ? layerChart(stack, own, hueOf(i, i.tensors.find((t) => t.stack === stack)?.component ?? "")) : "") +
       `<details><summary>Layer by layer</summary>${table(`layers of ${stack}`, [{ head: "layer" }, { head: "tensors", number: true }, { head: "size", number: true }], each)}</details>`
   }).join("")}`
 }
@@ -101,7 +101,7 @@ export const option = (value: string): string => `<option>${esc(value)}</option>
 /** A filter, a list that the script fills, and a place for the line that is picked. */
 export const listShell = (id: string, label: string, selects: string): string =>
   `<div class="screen" id="${id}"><form><label>Filter by name (* and ? are wild)<input type="search" name="q" autocomplete="off" spellcheck="false"></label>${selects}<output aria-live="polite"></output></form>` +
-  `<div class="list" id="${id}-box" tabindex="0" role="listbox" aria-label="${esc(label)}"><div></div></div><div class="detail" role="status"><p>Pick a line for its details.</p></div></div>`
+  `<div class="list" id="${id}-box" tabindex="0" role="listbox" aria-label="${esc(label)}"><div><div class="heads" role="presentation"></div></div></div><div class="detail" role="status"><p>Pick a line for its details.</p></div></div>`
 
 export const select = (name: string, label: string, values: ReadonlyArray<string>): string =>
   `<label>${esc(label)}<select name="${name}"><option value="">all</option>${values.map(option).join("")}</select></label>`

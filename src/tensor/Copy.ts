@@ -23,7 +23,10 @@ export interface Copy {
   readonly transform?: Transform
   /** Further inputs of the transform (scales, the original of a rounded value), read element by element alongside. */
   readonly operands?: ReadonlyArray<View>
-  /** Repeats source elements that another copy moves (the source has a stride of 0); it has no opposite direction. */
+  /**
+   * Fills elements that no source element is the value of: it repeats source elements that another copy moves, or writes a
+   * constant. It has no opposite direction.
+   */
   readonly echo?: true
 }
 

@@ -34,10 +34,16 @@ export interface Dequantize {
   readonly scale?: "BF16"
 }
 
+/** `fill`: `y = value`, whatever the source holds. It belongs on a copy that has no opposite direction. */
+export interface Fill {
+  readonly kind: "fill"
+  readonly value: number
+}
+
 /** What codes mean: floats of 8 bits (OCP E4M3 without infinities, E5M2) or 4 bits (E2M1), integers of 4 bits less 8. */
 export type Codes = "e4m3" | "e5m2" | "e2m1" | "int4"
 
-export type Transform = Add | Restore | Dequantize
+export type Transform = Add | Restore | Dequantize | Fill
 
 /** The transform of the opposite direction. */
 export const inverse = (transform: Add): Add => ({ kind: "add", constant: -transform.constant })

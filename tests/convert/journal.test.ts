@@ -121,7 +121,7 @@ describe("a resumed engine", () => {
   })
 
   it("is refused where not one block fits", () => {
-    expect(() => engineFor({ maxMemory: 8 << 20 }, 4 << 20)).toThrow("more --max-memory")
+    expect(() => engineFor({ maxMemory: 4 << 20 }, 4 << 20)).toThrow("more --max-memory")
   })
 })
 

@@ -14,8 +14,8 @@ describe("an index", () => {
   })
 
   it("needs no metadata", () => {
-    expect(totalSize(mapping({}))).toBe(undefined)
-    expect(totalSize(parseIndex(bytes(`{"metadata":{"total_size":"big"},"weight_map":{}}`)))).toBe(undefined)
+    expect(totalSize(mapping({ a: "0.safetensors" }))).toBe(undefined)
+    expect(totalSize(parseIndex(bytes(`{"metadata":{"total_size":"big"},"weight_map":{"a":"0.safetensors"}}`)))).toBe(undefined)
   })
 
   it("may place shards in folders below", () => {
@@ -46,7 +46,8 @@ describe("an index is refused for", () => {
     ["no weight_map", "{}", "weight-map"],
     ["a weight_map that is an array", `{"weight_map":[]}`, "weight-map"],
     ["a shard that is a number", `{"weight_map":{"t":1}}`, "weight-map", "t"],
-    ["metadata that is an array", `{"metadata":[],"weight_map":{}}`, "metadata"],
+    ["a weight_map without a tensor", `{"weight_map":{}}`, "weight-map"],
+    ["metadata that is an array", `{"metadata":[],"weight_map":{"t":"1.safetensors"}}`, "metadata"],
     ["a tensor listed twice", `{"weight_map":{"t":"1.safetensors","t":"2.safetensors"}}`, "duplicate-key"],
     ["broken JSON", `{"weight_map":`, "syntax"]
   ])("%s", (_, text, code, tensor) => {

@@ -107,9 +107,14 @@ describe("policy", () => {
   })
 
   it("keeps unknown classes as inert values where the caller asks for it", () => {
-    const value = unpickle(bytes("\x80\x02cposix\nsystem\n\x8c\x02id\x85R."), { ...policy, opaque: true }) as PickleObject
+    const value = unpickle(bytes("\x80\x02csignal\nSignals\n\x8c\x02id\x85R."), { ...policy, opaque: true }) as PickleObject
     expect(value.global).toBeInstanceOf(PickleGlobal)
-    expect([value.global.id, value.args]).toEqual(["posix system", ["id"]])
+    expect([value.global.id, value.args]).toEqual(["signal Signals", ["id"]])
+  })
+
+  it.each(["posix system", "os.path join", "subprocess Popen", "builtins eval", "__builtin__ __import__"])("does not keep %s even there", (id) => {
+    const [module, name] = id.split(" ")
+    expect(() => unpickle(bytes(`\x80\x02c${module}\n${name}\n.`), { ...policy, opaque: true })).toThrow(`${module}.${name}`)
   })
 
   it("takes persistent ids only where the caller asks for it", () => {

@@ -94,28 +94,24 @@ export const stage = async () => {
       Effect.flatMap(({ run }) => run(target, { ...SMALL, ...options }))))
   const exportAgain: Scene["again"] = (target, options) =>
     failureOf(prepareExport(families, hf, megatron, KEEP).pipe(Effect.flatMap(({ run }) => run(target, { ...SMALL, ...options, checksum: true }))))
-  const must = async (args: ReadonlyArray<string>) => {
-    const { code, stderr } = await runCli(args)
+  /** Run undisturbed; how many calls that takes. */
+  const count = async (args: ReadonlyArray<string>) => {
+    const { code, stderr } = await runScript(COUNT, args)
     if (code !== 0) throw new Error(`${args.join(" ")}: ${stderr}`)
-  }
-  await must([...importArgs(1), former])
-  await must([...importArgs(2), megatron])
-  await must([...exportArgs, exported])
-  const count = async (args: ReadonlyArray<string>, before?: string) => {
-    const target = join(root, "counted")
-    if (before) await cp(before, target, { recursive: true })
-    const { stderr } = await runScript(COUNT, [...args, target])
-    await rm(target, { recursive: true })
     return Number(stderr.trim().split("\n").at(-1))
   }
-  const imported = await filesBelow(megatron)
   const over = importArgs(2, "--overwrite")
+  const replaced = join(root, "replaced")
+  const started = performance.now()
+  await count([...importArgs(1), former])
+  const duration = performance.now() - started
+  await cp(former, replaced, { recursive: true })
   const scenes: ReadonlyArray<Scene> = [
-    { name: "import", args: importArgs(2), again: importAgain, expected: imported, calls: await count(importArgs(2)) },
-    { name: "import --overwrite", args: over, again: importAgain, expected: imported, former, calls: await count(over, former) },
-    { name: "export", args: exportArgs, again: exportAgain, expected: await filesBelow(exported), calls: await count(exportArgs) }
+    { name: "import", args: importArgs(2), again: importAgain, calls: await count([...importArgs(2), megatron]), expected: await filesBelow(megatron) },
+    { name: "import --overwrite", args: over, again: importAgain, calls: await count([...over, replaced]), expected: await filesBelow(megatron), former },
+    { name: "export", args: exportArgs, again: exportAgain, calls: await count([...exportArgs, exported]), expected: await filesBelow(exported) }
   ]
-  return { root, scenes }
+  return { root, scenes, duration }
 }
 
 const HOWS = ["before", "after", "half", "SIGINT", "SIGTERM", "time"] as const
@@ -127,12 +123,9 @@ export interface KillOptions {
 
 export const killWalk = async ({ points, progress }: KillOptions): Promise<ReadonlyMap<string, WalkResult>> => {
   const results = new Map<string, { points: number; failed: number; problems: Array<string> }>(HOWS.map((how) => [how, { points: 0, failed: 0, problems: [] }]))
-  const { root, scenes } = await stage()
+  const { duration, root, scenes } = await stage()
   try {
     const sources = await filesBelow(join(root, "hf"))
-    const started = performance.now()
-    await runCli(["--version"])
-    const startUp = performance.now() - started
     for (let i = 0; i < points; i++) {
       const scene = scenes[i % scenes.length]!
       const how = HOWS[Math.floor(i / scenes.length) % HOWS.length]!
@@ -143,7 +136,7 @@ export const killWalk = async ({ points, progress }: KillOptions): Promise<Reado
       const folder = join(root, `point-${i}`)
       await mkdir(folder)
       const result = results.get(how)!
-      const { ended, problems } = await killAt(scene, folder, how, at, startUp * (1 + share), i % 2 === 0)
+      const { ended, problems } = await killAt(scene, folder, how, at, duration * (0.3 + 0.8 * share), i % 2 === 0)
       result.points++
       if (ended.code !== 0) result.failed++
       result.problems.push(...problems.map((p) => `${scene.name}, ${how}, call ${at}: ${p}`))

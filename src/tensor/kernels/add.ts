@@ -15,7 +15,7 @@ interface Scalar {
 const roundBf16 = (value: number): number => f32OfBits(bf16OfF32Bits(bitsOfF32(value)) << 16)
 const roundF16 = (value: number): number => f32OfBits(f32BitsOfF16(f16OfF32Bits(bitsOfF32(value))))
 
-const SCALARS: Partial<Record<DType, Scalar>> = {
+export const SCALARS: Partial<Record<DType, Scalar>> = {
   BF16: {
     load: ({ u16 }, at, i) => f32OfBits(u16[(at >>> 1) + i]! << 16),
     store: ({ u16 }, at, i, value) => { u16[(at >>> 1) + i] = bf16OfF32Bits(bitsOfF32(value)) },

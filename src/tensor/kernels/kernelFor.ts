@@ -4,6 +4,7 @@ import type { Transform } from "../Transform.ts"
 import { addKernel } from "./add.ts"
 import { castKernel } from "./cast.ts"
 import { dequantizeKernel } from "./dequantize.ts"
+import { fillKernel } from "./fill.ts"
 import type { Kernel } from "./Kernel.ts"
 import { restoreKernel } from "./restore.ts"
 
@@ -16,6 +17,8 @@ export const kernelFor = (
 ): Kernel | "move" | undefined => {
   if (transform === undefined) return source === target ? "move" : castKernel(source, target)
   switch (transform.kind) {
+    case "fill":
+      return fillKernel(transform.value, target)
     case "add":
       return addKernel(transform.constant, source, target)
     case "restore":

@@ -1,0 +1,38 @@
+/** Inspections made of nothing but numbers, as large and as hostile as a test wants. */
+import { inspection } from "../../src/inspect/Inspection.ts"
+import type { Space, SpaceTensor } from "../../src/inspect/Space.ts"
+import type { Page as PageData } from "../../src/report/PageData.ts"
+
+export interface SampleOptions {
+  readonly layers: number
+  readonly perLayer: number
+  readonly ranks: number
+  readonly names?: ReadonlyArray<string>
+}
+
+/** A checkpoint of two-way split weights: the halves of a layer lie on neighbouring ranks. */
+export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptions): Space => {
+  const tensors = new Map<string, SpaceTensor>()
+  const ends = new Map<string, number>()
+  const add = (name: string, rank: number) => {
+    const chunks = [0, 1].map((half) => {
+      const file = `__${(rank + half) % ranks}_0.distcp`
+      const offset = ends.get(file) ?? 0
+      ends.set(file, offset + 64)
+      return { offsets: [half * 4, 0], sizes: [4, 8], file, offset, length: 64 }
+    })
+    tensors.set(name, { name, dtype: "BF16", shape: [8, 8], bytes: 128, role: "model", chunks })
+  }
+  for (let layer = 0; layer < layers; layer++) {
+    for (let k = 0; k < perLayer; k++) add(`language_model.decoder.layers.${layer}.mlp.experts.linear_fc1.weight${k}`, layer % ranks)
+  }
+  for (const name of names) add(name, 0)
+  return { kind: "megatron", path: "sample", directory: "sample/iter_0000000", tensors, objects: [], files: [...ends].map(([name, bytes]) => ({ name, bytes })), notes: [], form: "mimo" }
+}
+
+export const samplePage = (options: SampleOptions, more: Partial<PageData> = {}): PageData => ({
+  version: "0.0.0",
+  command: "report",
+  subjects: [inspection(sampleSpace(options), { boxes: true })],
+  ...more
+})
