@@ -70,7 +70,7 @@ class Cutter {
     const axis = splitAxis ?? 0
     const first = shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0))
     const whole = rows ? shape.map((n, k) => (k === 0 ? rows[1] - rows[0] : n)) : shape
-    const lead = new Array<number>(stored.length - shape.length).fill(1)
+    const lead = stored.slice(shape.length).fill(1)
     const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, ragged ?? false, prefix + name)
     cuts = slices.flatMap(([start, size], rank): Array<Cut> => {
       if (size === 0 && ranks > 1) return []

@@ -59,6 +59,7 @@ const grouped = (c: Coverage): string =>
   limited(groups(c.rows), (shown) => table("coverage by pattern", [{ head: "source" }, { head: "tensors", number: true }, { head: "size", number: true }, { head: "fate" }, { head: "stored as" }], shown), "patterns")
 
 export const coverageSection = (c: Coverage): string => {
+  const byPattern = grouped(c)
   const sums = Map.groupBy(c.rows, (r) => r.fate)
   const lost = (sums.get("missing")?.length ?? 0) + (sums.get("unmapped")?.length ?? 0) + c.unclaimed.length
   const verdict = lost === 0
@@ -71,7 +72,7 @@ export const coverageSection = (c: Coverage): string => {
     table("coverage", [{ head: "fate" }, { head: "tensors", number: true }, { head: "size", number: true }], rows) +
     (c.unclaimed.length === 0 ? "" : `<details><summary>${count(c.unclaimed.length)} stored tensors that no source tensor is mapped to</summary><ul>${c.unclaimed.slice(0, MOST_ROWS).map((k) => `<li>${code(k)}</li>`).join("")}</ul></details>`) +
     listShell("coverage-list", "source tensors and where they went", select("fate", "Fate", [...sums.keys()])) +
-    `<details class="screen"><summary>Coverage by pattern</summary>${grouped(c)}</details><div class="paper">${grouped(c)}</div></section>`
+    `<details class="screen"><summary>Coverage by pattern</summary>${byPattern}</details><div class="paper">${byPattern}</div></section>`
 }
 
 export const maxDiff = (t: TensorVerdict): string =>

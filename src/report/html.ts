@@ -7,9 +7,9 @@ export const esc = (text: string | number): string =>
     .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
     .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", "&#39;")
 
-/** JSON that may stand in a script element: no `<`, so neither `</script>` nor `<!--` can occur. */
+/** JSON that may stand in a script element: no `<`, so neither `</script>` nor `<!--` can occur; nothing that turns text around. */
 export const scriptJson = (value: unknown): string =>
-  JSON.stringify(value).replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029")
+  JSON.stringify(value).replace(/[<\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
 

@@ -65,7 +65,8 @@ export const rankMap = (i: Inspection): RankMap => {
   const columnOf = new Map(columns.flatMap((c, k) => c.files.map((f) => [f, k] as const)))
   const places = new Map<string, { component: string; stack: string; layer: number }>()
   for (const t of i.tensors) {
-    for (const { offsets } of t.boxes ?? []) {
+    const stacked = t.stack !== undefined && t.layer === undefined
+    for (const { offsets } of stacked ? t.boxes ?? [] : (t.boxes ?? []).slice(0, 1)) {
       const key = keyOf(t, offsets[0] ?? 0)
       if (!places.has(key)) places.set(key, { component: t.component, stack: t.stack ?? "", layer: t.layer ?? offsets[0] ?? 0 })
     }
@@ -90,7 +91,14 @@ export const rankMap = (i: Inspection): RankMap => {
       })
     }
   }
-  const rowOf = (tensor: TensorRow, firstOffset: number): number => rowOfKey.get(keyOf(tensor, firstOffset)) ?? -1
+  // Chunks of a tensor come one after the other, and lie in one row unless layers are stacked.
+  let last: { readonly tensor: TensorRow; readonly offset: number; readonly row: number } | undefined
+  const rowOf = (tensor: TensorRow, firstOffset: number): number => {
+    if (last?.tensor === tensor && (last.offset === firstOffset || tensor.layer !== undefined || tensor.stack === undefined)) return last.row
+    const row = rowOfKey.get(keyOf(tensor, firstOffset)) ?? -1
+    last = { tensor, offset: firstOffset, row }
+    return row
+  }
   const cells: Array<Array<Cell | undefined>> = rows.map(() => Array<Cell | undefined>(columns.length).fill(undefined))
   for (const t of i.tensors) {
     for (const box of t.boxes ?? []) {

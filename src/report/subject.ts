@@ -106,9 +106,11 @@ export const listShell = (id: string, label: string, selects: string): string =>
 export const select = (name: string, label: string, values: ReadonlyArray<string>): string =>
   `<label>${esc(label)}<select name="${name}"><option value="">all</option>${values.map(option).join("")}</select></label>`
 
-const tensors = (subject: number, i: Inspection): string =>
-  `<h3>Tensors</h3>${listShell(`tensors${subject}`, "tensors", select("component", "Component", [...new Set(i.tensors.map((t) => t.component))]) + select("dtype", "Dtype", [...new Set(i.tensors.map((t) => t.dtype))]))}` +
-  `<details class="screen"><summary>Tensors by pattern</summary>${grouped(i)}</details><div class="paper">${grouped(i)}</div>`
+const tensors = (subject: number, i: Inspection): string => {
+  const byPattern = grouped(i)
+  return `<h3>Tensors</h3>${listShell(`tensors${subject}`, "tensors", select("component", "Component", [...new Set(i.tensors.map((t) => t.component))]) + select("dtype", "Dtype", [...new Set(i.tensors.map((t) => t.dtype))]))}` +
+  `<details class="screen"><summary>Tensors by pattern</summary>${byPattern}</details><div class="paper">${byPattern}</div>`
+}
 
 export const subjectSection = (subject: number, i: Inspection, map: RankMap): string => {
   const key = `subjects.${subject}`

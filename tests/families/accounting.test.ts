@@ -53,9 +53,10 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
 
   it("a tensor that is missing, renamed or reshaped is named", () => {
     const unnoticed: Array<string> = []
+    const { conversion, report } = plan(toy, toy.tensors)
     for (const victim of picked(toy)) {
       const others = toy.tensors.filter((t) => t !== victim)
-      const optional = plan(toy, toy.tensors).report.carried.includes(victim.name) && !plan(toy, toy.tensors).conversion.hf.has(victim.name)
+      const optional = report.carried.includes(victim.name) && !conversion.hf.has(victim.name)
       const broken = {
         removed: others,
         renamed: [...others, { ...victim, name: `${victim.name}_x` }],

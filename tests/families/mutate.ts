@@ -44,7 +44,7 @@ const otherInteger = (name: string, value: number, random: Random): number =>
   PREDICTED.test(name) ? random(3)
   : LAYERS.test(name) ? 1 + random(5)
   : /vocab/.test(name) ? 17 + random(48)
-  : /experts$/.test(name) ? 1 + random(6)
+  : name.endsWith("experts") ? 1 + random(6)
   : Math.min(scaled(value, random), Math.max(512, value))
 
 /** A list (or pattern) with an entry per layer keeps having one. */

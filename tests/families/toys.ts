@@ -62,7 +62,10 @@ export const tensorsOf = (config: unknown): ReadonlyArray<SourceTensor> => {
   return [...hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16" as const, shape: [...shape], file: "model.safetensors" }))
 }
 
-export const toys: ReadonlyArray<Toy> = [...fromCases(), ...fromToys()]
+/** Each model once: cases of one model under several layouts have the same config and tensors. */
+export const toys: ReadonlyArray<Toy> = [
+  ...new Map([...fromCases(), ...fromToys()].map((toy) => [JSON.stringify([toy.config, toy.tensors]), toy])).values()
+]
 
 /** An opened HF directory that exists in memory only: enough for plans. */
 export const sourceOf = (toy: Pick<Toy, "architecture" | "configText">, tensors: ReadonlyArray<SourceTensor>): HfSource => {
