@@ -1,10 +1,13 @@
-/** Generate docs/cli.md from the commands' own help. `--check` fails if the committed page is not what would be written. */
+/**
+ * Generate docs/cli.md from the commands' own help, docs/models.md and routes/verified.ts from the test models. `--check` fails if a
+ * committed file is not what would be written.
+ */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { root } from "../src/cli/main.ts"
+import { modelsPage, support, verifiedModule } from "./models.ts"
 
 const bin = new URL("../src/cli/bin.ts", import.meta.url).pathname
-const page = new URL("../docs/cli.md", import.meta.url).pathname
 
 const help = (...command: ReadonlyArray<string>): string =>
   execFileSync(process.execPath, [bin, ...command, "--help"], { encoding: "utf8", env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } }).trimEnd()
@@ -23,9 +26,14 @@ ${help()}
 \`\`\`
 ${names.map((name) => `\n## ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`).join("")}`
 
-if (process.argv.includes("--check")) {
-  if (readFileSync(page, "utf8") !== text) {
-    console.error("docs/cli.md is not current: run `npm run docs`")
+const all = support()
+const at = (path: string) => new URL(`../${path}`, import.meta.url)
+const pages = [["docs/cli.md", text], ["docs/models.md", modelsPage(all)], ["routes/verified.ts", verifiedModule(all)]] as const
+
+for (const [path, content] of pages) {
+  if (!process.argv.includes("--check")) writeFileSync(at(path), content)
+  else if (readFileSync(at(path), "utf8") !== content) {
+    console.error(`${path} is not current: run \`npm run docs\``)
     process.exitCode = 1
   }
-} else writeFileSync(page, text)
+}

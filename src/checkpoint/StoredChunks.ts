@@ -5,13 +5,14 @@
 import { join } from "node:path"
 import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { SourceArray, Sources } from "../engine/Target.ts"
-import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
+import { FormatError, invalidFile, type Place, PlanRefused } from "../errors.ts"
 import { type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
 import type { Part } from "../model/Parameter.ts"
-import { type Box, type Copy, rebase, sameShape, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
+import { type Box, type Copy, rebase, sameShape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { isContiguous, readTensorItem, tensorItem } from "../torch/TensorItem.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
+import type { Storage } from "./StorageSums.ts"
 
 /** A chunk that copies refer to by `id`. */
 export interface ChunkSource {
@@ -116,6 +117,8 @@ export class StoredChunks implements Sources {
   readonly #used = new Map<string, ChunkSource>()
   readonly #arrays = new Map<string, SourceArray>()
   readonly #views = new Map<string, ReadonlyArray<number>>()
+  /** Of the chunks in use, once their headers are read. */
+  readonly storages: Array<Storage> = []
   readonly directory: string
 
   constructor(directory: string) {
@@ -227,8 +230,9 @@ export const readChunkHeaders = async (disk: DiskCalls, chunks: StoredChunks): P
       const queue = sources.sort((a, b) => a.chunk.offset - b.chunk.offset).values()
       const worker = async () => {
         for (const source of queue) {
-          const { array, strides } = await readChunk(file, path, source)
+          const { array, storage, strides } = await readChunk(file, path, source)
           chunks.resolve(source.id, array, strides)
+          chunks.storages.push(storage)
         }
       }
       await Promise.all(Array.from({ length: CONCURRENT_HEADERS }, worker))
@@ -241,6 +245,7 @@ export const readChunkHeaders = async (disk: DiskCalls, chunks: StoredChunks): P
 interface ReadChunk {
   readonly array: SourceArray
   readonly strides?: ReadonlyArray<number>
+  readonly storage: Storage
 }
 
 const readChunk = async (file: DiskFile, path: string, { chunk, dtype, key }: ChunkSource): Promise<ReadChunk> => {
@@ -249,23 +254,25 @@ const readChunk = async (file: DiskFile, path: string, { chunk, dtype, key }: Ch
     await readFully(file, bytes, chunk.offset + offset)
     return bytes
   }
-  const refuse = (code: string, problem: string, offset: number) =>
-    invalidFile(path, new FormatError(code, problem, { tensor: key, offset: chunk.offset + offset }))
+  const refuse = (code: string, problem: string, { offset = 0, record }: Place = {}) =>
+    // Offsets in a pickle count from its own start.
+    invalidFile(path, new FormatError(code, problem, { tensor: key, record, offset: code.startsWith("pickle/") ? offset : chunk.offset + offset }))
   try {
     const item = await readTensorItem(chunk.length, read, tensorItem(dtype, chunk.sizes))
-    if (item.dtype !== dtype) throw refuse("checkpoint/dtype", `.metadata says ${dtype}, the stored tensor is ${item.dtype}`, 0)
+    if (item.dtype !== dtype) throw refuse("checkpoint/dtype", `.metadata says ${dtype}, the stored tensor is ${item.dtype}`)
     if (!sameShape(item.shape, chunk.sizes)) {
-      throw refuse("checkpoint/chunk-shape", `.metadata says [${chunk.sizes}], the stored tensor is [${item.shape}]`, 0)
+      throw refuse("checkpoint/chunk-shape", `.metadata says [${chunk.sizes}], the stored tensor is [${item.shape}]`)
     }
     const width = bytesOf(dtype)
     const inOrder = isContiguous(item)
     const elements = inOrder ? volume(chunk.sizes) : item.storageLength / width - item.storageOffset
     return {
       array: { path, offset: chunk.offset + item.dataOffset + item.storageOffset * width, dtype, shape: [elements] },
+      storage: { path, key, start: chunk.offset + item.dataOffset, end: chunk.offset + item.dataOffset + item.dataLength, crc32: item.crc32 },
       ...(inOrder ? {} : { strides: item.strides })
     }
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    throw refuse(error.code, error.message, error.place.offset ?? 0)
+    throw refuse(error.code, error.message, error.place)
   }
 }

@@ -10,6 +10,7 @@ import { doctorCommand } from "./commands/doctor.ts"
 import { exportCommand } from "./commands/export.ts"
 import { importCommand } from "./commands/import.ts"
 import { inspectCommand } from "./commands/inspect.ts"
+import { modelsCommand } from "./commands/models.ts"
 import { planCommand } from "./commands/plan.ts"
 import { relabelCommand } from "./commands/relabel.ts"
 import { reportCommand } from "./commands/report.ts"
@@ -23,7 +24,7 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
-  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, sampleCommand, scaffoldCommand])
+  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, modelsCommand, sampleCommand, scaffoldCommand])
 )
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help. */

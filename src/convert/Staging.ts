@@ -10,7 +10,7 @@
 import { dirname, join } from "node:path"
 import type { ExecuteOptions } from "../engine/execute.ts"
 import type { EngineOptions } from "../engine/Settings.ts"
-import { NoSpace, OutputRefused, quote } from "../errors.ts"
+import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { hasErrno, isMissing, present } from "../io/present.ts"
 import { discard, sweep } from "../io/staging/discard.ts"
@@ -131,7 +131,11 @@ export class Staging {
     let journal: Journal | undefined
     let empty = false
     try {
-      lock = await acquireLock(disk, folder, shown)
+      lock = await acquireLock(disk, folder, shown).catch((error: unknown): never => {
+        if (!(error instanceof IoError) || !hasErrno(error, "EACCES", "EPERM", "EROFS")) throw error
+        const { errno, operation } = error
+        throw new IoError({ path: dirname(path), operation, errno, hint: "The new directory comes to be beside the target, so this one must be writable." })
+      })
       empty = lock.fresh
       // Somebody may have published here before the lock was ours.
       const target = await look()

@@ -9,6 +9,7 @@ import { recognise } from "../bridge/recognise.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { execute } from "../engine/execute.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
@@ -182,7 +183,9 @@ export const prepareExport = Effect.fnUntraced(function*(
         Effect.gen(function*() {
           const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
           for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
-          yield* execute(files.files, plan.sources, directory, engine)
+          const sums = new StorageSums(plan.chunks.storages)
+          yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
+          yield* attempt(() => sums.finish(disk))
           const beside = (yield* sideFiles(hfModel)).filter((f) => f.name !== files.index?.name && !f.name.endsWith(".index.json"))
           const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization }))
           yield* steadily(async () => {

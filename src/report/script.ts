@@ -22,7 +22,7 @@ const showTip = (e) => {
   if (!target) { tip.hidden = true; return }
   tip.textContent = target.dataset.tip; tip.hidden = false
   const r = target.getBoundingClientRect(), t = tip.getBoundingClientRect()
-  const x = Math.max(4, Math.min(r.left + Math.min(r.width / 2, 40), innerWidth - t.width - 8)), y = r.bottom + 8 + t.height > innerHeight ? r.top - t.height - 8 : r.bottom + 8
+  const x = Math.max(4, Math.min(r.left + Math.min(r.width / 2, 40), innerWidth - t.width - 8)), y = target.dataset.cell || r.bottom + 8 + t.height > innerHeight ? r.top - t.height - 8 : r.bottom + 8
   tip.style.transform = "translate(" + x + "px," + Math.max(4, y) + "px)"
   if (target.dataset.cell) cell(...target.dataset.cell.split(",").map(Number))
 }

@@ -48,7 +48,7 @@ rect:focus,rect:hover{stroke:var(--fg);stroke-width:2;vector-effect:non-scaling-
 form{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:end;margin:10px 0}
 label{font-size:.87rem;color:var(--soft);display:grid;gap:2px;max-width:100%}
 input,select{font:inherit;color:var(--fg);background:var(--bg);border:1px solid var(--soft);border-radius:6px;padding:5px 8px;max-width:100%;min-height:36px}
-input{width:22rem}
+label{grid-template-columns:minmax(0,auto)}input{width:min(22rem,calc(100vw - 28px))}
 output{min-height:36px;padding:6px 0}
 .list{height:420px;overflow:auto;border:1px solid var(--line);border-radius:8px;position:relative;contain:strict}
 .list{font-size:.9rem}.list>div{position:relative;min-width:100%}

@@ -116,6 +116,6 @@ export const subjectSection = (subject: number, i: Inspection, map: RankMap): st
   const key = `subjects.${subject}`
   return `<section aria-labelledby="s${subject}"><h2 id="s${subject}">${esc(i.path)}</h2><p class="soft">${esc(kindOf(i))}</p>` +
     totals(key, i) + facts(i) + layout(i) + findings(i) + sums(key, i) + layers(key, i) +
-    (map.columns.length === 0 ? "" : `<h3>${map.of === "rank" ? "Which rank holds what" : "Which file holds what"}</h3><p class="soft">The darker a cell, the more bytes of the layer are in the ${map.of === "rank" ? "files of that rank" : "file"}.</p>${mapGrid(i, subject, map)}`) +
+    (map.columns.length === 0 ? "" : `<h3>${map.of === "rank" ? "Which rank holds what" : "Which file holds what"}</h3><p class="soft">The stronger the colour of a cell, the more bytes of the layer are in the ${map.of === "rank" ? "files of that rank" : "file"}.</p>${mapGrid(i, subject, map)}`) +
     files(key, i) + tensors(subject, i) + "</section>"
 }

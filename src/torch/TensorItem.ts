@@ -28,12 +28,18 @@ export interface TensorItem {
   readonly suffixLength: number
   /** Everything after the data, given the CRC-32 of the data. */
   readonly suffix: (dataCrc32: number) => Uint8Array
+  /** The CRC-32 of the data that a suffix states; undefined if it is no suffix of such an item. */
+  readonly crcIn: (suffix: Uint8Array) => number | undefined
   /** Bytes of the whole item. */
   readonly length: number
 }
 
 /** A tensor item that was read: the view, and where its storage is. */
 export type StoredTensorItem = TensorView & StoragePlace
+
+/** Where the CRC-32 of a record stands in its data descriptor and in its entry of the directory. */
+const CRC_IN_DESCRIPTOR = 4
+const CRC_IN_ENTRY = 16
 
 /** Distinct items kept; a model has a few dozen distinct chunk shapes. */
 const CACHE_SIZE = 1024
@@ -85,14 +91,34 @@ const build = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
     ])
   }
   const suffixLength = layout.length - prefix.length - dataLength
-  return { dtype, shape, prefix, dataLength, suffixLength, suffix, length: layout.length }
+  /** Everything but what depends on the data: its CRC twice, and the id that torch derives from it, with its own. */
+  const constant = (bytes: Uint8Array): Buffer => {
+    const copy = Buffer.from(bytes)
+    const after = layout.descriptor(data, 0).length + versionHeader.length + VERSION.content.length + versionDescriptor.length
+    const id = after + idHeader.length
+    const [dataEntry, idEntry] = layout.entryOffset([data, data + 2]).map((at) => at - prefix.length - dataLength)
+    if (dataLength > 0) copy.fill(0, CRC_IN_DESCRIPTOR, CRC_IN_DESCRIPTOR + 4)
+    copy.fill(0, dataEntry! + CRC_IN_ENTRY, dataEntry! + CRC_IN_ENTRY + 4)
+    copy.fill(0, idEntry! + CRC_IN_ENTRY, idEntry! + CRC_IN_ENTRY + 4)
+    copy.fill(0, id, id + SERIALIZATION_ID_LENGTH + CRC_IN_DESCRIPTOR + 4)
+    return copy
+  }
+  const expected = constant(suffix(0))
+  const crcIn = (bytes: Uint8Array): number | undefined => {
+    if (Buffer.compare(constant(bytes), expected) !== 0) return undefined
+    if (dataLength === 0) return 0
+    const [entry] = layout.entryOffset([data])
+    const crc = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).readUInt32LE(CRC_IN_DESCRIPTOR)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).readUInt32LE(entry! - prefix.length - dataLength + CRC_IN_ENTRY) === crc ? crc : undefined
+  }
+  return { dtype, shape, prefix, dataLength, suffixLength, suffix, crcIn, length: layout.length }
 }
 
 /**
  * Reads the structure of a tensor item of `length` bytes, not its data. Items of older torch, views and other layouts are
  * understood.
  *
- * With `expected`, an item that begins with exactly its prefix (and has its length) is recognised without parsing.
+ * With `expected`, an item that has exactly its length, prefix and suffix is recognised without parsing.
  *
  * Errors: `zip/…`, `pickle/…`, `torch/…` of the archive, the pickle and the tensor.
  */
@@ -115,7 +141,8 @@ function* recognise(length: number, item: TensorItem): Ranged<StoredTensorItem |
   if (Buffer.compare(head, item.prefix) !== 0) return undefined
   const { dataLength, dtype, shape } = item
   const dataOffset = item.prefix.length
-  const descriptor = dataLength === 0 ? undefined : yield { offset: dataOffset + dataLength, length: 8 }
+  const crc = item.crcIn(yield { offset: dataOffset + dataLength, length: item.suffixLength })
+  if (crc === undefined) return undefined
   return {
     dtype,
     shape,
@@ -125,7 +152,7 @@ function* recognise(length: number, item: TensorItem): Ranged<StoredTensorItem |
     storageLength: dataLength,
     dataOffset,
     dataLength,
-    crc32: descriptor === undefined ? 0 : Buffer.from(descriptor).readUInt32LE(4)
+    crc32: crc
   }
 }
 

@@ -21,6 +21,8 @@ export interface ArchiveLayout {
   readonly header: (i: number) => Uint8Array
   /** What follows the content of record `i`; empty for an empty record. */
   readonly descriptor: (i: number, crc: number) => Uint8Array
+  /** Where the directory entries of these records are, from the start of the archive. */
+  readonly entryOffset: (records: ReadonlyArray<number>) => ReadonlyArray<number>
   /** Everything after the last descriptor, from the CRC-32 of every record's content. */
   readonly trailer: (crcs: ReadonlyArray<number>) => Uint8Array
 }
@@ -48,8 +50,14 @@ export const layOut = (records: ReadonlyArray<PlannedRecord>): ArchiveLayout => 
     return one
   })
   const directorySize = placed.reduce((sum, r) => sum + CENTRAL_SIZE + r.name.length + extraSize(r.wide), 0)
+  const entries: Array<number> = []
+  for (let i = 0, at = cursor; i < placed.length; i++) {
+    entries.push(at)
+    at += CENTRAL_SIZE + placed[i]!.name.length + extraSize(placed[i]!.wide)
+  }
   return {
     length: cursor + directorySize + TRAILER_SIZE,
+    entryOffset: (wanted) => wanted.map((i) => entries[i]!),
     contentOffset: placed.map((r) => r.contentOffset),
     header: (i) => header(placed[i]!),
     descriptor: (i, crc) => descriptor(placed[i]!, crc),

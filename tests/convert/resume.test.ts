@@ -2,6 +2,7 @@
 import { Effect, Fiber, Layer } from "effect"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
+import { openCheckpoint } from "../../src/checkpoint/Checkpoint.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { prepareExport, prepareImport, type RunOptions } from "../../src/convert/convert.ts"
 import type { TorchDtype } from "../../src/convert/Options.ts"
@@ -206,6 +207,21 @@ describe("--overwrite", () => {
     expect(beside()).toEqual([])
   })
 
+  it("that a crash cut in two is finished by the next command that opens the target", async () => {
+    await run({ torchDtype: "float32" })
+    let dead = false
+    const disk = faultyDisk(fs.calls, ({ operation, path }) => {
+      dead ||= operation === "rename" && path === "/out"
+      return dead ? { errno: "EIO" } : undefined
+    })
+    await expect(run({ overwrite: true, disk })).rejects.toMatchObject({ errno: "EIO" })
+    expect(fs.has("/out")).toBe(false)
+    const checkpoint = await Effect.runPromise(openCheckpoint("/out/iter_0000000").pipe(Effect.provide(Layer.succeed(Disk, fs.calls))))
+    expect(checkpoint.tensors.size).toBeGreaterThan(5)
+    expect(isWhole()).toEqual([])
+    expect(beside()).toEqual([])
+  })
+
   it("does not replace what is no checkpoint", async () => {
     await fs.calls.makeDirectory("/out")
     await fs.calls.makeDirectory("/out/thesis")
@@ -226,6 +242,11 @@ describe("--overwrite", () => {
     )
     await expect(Effect.runPromise(exporting)).rejects.toMatchObject({ code: "output/holds-source" })
   })
+})
+
+it("a folder that must not be written into is named, with why it would be", async () => {
+  const disk = faultyDisk(fs.calls, ({ operation }) => (operation === "makeDirectory" ? { errno: "EROFS" } : undefined))
+  await expect(run({ disk })).rejects.toThrow("/: makeDirectory failed with EROFS\n  The new directory comes to be beside the target")
 })
 
 describe("a full disk", () => {

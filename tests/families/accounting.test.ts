@@ -1,20 +1,9 @@
 /** For every family: the plan covers both sides exactly, and any tensor that is removed, renamed or reshaped is named in an error. */
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { type Form, planImport } from "../../src/convert/ImportPlan.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
-import { sourceOf, type Toy, toys } from "./toys.ts"
-
-const plan = (toy: Toy, tensors: ReadonlyArray<SourceTensor>, form: Form = "standard") =>
-  planImport(families.find(toy.config), sourceOf(toy, tensors), {
-    form,
-    layout: (names) => (form === "mimo" ? resolveLayout([], names) : standardLayout({})),
-    torchDtype: "source",
-    mtp: "keep",
-    allowUnmapped: [],
-    step: 0
-  })
+import { importOf } from "./inMemory.ts"
+import { type Toy, toys } from "./toys.ts"
 
 const messageOf = (run: () => unknown): string => {
   try {
@@ -39,13 +28,13 @@ it("every architecture has a toy", () => {
 
 describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
   it("is planned without a remainder", () => {
-    expect(messageOf(() => plan(toy, toy.tensors))).toBe("(accepted)")
+    expect(messageOf(() => importOf(toy))).toBe("(accepted)")
   })
 
   it("as MIMO every parameter belongs to a component", () => {
-    const standard = plan(toy, toy.tensors).report
+    const standard = importOf(toy).report
     const message = messageOf(() => {
-      const { report } = plan(toy, toy.tensors, "mimo")
+      const { report } = importOf(toy, "mimo")
       expect(report.components.reduce((n, c) => n + c.tensors, 0)).toBe(standard.components[0]!.tensors)
     })
     expect(message).toMatch(/^\(accepted\)$|^MIMO: this model has a single component/)
@@ -53,7 +42,7 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
 
   it("a tensor that is missing, renamed or reshaped is named", () => {
     const unnoticed: Array<string> = []
-    const { conversion, report } = plan(toy, toy.tensors)
+    const { conversion, report } = importOf(toy)
     for (const victim of picked(toy)) {
       const others = toy.tensors.filter((t) => t !== victim)
       const optional = report.carried.includes(victim.name) && !conversion.hf.has(victim.name)
@@ -64,7 +53,7 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
       }
       for (const [how, tensors] of Object.entries(broken)) {
         if (optional && how !== "renamed") continue
-        const message = messageOf(() => plan(toy, tensors))
+        const message = messageOf(() => importOf(toy, "standard", tensors))
         if (!message.includes(victim.name)) unnoticed.push(`${how} ${victim.name}: ${message}`)
       }
     }

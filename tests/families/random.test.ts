@@ -6,21 +6,19 @@ import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { bind } from "../../src/bridge/Conversion.ts"
 import type { Family, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
-import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
-import { HF_SOURCE } from "../../src/checkpoint/names.ts"
 import { chunkId } from "../../src/checkpoint/StoredChunks.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { exportArray, planExport } from "../../src/convert/ExportPlan.ts"
+import { exportArray } from "../../src/convert/ExportPlan.ts"
 import { noHeaders } from "../../src/convert/HfSource.ts"
-import { type Form, type ImportPlan, planImport } from "../../src/convert/ImportPlan.ts"
+import type { ImportPlan } from "../../src/convert/ImportPlan.ts"
 import { FormatError, isBridgeError } from "../../src/errors.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
-import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { volume } from "../../src/tensor/Copy.ts"
 import { type Random, random } from "../tensor/random.ts"
 import { assemble } from "./executor.ts"
+import { exportOf, importOf } from "./inMemory.ts"
 import { type Config, variationOf } from "./mutate.ts"
-import { sourceOf, type Toy, toys } from "./toys.ts"
+import { type Toy, toys } from "./toys.ts"
 
 const VARIATIONS = Number(process.env["VARIATIONS"] ?? 6)
 /** Larger variations are planned, not run. */
@@ -56,33 +54,6 @@ const variationFrom = (toy: Toy, next: Random): Toy | undefined => {
   return seen && { ...toy, config, configText: JSON.stringify(config), tensors: tensorsOf(seen) }
 }
 
-const importOf = (toy: Toy, tensors: ReadonlyArray<SourceTensor>, form: Form): ImportPlan =>
-  planImport(families.find(toy.config), sourceOf(toy, tensors), {
-    form,
-    layout: (names) => (form === "mimo" ? resolveLayout([], names) : standardLayout({})),
-    torchDtype: "source",
-    mtp: "keep",
-    allowUnmapped: [],
-    step: 0
-  })
-
-/** The checkpoint that a plan would write, opened. */
-const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkpoint => {
-  const isKept = (key: string) => key.startsWith(HF_SOURCE)
-  return {
-    directory: "/toy/iter_0000000",
-    metadata,
-    tensors: new Map([...metadata.tensors].filter(([key]) => !isKept(key))),
-    objects: metadata.objects,
-    kept: new Map([...metadata.tensors].filter(([key]) => isKept(key)).map(([key, t]) => [key.slice(HF_SOURCE.length), t])),
-    trainingState: [],
-    form: report.form,
-    wrapped: false,
-    fileSizes: new Map(),
-    notes: []
-  }
-}
-
 /** Import and export every element in memory: the tensors must come back as they were. */
 const roundTrip = (toy: Toy, plan: ImportPlan): void => {
   let element = 0
@@ -95,8 +66,7 @@ const roundTrip = (toy: Toy, plan: ImportPlan): void => {
       if (segment.kind === "array") chunks.set(chunkId(places.next().value!), assemble(segment.array, hf))
     }
   }
-  const source = sourceOf(toy, toy.tensors)
-  const back = planExport(families.find(toy.config), source, source.tensors, opened(plan), { torchDtype: "source", mtp: "keep", allowUnmapped: [] })
+  const back = exportOf(toy, plan)
   expect([...back.tensors.keys()].sort()).toEqual([...hf.keys()].sort())
   for (const tensor of back.tensors.values()) {
     const values = assemble(exportArray(back, tensor), chunks)
@@ -125,20 +95,20 @@ it.each(toys.map((toy) => [toy.name, toy] as const))("%s", (name, toy) => {
     accepted++
     try {
       const { tensors } = variation
-      const plan = importOf(variation, tensors, "standard")
+      const plan = importOf(variation)
       expect(plan.report.leftBehind).toEqual([])
       const small = tensors.reduce((sum, t) => sum + volume(t.shape), 0) <= MOST_ELEMENTS
       if (small) roundTrip(variation, plan)
       const family = families.find(variation.config)
       if (described(family, variation.config as Config, headersOf(tensors))!.components.length > 0) {
-        const mimo = importOf(variation, tensors, "mimo")
+        const mimo = importOf(variation, "mimo")
         expect(mimo.report.components.reduce((n, c) => n + c.tensors, 0)).toBe(plan.report.components[0]!.tensors)
         if (small) roundTrip(variation, mimo)
       }
       const victim = tensors[next(tensors.length)]!
       const others = tensors.filter((t) => t !== victim)
-      expect(messageOf(() => importOf(variation, others, "standard"))).toContain(victim.name)
-      expect(messageOf(() => importOf(variation, [...others, { ...victim, name: `${victim.name}_x` }], "standard"))).toContain(victim.name)
+      expect(messageOf(() => importOf(variation, "standard", others))).toContain(victim.name)
+      expect(messageOf(() => importOf(variation, "standard", [...others, { ...victim, name: `${victim.name}_x` }]))).toContain(victim.name)
     } catch (error) {
       throw new Error(`variation ${i}: ${variation.configText}`, { cause: error })
     }

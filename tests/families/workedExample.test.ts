@@ -29,7 +29,7 @@ const convert = (registry: typeof mine, name: string) => {
   const [hf, megatron, exported] = ["hf", "megatron", "exported"].map((d) => join(work, `${name}-${d}`)) as [string, string, string]
   return Effect.runPromise(Effect.gen(function*() {
     yield* writeSample(registry, { config, fp32: /(?!)/, shardBytes: 30_000 }, hf, { overwrite: false })
-    const layout = (names: ReadonlyArray<string>) => resolveLayout([parseComponent("language=tp=2")], names)
+    const layout = (names: ReadonlyArray<string>) => resolveLayout(names.map((name) => parseComponent(name === "language" ? "language=tp=2" : `${name}=tp=1`)), names)
     const report = yield* (yield* prepareImport(registry, hf, { ...options, form: "mimo", layout, step: 0 })).run(megatron, { overwrite: false })
     yield* (yield* prepareExport(registry, hf, megatron, options)).run(exported, { overwrite: false })
     return { report, hf, exported }

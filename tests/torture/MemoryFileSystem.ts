@@ -332,9 +332,10 @@ const crashed = (inode: Inode, model: CrashModel, random: () => number): Uint8Ar
     for (let at = 0; at < change.bytes.byteLength;) {
       const position = change.position + at
       const length = Math.min(PAGE - position % PAGE, change.bytes.byteLength - at)
+      const fate = random()
+      if (fate < 0.5) bytes = applied(bytes, { position, bytes: change.bytes.subarray(at, at + length) })
       // The length of a file may be written when its data is not: zeros.
-      if (random() < 0.5) bytes = applied(bytes, { position, bytes: change.bytes.subarray(at, at + length) })
-      else if (random() < 0.5) bytes = resized(bytes, Math.max(bytes.byteLength, position + length))
+      else if (fate < 0.75) bytes = resized(bytes, Math.max(bytes.byteLength, position + length))
       at += length
     }
   }

@@ -15,25 +15,11 @@ import { recoverToRead } from "../../io/staging/swap.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
 import { blockDamage, type Damage } from "./Damage.ts"
+import type { DeepOptions, DeepReport } from "./DeepReport.ts"
 import { deepItems } from "./items.ts"
 import { CHECKSUMS } from "./names.ts"
 
-export interface DeepReport {
-  readonly path: string
-  /** What was compared with: the checksums of the whole, or the CRC-32 that each stored tensor carries. */
-  readonly against: "checksums" | "items"
-  readonly files: number
-  readonly tensors: number
-  readonly bytes: number
-  readonly damages: ReadonlyArray<Damage>
-  readonly notes: ReadonlyArray<string>
-}
-
-export interface DeepOptions {
-  readonly concurrency?: number
-  readonly progress?: (bytes: number) => void
-  readonly onSize?: (bytes: number) => void
-}
+export type { DeepOptions, DeepReport }
 
 const CONCURRENCY = 4
 

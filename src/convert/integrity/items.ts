@@ -9,7 +9,7 @@ import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { readTensorItem } from "../../torch/TensorItem.ts"
 import { blockDamage, type Damage } from "./Damage.ts"
-import type { DeepOptions, DeepReport } from "./deep.ts"
+import type { DeepOptions, DeepReport } from "./DeepReport.ts"
 
 const BUFFER = 4 << 20
 

@@ -82,7 +82,7 @@ const changes: Readonly<Record<string, readonly [Change, ...says: ReadonlyArray<
   "common-is-a-directory": [put(`${ITER}/common.pt`, directory), "common.pt"],
   "common-is-a-fifo": [put(`${ITER}/common.pt`, fifo), "common.pt"],
   "common-is-a-link-out": [put(`${ITER}/common.pt`, link("/etc/passwd")), "common.pt"],
-  "iteration-is-a-file": [(f) => { for (const name of [...f.keys()]) if (name.startsWith(ITER)) f.delete(name); f.set(ITER, Buffer.from("x")) }, ITER],
+  "iteration-is-a-file": [(f) => { for (const name of f.keys()) if (name.startsWith(ITER)) f.delete(name); f.set(ITER, Buffer.from("x")) }, ITER],
   "legacy": [(f) => { f.clear(); f.set(`${ITER}/mp_rank_00/model_optim_rng.pt`, Buffer.from("PK")); f.set(TXT, Buffer.from("0")) }, "legacy"],
   "legacy-folder": [(f) => { f.clear(); f.set("mp_rank_00/model_optim_rng.pt", Buffer.from("PK")) }, "legacy"]
 }

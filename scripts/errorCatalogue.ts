@@ -1,0 +1,424 @@
+/** What every error code means and what to do about it: the one list behind docs/errors.md. */
+
+export interface Area {
+  /** Codes begin with it. */
+  readonly prefix: string
+  readonly title: string
+  /** What the message names besides the file. */
+  readonly where: string
+  readonly exitCode: number
+  /** What to do, unless the code says otherwise. */
+  readonly remedy: string
+  /** Code without the prefix → what happened, and what else to do. */
+  readonly codes: Readonly<Record<string, string | readonly [happened: string, remedy: string]>>
+}
+
+const json = {
+  "bom": "begins with a byte order mark",
+  "control-character": "a raw control character in a string",
+  "depth": "nested too deeply",
+  "duplicate-key": "a key stands twice in one object, so that two readers may see two documents",
+  "lone-surrogate": "half of a surrogate pair",
+  "non-finite": "NaN or Infinity, which JSON does not have",
+  "number-range": "a number too large for a double",
+  "reserved-key": "the key `__proto__`",
+  "syntax": "not JSON",
+  "too-large": "larger than what is read",
+  "too-many-values": "more values than are read",
+  "trailing": "something after the document",
+  "utf8": "not UTF-8"
+} as const
+
+const prefixed = (prefix: string, codes: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(codes).map(([code, text]) => [prefix + code, text]))
+
+const AGAIN = "Get the file again; compare its size and hash with the publisher's."
+const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else is wrong with it."
+
+export const catalogue: ReadonlyArray<Area> = [
+  {
+    prefix: "output/",
+    title: "The target cannot be written",
+    where: "the target",
+    exitCode: 5,
+    remedy: "Name another target.",
+    codes: {
+      "appeared": ["something was put at the target while the work went on; it was left alone", "`--resume --overwrite` replaces it without doing the work again."],
+      "dangling-link": "the target is a link to something that does not exist",
+      "exists": ["the target exists and is not empty", "`--overwrite` replaces it once the new one is complete."],
+      "holds-source": "the target is, or contains, what is being read",
+      "locked": ["another process is writing this target; the message names it", "Wait for it or end it. A lock of another host whose process is gone is removed with its staging folder."],
+      "mount-point": ["the target is a mount point or the root, over which nothing can be renamed", "Name a folder inside it."],
+      "not-a-directory": "the target, or something above it, exists and is not a directory",
+      "not-replaceable": ["`--overwrite` was given, but what is there is no checkpoint or holds other iterations of a training run", "Name another target, or remove it yourself."],
+      "other-job": ["`--resume`, but the sources, options or version are not those of the interrupted run; the message names what changed", "Run without `--resume` to start over."],
+      "unfinished": ["a replacement was interrupted, and its new content is gone; the former content lies in the staging folder", "Move it back or remove it."]
+    }
+  },
+  {
+    prefix: "file/",
+    title: "Files and paths",
+    where: "nothing else",
+    exitCode: 3,
+    remedy: "Check the path.",
+    codes: {
+      "dangling-link": "a link to something that does not exist",
+      "link-loop": "a link that leads back to itself",
+      "missing": "there is nothing by that name",
+      "not-regular": "a pipe, device or directory where a file should be",
+      "too-large": "a small file (config, tokenizer, tracker) is larger than such files are"
+    }
+  },
+  {
+    prefix: "source/",
+    title: "Sources",
+    where: "nothing else",
+    exitCode: 3,
+    remedy: "Run it again when nobody writes there.",
+    codes: { "changed": "a file was changed while it was converted; nothing was published" }
+  },
+  {
+    prefix: "integrity/",
+    title: "Checksums (`.checksums.json`)",
+    where: "nothing else",
+    exitCode: 3,
+    remedy: "Write the checkpoint again.",
+    codes: {
+      "damaged": "the checksums themselves are damaged",
+      "no-checksums": ["`verify --deep` of something that was written without checksums", "`import` writes them, `export` does with `--checksum`; `verify A B` compares two checkpoints."]
+    }
+  },
+  {
+    prefix: "plan/",
+    title: "The plan does not account for every byte",
+    where: "the tensors",
+    exitCode: 3,
+    remedy: "Check that config.json belongs to these weights.",
+    codes: {
+      "contradicting-rows": ["two mapping rows expect different shapes of one tensor: the family's table is wrong", "Report it."],
+      "coverage": ["the mapping would not write every byte exactly once: the family's table is wrong", "Report it."],
+      "dtypes": "values of these dtypes cannot be stored together, or are no weights",
+      "missing": "tensors that config.json implies are not there",
+      "mtp-required": ["`--mtp require`, but multi-token prediction is not there", "`--mtp keep`, or `--mtp-from` on export."],
+      "parameter-without-row": ["a parameter that no mapping row claims: the family's table is incomplete", "Report it."],
+      "shape": "a tensor contradicts config.json",
+      "unmapped": ["tensors that nothing claims", "`--allow-unmapped PATTERN` leaves them behind on purpose; the report lists them."]
+    }
+  },
+  {
+    prefix: "config/",
+    title: "config.json",
+    where: "the field",
+    exitCode: 3,
+    remedy: "Get the config that belongs to the weights.",
+    codes: {
+      "activation": "an activation that the family does not know",
+      "block": "a block of a pruned model without its sizes",
+      "indexer": "the sparse attention's indexer pattern makes no sense",
+      "indivisible": "a size that does not divide by another as it must",
+      "language-model": "a multimodal model around a language model that is not known",
+      "layers": "a list that does not fit the number of layers",
+      "missing": "a field that this kind of layer needs is not there",
+      "mixed-experts": "some experts are packed and some stored one by one",
+      "mixed-names": "tensors follow two naming conventions at once",
+      "mtp": "multi-token prediction in a form that is not known",
+      "no-architecture": "`architectures[0]`, which says which model it is, is missing",
+      "no-experts": "a mixture of experts without a number of experts",
+      "not-an-object": "not an object",
+      "not-plain": "a value that cannot be handed to the trainer",
+      "sizes": "sizes that make no model",
+      "too-many-parts": "sizes that would make more parameters than any model has"
+    }
+  },
+  {
+    prefix: "document/",
+    title: "Documents",
+    where: "the fields",
+    exitCode: 3,
+    remedy: "Get the file that belongs to the weights.",
+    codes: { "shape": "fields are missing, or of another kind than they must be" }
+  },
+  { prefix: "json/", title: "JSON", where: "the byte", exitCode: 3, remedy: AGAIN, codes: json },
+  {
+    prefix: "safetensors/",
+    title: "safetensors files and their index",
+    where: "tensor, byte",
+    exitCode: 3,
+    remedy: AGAIN,
+    codes: {
+      "ambiguous": ["several files could be the checkpoint", "Name the file or its index."],
+      "changed": "the file is not the one whose header was read",
+      "data-length": ["the data given for a tensor does not fit its shape (writer)", "Give as many bytes as the shape says."],
+      "data-truncated": "the header places data beyond the end of the file: an incomplete download",
+      "dtype": "a dtype that the format does not have",
+      "entry-not-object": "a tensor's entry is not an object",
+      "file-too-short": "fewer than the eight bytes that every file begins with",
+      "header-empty": "a header without content",
+      "header-not-object": "the header is not an object",
+      "header-truncated": "the header is longer than the file",
+      ...prefixed("header-", json),
+      "headers-too-large": "all headers together are larger than what is read",
+      "hole": "bytes of data that no tensor has",
+      ...prefixed("index-", json),
+      "index-metadata": "the index's metadata is not an object",
+      "index-missing-tensor": "the index names a tensor that its shard does not have",
+      "index-not-object": "the index is not an object",
+      "index-shard-name": "the index names a shard that is no plain file name inside the directory",
+      "index-tensor-twice": "a tensor is in two shards",
+      "index-unlisted-tensor": "a shard has a tensor that the index does not list",
+      "index-weight-map": "the index has no weight_map of names to files",
+      "integer-too-large": "a size or offset beyond 2^53",
+      "link-escapes": "a link that leads out of the model's directory",
+      "metadata": "`__metadata__` is not a table of strings",
+      "missing-field": "a tensor's entry lacks a field",
+      "missing-shard": "a shard that the index names is not there",
+      "name-not-unicode": "a name that has no UTF-8 form (writer)",
+      "name-taken": "two tensors of one name (writer)",
+      "no-such-tensor": ["there is no tensor of that name (reader)", "Check the name."],
+      "no-weights": "a directory without safetensors weights",
+      "not-a-directory": "neither a directory nor a safetensors file",
+      "not-a-file": "not a regular file",
+      "not-an-array": "a shape or offsets that are not a list",
+      "not-unsigned": "a size or offset that is not a non-negative integer",
+      "offset-count": "offsets that are not two numbers",
+      "offsets-reversed": "a tensor that ends before it begins",
+      "other-format": ["another format behind the name", "Convert it to safetensors first."],
+      "overlap": "two tensors on the same bytes",
+      "size-mismatch": "offsets that do not fit shape and dtype",
+      "size-overflow": "a shape of more than 2^53 bytes",
+      "sub-byte": "a tensor whose bits do not fill whole bytes",
+      "trailing-data": "bytes after the last tensor"
+    }
+  },
+  {
+    prefix: "quantized/",
+    title: "Quantised weights",
+    where: "the tensor",
+    exitCode: 3,
+    remedy: "Check that all shards belong to one model.",
+    codes: {
+      "config": "quantization_config makes no sense",
+      "no-activation-scale": "a static activation scale is missing",
+      "no-scales": "codes without scales",
+      "no-shape": "packed codes without the shape they unpack to",
+      "packed-dtype": "packed codes in a dtype that cannot hold them",
+      "packed-shape": "packed codes of a shape that nothing packs to",
+      "scale-dtype": "scales of a dtype that scales do not have",
+      "scale-shape": "scales whose shape does not fit the codes",
+      "stray-scales": "scales that belong to nothing",
+      "twice": "a tensor both quantised and as values",
+      "two-scales": "two kinds of scales for one tensor",
+      "unsupported": ["a quantisation with parts that are not known here", "Dequantise the model with its own tools first."]
+    }
+  },
+  {
+    prefix: "checkpoint/",
+    title: "Megatron checkpoint directories",
+    where: "tensor or field",
+    exitCode: 3,
+    remedy: SAVE_AGAIN,
+    codes: {
+      "backend": "metadata.json does not say which format the checkpoint has",
+      "chunk-shape": "a stored tensor has another shape than `.metadata` says",
+      "crc": "the data of a stored tensor does not match the CRC-32 that it was stored with",
+      "common-state": "the common state makes no sense",
+      "dtype": "a stored tensor has another dtype than `.metadata` says",
+      "duplicate-key": "two entries are the same once `module.` is removed",
+      "link-escapes": "a link that leads out of the checkpoint",
+      "missing-file": "a data file that `.metadata` names is not there",
+      "no-backend": "metadata.json is missing",
+      "no-common-state": "neither common.pt nor the common_state entry is there",
+      "no-metadata": "`.metadata` is missing: the save was interrupted or the copy is incomplete",
+      "no-tracker": ["no tracker says which iteration is complete", "Name the iter_* folder itself."],
+      "not-a-checkpoint": "neither `.metadata` nor an iter_* folder is there",
+      "not-a-directory": "not a directory",
+      "not-a-file": "a data file is not a regular file",
+      "tracker": "the tracker names no iteration, or one that is not there",
+      "trackers-disagree": "the two trackers name different iterations"
+    }
+  },
+  {
+    prefix: "dcp/",
+    title: "`.metadata` of a Megatron checkpoint",
+    where: "the tensor",
+    exitCode: 3,
+    remedy: SAVE_AGAIN,
+    codes: {
+      "beyond-file": "data placed beyond the end of its file",
+      "class": "something is of another class than it must be",
+      "dtype": "a dtype that is not known here",
+      "duplicate-key": "a key stands twice",
+      "duplicate-storage": "a chunk or object is stored twice",
+      "field": "a part of the document is missing",
+      "file-name": "data in a file outside the checkpoint",
+      "flattened": "flattened fragments of tensors, which cannot be written",
+      "hole": "elements that no chunk holds",
+      "integer": "a size or offset that is not a non-negative integer below 2^53",
+      "irregular": "chunks cut too irregularly to be checked",
+      "layout": "a tensor that is not strided",
+      "limit": "more tensors or chunks than are read",
+      "no-file": "data in a file that is missing",
+      "no-storage": "a chunk or object that is stored nowhere",
+      "object-key": "an object whose key has another form than Megatron's",
+      "outside": "a chunk that leaves its tensor",
+      "overlap": "two chunks on the same elements",
+      "rank": "a chunk of another rank than its tensor, or too many axes",
+      "shared-bytes": "two items on the same bytes",
+      "stray-storage": "data of chunks that no tensor has",
+      "too-large": "a tensor of more elements than can be counted",
+      "transformed": ["items stored compressed or encrypted", "Save without transforms."]
+    }
+  },
+  {
+    prefix: "distcp/",
+    title: "Single `.distcp` files",
+    where: "the byte",
+    exitCode: 3,
+    remedy: SAVE_AGAIN,
+    codes: {
+      "no-archive": "bytes that are no torch.save archive",
+      "too-many": "more items than are listed"
+    }
+  },
+  {
+    prefix: "pickle/",
+    title: "Pickles: read, never run",
+    where: "the byte",
+    exitCode: 3,
+    remedy: "Do not load the file with anything that runs pickles. Get it from its author again.",
+    codes: {
+      "global": "the pickle refers to something that this kind of file has no use for; the message names it",
+      "integer": "an integer that is not exact",
+      "limit": "larger, deeper or hungrier than such files are",
+      "memo": "a reference to something that was never stored",
+      "opcode": "an opcode that neither torch nor Megatron writes",
+      "protocol": "not a pickle of protocol 2 to 5",
+      "stack": "opcodes that do not fit together",
+      "text": "a string that is not UTF-8",
+      "trailing": "bytes after the end",
+      "truncated": "the pickle ends too early",
+      "type": "a value of another kind than the opcode needs",
+      "walk": "a value too large or too deep"
+    }
+  },
+  {
+    prefix: "zip/",
+    title: "torch.save archives",
+    where: "record, byte",
+    exitCode: 3,
+    remedy: SAVE_AGAIN,
+    codes: {
+      "bounds": "records that overlap or leave the archive",
+      "compressed": "a compressed record; torch only stores",
+      "crc": "a record whose content does not match its CRC-32",
+      "directory": "the archive's directory makes no sense",
+      "disks": "an archive that spans disks",
+      "duplicate": "two records of one name",
+      "encrypted": "an encrypted record",
+      "limit": "more or larger records than are read",
+      "local-header": "a record's own header contradicts the directory",
+      "no-end": "the archive is cut short, or something was added to it",
+      "not-zip": "not an archive",
+      "short-read": "the file ends too early",
+      "size": "a record that lies about its size",
+      "zip64": "64-bit sizes that make no sense"
+    }
+  },
+  {
+    prefix: "torch/",
+    title: "What torch.save archives hold",
+    where: "the record",
+    exitCode: 3,
+    remedy: SAVE_AGAIN,
+    codes: {
+      "bounds": "a view that leaves its storage",
+      "byte-order": "big-endian data",
+      "data-size": "a storage of another size than its tensor needs",
+      "dtype": "a dtype that is not known here, or that torch does not have",
+      "no-data": "the record with the data is missing",
+      "no-pickle": "no data.pkl: not an archive of torch.save",
+      "object": "not a stored object",
+      "several-pickles": "several data.pkl",
+      "shape": "no shape of a tensor (writer)",
+      "tensor": "not a tensor",
+      "train-state": "not a train state",
+      "value": "a value that cannot be written (writer)",
+      "version": "a version of the format that torch does not know"
+    }
+  },
+  {
+    prefix: "run-config/",
+    title: "run_config.yaml",
+    where: "field, byte",
+    exitCode: 3,
+    remedy: "Get the file that the trainer wrote. Its `_target_` entries are data here: nothing is run.",
+    codes: {
+      "aliases": "more aliases than are followed",
+      "depth": "nested too deeply",
+      "duplicate-key": "a key stands twice",
+      "integer": "an integer beyond 2^53",
+      "key": "a key that is not a plain scalar",
+      "layers": "a number of layers that cannot be split",
+      "no-model": "no section `model`",
+      "no-provider": "no provider of the standard model",
+      "node": "neither mapping, list nor scalar",
+      "not-a-mapping": "not a mapping",
+      "syntax": "not YAML",
+      "too-large": "larger than what is read",
+      "too-many-values": "more values than are read"
+    }
+  },
+  {
+    prefix: "relabel/",
+    title: "relabel",
+    where: "the keys",
+    exitCode: 3,
+    remedy: "Check what the checkpoint holds with `inspect`.",
+    codes: {
+      "collision": "two entries would have the same key",
+      "link-escapes": "a link that leads out of the checkpoint",
+      "too-many-files": "more files beside the data than checkpoints have"
+    }
+  },
+  {
+    prefix: "inspect/",
+    title: "inspect, diff",
+    where: "nothing else",
+    exitCode: 3,
+    remedy: "Name a directory with weights, an iter_* folder, or a single file.",
+    codes: { "unknown": "nothing that is known by its content or name" }
+  },
+  {
+    prefix: "mimo/",
+    title: "Route tables",
+    where: "the names",
+    exitCode: 3,
+    remedy: "Report it; for a family of your own, check its components.",
+    codes: { "route-table": "components that overlap, leave parameters out, or are named twice" }
+  },
+  {
+    prefix: "conformance/",
+    title: "Conformance cases",
+    where: "the field",
+    exitCode: 3,
+    remedy: "Get the case again.",
+    codes: {
+      "case": "not a conformance case",
+      "dtype": "a dtype for which the weight scheme has no values",
+      "json": "not JSON"
+    }
+  }
+]
+
+/** Errors that are told apart by their kind alone. */
+export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number, happened: string, remedy: string]> = [
+  ["`UsageError`", 2, "flags that contradict each other, or a value out of its range", "`--help` shows what there is."],
+  ["`InvalidFile`", 3, "a file is not what its format demands; codes below", "See the code."],
+  ["`PlanRefused`", 3, "the plan does not account for every byte; codes below", "See the code."],
+  ["`Unsupported`", 4, "sound, but asks for what does not exist here: an architecture, a format, an option", "The message names what there is."],
+  ["`OutputRefused`", 5, "the target exists, is in use or cannot be replaced; codes below", "See the code."],
+  ["`NoSpace`", 6, "the file system or the quota is full, or will be (looked at before and while writing)", "Make room, then `--resume`."],
+  ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno", "Depends on the errno; what was done is kept for `--resume`."],
+  ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
+  ["(interrupted)", 130, "SIGINT or SIGTERM; nothing was published, finished work is kept", "`--resume`."]
+]

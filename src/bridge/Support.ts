@@ -1,0 +1,29 @@
+/** What works for an architecture, and how it is known. Computed from the families and their test models, never typed in. */
+export interface Support {
+  readonly architecture: string
+  readonly family: string
+  readonly import: boolean
+  readonly export: boolean
+  /** Names of its MIMO components; empty: the model has a single part. */
+  readonly components: ReadonlyArray<string>
+  /** The reference has a MIMO provider for the family; if not, no released trainer loads the MIMO form yet. */
+  readonly trainable: boolean
+  /** Multi-token prediction. */
+  readonly mtp: boolean
+  /** Forms of quantised sources that a test model has. Every family reads the others, too: dequantising lies below the rows. */
+  readonly quantized: ReadonlyArray<string>
+  /** Committed conformance cases: checkpoints of the reference that are reproduced key by key, and how many of them are MIMO. */
+  readonly cases: number
+  readonly mimoCases: number
+  /** Committed cases that the reference itself cannot import. */
+  readonly refusedByReference: number
+  /** Further test models, for which only the round trip and the accounting are shown. */
+  readonly roundTrips: number
+}
+
+/** How an architecture is verified, in a few words. */
+export const verification = ({ cases, mimoCases, roundTrips }: Support): string => {
+  if (cases === 0) return "round trip"
+  const mimo = mimoCases > 0 ? ` (${mimoCases} MIMO)` : ""
+  return `${cases} case${cases === 1 ? "" : "s"}${mimo}${roundTrips > 0 ? ", round trip" : ""}`
+}

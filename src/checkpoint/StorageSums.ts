@@ -1,0 +1,151 @@
+/**
+ * Are the bytes of the stored tensors those that were saved? Every item has a CRC-32 of its storage, which torch never looks at
+ * (pytorch#28858). It is taken here of whatever is read anyway, in whatever order and however often; only what nobody read (the
+ * padding of a vocabulary, say) is read for it at the end.
+ */
+import { FormatError, type InvalidFile, invalidFile } from "../errors.ts"
+import { type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
+import { crc32, crc32Combine } from "../torch/Crc32.ts"
+
+/** The bytes [start, end) of a file, and what they should sum to. */
+export interface Storage {
+  readonly path: string
+  readonly key: string
+  readonly start: number
+  readonly end: number
+  readonly crc32: number
+}
+
+/** A part of a storage that was seen. Parts do not overlap. */
+interface Seen {
+  readonly start: number
+  end: number
+  crc32: number
+}
+
+interface Watched extends Storage {
+  /** Ascending, never adjacent. */
+  seen: Array<Seen>
+}
+
+/** The padding that nobody reads is small; so are the pieces it is read in. */
+const LARGEST_READ = 1 << 20
+
+export class StorageSums {
+  readonly #byPath = new Map<string, ReadonlyArray<Watched>>()
+
+  /** Items whose CRC was not computed (0) are left alone. */
+  constructor(storages: Iterable<Storage>) {
+    const watched = [...storages].filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): Watched => ({ ...s, seen: [] }))
+    for (const [path, own] of Map.groupBy(watched, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start))
+  }
+
+  /** The same calls; what is read through them is summed. */
+  watch(disk: DiskCalls): DiskCalls {
+    return {
+      ...disk,
+      open: async (path, mode, options) => {
+        const file = await disk.open(path, mode, options)
+        const storages = mode === "read" ? this.#byPath.get(path) : undefined
+        return storages ? watchedFile(file, storages) : file
+      }
+    }
+  }
+
+  /** Call when all is read. InvalidFile `checkpoint/crc` for the first storage that is not what it was. */
+  async finish(disk: DiskCalls): Promise<void> {
+    for (const [path, storages] of this.#byPath) {
+      const incomplete = storages.filter((s) => !isComplete(s))
+      if (incomplete.length > 0) await complete(disk, path, incomplete)
+      const wrong = storages.find((s) => s.seen[0]!.crc32 !== s.crc32)
+      if (wrong) throw damaged(wrong)
+    }
+  }
+}
+
+const isComplete = ({ end, seen, start }: Watched): boolean => seen.length === 1 && seen[0]!.start === start && seen[0]!.end === end
+
+const damaged = ({ end, key, path, start }: Storage): InvalidFile =>
+  invalidFile(path, new FormatError("checkpoint/crc", `the ${end - start} bytes from here on do not match the CRC-32 stored with them: the file was damaged`, {
+    tensor: key,
+    offset: start
+  }))
+
+const watchedFile = (file: DiskFile, storages: ReadonlyArray<Watched>): DiskFile => ({
+  path: file.path,
+  write: file.write,
+  info: file.info,
+  truncate: file.truncate,
+  sync: file.sync,
+  close: file.close,
+  read: async (into, position) => {
+    const count = await file.read(into, position)
+    for (let i = firstAfter(storages, position); i < storages.length && storages[i]!.start < position + count; i++) {
+      add(storages[i]!, into.subarray(0, count), position)
+    }
+    return count
+  }
+})
+
+/** The first storage that ends after `position`. */
+const firstAfter = (storages: ReadonlyArray<Watched>, position: number): number => {
+  let low = 0
+  for (let high = storages.length; low < high;) {
+    const middle = (low + high) >>> 1
+    if (storages[middle]!.end <= position) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Sum what is new of the bytes at `position`. */
+const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
+  if (isComplete(storage)) return
+  const from = Math.max(storage.start, position)
+  const to = Math.min(storage.end, position + bytes.byteLength)
+  const parts = [...storage.seen]
+  let at = from
+  for (const { end, start } of storage.seen) {
+    if (start >= to) break
+    if (start > at) parts.push(part(bytes, position, at, start))
+    at = Math.max(at, end)
+  }
+  if (at < to) parts.push(part(bytes, position, at, to))
+  if (parts.length === storage.seen.length) return
+  parts.sort((a, b) => a.start - b.start)
+  const joined: Array<Seen> = []
+  for (const next of parts) {
+    const last = joined.at(-1)
+    if (last?.end !== next.start) joined.push({ ...next })
+    else {
+      last.crc32 = crc32Combine(last.crc32, next.crc32, next.end - next.start)
+      last.end = next.end
+    }
+  }
+  storage.seen = joined
+}
+
+const part = (bytes: Uint8Array, position: number, start: number, end: number): Seen =>
+  ({ start, end, crc32: crc32(bytes.subarray(start - position, end - position)) })
+
+/** Read what is missing. */
+const complete = async (disk: DiskCalls, path: string, storages: ReadonlyArray<Watched>): Promise<void> => {
+  const file = await disk.open(path, "read")
+  try {
+    for (const storage of storages) {
+      const ends = [...storage.seen, { start: storage.end, end: storage.end }]
+      let at = storage.start
+      for (const { end, start } of ends) {
+        while (at < start) {
+          const bytes = new Uint8Array(Math.min(LARGEST_READ, start - at))
+          await readFully(file, bytes, at)
+          add(storage, bytes, at)
+          at += bytes.byteLength
+        }
+        at = Math.max(at, end)
+      }
+    }
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,52 @@
+import { Effect, Option } from "effect"
+import { Argument, Command } from "effect/cli"
+import { verified } from "../../../routes/verified.ts"
+import { type Support, verification } from "../../bridge/Support.ts"
+import { UsageError } from "../../errors.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { plural, table } from "../text.ts"
+
+const HEAD = ["architecture", "family", "MIMO components", "MTP", "quantised", "verified by"]
+
+/** `FP8 E4M3, 128×128 blocks` → `FP8`. */
+const shortForm = (form: string): string => form.split(/[ ,]/)[0]!
+
+const row = (s: Support): ReadonlyArray<string> => [
+  s.architecture,
+  s.family,
+  s.components.length === 0 ? "-" : s.components.join("+") + (s.trainable ? "" : "*"),
+  s.mtp ? "yes" : "-",
+  [...new Set(s.quantized.map(shortForm))].join(", ") || "-",
+  verification(s)
+]
+
+const text = (models: ReadonlyArray<Support>): string => {
+  const both = models.filter((s) => s.import && s.export).length
+  return [
+    table([HEAD, ...models.map(row)]),
+    "",
+    `${plural(models.length, "architecture")}, ${both === models.length ? "all" : both} in both directions.`,
+    "quantised: forms that a test model has; every family reads all of them.",
+    "case: a checkpoint of the reference, reproduced key by key. round trip: a generated checkpoint that comes back byte for byte.",
+    ...(models.some((s) => s.components.length > 0 && !s.trainable) ? ["* no released trainer loads the MIMO form yet; the standard form is trainable."] : [])
+  ].join("\n")
+}
+
+export const modelsCommand = Command.make("models", {
+  filter: Argument.String("filter").pipe(Argument.withDescription("Only architectures and families whose name has this in it"), Argument.optional),
+  json: flags.json
+}, Effect.fn("models")(function*({ filter, json }) {
+  const wanted = Option.getOrElse(filter, () => "").toLowerCase()
+  const models = verified.filter((s) => s.architecture.toLowerCase().includes(wanted) || s.family.toLowerCase().includes(wanted))
+  if (models.length === 0) {
+    return yield* new UsageError({ problem: `no architecture and no family has ${wanted} in its name`, hint: "`convert_megatron_mimo models` lists all." })
+  }
+  yield* emit({ json, quiet: false }, { models }, () => text(models))
+})).pipe(
+  Command.withDescription("List the supported architectures, what each supports and how that is verified"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo models", description: "All of them" },
+    { command: "convert_megatron_mimo models qwen --json", description: "Some of them, as JSON" }
+  ])
+)
