@@ -12,6 +12,7 @@ import { Disk } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { loadCase } from "../conformance/cases.ts"
+import { differences } from "../torture/checks.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 import { randomFrom } from "../torture/random.ts"
 
@@ -101,6 +102,19 @@ describe("checksums", () => {
     expect(fs.files("/back").has(".checksums.json")).toBe(true)
     expect([...fs.files("/plain").keys()]).toEqual([...fs.files("/hf").keys()])
   })
+})
+
+it("two runs write the same bytes, checksums included, whatever the concurrency, the memory and the I/O", async () => {
+  const settings = [{ concurrency: 1, maxMemory: 1 }, { concurrency: 8, maxMemory: 256 << 20, io: "direct" as const }]
+  for (const [i, engine] of settings.entries()) {
+    const imports = await runOn(fs, prepareImport(families, "/hf", { form: "standard", layout: () => standardLayout({ tp: 2 }), ...KEEP, step: 0 }))
+    await runOn(fs, imports.run(`/import-${i}`, { overwrite: false, ...engine }))
+    const exports = await runOn(fs, prepareExport(families, "/hf", "/out", KEEP))
+    await runOn(fs, exports.run(`/export-${i}`, { overwrite: false, checksum: true, ...engine }))
+  }
+  expect(differences(fs.files("/import-0"), fs.files("/import-1"))).toEqual([])
+  expect(differences(fs.files("/export-0"), fs.files("/export-1"))).toEqual([])
+  expect(differences(fs.files("/import-0"), fs.files("/out"))).toEqual([])
 })
 
 describe("verify --deep", () => {

@@ -29,7 +29,7 @@ const text = (models: ReadonlyArray<Support>): string => {
     `${plural(models.length, "architecture")}, ${both === models.length ? "all" : both} in both directions.`,
     "quantised: forms that a test model has; every family reads all of them.",
     "case: a checkpoint of the reference, reproduced key by key. round trip: a generated checkpoint that comes back byte for byte.",
-    ...(models.some((s) => s.components.length > 0 && !s.trainable) ? ["* no released trainer loads the MIMO form yet; the standard form is trainable."] : [])
+    ...(models.some((s) => s.components.length > 0 && !s.trainable) ? ["* no released trainer loads the MIMO form yet."] : [])
   ].join("\n")
 }
 

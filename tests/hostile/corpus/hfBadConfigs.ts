@@ -142,7 +142,7 @@ const types: Readonly<Record<string, readonly [change: Config, field: string]>> 
 export const hfBadConfigs: ReadonlyArray<BadCase> = [
   ...Object.entries(documents).map(([id, [edit, ...says]], i) => config(id, i, edit, ...says)),
   { id: "config/absent", files: () => filesOf({ ...single("qwen3"), without: [FILE] }), commands: COMMANDS, says: [FILE, "does not exist"] },
-  ...Object.entries(unknown).map(([id, [value, ...says]], i): BadCase => ({
+  ...Object.entries(unknown).map(([id, [value, ...says]]): BadCase => ({
     id: `config/architectures/${id}`,
     files: () => filesOf({ ...single("llama"), config: configOf("llama", { architectures: value }) }),
     commands: COMMANDS,
