@@ -127,7 +127,7 @@ const exceptions = (t: SlidingGlobalText, headers: HfHeaders, megatron: string, 
   return reach.flatMap((kind, i) => {
     const has = (name: string) => headers.tensor(`${model}layers.${i}.self_attn.${name}.weight`) !== undefined
     const alone = i >= firstShared(t) && !["k_proj", "v_proj", "k_norm"].some(has)
-    const tied = t.attention_k_eq_v && kind === "global" && !has("v_proj")
+    const tied = t.attention_k_eq_v && kind === "global"
     const qkv = alone ? (what: string) => queriesAloneOf(`q_proj.${what}`) : tied ? (what: string) => valuesAreKeysOf(`{q,k}_proj.${what}`) : undefined
     return rows(`${megatron}decoder.layers.${i}.self_attention.`, `${model}layers.${i}.self_attn.`, {
       ...(qkv ? { "linear_qkv.weight": qkv("weight"), "linear_qkv.bias": qkv("bias") } : {}),

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, describe, expect, it } from "vitest"
+import { afterAll, describe, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
@@ -26,8 +26,9 @@ const cases = new Set<string>(caseNames)
 const forms = toys.filter((toy) => !cases.has(toy.name)).flatMap((toy) =>
   (isMimo(toy.config) ? ["standard", "mimo"] : ["standard"]).map((form) => [`${toy.name} (${form})`, toy, form as Form] as const))
 
-describe.each(forms)("%s", (name, toy, form) => {
-  it("round-trips byte for byte", async () => {
+// Most of the time goes into waiting for the disk.
+describe.concurrent.each(forms)("%s", (name, toy, form) => {
+  it("round-trips byte for byte", async ({ expect }) => {
     const directory = join(work, name.replace(/\W/g, "-"))
     const [hf, megatron, exported] = ["hf", "megatron", "exported"].map((d) => join(directory, d)) as [string, string, string]
     await Effect.runPromise(Effect.gen(function*() {

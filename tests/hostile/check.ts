@@ -1,0 +1,77 @@
+/** What is expected of every bad case and of every good one. */
+import { Effect } from "effect"
+import { rmSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { expect } from "vitest"
+import { Disk } from "../../src/io/Disk.ts"
+import { readSafetensors } from "../../src/safetensors/Reader.ts"
+import type { BadCase, Command, GoodCase } from "./corpus/Case.ts"
+import { exportInto, run, type Sound, type Subject } from "./run.ts"
+
+/** For one case; machines that run tests are busy. */
+const SLOWEST_MS = 5000
+
+export interface World {
+  readonly work: string
+  readonly sound: Readonly<Record<string, Sound>>
+}
+
+const soundFor = ({ sound }: World, { architecture = "llama" }: Pick<BadCase, "architecture">): Sound => sound[architecture]!
+
+/** Refused with one clear message that names what it should, nothing left behind, nothing changed. */
+export const isRefused = async (world: World, kind: Subject["kind"], command: Command, bad: BadCase): Promise<void> => {
+  const { disturbed, error, milliseconds } = await run(world.work, command, { files: bad.files(), kind, ...(bad.path === undefined ? {} : { path: bad.path }) }, soundFor(world, bad))
+  const message = error?.message ?? "(accepted)"
+  expect.soft(bad.says.filter((text) => !message.includes(text)), message).toEqual([])
+  expect.soft(message).not.toMatch(/\n\s+at |undefined|\[object|NaN bytes|\bat async\b/)
+  expect.soft(message.length).toBeLessThan(8000)
+  // eslint-disable-next-line no-control-regex
+  expect.soft(message.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u007f\u202e]/)
+  expect.soft([2, 3, 4, 5, 7]).toContain(error?.exitCode)
+  expect.soft(disturbed).toEqual([])
+  expect.soft(milliseconds).toBeLessThan(SLOWEST_MS)
+}
+
+const tensorsOf = (path: string) => Effect.runPromise(readSafetensors(path).pipe(Effect.provide(Disk.layer)))
+
+/** Every tensor of `original` is in `copy` with the same dtype, shape and bytes, and no other. */
+const sameTensors = async (original: string, copy: string): Promise<void> => {
+  const [a, b] = [(await tensorsOf(original)).tensors, (await tensorsOf(copy)).tensors]
+  expect([...b.keys()].sort()).toEqual([...a.keys()].sort())
+  for (const [name, { data, dtype, shape }] of a) {
+    const other = b.get(name)!
+    expect([name, other.dtype, other.shape]).toEqual([name, dtype, shape])
+    expect(Buffer.compare(other.data, data), name).toBe(0)
+  }
+}
+
+const accepted = async (world: World, command: Command, subject: Subject, sound: Sound): Promise<string> => {
+  const { disturbed, error, target } = await run(world.work, command, subject, sound)
+  expect(error?.message).toBe(undefined)
+  expect(disturbed).toEqual([])
+  return target
+}
+
+/** Accepted by every command, and bit-exact on the way to Megatron and back. */
+export const isGoodModel = async (world: World, good: GoodCase): Promise<void> => {
+  const subject: Subject = { files: good.files(), kind: "hf", ...(good.path === undefined ? {} : { path: good.path }) }
+  const sound = soundFor(world, good)
+  await accepted(world, "inspect", subject, sound)
+  if (good.inspectOnly) return
+  const megatron = await accepted(world, "import", subject, sound)
+  const source = join(dirname(megatron), "source", good.path ?? "")
+  const copy = join(dirname(megatron), "copy")
+  await Effect.runPromise(exportInto(source, megatron, copy).pipe(Effect.provide(Disk.layer)))
+  await sameTensors(source, copy)
+  rmSync(dirname(megatron), { recursive: true })
+}
+
+/** Accepted by every command, and the tensors are those of the model. */
+export const isGoodCheckpoint = async (world: World, good: GoodCase): Promise<void> => {
+  const subject: Subject = { files: good.files(), kind: "megatron", ...(good.path === undefined ? {} : { path: good.path }) }
+  const sound = soundFor(world, good)
+  await accepted(world, "inspect", subject, sound)
+  const copy = await accepted(world, "export", subject, sound)
+  await sameTensors(sound.hf, copy)
+  rmSync(dirname(copy), { recursive: true })
+}
