@@ -16,11 +16,8 @@ const OLDEST_NODE = [22, 19] as const
 const LEAST_MEMORY = 512e6
 const LEAST_DISK = 1e9
 
-/** Packages that are used if they are there; nothing imports them unasked. */
-const BACKENDS: ReadonlyArray<readonly [name: string, purpose: string]> = [
-  ["@tensorflow/tfjs-node-gpu", "checks of converted layers on a GPU"],
-  ["@tensorflow/tfjs-node", "checks of converted layers on the CPU"]
-]
+/** Optional packages of the design; converting, checking and reporting need none of them. */
+const BACKENDS: ReadonlyArray<string> = ["@tensorflow/tfjs-node-gpu"]
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
 
@@ -43,12 +40,12 @@ const memory = (): Diagnosis => {
     : diagnosis("ok", "memory", text)
 }
 
-const backend = ([name, purpose]: typeof BACKENDS[number]): Diagnosis => {
+const backend = (name: string): Diagnosis => {
   try {
     createRequire(import.meta.url).resolve(name)
-    return diagnosis("ok", "backend", `${name} is installed (${purpose})`)
+    return diagnosis("ok", "backend", `${name} is installed (optional; no command needs it)`)
   } catch {
-    return diagnosis("note", "backend", `${name} is not installed (optional: ${purpose})`)
+    return diagnosis("note", "backend", `${name} is not installed (optional; no command needs it)`)
   }
 }
 
