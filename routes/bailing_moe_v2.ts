@@ -15,7 +15,7 @@ export const bailingMoeV2 = family({
   describe: (t, headers) => {
     const modules = appendedModules(headers, t)
     const tc = bailingTransformer(t, { mtp_num_layers: modules })
-    const table = bailingLayer(t, headers)
+    const table = bailingLayer(tc, headers)
     const mtp = appendedMtp({
       layers: t.num_hidden_layers,
       modules,

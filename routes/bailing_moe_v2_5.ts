@@ -57,7 +57,7 @@ export const bailingMoeV2_5 = family({
         moe(layer.at("mlp"), tc)
       } else mlp(layer.at("mlp"), tc, tc.ffn_hidden_size, { fusedNorm: tc.normalization })
     }
-    const mlpRows = bailingMlp(t, headers)
+    const mlpRows = bailingMlp(tc, headers)
     const latent = { ...latentAttention("attention.", "dense"), ...mlpRows }
     const mtp = appendedMtp({
       layers: t.num_hidden_layers,

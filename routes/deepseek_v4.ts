@@ -10,12 +10,9 @@ import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
-import { type CompressedAttention, compressedAttention } from "../src/model/compressedAttention.ts"
-import { embedding, outputLayer } from "../src/model/gpt.ts"
-import { hyperConnection, hyperHead } from "../src/model/hyperConnections.ts"
-import { linear, moe, norm } from "../src/model/modules.ts"
+import type { CompressedAttention } from "../src/model/compressedAttention.ts"
+import { compressedGpt } from "../src/model/compressedGpt.ts"
 import { Scope } from "../src/model/Scope.ts"
-import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { count, many, size } from "./shared/config.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
 import { MLA } from "./shared/mla.ts"
@@ -64,6 +61,20 @@ const hashLayers = (t: Config): number => {
   if (!kinds || typeof t.num_hash_layers === "number") return t.num_hash_layers ?? 0
   const n = kinds.findIndex((kind) => kind !== "hash_moe")
   return n < 0 ? kinds.length : n
+}
+
+const attentionOf = (t: Config): CompressedAttention => {
+  divided(t.num_attention_heads * t.head_dim, t.o_groups, "o_groups")
+  return {
+    hidden: t.hidden_size,
+    heads: t.num_attention_heads,
+    headDim: t.head_dim,
+    queryRank: t.q_lora_rank,
+    outputGroups: t.o_groups,
+    outputRank: t.o_lora_rank,
+    indexerHeads: t.index_n_heads,
+    indexerHeadDim: t.index_head_dim
+  }
 }
 
 const streamRows = (megatron: string, hf: string): Table => ({
@@ -135,46 +146,6 @@ const table = (headers: HfHeaders): ReadonlyArray<Row> => {
   ]
 }
 
-const layer = (s: Scope, t: Config, tc: TransformerConfig, sizes: CompressedAttention, { hash, ratio }: { readonly hash: boolean; readonly ratio: number }): void => {
-  norm(s, "input_layernorm", tc.hidden_size, "RMSNorm")
-  compressedAttention(s.at("self_attention"), sizes, ratio)
-  hyperConnection(s.at("self_attention_hyper_connection"), t.hc_mult, tc.hidden_size)
-  norm(s, "pre_mlp_layernorm", tc.hidden_size, "RMSNorm")
-  if (hash) s.parameter("mlp.router.tid2eid", [tc.vocab_size, t.num_experts_per_tok ?? 6])
-  moe(s.at("mlp"), { ...tc, moe_router_enable_expert_bias: !hash })
-  hyperConnection(s.at("mlp_hyper_connection"), t.hc_mult, tc.hidden_size)
-}
-
-const model = (t: Config, tc: TransformerConfig, ratios: ReadonlyArray<number>) => {
-  divided(t.num_attention_heads * t.head_dim, t.o_groups, "o_groups")
-  const sizes: CompressedAttention = {
-    hidden: tc.hidden_size,
-    heads: tc.num_attention_heads,
-    headDim: t.head_dim,
-    queryRank: t.q_lora_rank,
-    outputGroups: t.o_groups,
-    outputRank: t.o_lora_rank,
-    indexerHeads: t.index_n_heads,
-    indexerHeadDim: t.index_head_dim
-  }
-  return Scope.collect((root) => {
-    const decoder = root.at("decoder")
-    const last = decoder.on("last")
-    embedding(root, tc)
-    decoder.layers("layers", tc.num_layers, "indexed", (s, i) => layer(s, t, tc, sizes, { hash: i < hashLayers(t), ratio: ratios[i]! }))
-    norm(last, "final_layernorm", tc.hidden_size, "RMSNorm")
-    hyperHead(last, t.hc_mult, tc.hidden_size)
-    root.on("last").forMtp().at("mtp").layers("layers", tc.mtp_num_layers ?? 0, "indexed", (m, k) => {
-      for (const name of ["enorm", "hnorm"]) norm(m, name, tc.hidden_size, "RMSNorm")
-      for (const name of ["e_proj", "h_proj"]) linear(m, name, tc.hidden_size, tc.hidden_size, { parallel: "column" })
-      layer(m.at("mtp_model_layer", "transformer_layer"), t, tc, sizes, { hash: false, ratio: ratios[tc.num_layers + k]! })
-      norm(m, "final_layernorm", tc.hidden_size, "RMSNorm")
-      hyperHead(m, t.hc_mult, tc.hidden_size)
-    }, { staged: false })
-    outputLayer(root, tc)
-  })
-}
-
 export const deepseekV4 = family({
   name: "deepseek-v4",
   architectures: ["DeepseekV4ForCausalLM"],
@@ -201,7 +172,7 @@ export const deepseekV4 = family({
       mtp_num_layers: t.num_nextn_predict_layers ?? 0
     })
     return {
-      model: model(t, tc, ratios),
+      model: Scope.collect((root) => compressedGpt(root, { c: tc, attention: attentionOf(t), ratios, streams: t.hc_mult, tables: { layers: hashLayers(t), experts: t.num_experts_per_tok ?? 6 } })),
       rows: table(headers),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,

@@ -5,7 +5,7 @@ import { sliceOf } from "../src/bridge/kinds/elementary.ts"
 import { float, pythonName } from "../src/bridge/Provider.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { commonOf } from "./shared/llama.ts"
 import { GROUPED, router, sharedExperts } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -19,7 +19,6 @@ export const ernie4_5Moe = family({
   describe: (t, headers) => {
     const ffn = t.moe_intermediate_size
     const tc = ernieTransformer(t, ffn, t.tie_word_embeddings ?? true)
-    const form = expertForm(headers, "model.layers.", { experts: t.moe_num_experts, hidden: t.hidden_size, ffn }, "separate")
     return textModel({
       tc,
       table: {
@@ -28,7 +27,7 @@ export const ernie4_5Moe = family({
         ...router("mlp.gate.weight"),
         "mlp.router.expert_bias": sliceOf(0, 1, "mlp.moe_statics.e_score_correction_bias"),
         ...sharedExperts(),
-        ...expertRows(form)
+        ...routedExperts(tc, headers)
       },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...GROUPED,

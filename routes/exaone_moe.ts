@@ -5,7 +5,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, GROUPED, moeFields, perLayer, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -37,7 +37,6 @@ export const exaoneMoe = family({
       moe_router_enable_expert_bias: true,
       mtp_num_layers: modules
     })
-    const sizes = { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }
     const dense = { ...attention, ...qkNorm, ...denseMlp }
     const types = t.layer_types && perLayer(t.layer_types, t.num_hidden_layers, "layer_types")
     const sliding = types?.map((kind) => (kind === "sliding_attention" ? 1 : 0))
@@ -49,7 +48,7 @@ export const exaoneMoe = family({
         ...dense,
         ...router("mlp.gate.weight", "mlp.e_score_correction_bias"),
         ...sharedExperts(),
-        ...expertRows(expertForm(headers, "model.layers.", sizes, "separate"))
+        ...routedExperts(tc, headers)
       },
       rows: fcMtp(modules, dense, "num_nextn_predict_layers"),
       provider: gptProvider(PROVIDER, tc, commonOf(t), {

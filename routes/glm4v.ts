@@ -5,7 +5,7 @@ import { norm } from "../src/model/modules.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { hfConfig, section } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./shared/moe.ts"
@@ -48,7 +48,6 @@ export const glm4vMoe = family({
       moe_shared_expert_intermediate_size: sharedWidth(t),
       moe_router_enable_expert_bias: true
     })
-    const sizes = { experts: expertsOf(t), hidden: t.hidden_size, ffn: t.moe_intermediate_size }
     return multimodalModel({
       tc,
       names: NAMES,
@@ -58,7 +57,7 @@ export const glm4vMoe = family({
         ...denseMlp,
         ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
         ...sharedExperts(),
-        ...expertRows(expertForm(headers, `${NAMES.model}layers.`, sizes, "separate"))
+        ...routedExperts(tc, headers, { model: NAMES.model })
       },
       towers: (root) => gridVision(root.at("visual"), v),
       rows: mirrored("visual.", "model.visual."),

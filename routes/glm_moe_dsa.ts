@@ -70,7 +70,7 @@ export const glmMoeDsa = family({
       dsa_indexer_head_dim: t.index_head_dim,
       moe_router_enable_expert_bias: true
     })
-    const table = { ...latentMoeLayer(t, headers), ...indexer }
+    const table = { ...latentMoeLayer(tc, headers), ...indexer }
     return textModel({
       tc,
       table,

@@ -10,9 +10,9 @@ import { FormatError, quote } from "../src/errors.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { expertsOf, GROUPED, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { generationOf, languageAnd, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT } from "./shared/textModel.ts"
@@ -36,7 +36,7 @@ const common = {
 /** What the language models differ in. */
 interface Language {
   readonly change: (t: Text) => Partial<TransformerConfig>
-  readonly table: (t: Text, headers: HfHeaders, model: string) => Table
+  readonly table: (tc: TransformerConfig, headers: HfHeaders, model: string) => Table
   /** Its embedding and head, if they are not called `embed_tokens` and `lm_head`. */
   readonly frame?: readonly [embedding: string, head: string]
 }
@@ -53,17 +53,9 @@ const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
     change: (t) => ({
       add_qkv_bias: t.attention_bias ?? false,
       qk_layernorm: true,
-      num_moe_experts: expertsOf(t),
-      moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
-      ...sparseStep(t)
+      ...sparseMoe(t)
     }),
-    table: (t, headers, model) => ({
-      ...attention,
-      ...qkNorm,
-      ...denseMlp,
-      ...router("mlp.gate.weight"),
-      ...expertRows(expertForm(headers, `${model}layers.`, { experts: expertsOf(t), hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }, "separate"))
-    })
+    table: (tc, headers, model) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model }) })
   }],
   ["internlm2", {
     change: (t) => ({ add_qkv_bias: t.bias ?? false, add_bias_linear: t.bias ?? false }),
@@ -101,7 +93,7 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
   return multimodalModel({
     tc,
     names: { megatron: "language_model.", model, head },
-    table: language.table(t, headers, model),
+    table: language.table(tc, headers, model),
     towers: (root) => {
       scaledVision(root.at("vision_model"), v)
       normedProjector(root.at("vision_projection"), v.hidden_size * Math.round(1 / c.downsample_ratio) ** 2, t.hidden_size)

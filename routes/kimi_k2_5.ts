@@ -29,7 +29,7 @@ export const kimiK2_5 = family({
     const t = c.text_config
     const modules = appendedModules(headers, t, (k) => `${names.model}layers.${t.num_hidden_layers + k}.`)
     const tc = latentMoeTransformer(t, 1, { moe_router_enable_expert_bias: true, mtp_num_layers: modules })
-    const table = latentMoeLayer(t, headers, names.model)
+    const table = latentMoeLayer(tc, headers, names.model)
     const mtp = appendedMtp({
       megatron: names.megatron,
       model: names.model,

@@ -9,7 +9,7 @@ import { isMoe, type TransformerConfig } from "../src/model/TransformerConfig.ts
 import { appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { commonOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, perLayer, router, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -84,7 +84,6 @@ export const mimoV2Flash = family({
     })
     const layers = { full: { ...full, softmax_type: t.add_full_attention_sink_bias ? "learnable" : "vanilla" } as const, sliding: sliding(t, full) }
     const dense = { ...attention, "self_attention.core_attention.softmax_offset": "self_attn.attention_sink_bias", ...denseMlp }
-    const sizes = { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }
     return textModel({
       tc: full,
       model: Scope.collect((root) =>
@@ -95,7 +94,7 @@ export const mimoV2Flash = family({
       table: {
         ...dense,
         ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
-        ...expertRows(expertForm(headers, "model.layers.", sizes, "separate"))
+        ...routedExperts(full, headers)
       },
       rows: [
         ...rows("mtp.layers.*.", "model.mtp.layers.*.", {

@@ -6,7 +6,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -25,11 +25,10 @@ export const olmoe = family({
       moe_ffn_hidden_size: t.intermediate_size
     })
     const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: true }, { qkNorm: "replicated" })
-    const form = expertForm(headers, "model.layers.", { experts, hidden: t.hidden_size, ffn: t.intermediate_size }, "separate")
     return textModel({
       tc,
       model: Scope.collect((root) => gpt(root, tc, { layer })),
-      table: { ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...expertRows(form) },
+      table: { ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

@@ -4,9 +4,9 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { attention, denseMlp, sharedExpertMoe } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { BLOCK_SPEC, expertsOf, GROUPED, moeFields, sparseStep } from "./shared/moe.ts"
+import { BLOCK_SPEC, GROUPED, moeFields, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -23,24 +23,19 @@ export const qwen2Moe = family({
     qkv_bias: z.boolean().nullish()
   }),
   describe: (t, headers) => {
-    const experts = expertsOf(t)
-    const freq = sparseStep(t)
     const tc = transformerOf(t, {
       add_qkv_bias: t.qkv_bias ?? true,
-      num_moe_experts: experts,
-      moe_ffn_hidden_size: t.moe_intermediate_size,
+      ...sparseMoe(t),
       moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size,
-      moe_shared_expert_gate: true,
-      ...freq
+      moe_shared_expert_gate: true
     })
-    const form = expertForm(headers, "model.layers.", { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate")
     return textModel({
       tc,
-      table: { ...attention, ...denseMlp, ...sharedExpertMoe, ...expertRows(form) },
+      table: { ...attention, ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
-        transformer_layer_spec: freq.moe_layer_freq ? BLOCK_SPEC : undefined,
+        transformer_layer_spec: tc.moe_layer_freq ? BLOCK_SPEC : undefined,
         moe_router_topk: t.num_experts_per_tok,
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)

@@ -4,9 +4,9 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { expertsOf, GROUPED, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -21,18 +21,10 @@ export const qwen3Moe = family({
     mlp_only_layers: z.array(many).nullish()
   }),
   describe: (t, headers) => {
-    const experts = expertsOf(t)
-    const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
-      qk_layernorm: true,
-      num_moe_experts: experts,
-      moe_ffn_hidden_size: t.moe_intermediate_size,
-      ...sparseStep(t)
-    })
-    const form = expertForm(headers, "model.layers.", { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate")
+    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, ...sparseMoe(t) })
     return textModel({
       tc,
-      table: { ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...expertRows(form) },
+      table: { ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

@@ -4,10 +4,10 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { section } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { expertsOf, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
@@ -40,14 +40,7 @@ export const qwen3Omni = family({
   describe: (top, headers) => {
     const { thinker_config: c } = top
     const { audio_config: a, text_config: t, vision_config: v } = c
-    const experts = expertsOf(t)
-    const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
-      qk_layernorm: true,
-      num_moe_experts: experts,
-      moe_ffn_hidden_size: t.moe_intermediate_size,
-      ...sparseStep(t)
-    })
+    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, ...sparseMoe(t) })
     const { attention_dropout: _, ...extra } = extraOf(t)
     return multimodalModel({
       tc,
@@ -57,7 +50,7 @@ export const qwen3Omni = family({
         ...qkNorm,
         ...denseMlp,
         ...router("mlp.gate.weight"),
-        ...expertRows(expertForm(headers, "thinker.model.layers.", { experts, hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate"))
+        ...routedExperts(tc, headers, { model: THINKER.model })
       },
       towers: (root) => {
         listVision(root.at("thinker.visual"), v, v.deepstack_visual_indexes.length)

@@ -5,10 +5,10 @@ import { float } from "../src/bridge/Provider.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { expertForm, expertRows } from "./shared/experts.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { expertsOf, moeFields, router, sparseStep } from "./shared/moe.ts"
+import { moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { blockVision, BLOCK_VISION, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
@@ -30,19 +30,17 @@ const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_si
 
 const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
   const { text_config: t, vision_config: v } = c
-  const sizes = { experts: moe ? expertsOf(t) : 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
   const tc = transformerOf(t, {
     add_qkv_bias: t.attention_bias ?? false,
     qk_layernorm: true,
     share_embeddings_and_output_weights: tiedOf(c),
-    ...(moe ? { num_moe_experts: sizes.experts, moe_ffn_hidden_size: sizes.ffn, ...sparseStep(t) } : {})
+    ...(moe ? sparseMoe(t) : {})
   })
-  const experts = expertForm(headers, `${NAMES.model}layers.`, sizes, "packed", true)
   const [name, variant] = moe ? ["qwen3_vl_moe", "Qwen3VLMoe"] : ["qwen3_vl", "Qwen3VL"]
   return multimodalModel({
     tc,
     names: NAMES,
-    table: { ...attention, ...qkNorm, ...denseMlp, ...(moe ? { ...router("mlp.gate.weight"), ...expertRows(experts) } : {}) },
+    table: { ...attention, ...qkNorm, ...denseMlp, ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {}) },
     towers: (root) => visionTransformer(root.at("vision_model"), blockVision(v, v.deepstack_visual_indexes.length)),
     rows: blockVisionRows("vision_model.", "model.visual."),
     provider: gptProvider(

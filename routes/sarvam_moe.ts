@@ -17,7 +17,7 @@ export const sarvamMoe = family({
     const tc = bailingTransformer(t)
     return textModel({
       tc,
-      table: bailingLayer(t, headers),
+      table: bailingLayer(tc, headers),
       embedding: EMBEDDING,
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),

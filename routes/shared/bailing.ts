@@ -5,7 +5,7 @@ import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { denseMlp, fusedAttention } from "./blocks.ts"
 import { size } from "./config.ts"
-import { expertForm, expertRows } from "./experts.ts"
+import { routedExperts } from "./experts.ts"
 import { transformerOf } from "./llama.ts"
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
 
@@ -38,16 +38,14 @@ export const bailingTransformer = (t: BailingConfig, change: Partial<Transformer
   })
 
 /** MLP rows of one layer, dense or MoE. */
-export const bailingMlp = (t: BailingConfig, headers: HfHeaders): Table => ({
+export const bailingMlp = (tc: TransformerConfig, headers: HfHeaders): Table => ({
   ...denseMlp,
   ...router("mlp.gate.weight", "mlp.gate.expert_bias"),
   ...sharedExperts(),
-  ...expertRows(
-    expertForm(headers, "model.layers.", { experts: expertsOf(t), hidden: t.hidden_size, ffn: t.moe_intermediate_size }, "separate")
-  )
+  ...routedExperts(tc, headers)
 })
 
-export const bailingLayer = (t: BailingConfig, headers: HfHeaders): Table => ({ ...fusedAttention, ...bailingMlp(t, headers) })
+export const bailingLayer = (tc: TransformerConfig, headers: HfHeaders): Table => ({ ...fusedAttention, ...bailingMlp(tc, headers) })
 
 /** The output projection has a bias of its own, for which Megatron has no place without one in every linear layer. */
 export const bailingBiases = (t: BailingConfig) => (t.use_bias ? [{ pattern: "model.layers.*.attention.dense.bias" }] : [])

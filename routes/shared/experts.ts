@@ -3,6 +3,7 @@ import { gatedMlpOf, packedExpertOf, type PackedExperts } from "../../src/bridge
 import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
+import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 
 export type ExpertForm = { readonly kind: "separate" } | ({ readonly kind: "packed" } & PackedExperts)
 
@@ -56,6 +57,16 @@ export const expertRows = (form: ExpertForm): Table =>
       "mlp.experts.linear_fc1.weight*": gatedMlpOf("mlp.experts.*.{gate,up}_proj.weight"),
       "mlp.experts.linear_fc2.weight*": "mlp.experts.*.down_proj.weight"
     }
+
+/**
+ * Rows of a model's routed experts, in the form that the checkpoint has them in below `model`; without headers `otherwise`.
+ * `transposed`: packed tensors are `[E, in, out]` where their shape does not say.
+ */
+export const routedExperts = (
+  { hidden_size: hidden, moe_ffn_hidden_size: ffn = 0, num_moe_experts: experts }: TransformerConfig,
+  headers: HfHeaders,
+  { model = "model.", otherwise = "separate", transposed = false }: { readonly model?: string; readonly otherwise?: ExpertForm["kind"]; readonly transposed?: boolean } = {}
+): Table => expertRows(expertForm(headers, `${model}layers.`, { experts: experts ?? 0, hidden, ffn }, otherwise, transposed))
 
 /** Rows of routed experts named `w1` (gate), `w3` (up), `w2` (down). */
 export const blockSparseExperts: Table = {

@@ -11,9 +11,9 @@ import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attention, denseMlp, gatedDeltaNet, fcMtp, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, size } from "./config.ts"
-import { expertForm, expertRows } from "./experts.ts"
+import { routedExperts } from "./experts.ts"
 import { carriedBiases, commonOf, frameRows, headDimOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
-import { expertsOf, moeFields, sparseStep } from "./moe.ts"
+import { moeFields, sparseMoe } from "./moe.ts"
 import { mropeOf } from "./multimodal.ts"
 import type { CommonFields } from "./provider.ts"
 
@@ -60,11 +60,9 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
     mtp_num_layers: mtp,
     ...(moe
       ? {
-        num_moe_experts: expertsOf(t),
-        moe_ffn_hidden_size: t.moe_intermediate_size ?? 0,
+        ...sparseMoe(t),
         moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
-        moe_shared_expert_gate: true,
-        ...sparseStep(t)
+        moe_shared_expert_gate: true
       }
       : {})
   })
@@ -76,14 +74,12 @@ export const hybridRows = (
   names: Required<TextPrefixes>,
   { experts, linear = gatedDeltaNet, tc }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly tc: TransformerConfig }
 ): ReadonlyArray<Row> => {
-  const moe = tc.num_moe_experts
-  const sizes = { experts: moe ?? 0, hidden: t.hidden_size, ffn: t.moe_intermediate_size ?? 0 }
-  const mlp = (prefix: string): Table =>
-    moe ? { ...denseMlp, ...sharedExpertMoe, ...expertRows(expertForm(headers, prefix, sizes, experts)) } : denseMlp
+  const mlp = (model: string): Table =>
+    tc.num_moe_experts ? { ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers, { model, otherwise: experts }) } : denseMlp
   return [
     ...frameRows(names),
-    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, { ...attention, ...qkNorm, ...linear, ...mlp(`${names.model}layers.`) }),
-    ...fcMtp(tc.mtp_num_layers ?? 0, { ...attention, ...qkNorm, ...mlp("mtp.layers.") }, "mtp_num_hidden_layers", names.megatron)
+    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, { ...attention, ...qkNorm, ...linear, ...mlp(names.model) }),
+    ...fcMtp(tc.mtp_num_layers ?? 0, { ...attention, ...qkNorm, ...mlp("mtp.") }, "mtp_num_hidden_layers", names.megatron)
   ]
 }
 

@@ -10,9 +10,9 @@ import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./appendedMtp.ts"
 import { denseMlp } from "./blocks.ts"
 import { size } from "./config.ts"
-import { expertForm, expertRows } from "./experts.ts"
+import { routedExperts } from "./experts.ts"
 import { commonOf, transformerOf } from "./llama.ts"
-import { BLOCK_SPEC, denseFirst, expertsOf, GROUPED, moeFields, required, router, sharedExperts, sharedWidth } from "./moe.ts"
+import { BLOCK_SPEC, denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
 import { gptProvider } from "./provider.ts"
 import { type RopeScaling, scalingOf } from "./ropeScaling.ts"
 import { textModel } from "./textModel.ts"
@@ -101,17 +101,13 @@ export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partia
     ...change
   })
 
-/** Rows of one layer, dense or MoE. `mlp`: the HF prefix of the routed experts' form. */
-export const latentMoeLayer = (t: LatentMoe, headers: HfHeaders, model = "model."): Table => ({
+/** Rows of one layer, dense or MoE. */
+export const latentMoeLayer = (tc: TransformerConfig, headers: HfHeaders, model = "model."): Table => ({
   ...latentAttention(),
   ...denseMlp,
   ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
   ...sharedExperts(),
-  ...expertRows(expertForm(headers, `${model}layers.`, {
-    experts: expertsOf(t),
-    hidden: t.hidden_size,
-    ffn: required(t.moe_intermediate_size, "moe_intermediate_size")
-  }, "separate"))
+  ...routedExperts(tc, headers, { model })
 })
 
 /** Provider fields that all of them share. */
@@ -134,7 +130,7 @@ export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undef
 export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): ModelDescription => {
   const modules = appendedModules(headers, t)
   const tc = latentMoeTransformer(t, dense, { moe_router_enable_expert_bias: expertBias, mtp_num_layers: modules })
-  const table = latentMoeLayer(t, headers)
+  const table = latentMoeLayer(tc, headers)
   const mtp = appendedMtp({ layers: t.num_hidden_layers, modules, table, tied: tc.share_embeddings_and_output_weights })
   return textModel({
     tc,

@@ -75,6 +75,13 @@ export const sparseStep = (t: {
   return freq.includes(0) ? { moe_layer_freq: freq } : {}
 }
 
+/** Routed experts in every layer, or as {@link sparseStep} says. */
+export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & Names & Pick<MoeConfig, "moe_intermediate_size">): Partial<TransformerConfig> => ({
+  num_moe_experts: expertsOf(t),
+  moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),
+  ...sparseStep(t)
+})
+
 /** Shared experts are one MLP of their summed width. */
 export const sharedWidth = (t: Pick<MoeConfig, "moe_intermediate_size" | "num_shared_experts" | "n_shared_experts">, each = t.moe_intermediate_size): number | null => {
   const shared = t.num_shared_experts ?? t.n_shared_experts ?? 0

@@ -14,9 +14,9 @@ import type { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { activationOf } from "./activations.ts"
 import { many, size } from "./config.ts"
-import { commonOf, textFields, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import { commonOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
 import { mambaMixer } from "./mamba.ts"
-import { GROUPED, required, sigmoidRouter } from "./moe.ts"
+import { GROUPED, moeFields, required, sigmoidRouter } from "./moe.ts"
 import type { CommonFields } from "./provider.ts"
 
 const BLOCKS: ReadonlyMap<string, HybridBlock> = new Map([
@@ -34,7 +34,7 @@ const letters = z.string().regex(/^[M*E-]+$/).max(100_000)
 
 /** Absent sizes have the defaults of the published config class. */
 export const nemotronHFields = {
-  ...textFields,
+  ...moeFields,
   num_hidden_layers: many.nullish(),
   layers_block_type: list.nullish(),
   layer_types: list.nullish(),
@@ -42,8 +42,6 @@ export const nemotronHFields = {
   mtp_layers_block_type: list.nullish(),
   mtp_hybrid_override_pattern: letters.nullish(),
   mtp_use_repeated_layer: z.boolean().nullish(),
-  num_nextn_predict_layers: many.nullish(),
-  intermediate_size: size.nullish(),
   attention_head_dim: size.nullish(),
   layer_norm_epsilon: z.number().nullish(),
   mlp_hidden_act: z.string().nullish(),
@@ -57,15 +55,9 @@ export const nemotronHFields = {
   use_bias: z.boolean().nullish(),
   mamba_proj_bias: z.boolean().nullish(),
   residual_in_fp32: z.boolean().nullish(),
-  n_routed_experts: many.nullish(),
-  num_experts_per_tok: size.nullish(),
-  moe_intermediate_size: size.nullish(),
   moe_shared_expert_intermediate_size: size.nullish(),
   moe_latent_size: size.nullish(),
-  moe_shared_expert_overlap: z.boolean().nullish(),
-  n_group: size.nullish(),
-  topk_group: size.nullish(),
-  routed_scaling_factor: z.number().nullish()
+  moe_shared_expert_overlap: z.boolean().nullish()
 }
 
 const schema = z.looseObject(nemotronHFields)

@@ -3,10 +3,9 @@ import { Effect } from "effect"
 import { rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { expect } from "vitest"
-import { Disk } from "../../src/io/Disk.ts"
 import { readSafetensors } from "../../src/safetensors/Reader.ts"
 import type { BadCase, Command, GoodCase } from "./corpus/Case.ts"
-import { exportInto, run, type Sound, type Subject } from "./run.ts"
+import { exportInto, quickDisk, run, type Sound, type Subject } from "./run.ts"
 
 /** For one case; machines that run tests are busy. */
 const SLOWEST_MS = 5000
@@ -32,7 +31,7 @@ export const isRefused = async (world: World, kind: Subject["kind"], command: Co
   expect.soft(milliseconds).toBeLessThan(SLOWEST_MS)
 }
 
-const tensorsOf = (path: string) => Effect.runPromise(readSafetensors(path).pipe(Effect.provide(Disk.layer)))
+const tensorsOf = (path: string) => Effect.runPromise(readSafetensors(path).pipe(Effect.provide(quickDisk)))
 
 /** Every tensor of `original` is in `copy` with the same dtype, shape and bytes, and no other. */
 const sameTensors = async (original: string, copy: string): Promise<void> => {
@@ -61,7 +60,7 @@ export const isGoodModel = async (world: World, good: GoodCase): Promise<void> =
   const megatron = await accepted(world, "import", subject, sound)
   const source = join(dirname(megatron), "source", good.path ?? "")
   const copy = join(dirname(megatron), "copy")
-  await Effect.runPromise(exportInto(source, megatron, copy).pipe(Effect.provide(Disk.layer)))
+  await Effect.runPromise(exportInto(source, megatron, copy).pipe(Effect.provide(quickDisk)))
   await sameTensors(source, copy)
   rmSync(dirname(megatron), { recursive: true })
 }

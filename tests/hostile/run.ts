@@ -1,5 +1,5 @@
 /** Runs a command on the files of a case, in this process, and looks at what it left behind. */
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, Layer } from "effect"
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -8,7 +8,7 @@ import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { type BridgeError, isBridgeError } from "../../src/errors.ts"
 import { inspection } from "../../src/inspect/Inspection.ts"
 import { openSpace } from "../../src/inspect/openSpace.ts"
-import { Disk } from "../../src/io/Disk.ts"
+import { Disk, nodeCalls } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import type { Command } from "./corpus/Case.ts"
 import { type FileSet, snapshot, writeFileSet } from "./corpus/FileSet.ts"
@@ -25,6 +25,13 @@ export const exportInto = (hf: string, megatron: string, target: string) =>
   prepareExport(families, hf, megatron, options).pipe(Effect.flatMap((prepared) => prepared.run(target, { overwrite: false })))
 
 export const inspect = (path: string) => openSpace(path).pipe(Effect.map((space) => inspection(space, { boxes: true })))
+
+/** The file system without waiting for it: what is durable is for other tests. */
+export const quickDisk: Layer.Layer<Disk> = Layer.succeed(Disk, {
+  ...nodeCalls,
+  syncDirectory: () => Promise.resolve(),
+  open: async (...args) => ({ ...await nodeCalls.open(...args), sync: () => Promise.resolve() })
+})
 
 /** A directory that goes away with the tests. */
 export const workFolder = (name: string): string => {
@@ -60,7 +67,7 @@ export const soundOf = async (work: string): Promise<Readonly<Record<Architectur
   const made = await Promise.all(architectures.map(async (architecture) => {
     const [hf, megatron] = [join(work, `${architecture}-hf`), join(work, `${architecture}-megatron`)]
     writeFileSet(hf, filesOf(single(architecture)))
-    await Effect.runPromise(importInto(hf, megatron).pipe(Effect.provide(Disk.layer)))
+    await Effect.runPromise(importInto(hf, megatron).pipe(Effect.provide(quickDisk)))
     return [architecture, { hf, megatron }] as const
   }))
   return Object.fromEntries(made) as Record<Architecture, Sound>
@@ -81,7 +88,7 @@ export const run = async (work: string, command: Command, subject: Subject, soun
     : subject.kind === "hf" ? exportInto(path, sound.megatron, target)
     : exportInto(sound.hf, path, target)
   const started = performance.now()
-  const exit = await Effect.runPromiseExit(effect.pipe(Effect.provide(Disk.layer)))
+  const exit = await Effect.runPromiseExit(effect.pipe(Effect.provide(quickDisk)))
   const milliseconds = performance.now() - started
   const error: unknown = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
   if (error !== undefined && !isBridgeError(error)) throw error

@@ -5,12 +5,11 @@
 import { Effect } from "effect"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { Disk } from "../../../src/io/Disk.ts"
 import { torchName } from "../../../src/tensor/DType.ts"
 import { decodeMetadata } from "../../../src/torch/DcpMetadata.ts"
 import { fromBytes } from "../../../src/torch/Ranges.ts"
 import { parseTensorItem } from "../../../src/torch/TensorItem.ts"
-import { importInto, workFolder } from "../run.ts"
+import { importInto, quickDisk, workFolder } from "../run.ts"
 import { type FileSet, type Node, writeFileSet } from "./FileSet.ts"
 import { filesOf as hfFilesOf, type Hf, single } from "./Hf.ts"
 import { type ItemStyle, tensorItem } from "./Item.ts"
@@ -116,7 +115,7 @@ export const checkpointOf = async (architecture: Architecture, change: Config = 
   work.folder ??= workFolder("megatron-toys")
   const [hf, target] = ["hf", "megatron"].map((name) => join(work.folder!, `${cache.size}-${name}`)) as [string, string]
   writeFileSet(hf, hfFilesOf(modelOf(architecture, change)))
-  await Effect.runPromise(importInto(hf, target).pipe(Effect.provide(Disk.layer)))
+  await Effect.runPromise(importInto(hf, target).pipe(Effect.provide(quickDisk)))
   const made = unpack(target)
   cache.set(key, made)
   return made
