@@ -8,12 +8,8 @@ import { family } from "../src/bridge/Family.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { float, pythonName } from "../src/bridge/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
-import { channelDeltaAttention, gatedLatentAttention } from "../src/model/deltaAttention.ts"
-import { gpt } from "../src/model/gpt.ts"
-import { mlp, moe, norm } from "../src/model/modules.ts"
-import { plainWeight } from "../src/model/plain.ts"
+import { deltaGpt } from "../src/model/deltaGpt.ts"
 import { Scope } from "../src/model/Scope.ts"
-import { isMoe } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { blockSparseExperts } from "./shared/experts.ts"
 import { commonOf, dtypeOf, frameRows, transformerOf } from "./shared/llama.ts"
@@ -75,12 +71,6 @@ const layer: Table = {
 const moeLayers = (t: Text): ReadonlyArray<number> =>
   Array.from({ length: t.num_hidden_layers }, (_, i) => (i >= (t.first_k_dense_replace ?? 0) && i % (t.moe_layer_freq ?? 1) === 0 ? 1 : 0))
 
-/** A residual choice: a norm and a score. */
-const residual = (s: Scope, name: string, hidden: number): void => {
-  plainWeight(s, `${name}_norm`, [hidden])
-  plainWeight(s, `${name}_proj`, [1, hidden])
-}
-
 export const kimiK3 = family({
   name: "kimi-k3",
   architectures: ["KimiK3ForConditionalGeneration"],
@@ -88,6 +78,7 @@ export const kimiK3 = family({
   describe: (c) => {
     const t = c.text_config
     const delta = t.linear_attn_config
+    const deltaLayers = new Set(delta.kda_layers)
     const tc = transformerOf(t, {
       ...mlaOf(t),
       share_embeddings_and_output_weights: false,
@@ -98,25 +89,12 @@ export const kimiK3 = family({
       moe_latent_size: t.routed_expert_hidden_size,
       moe_layer_freq: moeLayers(t)
     })
-    const deltaLayers = new Set(delta.kda_layers)
     return {
       model: Scope.collect((root) =>
-        gpt(root, tc, {
-          layer: (s, i) => {
-            const attention = s.at("self_attention")
-            norm(s, "input_layernorm", tc.hidden_size, tc.normalization)
-            // The config counts layers from 1.
-            if (deltaLayers.has(i + 1)) channelDeltaAttention(attention, tc, { heads: delta.num_heads, headDim: delta.head_dim, kernel: delta.short_conv_kernel_size })
-            else gatedLatentAttention(attention, tc)
-            norm(s, "pre_mlp_layernorm", tc.hidden_size, tc.normalization)
-            if (isMoe(tc, i)) {
-              moe(s.at("mlp"), tc)
-              plainWeight(s, "mlp.routed_expert_norm", [t.routed_expert_hidden_size])
-            } else mlp(s.at("mlp"), tc, tc.ffn_hidden_size)
-            residual(s, "self_attention_res", tc.hidden_size)
-            residual(s, "mlp_res", tc.hidden_size)
-            if (i === tc.num_layers - 1) residual(s, "output_attn_res", tc.hidden_size)
-          }
+        deltaGpt(root, tc, {
+          delta: { heads: delta.num_heads, headDim: delta.head_dim, kernel: delta.short_conv_kernel_size },
+          // The config counts layers from 1.
+          isDelta: (i) => deltaLayers.has(i + 1)
         })),
       rows: [
         ...frameRows({ model, head: "language_model." }),

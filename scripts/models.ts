@@ -23,7 +23,7 @@ const shown = (toy: Toy) => {
     export: exportOf(toy, plan).tensors.size > 0,
     components: description.components.length > 0 ? importOf(toy, "mimo").report.components.map((c) => c.name) : [],
     trainable: description.components.length > 0 && description.provider.mimo === true,
-    mtp: [...plan.conversion.hf.values()].some((tensor) => tensor.mtp),
+    mtp: description.mtpFields.length > 0,
     quantized: [...new Set([...logical.quantized.values()].map((q) => q.form))]
   }
 }
@@ -82,7 +82,7 @@ ${all.length} architectures of ${new Set(all.map((s) => s.family)).size} familie
 - **MIMO components**: what a MegatronMIMO checkpoint of the model consists of. *trainable*: the reference has a MIMO provider for the
   family; of the others no released trainer loads the MIMO form yet, and plan and report say so. Models of a single part have none.
 - **MTP**: multi-token-prediction layers are converted.
-- **Quantised forms** that a test model has. Every family reads all forms (docs/how-it-works.md): dequantising lies below the rows.
+- **Quantised forms** that a test model has. Every family reads all forms ([how it works](how-it-works.md)): dequantising lies below the rows.
 - **Verified by**: *cases* are checkpoints that the reference wrote and that are reproduced key by key, committed in
   \`tests/conformance/cases\`; *round trip* is a generated checkpoint with the published names that comes back byte for byte, whose
   tensors cannot be removed, renamed or reshaped unnoticed. All have the round trip, and random variations of their configs.

@@ -1,6 +1,6 @@
 /** The array mathematics of the mapping kinds, on tensors small enough to read. */
 import { describe, expect, it } from "vitest"
-import { concatenatedQkv, gatedMlp, packedExpert, qkv } from "../../src/bridge/kinds.ts"
+import { concatenatedQkv, filled, gatedMlp, packedExpert, queriesAlone, qkv, valuesAreKeys } from "../../src/bridge/kinds.ts"
 import type { MappingKind } from "../../src/bridge/Mapping.ts"
 import type { Parameter } from "../../src/model/Parameter.ts"
 import { coverage } from "../../src/tensor/Coverage.ts"
@@ -22,13 +22,13 @@ const rowsOf = (kind: MappingKind, p: Parameter, names: ReadonlyArray<string>): 
     for (let i = 0; i < volume(copy.shape); i++) {
       const at = (v: { offset: number; strides: ReadonlyArray<number> }) => index.reduce((sum, n, k) => sum + n * v.strides[k]!, v.offset)
       const [from, to] = [at(copy.source), at(copy.target)]
-      if (to % width === 0) out[to / width] = `${copy.source.tensor}${from / rowWidth}`
+      if (to % width === 0) out[to / width] = copy.transform?.kind === "fill" ? String(copy.transform.value) : `${copy.source.tensor}${from / rowWidth}`
       for (let k = index.length - 1; k >= 0 && ++index[k]! === copy.shape[k]; k--) index[k] = 0
     }
   }
   expect(coverage(p.shape, copies.map((c) => ({ shape: c.shape, view: c.target, label: "" })))).toEqual({ kind: "exact" })
   for (const t of tensors) {
-    const own = copies.filter((c) => c.source.tensor === t.name).map((c) => ({ shape: c.shape, view: c.source, label: "" }))
+    const own = copies.filter((c) => c.source.tensor === t.name && !c.echo).map((c) => ({ shape: c.shape, view: c.source, label: "" }))
     expect(coverage(t.shape, own)).toEqual({ kind: "exact" })
   }
   return out
@@ -51,6 +51,16 @@ describe("qkv", () => {
     expect(rowsOf(qkv, p, ["q", "k", "v"])).toEqual(["q0", "q1", "q2", "q3", "k0", "k1", "v0"])
   })
 
+  it("keys may be the values, too", () => {
+    const p = parameter([4, 2], { attention: { heads: 2, groups: 1, headDim: 1 } })
+    expect(rowsOf(valuesAreKeys, p, ["q", "k"])).toEqual(["q0", "q1", "k0", "k0"])
+  })
+
+  it("without keys and values of its own, their rows are 0", () => {
+    const p = parameter([8, 3], { attention: { heads: 4, groups: 2, headDim: 1 } })
+    expect(rowsOf(queriesAlone, p, ["q"])).toEqual(["q0", "q1", "0", "0", "q2", "q3", "0", "0"])
+  })
+
   it("a bias is interleaved like its weight", () => {
     const p = parameter([4], { attention: { heads: 2, groups: 1, headDim: 1 } })
     expect(rowsOf(qkv, p, ["q", "k", "v"])).toEqual(["q0", "q1", "k0", "v0"])
@@ -60,6 +70,11 @@ describe("qkv", () => {
     const p = parameter([6, 2], { attention: { heads: 2, groups: 2, headDim: 1 } })
     expect(rowsOf(concatenatedQkv, p, ["x"])).toEqual(["x0", "x2", "x4", "x1", "x3", "x5"])
   })
+})
+
+it("a parameter that no tensor is may be a constant", () => {
+  const { copies } = filled(1).relate(parameter([3]), ["x"], [])
+  expect(copies).toEqual([{ shape: [3], source: { tensor: "x", offset: 0, strides: [0] }, target: { tensor: "p", offset: 0, strides: [1] }, transform: { kind: "fill", value: 1 }, echo: true }])
 })
 
 it("a gated MLP is gate rows over up rows", () => {

@@ -1,0 +1,126 @@
+/**
+ * A sample of the corpus through the real command: exit code, one message on stderr, nothing on stdout, nothing left behind,
+ * memory and time within bounds. What the messages say is checked in the other files here.
+ */
+import { spawn } from "node:child_process"
+import { existsSync, readdirSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "vitest"
+import type { BadCase, Command } from "./corpus/Case.ts"
+import { snapshot, writeFileSet } from "./corpus/FileSet.ts"
+import { hfBadConfigs } from "./corpus/hfBadConfigs.ts"
+import { hfBadFiles } from "./corpus/hfBadFiles.ts"
+import { hfBadHeaders } from "./corpus/hfBadHeaders.ts"
+import { hfBadIndexes } from "./corpus/hfBadIndexes.ts"
+import { hfBadModels } from "./corpus/hfBadModels.ts"
+import { checkpointOf } from "./corpus/Megatron.ts"
+import { megatronBadFolders } from "./corpus/megatronBadFolders.ts"
+import { megatronBadItems } from "./corpus/megatronBadItems.ts"
+import { megatronBadPickles } from "./corpus/megatronBadPickles.ts"
+import { megatronBadTables } from "./corpus/megatronBadTables.ts"
+import { soundOf, workFolder } from "./run.ts"
+
+const MOST_MEMORY = 512 << 20
+const SLOWEST_MS = 20_000
+
+const work = workFolder("hostile-cli")
+const sound = await soundOf(work)
+const bases = { llama: await checkpointOf("llama"), qwen2: await checkpointOf("qwen2"), qwen3: await checkpointOf("qwen3") }
+
+const hf = [...hfBadFiles, ...hfBadHeaders, ...hfBadIndexes, ...hfBadModels, ...hfBadConfigs]
+const megatron = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases))
+
+const chosen: ReadonlyArray<readonly [id: string, command: Command, exitCode: number]> = [
+  ["file/length-over-limit", "inspect", 3],
+  ["file/a-fifo", "import", 3],
+  ["file/a-link-out", "import", 3],
+  ["file/git-lfs-pointer", "inspect", 3],
+  ["directory/absent", "import", 3],
+  ["header/deep-objects", "inspect", 3],
+  ["header/overlong-utf8", "import", 3],
+  ["header/place/overlap-exact", "import", 3],
+  ["index/name/parent-deep", "import", 3],
+  ["index/missing-shard", "inspect", 3],
+  ["model/name-with-control-characters", "import", 3],
+  ["model/all-four-bit", "import", 3],
+  ["config/many-values", "import", 3],
+  ["config/architectures/very-long", "import", 4],
+  ["config/num_hidden_layers/nan", "export", 3],
+  ["config/together/as-many-layers-as-fit", "import", 3],
+  ["folder/data-file-is-a-fifo", "export", 3],
+  ["folder/metadata-is-huge", "inspect", 3],
+  ["pickle/forbidden/os system", "inspect", 3],
+  ["pickle/bomb/twenty-million-lists", "inspect", 3],
+  ["pickle/bomb/chunks-are-laughs", "export", 3],
+  ["table/file/parent-deep", "export", 3],
+  ["table/type/too-many-chunks", "export", 3],
+  ["item/zip/crc-of-the-data", "export", 3],
+  ["item/pickle/gadget", "export", 3],
+  ["item/flipped/the-last-weight", "export", 3]
+]
+
+interface Finished {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+  /** Bytes. */
+  readonly memory: number
+}
+
+const BIN = new URL("../../src/cli/bin.ts", import.meta.url).pathname
+/** The process says at its end what it took. */
+const METER = "data:text/javascript,import{writeSync}from'node:fs';process.on('exit',()=>writeSync(3,String(process.resourceUsage().maxRSS)))"
+
+const cli = (args: ReadonlyArray<string>): Promise<Finished> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ["--import", METER, BIN, ...args], { stdio: ["ignore", "pipe", "pipe", "pipe"] })
+    const texts = ["", "", "", ""]
+    for (const i of [1, 2, 3]) child.stdio[i]!.on("data", (part: Buffer) => { texts[i] += part.toString() })
+    child.on("error", reject)
+    child.on("close", (code, signal) => resolve({ code, signal, stdout: texts[1]!, stderr: texts[2]!, memory: Number(texts[3]) * 1024 }))
+  })
+
+const argumentsOf = (command: Command, bad: BadCase, isHf: boolean, path: string, target: string): ReadonlyArray<string> => {
+  const own = sound[bad.architecture ?? "llama"]
+  if (command === "inspect") return ["inspect", path]
+  if (command === "import") return ["import", "--hf-model", path, "--megatron-path", target]
+  return ["export", "--hf-model", isHf ? path : own.hf, "--megatron-path", isHf ? own.megatron : path, "--hf-path", target]
+}
+
+const prepare = (id: string) => {
+  const bad = hf.find((c) => c.id === id) ?? megatron.find((c) => c.id === id)!
+  const folder = join(work, id.replaceAll(/\W/g, "-"))
+  const source = join(folder, "source")
+  writeFileSet(source, bad.files())
+  return { bad, folder, source, path: join(source, bad.path ?? ""), target: join(folder, "target") }
+}
+
+describe("the command refuses", () => {
+  it.each(chosen)("%s, in %s", { timeout: 90_000 }, async (id, command, exitCode) => {
+    const { bad, folder, path, source, target } = prepare(id)
+    const before = snapshot(source)
+    const started = performance.now()
+    const { code, memory, signal, stderr, stdout } = await cli(argumentsOf(command, bad, hf.includes(bad), path, target))
+    const milliseconds = performance.now() - started
+    expect.soft([code, signal]).toEqual([exitCode, null])
+    expect.soft(stdout).toBe("")
+    expect.soft(stderr).toMatch(/^error: [^\n]+\n( {2}[^\n]+\n)*$/)
+    expect.soft(bad.says.filter((text) => !stderr.includes(text)), stderr).toEqual([])
+    expect.soft(snapshot(source)).toEqual(before)
+    expect.soft(readdirSync(folder)).toEqual(["source"])
+    expect.soft(memory).toBeLessThan(MOST_MEMORY)
+    expect.soft(milliseconds).toBeLessThan(SLOWEST_MS)
+    rmSync(folder, { recursive: true })
+  })
+
+  it("and says so in JSON where JSON was asked for", async () => {
+    const { path, target } = prepare("header/entry/dtype-unknown")
+    const { code, stderr, stdout } = await cli(["import", "--hf-model", path, "--megatron-path", target, "--json"])
+    expect([code, stderr, existsSync(target)]).toEqual([3, "", false])
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      error: { kind: "InvalidFile", code: "safetensors/dtype", path: join(path, "model.safetensors"), tensor: "lm_head.weight", offset: 66, exitCode: 3 }
+    })
+  })
+})
