@@ -9,7 +9,7 @@ import { createHash } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { samples } from "../routes/samples.ts"
+import { samples } from "../routes/samples/index.ts"
 import { writeSample } from "../src/conformance/Sample.ts"
 import { Disk, families, MegatronMimoBridge } from "../src/index.ts"
 

@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { samples } from "../routes/samples.ts"
+import { samples } from "../routes/samples/index.ts"
 import { writeSample } from "../src/conformance/Sample.ts"
 import { Disk, exportCheckpoint, families, importCheckpoint, streamHfWeights, verifyCheckpoint } from "../src/index.ts"
 

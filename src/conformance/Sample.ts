@@ -17,25 +17,39 @@ import type { SourceTensor } from "./Case.ts"
 
 export interface SampleSource {
   readonly config: Readonly<Record<string, unknown>>
+  /** Tensors in fp32; the others are bf16. */
   readonly fp32: RegExp
+  /** Matrices in FP8 (E4M3) with fp32 scales per 128 × 128 block, in a tensor of their own. */
+  readonly fp8?: RegExp
   readonly shardBytes: number
 }
 
+const BLOCK = 128
+
+interface Stored {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
 /** The tensors of a sample, in file order (by name), with their shards. */
-export const sampleTensors = (families: FamilyRegistry, { config, fp32, shardBytes }: SampleSource): ReadonlyArray<SourceTensor> => {
+export const sampleTensors = (families: FamilyRegistry, { config, fp32, fp8, shardBytes }: SampleSource): ReadonlyArray<SourceTensor> => {
   const family = families.find(config)
   const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
-  const dtypeOf = (name: string): DType => (fp32.test(name) ? "F32" : "BF16")
-  const bytes = (name: string, shape: Shape) => volume(shape) * bytesOf(dtypeOf(name))
+  const stored = ({ name, shape }: { readonly name: string; readonly shape: Shape }): ReadonlyArray<Stored> =>
+    fp8?.test(name)
+      ? [{ name, dtype: "F8_E4M3", shape }, { name: `${name}_scale_inv`, dtype: "F32", shape: shape.map((n) => Math.ceil(n / BLOCK)) }]
+      : [{ name, dtype: fp32.test(name) ? "F32" : "BF16", shape }]
   let shard = 0
   let size = 0
-  const placed = [...hf.values()].sort((a, b) => byCodePoint(a.name, b.name)).map(({ name, shape }) => {
-    if (size > 0 && size + bytes(name, shape) > shardBytes) {
+  const placed = [...hf.values()].flatMap(stored).sort((a, b) => byCodePoint(a.name, b.name)).map(({ dtype, name, shape }) => {
+    const bytes = volume(shape) * bytesOf(dtype)
+    if (size > 0 && size + bytes > shardBytes) {
       shard++
       size = 0
     }
-    size += bytes(name, shape)
-    return { name, dtype: dtypeOf(name), shape: [...shape], shard }
+    size += bytes
+    return { name, dtype, shape: [...shape], shard }
   })
   const file = (n: number) =>
     shard === 0 ? "model.safetensors" : `model-${String(n + 1).padStart(5, "0")}-of-${String(shard + 1).padStart(5, "0")}.safetensors`

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples.ts"
+import { samples } from "../../../routes/samples/index.ts"
 import { diff, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { globs } from "../../inspect/glob.ts"

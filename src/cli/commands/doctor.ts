@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples.ts"
+import { samples } from "../../../routes/samples/index.ts"
 import { type Diagnosis, bySeverity } from "../../doctor/Diagnosis.ts"
 import { examinePath } from "../../doctor/doctor.ts"
 import { examineMachine } from "../../doctor/machine.ts"

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples.ts"
+import { samples } from "../../../routes/samples/index.ts"
 import { UsageError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
 import { resolveLayout } from "../../parallel/Layout.ts"

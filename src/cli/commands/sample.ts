@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { type SampleSize, samples } from "../../../routes/samples.ts"
+import { type SampleSize, samples } from "../../../routes/samples/index.ts"
 import { writeSample } from "../../conformance/Sample.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"

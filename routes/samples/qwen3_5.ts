@@ -1,16 +1,5 @@
-/**
- * Deterministic sample models: published structures, at toy or at published dimensions (with fewer layers or experts where a
- * size asks for it). `sample` writes them, so that everything can be tried and measured without a download.
- */
-export type SampleSize = "tiny" | "small" | "1GB" | "10GB"
-
-export interface Sample {
-  readonly config: Readonly<Record<string, unknown>>
-  /** Tensors that the published checkpoints keep in fp32. */
-  readonly fp32: RegExp
-  /** Bytes of tensors per shard. */
-  readonly shardBytes: number
-}
+/** Dense and MoE vision-language models of alternating linear and full attention, at the dimensions of the 0.8B, 4B and 35B-A3B models. */
+import { type SampleSize, sizes } from "./Sample.ts"
 
 interface Dimensions {
   readonly hidden: number
@@ -87,46 +76,32 @@ const qwen3_5 = (d: Dimensions, mlp: Readonly<Record<string, unknown>>, moe: boo
   vision_start_token_id: d.vocab - 1
 })
 
-const TINY: Dimensions = {
-  hidden: 64, layers: 4, heads: 4, groups: 2, headDim: 32, vocab: 1000, linear: [4, 8, 16, 16], vision: [2, 48, 4, 88, 64], mrope: [2, 1, 1], tied: false
-}
-const SMALL: Dimensions = {
-  hidden: 512, layers: 8, heads: 8, groups: 2, headDim: 128, vocab: 32000, linear: [8, 16, 64, 64], vision: [4, 384, 6, 1536, 576], mrope: [6, 5, 5], tied: false
-}
-/** Dimensions of the 0.8B model, of the 4B model and of the 35B-A3B model. */
-const B0_8: Dimensions = {
-  hidden: 1024, layers: 8, heads: 8, groups: 2, headDim: 256, vocab: 248320, linear: [16, 16, 128, 128], vision: [12, 768, 12, 3072, 2304], mrope: [11, 11, 10], tied: true
-}
-const B4: Dimensions = {
-  hidden: 2560, layers: 32, heads: 16, groups: 4, headDim: 256, vocab: 248320, linear: [16, 32, 128, 128], vision: [24, 1024, 16, 4096, 2304], mrope: [11, 11, 10], tied: true
-}
-const B35: Dimensions = {
-  hidden: 2048, layers: 4, heads: 16, groups: 2, headDim: 256, vocab: 248320, linear: [16, 32, 128, 128], vision: [27, 1152, 16, 4304, 2304], mrope: [11, 11, 10], tied: false
+/** "1GB" and "10GB": the widths of the 0.8B and the 4B model. */
+const DENSE: Readonly<Record<SampleSize, Dimensions & { readonly intermediate: number }>> = {
+  tiny: { hidden: 64, layers: 4, heads: 4, groups: 2, headDim: 32, vocab: 1000, linear: [4, 8, 16, 16], vision: [2, 48, 4, 88, 64], mrope: [2, 1, 1], tied: false, intermediate: 152 },
+  small: { hidden: 512, layers: 8, heads: 8, groups: 2, headDim: 128, vocab: 32000, linear: [8, 16, 64, 64], vision: [4, 384, 6, 1536, 576], mrope: [6, 5, 5], tied: false, intermediate: 1536 },
+  "1GB": { hidden: 1024, layers: 8, heads: 8, groups: 2, headDim: 256, vocab: 248320, linear: [16, 16, 128, 128], vision: [12, 768, 12, 3072, 2304], mrope: [11, 11, 10], tied: true, intermediate: 3584 },
+  "10GB": { hidden: 2560, layers: 32, heads: 16, groups: 4, headDim: 256, vocab: 248320, linear: [16, 32, 128, 128], vision: [24, 1024, 16, 4096, 2304], mrope: [11, 11, 10], tied: true, intermediate: 9216 }
 }
 
-const moeMlp = (experts: number, ffn: number) => ({
-  moe_intermediate_size: ffn,
+/** "10GB": the widths of the 35B-A3B model. */
+const MOE: Readonly<Record<SampleSize, Dimensions & { readonly experts: number; readonly expertWidth: number }>> = {
+  tiny: { ...DENSE.tiny, experts: 4, expertWidth: 40 },
+  small: { ...DENSE.small, experts: 16, expertWidth: 128 },
+  "1GB": { ...DENSE.small, hidden: 1024, experts: 32, expertWidth: 512 },
+  "10GB": { hidden: 2048, layers: 4, heads: 16, groups: 2, headDim: 256, vocab: 248320, linear: [16, 32, 128, 128], vision: [27, 1152, 16, 4304, 2304], mrope: [11, 11, 10], tied: false, experts: 256, expertWidth: 512 }
+}
+
+const moeMlp = ({ experts, expertWidth }: { readonly experts: number; readonly expertWidth: number }) => ({
+  moe_intermediate_size: expertWidth,
   num_experts: experts,
   num_experts_per_tok: Math.min(8, experts / 2),
-  shared_expert_intermediate_size: ffn,
+  shared_expert_intermediate_size: expertWidth,
   router_aux_loss_coef: 0.001
 })
 
-const FP32 = /linear_attn\.(A_log|norm\.weight)$/
+const tensors = { fp32: /linear_attn\.(A_log|norm\.weight)$/ }
 
-const sample = (config: Sample["config"], shardBytes: number): Sample => ({ config, fp32: FP32, shardBytes })
+export const qwen3_5Vl = sizes((size) => qwen3_5(DENSE[size], { intermediate_size: DENSE[size].intermediate }, false), tensors)
 
-export const samples: Readonly<Record<string, Readonly<Record<SampleSize, Sample>>>> = {
-  "qwen3.5-vl": {
-    tiny: sample(qwen3_5(TINY, { intermediate_size: 152 }, false), 500_000),
-    small: sample(qwen3_5(SMALL, { intermediate_size: 1536 }, false), 50_000_000),
-    "1GB": sample(qwen3_5(B0_8, { intermediate_size: 3584 }, false), 600_000_000),
-    "10GB": sample(qwen3_5(B4, { intermediate_size: 9216 }, false), 4_000_000_000)
-  },
-  "qwen3.5-vl-moe": {
-    tiny: sample(qwen3_5(TINY, moeMlp(4, 40), true), 500_000),
-    small: sample(qwen3_5(SMALL, moeMlp(16, 128), true), 50_000_000),
-    "1GB": sample(qwen3_5({ ...SMALL, hidden: 1024, layers: 8 }, moeMlp(32, 512), true), 600_000_000),
-    "10GB": sample(qwen3_5(B35, moeMlp(256, 512), true), 4_000_000_000)
-  }
-}
+export const qwen3_5VlMoe = sizes((size) => qwen3_5(MOE[size], moeMlp(MOE[size]), true), tensors)
