@@ -82,15 +82,25 @@ class Cutter {
   }
 }
 
-/** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut). */
-const writerOf = (entry: Entry, parallelism: ModuleParallelism, tp: number): number => {
-  const pp = stageIndex(entry.stage, parallelism.pp)
-  if (!entry.expert) return writerRank(parallelism, { pp, tp })
-  const { index, of } = entry.expert
-  if (of % parallelism.ep !== 0) {
-    throw new UsageError({ problem: `${of} experts cannot be divided among ep=${parallelism.ep} expert-parallel ranks` })
+/** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut), remembered per place in the grid. */
+type WriterOf = (entry: Entry, tp: number) => number
+
+const writersOf = (parallelism: ModuleParallelism): WriterOf => {
+  const known = new Map<number, number>()
+  return (entry, tp) => {
+    const pp = stageIndex(entry.stage, parallelism.pp)
+    const ep = entry.expert && expertRank(entry.expert, parallelism.ep)
+    const id = ((ep ?? -1) + 1) * parallelism.pp + pp + tp * (parallelism.ep + 1) * parallelism.pp
+    let rank = known.get(id)
+    if (rank === undefined) known.set(id, rank = writerRank(parallelism, ep === undefined ? { pp, tp } : { pp, ep, etp: tp }))
+    return rank
   }
-  return writerRank(parallelism, { pp, ep: Math.floor(index / (of / parallelism.ep)), etp: tp })
+}
+
+/** Which expert-parallel rank holds an expert. */
+const expertRank = ({ index, of }: NonNullable<Entry["expert"]>, ep: number): number => {
+  if (of % ep !== 0) throw new UsageError({ problem: `${of} experts cannot be divided among ep=${ep} expert-parallel ranks` })
+  return Math.floor(index / (of / ep))
 }
 
 export interface PlacementInput {
@@ -115,19 +125,19 @@ export const place = (
     if (!file) files.set(id, file = { rank, number, states: [], chunks: [] })
     return file
   }
-  const parallelismOf = new Map(modules.map((m) => [m.module, m.parallelism]))
+  const placed = new Map(modules.map(({ module, parallelism }) => [module, { parallelism, writerOf: writersOf(parallelism) }]))
   const cutter = new Cutter()
   for (const bound of conversion.states) {
-    fileOf(writerOf(bound.state, parallelismOf.get(bound.module)!, 0), bound.state).states.push(bound)
+    fileOf(placed.get(bound.module)!.writerOf(bound.state, 0), bound.state).states.push(bound)
   }
   for (const bound of conversion.parameters) {
     const { module, parameter } = bound
-    const parallelism = parallelismOf.get(module)!
+    const { parallelism, writerOf } = placed.get(module)!
     const ranks = parameter.splitAxis === undefined ? 1 : parameter.expert ? parallelism.etp : parallelism.tp
     for (const part of parameter.parts) {
       const axis = part.shape.length - parameter.shape.length + (parameter.splitAxis ?? 0)
       for (const { box, rank, sizes, start } of cutter.cuts(parameter, part, ranks, module.keyPrefix)) {
-        fileOf(writerOf(parameter, parallelism, rank), parameter).chunks.push({
+        fileOf(writerOf(parameter, rank), parameter).chunks.push({
           bound,
           box,
           key: module.keyPrefix + part.key,

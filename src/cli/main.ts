@@ -1,4 +1,5 @@
 /** The command line: one composition of commands, and what becomes of their failures. */
+import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
@@ -41,6 +42,8 @@ const presenter = CliOutput.layerPresenter({
 
 /** Run a command line. `disk`: what it reads and writes. */
 export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
+  // A young generation that stays small: planning 100 000 tensors takes 360 MB instead of 430, in the same time.
+  setFlagsFromString("--semi-space-growth-factor=1")
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
