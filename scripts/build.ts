@@ -17,6 +17,8 @@ const write = async (input: Record<string, string>, dir: string, bundleAll: bool
 // The library leaves its dependencies to the package manager; the command line carries everything for a fast start.
 await write({ index: `${root}src/index.ts`, safetensors: `${root}src/safetensors/index.ts` }, `${root}dist`, false)
 await write({ main: `${root}src/cli/main.ts` }, `${root}dist/cli`, true)
+// The engine starts its threads from a file beside it.
+for (const dir of ["dist", "dist/cli"]) await write({ thread: `${root}src/engine/thread.ts` }, `${root}${dir}`, true)
 writeFileSync(`${root}dist/bin.js`, `#!/usr/bin/env node
 import { enableCompileCache } from "node:module"
 enableCompileCache?.()

@@ -11,7 +11,7 @@ const WASM_PAGE = 65536
 
 /** The part of it that is used here: TypeScript declares it for browsers only. */
 declare const WebAssembly: {
-  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number }) => { readonly buffer: ArrayBuffer }
+  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number; readonly shared: boolean }) => { readonly buffer: ArrayBufferLike }
 }
 
 export const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
@@ -67,9 +67,11 @@ export class Ranges {
 export class Arena extends Ranges {
   readonly memory: Memory
 
-  constructor(size: number) {
-    const pages = Math.ceil(size / WASM_PAGE)
-    super(0, pages * WASM_PAGE)
-    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer)
+  /** With `beside`, threads can share the memory: that many bytes of it lie behind the end and are not handed out. */
+  constructor(size: number, beside = 0) {
+    const end = roundUp(size, WASM_PAGE)
+    super(0, end)
+    const pages = Math.ceil((end + beside) / WASM_PAGE)
+    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: beside > 0 }).buffer)
   }
 }

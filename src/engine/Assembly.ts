@@ -47,13 +47,17 @@ export class Assembly {
     const bytes = this.#context.memory.u8.subarray(at, at + size)
     const changed = await fill(this.#context, parts, at, lane)
     const sums: Array<Sum> = []
-    const sum = (start: number, length: number): number => {
-      const own = sumsOf(bytes.subarray(start, start + length), position + start)
-      sums.push(...own)
-      return joined(own)
+    const sum = (start: number, length: number): void => {
+      sums.push(...sumsOf(bytes.subarray(start, start + length), position + start))
     }
-    for (const [i, { array, at: start, end, start: from }] of parts.entries()) {
-      array.add(from, end - from, array.checksum || this.#summing ? sum(start, end - from) : 0, changed[i]!)
+    const summed = parts.filter(({ array }) => array.checksum || this.#summing)
+    const found = await this.#context.hands.sum(summed.map(({ at: start, end, start: from }) => ({ at: at + start, length: end - from, position: position + start })))
+    const sumsOfPart = new Map(summed.map((part, i) => [part, found[i]!]))
+    for (const [i, part] of parts.entries()) {
+      const { array, end, start: from } = part
+      const own = sumsOfPart.get(part)
+      if (own) sums.push(...own)
+      array.add(from, end - from, own ? joined(own) : 0, changed[i]!)
       this.#completed(array)
     }
     for (const { at: start, bytes: literal } of literals) {

@@ -2,13 +2,13 @@
  * Filling a block of memory with parts of arrays: plan the reads of all parts, merge small neighbours, read into scratch (or
  * straight into the block where bytes travel as they are), then move or compute into place.
  */
-import { move } from "../tensor/kernels/move.ts"
 import type { Memory } from "../tensor/kernels/Memory.ts"
 import { PAGE, type Range, roundDown, roundUp } from "./Arena.ts"
-import { compute, isContiguous } from "./compute.ts"
 import type { Lane } from "./Lane.ts"
+import { isContiguous, type Placing } from "./place.ts"
 import { divide, hullOf, type Piece, type Pieces, type ReadBounds } from "./Pieces.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
+import type { Hands } from "./Hands.ts"
 
 /** The bytes [start, end) of an array, to lie `at` bytes into a block. */
 export interface Part {
@@ -21,6 +21,7 @@ export interface Part {
 export interface FillContext {
   readonly memory: Memory
   readonly files: SourceFiles
+  readonly hands: Hands
   /** Unwanted bytes up to this many are read along: a further call costs more. */
   readonly gap: number
 }
@@ -97,9 +98,10 @@ export const fill = async (
     const [only] = group.jobs
     if (room === undefined) return readStraight(context, only!)
     const addresses = await readGroup(context, group, room, direct)
-    for (const job of group.jobs) {
-      const n = place(context.memory, job, group, addresses, work)
-      if (n > 0 && job.counts) changed.set(job.part, (changed.get(job.part) ?? 0) + n)
+    const counts = await context.hands.place(group.jobs.map((job) => placingOf(job, group, addresses)), work)
+    for (const [i, { counts: own, part }] of group.jobs.entries()) {
+      const n = counts[i]!
+      if (n > 0 && own) changed.set(part, (changed.get(part) ?? 0) + n)
     }
   }
   const failures: Array<unknown> = []
@@ -124,7 +126,7 @@ const rangeOf = (piece: Piece, view: number) => {
 }
 
 const isStraight = ({ piece }: Job): boolean =>
-  piece.kernel === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
+  piece.step === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
 
 const readStraight = ({ files, memory }: FillContext, { base, piece }: Job): Promise<void> => {
   const { end, path, start } = rangeOf(piece, 0)
@@ -180,16 +182,16 @@ const readGroup = async (
   return addresses
 }
 
-const place = (m: Memory, job: Job, group: Group, addresses: ReadonlyArray<number>, work: { work: number; workEnd: number }): number => {
-  const { base, piece } = job
-  // A merged group has one range; a job with operands has one per view.
-  const at = piece.views.map((view, i) => {
-    const { array, width } = piece.origins[i]!
-    return addresses[i]! + array.offset + view.offset * width - roundDown(group.ranges[i]!.start, PAGE)
-  })
-  const width = job.part.pieces.width
-  const target = { at: base + piece.target.offset * width, strides: piece.target.strides }
-  if (piece.kernel !== "move") return compute(m, piece, piece.kernel, at, { ...target, width }, work)
-  move(m, width, piece.shape, { at: at[0]!, strides: piece.views[0]!.strides }, target)
-  return 0
+const placingOf = ({ base, part, piece }: Job, group: Group, addresses: ReadonlyArray<number>): Placing => {
+  const { width } = part.pieces
+  return {
+    shape: piece.shape,
+    step: piece.step,
+    // A merged group has one range; a job with operands has one per view.
+    from: piece.views.map((view, i) => {
+      const { array, width } = piece.origins[i]!
+      return { at: addresses[i]! + array.offset + view.offset * width - roundDown(group.ranges[i]!.start, PAGE), strides: view.strides, width }
+    }),
+    to: { at: base + piece.target.offset * width, strides: piece.target.strides, width }
+  }
 }

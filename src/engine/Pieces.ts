@@ -5,8 +5,7 @@
 import { Unsupported } from "../errors.ts"
 import { type Copy, rebase, type Shape, simplify, type View, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf } from "../tensor/DType.ts"
-import type { Kernel } from "../tensor/kernels/Kernel.ts"
-import { kernelFor } from "../tensor/kernels/kernelFor.ts"
+import { kernelFor, type Step } from "../tensor/kernels/kernelFor.ts"
 import type { SourceArray, Sources, TargetArray } from "./Target.ts"
 
 /** Where a view of a piece is read. */
@@ -22,7 +21,7 @@ export interface Piece {
   readonly views: ReadonlyArray<View>
   readonly origins: ReadonlyArray<Origin>
   readonly target: View
-  readonly kernel: Kernel | "move"
+  readonly step: Step | "move"
 }
 
 /** Elements from a view's first to its last, both included. */
@@ -37,7 +36,7 @@ interface Indexed {
   readonly start: number
   readonly end: number
   readonly origins: ReadonlyArray<Origin>
-  readonly kernel: Kernel | "move"
+  readonly step: Step | "move"
 }
 
 /** The copies of one array, found by target address. */
@@ -69,7 +68,7 @@ export class Pieces {
     const found: Array<Piece> = []
     let filled = 0
     for (let i = this.#first(from); i < this.#copies.length && this.#copies[i]!.start < to; i++) {
-      const { copy, end, kernel, origins, start } = this.#copies[i]!
+      const { copy, end, origins, start, step } = this.#copies[i]!
       if (end <= from) continue
       const clipped = start >= from && end <= to
         ? [{ ...copy, target: { ...copy.target, offset: copy.target.offset - from } }]
@@ -77,7 +76,7 @@ export class Pieces {
       for (const part of clipped) {
         filled += volume(part.shape)
         const { operands = [], shape, source, target } = simplify(inTargetOrder(part))
-        found.push({ shape, views: [source, ...operands], origins, target, kernel })
+        found.push({ shape, views: [source, ...operands], origins, target, step })
       }
     }
     if (filled !== to - from) {
@@ -110,15 +109,17 @@ const index = (array: TargetArray, copy: Copy, sources: Sources, resolved: Map<s
     return origin
   })
   const from = origins[0]!.array.dtype
-  const kernel = kernelFor(from, array.dtype, copy.transform, origins.slice(1).map((o) => o.array.dtype))
+  const operands = origins.slice(1).map((o) => o.array.dtype)
+  const kernel = kernelFor(from, array.dtype, copy.transform, operands)
   if (kernel === undefined) {
     throw new Unsupported({
       what: array.id,
       problem: `no ${copy.transform?.kind ?? "cast"} from ${from} to ${array.dtype}`
     })
   }
+  const step = kernel === "move" ? kernel : { source: from, target: array.dtype, ...(copy.transform ? { transform: copy.transform } : {}), operands }
   const start = copy.target.offset
-  return { copy, start, end: start + hullOf(copy.shape, copy.target.strides), origins, kernel }
+  return { copy, start, end: start + hullOf(copy.shape, copy.target.strides), origins, step }
 }
 
 const resolve = (array: TargetArray, id: string, sources: Sources): Origin => {

@@ -4,6 +4,7 @@ import { IoError, NoSpace, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
+import { Hands } from "./Hands.ts"
 import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
 import { SourceFiles } from "./SourceFiles.ts"
 
@@ -59,11 +60,13 @@ const withSession = async function*<A>(
   results: (session: Session) => AsyncGenerator<A, void>
 ): AsyncGenerator<A, void> {
   const settings = settingsOf(options, blocks)
-  const arena = new Arena(settings.memory)
+  const arena = new Arena(settings.memory, settings.threads * Hands.room)
+  const hands = new Hands(arena, settings.threads, settings.sharing)
   const files = new SourceFiles(disk, settings.io)
   try {
-    yield* results({ disk, settings, arena, signal, context: { memory: arena.memory, files, gap: settings.gap } })
+    yield* results({ disk, settings, arena, signal, context: { memory: arena.memory, files, hands, gap: settings.gap } })
   } finally {
+    await hands.close()
     await files.close()
   }
 }

@@ -37,7 +37,8 @@ export const stream = (
   sources: Sources,
   options: StreamOptions = {}
 ): Stream.Stream<ArrayChunk, EngineError, Disk> =>
-  streamOf(options, 1, (session) => chunks(session, arrays, sources, options.lend ? (bytes) => bytes : own))
+  // Memory that threads share is refused by some consumers.
+  streamOf({ ...options, threads: 0 }, 1, (session) => chunks(session, arrays, sources, options.lend ? (bytes) => bytes : own))
 
 /** Memory that is filled right away need not be cleared first. */
 const own = (bytes: Uint8Array): Uint8Array => {

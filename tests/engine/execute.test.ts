@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
 import { execute } from "../../src/engine/execute.ts"
 import type { EngineOptions } from "../../src/engine/Settings.ts"
@@ -90,6 +91,20 @@ describe("execute writes what element-by-element copying would", () => {
         "io" in options && options.io === "direct" && !("direct" in behaviour)
       )
       expect(report.files.length).toBe(files.length)
+    }
+  })
+
+  it("with threads that join while it runs", async () => {
+    for (let seed = 1; seed <= 4; seed++) {
+      const next = random(seed)
+      const world = randomWorld(next, 8, floats, 12, "changed")
+      const { changed, contents, files } = randomFiles(next, world)
+      const disk = diskWith(world.files, { before: (call) => call === "read" ? setTimeout(4) : undefined })
+      const report = await disk.run(
+        execute(files, world.sources, "/out", { threads: 2, sharing: { from: 1, after: 0 }, io: "buffered", sizes: { block: 300, wide: 900, read: 200, work: 512 } })
+      )
+      for (const [path, bytes] of contents) expect(Buffer.compare(disk.files.get(path)!, bytes), `seed ${seed}, ${path}`).toBe(0)
+      expect(report.changed, `seed ${seed}`).toBe(changed)
     }
   })
 })

@@ -8,7 +8,7 @@ export interface Memory {
 }
 
 /** Views of a buffer whose length is a multiple of 8. */
-export const memoryOf = (buffer: ArrayBuffer): Memory => ({
+export const memoryOf = (buffer: ArrayBufferLike): Memory => ({
   u8: new Uint8Array(buffer),
   u16: new Uint16Array(buffer),
   u32: new Uint32Array(buffer),

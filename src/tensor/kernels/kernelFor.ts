@@ -8,6 +8,28 @@ import { fillKernel } from "./fill.ts"
 import type { Kernel } from "./Kernel.ts"
 import { restoreKernel } from "./restore.ts"
 
+/** What a kernel is chosen by. Plain data: two threads with the same memory find the same kernel. */
+export interface Step {
+  readonly source: DType
+  readonly target: DType
+  readonly transform?: Transform
+  readonly operands: ReadonlyArray<DType>
+}
+
+const known = new Map<string, Kernel>()
+
+/** The kernel of a step that has one. */
+export const kernelOf = (step: Step): Kernel => {
+  const id = JSON.stringify(step)
+  let kernel = known.get(id)
+  if (kernel === undefined) {
+    const found = kernelFor(step.source, step.target, step.transform, step.operands)
+    if (found === undefined || found === "move") throw new RangeError(`no kernel for ${id}`)
+    known.set(id, kernel = found)
+  }
+  return kernel
+}
+
 /** `"move"`: bits travel as they are. Undefined: there is no such kernel. */
 export const kernelFor = (
   source: DType,

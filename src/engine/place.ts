@@ -1,10 +1,41 @@
-/** A piece whose values change: gather contiguously, run the kernel, scatter; in portions that stay in the cache. */
+/**
+ * Putting a piece in place: its bits as they are, or, where values change, gathered contiguously, through the kernel, and
+ * scattered; in portions that stay in the cache.
+ */
 import { type Shape, stridesOf } from "../tensor/Copy.ts"
 import type { Kernel } from "../tensor/kernels/Kernel.ts"
+import { kernelOf, type Step } from "../tensor/kernels/kernelFor.ts"
 import type { Memory } from "../tensor/kernels/Memory.ts"
 import { type Layout, move } from "../tensor/kernels/move.ts"
 import { unpack } from "../tensor/kernels/unpack.ts"
-import type { Piece } from "./Pieces.ts"
+
+/** One side of a piece in memory; `width` is that of an element in bytes (a half for codes of 4 bits). */
+export interface Side extends Layout {
+  readonly width: number
+}
+
+/** A piece with addresses instead of files. Plain data: whoever has the memory can do it. */
+export interface Placing {
+  readonly shape: Shape
+  readonly step: Step | "move"
+  /** The source first, operands after it. */
+  readonly from: ReadonlyArray<Side>
+  readonly to: Side
+}
+
+/** Addresses of room for computing. */
+export interface WorkRoom {
+  readonly work: number
+  readonly workEnd: number
+}
+
+/** Returns how many elements changed value. */
+export const place = (m: Memory, placing: Placing, room: WorkRoom): number => {
+  const { from, shape, step, to } = placing
+  if (step !== "move") return compute(m, placing, kernelOf(step), room)
+  move(m, to.width, shape, from[0]!, to)
+  return 0
+}
 
 /** Are the addresses of the axes, in their order, one ascending run? */
 export const isContiguous = (shape: Shape, strides: ReadonlyArray<number>): boolean => {
@@ -22,20 +53,11 @@ const SLACK = 256
 /** Elements of a portion; more gains nothing. */
 const LARGEST_PORTION = 1 << 16
 
-/** Run a piece's kernel. `at` are the byte addresses of its views. Returns the kernel's count. */
-export const compute = (
-  m: Memory,
-  piece: Piece,
-  kernel: Kernel,
-  at: ReadonlyArray<number>,
-  target: Layout & { readonly width: number },
-  { work, workEnd }: { readonly work: number; readonly workEnd: number }
-): number => {
-  const widths = piece.origins.map((o) => o.width)
-  const perElement = widths.reduce((sum, w) => sum + Math.ceil(w), target.width + kernel.temporary)
+const compute = (m: Memory, { from, shape: whole, to }: Placing, kernel: Kernel, { work, workEnd }: WorkRoom): number => {
+  const perElement = from.reduce((sum, side) => sum + Math.ceil(side.width), to.width + kernel.temporary)
   const portion = Math.max(1, Math.min(LARGEST_PORTION, Math.floor((workEnd - work - SLACK) / perElement)))
   let changed = 0
-  for (const { origin, shape } of portions(piece.shape, portion)) {
+  for (const { origin, shape } of portions(whole, portion)) {
     let free = work
     const room = (bytes: number): number => {
       const start = free
@@ -43,29 +65,26 @@ export const compute = (
       return start
     }
     const count = shape.reduce((n, extent) => n * extent, 1)
-    const run = kernel.elementwise ? 1 : commonRun(piece, shape)
-    const inputs = piece.views.map((view, i) => {
-      const width = widths[i]!
-      const start = at[i]! + offsetOf(origin, view.strides) * width
+    const run = kernel.elementwise ? 1 : commonRun(from, shape)
+    const inputs = from.map(({ at, strides, width }, i) => {
+      const start = at + offsetOf(origin, strides) * width
       const box = i === 0 || run === 1 ? shape : outerAxes(shape, run)
       if (width < 1) {
         const unpacked = room(count)
-        unpack(m, box, { at: start, strides: view.strides }, unpacked)
+        unpack(m, box, { at: start, strides }, unpacked)
         return unpacked
       }
-      if (start % width === 0 && isContiguous(box, view.strides)) return start
+      if (start % width === 0 && isContiguous(box, strides)) return start
       const gathered = room(count * width)
-      move(m, width, box, { at: start, strides: view.strides }, { at: gathered, strides: stridesOf(box) })
+      move(m, width, box, { at: start, strides }, { at: gathered, strides: stridesOf(box) })
       return gathered
     })
-    const outAt = target.at + offsetOf(origin, target.strides) * target.width
-    const straight = outAt % target.width === 0 && isContiguous(shape, target.strides)
-    const out = straight ? outAt : room(count * target.width)
+    const outAt = to.at + offsetOf(origin, to.strides) * to.width
+    const straight = outAt % to.width === 0 && isContiguous(shape, to.strides)
+    const out = straight ? outAt : room(count * to.width)
     const [source, ...operands] = inputs
     changed += kernel.apply(m, { source: source!, operands, out, count, run, temporary: free })
-    if (!straight) {
-      move(m, target.width, shape, { at: out, strides: stridesOf(shape) }, { at: outAt, strides: target.strides })
-    }
+    if (!straight) move(m, to.width, shape, { at: out, strides: stridesOf(shape) }, { at: outAt, strides: to.strides })
   }
   return changed
 }
@@ -97,10 +116,10 @@ const portions = function*(shape: Shape, most: number): Generator<{ readonly ori
 }
 
 /** How many elements in a row see the same operands. */
-const commonRun = (piece: Piece, shape: Shape): number => {
+const commonRun = (from: ReadonlyArray<Side>, shape: Shape): number => {
   let run = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] !== 1 && piece.views.slice(1).some((v) => v.strides[axis] !== 0)) break
+    if (shape[axis] !== 1 && from.slice(1).some((side) => side.strides[axis] !== 0)) break
     run *= shape[axis]!
   }
   return run
