@@ -18,7 +18,7 @@ const text = `# Command line reference
 Generated from the commands themselves by \`npm run docs\`; do not edit.
 
 Exit codes: 0 done (\`verify\`, \`diff\`: equal), 1 differences found, 2 usage, 3 bad input, 4 unsupported, 5 the target exists or
-is held by another process, 6 no space, 7 I/O error, 70 a bug of ours, 130 interrupted. With \`--json\` the result, or the error,
+is held by another process, 6 no space, 7 I/O error, 70 a bug of ours, 130 or 143 interrupted. With \`--json\` the result, or the error,
 is one JSON document on stdout with \`ok\` true or false.
 
 \`\`\`text

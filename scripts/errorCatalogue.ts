@@ -138,7 +138,7 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "Get the file that belongs to the weights.",
     codes: { "shape": "fields are missing, or of another kind than they must be" }
   },
-  { prefix: "json/", title: "JSON", where: "the byte", exitCode: 3, remedy: AGAIN, codes: json },
+  { prefix: "json/", title: "JSON", where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "other-format": "another format behind the name" } },
   {
     prefix: "safetensors/",
     title: "safetensors files and their index",
@@ -173,6 +173,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "missing-field": "a tensor's entry lacks a field",
       "missing-shard": "a shard that the index names is not there",
       "name-not-unicode": "a name that has no UTF-8 form (writer)",
+      "name-too-long": "a tensor's name is longer than any real one",
       "name-taken": "two tensors of one name (writer)",
       "no-such-tensor": ["there is no tensor of that name (reader)", "Check the name."],
       "no-weights": "a directory without safetensors weights",
@@ -187,6 +188,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "size-mismatch": "offsets that do not fit shape and dtype",
       "size-overflow": "a shape of more than 2^53 bytes",
       "sub-byte": "a tensor whose bits do not fill whole bytes",
+      "too-many-tensors": "more tensors than any model has",
       "trailing-data": "bytes after the last tensor"
     }
   },
@@ -353,7 +355,7 @@ export const catalogue: ReadonlyArray<Area> = [
     exitCode: 3,
     remedy: "Get the file that the trainer wrote. Its `_target_` entries are data here: nothing is run.",
     codes: {
-      "aliases": "more aliases than are followed",
+      "aliases": "more aliases than are followed, or one that stands for nothing",
       "depth": "nested too deeply",
       "duplicate-key": "a key stands twice",
       "integer": "an integer beyond 2^53",
@@ -411,7 +413,7 @@ export const catalogue: ReadonlyArray<Area> = [
 ]
 
 /** Errors that are told apart by their kind alone. */
-export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number, happened: string, remedy: string]> = [
+export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | string, happened: string, remedy: string]> = [
   ["`UsageError`", 2, "flags that contradict each other, or a value out of its range", "`--help` shows what there is."],
   ["`InvalidFile`", 3, "a file is not what its format demands; codes below", "See the code."],
   ["`PlanRefused`", 3, "the plan does not account for every byte; codes below", "See the code."],
@@ -420,5 +422,5 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number, happ
   ["`NoSpace`", 6, "the file system or the quota is full, or will be (looked at before and while writing)", "Make room, then `--resume`."],
   ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno", "Depends on the errno; what was done is kept for `--resume`."],
   ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
-  ["(interrupted)", 130, "SIGINT or SIGTERM; nothing was published, finished work is kept", "`--resume`."]
+  ["`Interrupted`", "130, 143", "SIGINT or SIGTERM; nothing was published, finished work is kept", "`--resume`."]
 ]

@@ -22,6 +22,7 @@ const shown = (toy: Toy) => {
     import: plan.report.sourceTensors === toy.tensors.length,
     export: exportOf(toy, plan).tensors.size > 0,
     components: description.components.length > 0 ? importOf(toy, "mimo").report.components.map((c) => c.name) : [],
+    providers: [description.provider.target],
     trainable: description.components.length > 0 && description.provider.mimo === true,
     mtp: description.mtpFields.length > 0,
     quantized: [...new Set([...logical.quantized.values()].map((q) => q.form))]
@@ -41,6 +42,7 @@ const supportOf = (architecture: string): Support => {
     import: facts.length > 0 && facts.every((f) => f.import),
     export: facts.length > 0 && facts.every((f) => f.export),
     components: union(facts.map((f) => f.components)),
+    providers: union(facts.map((f) => f.providers)),
     trainable: facts.some((f) => f.trainable),
     mtp: facts.some((f) => f.mtp),
     quantized: union(facts.map((f) => f.quantized)),

@@ -15,25 +15,34 @@ export interface Measured {
 }
 
 const fail = (command: string, status: number | null, stderr: string): never => {
-  throw new Error(`${command} ended with ${status}: ${stderr.slice(0, 500)}`)
+  throw new Error(`${command} ended with ${status}: ${stderr.slice(-500)}`)
 }
 
 /** A shell command, with `sync` counted if it is part of the command. */
 export const measureShell = (command: string): Measured => {
   const started = performance.now()
-  const { status, stderr } = spawnSync("bash", ["-c", `TIMEFORMAT='%U %S'; time { ${command}; } 2> >(cat >&2)`], { encoding: "utf8" })
+  const { status, stderr } = spawnSync("bash", ["-c", `set -e; TIMEFORMAT='%U %S'; time { ${command}; } 2> >(cat >&2)`], { encoding: "utf8" })
   const wall = (performance.now() - started) / 1000
   if (status !== 0) fail(command, status, stderr)
   const [user, system] = stderr.trim().split("\n").at(-1)!.split(" ").map(Number)
   return { wall, cpu: (user ?? 0) + (system ?? 0), rss: 0, read: 0, written: 0 }
 }
 
+/** Preloaded into a measured process: writes what it used when it ends. Plain JavaScript, so that it costs nothing itself. */
+const METER = `data:text/javascript,${encodeURIComponent(`
+import { readFileSync, writeFileSync } from "node:fs"
+process.on("exit", () => {
+  const { maxRSS, systemCPUTime, userCPUTime } = process.resourceUsage()
+  const text = readFileSync("/proc/self/io", "utf8")
+  const io = (field) => Number(new RegExp("^" + field + ": ([0-9]+)$", "m").exec(text)?.[1] ?? 0)
+  writeFileSync(process.env.BENCH_USAGE, JSON.stringify({ rss: maxRSS * 1024, cpu: (systemCPUTime + userCPUTime) / 1e6, read: io("rchar"), written: io("wchar") }))
+})`)}`
+
 /** Our own command line, as built. */
 export const measureOwn = (bin: string, args: ReadonlyArray<string>): Measured => {
   const usageFile = join(tmpdir(), `bench-usage-${process.pid}.json`)
-  const preload = new URL("./usage.ts", import.meta.url).pathname
   const started = performance.now()
-  const { status, stderr } = spawnSync(process.execPath, ["--import", preload, bin, ...args], {
+  const { status, stderr } = spawnSync(process.execPath, ["--import", METER, bin, ...args], {
     encoding: "utf8",
     env: { ...process.env, BENCH_USAGE: usageFile }
   })
@@ -42,6 +51,14 @@ export const measureOwn = (bin: string, args: ReadonlyArray<string>): Measured =
   const usage = JSON.parse(readFileSync(usageFile, "utf8")) as Omit<Measured, "wall">
   rmSync(usageFile)
   return { wall, ...usage }
+}
+
+/** Seconds of a command without anything loaded beside it. */
+export const seconds = (bin: string, args: ReadonlyArray<string>): number => {
+  const started = performance.now()
+  const { status, stderr } = spawnSync(process.execPath, [bin, ...args], { encoding: "utf8" })
+  if (status !== 0) fail(args.join(" "), status, stderr)
+  return (performance.now() - started) / 1000
 }
 
 /** Forget the cached pages of a directory's files, so that the next reader finds them on disk. */
