@@ -2,6 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
+import { defaulted } from "./shared/config.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 
 const balanced = { moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
@@ -9,7 +10,7 @@ const balanced = { moe_router_load_balancing_type: "seq_aux_loss", moe_shared_ex
 export const deepseekV2 = family({
   name: "deepseek-v2",
   architectures: ["DeepseekV2ForCausalLM"],
-  config: z.looseObject({ ...latentMoeFields, aux_loss_alpha: z.number().nullish() }),
+  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2 }, z.looseObject({ ...latentMoeFields, aux_loss_alpha: z.number().nullish() })),
   describe: (t, headers) =>
     latentMoe(t, headers, {
       dense: 0,
@@ -27,7 +28,10 @@ export const deepseekV2 = family({
 export const deepseekV3 = family({
   name: "deepseek-v3",
   architectures: ["DeepseekV3ForCausalLM"],
-  config: z.looseObject(latentMoeFields),
+  config: defaulted(
+    { q_lora_rank: 1536, n_shared_experts: 1, n_group: 8, topk_group: 4, routed_scaling_factor: 2.5 },
+    z.looseObject(latentMoeFields)
+  ),
   describe: (t, headers) =>
     latentMoe(t, headers, {
       dense: 3,

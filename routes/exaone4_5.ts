@@ -21,6 +21,7 @@ export const exaone4_5 = family({
   config: z.looseObject({
     text_config: z.looseObject({
       ...denseFields,
+      num_key_value_heads: size.nullable().default(32),
       rms_norm_eps: z.number().default(1e-5),
       layer_types: z.array(z.string()).nullish(),
       sliding_window: size.nullish(),

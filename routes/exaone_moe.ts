@@ -18,6 +18,8 @@ export const exaoneMoe = family({
   architectures: ["ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM"],
   config: z.looseObject({
     ...moeFields,
+    num_key_value_heads: size.nullable().default(32),
+    rms_norm_eps: z.number().nullable().default(1e-5),
     intermediate_size: size,
     moe_intermediate_size: size,
     num_experts_per_tok: size,

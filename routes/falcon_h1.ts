@@ -21,6 +21,8 @@ const MULTIPLIERS = [
 
 const schema = z.looseObject({
   ...denseFields,
+  num_key_value_heads: size.nullable().default(8),
+  rms_norm_eps: z.number().nullable().default(1e-5),
   mamba_n_heads: size.default(128),
   mamba_d_head: z.union([size, z.literal("auto")]).nullish(),
   mamba_d_ssm: size.nullish(),

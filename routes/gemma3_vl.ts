@@ -77,6 +77,7 @@ export const gemma3Vl = family({
         {
           ...extraOf(t),
           layernorm_zero_centered_gamma: true,
+          make_vocab_size_divisible_by: 128,
           rotary_base: [float(local), float(global)],
           softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
           ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),

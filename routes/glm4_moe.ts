@@ -2,6 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
+import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
@@ -11,7 +12,10 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const glm4Moe = family({
   name: "glm4-moe",
   architectures: ["Glm4MoeForCausalLM"],
-  config: z.looseObject({ ...denseFirstFields, use_qk_norm: z.boolean().nullish() }),
+  config: defaulted(
+    { num_key_value_heads: 8, rms_norm_eps: 1e-5, partial_rotary_factor: 0.5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1 },
+    z.looseObject({ ...denseFirstFields, use_qk_norm: z.boolean().nullish() })
+  ),
   describe: (t, headers) => {
     const { mtp, table, tc } = denseFirstMoe(t, headers, {
       qkNorm: t.use_qk_norm ?? false,

@@ -2,12 +2,16 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
+import { defaulted } from "./shared/config.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 
 export const glm4MoeLite = family({
   name: "glm-4.7-flash",
   architectures: ["Glm4MoeLiteForCausalLM"],
-  config: z.looseObject(latentMoeFields),
+  config: defaulted(
+    { q_lora_rank: 768, rms_norm_eps: 1e-5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1.8 },
+    z.looseObject(latentMoeFields)
+  ),
   describe: (t, headers) =>
     latentMoe(t, headers, {
       dense: 1,

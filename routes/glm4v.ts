@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { norm } from "../src/model/modules.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
+import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
@@ -29,6 +30,9 @@ export const glm4vMoe = family({
   config: schema.extend({
     text_config: z.looseObject({
       ...moeFields,
+      num_key_value_heads: size.nullable().default(8),
+      rms_norm_eps: z.number().nullable().default(1e-5),
+      attention_bias: z.boolean().nullable().default(true),
       intermediate_size: size,
       moe_intermediate_size: size,
       num_experts_per_tok: size.default(8),
@@ -48,28 +52,35 @@ export const glm4vMoe = family({
       moe_shared_expert_intermediate_size: sharedWidth(t),
       moe_router_enable_expert_bias: true
     })
+    const table = {
+      ...attention,
+      ...qkNorm,
+      ...denseMlp,
+      ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
+      ...sharedExperts(),
+      ...routedExperts(tc, headers, { model: NAMES.model })
+    }
+    const layers = t.num_hidden_layers
+    const modules = appendedModules(headers, t, (k) => `${NAMES.model}layers.${layers + k}.`)
     return multimodalModel({
       tc,
       names: NAMES,
-      table: {
-        ...attention,
-        ...qkNorm,
-        ...denseMlp,
-        ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
-        ...sharedExperts(),
-        ...routedExperts(tc, headers, { model: NAMES.model })
-      },
+      table,
       towers: (root) => gridVision(root.at("visual"), v),
       rows: mirrored("visual.", "model.visual."),
       // Token ids and rotary sections stay the provider's: the reference does not read them.
       provider: gptProvider("megatron.bridge.models.glm_vl.glm_45v_provider.GLM45VModelProvider", tc, common(t), {
         ...extraOf(t),
+        position_embedding_type: "mrope",
+        make_vocab_size_divisible_by: 128,
         moe_router_topk: t.num_experts_per_tok,
         moe_router_topk_scaling_factor: t.routed_scaling_factor ?? undefined,
         mtp_num_layers: 0,
         vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", section(v, GRID_VISION))
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "glm_visual" })
+      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "glm_visual" }),
+      // Checkpoints may have multi-token prediction behind the decoder; the trainer's model has no module for it.
+      carried: appendedCarried({ layers, modules, table, model: NAMES.model })
     })
   }
 })
@@ -78,7 +89,7 @@ export const glm4vMoe = family({
 export const glm4v = family({
   name: "glm-4.1v",
   architectures: ["Glm4vForConditionalGeneration"],
-  config: schema.extend({ text_config: z.looseObject({ ...denseFields, num_key_value_heads: size.default(2) }) }),
+  config: schema.extend({ text_config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(2), rms_norm_eps: z.number().nullable().default(1e-5) }) }),
   describe: (c) => {
     const { text_config: t, vision_config: v } = c
     const tc = transformerOf(t, { add_qkv_bias: true, share_embeddings_and_output_weights: tiedOf(c) })

@@ -4,14 +4,14 @@
  * appended layers' tensors are carried.
  */
 import { z } from "zod"
-import { type Carried, family } from "../src/bridge/Family.ts"
+import { family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/bridge/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
-import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { count, size } from "./shared/config.ts"
 import { commonOf } from "./shared/llama.ts"
 import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
@@ -21,7 +21,9 @@ import { textModel } from "./shared/textModel.ts"
 
 const schema = z.looseObject({
   ...latentMoeFields,
-  q_lora_rank: size,
+  q_lora_rank: size.default(2048),
+  n_shared_experts: count.nullable().default(1),
+  rms_norm_eps: z.number().nullable().default(1e-5),
   index_n_heads: size,
   index_head_dim: size,
   index_topk: size,
@@ -50,12 +52,6 @@ const indexer: Table = {
   "self_attention.core_attention.indexer.k_norm.weight": "self_attn.indexer.k_norm.weight",
   "self_attention.core_attention.indexer.k_norm.bias": "self_attn.indexer.k_norm.bias",
   "self_attention.core_attention.indexer.linear_weights_proj.weight": "self_attn.indexer.weights_proj.weight"
-}
-
-/** Every HF tensor of appended layers, as patterns. */
-const appended = (t: Config, modules: number, table: Table): ReadonlyArray<Carried> => {
-  const mtp = appendedMtp({ layers: t.num_hidden_layers, modules, table })
-  return [...mtp.carried, ...[...new Set(mtp.rows.flatMap((row) => row.hf))].map((pattern) => ({ pattern }))]
 }
 
 export const glmMoeDsa = family({
@@ -102,7 +98,10 @@ export const glmMoeDsa = family({
         dsa_indexer_loss_coeff: float(0.001),
         dsa_indexer_use_sparse_loss: true
       }),
-      carried: [...appended(t, appendedModules(headers, t), table), ...latentBiases(t.attention_bias)],
+      carried: [
+        ...appendedCarried({ layers: t.num_hidden_layers, modules: appendedModules(headers, t), table }),
+        ...latentBiases(t.attention_bias)
+      ],
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

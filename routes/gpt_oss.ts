@@ -6,7 +6,7 @@ import { alternatingGatedExpertOf } from "../src/bridge/kinds/experts.ts"
 import { float } from "../src/bridge/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { attention } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { defaulted, size } from "./shared/config.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -32,7 +32,10 @@ const experts = (count: number, square: boolean, quantised: boolean): Table => {
 export const gptOss = family({
   name: "gpt-oss",
   architectures: ["GptOssForCausalLM"],
-  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() }),
+  config: defaulted(
+    { num_key_value_heads: 8, head_dim: 64, rms_norm_eps: 1e-5, rope_theta: 150_000 },
+    z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
+  ),
   describe: (t, headers) => {
     const tc = transformerOf(t, {
       add_bias_linear: true,

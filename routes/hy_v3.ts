@@ -1,6 +1,7 @@
 /** Hunyuan V3: dense layers first, a sigmoid router, a shared MLP, multi-token prediction behind the decoder. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
 import { carriedBiases, commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
@@ -10,7 +11,10 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const hyV3 = family({
   name: "hy-v3",
   architectures: ["HYV3ForCausalLM"],
-  config: z.looseObject({ ...denseFirstFields, qk_norm: z.boolean().nullish(), router_scaling_factor: z.number().nullish() }),
+  config: defaulted(
+    { num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, initializer_range: 0.006, rope_theta: 11_158_840 },
+    z.looseObject({ ...denseFirstFields, qk_norm: z.boolean().nullish(), router_scaling_factor: z.number().nullish() })
+  ),
   describe: (t, headers) => {
     const { mtp, table, tc } = denseFirstMoe(t, headers, {
       qkNorm: t.qk_norm ?? true,

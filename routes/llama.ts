@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
-import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { biasesOf, commonOf, denseFields, extraOf, requiredBiases, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -17,7 +17,7 @@ export const llama = family({
       tc,
       table: { ...attention, ...denseMlp, ...linearBiases },
       provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...llamaScalingFields(t) }),
-      carried: carriedBiases(t)
+      carried: requiredBiases(t)
     })
   }
 })

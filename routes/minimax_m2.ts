@@ -17,6 +17,9 @@ export const minimaxM2 = family({
   architectures: ["MiniMaxM2ForCausalLM"],
   config: z.looseObject({
     ...moeFields,
+    num_key_value_heads: size.nullable().default(8),
+    head_dim: size.nullable().default(128),
+    rope_theta: z.number().nullable().default(5e6),
     intermediate_size: size,
     num_experts_per_tok: size,
     rotary_dim: size.nullish(),

@@ -17,6 +17,9 @@ import { PAIR_VISION, pairLayers, pairVisionFields } from "./shared/towers/pairV
 
 const text = z.looseObject({
   ...indexedFields,
+  num_key_value_heads: size.nullable().default(4),
+  head_dim: size.nullable().default(128),
+  rope_theta: z.number().nullable().default(5e6),
   rotary_dim: size.nullish(),
   use_gemma_norm: z.boolean().default(true),
   use_qk_norm: z.boolean().default(true),

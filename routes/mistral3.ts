@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { count, size } from "./shared/config.ts"
+import { count, defaulted, size } from "./shared/config.ts"
 import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -14,7 +14,7 @@ export const mistral3 = family({
   name: "mistral3",
   architectures: ["Mistral3ForConditionalGeneration"],
   config: z.looseObject({
-    text_config: z.looseObject(denseFields),
+    text_config: defaulted({ num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(pixelVisionFields),
     image_token_index: count.nullish(),
     image_token_id: count.nullish(),
@@ -43,6 +43,8 @@ export const mistral3 = family({
       rows: [...mirrored("vision_tower.", `${outer}vision_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
       // How rotary embeddings are stretched stays the provider's: the reference does not read it.
       provider: gptProvider("megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider", tc, { ...commonOf(t), dtype: "bfloat16" }, {
+        position_embedding_type: undefined,
+        make_vocab_size_divisible_by: 128,
         image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
         hf_config: hfConfig("mistral3.configuration_mistral3.Mistral3Config", {
           ...section(c, ["image_token_index", "model_type", "multimodal_projector_bias", "projector_hidden_act", "spatial_merge_size", "vision_feature_layer"]),

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { attention } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { defaulted, size } from "./shared/config.ts"
 import { blockSparseExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
@@ -13,7 +13,10 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const mixtral = family({
   name: "mixtral",
   architectures: ["MixtralForCausalLM"],
-  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() }),
+  config: defaulted(
+    { num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 },
+    z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
+  ),
   describe: (t) => {
     const tc = transformerOf(t, { num_moe_experts: expertsOf(t), moe_ffn_hidden_size: t.intermediate_size })
     return textModel({

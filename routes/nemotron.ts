@@ -13,6 +13,7 @@ export const nemotron = family({
     ...denseFields,
     hidden_act: z.string().default("relu2"),
     norm_eps: z.number().default(1e-5),
+    partial_rotary_factor: z.number().nullable().default(0.5),
     initializer_range: z.number().default(0.0134)
   }),
   describe: (t) => {

@@ -13,7 +13,8 @@ import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared
 import { gptProvider } from "./shared/provider.ts"
 
 const text = z.looseObject({ ...denseFields, num_key_value_heads: size.default(8), head_dim: size.default(128) })
-const config = z.union([z.looseObject({ text_config: text, dtype: dtypeField, torch_dtype: dtypeField }), text])
+const wrapper = z.looseObject({ text_config: text, dtype: dtypeField, torch_dtype: dtypeField })
+const config = z.union([wrapper, text.extend({ text_config: z.undefined().optional() })])
 
 /** What surrounds the language model: a vision transformer with gated MLPs and a projector that merges patches. */
 const vision: ReadonlyArray<Carried> = [
@@ -32,8 +33,8 @@ export const nemotronLabsDiffusion = family({
   architectures: ["NemotronLabsDiffusionModel"],
   config,
   describe: (c) => {
-    const wrapped = "text_config" in c
-    const t = wrapped ? { ...c.text_config as z.infer<typeof text>, dtype: dtypeOf(c.text_config as z.infer<typeof text>, c) } : c
+    const wrapped = c.text_config !== undefined
+    const t = c.text_config === undefined ? c : { ...c.text_config, dtype: dtypeOf(c.text_config, c) }
     const { carried, head, model } = wrapped ? WRAPPED : TEXT
     const tc = transformerOf(t)
     const tied = tc.share_embeddings_and_output_weights

@@ -5,7 +5,7 @@ import { float, pythonName } from "../src/bridge/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { defaulted, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
@@ -15,7 +15,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const olmoe = family({
   name: "olmoe",
   architectures: ["OlmoeForCausalLM"],
-  config: z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size }),
+  config: defaulted({ num_key_value_heads: 16, rms_norm_eps: 1e-5 }, z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size })),
   describe: (t, headers) => {
     const experts = expertsOf(t)
     const tc = transformerOf(t, {

@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { dtypeField, size } from "./shared/config.ts"
+import { defaulted, dtypeField, size } from "./shared/config.ts"
 import { section } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
@@ -16,7 +16,7 @@ export const qwen2_5Omni = family({
   architectures: ["Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniModel"],
   config: z.looseObject({
     thinker_config: z.looseObject({
-      text_config: z.looseObject(denseFields),
+      text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6 }, z.looseObject(denseFields)),
       vision_config: z.looseObject(windowVisionFields),
       audio_config: z.looseObject({ ...audioFields, output_dim: size.default(3584) }),
       dtype: dtypeField,
@@ -39,6 +39,7 @@ export const qwen2_5Omni = family({
         ...extraOf(t),
         ...thinkerIds(c),
         head_dim: tc.kv_channels,
+        position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
         thinker_config: thinkerConfig("qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniThinkerConfig", c, {
           audio_config: section(a, AUDIO),

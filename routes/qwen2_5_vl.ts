@@ -2,6 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
+import { defaulted } from "./shared/config.ts"
 import { hfConfig, section } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, sectioned, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
@@ -18,7 +19,7 @@ export const qwen2_5Vl = family({
   name: "qwen2.5-vl",
   architectures: ["Qwen2_5_VLForConditionalGeneration"],
   config: sectioned("text_config", z.looseObject({
-    text_config: z.looseObject(denseFields),
+    text_config: defaulted({ num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(windowVisionFields),
     tie_word_embeddings: z.boolean().nullish(),
     ...visionTokens
@@ -37,6 +38,7 @@ export const qwen2_5Vl = family({
       provider: gptProvider("megatron.bridge.models.qwen_vl.qwen25_vl_provider.Qwen25VLModelProvider", tc, commonOf(t), {
         ...extraOf(t),
         ...tokenIds(c),
+        position_embedding_type: "mrope",
         vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", section(v, WINDOW_VISION))
       }),
       components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "qwen_visual" })

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp, fcMtp, linearBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, requiredBiases, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -27,7 +27,7 @@ export const qwen3 = family({
       table: layer,
       rows: fcMtp(modules, layer, "mtp_num_hidden_layers"),
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
-      carried: carriedBiases(t),
+      carried: t.mlp_bias ? carriedBiases(t) : requiredBiases(t),
       mtpFields: ["mtp_num_hidden_layers", "num_nextn_predict_layers"]
     })
   }

@@ -60,6 +60,7 @@ const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHe
       {
         ...hybridExtra(t, moe),
         ...tokenIds(c),
+        position_embedding_type: "mrope",
         eos_token_id: typeof t.eos_token_id === "number" ? t.eos_token_id : undefined,
         vision_config: hfConfig(`${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, section(c.vision_config, BLOCK_VISION)),
         ...(labels === undefined ? {} : { num_labels: labels, classifier_dropout: float(c.classifier_dropout ?? 0.1), mtp_num_layers: 0 })

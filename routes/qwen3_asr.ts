@@ -49,6 +49,7 @@ export const qwen3Asr = family({
       provider: gptProvider("megatron.bridge.models.qwen3_asr.qwen3_asr_provider.Qwen3ASRModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(c, t) }, {
         ...extraOf(t),
         ...thinkerIds(c),
+        position_embedding_type: "mrope",
         mrope_section: mropeOf(t)
       }),
       components: languageBelow("thinker.language_model.", { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" })

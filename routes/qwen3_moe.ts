@@ -15,7 +15,9 @@ export const qwen3Moe = family({
   architectures: ["Qwen3MoeForCausalLM"],
   config: z.looseObject({
     ...moeFields,
-    num_experts_per_tok: size,
+    num_key_value_heads: size.nullable().default(4),
+    intermediate_size: size.default(6144),
+    num_experts_per_tok: size.default(8),
     moe_intermediate_size: size,
     decoder_sparse_step: size.nullish(),
     mlp_only_layers: z.array(many).nullish()
@@ -30,7 +32,7 @@ export const qwen3Moe = family({
         ...GROUPED,
         moe_router_topk: t.num_experts_per_tok,
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
-        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+        moe_aux_loss_coeff: float(0.001)
       }),
       carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
     })

@@ -3,6 +3,7 @@ import { z } from "zod"
 import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedDeltaNet } from "./shared/blocks.ts"
+import { defaulted } from "./shared/config.ts"
 import { hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -16,7 +17,7 @@ const NAMES = { megatron: "", model: "model.", head: "" }
 export const qwen3Next = family({
   name: "qwen3-next",
   architectures: ["Qwen3NextForCausalLM"],
-  config: z.looseObject({ ...hybridFields, ...hybridMoeFields }),
+  config: defaulted({ num_key_value_heads: 2, num_experts_per_tok: 10 }, z.looseObject({ ...hybridFields, ...hybridMoeFields })),
   describe: (t, headers) => {
     const tc = hybridTransformer(t, {
       moe: true,

@@ -24,6 +24,8 @@ export const qwen3Omni = family({
     thinker_config: z.looseObject({
       text_config: z.looseObject({
         ...moeFields,
+        num_key_value_heads: size.nullable().default(4),
+        rope_theta: z.number().nullable().default(1e6),
         moe_intermediate_size: size.default(768),
         num_experts_per_tok: size.default(8),
         decoder_sparse_step: size.nullish(),
@@ -65,6 +67,7 @@ export const qwen3Omni = family({
           ...extra,
           ...thinkerIds(c),
           ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
+          position_embedding_type: "mrope",
           mrope_section: mropeOf(t),
           language_max_sequence_length: t.max_position_embeddings ?? undefined,
           moe_router_topk: t.num_experts_per_tok,

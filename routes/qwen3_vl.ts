@@ -15,6 +15,7 @@ import { blockVision, BLOCK_VISION, blockVisionFields, blockVisionRows } from ".
 
 const text = z.looseObject({
   ...moeFields,
+  rope_theta: z.number().nullable().default(500_000),
   decoder_sparse_step: size.nullish(),
   mlp_only_layers: z.array(many).nullish()
 })
@@ -50,10 +51,11 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       {
         ...extraOf(t),
         ...tokenIds(c),
+        position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
         language_max_sequence_length: t.max_position_embeddings ?? undefined,
         ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
-        ...(moe ? { head_dim: tc.kv_channels, moe_router_topk: t.num_experts_per_tok ?? 8, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {}),
+        ...(moe ? { head_dim: tc.kv_channels, moe_router_topk: t.num_experts_per_tok ?? 4, moe_aux_loss_coeff: float(0.001) } : {}),
         hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, textSection(t, moe ? MOE_TEXT : [])),
         vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, section(v, BLOCK_VISION))
       },
@@ -67,13 +69,13 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
 export const qwen3Vl = family({
   name: "qwen3-vl",
   architectures: ["Qwen3VLForConditionalGeneration"],
-  config: schema.extend({ text_config: text.extend({ intermediate_size: size }) }),
+  config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(32), head_dim: size.nullable().default(128), intermediate_size: size }) }),
   describe: describe(false)
 })
 
 export const qwen3VlMoe = family({
   name: "qwen3-vl-moe",
   architectures: ["Qwen3VLMoeForConditionalGeneration"],
-  config: schema.extend({ text_config: text.extend({ moe_intermediate_size: size }) }),
+  config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(16), num_experts_per_tok: size.default(4), moe_intermediate_size: size }) }),
   describe: describe(true)
 })

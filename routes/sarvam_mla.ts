@@ -12,6 +12,6 @@ export const sarvamMla = family({
       dense: 1,
       expertBias: true,
       target: "megatron.bridge.models.sarvam.sarvam_provider.SarvamMLAModelProvider",
-      extra: { moe_router_score_function: "sigmoid" }
+      extra: { make_vocab_size_divisible_by: 128, moe_router_score_function: "sigmoid" }
     })
 })

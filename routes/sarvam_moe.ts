@@ -22,6 +22,7 @@ export const sarvamMoe = family({
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
+        make_vocab_size_divisible_by: 128,
         ...sigmoidRouter({ routed_scaling_factor: t.routed_scaling_factor }),
         moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",

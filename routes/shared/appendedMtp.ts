@@ -2,6 +2,7 @@
  * Multi-token prediction as layers appended to the decoder: module k is HF layer L + k, where L is the number of decoder
  * layers. Its embedding and head are copies of the main ones; Megatron shares those and has no place for the copies.
  */
+import { FormatError } from "../../src/errors.ts"
 import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
@@ -36,6 +37,9 @@ export const appendedModules = (
   return k
 }
 
+/** Each has rows of its own. */
+const MOST_MODULES = 100
+
 export const appendedMtp = ({
   embedding = "embed_tokens.weight",
   finalNorm = "shared_head.norm.weight",
@@ -48,6 +52,9 @@ export const appendedMtp = ({
   table,
   tied = false
 }: AppendedMtp): { readonly rows: ReadonlyArray<Row>; readonly carried: ReadonlyArray<Carried> } => {
+  if (modules > MOST_MODULES) {
+    throw new FormatError("config/too-many-parts", `${modules} multi-token-prediction layers; models have a few`, { field: "num_nextn_predict_layers" })
+  }
   const places = Array.from({ length: modules }, (_, k) => [`${megatron}mtp.layers.${k}.`, `${model}layers.${layers + k}.`] as const)
   return {
     rows: places.flatMap(([own, hf]) => [
@@ -64,4 +71,10 @@ export const appendedMtp = ({
       { pattern: hf + head, alias: tied ? model + embedding : mainHead }
     ])
   }
+}
+
+/** Every HF tensor of appended layers, as patterns: for a trainer whose model has no module for them. */
+export const appendedCarried = (mtp: AppendedMtp): ReadonlyArray<Carried> => {
+  const { carried, rows: own } = appendedMtp(mtp)
+  return [...carried, ...[...new Set(own.flatMap((row) => row.hf))].map((pattern) => ({ pattern }))]
 }

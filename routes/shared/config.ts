@@ -7,15 +7,22 @@ export const count = z.int().min(0).max(2 ** 24)
 /** A number of layers or experts; each becomes entries in memory. */
 export const many = z.int().min(0).max(100_000)
 
+/**
+ * A section whose absent fields have the values that the published config class gives them. Null is a value: the class derives
+ * the field from others.
+ */
+export const defaulted = <T>(defaults: Readonly<Record<string, unknown>>, schema: z.ZodType<T>): z.ZodType<T> =>
+  z.preprocess((c) => (typeof c === "object" && c !== null && !Array.isArray(c) ? { ...defaults, ...c } : c), schema)
+
 /** `dtype` or, in older files, `torch_dtype`. */
 export const dtypeField = z.enum(["bfloat16", "float16", "float32"]).nullish()
 
 /** Rotary settings, in `rope_parameters` or, in older files, beside it. */
 export const rope = {
-  rope_theta: z.number().nullish(),
+  rope_theta: z.number().positive().nullish(),
   partial_rotary_factor: z.number().nullish(),
   rope_parameters: z.looseObject({
-    rope_theta: z.number().nullish(),
+    rope_theta: z.number().positive().nullish(),
     partial_rotary_factor: z.number().nullish(),
     mrope_section: z.array(z.int()).nullish()
   }).nullish()

@@ -9,6 +9,9 @@ import { perLayer } from "./moe.ts"
 
 export const ernieFields = {
   ...textFields,
+  num_key_value_heads: size.nullable().default(4),
+  rms_norm_eps: z.number().nullable().default(1e-5),
+  rope_theta: z.number().nullable().default(500_000),
   intermediate_size: size,
   moe_num_experts: many.min(1),
   moe_num_shared_experts: count.nullish(),

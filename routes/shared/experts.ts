@@ -5,7 +5,9 @@ import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 
-export type ExpertForm = { readonly kind: "separate" } | ({ readonly kind: "packed" } & PackedExperts)
+export type ExpertForm =
+  | { readonly kind: "separate" }
+  | { readonly kind: "packed"; readonly gateUp: PackedExperts; readonly down: PackedExperts }
 
 export interface ExpertSizes {
   readonly experts: number
@@ -18,7 +20,8 @@ const PACKED = /\.experts\.(gate_up|down)_proj$/
 
 /**
  * Packed (`experts.gate_up_proj` `[E, …]`) or one tensor per expert, for the layers below `prefix`. Both at once is an error;
- * without headers `otherwise` decides. A packed tensor is transposed if only the transposed shape fits.
+ * without headers `otherwise` decides. A packed tensor is transposed if only the transposed shape fits: the reference's rule, by
+ * which a square one stays as it is. `transposedByDefault` holds where there is no tensor to look at.
  */
 export const expertForm = (
   headers: HfHeaders,
@@ -39,19 +42,21 @@ export const expertForm = (
   }
   if (separate.length > 0) return { kind: "separate" }
   if (packed.length === 0 && otherwise === "separate") return { kind: "separate" }
-  const gated = packed.find((n) => n.endsWith("gate_up_proj"))
-  const shape = gated === undefined ? undefined : headers.tensor(gated)?.shape
-  const is = (out: number, input: number) => shape?.[1] === out && shape[2] === input
-  const transposed = shape && is(2 * ffn, hidden) !== is(hidden, 2 * ffn) ? is(hidden, 2 * ffn) : transposedByDefault
-  return { kind: "packed", experts, transposed }
+  const orientation = (name: string, out: number, input: number): PackedExperts => {
+    const found = packed.find((n) => n.endsWith(name))
+    const shape = found === undefined ? undefined : headers.tensor(found)?.shape
+    const is = (rows: number, columns: number) => shape?.[1] === rows && shape[2] === columns
+    return { experts, transposed: is(out, input) ? false : is(input, out) || transposedByDefault }
+  }
+  return { kind: "packed", gateUp: orientation("gate_up_proj", 2 * ffn, hidden), down: orientation("down_proj", hidden, ffn) }
 }
 
 /** Rows of gated routed experts below a layer's `mlp.`. */
 export const expertRows = (form: ExpertForm): Table =>
   form.kind === "packed"
     ? {
-      "mlp.experts.linear_fc1.weight*": packedExpertOf(form, "mlp.experts.gate_up_proj"),
-      "mlp.experts.linear_fc2.weight*": packedExpertOf(form, "mlp.experts.down_proj")
+      "mlp.experts.linear_fc1.weight*": packedExpertOf(form.gateUp, "mlp.experts.gate_up_proj"),
+      "mlp.experts.linear_fc2.weight*": packedExpertOf(form.down, "mlp.experts.down_proj")
     }
     : {
       "mlp.experts.linear_fc1.weight*": gatedMlpOf("mlp.experts.*.{gate,up}_proj.weight"),
@@ -60,7 +65,7 @@ export const expertRows = (form: ExpertForm): Table =>
 
 /**
  * Rows of a model's routed experts, in the form that the checkpoint has them in below `model`; without headers `otherwise`.
- * `transposed`: packed tensors are `[E, in, out]` where their shape does not say.
+ * `transposed`: packed tensors are `[E, in, out]` where there are none to look at.
  */
 export const routedExperts = (
   { hidden_size: hidden, moe_ffn_hidden_size: ffn = 0, num_moe_experts: experts }: TransformerConfig,

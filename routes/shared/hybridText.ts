@@ -33,8 +33,8 @@ export const hybridFields = {
   mlp_only_layers: z.array(many).nullish()
 }
 
-export const hybridDenseFields = { intermediate_size: size }
-export const hybridMoeFields = { num_experts_per_tok: size.default(10), moe_intermediate_size: size, shared_expert_intermediate_size: many.default(512) }
+export const hybridDenseFields = { num_key_value_heads: size.nullable().default(4), intermediate_size: size }
+export const hybridMoeFields = { num_key_value_heads: size.nullable().default(2), num_experts_per_tok: size.default(8), moe_intermediate_size: size, shared_expert_intermediate_size: many.default(512) }
 
 const schema = z.looseObject(hybridFields)
 export type HybridText = z.infer<typeof schema>
@@ -99,7 +99,7 @@ export const hybridExtra = (t: HybridText, moe: boolean) => ({
   hidden_dropout: float(0),
   attention_dropout: float(t.attention_dropout ?? 0),
   mrope_section: mropeOf(t),
-  ...(moe ? { moe_router_topk: t.num_experts_per_tok ?? 10, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
+  ...(moe ? { moe_router_topk: t.num_experts_per_tok ?? 8, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
 })
 
 /** And fields that a provider without a class of its own must be told. */

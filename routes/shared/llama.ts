@@ -24,7 +24,7 @@ export const textFields = {
   head_dim: size.nullish(),
   vocab_size: size,
   max_position_embeddings: size.nullish(),
-  rms_norm_eps: z.number().nullish(),
+  rms_norm_eps: z.number().nonnegative().nullish(),
   initializer_range: z.number().nullish(),
   attention_bias: z.boolean().nullish(),
   attention_dropout: z.number().nullish(),
@@ -102,6 +102,10 @@ export const carriedBiases = ({ attention_bias, mlp_bias }: Pick<TextConfig, "at
   const names = attention_bias && !mlp_bias ? ["self_attn.o_proj"] : mlp_bias && !attention_bias ? ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] : []
   return names.map((name) => ({ pattern: `${model}layers.*.${name}.bias` }))
 }
+
+/** The same for models that have each of them as soon as its flag is set: a checkpoint without one is incomplete. */
+export const requiredBiases = (t: Pick<TextConfig, "attention_bias" | "mlp_bias">): ReadonlyArray<Carried> =>
+  carriedBiases(t).map(({ pattern }) => ({ pattern, biasOf: pattern.replace(/bias$/, "weight") }))
 
 /** The provider fields that every text config decides. */
 export const commonOf = (t: TextConfig): CommonFields => {

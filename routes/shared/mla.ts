@@ -114,7 +114,6 @@ export const latentMoeLayer = (tc: TransformerConfig, headers: HfHeaders, model 
 export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undefined> => ({
   hidden_dropout: float(0),
   attention_dropout: float(t.attention_dropout ?? 0),
-  position_embedding_type: "rope",
   transformer_layer_spec: BLOCK_SPEC,
   ...GROUPED,
   ...mlaRope(t),

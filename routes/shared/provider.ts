@@ -26,6 +26,13 @@ export const pick = <T extends object, K extends keyof T & string>(section: T, f
 
 const floatOr = (value: number | null | undefined): Optional => (value === null || value === undefined ? undefined : float(value))
 
+/** The vocabulary is padded to multiples of its own largest power of two, up to 128, where a trainer pads it at all. */
+const paddedTo = (vocabulary: number): number => {
+  let step = 128
+  while (vocabulary % step !== 0) step /= 2
+  return step
+}
+
 /**
  * `target`: dotted class of the standard provider. `extra` wins over everything; a field of `tc` that the class must not be
  * given is listed in `omit`.
@@ -46,6 +53,9 @@ export const gptProvider = (
       ...defined(Object.fromEntries(own) as Record<string, Optional>),
       ...defined({
         mtp_num_layers: tc.mtp_num_layers || null,
+        // Explicit, because the plain class learns its positions.
+        position_embedding_type: "rope",
+        make_vocab_size_divisible_by: paddedTo(tc.vocab_size),
         activation_func: pythonName(activation),
         bf16: dtype === "bfloat16",
         fp16: dtype === "float16",

@@ -28,6 +28,8 @@ export interface Carried {
   /** HF name, `*` for digits, `**` for anything. */
   readonly pattern: string
   readonly alias?: string
+  /** A weight, as a pattern with the same wildcards: where the model has it, it has this as its bias, one element per row. */
+  readonly biasOf?: string
 }
 
 /** Everything a conversion needs to know about one model. */

@@ -19,7 +19,8 @@ const distance = (a: string, b: string): number => {
 
 /** `architectures[0]` of a parsed config.json. */
 export const architectureOf = (config: unknown): string => {
-  const architectures = (config as { architectures?: unknown } | null)?.architectures
+  if (typeof config !== "object" || config === null || Array.isArray(config)) throw new FormatError("config/not-an-object", "the config is not a JSON object, which would name its architectures", { field: "architectures" })
+  const { architectures } = config as { architectures?: unknown }
   const first = Array.isArray(architectures) ? architectures[0] : undefined
   if (typeof first !== "string") {
     throw new FormatError("config/no-architecture", "there is no architectures[0] that says which model this is", { field: "architectures" })
@@ -46,8 +47,8 @@ export class FamilyRegistry {
     return [...this.#byArchitecture.keys()].sort()
   }
 
-  /** The family of a parsed config.json; {@link Unsupported} with the closest known architectures. */
-  find(config: unknown): Family {
+  /** The family of a parsed config.json, read from `path`; {@link Unsupported} with the closest known architectures. */
+  find(config: unknown, path?: string): Family {
     const architecture = architectureOf(config)
     const family = this.#byArchitecture.get(architecture)
     if (family) return family
@@ -57,8 +58,8 @@ export class FamilyRegistry {
       .slice(0, 3)
       .map(([, name]) => name)
     throw new Unsupported({
-      what: architecture,
-      problem: "no family here answers to this architecture",
+      what: path ?? architecture,
+      problem: path === undefined ? "no family here answers to this architecture" : `no family here answers to its architecture (field architectures): "${quote(architecture)}"`,
       hint: `Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
     })
   }

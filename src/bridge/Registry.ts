@@ -15,6 +15,12 @@ const compile = (pattern: string, digits: (literal: string) => string = escape):
 /** Literal numbers in a pattern widened to any number: a cheap first sieve that depends only on a name with its digits masked. */
 const widened = (pattern: string): RegExp => compile(pattern, (literal) => escape(literal).replace(/\d+/g, "\\d+"))
 
+/**
+ * The first number of a pattern that matches no other: rows of single layers are told apart by it. Undefined where a wildcard
+ * comes first, or right behind.
+ */
+const firstNumber = (pattern: string): string | undefined => /^[^\d*]*(\d+)(?![\d*])/.exec(pattern)?.[1]
+
 const wildcards = (pattern: string): number => (pattern.match(/\*\*|\*/g) ?? []).length
 
 /** Fill a pattern with captures: every `**` first, then every `*`, from left to right. */
@@ -30,12 +36,20 @@ export interface Match {
   readonly captures: ReadonlyArray<string>
 }
 
+/** Row numbers: of all rows without a first number, and of those together with the rows that have one, by that. */
+interface Candidates {
+  readonly any: ReadonlyArray<number>
+  readonly byNumber: ReadonlyMap<string, ReadonlyArray<number>>
+}
+
 export class MappingRegistry {
   readonly rows: ReadonlyArray<Row>
-  readonly #strict: ReadonlyArray<RegExp>
+  readonly #strict: Array<RegExp | undefined> = []
+  /** Rows of single layers share theirs. */
   readonly #wide: ReadonlyArray<RegExp>
+  #claims: ReadonlyArray<readonly [row: Row, patterns: ReadonlyArray<RegExp>]> | undefined
   /** Row numbers that can match a name, by the name with its digits masked. */
-  readonly #candidates = new Map<string, ReadonlyArray<number>>()
+  readonly #candidates = new Map<string, Candidates>()
 
   constructor(rows: Iterable<Row>) {
     this.rows = [...rows]
@@ -44,26 +58,46 @@ export class MappingRegistry {
         if (wildcards(hf) > wildcards(row.megatron)) throw new RangeError(`row ${row.megatron}: ${hf} has more wildcards`)
       }
     }
-    this.#strict = this.rows.map((r) => compile(r.megatron))
-    this.#wide = this.rows.map((r) => widened(r.megatron))
+    const wide = new Map<string, RegExp>()
+    this.#wide = this.rows.map(({ megatron }) => {
+      const source = megatron.replace(/\d+/g, "0")
+      const known = wide.get(source)
+      if (!known) wide.set(source, widened(megatron))
+      return known ?? wide.get(source)!
+    })
   }
 
   /** The first row for a Megatron parameter, with its HF names resolved. */
   lookup(name: string): Match | undefined {
     const mask = name.replace(/\d+/g, "0")
-    let candidates = this.#candidates.get(mask)
-    if (!candidates) {
-      candidates = this.rows.flatMap((_, i) => (this.#wide[i]!.test(name) ? [i] : []))
-      this.#candidates.set(mask, candidates)
-    }
+    let found = this.#candidates.get(mask)
+    if (!found) this.#candidates.set(mask, found = this.#sieve(name))
+    const candidates = found.byNumber.get(/\d+/.exec(name)?.[0] ?? "") ?? found.any
     for (const i of candidates) {
-      const match = this.#strict[i]!.exec(name)
+      const match = (this.#strict[i] ??= compile(this.rows[i]!.megatron)).exec(name)
       if (match) {
         const captures = match.slice(1)
         return { row: this.rows[i]!, names: this.rows[i]!.hf.map((p) => resolve(p, captures)), captures }
       }
     }
     return undefined
+  }
+
+  /** The rows that can match a name of these letters, whatever its numbers. */
+  #sieve(name: string): Candidates {
+    const any: Array<number> = []
+    const byNumber = new Map<string, Array<number>>()
+    const matching = new Set([...new Set(this.#wide)].filter((pattern) => pattern.test(name)))
+    for (const [i, row] of this.rows.entries()) {
+      if (!matching.has(this.#wide[i]!)) continue
+      const number = firstNumber(row.megatron)
+      if (number === undefined) {
+        any.push(i)
+        for (const own of byNumber.values()) own.push(i)
+      } else if (byNumber.has(number)) byNumber.get(number)!.push(i)
+      else byNumber.set(number, [...any, i])
+    }
+    return { any, byNumber }
   }
 
   /** What a parameter is made of; undefined if no row names it. */
@@ -74,7 +108,8 @@ export class MappingRegistry {
 
   /** Rows that would claim an HF tensor of this name, whether or not the model has their parameter. */
   claimants(hfName: string): ReadonlyArray<Row> {
-    return this.rows.filter((row) => row.hf.some((pattern) => compile(pattern).test(hfName)))
+    this.#claims ??= this.rows.map((row) => [row, row.hf.map((pattern) => compile(pattern))])
+    return this.#claims.filter(([, patterns]) => patterns.some((pattern) => pattern.test(hfName))).map(([row]) => row)
   }
 
   /** Keep the rows below `prefix` and put `instead` in its place in their Megatron names; HF names stay (a route-local registry). */

@@ -6,6 +6,8 @@ export interface Support {
   readonly export: boolean
   /** Names of its MIMO components; empty: the model has a single part. */
   readonly components: ReadonlyArray<string>
+  /** Dotted names of the reference's provider classes: `_target_` of the run configuration. */
+  readonly providers: ReadonlyArray<string>
   /** The reference has a MIMO provider for the family; if not, no released trainer loads the MIMO form yet. */
   readonly trainable: boolean
   /** Multi-token prediction. */

@@ -39,6 +39,9 @@ const SIGNS: ReadonlyArray<readonly [RegExp, string]> = [
   [/(merger|projector|multi_modal)/, "projector between modalities"]
 ]
 
+/** Signs stand at the end of a name. */
+const LOOKED_AT = 300
+
 const wildcard = (name: string): string => name.replace(/(?<=^|\.)\d+(?=\.|$)/g, "*")
 
 /** The patterns of a checkpoint's names, in order of first appearance. */
@@ -54,6 +57,6 @@ export const recognise = (tensors: Iterable<{ readonly name: string; readonly sh
     pattern,
     count,
     shape,
-    looksLike: SIGNS.find(([sign]) => sign.test(pattern))?.[1] ?? "unknown"
+    looksLike: SIGNS.find(([sign]) => sign.test(pattern.slice(-LOOKED_AT)))?.[1] ?? "unknown"
   }))
 }

@@ -11,6 +11,7 @@ import type { SourceTensor } from "../../src/conformance/Case.ts"
 import { exportArray } from "../../src/convert/ExportPlan.ts"
 import { noHeaders } from "../../src/convert/HfSource.ts"
 import type { ImportPlan } from "../../src/convert/ImportPlan.ts"
+import { expectedBeside } from "../../src/convert/match.ts"
 import { FormatError, isBridgeError } from "../../src/errors.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { volume } from "../../src/tensor/Copy.ts"
@@ -41,8 +42,11 @@ const described = (family: Family, config: Config, headers: HfHeaders): ModelDes
   }
 }
 
-const tensorsOf = (description: ModelDescription): ReadonlyArray<SourceTensor> =>
-  [...bind(standardModules(description)).hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16", shape: [...shape], file: "model.safetensors" }))
+const tensorsOf = (description: ModelDescription): ReadonlyArray<SourceTensor> => {
+  const { hf } = bind(standardModules(description))
+  return [...hf.values(), ...expectedBeside(description.carried, hf, () => false)]
+    .map(({ name, shape }) => ({ name, dtype: "BF16", shape: [...shape], file: "model.safetensors" }))
+}
 
 /** A variation with its tensors, in the layout that the toy's own tensors show. */
 const variationFrom = (toy: Toy, next: Random): Toy | undefined => {

@@ -10,17 +10,18 @@ import { patchMerger, visionBlock, visionFrame } from "../blocks.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
+/** Absent fields have the defaults of the published config classes, which agree. */
 export const blockVisionFields = {
-  depth: many,
-  hidden_size: size,
-  num_heads: size,
-  intermediate_size: size,
+  depth: many.default(27),
+  hidden_size: size.default(1152),
+  num_heads: size.default(16),
+  intermediate_size: size.default(4304),
   in_channels: size.default(3),
-  patch_size: size,
-  spatial_merge_size: size,
-  temporal_patch_size: size,
-  num_position_embeddings: size,
-  out_hidden_size: size,
+  patch_size: size.default(16),
+  spatial_merge_size: size.default(2),
+  temporal_patch_size: size.default(2),
+  num_position_embeddings: size.default(2304),
+  out_hidden_size: size.default(3584),
   deepstack_visual_indexes: many.array().nullish()
 }
 
