@@ -73,8 +73,8 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
   if (folders.length > 1 && !folders.includes("release")) {
     throw invalid(parent, "trackers-disagree", `${[...steps].map(([file, folder]) => `${file} names ${folder}`).join(", ")}`)
   }
-  const folder = folders[0]!
-  if (!names.includes(folder)) throw invalid(parent, "tracker", `the tracker names ${folder}, which is not there`)
+  const [[tracker, folder]] = [...steps] as [[string, string]]
+  if (!names.includes(folder)) throw invalid(join(parent, tracker), "tracker", `names ${folder}, which is not there`)
   return folder
 }
 
@@ -122,7 +122,13 @@ const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyA
 /** Nothing of it is needed, but what no loader could read is no checkpoint. */
 const checkCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<void> => {
   const common = await readCommonState(disk, directory, metadata)
-  if (common && !(common.value instanceof Map)) throw invalid(join(directory, common.file), "common-state", "holds a common state that is not a dict")
+  if (!common || common.value instanceof Map) return
+  throw new InvalidFile({
+    path: join(directory, common.file),
+    code: "checkpoint/common-state",
+    problem: "holds a common state that is not a dict",
+    place: common.file === COMMON_FILE ? {} : { tensor: COMMON_STATE }
+  })
 }
 
 const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<Map<string, number>> => {

@@ -1,8 +1,7 @@
 /** The common state of a checkpoint: what is no tensor and no module's (torch-dist-format.md A.3). Read, never executed. */
 import { join } from "node:path"
-import { FormatError, invalidFile } from "../errors.ts"
+import { FormatError, InvalidFile, invalidFile } from "../errors.ts"
 import { type DiskCalls, readFully } from "../io/Disk.ts"
-import { isNotThere } from "../io/existing.ts"
 import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
 import { readArchive, readObjectItem } from "../torch/ObjectItem.ts"
 import type { PyRead } from "../torch/PyValue.ts"
@@ -25,7 +24,8 @@ export const readCommonState = async (disk: DiskCalls, directory: string, metada
     const bytes = await readOwn(disk, directory, COMMON_FILE, LARGEST_COMMON)
     return { file: COMMON_FILE, value: parsed(path, () => readArchive(bytes)) }
   } catch (error) {
-    if (!isNotThere(error)) throw error
+    // A link to nothing is no absent file: the copy is incomplete.
+    if (!(error instanceof InvalidFile && error.code === "file/missing")) throw error
   }
   const object = metadata.objects.get(COMMON_STATE)
   return object && { file: object.file, value: await readObject(disk, directory, COMMON_STATE, object) }

@@ -34,15 +34,16 @@ class ChunkFinder {
 
   constructor(tensor: StoredTensor) {
     const rank = tensor.shape.length
+    const chunks = tensor.chunks.filter((c) => volume(c.sizes) > 0)
     // The axis along which the chunks have most distinct offsets tells them apart best.
     let axis = 0
     let most = 0
     for (let k = 0; k < rank; k++) {
-      const distinct = new Set(tensor.chunks.map((c) => c.offsets[k])).size
+      const distinct = new Set(chunks.map((c) => c.offsets[k])).size
       if (distinct > most) [axis, most] = [k, distinct]
     }
     this.#axis = axis
-    this.chunks = rank === 0 ? tensor.chunks : [...tensor.chunks].sort((a, b) => a.offsets[axis]! - b.offsets[axis]!)
+    this.chunks = rank === 0 ? chunks : chunks.sort((a, b) => a.offsets[axis]! - b.offsets[axis]!)
     this.#starts = this.chunks.map((c) => c.offsets[axis] ?? 0)
     this.#longest = this.chunks.reduce((n, c) => Math.max(n, c.sizes[axis] ?? 1), 1)
   }
@@ -98,12 +99,31 @@ export const locatePart = (
   return undefined
 }
 
+/** Of every stack of layers, by the key in front of the layer (`decoder.layers`): has each layer keys of its own? */
+export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed" | "stacked"> => {
+  const forms = new Map<string, "indexed" | "stacked">()
+  for (const key of keys) {
+    const match = /^(.*\blayers)\.(\d+\.)?/.exec(key)
+    if (match) forms.set(match[1]!, match[2] ? "indexed" : "stacked")
+  }
+  return forms
+}
+
+/** The key of a part as a checkpoint of these forms would have it. */
+export const keyInForm = (key: string, part: Part, forms: ReadonlyMap<string, "indexed" | "stacked">): string => {
+  const [, stack, layer, rest] = /^(.*\blayers)\.(\d+\.)?(.*)$/.exec(key) ?? []
+  if (stack === undefined) return key
+  const form = forms.get(stack)
+  if (form === "indexed" && layer === undefined) return `${stack}.${part.at[0]}.${rest}`
+  return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
+}
+
 const otherLayerForms = (key: string, part: Part, tensors: ReadonlyMap<string, StoredTensor>): ReadonlyArray<Part> => {
   const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
   if (indexed) {
     const stacked = `${indexed[1]}.${indexed[3]}`
     const count = tensors.get(stacked)?.shape[0]
-    return count === undefined ? [] : [{ ...part, key: stacked, shape: [count, ...part.shape], at: [Number(indexed[2]), ...part.at] }]
+    return count === undefined || Number(indexed[2]) >= count ? [] : [{ ...part, key: stacked, shape: [count, ...part.shape], at: [Number(indexed[2]), ...part.at] }]
   }
   const position = key.search(/\blayers\.(?!\d)/)
   if (position < 0) return []
@@ -255,8 +275,7 @@ const readChunk = async (file: DiskFile, path: string, { chunk, dtype, key }: Ch
     return bytes
   }
   const refuse = (code: string, problem: string, { offset = 0, record }: Place = {}) =>
-    // Offsets in a pickle count from its own start.
-    invalidFile(path, new FormatError(code, problem, { tensor: key, record, offset: code.startsWith("pickle/") ? offset : chunk.offset + offset }))
+    invalidFile(path, new FormatError(code, problem, { tensor: key, record, offset: chunk.offset + offset }))
   try {
     const item = await readTensorItem(chunk.length, read, tensorItem(dtype, chunk.sizes))
     if (item.dtype !== dtype) throw refuse("checkpoint/dtype", `.metadata says ${dtype}, the stored tensor is ${item.dtype}`)

@@ -55,3 +55,6 @@ export const fromTorchName = (name: string): DType | undefined => BY_TORCH_NAME.
 
 /** Floating types that a `--torch-dtype` cast applies to. */
 export const isFloat = (dtype: DType): boolean => dtype === "BF16" || dtype === "F16" || dtype === "F32" || dtype === "F64"
+
+/** Integers and booleans. */
+export const isInteger = (dtype: DType): boolean => /^[IU]\d|^BOOL$/.test(dtype)

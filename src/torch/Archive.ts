@@ -7,7 +7,7 @@ import { unpickle } from "./Pickle.ts"
 import type { PicklePolicy } from "./Pickle.ts"
 import type { PickleValue } from "./PickleValue.ts"
 import type { Ranged } from "./Ranges.ts"
-import { readDirectory, readRecord } from "./Zip.ts"
+import { contentOffset, readDirectory, readRecord } from "./Zip.ts"
 import type { ZipDirectory } from "./Zip.ts"
 
 export interface Archive {
@@ -51,8 +51,9 @@ export function* readPickle(archive: Archive, policy: PicklePolicy): Ranged<Pick
   try {
     return unpickle(bytes, policy)
   } catch (error) {
-    if (error instanceof FormatError) throw new FormatError(error.code, error.message, { ...error.place, record: record.name })
-    throw error
+    if (!(error instanceof FormatError)) throw error
+    const start = yield* contentOffset(record)
+    throw new FormatError(error.code, error.message, { ...error.place, record: record.name, offset: start + (error.place.offset ?? 0) })
   }
 }
 

@@ -4,11 +4,12 @@
  * the pickle (saved plans, ids) is ignored.
  */
 import { FormatError, quote } from "../errors.ts"
+import { sameShape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { Dcp, dtypeOfGlobal, METADATA_GLOBALS, SIZE } from "./Globals.ts"
 import { unpickle } from "./Pickle.ts"
 import type { PickleLimits } from "./Pickle.ts"
-import { isGlobal, isInstance, PickleDict, PickleGlobal, PickleList, PickleObject } from "./PickleValue.ts"
+import { isGlobal, isInstance, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 import { MAX_RANK } from "./TensorView.ts"
 
@@ -81,7 +82,7 @@ const fail = (code: string, problem: string, tensor?: string): never => {
  * tensors and the files hold the ranges is for `checkMetadata`.
  *
  * Errors: `pickle/…`; `dcp/class`, `dcp/field`, `dcp/limit`, `dcp/integer`, `dcp/rank`, `dcp/dtype`, `dcp/layout`, `dcp/duplicate-key`,
- * `dcp/no-storage`, `dcp/stray-storage`, `dcp/duplicate-storage`, `dcp/file-name`, `dcp/transformed`.
+ * `dcp/no-storage`, `dcp/overlap`, `dcp/stray-storage`, `dcp/duplicate-storage`, `dcp/file-name`, `dcp/transformed`.
  */
 export const decodeMetadata = (bytes: Uint8Array): DcpMetadata => {
   const root = unpickle(bytes, { globals: METADATA_GLOBALS, limits: METADATA_LIMITS })
@@ -157,8 +158,8 @@ const tensorOf = (
 ): StoredTensor => {
   const shape = sizes(state.get("size"), "the global shape", key)
   const find = finder(stored, key)
-  const used = new Set<StorageEntry>()
-  const chunks = boxes.items.map((item, i): StoredChunk => {
+  const placed = new Map<StorageEntry, StoredChunk>()
+  for (const [i, item] of boxes.items.entries()) {
     const box = stateOf(item, Dcp.chunk, "a chunk", key)
     const offsets = sizes(box.get("offsets"), "the offsets of a chunk", key)
     const extent = sizes(box.get("sizes"), "the sizes of a chunk", key)
@@ -167,15 +168,23 @@ const tensorOf = (
     }
     const entry = find(offsets)
     if (entry === undefined) return fail("no-storage", `the chunk at [${offsets}] is stored nowhere`, key)
-    used.add(entry)
-    return { offsets, sizes: extent, file: entry.file, offset: entry.offset, length: entry.length }
-  })
-  if (used.size !== stored.length) {
-    const stray = stored.find((entry) => !used.has(entry))!
+    if (entry.length === 0) fail("no-storage", `the chunk at [${offsets}] is said to be stored in 0 bytes`, key)
+    const known = placed.get(entry)
+    if (known && !isEmpty(known.sizes)) {
+      // A replica, or a rank without elements.
+      if (isEmpty(extent) || sameShape(known.sizes, extent)) continue
+      fail("overlap", `two chunks at [${offsets}], of sizes [${known.sizes}] and [${extent}], would hold the same elements`, key)
+    }
+    placed.set(entry, { offsets, sizes: extent, file: entry.file, offset: entry.offset, length: entry.length })
+  }
+  if (placed.size !== stored.length) {
+    const stray = stored.find((entry) => !placed.has(entry))!
     fail("stray-storage", `bytes are stored for a chunk at [${stray.at ?? "no offset"}] that the tensor does not have`, key)
   }
-  return { dtype: dtypeOf(state.get("properties"), key), shape, chunks }
+  return { dtype: dtypeOf(state.get("properties"), key), shape, chunks: [...placed.values()] }
 }
+
+const isEmpty = (extent: ReadonlyArray<number>): boolean => extent.includes(0)
 
 /** Finds the storage entry of the chunk at an offset. */
 const finder = (stored: ReadonlyArray<StorageEntry>, key: string) => {
@@ -195,7 +204,7 @@ const dtypeOf = (value: PickleValue | undefined, key: string): DType => {
   const [dtype, layout] = state as ReadonlyArray<PickleValue>
   const strided = isGlobal(layout, "torch strided") || (isInstance(layout, Dcp.layout) && layout.args[0] === "torch.strided")
   if (!strided) fail("layout", "the tensor's layout is not torch.strided", key)
-  const name = dtype instanceof PickleGlobal ? dtype.id : "missing"
+  const name = dtype instanceof PickleGlobal ? dtype.id : fail("field", "the tensor's properties do not begin with a dtype", key)
   return dtypeOfGlobal(name) ?? fail("dtype", `${quote(name.replace(" ", "."))} is not a dtype that is supported here`, key)
 }
 
@@ -238,13 +247,20 @@ const dict = (state: PickleDict, name: string): PickleDict => {
 const integer = (value: PickleValue | undefined, what: string, tensor: string): number =>
   typeof value === "number" && value >= 0
     ? value
-    : fail("integer", `${what}: not a non-negative integer below 2^53`, tensor)
+    : fail("integer", `${what}: ${shown(value)} is not a non-negative integer below 2^53`, tensor)
+
+const shown = (value: PickleValue | undefined): string => {
+  if (value === undefined || value === null) return "nothing"
+  if (typeof value === "string") return `"${quote(value)}"`
+  if (value instanceof PyFloat) return `the float ${value.value}`
+  return typeof value === "object" ? "something else" : quote(String(value))
+}
 
 /** A `torch.Size` (or tuple, or list) of sizes; the array of the pickle itself, so that shared ones stay shared. */
 const sizes = (value: PickleValue | undefined, what: string, tensor: string): ReadonlyArray<number> => {
   const inner = isInstance(value, SIZE) ? value.args[0] ?? [] : value
   const list = inner instanceof PickleList ? inner.items : inner
-  if (!Array.isArray(list)) return fail("field", `${what} is missing`, tensor)
+  if (!Array.isArray(list)) return fail("field", `${what}: missing, or no list of integers`, tensor)
   if (list.length > MAX_RANK) return fail("rank", `${what} has ${list.length} axes; torch has at most ${MAX_RANK}`, tensor)
   for (let i = 0; i < list.length; i++) integer(list[i], what, tensor)
   return list

@@ -11,6 +11,12 @@ const small = {
   objects: new Map([["common", { file: "__0_0.distcp", offset: 1577, length: 1389 }]])
 }
 
+const properties = (dtype: m.Write, ...more: ReadonlyArray<m.Write>): m.Write => (p) => {
+  p.global("torch.distributed.checkpoint.metadata TensorProperties").emptyTuple().newObject()
+  m.tuple(dtype, m.global("torch strided"), m.none, m.int(0), m.none, ...more)(p)
+  p.build()
+}
+
 describe("what is understood", () => {
   it("the minimal form", () => {
     expect(decodeMetadata(fixture("min.metadata"))).toEqual({
@@ -51,16 +57,17 @@ describe("what is understood", () => {
   })
 
   it("properties that grew a field, sizes as tuples, storage without a transform", () => {
-    const grown: m.Write = (p) => {
-      p.global("torch.distributed.checkpoint.metadata TensorProperties").emptyTuple().newObject()
-      m.tuple(m.global("torch bool"), m.global("torch strided"), m.none, m.int(0), m.none, m.tuple(m.int(1)))(p)
-      p.build()
-    }
     const bytes = m.metadata({
-      entries: [[m.text("w"), m.tensor({ properties: grown, size: m.tuple(m.int(4)), chunks: m.list(m.chunk(m.list(m.int(0)), m.tuple(m.int(4)))) })]],
+      entries: [[m.text("w"), m.tensor({ properties: properties(m.global("torch bool"), m.tuple(m.int(1))), size: m.tuple(m.int(4)), chunks: m.list(m.chunk(m.list(m.int(0)), m.tuple(m.int(4)))) })]],
       storage: [[m.index("w", m.size(0)), m.storage({ more: [["transform_descriptors", m.none]] })]]
     })
     expect(decodeMetadata(bytes).tensors.get("w")).toMatchObject({ dtype: "BOOL", shape: [4] })
+  })
+
+  it("a box that several ranks list is one chunk, a rank without elements none", () => {
+    const boxes = m.list(m.chunk(m.size(0), m.size(0)), m.chunk(), m.chunk(), m.chunk(m.size(0), m.size(0)))
+    const bytes = m.metadata({ entries: [[m.text("w"), m.tensor({ chunks: boxes })]], storage: [[m.index("w", m.size(0)), m.storage()]] })
+    expect(decodeMetadata(bytes).tensors.get("w")!.chunks.map((c) => c.sizes)).toEqual([[4]])
   })
 
   it("names like those of JavaScript's own properties", () => {
@@ -97,6 +104,9 @@ describe("what is refused", () => {
     ["dcp/integer", "an offset beyond 2^53", stored({ offset: m.int(2n ** 53n) })],
     ["dcp/integer", "a length that is no integer", stored({ length: m.text("1577") })],
     ["dcp/integer", "a negative size", w({ size: m.size(-4) })],
+    ["dcp/overlap", "two boxes with one place", w({ chunks: m.list(m.chunk(), m.chunk(m.size(0), m.size(3))) })],
+    ["dcp/no-storage", "a chunk stored in no bytes", stored({ length: m.int(0) })],
+    ["dcp/field", "a dtype that is none", w({ properties: properties(m.none) })],
     ["dcp/rank", "a chunk of another rank", w({ chunks: m.list(m.chunk(m.size(0), m.size(4, 1))) })],
     ["dcp/rank", "65 axes", w({ size: m.size(...Array.from({ length: 65 }, () => 1)) })],
     ["dcp/dtype", "complex128", w({ properties: m.properties("torch complex128") })],
@@ -117,6 +127,12 @@ describe("what is refused", () => {
 
   it.each(["../x.distcp", "a/b", "/etc/passwd", "..", ".", "", "a\\b", "C:x", "a\u0000b", "x".repeat(300)])("dcp/file-name: %j", (name) => {
     expect(codeOf(() => decodeMetadata(stored({ file: m.text(name) })))).toBe("dcp/file-name")
+  })
+
+  it.each([
+    ["-1", m.int(-1)], ["9007199254740992", m.int(2n ** 53n)], ["\"7\"", m.text("7")], ["nothing", m.none], ["true", (p: PickleWriter) => void p.boolean(true)]
+  ])("says what is no offset: %s", (shown, offset) => {
+    expect(() => decodeMetadata(stored({ offset }))).toThrow(`the byte offset: ${shown} is not a non-negative integer below 2^53`)
   })
 
   it("dcp/limit: tensors that share one long list of chunks", { timeout: 30_000 }, () => {

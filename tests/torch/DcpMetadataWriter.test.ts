@@ -36,7 +36,7 @@ describe("encodeMetadata", () => {
   it("writes the storage of a box that is listed twice once", () => {
     const chunk = { offsets: [0], sizes: [2], file: "a", offset: 0, length: 10 }
     const metadata: DcpMetadata = { tensors: new Map([["w", { dtype: "U8", shape: [2], chunks: [chunk, chunk] }]]), objects: new Map(), className: "x" }
-    expect(decodeMetadata(encodeMetadata(metadata)).tensors).toEqual(metadata.tensors)
+    expect(decodeMetadata(encodeMetadata(metadata)).tensors.get("w")!.chunks).toEqual([chunk])
   })
 
   it("dcp/dtype and dcp/flattened: what torch could not load", () => {
