@@ -85,6 +85,7 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "Write the checkpoint again.",
     codes: {
       "damaged": "the checksums themselves are damaged",
+      "not-a-directory": "not a directory",
       "no-checksums": ["`verify --deep` of something that was written without checksums", "`import` writes them, `export` does with `--checksum`; `verify A B` compares two checkpoints."]
     }
   },

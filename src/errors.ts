@@ -4,7 +4,7 @@
  * that knows the path turns it into {@link InvalidFile}.
  *
  * Exit codes: 0 ok, 1 verify found differences, 2 usage, 3 bad input, 4 unsupported, 5 output exists or is locked,
- * 6 no space, 7 I/O error, 130 interrupted.
+ * 6 no space, 7 I/O error, 130 (SIGINT) or 143 (SIGTERM) interrupted.
  */
 import { Data, Runtime } from "effect"
 
@@ -34,13 +34,24 @@ export class FormatError extends Error {
 }
 
 const LONGEST_QUOTE = 200
+const LONGEST_PATH = 800
+
+/** Control characters, and what is not seen or turns the text around, escaped. */
+const escaped = (text: string): string =>
+  // eslint-disable-next-line no-control-regex
+  text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) =>
+    `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** Names come from strangers' files: control characters are escaped, long ones cut. */
 export const quote = (text: string): string => {
-  // eslint-disable-next-line no-control-regex
-  const safe = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (c) =>
-    `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  const safe = escaped(text)
   return safe.length <= LONGEST_QUOTE ? safe : `${safe.slice(0, LONGEST_QUOTE)}… (${safe.length} characters)`
+}
+
+/** Paths are longer, and what matters most stands at their end. */
+export const quotePath = (path: string): string => {
+  const safe = escaped(path)
+  return safe.length <= LONGEST_PATH ? safe : `${safe.slice(0, LONGEST_PATH / 2)}…${safe.slice(-LONGEST_PATH / 2)}`
 }
 
 const at = ({ field, offset, record, tensor }: Place): string =>
@@ -53,7 +64,7 @@ const at = ({ field, offset, record, tensor }: Place): string =>
 
 /** `first ten, and the count` of a list of names. */
 export const some = (names: ReadonlyArray<string>, limit = 10): string =>
-  names.slice(0, limit).map(quote).join(", ") + (names.length > limit ? `, … (${names.length} in all)` : "")
+  names.slice(0, limit).map((name) => name.trim() === name && name !== "" ? quote(name) : `"${quote(name)}"`).join(", ") + (names.length > limit ? `, … (${names.length} in all)` : "")
 
 /** A file that is not what its format demands. Exit code 3. */
 export class InvalidFile extends Data.TaggedError("InvalidFile")<{
@@ -66,7 +77,7 @@ export class InvalidFile extends Data.TaggedError("InvalidFile")<{
   readonly exitCode: number = ExitCode.input
   override get message() {
     const where = at(this.place ?? {})
-    return `${quote(this.path)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.path)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.input
 }
@@ -78,7 +89,7 @@ export class Unsupported extends Data.TaggedError("Unsupported")<{
   readonly hint?: string
 }> {
   readonly exitCode: number = ExitCode.unsupported
-  override get message() { return `${quote(this.what)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override get message() { return `${quotePath(this.what)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
   override readonly [Runtime.errorExitCode] = ExitCode.unsupported
 }
 
@@ -113,7 +124,7 @@ export class OutputRefused extends Data.TaggedError("OutputRefused")<{
   readonly hint?: string
 }> {
   readonly exitCode: number = ExitCode.output
-  override get message() { return `${quote(this.path)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override get message() { return `${quotePath(this.path)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
   override readonly [Runtime.errorExitCode] = ExitCode.output
 }
 
@@ -128,12 +139,27 @@ export class NoSpace extends Data.TaggedError("NoSpace")<{
   readonly exitCode: number = ExitCode.space
   override get message() {
     const lack = this.free === undefined ? "the file system (or the quota) is full" : `${this.needed} bytes are needed, ${this.free} are free`
-    return `${quote(this.path)}: ${lack}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.path)}: ${lack}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.space
 }
 
-/** `EACCES: permission denied, open '/x'` without what the message says anyway. */
+/** What users know these by. */
+const WORDS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EBUSY: "is in use",
+  EEXIST: "exists already",
+  EISDIR: "is a directory",
+  ELOOP: "is a link that leads back to itself",
+  EMFILE: "too many files are open (`ulimit -n`)",
+  ENAMETOOLONG: "the name is longer than names can be",
+  ENOENT: "does not exist",
+  ENOTDIR: "what it should be in is not a directory",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only"
+}
+
+/** `EIO: i/o error, read` without what the message says anyway. */
 const plain = (detail: string): string => detail.replace(/^E[A-Z0-9]+: /, "").replace(/, [a-z]+( '.*)?$/, "")
 
 /** The operating system refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
@@ -146,8 +172,10 @@ export class IoError extends Data.TaggedError("IoError")<{
 }> {
   readonly exitCode: number = ExitCode.io
   override get message() {
-    const detail = this.detail ? ` (${plain(this.detail)})` : ""
-    return `${quote(this.path)}: ${this.operation} failed with ${this.errno}${detail}${this.hint ? `\n  ${this.hint}` : ""}`
+    const call = `${this.operation} failed with ${this.errno}`
+    const words = WORDS[this.errno]
+    const problem = words !== undefined ? `${words} (${call})` : `${call}${this.detail ? ` (${plain(this.detail)})` : ""}`
+    return `${quotePath(this.path)}: ${problem}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.io
 }

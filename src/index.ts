@@ -4,8 +4,10 @@ export {
   type StandardBridgeOptions
 } from "./api/MegatronMimoBridge.ts"
 export {
-  type Abortable, conversionPlan, exportCheckpoint, importCheckpoint, type Model, streamHfWeights, verifyCheckpoint
+  type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, type Model,
+  relabelCheckpoint, relabelPlan, reportCheckpoints, streamHfWeights, verifyCheckpoint
 } from "./api/promises.ts"
+export * as checkpoints from "./api/checkpoints.ts"
 export { families } from "../routes/index.ts"
 export { type Component } from "./bridge/Component.ts"
 export { type Carried, type Family, family, type HfHeaders, type ModelDescription } from "./bridge/Family.ts"
@@ -18,6 +20,15 @@ export { validateRouteTable } from "./mimo/routes.ts"
 export { type ConversionReport } from "./convert/Report.ts"
 export { type MtpMode, type TorchDtype } from "./convert/Options.ts"
 export { type VerifyReport } from "./convert/verify.ts"
+export { type Distance } from "./diff/compareData.ts"
+export { type DiffKind, type DiffReport, type TensorDiff } from "./diff/diff.ts"
+export { type Diagnosis, type Severity } from "./doctor/Diagnosis.ts"
+export { type DoctorReport } from "./doctor/doctor.ts"
+export { type Finding } from "./inspect/findings.ts"
+export { type FileRow, type Inspection, type Sum, type TensorRow } from "./inspect/Inspection.ts"
+export { type Statistics } from "./inspect/Statistics.ts"
+export { type RelabelReport } from "./relabel/relabel.ts"
+export { type RelabelTo } from "./relabel/rules/index.ts"
 export * from "./errors.ts"
 export { Disk } from "./io/Disk.ts"
 export { gpt } from "./model/gpt.ts"

@@ -38,7 +38,7 @@ export interface BridgeOptions {
 }
 
 export interface MimoBridgeOptions extends BridgeOptions {
-  /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component; omitted ones get tp=1 on the next free ranks. */
+  /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component; none: every component tp=1, on consecutive ranks. */
   readonly components?: ReadonlyArray<string>
 }
 

@@ -7,6 +7,11 @@ import type { BridgeError } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
 import type { ConversionReport } from "../convert/Report.ts"
 import type { VerifyOptions, VerifyReport } from "../convert/verify.ts"
+import type { DiffReport } from "../diff/diff.ts"
+import type { DoctorReport } from "../doctor/doctor.ts"
+import type { Inspection } from "../inspect/Inspection.ts"
+import type { RelabelReport } from "../relabel/relabel.ts"
+import * as checkpoints from "./checkpoints.ts"
 import {
   AutoBridge, type ExportOptions, type HfWeight, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions
 } from "./MegatronMimoBridge.ts"
@@ -43,3 +48,27 @@ export const streamHfWeights = (model: Model, megatronPath: string, options: Exp
   Stream.toAsyncIterable(
     Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer))
   )
+
+/** What is in a checkpoint of any kind: {@link checkpoints.inspect}. */
+export const inspectCheckpoint = (path: string, request: checkpoints.InspectRequest & Abortable = {}): Promise<Inspection> =>
+  run(checkpoints.inspect(path, request), request.signal)
+
+/** How two checkpoints of any kinds differ: {@link checkpoints.diff}. */
+export const diffCheckpoints = (left: string, right: string, request: checkpoints.DiffRequest & Abortable = {}): Promise<DiffReport> =>
+  run(checkpoints.diff(left, right, request), request.signal)
+
+/** Write a Megatron checkpoint under other names: {@link checkpoints.relabel}. */
+export const relabelCheckpoint = (from: string, target: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>
+  run(checkpoints.relabel(from, target, request), request.signal)
+
+/** What {@link relabelCheckpoint} would do. */
+export const relabelPlan = (from: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>
+  run(checkpoints.relabelPlan(from, request), request.signal)
+
+/** What a loader would stumble over, and what mends it: {@link checkpoints.examine}. */
+export const examineCheckpoint = (path: string, options: Parameters<typeof checkpoints.examine>[1] & Abortable = {}): Promise<DoctorReport> =>
+  run(checkpoints.examine(path, options), options.signal)
+
+/** A self-contained HTML page about checkpoints, and the verification card: {@link checkpoints.report}. */
+export const reportCheckpoints = (paths: ReadonlyArray<string>, request: checkpoints.ReportRequest & Abortable = {}): Promise<checkpoints.Report> =>
+  run(checkpoints.report(paths, request), request.signal)

@@ -3,21 +3,23 @@ import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { mtpModes, torchDtypes } from "../convert/Options.ts"
 import { UsageError } from "../errors.ts"
+import { onKept } from "./interruption.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import type { Form } from "../convert/ImportPlan.ts"
+import { pathFlag } from "./paths.ts"
 
-export const hfModel = Flag.String("hf-model").pipe(
+export const hfModel = pathFlag("hf-model", "directory").pipe(
   Flag.withMetavar("DIR"),
   Flag.withDescription("Hugging Face model directory (config.json, *.safetensors)")
 )
 
-export const megatronPath = Flag.String("megatron-path").pipe(
+export const megatronPath = pathFlag("megatron-path", "directory").pipe(
   Flag.withMetavar("DIR"),
   Flag.withDescription("Megatron checkpoint: the parent directory, or one iter_* folder to read from")
 )
 
-export const hfPath = Flag.String("hf-path").pipe(
+export const hfPath = pathFlag("hf-path", "directory").pipe(
   Flag.withMetavar("DIR"),
   Flag.withDescription("Where the Hugging Face checkpoint is written")
 )
@@ -87,13 +89,13 @@ export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the re
 
 export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDescription("No progress, no report; errors only"), Flag.withDefault(false))
 
-export const report = Flag.String("report").pipe(
+export const report = pathFlag("report", "file").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),
   Flag.optional
 )
 
-export const card = Flag.String("card").pipe(
+export const card = pathFlag("card", "file").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),
   Flag.optional
@@ -102,7 +104,12 @@ export const card = Flag.String("card").pipe(
 /** How the engine runs. */
 export const engine = {
   concurrency: Flag.Int("concurrency").pipe(Flag.withMetavar("N"), Flag.withDescription("Blocks in flight. Default 4"), Flag.optional),
-  maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription("Memory for buffers, e.g. 256MB. Default 72MB"), Flag.optional),
+  maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription("Memory for buffers, e.g. 256MB. Default 48MiB"), Flag.optional),
+  threads: Flag.Int("threads").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription("Threads that compute beside the one that reads and writes. Default: one per further core, at most 4"),
+    Flag.optional
+  ),
   io: Flag.Literals("io", ["auto", "direct", "buffered"]).pipe(
     Flag.withDescription("Past the page cache (direct), through it (buffered), or whichever fits (auto, the default)"),
     Flag.withDefault("auto")
@@ -116,32 +123,50 @@ export const parseSize = (text: string, flag: string): number => {
   const match = /^(\d{1,15}(?:\.\d{1,3})?)\s*([a-z]*)$/i.exec(text.trim())
   const unit = match ? UNITS[match[2]!.toUpperCase()] : undefined
   if (!match || unit === undefined) throw new UsageError({ problem: `--${flag}: ${text} is no size`, hint: "A number with B, KB, MB, GB, KiB, MiB or GiB." })
-  return Math.floor(Number(match[1]) * unit)
+  const bytes = Math.floor(Number(match[1]) * unit)
+  if (!Number.isSafeInteger(bytes)) throw new UsageError({ problem: `--${flag}: ${text} is more than any machine has` })
+  return bytes
 }
+
+/** How a run begins. */
+export const runStart = (flags: { readonly overwrite: boolean; readonly resume: boolean }) => ({
+  overwrite: flags.overwrite,
+  resume: flags.resume,
+  onKept
+})
 
 /** How a run begins and what it leaves. */
 export const runOptions = (flags: { readonly overwrite: boolean; readonly resume: boolean; readonly checksum: Option.Option<boolean> }) => ({
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  ...(Option.isSome(flags.checksum) ? { checksum: flags.checksum.value } : {}),
-  // An interruption has no error that could say it.
-  onKept: (text: string) => { process.stderr.write(`interrupted; nothing was published\n  ${text}\n`) }
+  ...runStart(flags),
+  ...(Option.isSome(flags.checksum) ? { checksum: flags.checksum.value } : {})
 })
 
 export interface EngineFlags {
   readonly concurrency: Option.Option<number>
   readonly maxMemory: Option.Option<string>
+  readonly threads: Option.Option<number>
   readonly io: "auto" | "direct" | "buffered"
 }
 
 const SMALLEST_MEMORY = 8e6
 
+const within = (flag: Option.Option<number>, name: string, least: number, most: number): number | undefined => {
+  const n = Option.getOrUndefined(flag)
+  if (n !== undefined && !(Number.isInteger(n) && n >= least && n <= most)) throw new UsageError({ problem: `--${name} ${n}: between ${least} and ${most}` })
+  return n
+}
+
 export const engineOptions = (flags: EngineFlags) => {
-  const concurrency = Option.getOrUndefined(flags.concurrency)
-  if (concurrency !== undefined && (concurrency < 1 || concurrency > 1024)) throw new UsageError({ problem: `--concurrency ${concurrency}: between 1 and 1024` })
+  const concurrency = within(flags.concurrency, "concurrency", 1, 1024)
+  const threads = within(flags.threads, "threads", 0, 64)
   const maxMemory = Option.isSome(flags.maxMemory) ? parseSize(flags.maxMemory.value, "max-memory") : undefined
   if (maxMemory !== undefined && maxMemory < SMALLEST_MEMORY) throw new UsageError({ problem: "--max-memory: at least 8MB are needed" })
-  return { io: flags.io, ...(concurrency === undefined ? {} : { concurrency }), ...(maxMemory === undefined ? {} : { maxMemory }) }
+  return {
+    io: flags.io,
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(maxMemory === undefined ? {} : { maxMemory }),
+    ...(threads === undefined ? {} : { threads })
+  }
 }
 
 export interface LayoutFlags {

@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
-import { ExitCode, isBridgeError } from "../errors.ts"
+import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
 import { VERSION } from "../version.ts"
 import { diffCommand } from "./commands/diff.ts"
@@ -19,6 +19,7 @@ import { sampleCommand } from "./commands/sample.ts"
 import { scaffoldCommand } from "./commands/scaffold.ts"
 import { verifyCommand } from "./commands/verify.ts"
 import { helpFormatter } from "./help.ts"
+import { teardown } from "./interruption.ts"
 import { crash, fail } from "./output.ts"
 
 export const root = Command.make("convert_megatron_mimo").pipe(
@@ -28,13 +29,17 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, modelsCommand, sampleCommand, scaffoldCommand])
 )
 
-/** Usage errors in one line and a pointer to the help, instead of the whole help. */
-const presenter = CliOutput.layerPresenter({
+/** Usage errors in one line and a pointer to the help, instead of the whole help; or as JSON. */
+const presenter = (json: boolean) => CliOutput.layerPresenter({
   present: (event) =>
     event._tag !== "InvalidInvocation"
       ? CliOutput.defaultPresenter.present(event)
       : Effect.gen(function*() {
         const formatter = yield* CliOutput.Formatter
+        if (json) {
+          const problem = event.errors.map((error) => error.message).join("\n")
+          return yield* fail(new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
+        }
         yield* Console.error(formatter.formatErrors(event.errors).trim())
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
       })
@@ -44,6 +49,11 @@ const presenter = CliOutput.layerPresenter({
 export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
   // A young generation that stays small: planning 100 000 tensors takes 360 MB instead of 430, in the same time.
   setFlagsFromString("--semi-space-growth-factor=1")
+  // `inspect … | head` has read enough: no failure of ours.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+    process.exit()
+  })
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
@@ -56,7 +66,7 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
       }
       return crash(error, json, debug)
     }),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter, CliOutput.layer(helpFormatter))),
-    NodeRuntime.runMain
+    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), CliOutput.layer(helpFormatter))),
+    NodeRuntime.runMain({ teardown: teardown(json) })
   )
 }

@@ -64,7 +64,7 @@ export const renderVerify = (report: VerifyReport): string => {
   const off = report.tensors.filter((t) => t.status !== "equal")
   const lines = off.slice(0, 50).map((t) => {
     const values = t.differing ? `${t.differing} of ${t.elements} values differ, by at most ${t.maxAbsDiff}` : undefined
-    return `${bad(t.status.padEnd(9))} ${t.name}${[t.detail, values].filter(Boolean).map((d) => `  ${d}`).join("")}`
+    return `${bad(t.status.padEnd(9))} ${quote(t.name)}${[t.detail, values].filter(Boolean).map((d) => `  ${d}`).join("")}`
   })
   if (off.length > 50) lines.push(dim(`… ${off.length} tensors in all are not equal (--json lists every one)`))
   for (const note of report.notes) lines.push(`${bold("note")} ${note}`)

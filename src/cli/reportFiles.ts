@@ -1,24 +1,13 @@
-/** Gathering what a report page shows, and writing the page and the verification card. */
+/** Writing the report page and the verification card. */
 import { Effect, Option } from "effect"
-import { createHash } from "node:crypto"
 import { basename, dirname, join, resolve } from "node:path"
 import { families } from "../../routes/index.ts"
-import { BACKEND, METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
-import type { ConversionReport } from "../convert/Report.ts"
-import type { VerifyReport } from "../convert/verify.ts"
-import { isBridgeError, UsageError } from "../errors.ts"
-import { familyComponents } from "../inspect/familyComponents.ts"
-import { inspection } from "../inspect/Inspection.ts"
-import { openSpace } from "../inspect/openSpace.ts"
-import type { Space } from "../inspect/Space.ts"
+import { UsageError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
-import { Disk, type DiskCalls, readFully, writeFully } from "../io/Disk.ts"
+import { Disk, type DiskCalls, writeFully } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
-import { type CardHash, verificationCard } from "../report/card.ts"
-import { coverageOf } from "../report/coverage.ts"
+import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
 import { renderPage } from "../report/renderPage.ts"
-import type { Page } from "../report/PageData.ts"
-import { VERSION } from "../version.ts"
 
 export interface ReportFlags {
   readonly report: Option.Option<string>
@@ -52,84 +41,20 @@ export const reportTargets = Effect.fnUntraced(function*(flags: ReportFlags) {
   return targets
 })
 
-export interface ReportContents {
-  readonly command: string
-  readonly paths: ReadonlyArray<string>
-  readonly seconds?: number
-  readonly conversion?: ConversionReport
-  readonly verify?: VerifyReport
-}
-
-const coverageIn = (spaces: ReadonlyArray<Space>, conversion?: ConversionReport): Pick<Page, "coverage" | "coverageNote"> => {
-  const hf = spaces.find((s) => s.hfConfig !== undefined)
-  const megatron = spaces.find((s) => s.checkpoint !== undefined)
-  if (!hf || !megatron) return {}
-  try {
-    const coverage = coverageOf(families, hf, megatron, conversion?.direction === "import" ? conversion.leftBehind : [])
-    return coverage ? { coverage } : {}
-  } catch (error) {
-    // The two may not belong together; what each of them holds is worth a page all the same.
-    if (isBridgeError(error)) return { coverageNote: error.message }
-    throw error
-  }
-}
-
 /** Open the paths and write what the flags asked for; existing reports are replaced. */
-export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, contents: ReportContents) {
+export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest) {
   if (targets.pages.length + targets.cards.length === 0) return
   const disk = yield* Disk
-  const spaces: Array<Space> = []
-  for (const path of contents.paths) spaces.push(yield* openSpace(path))
-  const { conversion } = contents
-  const page: Page = {
-    version: VERSION,
-    made: new Date().toISOString().replace(/\.\d+/, ""),
-    command: contents.command,
-    ...(contents.seconds === undefined ? {} : { seconds: contents.seconds }),
-    subjects: spaces.map((space) => {
-      const component = familyComponents(families, space)
-      return inspection(space, { boxes: true, ...(component ? { component } : {}) })
-    }),
-    ...(conversion ? { conversion } : {}),
-    ...(contents.verify ? { verify: contents.verify } : {}),
-    ...coverageIn(spaces, conversion)
+  const gathered = yield* pageOf(families, request)
+  if (targets.pages.length > 0) {
+    const html = Buffer.from(renderPage(gathered.page))
+    yield* attempt(async () => { for (const path of targets.pages) await replace(disk, path, html) })
   }
-  yield* attempt(async () => {
-    const html = targets.pages.length > 0 ? Buffer.from(renderPage(page)) : undefined
-    for (const path of targets.pages) await replace(disk, path, html!)
-    if (targets.cards.length === 0) return
-    const hashes = (await Promise.all(spaces.map((space) => hashesOf(disk, space)))).flat()
-    const card = Buffer.from(verificationCard(page, { node: process.versions.node, hashes }))
-    for (const path of targets.cards) await replace(disk, path, card)
-  })
+  if (targets.cards.length > 0) {
+    const card = Buffer.from(yield* cardOf(gathered))
+    yield* attempt(async () => { for (const path of targets.cards) await replace(disk, path, card) })
+  }
 })
-
-const IDENTIFYING = [METADATA, BACKEND, RUN_CONFIG, "config.json", "model.safetensors.index.json", ".checksums.json"]
-const BLOCK = 4 << 20
-
-/** Of the small files that say what the data files hold; `.checksums.json` has the sums of those. */
-const hashesOf = async (disk: DiskCalls, space: Space): Promise<ReadonlyArray<CardHash>> => {
-  const out: Array<CardHash> = []
-  for (const name of IDENTIFYING) {
-    const path = join(space.directory, name)
-    if ((await present(disk, path))?.kind !== "file") continue
-    const file = await disk.open(path, "read")
-    try {
-      const { size } = await file.info()
-      const hash = createHash("sha256")
-      const block = new Uint8Array(Math.min(BLOCK, size))
-      for (let at = 0; at < size; at += BLOCK) {
-        const part = block.subarray(0, Math.min(BLOCK, size - at))
-        await readFully(file, part, at)
-        hash.update(part)
-      }
-      out.push({ path, bytes: size, sha256: hash.digest("hex") })
-    } finally {
-      await file.close()
-    }
-  }
-  return out
-}
 
 /** Nobody sees half a file. */
 const replace = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {

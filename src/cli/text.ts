@@ -24,9 +24,15 @@ export const duration = (seconds: number): string => {
 
 export const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
 
+/** `12 345 678` */
+export const grouped = (n: number): string => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, " ")
+
+/** Of the terminal, or as COLUMNS says; files and pipes have no edge. */
+export const terminalWidth = (): number => process.stdout.columns ?? (Number(process.env["COLUMNS"]) || Number.POSITIVE_INFINITY)
+
 /** Columns aligned by content; numbers to the right. The first row is the head. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = rows[0]!.map((_, k) => Math.max(...rows.map((r) => (r[k] ?? "").length)))
+  const widths = rows[0]!.map((_, k) => rows.reduce((widest, r) => Math.max(widest, (r[k] ?? "").length), 0))
   const numeric = rows[0]!.map((_, k) => rows.slice(1).every((r) => /^[\d.,x-]*( [KMGTP]?B)?$/.test(r[k] ?? "")))
   return rows
     .map((row, i) => {

@@ -7,7 +7,7 @@ import { readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { families } from "../../routes/index.ts"
-import { wildcard } from "../convert/match.ts"
+import { matchesStars } from "../convert/match.ts"
 import { Disk } from "../io/Disk.ts"
 import { readCase } from "./Case.ts"
 import { runCheckpoint } from "./CheckpointRunner.ts"
@@ -18,7 +18,7 @@ const MOST_PROBLEMS = 5
 const { values } = parseArgs({
   options: { cases: { type: "string", multiple: true, default: ["tests/conformance/cases"] }, filter: { type: "string", default: "*" }, checkpoints: { type: "string" } }
 })
-const wanted = wildcard(values.filter, "anything")
+const wanted = (name: string): boolean => matchesStars(values.filter, name)
 const counts = { passed: 0, failed: 0, skipped: 0 }
 
 const report = (id: string, result: CaseResult): void => {
@@ -40,7 +40,7 @@ const settle = (run: Effect.Effect<CaseResult, never, Disk>): Promise<CaseResult
   ))
 
 const namesIn = async (directory: string, suffix: string): Promise<ReadonlyArray<string>> =>
-  (await readdir(directory)).filter((n) => n.endsWith(suffix)).map((n) => n.slice(0, n.length - suffix.length)).filter((n) => wanted.test(n)).sort()
+  (await readdir(directory)).filter((n) => n.endsWith(suffix)).map((n) => n.slice(0, n.length - suffix.length)).filter(wanted).sort()
 
 const caseOf = async (directory: string, id: string) => readCase(await readFile(join(directory, `${id}.json`)))
 

@@ -3,18 +3,19 @@
  * HF tensors and what they are assembled from. Accounting first: a stored tensor without a place, or a place without a stored
  * tensor, is refused. Pure.
  */
-import { bind, checkCoverage, type BoundParameter, type ConversionModule } from "../bridge/Conversion.ts"
+import { bind, checkCoverage, type BoundParameter, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
-import { type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { keyInForm, layerForms, type LocatedPart, locatePart, StoredChunks } from "../checkpoint/StoredChunks.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
 import { PlanRefused, quote, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
-import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
+import { bytesOf, type DType, isFloat, isInteger } from "../tensor/DType.ts"
 import { inverse, type Transform } from "../tensor/Transform.ts"
+import { notExported, requireOriginal, unwidened } from "./againstOriginal.ts"
 import { type HfConfig, headersOf, noHeaders } from "./HfSource.ts"
 import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
 import { compileAllowed, compileCarried } from "./match.ts"
@@ -66,6 +67,7 @@ interface Located {
 
 /** Find every parameter in the checkpoint; names the keys that are absent. */
 const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
+  const forms = layerForms(checkpoint.tensors.keys())
   const located: Array<Located> = []
   const missing: Array<{ readonly bound: BoundParameter; readonly key: string }> = []
   for (const bound of parameters) {
@@ -75,7 +77,7 @@ const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoin
       const key = module.keyPrefix + part.key
       const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors, quote(checkpoint.directory))
       if (found) parts.push(found)
-      else missing.push({ bound, key })
+      else missing.push({ bound, key: keyInForm(key, part, forms) })
     }
     if (parts.length === parameter.parts.length) located.push({ bound, parts })
   }
@@ -83,8 +85,7 @@ const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoin
 }
 
 /** Drop the MTP parameters if the checkpoint has none of them, or on demand. */
-const resolveMtp = (modules: ReadonlyArray<ConversionModule>, checkpoint: Checkpoint, options: ExportOptions) => {
-  const full = bind(modules)
+const resolveMtp = (full: Conversion, modules: ReadonlyArray<ConversionModule>, checkpoint: Checkpoint, options: ExportOptions) => {
   const all = locate(full.parameters, checkpoint)
   const mtp = full.parameters.filter((b) => b.parameter.mtp)
   if (mtp.length === 0) {
@@ -119,16 +120,20 @@ export const planExport = (
   const graftTensors = logical(options.mtpFrom)
   const headers = weights ? headersOf(weights) : noHeaders
   const description = describeModel(family, config, headers)
-  const form: Form = checkpoint.form
+  // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
+  const form: Form = description.components.length === 0 ? "standard" : checkpoint.form
   const modules = modulesOf(form, description)
-  const mtp = resolveMtp(modules, checkpoint, options)
+  const full = bind(modules)
+  if (weights && !options.partial) requireOriginal(weights, full, description.carried)
+  const mtp = resolveMtp(full, modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
-  if (missing.length > 0 && !options.partial) {
+  const absent = new Set(missing.map((m) => m.key))
+  if (absent.size > 0 && !options.partial) {
     throw new PlanRefused({
       code: "plan/missing",
-      problem: `${new Set(missing.map((m) => m.key)).size} stored tensor${missing.length === 1 ? "" : "s"} that config.json implies ${missing.length === 1 ? "is" : "are"} not in ${quote(checkpoint.directory)}`,
-      names: [...new Set(missing.map((m) => m.key))],
+      problem: `${absent.size} stored tensor${absent.size === 1 ? "" : "s"} that config.json implies ${absent.size === 1 ? "is" : "are"} not in ${quote(checkpoint.directory)}`,
+      names: [...absent],
       hint: "Does --hf-model name the model that this checkpoint was made from?"
     })
   }
@@ -155,6 +160,7 @@ export const planExport = (
     }
   }
   requireAllElements(located, checkpoint)
+  if (weights && !options.partial) refuseIntegers(located, weights, checkpoint)
   const candidateFor = (name: string, dtype: DType, shape: Shape): string | undefined => {
     const kept = checkpoint.kept.get(name)
     if (kept && kept.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
@@ -163,9 +169,10 @@ export const planExport = (
     const original = weights?.tensors.get(name)
     return original && !original.quantized && original.dtype === dtype && sameShape(original.shape, shape) ? FROM_HF + name : undefined
   }
+  const ownDtypes = weights && !cast ? unwidened(located, weights) : new Map<string, DType>()
   const target = (name: string): DType => {
     const stored = dtypeOf.get(name)!
-    return cast && isFloat(stored) ? cast : stored
+    return cast && isFloat(stored) ? cast : ownDtypes.get(name) ?? stored
   }
   for (const { bound, parts } of located) {
     for (const copy of chunks.toHf(bound, parts)) {
@@ -228,7 +235,12 @@ export const planExport = (
     }
   } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
 
-  const leftBehind = leftOver(checkpoint, usedKeys, mtp, modules, compileAllowed(options.allowUnmapped))
+  const allowed = compileAllowed(options.allowUnmapped)
+  const mtpNames = new Set(mtp.mtpNames)
+  const leftBehind = [
+    ...leftOver(checkpoint, usedKeys, mtp, modules, allowed),
+    ...(weights && !options.partial ? notExported(weights, (n) => tensors.has(n) || mtpNames.has(n), allowed, modules) : [])
+  ]
   const stored = [...usedKeys].map((key) => checkpoint.tensors.get(key)!)
   const bytes = (list: Iterable<{ readonly dtype: DType; readonly shape: Shape }>) => {
     let sum = 0
@@ -290,6 +302,24 @@ const requireAllElements = (located: ReadonlyArray<Located>, { directory }: Chec
     code: "plan/shape",
     problem: `${wrong.length === 1 ? "a stored tensor contradicts" : `${wrong.length} stored tensors contradict`} config.json`,
     names: wrong.map(([key, { elements, shape }]) => `${key} (config.json implies ${elements} elements, ${quote(directory)} has [${shape}])`)
+  })
+}
+
+/** Integers where --hf-model has floating-point values are codes without scales, or no weights at all. */
+const refuseIntegers = (located: ReadonlyArray<Located>, { tensors }: LogicalTensors, { directory }: Checkpoint): void => {
+  const wrong = new Map<string, string>()
+  for (const { bound, parts } of located) {
+    const original = bound.tensors.map(({ name }) => tensors.get(name)).find((t) => t && !isInteger(t.dtype))
+    if (!original) continue
+    for (const { part, tensor } of parts) {
+      if (isInteger(tensor.dtype)) wrong.set(part.key, `${part.key} (${tensor.dtype}; ${original.name} is ${original.dtype})`)
+    }
+  }
+  if (wrong.size === 0) return
+  throw new PlanRefused({
+    code: "plan/dtypes",
+    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quote(directory)} would have to be floating-point values, as in --hf-model`,
+    names: [...wrong.values()]
   })
 }
 

@@ -12,6 +12,7 @@ import type { Sources } from "../engine/Target.ts"
 import { Disk } from "../io/Disk.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
+import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { attempt } from "../io/attempt.ts"
 import { recoverToRead } from "../io/staging/swap.ts"
 import { readSmall } from "../io/small.ts"
@@ -41,6 +42,7 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
     await recoverToRead(disk, directory)
     const path = join(directory, CONFIG)
     const bytes = await readSmall(disk, await realPathInside(disk, directory, CONFIG), path, LARGEST_CONFIG)
+    refuseOtherThanJson(path, bytes)
     const json = atPath(path, () => parseJson(bytes, { allowNonFinite: true }))
     return { directory, path, bytes, json, architecture: atPath(path, () => architectureOf(json)) }
   })
@@ -68,6 +70,13 @@ export const headersOf = (tensors: HfTensors): HfHeaders => ({
   names: [...tensors.tensors.keys()],
   tensor: (name) => tensors.tensors.get(name)
 })
+
+/** The file to name in messages about these tensors (about all, if none are given): their shard, or the index of several shards. */
+export const fileOf = ({ directory, indexFile, shards, tensors }: HfTensors, names?: ReadonlyArray<string>): string => {
+  const [only, ...more] = new Set(names ? names.map((name) => tensors.get(name)?.shard) : shards.keys())
+  if (only !== undefined && more.length === 0) return shards[only]!.path
+  return indexFile === undefined ? directory : join(directory, indexFile)
+}
 
 /** The tensors as arrays in files, by name. */
 export const hfSources = (tensors: HfTensors): Sources => ({

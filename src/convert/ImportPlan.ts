@@ -17,9 +17,9 @@ import type { Entry, Model } from "../model/Parameter.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
-import { type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
+import { fileOf, type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
-import { compileAllowed, compileCarried, refuseUnmapped, requireTensors } from "./match.ts"
+import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
@@ -117,7 +117,12 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const notes: Array<string> = [...source.tensors.warnings]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
 
-  requireTensors(conversion.hf.values(), (n) => tensors.get(n), source.tensors.directory, (t) => source.tensors.shards[t.shard]!.file)
+  requireTensors(
+    [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
+    (n) => tensors.get(n),
+    fileOf(source.tensors),
+    (t) => source.tensors.shards[t.shard]!.file
+  )
   checkCoverage(conversion)
 
   // Every source tensor is converted, carried, dropped on purpose, or the plan is refused.
@@ -134,7 +139,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     else if (allowed(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "matches --allow-unmapped" })
     else unmapped.push(name)
   }
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), source.tensors.directory)
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(source.tensors, unmapped))
 
   // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
   const cast = castTo(options.torchDtype)

@@ -27,7 +27,7 @@ import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./H
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
 import type { Recorder } from "./integrity/Recorder.ts"
 import { known, sourceFile } from "./journal/Job.ts"
-import { produce, type RunOptions, steadily } from "./produce.ts"
+import { produce, type RunOptions, steadily, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
@@ -53,7 +53,7 @@ const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: 
 /** The family of an opened model; for an unknown architecture the error also says what its tensors look like. */
 const familyOf = (families: FamilyRegistry, source: HfSource): Family => {
   try {
-    return families.find(source.json)
+    return families.find(source.json, source.path)
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error
     const patterns = recognise(source.tensors.tensors.values())
@@ -97,7 +97,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       ingredients,
       states: shardStates(source.tensors),
       sources: [hfModel],
-      report: plan.report,
+      report: withChanges(plan.report),
       checksum: runOptions.checksum ?? true,
       trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]],
       write: (directory, recorder, engine) =>
@@ -153,7 +153,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const states = yield* attempt(() => dataFileStates(disk, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
-  const asValues = yield* attempt(() => planExport(families.find(config.json), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
+  const asValues = yield* attempt(() => planExport(families.find(config.json, config.path), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
   yield* attempt(() => readChunkHeaders(disk, asValues.chunks))
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
@@ -177,7 +177,7 @@ export const prepareExport = Effect.fnUntraced(function*(
       ingredients,
       states: allStates,
       sources,
-      report,
+      report: withChanges(report),
       checksum: runOptions.checksum ?? false,
       write: (directory, recorder, engine) =>
         Effect.gen(function*() {

@@ -1,31 +1,61 @@
 /** Matching source tensors against what a model is made of: the accounting that refuses silent loss. */
 import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
-import type { MappingRegistry } from "../bridge/Registry.ts"
-import { PlanRefused, quote, UsageError } from "../errors.ts"
+import { type MappingRegistry, resolve } from "../bridge/Registry.ts"
+import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
 
-/** `*` for digits and `**` for anything (as in mapping rows) or, in `--allow-unmapped` patterns, both for anything. */
-export const wildcard = (pattern: string, star: "digits" | "anything"): RegExp =>
+/** `*` for digits and `**` for anything, as in mapping rows; both are captured. */
+const wildcard = (pattern: string): RegExp =>
   new RegExp(`^${
-    pattern.split(/(\*\*|\*)/).map((t) =>
-      t === "**" ? ".*" : t === "*" ? (star === "digits" ? "\\d+" : ".*") : t.replace(/[.+?^${}()|[\]\\]/g, "\\$&")
-    ).join("")
+    pattern.split(/(\*\*|\*)/).map((t) => t === "**" ? "(.*)" : t === "*" ? "(\\d+)" : t.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join("")
   }$`)
+
+/** Does `name` match, `*` being anything and `any` one character? Takes the product of both lengths at most: no regular expression of a user's. */
+export const matchesStars = (pattern: string, name: string, any?: string): boolean => {
+  let [p, n, star, mark] = [0, 0, -1, 0]
+  while (n < name.length) {
+    const c = pattern[p]
+    if (c === "*") [star, mark] = [p++, n]
+    else if (c !== undefined && (c === any || c === name[n])) [p, n] = [p + 1, n + 1]
+    else if (star >= 0) [p, n] = [star + 1, ++mark]
+    else return false
+  }
+  while (pattern[p] === "*") p++
+  return p === pattern.length
+}
 
 export const compileAllowed = (patterns: ReadonlyArray<string>): ((name: string) => boolean) => {
   for (const pattern of patterns) {
     if (pattern.length > 512) throw new UsageError({ problem: `--allow-unmapped: a pattern of ${pattern.length} characters is too long` })
   }
-  const compiled = patterns.map((p) => wildcard(p, "anything"))
-  return (name) => compiled.some((r) => r.test(name))
+  return (name) => patterns.some((pattern) => matchesStars(pattern, name))
 }
 
 /** Which HF tensors a {@link Carried} rule names. */
 export const compileCarried = (rules: ReadonlyArray<Carried>) => {
-  const compiled = rules.map((rule) => [wildcard(rule.pattern, "digits"), rule] as const)
+  const compiled = rules.map((rule) => [wildcard(rule.pattern), rule] as const)
   return (name: string): Carried | undefined => compiled.find(([r]) => r.test(name))?.[1]
 }
+
+/**
+ * What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it
+ * repeats, and a bias that the config promises is there.
+ */
+export const expectedBeside = (
+  rules: ReadonlyArray<Carried>,
+  model: ReadonlyMap<string, HfTensor>,
+  has: (name: string) => boolean
+): ReadonlyArray<HfTensor> =>
+  rules.flatMap(({ alias, biasOf, pattern }) => {
+    const repeated = alias === undefined ? undefined : model.get(alias)
+    if (repeated && has(pattern)) return [{ name: pattern, shape: repeated.shape }]
+    const weight = biasOf === undefined ? undefined : wildcard(biasOf)
+    return weight === undefined ? [] : [...model.values()].flatMap(({ name, shape }) => {
+      const found = weight.exec(name)
+      return found ? [{ name: resolve(pattern, found.slice(1)), shape: shape.slice(0, 1) }] : []
+    })
+  })
 
 interface Present {
   readonly shape: Shape
@@ -58,7 +88,7 @@ export const requireTensors = <A extends Present>(
   if (missing.length > 0) {
     throw new PlanRefused({
       code: "plan/missing",
-      problem: `${missing.length} of the tensors that the model is made of ${missing.length === 1 ? "is" : "are"} missing from ${where}`,
+      problem: `${missing.length} of the tensors that the model is made of ${missing.length === 1 ? "is" : "are"} missing from ${quotePath(where)}`,
       names: missing,
       hint: "Either the checkpoint is incomplete or config.json describes another model."
     })
@@ -68,13 +98,13 @@ export const requireTensors = <A extends Present>(
 /** Refuse tensors that nothing accounts for. */
 export const refuseUnmapped = (names: ReadonlyArray<string>, registries: ReadonlyArray<MappingRegistry>, where: string): void => {
   if (names.length === 0) return
-  const known = names.filter((name) => registries.some((r) => r.claimants(name).length > 0))
+  const known = names.find((name) => registries.some((r) => r.claimants(name).length > 0))
   throw new PlanRefused({
     code: "plan/unmapped",
-    problem: `${names.length} tensor${names.length === 1 ? "" : "s"} of ${where} would be lost: no mapping row claims ${names.length === 1 ? "it" : "them"}`,
+    problem: `${names.length} tensor${names.length === 1 ? "" : "s"} of ${quotePath(where)} would be lost: no mapping row claims ${names.length === 1 ? "it" : "them"}`,
     names,
-    hint: known.length > 0
-      ? `The family knows the name ${quote(known[0]!)}, but by config.json the model has no such part.`
+    hint: known !== undefined
+      ? `The family knows the name ${quote(known)}, but by config.json the model has no such part.`
       : "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything); the report lists them."
   })
 }

@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import type { ExecuteOptions } from "../engine/execute.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
 import type { TargetFile } from "../engine/Target.ts"
 import { type BridgeError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
@@ -14,7 +15,7 @@ import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
 import { ensureDirectory, Staging } from "./Staging.ts"
 
-export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
+export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
   readonly overwrite: boolean
   /** Go on with what an interrupted run of the same conversion left; a finished one is left as it is. */
@@ -29,7 +30,7 @@ export interface RunOptions extends Pick<ExecuteOptions, "concurrency" | "maxMem
 }
 
 /** A planned conversion, ready to be written. */
-export interface Conversion {
+export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> {
   /** The files that the engine writes. */
   readonly files: ReadonlyArray<TargetFile>
   /** Where in the target the files are. */
@@ -41,7 +42,10 @@ export interface Conversion {
   readonly states: ReadonlyArray<SourceState>
   /** Directories that are read. */
   readonly sources: ReadonlyArray<string>
-  readonly report: ConversionReport
+  /** What to say of it; `changed`: elements that changed value, per array, once it is done. */
+  readonly report: (changed?: ReadonlyMap<string, number>) => R
+  /** Bytes that will be written, if not those of all files. */
+  readonly size?: number
   readonly checksum: boolean
   /** Execute the files into `directory` and write what stands beside them. */
   readonly write: (directory: string, recorder: Recorder, engine: ExecuteOptions) => Effect.Effect<void, BridgeError, Disk>
@@ -50,24 +54,30 @@ export interface Conversion {
 }
 
 /** Write and publish a conversion: resume or begin, record, commit, report. */
-export const produce = (target: string, { concurrency, io, maxMemory, onKept, overwrite, progress, resume }: RunOptions, c: Conversion) =>
+export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
+  target: string,
+  { concurrency, io, maxMemory, onKept, overwrite, progress, resume, threads }: RunOptions,
+  c: Conversion<R>
+): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
     const identity = jobOf(c.ingredients, c.files)
     if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
       yield* steadily(() => Staging.tidy(disk, target).catch(() => {}))
-      return { ...c.report, notes: [...c.report.notes, `${quote(target)} was already complete; nothing was written`] }
+      const report = c.report()
+      return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`] }
     }
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(maxMemory === undefined ? {} : { maxMemory }),
+      ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })
     }
     const options = {
       overwrite,
       resume,
       onKept,
-      size: c.files.reduce((n, f) => n + f.size, 0),
+      size: c.size ?? c.files.reduce((n, f) => n + f.size, 0),
       sources: c.sources,
       ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
       job: { identity, folder: c.folder, engine }
@@ -89,7 +99,7 @@ export const produce = (target: string, { concurrency, io, maxMemory, onKept, ov
           await recorder.finish(c.files, contentOf(identity))
           for (const [name, bytes] of c.trackers ?? []) await writeSmall(disk, join(work.directory, name), bytes)
         })
-        const report = withChanges(c.report, changed)
+        const report = c.report(changed)
         return { ...report, notes: [...report.notes, ...work.notes] }
       }))
   })
@@ -108,10 +118,11 @@ const changedTally = () => {
 }
 
 /** Put the counted value changes beside the dtype changes that caused them. */
-const withChanges = (report: ConversionReport, changed: ReadonlyMap<string, number>): ConversionReport => ({
-  ...report,
-  dtypeChanges: report.dtypeChanges.map((c) => ({
-    ...c,
-    changedElements: (c.storedAs ?? [c.tensor]).reduce((sum, id) => sum + (changed.get(id) ?? 0), 0)
-  }))
-})
+export const withChanges = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>): ConversionReport =>
+  changed === undefined ? report : {
+    ...report,
+    dtypeChanges: report.dtypeChanges.map((c) => ({
+      ...c,
+      changedElements: (c.storedAs ?? [c.tensor]).reduce((sum, id) => sum + (changed.get(id) ?? 0), 0)
+    }))
+  }

@@ -5,7 +5,7 @@ import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Copy, Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
-import type { HfConfig } from "./HfSource.ts"
+import { fileOf, type HfConfig } from "./HfSource.ts"
 import type { ConversionReport, QuantizedSummary } from "./Report.ts"
 
 /** The tensors of a model as if none were quantised. InvalidFile `quantized/…`, of config.json where that is at fault. */
@@ -14,7 +14,8 @@ export const logicalOf = (tensors: HfTensors, config: HfConfig): LogicalTensors 
     return logicalTensors(tensors, config.json)
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    throw invalidFile(error.place.field === undefined ? tensors.directory : config.path, error)
+    const { field, tensor } = error.place
+    throw invalidFile(field === undefined ? fileOf(tensors, tensor === undefined ? undefined : [tensor]) : config.path, error)
   }
 }
 

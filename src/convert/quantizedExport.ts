@@ -5,7 +5,7 @@
 import { Effect, Stream } from "effect"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { compare } from "../engine/compare.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
 import { UsageError } from "../errors.ts"
 import { identity, sameShape, volume } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
@@ -15,7 +15,7 @@ import { exportArray, type ExportPlan, type ExportTensor, FROM_HF } from "./Expo
 import { quantizedSummary } from "./quantized.ts"
 import type { LeftBehind } from "./Report.ts"
 
-export interface ComparisonOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+export interface ComparisonOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
   /** Called once it is known how many bytes will be compared. */
   readonly onSize?: (bytes: number) => void

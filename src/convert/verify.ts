@@ -7,7 +7,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
 import { type Compared, compare, type Comparison } from "../engine/compare.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
 import type { Sources } from "../engine/Target.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -40,7 +40,7 @@ export interface VerifyReport {
   readonly notes: ReadonlyArray<string>
 }
 
-export interface VerifyOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+export interface VerifyOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
   /** Called once it is known how many bytes will be compared. */
   readonly onSize?: (bytes: number) => void

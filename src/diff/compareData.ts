@@ -1,7 +1,7 @@
 /** Hold the elements of two sides against each other, block by block, and measure how far apart they are. */
 import { Effect, Stream } from "effect"
 import { stream, type ArrayChunk } from "../engine/stream.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
 import type { TargetArray } from "../engine/Target.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { f32BitsOfF16, f32OfBits } from "../tensor/kernels/float.ts"
@@ -74,7 +74,7 @@ const distanceOf = (sum: Sum, dtype: DType, norms: boolean): Distance => ({
     : {})
 })
 
-export interface CompareOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+export interface CompareOptions extends EngineLimits {
   /** Measure distances, not only count differing elements. */
   readonly norms: boolean
   readonly progress?: (bytes: number) => void

@@ -8,8 +8,10 @@ export interface Diagnosis {
   readonly code: string
   readonly severity: Severity
   readonly text: string
-  /** What mends it: a command, or what to change where. */
+  /** What mends it, in words. */
   readonly fix?: string
+  /** The same for a shell, ready to be pasted. */
+  readonly command?: string
   /** Tensors or files it is about, all of them. */
   readonly names?: ReadonlyArray<string>
 }
@@ -18,8 +20,11 @@ export const diagnosis = (
   severity: Severity,
   code: string,
   text: string,
-  more: { readonly fix?: string; readonly names?: ReadonlyArray<string> } = {}
-): Diagnosis => ({ code, severity, text, ...more })
+  more: { readonly fix?: string; readonly command?: string | undefined; readonly names?: ReadonlyArray<string> } = {}
+): Diagnosis => {
+  const { command, ...rest } = more
+  return { code, severity, text, ...rest, ...(command === undefined ? {} : { command }) }
+}
 
 const ORDER: Readonly<Record<Severity, number>> = { error: 0, warning: 1, note: 2, ok: 3 }
 

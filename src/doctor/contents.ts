@@ -16,6 +16,7 @@ import { expectedStates } from "../relabel/rules/extraStates.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
+import { relabelling, shell } from "./shell.ts"
 
 /** The index, or why it cannot be read. */
 export const examineIndex = async (disk: DiskCalls, directory: string): Promise<{ readonly metadata?: DcpMetadata; readonly found: ReadonlyArray<Diagnosis> }> => {
@@ -93,13 +94,14 @@ const examineChunks = (metadata: DcpMetadata, sizes: ReadonlyMap<string, number>
     }))
 }
 
-const examineKeys = (metadata: DcpMetadata): ReadonlyArray<Diagnosis> => {
+const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Diagnosis> => {
   const out: Array<Diagnosis> = []
   const keys = [...metadata.tensors.keys()].filter((key) => modelKeyOf(key)?.space === "")
   const wrapped = keys.filter((key) => unwrapKey(key) !== key)
   if (wrapped.length > 0) {
     out.push(diagnosis("warning", "ddp-prefix", `${wrapped.length} keys carry DDP's module., as a MIMO trainer saves them: the reference's converter stops with a KeyError`, {
-      fix: "relabel SOURCE TARGET --to plain --link (export and inspect here read them as they are)",
+      fix: "Relabel it; export and inspect here read the keys as they are.",
+      command: relabelling(directory, "plain"),
       names: wrapped
     }))
   }
@@ -113,10 +115,10 @@ const examineKeys = (metadata: DcpMetadata): ReadonlyArray<Diagnosis> => {
   if (missing.length > 0) {
     out.push(diagnosis(missing.length === expected.length ? "error" : "warning", "no-extra-state",
       `${missing.length === expected.length ? "no" : `${missing.length} of ${expected.length}`} _extra_state ${missing.length === expected.length ? "is" : "are"} stored${missing.length === expected.length ? "" : " not"}: loaders at default strictness stop with "Missing key in checkpoint state_dict"`,
-      { fix: "relabel SOURCE TARGET --to extra-states --link", names: missing }))
+      { fix: "Relabel it, which supplies them.", command: relabelling(directory, "extra-states"), names: missing }))
   }
   if ([...metadata.tensors.keys()].some((key) => /\.weight_[wv]$/.test(key) || /\.experts\.experts\.\d+\./.test(key))) {
-    out.push(diagnosis("note", "singleton", "experts or gate and up halves are stored one by one (singleton_local_shards), which not every loader asks for", { fix: "relabel SOURCE TARGET --to grouped" }))
+    out.push(diagnosis("note", "singleton", "experts or gate and up halves are stored one by one (singleton_local_shards), which not every loader asks for", { fix: "Relabel it.", command: relabelling(directory, "grouped") }))
   }
   if (metadata.flattened) {
     out.push(diagnosis("note", "flattened", `${metadata.flattened.size} optimizer tensors are flat fragments of Megatron-Core up to 0.15; the weights are not concerned`, { names: [...metadata.flattened.keys()] }))
@@ -169,7 +171,7 @@ const examineCommon = async (disk: DiskCalls, directory: string, names: Readonly
   }
   const facts = factsOf((await readCommonState(disk, directory, metadata))?.value)
   return /singleton_local_shards.{0,4}true/i.test(facts.get("content_metadata") ?? "")
-    ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "relabel SOURCE TARGET --to grouped" })]
+    ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: relabelling(directory, "grouped") })]
     : []
 }
 
@@ -186,10 +188,10 @@ export const examineContents = async (
   return [
     ...missing,
     ...examineChunks(metadata, sizes),
-    ...examineKeys(metadata),
+    ...examineKeys(directory, metadata),
     ...examineTensors(metadata, facts),
     ...await orDiagnosis(() => examineCommon(disk, directory, names, metadata)),
-    ...(unused.length > 0 ? [diagnosis("note", "unused-file", `${some(unused, 3)}: nothing in ${METADATA} lies in there`, { fix: "It can be removed.", names: unused })] : [])
+    ...(unused.length > 0 ? [diagnosis("note", "unused-file", `${some(unused, 3)}: nothing in ${METADATA} lies in there`, { fix: "It can be removed.", command: shell("rm", ...unused.map((name) => join(directory, name))), names: unused })] : [])
   ]
 }
 

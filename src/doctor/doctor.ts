@@ -3,16 +3,13 @@ import { Effect } from "effect"
 import { dirname, join, resolve } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
-import { describeModel } from "../convert/ImportPlan.ts"
-import { noHeaders } from "../convert/HfSource.ts"
-import { FormatError, InvalidFile, isBridgeError } from "../errors.ts"
+import { FormatError, InvalidFile } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../inspect/openSpace.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../inspect/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
-import type { ExampleConfigs } from "../relabel/familyFacts.ts"
 import { examineContents, examineIndex } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { examineFolder } from "./folder.ts"
@@ -28,37 +25,25 @@ export interface DoctorReport {
   readonly sound: boolean
 }
 
-/** Provider classes of the families here, from a config of each. */
-const providersOf = (families: FamilyRegistry, examples: ExampleConfigs): ReadonlyArray<string> =>
-  [...examples].flatMap((json) => {
-    try {
-      const config = { directory: "", path: "config.json", bytes: new Uint8Array(0), json: json as never, architecture: "" }
-      return [describeModel(families.find(json), config, noHeaders).provider.target]
-    } catch (error) {
-      if (isBridgeError(error)) return []
-      throw error
-    }
-  })
-
 const examineConfigFile = async (
   disk: DiskCalls,
   directory: string,
   names: ReadonlyArray<string>,
-  providers: () => ReadonlyArray<string>
+  providers: ReadonlyArray<string>
 ): Promise<{ readonly config?: RunConfigMap; readonly found: ReadonlyArray<Diagnosis> }> => {
   if (!names.includes(RUN_CONFIG)) return { found: [] }
   const path = join(directory, RUN_CONFIG)
   try {
     const bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
     const config = parseRunConfig(bytes)
-    return { config, found: examineRunConfig(config, new TextDecoder().decode(bytes), providers()) }
+    return { config, found: examineRunConfig(config, path, new TextDecoder().decode(bytes), providers) }
   } catch (error) {
     if (!(error instanceof FormatError || error instanceof InvalidFile)) throw error
     return { found: [diagnosis("error", "bad-run-config", `${RUN_CONFIG} cannot be read: ${error.message}`, { fix: "Take it from where the checkpoint was saved." })] }
   }
 }
 
-const examineMegatron = async (disk: DiskCalls, path: string, providers: () => ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
+const examineMegatron = async (disk: DiskCalls, path: string, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   const folder = await examineFolder(disk, path)
   const { directory, names } = folder
   if (directory === undefined || folder.found.some((d) => d.code === "legacy")) return folder.found
@@ -70,12 +55,15 @@ const examineMegatron = async (disk: DiskCalls, path: string, providers: () => R
   return [...folder.found, ...config.found, ...index.found, ...contents]
 }
 
-/** Examine a checkpoint of any kind. Errors only where the path itself cannot be read. */
-export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, examples: ExampleConfigs) {
+/**
+ * Examine a checkpoint of any kind. `providers`: dotted names of the provider classes of known models, to notice one that moved.
+ * Errors only where the path itself cannot be read.
+ */
+export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, providers: ReadonlyArray<string>) {
   const disk = yield* Disk
   const kind = yield* kindOfPath(path)
   const found = kind === "megatron"
-    ? yield* attempt(() => examineMegatron(disk, path, () => providersOf(families, examples)))
+    ? yield* attempt(() => examineMegatron(disk, path, providers))
     : kind === "safetensors"
     ? yield* examineHf(families, path)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))

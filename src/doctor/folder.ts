@@ -4,9 +4,11 @@ import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, RUN_CONFI
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, IoError, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
+import { present } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
+import { shell, writing } from "./shell.ts"
 
 const LARGEST_SMALL_FILE = 1 << 20
 
@@ -17,6 +19,8 @@ export interface Folder {
   readonly names: ReadonlyArray<string>
   readonly found: ReadonlyArray<Diagnosis>
 }
+
+const BACKEND_TEXT = '{"sharded_backend": "torch_dist", "sharded_backend_version": 1}'
 
 const REWRITE = "import, or relabel to any naming, writes both trackers"
 
@@ -35,30 +39,42 @@ const parentFolder = async (disk: DiskCalls, path: string, names: ReadonlyArray<
   const found: Array<Diagnosis> = []
   const steps = names.flatMap((name) => iterationOf(name) ?? []).sort((a, b) => a - b)
   const named = new Map<string, string>()
+  const latest = steps.at(-1)
+  const own = latest === undefined ? undefined : join(path, iterationFolder(latest), TRAIN_STATE)
+  const copyTrainState = own !== undefined && (await present(disk, own)) ? shell("cp", own, join(path, TRAIN_STATE_TRACKER)) : undefined
+  const writeStep = latest === undefined ? undefined : writing(String(latest), join(path, TRACKER))
   if (names.includes(TRACKER)) {
     const file = join(path, TRACKER)
     const text = new TextDecoder().decode(await readSmall(disk, file, file, LARGEST_SMALL_FILE)).trim()
-    if (text === "") found.push(diagnosis("error", "empty-tracker", `${TRACKER} is empty: its writer was interrupted`, { fix: `Write the step into it, e.g. ${steps.at(-1) ?? 0}` }))
+    if (text === "") found.push(diagnosis("error", "empty-tracker", `${TRACKER} is empty: its writer was interrupted`, { fix: `Write the step into it, e.g. ${latest ?? 0}`, command: writeStep }))
     else if (text === "release") named.set(TRACKER, text)
     else if (/^\d{1,15}$/.test(text)) named.set(TRACKER, iterationFolder(Number(text)))
-    else found.push(diagnosis("error", "bad-tracker", `${TRACKER} says ${quote(text)}, which is no step`, { fix: `Write the step into it, e.g. ${steps.at(-1) ?? 0}` }))
+    else found.push(diagnosis("error", "bad-tracker", `${TRACKER} says ${quote(text)}, which is no step`, { fix: `Write the step into it, e.g. ${latest ?? 0}`, command: writeStep }))
   }
   if (names.includes(TRAIN_STATE_TRACKER)) {
     const { problem, step } = await stepOf(disk, path)
     if (step !== undefined) named.set(TRAIN_STATE_TRACKER, iterationFolder(step))
-    else found.push(diagnosis("error", "bad-train-state", `${TRAIN_STATE_TRACKER} cannot be read: ${problem}`, { fix: `Copy ${TRAIN_STATE} of the iteration over it.` }))
+    else found.push(diagnosis("error", "bad-train-state", `${TRAIN_STATE_TRACKER} cannot be read: ${problem}`, { fix: `Copy ${TRAIN_STATE} of the iteration over it.`, command: copyTrainState }))
   }
   if (named.size === 0 && found.length === 0) {
     found.push(diagnosis("error", "no-tracker",
       `neither ${TRAIN_STATE_TRACKER} nor ${TRACKER} is there: the reference finds no iteration, loads nothing, and exports random weights without a word`,
-      { fix: `Copy ${TRAIN_STATE} of the iteration to ${TRAIN_STATE_TRACKER} (${REWRITE}), or name the iter_* folder.` }))
+      {
+        fix: `Copy ${TRAIN_STATE} of the iteration to ${TRAIN_STATE_TRACKER} and write the step into ${TRACKER} (${REWRITE}), or name the iter_* folder.`,
+        command: copyTrainState && writeStep && `${copyTrainState} && ${writeStep}`
+      }))
   } else if (!named.has(TRAIN_STATE_TRACKER) && named.get(TRACKER) === iterationFolder(0)) {
     found.push(diagnosis("error", "tracker-zero", `${TRACKER} says 0 and ${TRAIN_STATE_TRACKER} is missing: Megatron-Bridge stops with an AssertionError`, {
-      fix: `Copy ${TRAIN_STATE} of the iteration to ${TRAIN_STATE_TRACKER}; ${REWRITE}.`
+      fix: `Copy ${TRAIN_STATE} of the iteration to ${TRAIN_STATE_TRACKER}; ${REWRITE}.`,
+      command: copyTrainState
     }))
   } else if (named.size === 1 && found.length === 0) {
     const missing = named.has(TRACKER) ? TRAIN_STATE_TRACKER : TRACKER
-    found.push(diagnosis("warning", "one-tracker", `${missing} is missing: ${missing === TRACKER ? "Megatron-LM" : "Megatron-Bridge's training"} looks for it`, { fix: `${REWRITE}.` }))
+    found.push(diagnosis("warning", "one-tracker", `${missing} is missing: ${missing === TRACKER ? "Megatron-LM" : "Megatron-Bridge's training"} looks for it`, {
+      fix: `${REWRITE}.`,
+      // Only where it is certain which iteration is meant.
+      command: latest !== undefined && iterationFolder(latest) === [...named.values()][0] ? (missing === TRACKER ? writeStep : copyTrainState) : undefined
+    }))
   }
   const folders = [...new Set(named.values())]
   if (folders.length > 1 && !folders.includes("release")) {
@@ -66,12 +82,12 @@ const parentFolder = async (disk: DiskCalls, path: string, names: ReadonlyArray<
   }
   const gone = folders.filter((folder) => !names.includes(folder))
   for (const folder of gone) found.push(diagnosis("error", "tracked-missing", `the tracker names ${folder}, which is not there`, { fix: "Restore the folder, or write a step that is there into the trackers." }))
-  const highest = steps.at(-1)
+  const highest = latest
   const tracked = folders.find((folder) => names.includes(folder))
   if (tracked !== undefined && highest !== undefined && iterationFolder(highest) !== tracked && tracked !== "release") {
     found.push(diagnosis("warning", "not-highest",
       `the trackers name ${tracked}, the highest folder is ${iterationFolder(highest)}: the reference takes the configuration from the highest and the weights from the tracked one`,
-      { fix: `Move ${iterationFolder(highest)} away, or name the iter_* folder.` }))
+      { fix: `Move ${iterationFolder(highest)} away, or name the iter_* folder.`, command: shell("mv", join(path, iterationFolder(highest)), join(path, `set-aside-${iterationFolder(highest)}`)) }))
   }
   if (names.some((name) => /^model.*\.safetensors$/.test(name))) {
     found.push(diagnosis("error", "hf-beside", "Hugging Face weights lie beside the iteration folders: Megatron-Bridge takes the directory for a Hugging Face model and refuses it", {
@@ -88,7 +104,8 @@ const parentFolder = async (disk: DiskCalls, path: string, names: ReadonlyArray<
 const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   if (!names.includes(BACKEND)) {
     return [diagnosis("error", "no-backend", `${BACKEND} is missing: Megatron takes the folder for another format (torch_dcp, fsdp_dtensor) and fails`, {
-      fix: `If it is torch_dist, write ${BACKEND}: {"sharded_backend": "torch_dist", "sharded_backend_version": 1}`
+      fix: `If it is torch_dist, write ${BACKEND} anew.`,
+      command: writing(BACKEND_TEXT, join(directory, BACKEND))
     })]
   }
   const path = join(directory, BACKEND)
@@ -97,7 +114,7 @@ const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<
     json = parseJson(await readSmall(disk, path, path, LARGEST_SMALL_FILE))
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    return [diagnosis("error", "bad-backend", `${BACKEND}: ${error.message}`, { fix: `Write {"sharded_backend": "torch_dist", "sharded_backend_version": 1} into it.` })]
+    return [diagnosis("error", "bad-backend", `${BACKEND}: ${error.message}`, { fix: "Write it anew.", command: writing(BACKEND_TEXT, path) })]
   }
   const name = (json as { sharded_backend?: unknown } | null)?.sharded_backend
   if (name === "torch_dist") return []

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path"
 import { Arena, PAGE } from "../engine/Arena.ts"
 import { IoError, NoSpace, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
+import { existing } from "../io/existing.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { stagingFolders } from "./staging.ts"
@@ -65,7 +66,7 @@ const probe = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<
     return [diagnosis("warning", "not-writable", `${shown} cannot be written (${refusal(error)})`, { fix: "Name a directory that can: doctor --dir DIR" })]
   }
   try {
-    return [await directIo(disk, folder, shown), await hardLinks(disk, folder, shown), await durability(disk, folder, shown)]
+    return [await directIo(disk, folder, shown), await hardLinks(disk, folder, shown), await reflinks(disk, folder, shown), await durability(disk, folder, shown)]
   } finally {
     await disk.removeTree(folder)
   }
@@ -98,6 +99,17 @@ const hardLinks = async (disk: DiskCalls, folder: string, shown: string): Promis
   }
 }
 
+const reflinks = async (disk: DiskCalls, folder: string, shown: string): Promise<Diagnosis> => {
+  try {
+    const file = await disk.open(join(folder, "original"), "create")
+    await file.close()
+    await disk.clone(join(folder, "original"), join(folder, "clone"))
+    return diagnosis("ok", "reflinks", `copies can share blocks in ${shown} (relabel without --link takes no room)`)
+  } catch (error) {
+    return diagnosis("note", "reflinks", `copies cannot share blocks in ${shown} (${refusal(error)}): they take time and room`)
+  }
+}
+
 const durability = async (disk: DiskCalls, folder: string, shown: string): Promise<Diagnosis> => {
   try {
     await disk.syncDirectory(folder)
@@ -119,6 +131,7 @@ const space = async (disk: DiskCalls, directory: string): Promise<Diagnosis> => 
 export const examineMachine = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
   const path = resolve(directory)
+  yield* attempt(() => existing(disk, path, directory))
   return yield* attempt(async (): Promise<ReadonlyArray<Diagnosis>> => [
     nodeVersion(process.versions.node),
     memory(),

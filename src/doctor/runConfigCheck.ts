@@ -3,14 +3,18 @@
  * that PyYAML or OmegaConf read otherwise than they were meant (torch-dist-format.md F.4).
  */
 import type { PythonValue } from "../bridge/Provider.ts"
+import { basename } from "node:path"
 import { quote } from "../errors.ts"
 import { providerOf } from "../inspect/modelFacts.ts"
 import { isMapping, type RunConfigMap, textAt } from "../inspect/RunConfigFile.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
+import { shell } from "./shell.ts"
 
 /** What the reference imports from; anything else it refuses (Megatron-Bridge 0.7, utils/instantiate_utils.py). */
 const ALLOWED = ["megatron.", "torch.", "nvidia.", "transformers.", "numpy.", "nemo.", "signal."]
 const ALLOWED_EXACTLY = new Set(["functools.partial"])
+/** What it refuses to call although its module is allowed: whatever loads. */
+const DENIED = /^torch\.load$|\.from_pretrained$/
 const PRIVATE_BUT_ALLOWED = new Set(["torch._C._nn.gelu"])
 
 /** Modules that were renamed: the beginning of a class's dotted name, and what it is now. */
@@ -45,21 +49,30 @@ function* texts(value: PythonValue, path: string): Generator<readonly [path: str
 
 const lastName = (name: string): string => name.slice(name.lastIndexOf(".") + 1)
 
+/** Replace a class by another, everywhere in the file. */
+const renamed = (file: string, from: string, to: string) => ({
+  fix: `Write ${quote(to)} there.`,
+  command: /^[\w.]+$/.test(from + to) ? shell("sed", "-i", `s/_target_: ${from.replaceAll(".", "\\.")}$/_target_: ${to}/`, file) : undefined
+})
+
 /**
- * `text`: of the file; `providers`: dotted names of the provider classes that are known here, to notice one that moved.
+ * `file`: its path; `text`: of the file; `providers`: dotted names of the provider classes that are known here, to notice one that moved.
  */
-export const examineRunConfig = (config: RunConfigMap, text: string, providers: Iterable<string>): ReadonlyArray<Diagnosis> => {
+export const examineRunConfig = (config: RunConfigMap, file: string, text: string, providers: Iterable<string>): ReadonlyArray<Diagnosis> => {
   const out: Array<Diagnosis> = []
-  const known = new Map([...providers].map((name) => [lastName(name), name]))
-  const file = "run_config.yaml"
+  const all = new Set(providers)
+  const known = new Map([...all].map((name) => [lastName(name), name]))
+  const shown = basename(file)
   for (const { map, name, path } of targets(config, "")) {
-    const where = `${file}, ${quote(path)}`
+    const where = `${shown}, ${quote(path)}`
     const moved = MOVED.find(([from]) => name.startsWith(from))
     const now = known.get(lastName(name))
     if (moved) {
-      out.push(diagnosis("error", "moved-class", `${where}: ${quote(name)} has moved`, { fix: `Write ${quote(moved[1] + name.slice(moved[0].length))} there.` }))
-    } else if (now !== undefined && now !== name) {
-      out.push(diagnosis("error", "moved-class", `${where}: ${quote(name)} has moved`, { fix: `Write ${now} there.` }))
+      out.push(diagnosis("error", "moved-class", `${where}: ${quote(name)} has moved`, renamed(file, name, moved[1] + name.slice(moved[0].length))))
+    } else if (now !== undefined && !all.has(name)) {
+      out.push(diagnosis("error", "moved-class", `${where}: ${quote(name)} has moved`, renamed(file, name, now)))
+    } else if (DENIED.test(name)) {
+      out.push(diagnosis("error", "refused-class", `${where}: the reference refuses to call ${quote(name)}`, { fix: "Set the field to null." }))
     } else if (!ALLOWED.some((prefix) => name.startsWith(prefix)) && !ALLOWED_EXACTLY.has(name)) {
       out.push(diagnosis("error", "refused-class", `${where}: the reference refuses to import ${quote(name)}`, { fix: `Only classes of ${ALLOWED.join(", ")} are allowed.` }))
     } else if (name.split(".").some((s) => s.startsWith("_")) && !PRIVATE_BUT_ALLOWED.has(name)) {
@@ -73,21 +86,21 @@ export const examineRunConfig = (config: RunConfigMap, text: string, providers: 
   }
   for (const [path, found] of texts(config, "")) {
     if (found.includes("${")) {
-      out.push(diagnosis("warning", "interpolation", `${file}, ${quote(path)}: OmegaConf takes \${…} for a reference to another field`, { fix: "Remove the ${…}." }))
+      out.push(diagnosis("warning", "interpolation", `${shown}, ${quote(path)}: OmegaConf takes \${…} for a reference to another field`, { fix: "Remove the ${…}." }))
     }
   }
   for (const [, field, value] of text.matchAll(/^\s*([\w.]+): *([-+]?\d+[eE][-+]?\d+) *$/gm)) {
-    out.push(diagnosis("error", "float-text", `${file}, ${quote(field!)}: PyYAML reads ${value} as a string, not as a number`, {
+    out.push(diagnosis("error", "float-text", `${shown}, ${quote(field!)}: PyYAML reads ${value} as a string, not as a number`, {
       fix: `Write it with a point: ${value!.replace(/[eE]/, ".0e")}`
     }))
   }
   const provider = providerOf(config)
   if (!provider) {
-    out.push(diagnosis("error", "no-provider", `${file} has no section model, so no loader can build the model`, { fix: "Import the model again, or take the section from another checkpoint of it." }))
+    out.push(diagnosis("error", "no-provider", `${shown} has no section model, so no loader can build the model`, { fix: "Import the model again, or take the section from another checkpoint of it." }))
   } else if (config["model"] === provider) {
     const missing = ["tensor_model_parallel_size", "pipeline_model_parallel_size"].filter((field) => !(field in provider))
     if (missing.length > 0) {
-      out.push(diagnosis("warning", "no-parallel-sizes", `${file} lacks model.${missing.join(" and model.")}, which a resuming trainer reads`, { fix: "Add them (1 is a valid value)." }))
+      out.push(diagnosis("warning", "no-parallel-sizes", `${shown} lacks model.${missing.join(" and model.")}, which a resuming trainer reads`, { fix: "Add them (1 is a valid value)." }))
     }
   }
   return out

@@ -6,6 +6,7 @@ import { present } from "../io/present.ts"
 import { holderOf } from "../io/staging/Lock.ts"
 import { JOURNAL, REPLACED, STAGING_NAME } from "../io/staging/names.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
+import { shell } from "./shell.ts"
 
 /** Staging folders in a directory; a directory that cannot be listed has none to tell of. */
 export const stagingFolders = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<Diagnosis>> => {
@@ -23,7 +24,7 @@ export const stagingFolders = async (disk: DiskCalls, directory: string): Promis
 const describe = async (disk: DiskCalls, path: string, target: string, partial: boolean): Promise<Diagnosis> => {
   const [shown, of] = [quote(path), quote(basename(target))]
   if (!partial) {
-    return diagnosis("warning", "discarded-staging", `${shown} is what a crash left of removing a staging folder`, { fix: `rm -r ${shown}`, names: [path] })
+    return diagnosis("warning", "discarded-staging", `${shown} is what a crash left of removing a staging folder`, { fix: "Remove it.", command: shell("rm", "-r", path), names: [path] })
   }
   const holder = await holderOf(disk, path)
   if (holder) return diagnosis("note", "staging-in-use", `${of} is being written by process ${holder.pid} on ${quote(holder.host)} since ${holder.since}`, { names: [path] })
@@ -35,7 +36,8 @@ const describe = async (disk: DiskCalls, path: string, target: string, partial: 
   }
   const resumable = (await present(disk, join(path, JOURNAL))) !== undefined
   return diagnosis("warning", "stale-staging", `${shown} is unfinished work of a process that is gone`, {
-    fix: resumable ? `Run the same command with --resume to go on, or rm -r ${shown}` : `rm -r ${shown}`,
+    fix: resumable ? "Run the same command with --resume to go on, or remove it." : "Remove it.",
+    command: shell("rm", "-r", path),
     names: [path]
   })
 }

@@ -4,7 +4,7 @@
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
 import type { PythonValue } from "../bridge/Provider.ts"
-import { FormatError } from "../errors.ts"
+import { FormatError, quote } from "../errors.ts"
 
 /** Real files have 25 KB; a config with inlined data paths stays below 1 MB. */
 export const LARGEST_RUN_CONFIG = 4 << 20
@@ -93,7 +93,17 @@ export const runConfigDocument = (bytes: Uint8Array): Document.Parsed => {
   const error = document.errors[0]
   if (error) fail("syntax", `is not YAML: ${error.message.split("\n")[0]}`, error.pos[0])
   let aliases = 0
-  visit(document, { Alias: () => { if (++aliases > MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`) } })
+  const anchors = new Set<string>()
+  visit(document, {
+    Node: (_, node) => {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.add(node.anchor)
+        return
+      }
+      if (++aliases > MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`)
+      if (!anchors.has(node.source)) fail("aliases", `the alias *${quote(node.source)} stands for nothing: there is no &${quote(node.source)} before it`, node.range?.[0])
+    }
+  })
   return document
 }
 

@@ -12,7 +12,9 @@ export interface Finding {
   readonly names: ReadonlyArray<string>
 }
 
-const bytesOf = (tensors: ReadonlyArray<SpaceTensor>): number => tensors.reduce((sum, t) => sum + t.bytes, 0)
+/** `141 056 bytes` */
+const size = (tensors: ReadonlyArray<SpaceTensor>): string =>
+  `${String(tensors.reduce((sum, t) => sum + t.bytes, 0)).replace(/\B(?=(\d{3})+$)/g, " ")} bytes`
 
 const names = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<string> => tensors.map((t) => t.name)
 
@@ -46,13 +48,13 @@ export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding
   }
   if (main !== undefined && bitsOf(main) < 32) {
     const islands = model.filter((t) => isFloat(t.dtype) && bitsOf(t.dtype) > bitsOf(main) && !EXPERT_BIAS.test(t.name) && !isQuantisation(t.name))
-    add("fp32-islands", islands, `${count(islands.length, "tensor")} of F32 in a ${main} model, ${bytesOf(islands)} bytes`)
+    add("fp32-islands", islands, `${count(islands.length, "tensor")} of F32 in a ${main} model, ${size(islands)}`)
   }
   if (facts.dtype !== undefined && main !== undefined && facts.dtype !== main) {
     out.push({ code: "dtype", text: `the configuration says ${facts.dtype}, most bytes are ${main}`, names: [] })
   }
   const mtp = model.filter((t) => isMtp(t.name, space.kind === "safetensors" ? facts.layers : undefined))
-  add("mtp", mtp, `multi-token prediction: ${count(mtp.length, "tensor")}, ${bytesOf(mtp)} bytes`)
+  add("mtp", mtp, `multi-token prediction: ${count(mtp.length, "tensor")}, ${size(mtp)}`)
 
   const heads = model.filter((t) => isHead(t.name))
   const embeddings = model.filter((t) => isEmbedding(t.name))
@@ -80,13 +82,13 @@ const megatron = (space: Space, all: ReadonlyArray<SpaceTensor>, out: Array<Find
   if (training.length + others.length > 0) {
     out.push({
       code: "training-state",
-      text: `training state: ${count(training.length, "tensor")} (${bytesOf(training)} bytes) and ${count(others.length, "object")} of optimizer, scheduler and RNG`,
+      text: `training state: ${count(training.length, "tensor")} (${size(training)}) and ${count(others.length, "object")} of optimizer, scheduler and RNG`,
       names: [...names(training), ...others.map((o) => o.key)]
     })
   }
   const kept = all.filter((t) => t.role === "kept")
   if (kept.length > 0) {
-    out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${bytesOf(kept)} bytes)`, names: names(kept) })
+    out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${size(kept)})`, names: names(kept) })
   }
   const states = space.objects.length - others.length
   if (states === 0) {

@@ -1,4 +1,5 @@
 /** Filters by name: `*` is anything, `?` one character, `{a,b}` either. A pattern without them must be part of the name. */
+import { matchesStars } from "../convert/match.ts"
 import { UsageError } from "../errors.ts"
 
 const LONGEST = 512
@@ -15,20 +16,6 @@ const expand = (pattern: string): ReadonlyArray<string> => {
   return out
 }
 
-/** Does `name` match? Linear in both lengths times the number of stars: no backtracking regular expression. */
-const matches = (pattern: string, name: string): boolean => {
-  let [p, n, star, mark] = [0, 0, -1, 0]
-  while (n < name.length) {
-    const c = pattern[p]
-    if (c === "*") [star, mark] = [p++, n]
-    else if (c === "?" || c === name[n]) [p, n] = [p + 1, n + 1]
-    else if (star >= 0) [p, n] = [star + 1, ++mark]
-    else return false
-  }
-  while (pattern[p] === "*") p++
-  return p === pattern.length
-}
-
 /** A test of names from patterns of which one must match; no patterns: every name passes. */
 export const globs = (patterns: ReadonlyArray<string>): ((name: string) => boolean) => {
   if (patterns.length === 0) return () => true
@@ -36,5 +23,5 @@ export const globs = (patterns: ReadonlyArray<string>): ((name: string) => boole
     if (pattern.length > LONGEST) throw new UsageError({ problem: `--filter: a pattern of ${pattern.length} characters is too long` })
     return expand(pattern).map((branch) => (/[*?]/.test(branch) ? branch : `*${branch}*`))
   })
-  return (name) => expanded.some((pattern) => matches(pattern, name))
+  return (name) => expanded.some((pattern) => matchesStars(pattern, name, "?"))
 }

@@ -1,12 +1,12 @@
 /** Stream tensors through the engine and gather the statistics of each. */
 import { Effect, Stream } from "effect"
 import { stream } from "../engine/stream.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
 import { inDiskOrder, isAddressable, openData } from "./SpaceData.ts"
 import { Gatherer, hasStatistics, type Statistics } from "./Statistics.ts"
 
-export interface MeasureOptions extends Pick<EngineOptions, "concurrency" | "maxMemory" | "io"> {
+export interface MeasureOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
   /** Called once it is known how many bytes will be read. */
   readonly onSize?: (bytes: number) => void

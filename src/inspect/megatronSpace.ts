@@ -3,11 +3,12 @@ import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE, RUN_CONFIG } from "../checkpoint/names.ts"
+import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import { isNotThere } from "../io/existing.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { factsOf, readCommonState } from "./commonState.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "./RunConfigFile.ts"
@@ -18,15 +19,14 @@ const tensorOf = (name: string, { chunks, dtype, shape }: StoredTensor, role: Ro
 
 /** The run configuration of a checkpoint folder, if there is one. Errors: InvalidFile, IoError. */
 export const readRunConfig = async (disk: DiskCalls, directory: string): Promise<RunConfigMap | undefined> => {
-  const path = join(directory, RUN_CONFIG)
   let bytes: Uint8Array
   try {
-    bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
+    bytes = await readOwn(disk, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
   } catch (error) {
-    if (error instanceof IoError && error.errno === "ENOENT") return undefined
+    if (isNotThere(error)) return undefined
     throw error
   }
-  return atPath(path, () => parseRunConfig(bytes))
+  return atPath(join(directory, RUN_CONFIG), () => parseRunConfig(bytes))
 }
 
 /** What can be had of a side file; what is wrong with it becomes a note, because the tensors are there all the same. */

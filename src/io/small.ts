@@ -1,5 +1,5 @@
 /** Small files, read and written whole. */
-import { InvalidFile, quote } from "../errors.ts"
+import { InvalidFile } from "../errors.ts"
 import { type DiskCalls, readFully, writeFully } from "./Disk.ts"
 
 /**
@@ -15,7 +15,7 @@ export const readSmall = async (disk: DiskCalls, path: string, shown: string, li
   try {
     const { size } = await file.info()
     if (size > limit) {
-      throw new InvalidFile({ path: shown, code: "file/too-large", problem: `has ${size} bytes, ${quote(shown)} may have ${limit}` })
+      throw new InvalidFile({ path: shown, code: "file/too-large", problem: `has ${size} bytes; at most ${limit} are read` })
     }
     const bytes = new Uint8Array(size)
     await readFully(file, bytes, 0)

@@ -31,8 +31,10 @@ export const quantizationPaths = (config: unknown): ReadonlyArray<ReadonlyArray<
   ]
 }
 
-/** FormatError `quantized/config` if a block size is none. */
+/** FormatError `quantized/config` if it is no object, or a block size is none. */
 export const quantizationConfig = (config: unknown): QuantizationConfig => {
+  const own = isObject(config) ? config[QUANTIZATION] ?? undefined : undefined
+  if (own !== undefined && !isObject(own)) throw new FormatError("quantized/config", "is not an object", { field: QUANTIZATION })
   let blockSize: BlockSize | undefined
   let staticActivations = false
   for (const path of quantizationPaths(config)) {

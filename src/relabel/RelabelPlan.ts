@@ -57,9 +57,9 @@ class Output {
 
 const RAW = "raw:"
 
-/** Bytes of a file as an array. */
-const rawSegment = (id: string, length: number): Segment =>
-  ({ kind: "array", array: { id, dtype: "U8", shape: [length], copies: length === 0 ? [] : [identity(id, id, [length])] }, crc: false })
+/** Bytes of a file as an array, named after what they hold. */
+const rawSegment = (id: string, key: string, length: number): Segment =>
+  ({ kind: "array", array: { id: key, dtype: "U8", shape: [length], copies: length === 0 ? [] : [identity(id, key, [length])] }, crc: false })
 
 /** The copy that cuts a piece out of its item. */
 const copyOf = (piece: Piece, key: string): Copy => {
@@ -113,18 +113,18 @@ export const relabelPlan = (
     return output
   }
   const verbatim = new Map<string, Place>()
-  const copied = ({ file, length, offset }: Place): Place => {
+  const copied = (key: string, { file, length, offset }: Place): Place => {
     const id = `${RAW}${file}:${offset}:${length}`
     const known = verbatim.get(id)
     if (known) return known
     raw.set(id, { path: source.pathOf(file), offset, dtype: "U8", shape: [length] })
-    const place = outputOf(file).add(length, () => [rawSegment(id, length)])
+    const place = outputOf(file).add(length, () => [rawSegment(id, key, length)])
     verbatim.set(id, place)
     return place
   }
   const placed = (key: string, tensor: DraftTensor, piece: Piece): StoredChunk => {
     const { item, offsets, sizes } = piece
-    if (isWhole(piece)) return { offsets, sizes, ...(touched.has(item.file) ? copied(item) : { file: item.file, offset: item.offset, length: item.length }) }
+    if (isWhole(piece)) return { offsets, sizes, ...(touched.has(item.file) ? copied(key, item) : { file: item.file, offset: item.offset, length: item.length }) }
     const layout = tensorItem(tensor.dtype, sizes)
     const place = outputOf(item.file).add(layout.length, () => [
       { kind: "bytes", bytes: layout.prefix },
@@ -154,7 +154,7 @@ export const relabelPlan = (
     }
     const content = replaced.get(key)
     if (content) return supplied(key, content, touched.has(object.file) ? object.file : beside)
-    return touched.has(object.file) ? copied(object) : object
+    return touched.has(object.file) ? copied(key, object) : object
   }
   // Items keep the order they have on disk; objects come first, as trainers write them.
   const placedObjects = new Map([...draft.objects].sort(([, x], [, y]) => (typeof x === "string" || typeof y === "string" ? 0 : byPlace(x, y)))

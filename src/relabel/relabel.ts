@@ -11,27 +11,29 @@ import {
 } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { CHECKSUMS } from "../convert/integrity/names.ts"
-import { refuseChanged } from "../convert/journal/Job.ts"
-import { publish } from "../convert/publish.ts"
+import { known, sourceFile } from "../convert/journal/Job.ts"
+import { produce, type RunOptions, steadily } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
+import { ensureDirectory } from "../convert/Staging.ts"
 import { atPath } from "../document/decode.ts"
-import { execute, type ExecuteOptions } from "../engine/execute.ts"
-import type { TargetFile } from "../engine/Target.ts"
-import { type BridgeError, IoError } from "../errors.ts"
+import { execute } from "../engine/execute.ts"
+import { type BridgeError, InvalidFile } from "../errors.ts"
 import { readCommonState } from "../inspect/commonState.ts"
 import { readRunConfig } from "../inspect/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../inspect/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { readSmall, writeSmall } from "../io/small.ts"
+import { readSmall } from "../io/small.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile, objectItem } from "../torch/ObjectItem.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
-import { identity } from "../tensor/Copy.ts"
+import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfProvider, describeFrom, type ExampleConfigs } from "./familyFacts.ts"
+import { copyFile, copySource } from "./copies.ts"
+import { placeFiles } from "./placeFiles.ts"
 import { relabelPlan } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
@@ -62,14 +64,15 @@ export interface RelabelReport {
   readonly movedBytes: number
   readonly dataBytes: number
   readonly linked: number
+  /** Data files that are copies sharing their blocks with the source's (reflinks). */
+  readonly cloned: number
   readonly notes: ReadonlyArray<string>
 }
 
-export interface RelabelRun extends Pick<ExecuteOptions, "concurrency" | "maxMemory" | "io" | "progress"> {
-  readonly overwrite: boolean
+/** The result has checksums if the source has: those of unchanged files are the source's. */
+export interface RelabelRun extends Omit<RunOptions, "checksum"> {
   /** Hard links instead of copies of unchanged files, where the file system can. */
   readonly link: boolean
-  readonly onKept?: (text: string) => void
 }
 
 export interface PreparedRelabel {
@@ -79,10 +82,10 @@ export interface PreparedRelabel {
   readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, BridgeError, Disk>
 }
 
-/** A tokenizer has tens of MB; what is larger is copied by the engine. */
-const LARGEST_SMALL = 64 << 20
-/** Bytes that hold sums of the files that change. */
-const CHECKED = new Set([CHECKSUMS, "integrity.json"])
+/** A train state has some KB. */
+const LARGEST_TRAIN_STATE = 64 << 20
+/** Sums of the files of the source, by this program and by the reference. */
+const SUMS: ReadonlySet<string> = new Set([CHECKSUMS, "integrity.json"])
 
 const renamedKeys = (before: Draft, after: Draft): number => {
   let count = 0
@@ -95,7 +98,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(path)
   const { directory } = checkpoint
-  const states = yield* attempt(() => dataFileStates(disk, checkpoint))
+  const dataStates = yield* attempt(() => dataFileStates(disk, checkpoint))
   const runConfig = yield* attempt(() => readRunConfig(disk, directory))
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description?.components ?? componentsOfProvider(families, options.examples, runConfig)
@@ -109,6 +112,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components, description }))
   })
   const { files: all, folders } = yield* attempt(() => filesBelow(disk, directory))
+  const sums = all.some((f) => f.name === CHECKSUMS) ? yield* attempt(() => readChecksums(disk, directory)) : undefined
   const dataFiles = new Set(checkpoint.fileSizes.keys())
   const plan = yield* attempt(() =>
     relabelPlan(
@@ -119,20 +123,24 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
   const made = plan.files()
   const hasCommonFile = all.some((f) => f.name === COMMON_FILE)
+  const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
+  const trainState = yield* attempt(() => trainStateOf(disk, all, iteration))
+  const folder = iteration ?? iterationFolder(trainState.step)
   const changed = new Map<string, Uint8Array>([
     [METADATA, encodeMetadata(plan.metadata)],
     ...(config.text === undefined ? [] : [[RUN_CONFIG, Buffer.from(config.text)] as const]),
-    ...(newCommon && hasCommonFile ? [[COMMON_FILE, commonFile(newCommon)] as const] : [])
+    ...(newCommon && hasCommonFile ? [[COMMON_FILE, commonFile(newCommon)] as const] : []),
+    ...(all.some((f) => f.name === TRAIN_STATE) ? [] : [[TRAIN_STATE, trainState.bytes] as const])
   ])
-  const beside = all.filter((f) => !dataFiles.has(f.name) && !changed.has(f.name) && !CHECKED.has(f.name))
-  const keptFiles = all.filter((f) => plan.kept.includes(f.name))
+  const beside = all.filter((f) => !dataFiles.has(f.name) && !changed.has(f.name) && !SUMS.has(f.name))
+  const kept = all.filter((f) => plan.kept.includes(f.name))
   const notes = [
     ...draft.notes,
     ...config.notes,
-    ...all.filter((f) => CHECKED.has(f.name)).map((f) => `${f.name} is left behind: it holds sums of files that changed`),
+    ...(sums instanceof InvalidFile ? [`${CHECKSUMS} is left behind: ${sums.problem}`] : []),
+    ...all.filter((f) => SUMS.has(f.name) && f.name !== CHECKSUMS).map((f) => `${f.name} is left behind: it holds sums of files that changed`),
     ...trainingNote(checkpoint.trainingState, options.to)
   ]
-  const dataBytes = [...checkpoint.fileSizes.values()].reduce((a, b) => a + b, 0)
   const report: RelabelReport = {
     source: directory,
     to: options.to,
@@ -142,52 +150,71 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     kept: plan.kept,
     written: plan.written,
     movedBytes: plan.moved,
-    dataBytes,
+    dataBytes: sizeOf([...checkpoint.fileSizes.values()].map((size) => ({ size }))),
     linked: 0,
+    cloned: 0,
     notes
   }
-  const size = (files: ReadonlyArray<{ readonly size: number }>) => files.reduce((sum, f) => sum + f.size, 0)
-  const bytes = (link: boolean): number => size(made) + size(beside) + (link ? 0 : size(keptFiles))
+  const bytes = (link: boolean): number => sizeOf(made) + sizeOf(beside) + (link ? 0 : sizeOf(kept))
 
-  const run = (target: string, { link, onKept, overwrite, ...engine }: RelabelRun) =>
-    Effect.gen(function*() {
-      const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
-      const trainState = yield* attempt(() => trainStateOf(disk, all, iteration))
-      const folder = iteration ?? iterationFolder(trainState.step)
-      const publishing = { overwrite, size: bytes(link), sources: [directory], iteration: folder, ...(onKept ? { onKept } : {}) }
-      return yield* publish(target, publishing, (work) =>
+  const run = (target: string, { link, ...runOptions }: RelabelRun) => {
+    const outcome = { linked: 0, cloned: 0 }
+    const copied = [...kept, ...beside].filter((f) => f.size > 0)
+    return produce(target, runOptions, {
+      files: [...copied.map(copyFile), ...made],
+      folder,
+      iteration: folder,
+      ingredients: [
+        known("the namings", JSON.stringify([options.to, link])),
+        ...[...changed].map(([name, content]) => known(`the new ${name}`, content)),
+        ...dataStates.map((s) => sourceFile(basename(s.path), s.identity)),
+        ...beside.map((f) => sourceFile(f.name, f.identity))
+      ],
+      states: [...dataStates, ...beside],
+      sources: [directory],
+      size: bytes(link),
+      report: () => {
+        const unlinked = link ? kept.length - outcome.linked - outcome.cloned : 0
+        return {
+          ...report,
+          ...outcome,
+          notes: unlinked === 0 ? notes : [...notes, `${unlinked} files could not be linked (another file system, or not permitted) and were copied`]
+        }
+      },
+      checksum: sums !== undefined && !(sums instanceof InvalidFile),
+      trackers: [
+        [TRAIN_STATE_TRACKER, trainState.bytes],
+        [TRACKER, Buffer.from(folder === "release" ? folder : String(iterationOf(folder)!))]
+      ],
+      write: (into, recorder, engine) =>
         Effect.gen(function*() {
-          const into = join(work.directory, folder)
-          const linked = yield* attempt(async () => {
-            await disk.makeDirectory(into)
-            for (const name of folders) await disk.makeDirectory(join(into, name))
-            return link ? await linkAll(disk, keptFiles, into) : new Set<string>()
-          })
+          yield* steadily(async () => { for (const name of folders) await ensureDirectory(disk, join(into, name)) })
+          const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
+          outcome.linked = linked.size
+          outcome.cloned = cloned.size
+          engine.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
+          for (const name of [...linked, ...cloned]) recorder.skip(name)
+          if (sums && !(sums instanceof InvalidFile)) {
+            const unchanged = new Set([...kept, ...beside].map((f) => f.name))
+            for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
+          }
           yield* execute(
-            [...keptFiles, ...beside].filter((f) => !linked.has(f.name) && f.size > 0).map(copyFile),
-            { get: (id) => copySource([...keptFiles, ...beside], id) },
+            [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(copyFile), ...made],
+            { get: (id) => copySource(copied, id) ?? plan.sources.get(id) },
             into,
             engine
           )
-          yield* execute(made, plan.sources, into, engine)
-          yield* Effect.uninterruptible(attempt(async () => {
-            for (const f of beside) if (f.size === 0) await writeSmall(disk, join(into, f.name), new Uint8Array(0))
-            for (const [name, content] of changed) await writeSmall(disk, join(into, name), content)
-            if (!all.some((f) => f.name === TRAIN_STATE)) await writeSmall(disk, join(into, TRAIN_STATE), trainState.bytes)
-            await refuseChanged(disk, states)
-            await writeSmall(disk, join(work.directory, TRAIN_STATE_TRACKER), trainState.bytes)
-            await writeSmall(disk, join(work.directory, TRACKER), Buffer.from(folder === "release" ? folder : String(iterationOf(folder)!)))
-          }))
-          const unlinked = link ? keptFiles.length - linked.size : 0
-          return {
-            ...report,
-            linked: linked.size,
-            notes: [...notes, ...work.notes, ...(unlinked > 0 ? [`${unlinked} files could not be linked (another file system, or not permitted) and were copied`] : [])]
-          }
-        }))
+          yield* steadily(async () => {
+            for (const f of beside) if (f.size === 0) await recorder.write(f.name, new Uint8Array(0))
+            for (const [name, content] of changed) await recorder.write(name, content)
+          })
+        })
     })
+  }
   return { report, bytes, run } satisfies PreparedRelabel
 })
+
+const sizeOf = (files: Iterable<{ readonly size: number }>): number => Iterator.from(files).reduce((sum, f) => sum + f.size, 0)
 
 const trainingNote = (trainingState: ReadonlyArray<string>, to: ReadonlyArray<RelabelTo>): ReadonlyArray<string> => {
   if (trainingState.length === 0 || !to.some((t) => t === "mimo" || t === "standard")) return []
@@ -201,38 +228,9 @@ const trainingNote = (trainingState: ReadonlyArray<string>, to: ReadonlyArray<Re
 const trainStateOf = async (disk: DiskCalls, files: ReadonlyArray<SideFile>, iteration: string | undefined) => {
   const own = files.find((f) => f.name === TRAIN_STATE)
   if (own) {
-    const bytes = await readSmall(disk, own.path, own.path, LARGEST_SMALL)
+    const bytes = await readSmall(disk, own.path, own.path, LARGEST_TRAIN_STATE)
     return { bytes, step: atPath(own.path, () => readTrainState(bytes)).step }
   }
   const step = iteration === undefined ? 0 : iterationOf(iteration) ?? 0
   return { bytes: trainStateFile(untrained(step)), step }
-}
-
-const COPY = "copy:"
-
-const copyFile = ({ name, size }: SideFile): TargetFile => ({
-  name,
-  size,
-  segments: [{ kind: "array", array: { id: COPY + name, dtype: "U8", shape: [size], copies: [identity(COPY + name, COPY + name, [size])] }, crc: false }]
-})
-
-const copySource = (files: ReadonlyArray<SideFile>, id: string) => {
-  const file = files.find((f) => COPY + f.name === id)
-  return file && { path: file.path, offset: 0, dtype: "U8" as const, shape: [file.size] }
-}
-
-const NO_LINKS: ReadonlySet<string> = new Set(["EXDEV", "EPERM", "EACCES", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"])
-
-/** Link what can be linked; the names of those. */
-const linkAll = async (disk: DiskCalls, files: ReadonlyArray<SideFile>, into: string): Promise<ReadonlySet<string>> => {
-  const linked = new Set<string>()
-  for (const { name, path } of files) {
-    try {
-      await disk.link(path, join(into, name))
-      linked.add(name)
-    } catch (error) {
-      if (!(error instanceof IoError) || !NO_LINKS.has(error.errno)) throw error
-    }
-  }
-  return linked
 }

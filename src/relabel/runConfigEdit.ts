@@ -45,7 +45,12 @@ export class RunConfigEdit {
   }
 
   toString(): string {
-    return this.#document.toString({ lineWidth: 0, indentSeq: false, directives: false, nullStr: "null", flowCollectionPadding: false })
+    try {
+      return this.#document.toString({ lineWidth: 0, indentSeq: false, directives: false, nullStr: "null", flowCollectionPadding: false })
+    } catch {
+      // The only thing that cannot be printed: what an alias stood for is gone.
+      throw new FormatError("run-config/aliases", "an alias stands for something in a part that is replaced; write it out")
+    }
   }
 
   /** Wrap the standard provider; every component gets the given layout. */

@@ -37,7 +37,7 @@ export const bar = (title: string, shares: ReadonlyArray<Share>): string => {
 
 /** One column per layer of a stack. */
 export const layerChart = (stack: string, layers: Inspection["layers"], hue: number): string => {
-  const most = Math.max(...layers.map((l) => l.bytes))
+  const most = layers.reduce((largest, l) => Math.max(largest, l.bytes), 0)
   const step = WIDTH / layers.length
   const gap = layers.length > 200 ? 0 : Math.min(60, step * 0.12)
   const rects = layers.map((l, k) => {

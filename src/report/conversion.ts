@@ -10,6 +10,24 @@ const MOST_ROWS = 300
 const limited = <T>(items: ReadonlyArray<T>, draw: (shown: ReadonlyArray<T>) => string, noun: string): string =>
   draw(items.slice(0, MOST_ROWS)) + (items.length > MOST_ROWS ? `<p>… ${count(items.length)} ${noun} in all.</p>` : "")
 
+type Changes = ConversionReport["dtypeChanges"]
+
+/** Sums first; the tensors whose values changed before those that were only written otherwise. */
+const dtypeChanges = (changes: Changes): string => {
+  const rounded = (own: Changes) => own.reduce((n, c) => n + (c.changedElements ?? 0), 0)
+  const sums = [...Map.groupBy(changes, (c) => `${c.from}\u0000${c.to}`).values()].map((own) =>
+    [own[0]!.from, own[0]!.to, countDatum(`conversion.dtypeChanges.${own[0]!.from}.${own[0]!.to}.tensors`, own.length), count(own.filter((c) => (c.changedElements ?? 0) > 0).length), count(rounded(own))])
+  const number = true as const
+  const columns = [{ head: "tensor" }, { head: "from" }, { head: "to" }, { head: "values rounded", number }]
+  const each = (own: Changes, caption: string) => limited(own, (shown) => table(caption, columns,
+    shown.map((c) => [code(c.tensor), c.from, c.to, c.changedElements === undefined ? "" : count(c.changedElements)])), "tensors")
+  const lossy = changes.filter((c) => (c.changedElements ?? 0) > 0)
+  const exact = changes.filter((c) => (c.changedElements ?? 0) === 0)
+  return `<h3>Dtype changes</h3>${table("dtype changes", [{ head: "from" }, { head: "to" }, { head: "tensors", number }, { head: "with rounded values", number }, { head: "values rounded", number }], sums)}` +
+    (lossy.length === 0 ? "" : `<p class="warn">Values were rounded:</p>${each(lossy, "tensors whose values were rounded")}`) +
+    (exact.length === 0 ? "" : `<details><summary>${count(exact.length)} tensors whose values are the same in the other dtype</summary>${each(exact, "tensors of another dtype with equal values")}</details>`)
+}
+
 export const conversionSection = (r: ConversionReport): string => {
   const bytes = r.files.reduce((n, f) => n + f.bytes, 0)
   const parts = [
@@ -17,11 +35,7 @@ export const conversionSection = (r: ConversionReport): string => {
     `<dt>read</dt><dd>${countDatum("conversion.sourceTensors", r.sourceTensors)} tensors, ${bytesDatum("conversion.sourceBytes", r.sourceBytes)}</dd>` +
     `<dt>written</dt><dd>${countDatum("conversion.targetTensors", r.targetTensors)} tensors, ${bytesDatum("conversion.targetBytes", r.targetBytes)}, in ${count(r.files.length)} ${r.files.length === 1 ? "file" : "files"} of ${size(bytes)}</dd></dl>`
   ]
-  if (r.dtypeChanges.length > 0) {
-    const columns = [{ head: "tensor" }, { head: "from" }, { head: "to" }, { head: "values rounded", number: true as const }]
-    parts.push(`<h3>Dtype changes</h3>${limited(r.dtypeChanges, (shown) => table("dtype changes", columns,
-      shown.map((c) => [code(c.tensor), c.from, c.to, c.changedElements === undefined ? "" : count(c.changedElements)])), "changes")}`)
-  }
+  if (r.dtypeChanges.length > 0) parts.push(dtypeChanges(r.dtypeChanges))
   if (r.leftBehind.length > 0) {
     parts.push(`<h3>Left behind</h3>${limited(r.leftBehind, (shown) => table("left behind", [{ head: "tensor" }, { head: "size", number: true }, { head: "reason" }],
       shown.map((l) => [code(l.tensor), size(l.bytes), esc(l.reason)])), "tensors")}`)

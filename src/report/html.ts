@@ -47,3 +47,6 @@ export const table = (caption: string, columns: ReadonlyArray<Column>, rows: Rea
 
 /** A name that may break behind dots. */
 export const code = (name: string): string => `<code>${esc(name).replaceAll(".", ".<wbr>")}</code>`
+
+/** The name of a class, which may break where a capital begins. */
+export const className = (name: string): string => esc(name).replaceAll(/(?<=[a-z\d])(?=[A-Z])/g, "<wbr>")

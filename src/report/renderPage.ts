@@ -1,7 +1,7 @@
 /** One self-contained HTML page: nothing is loaded, and a content policy forbids it. */
 import { createHash } from "node:crypto"
 import { conversionSection, coverageSection, maxDiff, paritySection } from "./conversion.ts"
-import { esc, scriptJson } from "./html.ts"
+import { className, esc, scriptJson } from "./html.ts"
 import { Names, packCoverage, packTensors } from "./pack.ts"
 import type { Page } from "./PageData.ts"
 import { rankMap } from "./rankMap.ts"
@@ -45,7 +45,7 @@ export const renderPage = (page: Page): string => {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${esc(policy)}">
 <meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer"><title>${esc(title)}</title><style>${STYLE}</style></head>
-<body><header><h1>${esc(title)}</h1><p class="soft">${esc(made.join(" · "))}</p>
+<body><header><h1>${className(title)}</h1><p class="soft">${esc(made.join(" · "))}</p>
 <nav aria-label="Sections"><ul>${links.map(([id, text]) => `<li><a href="#${id}">${esc(text!)}</a></li>`).join("")}</ul></nav></header>
 <main>
 ${verify ? paritySection(verify) : ""}

@@ -21,15 +21,23 @@ const showTip = (e) => {
   const target = e.target.closest && e.target.closest("[data-tip]")
   if (!target) { tip.hidden = true; return }
   tip.textContent = target.dataset.tip; tip.hidden = false
+  place(target)
+  if (target.dataset.cell) cell(...target.dataset.cell.split(",").map(Number))
+}
+const place = (target) => {
   const r = target.getBoundingClientRect(), t = tip.getBoundingClientRect()
   const x = Math.max(4, Math.min(r.left + Math.min(r.width / 2, 40), innerWidth - t.width - 8)), y = target.dataset.cell || r.bottom + 8 + t.height > innerHeight ? r.top - t.height - 8 : r.bottom + 8
   tip.style.transform = "translate(" + x + "px," + Math.max(4, y) + "px)"
-  if (target.dataset.cell) cell(...target.dataset.cell.split(",").map(Number))
 }
 document.addEventListener("pointerover", showTip)
 document.addEventListener("focusin", showTip)
 document.addEventListener("focusout", () => { tip.hidden = true })
-document.addEventListener("scroll", () => { tip.hidden = true }, { passive: true })
+// Walking with the keys scrolls: what has the focus keeps its text.
+document.addEventListener("scroll", () => {
+  const focused = document.activeElement
+  if (!tip.hidden && focused && focused.dataset && focused.dataset.tip) place(focused)
+  else tip.hidden = true
+}, { passive: true, capture: true })
 document.addEventListener("keydown", (e) => {
   if (e.key === "Escape") tip.hidden = true
   const group = e.target.closest && e.target.closest("[data-rove]")

@@ -30,7 +30,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;margin:8px 0}
 .h0{--c:var(--c0)}.h1{--c:var(--c1)}.h2{--c:var(--c2)}.h3{--c:var(--c3)}.h4{--c:var(--c4)}.h5{--c:var(--c5)}.h6{--c:var(--c6)}.h7{--c:var(--c7)}
 svg{display:block;width:100%;background:var(--panel);border-radius:4px}svg rect{fill:var(--c)}
 .facts{grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:8px 18px}.facts dt{font-size:.87rem}
-.bar{height:26px}.layers{height:72px;margin:4px 0}.strip{height:18px;min-width:220px}
+.bar{height:26px}.layers{height:72px;margin:4px 0;shape-rendering:crispEdges}.strip{height:18px;min-width:220px}
 .legend{font-size:.9rem;gap:4px 18px}.legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;background:var(--c);margin-right:.45em}.legend span{color:var(--soft)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 rect:focus,rect:hover{stroke:var(--fg);stroke-width:2;vector-effect:non-scaling-stroke;outline:none}

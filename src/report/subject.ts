@@ -2,7 +2,8 @@
 import type { FileRow, Inspection } from "../inspect/Inspection.ts"
 import { groupRows } from "../inspect/tree.ts"
 import { bar, hueOf, layerChart, mapGrid, segmentsOf, strip } from "./charts.ts"
-import { bytesDatum, code, count, countDatum, esc, size, table } from "./html.ts"
+import { bytesDatum, className, code, count, countDatum, esc, size, table } from "./html.ts"
+import { layoutWarnings } from "./layoutWarnings.ts"
 import type { RankMap } from "./rankMap.ts"
 
 const KINDS = { safetensors: "Hugging Face safetensors", megatron: "Megatron checkpoint", items: "data file of a Megatron checkpoint", archive: "torch.save file" } as const
@@ -13,7 +14,7 @@ const card = (value: string, what: string): string => `<li><b>${value}</b><span>
 
 const facts = (i: Inspection): string => {
   const rows = [...i.model.fields, ...i.common.filter(([k]) => /^(iteration|checkpoint_version)$/.test(k))]
-  return `<dl class="facts"><div><dt>path</dt><dd>${code(i.kind === "megatron" ? i.directory : i.path)}</dd></div>${i.model.name ? `<div><dt>model</dt><dd>${esc(i.model.name)}</dd></div>` : ""}` +
+  return `<dl class="facts"><div><dt>path</dt><dd>${code(i.kind === "megatron" ? i.directory : i.path)}</dd></div>${i.model.name ? `<div><dt>model</dt><dd>${className(i.model.name)}</dd></div>` : ""}` +
     rows.map(([field, value]) => `<div><dt>${esc(field)}</dt><dd>${esc(value.length > 200 ? `${value.slice(0, 200)}…` : value)}</dd></div>`).join("") + "</dl>"
 }
 
@@ -31,7 +32,8 @@ const totals = (key: string, i: Inspection): string => {
 
 const layout = (i: Inspection): string =>
   i.model.layout.length === 0 ? "" : `<h3>Layout it was written for</h3>${table("layout", [{ head: "component" }, ...["tp", "pp", "dp", "cp", "ep", "etp", "first rank"].map((head) => ({ head, number: true as const }))],
-    i.model.layout.map((l) => [esc(l.component), ...[l.tp, l.pp, l.dp, l.cp, l.ep, l.etp, l.rankOffset].map(String)]))}`
+    i.model.layout.map((l) => [esc(l.component), ...[l.tp, l.pp, l.dp, l.cp, l.ep, l.etp, l.rankOffset].map(String)]))}` +
+    layoutWarnings(i).map((text) => `<p><strong class="warn">Layout</strong> ${esc(text)}</p>`).join("")
 
 const MOST_NAMES = 200
 

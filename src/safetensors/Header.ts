@@ -14,6 +14,10 @@ import { tensorBytes, type TensorInfo } from "./Tensor.ts"
 export const LENGTH_BYTES = 8
 /** `MAX_HEADER_SIZE` of safetensors 0.8: every reader refuses more. Exactly this many is legal. */
 export const LARGEST_HEADER = 100_000_000
+/** Of one file or checkpoint. Twice as many as the largest model known has; a header has room for two million, which would take gigabytes here. */
+export const MOST_TENSORS = 400_000
+/** In UTF-16 units. Names of models have some hundred; patterns that look at names may take the square of their length. */
+const LONGEST_NAME = 65_536
 /** Nesting that serde_json allows inside fields we do not know. */
 const DEEPEST_UNKNOWN_FIELD = 126
 
@@ -108,6 +112,8 @@ class HeaderReader {
       const name = scanner.string()
       if (names.has(name)) scanner.fail("duplicate-key", "the same name stands twice in the header", at, { tensor: name })
       names.add(name)
+      if (name.length > LONGEST_NAME) wrong("name-too-long", `a name of ${name.length} characters; at most ${LONGEST_NAME} are read`, LENGTH_BYTES + at, name)
+      if (names.size > MOST_TENSORS + 1) wrong("too-many-tensors", `more than ${MOST_TENSORS} tensors`, LENGTH_BYTES + at)
       scanner.expect(COLON)
       if (name === METADATA_KEY) metadata = this.#metadata()
       else tensors.push(inTensor(name, () => this.#entry(name)))
@@ -182,7 +188,7 @@ class HeaderReader {
       wrong("size-mismatch", `${what} needs ${bytes} bytes, data_offsets has ${end - begin}`, start, name)
     }
     if (end > this.#dataSize) {
-      wrong("data-truncated", `the data ends at byte ${end} of ${this.#dataSize} that the file has after the header`, start, name)
+      wrong("data-truncated", `its data should end at byte ${end} after the header, but the file has only ${this.#dataSize} there: it is cut short`, start, name)
     }
     // A slice has no room for more: headers of large models hold a hundred thousand shapes.
     return { name, dtype, shape: shape.slice(), begin: this.#dataStart + begin, end: this.#dataStart + end }
@@ -201,7 +207,7 @@ class HeaderReader {
     const at = this.#here()
     if (this.#scanner.peek() !== QUOTE) wrong("dtype", "the dtype is not a string", at, tensor)
     const text = this.#scanner.string()
-    return DTYPES.get(text) ?? wrong("dtype", `unknown dtype ${quote(text)}`, at, tensor)
+    return DTYPES.get(text) ?? wrong("dtype", `unknown dtype "${quote(text)}"`, at, tensor)
   }
 
   #integers(field: string, tensor: string): ReadonlyArray<number> {
@@ -241,6 +247,8 @@ const inTensor = <A>(tensor: string, read: () => A): A => {
 
 const byPlace = (a: TensorInfo, b: TensorInfo): number => a.begin - b.begin || a.end - b.end
 
+const inBytes = (n: number): string => `${n} ${n === 1 ? "byte" : "bytes"}`
+
 /** Sort by place; the tensors must then follow one another from the end of the header to the end of the file. */
 const checkCoverage = (tensors: Array<TensorInfo>, dataStart: number, fileSize: number): void => {
   if (tensors.some((tensor, i) => i > 0 && byPlace(tensors[i - 1]!, tensor) > 0)) tensors.sort(byPlace)
@@ -248,9 +256,9 @@ const checkCoverage = (tensors: Array<TensorInfo>, dataStart: number, fileSize: 
   let before = "the header"
   for (const { begin, end, name } of tensors) {
     if (begin < position) wrong("overlap", `begins at byte ${begin}, inside ${before}`, begin, name)
-    if (begin > position) wrong("hole", `${begin - position} bytes after ${before} belong to no tensor`, position, name)
+    if (begin > position) wrong("hole", `${inBytes(begin - position)} after ${before} belong to no tensor`, position, name)
     position = end
     before = `tensor ${quote(name)}`
   }
-  if (position < fileSize) wrong("trailing-data", `${fileSize - position} bytes after ${before} belong to no tensor`, position)
+  if (position < fileSize) wrong("trailing-data", `${inBytes(fileSize - position)} after ${before} belong to no tensor`, position)
 }

@@ -8,10 +8,10 @@ import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError, NoSpace } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
-import { type Header, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"
+import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
 import { type Entry, locate, openRegular, realPathInside } from "./locate.ts"
-import { otherFormat, START_BYTES } from "./otherFormat.ts"
+import { otherFormat, refuseOtherThanJson, START_BYTES } from "./otherFormat.ts"
 import type { TensorInfo } from "./Tensor.ts"
 
 /** Headers stay in memory; one has at most 100 MB, and the largest known checkpoints have about 20 MB in all. */
@@ -83,8 +83,11 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const entry = yield* attempt(() => locate(disk, path))
   const indexBytes = entry.kind === "index" ? yield* attempt(() => readIndexBytes(disk, entry)) : undefined
   const indexPath = join(entry.directory, entry.file)
-  const index = indexBytes && (yield* attempt(async () => atPath(indexPath, () => parseIndex(indexBytes))))
-  const budget = { left: LARGEST_HEADERS }
+  const index = indexBytes && (yield* attempt(async () => {
+    refuseOtherThanJson(indexPath, indexBytes)
+    return atPath(indexPath, () => parseIndex(indexBytes))
+  }))
+  const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   const shards = yield* Effect.forEach(
     index ? shardsOf(index) : [entry.file],
     (file, number) => attempt(() => readShard(disk, entry, file, number, index, budget)),
@@ -100,13 +103,19 @@ const readIndexBytes = (disk: DiskCalls, entry: Entry): Promise<Uint8Array> =>
     return bytes
   })
 
+/** What the headers that are still to be read may take. */
+interface Budget {
+  bytes: number
+  tensors: number
+}
+
 const readShard = async (
   disk: DiskCalls,
   entry: Entry,
   file: string,
   number: number,
   index: SafetensorsIndex | undefined,
-  budget: { left: number }
+  budget: Budget
 ): Promise<Shard> => {
   const path = join(entry.directory, file)
   const read = async (handle: DiskFile, identity: FileInfo): Promise<Shard> => {
@@ -128,7 +137,7 @@ const readShard = async (
     throw new InvalidFile({
       path,
       code: "safetensors/missing-shard",
-      problem: `does not exist, but ${entry.file} places tensors in it`,
+      problem: `${error instanceof InvalidFile ? error.problem : "does not exist"}, but ${entry.file} places tensors in it`,
       place: { tensor }
     })
   })
@@ -152,15 +161,15 @@ const withFile = async <A>(
 }
 
 /** Read and parse the header of an open file. */
-const readHeader = async (handle: DiskFile, path: string, size: number, budget: { left: number }): Promise<Header> => {
+const readHeader = async (handle: DiskFile, path: string, size: number, budget: Budget): Promise<Header> => {
   const start = new Uint8Array(Math.min(START_BYTES, size))
   await readFully(handle, start, 0)
   const other = otherFormat(start)
   if (other) throw new InvalidFile({ path, code: "safetensors/other-format", problem: other.problem, place: { offset: 0 }, hint: other.hint })
   const length = start.subarray(0, LENGTH_BYTES)
   const needed = LENGTH_BYTES + atPath(path, () => readHeaderLength(length, size))
-  budget.left -= needed
-  if (budget.left < 0) {
+  budget.bytes -= needed
+  if (budget.bytes < 0) {
     throw new InvalidFile({
       path,
       code: "safetensors/headers-too-large",
@@ -170,7 +179,12 @@ const readHeader = async (handle: DiskFile, path: string, size: number, budget: 
   const prefix = new Uint8Array(needed)
   prefix.set(length)
   await readFully(handle, prefix.subarray(LENGTH_BYTES), LENGTH_BYTES)
-  return atPath(path, () => parseHeader(prefix, size))
+  const header = atPath(path, () => parseHeader(prefix, size))
+  budget.tensors -= header.tensors.length
+  if (budget.tensors < 0) {
+    throw new InvalidFile({ path, code: "safetensors/too-many-tensors", problem: `with those of this file the checkpoint has more than ${MOST_TENSORS} tensors` })
+  }
+  return header
 }
 
 const assemble = (

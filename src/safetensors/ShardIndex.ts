@@ -8,13 +8,16 @@ import { byCodePoint } from "../document/byCodePoint.ts"
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
 import { FormatError, quote, some } from "../errors.ts"
+import { MOST_TENSORS } from "./Header.ts"
 
 /** As for a header: a line of the index is no longer than an entry of a header. */
 const LARGEST_INDEX = 100_000_000
-/** A tensor takes one value; a hundred megabytes of them cannot be more. */
-const MOST_ENTRIES = 5_000_000
+/** A tensor takes one value, and the metadata some. */
+const MOST_VALUES = MOST_TENSORS + 10_000
 /** `NAME_MAX` of the usual file systems, in bytes. */
 const LONGEST_FILE_NAME = 255
+/** In bytes: leaves room for the directory in a `PATH_MAX` of 4096. */
+const LONGEST_SHARD_NAME = 2048
 
 export interface SafetensorsIndex {
   /** Tensor → shard, in the order of the file. */
@@ -35,6 +38,7 @@ const shardNameProblem = (name: string): string | undefined => {
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(name)) return "holds a control character"
   if (/[\\:]/.test(name)) return "is not a plain relative path"
+  if (Buffer.byteLength(name) > LONGEST_SHARD_NAME) return "is longer than paths can be"
   for (const segment of name.split("/")) {
     if (segment === "" || segment === "." || segment === "..") return "is not a plain relative path inside the directory"
     if (Buffer.byteLength(segment) > LONGEST_FILE_NAME) return "is longer than file names can be"
@@ -47,7 +51,7 @@ const shardNameProblem = (name: string): string | undefined => {
  * `metadata` or `shard-name`.
  */
 export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
-  const document = parseJsonTree(bytes, { maxBytes: LARGEST_INDEX, maxValues: MOST_ENTRIES, codes: "safetensors/index-" })
+  const document = parseJsonTree(bytes, { maxBytes: LARGEST_INDEX, maxValues: MOST_VALUES, codes: "safetensors/index-" })
   if (!isMap(document)) return wrong("not-object", "the index is not a JSON object")
   const entries = document.get("weight_map")
   if (!isMap(entries)) return wrong("weight-map", "weight_map is missing or not an object", { field: "weight_map" })

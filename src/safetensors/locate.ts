@@ -40,7 +40,8 @@ export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
     const indexed = path.endsWith(INDEX_SUFFIX)
     return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [] }
   }
-  const names = await disk.list(path)
+  // Hidden files are leftovers of tools and of other systems (`._model.safetensors`), never what a publisher means.
+  const names = (await disk.list(path)).filter((name) => !name.startsWith("."))
   const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX))
   const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX))
   const found = { directory: path, named: false, weights }
@@ -68,7 +69,8 @@ export const realPathInside = async (disk: DiskCalls, directory: string, file: s
   if ((await disk.stat(root)).kind !== "directory") return refuse(directory, "not-a-directory", "is not a directory")
   const target = await realPathOf(disk, join(root, file), join(directory, file))
   if (isInside(root, target)) return target
-  return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`)
+  return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`,
+    "Only links inside the directory, or into the blobs of a Hugging Face cache, are followed. Put the file itself, or a hard link, in its place.")
 }
 
 /**

@@ -3,6 +3,8 @@
  * would be refused for a header of absurd length, which says nothing to the person who has it.
  */
 
+import { InvalidFile } from "../errors.ts"
+
 /** As many bytes of the file's start are looked at. */
 export const START_BYTES = 24
 
@@ -25,6 +27,9 @@ const KNOWN: ReadonlyArray<readonly [start: string, problem: string, hint: strin
   ["(\u00b5/\u00fd", "is compressed (zstd), not safetensors", "Unpack it first."]
 ]
 
+/** Eight printable bytes are no length: as a number they are more than any header may have. */
+const TEXT = /^\{[\t\n\r -~]{7}/
+
 /** Where the JSON begins. */
 const JSON_AT = 8
 
@@ -33,6 +38,17 @@ export const otherFormat = (start: Uint8Array): OtherFormat | undefined => {
   const text = Buffer.from(start.buffer, start.byteOffset, start.byteLength).toString("latin1")
   // Any eight bytes may be a length.
   if (text[JSON_AT] === "{") return undefined
+  if (TEXT.test(text)) return { problem: "is JSON, not safetensors, perhaps the answer of a server", hint: DOWNLOAD }
+  return known(text, "safetensors")
+}
+
+/** InvalidFile `json/other-format` if a file that should be JSON is something else that is known by its first bytes. */
+export const refuseOtherThanJson = (path: string, bytes: Uint8Array): void => {
+  const other = known(Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(START_BYTES, bytes.byteLength)).toString("latin1"), "JSON")
+  if (other) throw new InvalidFile({ path, code: "json/other-format", problem: other.problem, place: { offset: 0 }, hint: other.hint })
+}
+
+const known = (text: string, wanted: string): OtherFormat | undefined => {
   const found = KNOWN.find(([magic]) => text.startsWith(magic))
-  return found && { problem: found[1], hint: found[2] }
+  return found && { problem: found[1].replace("safetensors", wanted), hint: found[2] }
 }

@@ -78,6 +78,14 @@ describe("errors", () => {
     expect(JSON.parse(out)).toMatchObject({ ok: false, error: { path: expect.stringContaining("nowhere"), exitCode: code } })
   })
 
+  it("of usage as JSON, too", () => {
+    for (const args of [["import", "--hf-mode", "x"], ["nonsense"], ["plan", "--hf-model", at("hf"), "--tp", "1e99"], ["import", "--hf-model", at("hf"), "--megatron-path", at("x"), "--max-memory", "1e99"]]) {
+      const { code, err, out } = run(...args, "--json")
+      expect([code, err]).toEqual([2, ""])
+      expect(JSON.parse(out)).toMatchObject({ ok: false, error: { kind: "UsageError", exitCode: 2 } })
+    }
+  })
+
   it.each([
     ["an unknown flag", ["import", "--hf-mode", "x"], "Did you mean"],
     ["a missing flag", ["import", "--hf-model", "x"], "megatron-path"],

@@ -253,7 +253,7 @@ describe("refused", () => {
     })
   })
 
-  it("codes without scales, naming directory and tensor", async () => {
+  it("codes without scales, naming file and tensor", async () => {
     const directory = fresh()
     mkdirSync(directory)
     writeFileSync(join(directory, "config.json"), JSON.stringify(config))
@@ -262,7 +262,7 @@ describe("refused", () => {
     await expect(importCheckpoint({ hfModel: directory, standard: true }, fresh())).rejects.toMatchObject({
       _tag: "InvalidFile",
       code: "quantized/no-scales",
-      path: directory,
+      path: join(directory, "model.safetensors"),
       place: { tensor: "model.layers.0.self_attn.q_proj.weight" }
     })
   })

@@ -246,7 +246,7 @@ describe("--overwrite", () => {
 
 it("a folder that must not be written into is named, with why it would be", async () => {
   const disk = faultyDisk(fs.calls, ({ operation }) => (operation === "makeDirectory" ? { errno: "EROFS" } : undefined))
-  await expect(run({ disk })).rejects.toThrow("/: makeDirectory failed with EROFS\n  The new directory comes to be beside the target")
+  await expect(run({ disk })).rejects.toThrow("/: the file system is read-only (makeDirectory failed with EROFS)\n  The new directory comes to be beside the target")
 })
 
 describe("a full disk", () => {

@@ -1,15 +1,17 @@
 /** Every ailment is recognised, and the advice mends it. */
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
+import { verified } from "../../routes/verified.ts"
 import { examinePath, type DoctorReport } from "../../src/doctor/doctor.ts"
 import { examineMachine } from "../../src/doctor/machine.ts"
 import { verifyMegatron } from "../../src/convert/verify.ts"
 import type { DcpMetadata, StoredChunk } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { trainStateFile, untrained } from "../../src/torch/TrainState.ts"
-import { caseModel, examples, folderOf, fresh, imported, makeDirectory, metadataOf, relabelled, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
+import { caseModel, folderOf, fresh, imported, makeDirectory, metadataOf, relabelled, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
 import { makeTrained } from "../relabel/trained.ts"
 
 const work = workDirectory("doctor")
@@ -21,7 +23,15 @@ beforeAll(async () => {
   mimo = await imported(work, { hfModel: vlm, components: ["language=tp=2", "images=tp=1"] })
 })
 
-const examined = (path: string): Promise<DoctorReport> => run(examinePath(families, path, examples))
+const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
+
+/** Run what doctor says, as a user would. */
+const paste = (command: string | undefined): void => {
+  expect(command).toBeDefined()
+  execFileSync("bash", ["-c", `convert_megatron_mimo() { "$NODE" "$BIN" "$@"; }; set -e; ${command}`], { env: { ...process.env, NODE: process.execPath, BIN: bin } })
+}
+
+const examined = (path: string): Promise<DoctorReport> => run(examinePath(families, path, verified.flatMap((v) => v.providers)))
 
 /** A copy of the sound checkpoint with something done to it. */
 const harmed = (harm: (parent: string, folder: string) => void): string => {
@@ -72,6 +82,8 @@ describe("trackers", () => {
     expect(report.sound).toBe(false)
     const { path: mended } = await relabelled(work, join(path, "iter_0000000"), ["standard"])
     expect((await examined(mended)).sound).toBe(true)
+    paste((await found(path, "no-tracker")).command)
+    expect((await examined(path)).found.filter((d) => d.severity === "error" || d.severity === "warning")).toEqual([])
   })
 
   it.each([
@@ -85,7 +97,12 @@ describe("trackers", () => {
     ["not-highest", (parent: string) => mkdirSync(join(parent, "iter_0000009"))],
     ["hf-beside", (parent: string) => writeFileSync(join(parent, "model.safetensors"), "")]
   ])("%s", async (code, harm) => {
-    expect((await found(harmed(harm), code)).fix).toBeTruthy()
+    const path = harmed(harm)
+    const { command, fix } = await found(path, code)
+    expect(fix).toBeTruthy()
+    if (["trackers-disagree", "tracked-missing", "hf-beside"].includes(code)) return expect(command).toBeUndefined()
+    paste(command)
+    expect((await examined(path)).found.map((d) => d.code)).not.toContain(code)
   })
 })
 
@@ -102,8 +119,14 @@ describe("files and index", () => {
     ["chunk-beyond-file", (folder: string) => truncateSync(join(folder, "__0_0.distcp"), 100_000)],
     ["legacy", (folder: string) => mkdirSync(join(folder, "mp_rank_00"))]
   ])("%s", async (code, harm) => {
-    const { fix, report } = await found(harmed((_, folder) => harm(folder)), code)
+    const path = harmed((_, folder) => harm(folder))
+    const { command, fix, report } = await found(path, code)
     expect(fix).toBeTruthy()
+    if (command !== undefined) {
+      paste(command)
+      expect((await examined(path)).sound).toBe(true)
+    }
+    expect(command !== undefined).toBe(["no-backend", "bad-backend"].includes(code))
     if (code !== "no-run-config") expect(report.sound).toBe(false)
   })
 
@@ -130,7 +153,7 @@ describe("files and index", () => {
   })
 
   it("a data file that nothing needs", async () => {
-    expect((await found(harmed((_, folder) => writeFileSync(join(folder, "__9_0.distcp"), "x")), "unused-file")).names).toEqual(["__9_0.distcp"])
+    expect((await found(harmed((_, folder) => writeFileSync(join(folder, "__9_0.distcp"), "x")), "unused-file"))).toMatchObject({ names: ["__9_0.distcp"], command: expect.stringMatching(/^rm .*__9_0\.distcp$/) })
   })
 })
 
@@ -138,18 +161,18 @@ describe("keys", () => {
   it("DDP's prefix, and its cure", async () => {
     const trained = join(makeDirectory(fresh(work)), "trained")
     makeTrained(mimo, trained)
-    const { fix, text } = await found(trained, "ddp-prefix")
+    const { command, text } = await found(trained, "ddp-prefix")
     expect(text).toContain("KeyError")
-    expect(fix).toContain("relabel SOURCE TARGET --to plain")
-    const { path } = await relabelled(work, trained, ["plain"])
-    expect((await examined(path)).found.map((d) => d.code)).not.toContain("ddp-prefix")
+    paste(command)
+    expect((await examined(`${trained}-mended`)).found.map((d) => d.code)).not.toContain("ddp-prefix")
   })
 
   it("absent module states, and their cure", async () => {
     const path = harmed((_, folder) => reindex(folder, (m) => ({ ...m, objects: new Map([...m.objects].filter(([k]) => !k.includes("_extra_state"))) })))
-    const { fix, severity } = await found(path, "no-extra-state")
-    expect([severity, fix]).toEqual(["error", "relabel SOURCE TARGET --to extra-states --link"])
-    const { path: mended } = await relabelled(work, path, ["extra-states"])
+    const { command, severity } = await found(path, "no-extra-state")
+    expect(severity).toBe("error")
+    paste(command)
+    const mended = `${path}-mended`
     expect((await examined(mended)).sound).toBe(true)
     expect((await run(verifyMegatron(mended, mimo, {}))).equal).toBe(98)
   })
@@ -175,8 +198,9 @@ describe("keys", () => {
   it("experts one by one", async () => {
     const moe = await imported(work, { hfModel: await caseModel(work, "qwen3-moe-a"), standard: true })
     const { path } = await relabelled(work, moe, ["sequential"])
-    expect((await found(path, "singleton")).fix).toContain("--to grouped")
-    expect((await found(path, "singleton-flag")).fix).toContain("--to grouped")
+    expect((await found(path, "singleton")).command).toContain("--to grouped")
+    paste((await found(path, "singleton-flag")).command)
+    expect((await examined(`${path}-mended`)).found.map((d) => d.code)).not.toContain("singleton-flag")
   })
 })
 
@@ -195,6 +219,7 @@ describe("the run configuration against the tensors", () => {
     ["moved-class", (t: string) => t.replaceAll("megatron.bridge.", "megatron.hub.")],
     ["moved-class", (t: string) => t.replace("models.qwen_vl.qwen35_vl_provider.", "models.elsewhere.")],
     ["refused-class", (t: string) => t.replace("torch.nn.functional.silu", "os.system")],
+    ["refused-class", (t: string) => t.replace("torch.nn.functional.silu", "torch.load")],
     ["private-class", (t: string) => t.replace("torch.nn.functional.silu", "torch.nn._secret.silu")],
     ["call-with-fields", (t: string) => t.replace(/_call_: false\n( +)_target_: torch\.nn/, "_call_: false\n$1_target_: torch.nn").replace(/( +)_target_: torch\.nn\.functional\.silu/, "$1_target_: torch.nn.functional.silu\n$1extra: 1")],
     ["interpolation", (t: string) => `${t}note: \${oc.env:HOME}\n`],
@@ -206,7 +231,23 @@ describe("the run configuration against the tensors", () => {
       expect(changed).not.toBe(text)
       return changed
     }))
-    expect((await found(path, code)).fix).toBeTruthy()
+    const { command, fix } = await found(path, code)
+    expect(fix).toBeTruthy()
+    expect(command !== undefined).toBe(code === "moved-class")
+    if (command === undefined) return
+    for (const d of (await examined(path)).found) if (d.code === code) paste(d.command)
+    expect((await examined(path)).sound).toBe(true)
+  })
+
+  it("the provider of any model that is known here may have moved", async () => {
+    for (const from of ["megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35VLModelProvider"]) {
+      for (const { providers } of verified.slice(0, 20)) {
+        const [target] = providers as [string]
+        const elsewhere = `megatron.bridge.elsewhere.${target.slice(target.lastIndexOf(".") + 1)}`
+        const path = harmed((_, f) => edit(f, "run_config.yaml", (t) => t.replace(from, elsewhere)))
+        expect((await found(path, "moved-class")).fix).toBe(`Write ${target} there.`)
+      }
+    }
   })
 })
 
@@ -241,7 +282,7 @@ describe("unfinished work", () => {
     const parent = makeDirectory(fresh(work))
     cpSync(mimo, join(parent, "checkpoint"), { recursive: true })
     mkdirSync(join(parent, ".other.partial"))
-    expect((await found(join(parent, "checkpoint"), "stale-staging")).fix).toContain("rm -r")
+    expect((await found(join(parent, "checkpoint"), "stale-staging")).command).toContain("rm -r")
     writeFileSync(join(parent, ".other.partial", "journal"), "")
     expect((await found(join(parent, "checkpoint"), "stale-staging")).fix).toContain("--resume")
     mkdirSync(join(parent, ".other.partial", "replaced"))
@@ -255,7 +296,7 @@ describe("the machine", () => {
   it("says what Node, memory, disk and file system can do, and leaves nothing behind", async () => {
     const directory = makeDirectory(fresh(work))
     const report = await run(examineMachine(directory))
-    expect(report.map((d) => d.code)).toEqual(expect.arrayContaining(["node", "memory", "disk", "direct-io", "links", "fsync", "backend"]))
+    expect(report.map((d) => d.code)).toEqual(expect.arrayContaining(["node", "memory", "disk", "direct-io", "links", "reflinks", "fsync", "backend"]))
     expect(report.find((d) => d.code === "node")!.severity).toBe("ok")
     const { readdirSync } = await import("node:fs")
     expect(readdirSync(directory)).toEqual([])

@@ -7,11 +7,16 @@ export interface Target {
   /** The next input. */
   readonly make: (r: Random) => Uint8Array
   /** Read it. FormatError and the errors of `src/errors.ts` are answers; everything else is a crash. */
-  readonly read: (input: Uint8Array) => void
+  readonly read: (input: Uint8Array) => void | Promise<void>
+  /** Inputs that a short test tries. Default 200. */
+  readonly few?: number
 }
 
+/** Of the processor: a machine may be busy with other things. */
 export const SLOWEST_MS = 2000
-/** What one input may leave on the heap or outside it. */
+/** Of the clock: waiting for something that never comes. */
+const LONGEST_WAIT_MS = 15_000
+/** What reading one input may take at its peak. */
 export const MOST_MEMORY = 512 << 20
 
 export interface Crash {
@@ -20,25 +25,42 @@ export interface Crash {
   readonly reason: string
 }
 
-const memory = (): number => {
-  const { arrayBuffers, heapUsed } = process.memoryUsage()
-  return arrayBuffers + heapUsed
+export interface Outcome {
+  readonly crash: Crash | undefined
+  /** Bytes by which this input raised the most that the process ever took. It counts garbage of earlier inputs, too. */
+  readonly raised: number
 }
 
-/** Undefined: all is well. */
-export const tryOne = ({ name, read }: Target, input: Uint8Array): Crash | undefined => {
-  const before = memory()
+/** An answer that was no good though nothing was thrown: what was accepted cannot be so. */
+export class Wrong extends Error {}
+
+const highest = (): number => process.resourceUsage().maxRSS * 1024
+
+const nonsense = (message: string): boolean => /\bundefined\b|\[object|\n\s+at /.test(message)
+
+const complaint = (error: unknown): string | undefined => {
+  if (!(error instanceof FormatError) && !isBridgeError(error)) return error instanceof Error ? error.stack ?? error.message : String(error)
+  if (nonsense(error.message)) return `the message makes no sense: ${error.message}`
+  if (isBridgeError(error) && (error.exitCode < 1 || error.exitCode > 125)) return `exit code ${error.exitCode}: ${error.message}`
+  return undefined
+}
+
+/** Read one input and judge how that went. */
+export const tryOne = async ({ name, read }: Target, input: Uint8Array): Promise<Outcome> => {
+  const before = highest()
   const started = performance.now()
+  const used = process.cpuUsage()
   let reason: string | undefined
   try {
-    read(input)
+    await read(input)
   } catch (error) {
-    if (!(error instanceof FormatError) && !isBridgeError(error)) reason = error instanceof Error ? error.stack ?? error.message : String(error)
-    else if (/undefined|\[object/.test(error.message)) reason = `the message makes no sense: ${error.message}`
+    reason = complaint(error)
   }
-  const milliseconds = performance.now() - started
+  const { system, user } = process.cpuUsage(used)
+  const waited = performance.now() - started
+  const milliseconds = waited > LONGEST_WAIT_MS ? waited : Math.min(waited, (system + user) / 1000)
+  const raised = highest() - before
   if (milliseconds > SLOWEST_MS) reason ??= `took ${Math.round(milliseconds)} ms`
-  const taken = memory() - before
-  if (taken > MOST_MEMORY) reason ??= `took ${Math.round(taken / 2 ** 20)} MiB`
-  return reason === undefined ? undefined : { target: name, input, reason }
+  if (raised > MOST_MEMORY) reason ??= `took ${Math.round(raised / 2 ** 20)} MiB`
+  return { crash: reason === undefined ? undefined : { target: name, input, reason }, raised }
 }

@@ -4,7 +4,8 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { renderInspection, inspectionCsv, inspectionJson } from "../../src/cli/inspectText.ts"
+import { inspectionCsv } from "../../src/cli/inspectCsv.ts"
+import { inspectionJson, inspectionText } from "../../src/cli/inspectText.ts"
 import { readTensor } from "../../src/safetensors/Reader.ts"
 import { openSafetensors } from "../../src/safetensors/SafetensorsDirectory.ts"
 import { familyComponents } from "../../src/inspect/familyComponents.ts"
@@ -37,7 +38,8 @@ beforeAll(async () => {
   standard = await imported(work, { hfModel: vlm, standard: true })
 })
 
-const text = (i: Inspection) => renderInspection(i, { list: false, summary: false })
+const text = (i: Inspection) => [...inspectionText(i, { list: false, summary: false })].join("")
+const csv = (i: Inspection) => [...inspectionCsv(i)].join("").trimEnd()
 
 describe("a Hugging Face model", () => {
   it("tensors by component as the family routes them, sums that add up", async () => {
@@ -122,7 +124,7 @@ describe("a Megatron checkpoint", () => {
     const found = await inspected(mimo)
     const json = JSON.parse([...inspectionJson(found)].join("")) as Inspection
     expect(json).toEqual({ ok: true, ...JSON.parse(JSON.stringify(found)) })
-    expect(inspectionCsv(found).split("\n")).toHaveLength(1 + found.tensors.length)
+    expect(csv(found).split("\n")).toHaveLength(1 + found.tensors.length)
     expect(text(found)).toContain(`${found.totals.tensors} tensors`)
   })
 
@@ -218,6 +220,6 @@ describe("statistics", () => {
 it("names that would be formulas or break lines are made harmless in CSV and text", async () => {
   const found = await inspected(vlm)
   const evil = { ...found, tensors: [{ ...found.tensors[0]!, name: "=1+1\n\u001b[31m,\"x\"" }], of: 1 }
-  expect(inspectionCsv(evil).split("\n")[1]).toMatch(/^"'=1\+1$/)
+  expect(csv(evil).split("\n")[1]).toMatch(/^"'=1\+1$/)
   expect(text(evil)).not.toContain("\u001b[31m,")
 })

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process"
 import { rmSync } from "node:fs"
 import { join } from "node:path"
-import { afterAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { workDirectory } from "../relabel/checkpoints.ts"
 import { writeLarge } from "./large.ts"
 
@@ -30,12 +30,21 @@ describe("inspect", () => {
     expect(megabytes).toBeLessThan(300)
   })
 
-  it("100 000 tensors: 5 s, 512 MB", () => {
+  describe("100 000 tensors: 5 s, 512 MB", () => {
     const path = join(work, "many")
-    writeLarge(path, { layers: 1000, perLayer: 100, shape: [64, 64], ranks: 8 })
-    const { megabytes, ms, stdout } = measured("inspect", path)
-    expect(stdout).toContain("100000 tensors")
-    expect(ms).toBeLessThan(5000 * PATIENCE)
-    expect(megabytes).toBeLessThan(512)
+    beforeAll(() => { writeLarge(path, { layers: 1000, perLayer: 100, shape: [64, 64], ranks: 8 }) })
+
+    it.each([
+      [[], (out: string) => expect(out).toContain("100000 tensors")],
+      [["--list"], (out: string) => expect(out.split("\n").length).toBeGreaterThan(100_000)],
+      [["--chunks"], (out: string) => expect(out.split("\n").length).toBeGreaterThan(200_000)],
+      [["--csv"], (out: string) => expect(out.split("\n")).toHaveLength(100_002)],
+      [["--json"], (out: string) => expect((JSON.parse(out) as { tensors: ReadonlyArray<unknown> }).tensors).toHaveLength(100_000)]
+    ] as const)("%s", (flags, check) => {
+      const { megabytes, ms, stdout } = measured("inspect", path, ...flags)
+      check(stdout)
+      expect(ms).toBeLessThan(5000 * PATIENCE)
+      expect(megabytes).toBeLessThan(512)
+    })
   })
 })

@@ -1,16 +1,22 @@
 /** A checkpoint in other words: what changes, what does not, and what has no other words. */
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFile } from "node:fs/promises"
 import { join } from "node:path"
+import { Effect, Layer } from "effect"
 import { beforeAll, describe, expect, it } from "vitest"
 import { verifyMegatron } from "../../src/convert/verify.ts"
-import { exportCheckpoint } from "../../src/index.ts"
+import { verifyDeep } from "../../src/convert/integrity/deep.ts"
+import { decodeChecksums } from "../../src/convert/integrity/Checksums.ts"
+import { Disk, exportCheckpoint, families, resolveLayout } from "../../src/index.ts"
+import { diskError, type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
+import { prepareRelabel } from "../../src/relabel/relabel.ts"
 import { openSpace } from "../../src/inspect/openSpace.ts"
 import { inspection } from "../../src/inspect/Inspection.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { readArchive } from "../../src/torch/ObjectItem.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import {
-  caseModel, dataFiles, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
+  caseModel, dataFiles, examples, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
 } from "./checkpoints.ts"
 import { makeTrained, wrapped } from "./trained.ts"
 
@@ -237,7 +243,7 @@ describe("layers and experts", () => {
     [["gpt"], "the checkpoint is no hybrid one"],
     [["extra-states"], "none is missing"],
     [["mtp-model-layer"], "no multi-token-prediction layer is called transformer_layer"],
-    [["mimo"], "nothing says which parts of the model are components"]
+    [["mimo"], "the model has a single component, and no MIMO form"]
   ] as const)("--to %s is refused with the reason", async (to, reason) => {
     await expect(relabelled(work, moe, to)).rejects.toThrow(reason)
   })
@@ -297,6 +303,145 @@ describe("module states", () => {
   })
 })
 
+describe("checksums", () => {
+  const sumsOf = (path: string) => decodeChecksums("x", readFileSync(join(folderOf(path), ".checksums.json")))
+
+  it.each([["copied", false], ["linked", true]] as const)("of %s files are the source's, tensors under their new names", async (_, link) => {
+    const { path, report } = await relabelled(work, standard, ["mimo"], { link })
+    const [before, after] = [sumsOf(standard), sumsOf(path)]
+    const isData = (f: { readonly name: string }) => f.name.endsWith(".distcp")
+    expect(after.files.filter(isData)).toEqual(before.files.filter(isData))
+    expect(after.tensors.map(({ begin, crc32, end, file }) => ({ begin, crc32, end, file }))).toEqual(before.tensors.map(({ begin, crc32, end, file }) => ({ begin, crc32, end, file })))
+    expect(new Set(after.tensors.map((t) => t.name))).toEqual(new Set(metadataOf(path).tensors.keys()))
+    expect(report.notes.join()).not.toContain(".checksums.json")
+    expect(await run(verifyDeep(path))).toMatchObject({ against: "checksums", damages: [], notes: [] })
+  })
+
+  it("verify --deep names a damaged tensor as it is called now", async () => {
+    const { path } = await relabelled(work, standard, ["mimo"])
+    const span = sumsOf(path).tensors.find((t) => t.name === "language_model.output_layer.weight")!
+    const file = join(folderOf(path), span.file)
+    const bytes = readFileSync(file)
+    bytes[span.begin]! ^= 1
+    writeFileSync(file, bytes)
+    expect((await run(verifyDeep(path))).damages).toMatchObject([{ tensors: ["language_model.output_layer.weight"], bit: { byte: span.begin, bit: 0 } }])
+  })
+
+  it("of files that are written anew are new", async () => {
+    const { path } = await relabelled(work, mimo, ["indexed"])
+    expect(await run(verifyDeep(path))).toMatchObject({ against: "checksums", damages: [], notes: [] })
+    const names = new Set(sumsOf(path).tensors.map((t) => t.name))
+    for (const key of metadataOf(path).tensors.keys()) expect(names.has(key), key).toBe(true)
+  })
+
+  it("are not made up for a checkpoint that has none", async () => {
+    const trained = fresh(work)
+    makeTrained(mimo, trained)
+    const { path } = await relabelled(work, trained, ["plain"], { link: true })
+    expect(filesOf(folderOf(path)).has(".checksums.json")).toBe(false)
+    expect(await run(verifyDeep(path))).toMatchObject({ against: "items", damages: [] })
+  })
+
+  it("that are damaged are left behind, and that is said", async () => {
+    const source = (await relabelled(work, standard, ["mimo"])).path
+    writeFileSync(join(folderOf(source), ".checksums.json"), "{}")
+    const { path, report } = await relabelled(work, source, ["standard"])
+    expect(report.notes.join()).toContain(".checksums.json is left behind: the checksums themselves are damaged")
+    expect(filesOf(folderOf(path)).has(".checksums.json")).toBe(false)
+  })
+})
+
+describe("unchanged files", () => {
+  /** The real disk, where a call is replaced. */
+  const onDisk = (calls: Partial<DiskCalls>, link: boolean, more: { readonly resume?: boolean; readonly target?: string } = {}) => {
+    const target = more.target ?? fresh(work)
+    return Effect.runPromise(
+      prepareRelabel(families, standard, { to: ["mimo"], examples, layout: (names) => resolveLayout([], names) }).pipe(
+        Effect.flatMap((p) => p.run(target, { link, overwrite: false, resume: more.resume ?? false })),
+        Effect.map((report) => ({ report, target })),
+        Effect.provide(Layer.succeed(Disk, { ...nodeCalls, ...calls }))
+      )
+    )
+  }
+  const refuse = (operation: "link" | "clone", errno: string) => async (from: string, to: string) => {
+    // Locks are links as well.
+    if (to.endsWith(".distcp")) throw diskError(to, operation, errno)
+    return nodeCalls[operation](from, to)
+  }
+  const count = () => dataFiles(standard).size
+
+  it("share their blocks where the file system can", async () => {
+    const { report, target } = await onDisk({ clone: (from, to) => copyFile(from, to) }, false)
+    expect(report).toMatchObject({ linked: 0, cloned: count() })
+    sameData(standard, target)
+    expect(await run(verifyDeep(target))).toMatchObject({ damages: [], notes: [] })
+  })
+
+  it.each(["EXDEV", "ENOTSUP", "EINVAL", "ENOTTY"])("are copied where it cannot (%s)", async (errno) => {
+    const { report, target } = await onDisk({ link: refuse("link", "EXDEV"), clone: refuse("clone", errno) }, true)
+    expect(report).toMatchObject({ linked: 0, cloned: 0 })
+    expect(report.notes.join()).toContain("could not be linked")
+    sameData(standard, target)
+  })
+
+  it("that cannot be linked are cloned before they are copied", async () => {
+    const { report } = await onDisk({ link: refuse("link", "EXDEV"), clone: (from, to) => copyFile(from, to) }, true)
+    expect(report).toMatchObject({ linked: 0, cloned: count() })
+    expect(report.notes.join()).not.toContain("could not be linked")
+  })
+
+  it("that are linked are not read, so that 10 GB take no longer than their index", async () => {
+    const large = (await relabelled(work, mimo, ["standard"])).path
+    for (const name of dataFiles(mimo).keys()) truncateSync(join(folderOf(large), name), 2.5e9)
+    const read: Array<string> = []
+    const started = performance.now()
+    const report = await Effect.runPromise(
+      prepareRelabel(families, large, { to: ["mimo"], examples, layout: (names) => resolveLayout([], names) }).pipe(
+        Effect.flatMap((p) => p.run(fresh(work), { link: true, overwrite: false })),
+        Effect.provide(Layer.succeed(Disk, { ...nodeCalls, open: async (path, mode, options) => {
+          const file = await nodeCalls.open(path, mode, options)
+          return { ...file, read: async (into, position) => {
+            if (path.endsWith(".distcp")) read.push(path)
+            return file.read(into, position)
+          } }
+        } }))
+      )
+    )
+    expect(report.dataBytes).toBeGreaterThan(10e9)
+    expect(report.linked).toBe(dataFiles(mimo).size)
+    expect(read).toEqual([])
+    // A fraction of a second on an idle machine.
+    expect(performance.now() - started).toBeLessThan(10_000)
+  })
+
+  it("any other failure ends the run", async () => {
+    await expect(onDisk({ clone: refuse("clone", "EIO") }, false)).rejects.toThrow("EIO")
+  })
+
+  it("are not copied again by --resume", async () => {
+    const target = fresh(work)
+    let copied = 0
+    const broken = (limit: number): Partial<DiskCalls> => ({
+      clone: refuse("clone", "ENOTSUP"),
+      open: async (path, mode, options) => {
+        const file = await nodeCalls.open(path, mode, options)
+        const counts = mode !== "read" && path.endsWith(".distcp")
+        return counts ? { ...file, write: async (from, position) => {
+          if (++copied > limit) throw diskError(path, "write", "EIO")
+          return file.write(from, position)
+        } } : file
+      }
+    })
+    await expect(onDisk(broken(2), false, { target })).rejects.toThrow("--resume")
+    const { report } = await onDisk({ clone: refuse("clone", "ENOTSUP") }, false, { target, resume: true })
+    expect(report.notes.join()).toMatch(/resumed: .* were checked and kept/)
+    sameData(standard, target)
+    expect(await run(verifyDeep(target))).toMatchObject({ damages: [], notes: [] })
+    const again = await onDisk({}, false, { target, resume: true })
+    expect(again.report.notes.join()).toContain("was already complete")
+  })
+})
+
 describe("files", () => {
   it("other files of the folder come along, sums of changed files do not", async () => {
     const source = (await relabelled(work, mimo, ["standard"])).path
@@ -314,8 +459,6 @@ describe("files", () => {
     const { path } = await relabelled(work, mimo, ["standard"])
     const again = relabelled(work, path, ["mimo"])
     await expect(again).resolves.toBeDefined()
-    const { prepareRelabel } = await import("../../src/relabel/relabel.ts")
-    const { families, resolveLayout } = await import("../../src/index.ts")
     const prepared = await run(prepareRelabel(families, mimo, { to: ["standard"], examples: [], hfModel: vlm, layout: (names) => resolveLayout([], names) }))
     await expect(run(prepared.run(path, { link: false, overwrite: false }))).rejects.toThrow("--overwrite")
     await expect(run(prepared.run(path, { link: true, overwrite: true }))).resolves.toMatchObject({ linked: dataFiles(mimo).size })

@@ -150,7 +150,7 @@ describe("a header is refused for", () => {
   it("a reason that can be read", () => {
     const problem = (bytes: Uint8Array) => refusal(() => parseHeader(bytes)).message
     expect(problem(file(entry({ offsets: "[0,15]" }), 15))).toBe("I32 [2,2] needs 16 bytes, data_offsets has 15")
-    expect(problem(file(`{${A}}`, 15))).toBe("the data ends at byte 16 of 15 that the file has after the header")
+    expect(problem(file(`{${A}}`, 15))).toBe("its data should end at byte 16 after the header, but the file has only 15 there: it is cut short")
     expect(problem(file(`{${A},"b":${A.slice(4)}}`, 16))).toBe("begins at byte 121, inside tensor a")
     expect(problem(lengthField(1n << 63n))).toBe("the header claims 9223372036854775808 bytes, the format allows 100000000")
   })

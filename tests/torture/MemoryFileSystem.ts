@@ -39,6 +39,8 @@ export class MemoryFileSystem {
   free = 1e15
   /** Direct I/O is refused, as on tmpfs of old kernels and on many network file systems. */
   direct = true
+  /** Files can share blocks, as on XFS and Btrfs. */
+  reflinks = false
   #ino = 1
   #time = 1.6e12
   #open = 0
@@ -65,6 +67,7 @@ export class MemoryFileSystem {
     const copy = new MemoryFileSystem(copyTree(this.#root), this.#ino, this.#time)
     copy.free = this.free
     copy.direct = this.direct
+    copy.reflinks = this.reflinks
     return copy
   }
 
@@ -176,6 +179,16 @@ export class MemoryFileSystem {
         const inode = this.#get(from, "link")
         const parent = this.#parent(to, "link")
         if (parent.entries.has(basename(to))) throw diskError(to, "link", "EEXIST")
+        this.#link(parent, basename(to), inode)
+      },
+      clone: async (from, to) => {
+        const { bytes } = this.#get(from, "clone")
+        if (!this.reflinks) throw diskError(to, "clone", "ENOTSUP")
+        const parent = this.#parent(to, "clone")
+        if (parent.entries.has(basename(to))) throw diskError(to, "clone", "EEXIST")
+        const inode = this.#inode("file")
+        inode.bytes = bytes
+        inode.pending.push({ position: 0, bytes })
         this.#link(parent, basename(to), inode)
       },
       remove: async (path) => {

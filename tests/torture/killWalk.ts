@@ -156,7 +156,7 @@ const killAt = async (scene: Scene, folder: string, how: (typeof HOWS)[number], 
   if (scene.former) await cp(scene.former, target, { recursive: true })
   const problems: Array<string> = []
   const ended = how === "time" ? await runCli([...scene.args, target], delay) : await runScript(CHILD, [String(at), how, ...scene.args, target])
-  const expectedEnd = how === "SIGINT" || how === "SIGTERM" ? ended.code === 130 || ended.code === 0 : ended.signal === "SIGKILL" || ended.code === 0
+  const expectedEnd = how === "SIGINT" || how === "SIGTERM" ? ended.code === (how === "SIGINT" ? 130 : 143) || ended.code === 0 : ended.signal === "SIGKILL" || ended.code === 0
   if (!expectedEnd) problems.push(`ended with code ${ended.code}, signal ${ended.signal}: ${ended.stderr}`)
   await recover(nodeCalls, target)
   const there = (await readdir(folder)).includes("target")

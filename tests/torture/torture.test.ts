@@ -20,7 +20,7 @@ afterAll(() => slow())
 const problemsOf = (results: ReadonlyMap<string, WalkResult>) => [...results.values()].flatMap((r) => r.problems)
 const points = (results: ReadonlyMap<string, WalkResult>) => [...results.values()].reduce((sum, r) => sum + r.points, 0)
 
-describe.each([0, 1, 2, 3])("job %i", (i) => {
+describe.each([0, 1, 2, 3, 4])("job %i", (i) => {
   it("survives failing calls", async () => {
     const results = await faultWalk(all[i]!, { every: 61, concurrency: 1 })
     expect(problemsOf(results)).toEqual([])

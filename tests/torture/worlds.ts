@@ -5,6 +5,7 @@ import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { isBridgeError } from "../../src/errors.ts"
 import { Disk, type DiskCalls } from "../../src/io/Disk.ts"
+import { prepareRelabel } from "../../src/relabel/relabel.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import { loadCase } from "../conformance/cases.ts"
@@ -70,6 +71,14 @@ const exports = (calls: DiskCalls, { concurrency = 1, overwrite = false, resume 
     calls
   )
 
+/** Layers get a key each: items are written anew. */
+const relabels = (calls: DiskCalls, { concurrency = 1, overwrite = false, resume = false }: Attempt, target: string) =>
+  outcomeOf(
+    prepareRelabel(families, "/w/megatron", { to: ["indexed"], examples: [], layout: () => standardLayout({ tp: 1 }) })
+      .pipe(Effect.flatMap(({ run }) => run(target, { ...SMALL, concurrency, overwrite, resume, link: false }))),
+    calls
+  )
+
 type Job = (calls: DiskCalls, attempt: Attempt, target: string) => Promise<Outcome>
 
 const worldOf = async (name: string, before: MemoryFileSystem, target: string, own: Attempt, sources: ReadonlyArray<string>, job: Job): Promise<World> => {
@@ -120,11 +129,12 @@ const interrupted = async (): Promise<MemoryFileSystem> => {
 
 /**
  * An import into a folder whose parent does not exist, one over a former checkpoint, one that goes on where the power failed; an
- * export.
+ * export; a relabelling.
  */
 export const worlds = async (): Promise<ReadonlyArray<World>> => [
   await worldOf("import", await hub(), "/w/runs/megatron", {}, ["/w/hf"], imports(2)),
   await worldOf("import --overwrite", await withImport(await hub(), 1), "/w/megatron", { overwrite: true }, ["/w/hf"], imports(2)),
   await worldOf("import --resume", await interrupted(), "/w/runs/megatron", { resume: true }, ["/w/hf"], imports(2)),
-  await worldOf("export", await withImport(await hub(), 2), "/w/exported", {}, ["/w/hf", "/w/megatron"], exports)
+  await worldOf("export", await withImport(await hub(), 2), "/w/exported", {}, ["/w/hf", "/w/megatron"], exports),
+  await worldOf("relabel", await withImport(await hub(), 2), "/w/relabelled", {}, ["/w/megatron"], relabels)
 ]

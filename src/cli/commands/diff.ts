@@ -1,15 +1,17 @@
+import { stripVTControlCharacters } from "node:util"
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
 import { samples } from "../../../routes/samples/index.ts"
-import { diff, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
+import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { globs } from "../../inspect/glob.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
-import { bad, bold, dim, good, plural, table } from "../text.ts"
+import { bad, bold, dim, good, plural, table, terminalWidth } from "../text.ts"
+import { pathArgument } from "../paths.ts"
 
 const MOST_LINES = 200
 
@@ -33,23 +35,38 @@ const summary = (report: DiffReport): string => {
   ])
 }
 
+const HEAD = ["", "tensor", "", "differ", "max |a-b|", "‖a-b‖", "relative"]
+
+/** In columns where the terminal has room for them; else what differs stands below the name. */
+const rows = (tensors: ReadonlyArray<TensorDiff>): string => {
+  const cells = tensors.map(row)
+  const wide = table([HEAD, ...cells])
+  const width = wide.split("\n").reduce((most, line) => Math.max(most, stripVTControlCharacters(line).length), 0)
+  if (width <= terminalWidth()) return wide
+  return cells.map(([kind, name, what, ...figures]) =>
+    [`  ${kind!.padEnd(7)}  ${name}`, `    ${what}`, figures.map((f, k) => (f === "" ? "" : `${HEAD[k + 3]} ${f}`)).filter((f) => f !== "").join("  ")]
+      .map((line, k) => (k === 2 && line !== "" ? `    ${line}` : line)).filter((line) => line !== "").join("\n")).join("\n")
+}
+
+const KINDS: Readonly<Record<DiffKind, string>> = { missing: "missing", extra: "extra", shape: "of another shape", dtype: "of another dtype", values: "of other values" }
+
 const renderDiff = (report: DiffReport, brief: boolean): string => {
   const blocks: Array<string> = []
   if (report.tensors.length > 0 && brief) blocks.push(summary(report))
   else if (report.tensors.length > 0) {
-    blocks.push(table([["", "tensor", "", "differ", "max |a-b|", "‖a-b‖", "relative"], ...report.tensors.slice(0, MOST_LINES).map(row)]))
+    blocks.push(rows(report.tensors.slice(0, MOST_LINES)))
     if (report.tensors.length > MOST_LINES) blocks.push(dim(`  … ${report.tensors.length} in all (--json lists every one)`))
   }
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
   const what = `${report.equal} of ${plural(report.total, "tensor")} ${report.compared ? "equal" : "alike (headers only)"}`
-  const kinds = Object.entries(report.counts).filter(([, n]) => n > 0).map(([kind, n]) => `${n} ${kind}`).join(", ")
+  const kinds = (Object.keys(KINDS) as ReadonlyArray<DiffKind>).filter((kind) => report.counts[kind] > 0).map((kind) => `${report.counts[kind]} ${KINDS[kind]}`).join(", ")
   blocks.push(report.tensors.length === 0 ? good(what) : bad(`${what}; ${kinds}`))
   return blocks.join("\n\n")
 }
 
 export const diffCommand = Command.make("diff", {
-  left: Argument.String("a").pipe(Argument.withDescription("Checkpoint of any kind that inspect reads")),
-  right: Argument.String("b").pipe(Argument.withDescription("Another; a Hugging Face and a Megatron one are compared through the family's mapping")),
+  left: pathArgument("a", "either").pipe(Argument.withDescription("Checkpoint of any kind that inspect reads")),
+  right: pathArgument("b", "either").pipe(Argument.withDescription("Another; a Hugging Face and a Megatron one are compared through the family's mapping")),
   filter: Flag.String("filter").pipe(
     Flag.withAlias("f"),
     Flag.withMetavar("GLOB"),

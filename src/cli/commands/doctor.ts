@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples/index.ts"
+import { verified } from "../../../routes/verified.ts"
 import { type Diagnosis, bySeverity } from "../../doctor/Diagnosis.ts"
 import { examinePath } from "../../doctor/doctor.ts"
 import { examineMachine } from "../../doctor/machine.ts"
@@ -10,6 +10,7 @@ import * as flags from "../flags.ts"
 import { wrap } from "../help.ts"
 import { emit } from "../output.ts"
 import { bad, bold, dim, good, plural } from "../text.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
 
 const MARKS = { error: bad("✗"), warning: bold("!"), note: dim("·"), ok: good("✓") } as const
 const WIDTH = 78
@@ -17,7 +18,7 @@ const WIDTH = 78
 const indented = (text: string, indent: string): string => wrap(text, WIDTH - indent.length).join(`\n${indent}`)
 
 const renderDiagnoses = (found: ReadonlyArray<Diagnosis>): string =>
-  found.map((d) => `${MARKS[d.severity]} ${indented(d.text, "  ")}${d.fix === undefined ? "" : `\n    ${dim(indented(`→ ${d.fix}`, "      "))}`}`).join("\n")
+  found.map((d) => `${MARKS[d.severity]} ${indented(d.text, "  ")}${d.fix === undefined ? "" : `\n    ${dim(indented(`→ ${d.fix}`, "      "))}`}${d.command === undefined ? "" : `\n      ${d.command}`}`).join("\n")
 
 const verdict = (found: ReadonlyArray<Diagnosis>): string => {
   const count = (severity: Diagnosis["severity"]) => found.filter((d) => d.severity === severity).length
@@ -27,8 +28,8 @@ const verdict = (found: ReadonlyArray<Diagnosis>): string => {
 }
 
 export const doctorCommand = Command.make("doctor", {
-  path: Argument.String("path").pipe(Argument.withDescription("Checkpoint to examine; without it, the machine is"), Argument.optional),
-  directory: Flag.String("dir").pipe(
+  path: pathArgument("path", "either").pipe(Argument.withDescription("Checkpoint to examine; without it, the machine is"), Argument.optional),
+  directory: pathFlag("dir", "directory").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription("Directory whose file system is tried when the machine is examined. Default: the current one"),
     Flag.withDefault(".")
@@ -37,7 +38,7 @@ export const doctorCommand = Command.make("doctor", {
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
   const report = Option.isSome(input.path)
-    ? yield* examinePath(families, input.path.value, Object.values(samples).map((sizes) => sizes.tiny.config))
+    ? yield* examinePath(families, input.path.value, verified.flatMap((v) => v.providers))
     : yield* examineMachine(input.directory).pipe(Effect.map((found) => ({
       path: input.directory,
       found: bySeverity(found),

@@ -8,8 +8,9 @@ import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
 import { reportTargets, writeReports } from "../reportFiles.ts"
+import { pathFlag } from "../paths.ts"
 
-export const mtpFrom = Flag.String("mtp-from").pipe(
+export const mtpFrom = pathFlag("mtp-from", "either").pipe(
   Flag.withMetavar("DIR"),
   Flag.withDescription("Hugging Face directory to take multi-token-prediction tensors from, if the checkpoint has none"),
   Flag.optional

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { Command } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
 import { prepareImport } from "../../convert/convert.ts"
 import { attempt } from "../../io/attempt.ts"
@@ -11,7 +11,7 @@ import { reportTargets, writeReports } from "../reportFiles.ts"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
-  megatronPath: flags.megatronPath,
+  megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the Megatron checkpoint is written")),
   component: flags.component,
   ...flags.standard,
   torchDtype: flags.torchDtype,

@@ -9,12 +9,13 @@ import { measure } from "../../inspect/measure.ts"
 import { openSpace } from "../../inspect/openSpace.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
-import { inspectionCsv, inspectionJson, renderInspection } from "../inspectText.ts"
-import { emit } from "../output.ts"
+import { inspectionCsv } from "../inspectCsv.ts"
+import { inspectionJson, inspectionText } from "../inspectText.ts"
 import { withProgress } from "../progress.ts"
+import { pathArgument } from "../paths.ts"
 
 export const inspectCommand = Command.make("inspect", {
-  path: Argument.String("path").pipe(Argument.withDescription("Safetensors file or directory, Megatron checkpoint or iter_* folder, .distcp or .pt file")),
+  path: pathArgument("path", "either").pipe(Argument.withDescription("Safetensors file or directory, Megatron checkpoint or iter_* folder, .distcp or .pt file")),
   filter: Flag.String("filter").pipe(
     Flag.withAlias("f"),
     Flag.withMetavar("GLOB"),
@@ -52,11 +53,10 @@ export const inspectCommand = Command.make("inspect", {
     ...(statistics ? { statistics } : {}),
     ...(component ? { component } : {})
   })
-  if (input.csv) return yield* Effect.sync(() => { process.stdout.write(`${inspectionCsv(found)}\n`) })
-  if (input.json) {
-    return yield* Effect.sync(() => { for (const piece of inspectionJson(input.summary ? { ...found, tensors: [] } : found)) process.stdout.write(piece) })
-  }
-  yield* emit(input, found, () => renderInspection(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
+  const print = (pieces: Iterable<string>) => Effect.sync(() => { for (const piece of pieces) process.stdout.write(piece) })
+  if (input.csv) return yield* print(inspectionCsv(found))
+  if (input.json) return yield* print(inspectionJson(input.summary ? { ...found, tensors: [] } : found))
+  if (!input.quiet) yield* print(inspectionText(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
 })).pipe(
   Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
   Command.withExamples([

@@ -12,11 +12,14 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { bold, bytes, plural } from "../text.ts"
+import { pathArgument } from "../paths.ts"
 
 const renderRelabel = (report: RelabelReport, target: string, done: boolean, written: number): string => {
+  const copied = report.kept.length - report.linked - report.cloned
   const files = [
     report.linked > 0 ? `${plural(report.linked, "data file")} linked` : undefined,
-    report.kept.length > report.linked ? `${plural(report.kept.length - report.linked, "data file")} ${done ? "copied" : "kept"}` : undefined,
+    report.cloned > 0 ? `${plural(report.cloned, "data file")} copied by reference (reflink)` : undefined,
+    copied > 0 ? `${plural(copied, "data file")} ${done ? "copied" : "kept"}` : undefined,
     report.written.length > 0 ? `${plural(report.written.length, "data file")} written anew` : undefined
   ].filter(Boolean).join(", ")
   const lines = [
@@ -29,8 +32,8 @@ const renderRelabel = (report: RelabelReport, target: string, done: boolean, wri
 }
 
 export const relabelCommand = Command.make("relabel", {
-  source: Argument.String("from").pipe(Argument.withDescription("Megatron checkpoint, or one iter_* folder")),
-  target: Argument.String("to").pipe(Argument.withDescription("Where the relabelled checkpoint is written")),
+  source: pathArgument("from", "directory").pipe(Argument.withDescription("Megatron checkpoint, or one iter_* folder")),
+  target: pathArgument("to", "directory").pipe(Argument.withDescription("Where the relabelled checkpoint is written")),
   to: Flag.Literals("to", relabelTargets as [RelabelTo, ...Array<RelabelTo>]).pipe(
     Flag.withMetavar("NAMING"),
     Flag.withDescription(
@@ -47,6 +50,7 @@ export const relabelCommand = Command.make("relabel", {
     Flag.withDefault(false)
   ),
   overwrite: flags.overwrite,
+  resume: flags.resume,
   dryRun: flags.dryRun,
   ...flags.engine,
   json: flags.json,
@@ -65,7 +69,7 @@ export const relabelCommand = Command.make("relabel", {
   if (input.dryRun) return yield* emit(input, { ...prepared.report, target: input.target }, () => renderRelabel(prepared.report, input.target, false, written))
   const done = yield* withProgress("relabelling", input.quiet || input.json, (progress) => {
     progress.total(written)
-    return prepared.run(input.target, { ...engine, link: input.link, overwrite: input.overwrite, progress: progress.add })
+    return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })
   yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true, written))
 })).pipe(

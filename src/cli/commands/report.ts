@@ -4,8 +4,9 @@ import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { reportTargets, writeReports } from "../reportFiles.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
 
-const output = Flag.String("output").pipe(
+const output = pathFlag("output", "file").pipe(
   Flag.withAlias("o"),
   Flag.withMetavar("FILE"),
   Flag.withDescription("The HTML page to write. Default report.html"),
@@ -13,7 +14,7 @@ const output = Flag.String("output").pipe(
 )
 
 export const reportCommand = Command.make("report", {
-  paths: Argument.String("path").pipe(
+  paths: pathArgument("path", "either").pipe(
     Argument.withDescription("Checkpoints of any kind; a Hugging Face model and a Megatron checkpoint of it also show where every tensor went"),
     Argument.variadic({ min: 1, max: 8 })
   ),

@@ -7,11 +7,12 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { bytes, plural } from "../text.ts"
+import { pathArgument } from "../paths.ts"
 
 const models = Object.keys(samples) as [string, ...Array<string>]
 
 export const sampleCommand = Command.make("sample", {
-  directory: Argument.String("dir").pipe(Argument.withDescription("Where the Hugging Face checkpoint is written")),
+  directory: pathArgument("dir", "directory").pipe(Argument.withDescription("Where the Hugging Face checkpoint is written")),
   model: Flag.Literals("model", models).pipe(Flag.withDescription("Which model's structure"), Flag.withDefault(models[0])),
   size: Flag.Literals("size", ["tiny", "small", "1GB", "10GB"]).pipe(
     Flag.withDescription("tiny (a few MB, the default), small (some 100 MB), or published dimensions"),

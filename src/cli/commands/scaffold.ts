@@ -5,10 +5,11 @@ import { openHfSource } from "../../convert/HfSource.ts"
 import { attempt } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import { writeSmall } from "../../io/small.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
 
 export const scaffoldCommand = Command.make("scaffold", {
-  directory: Argument.String("hf-dir").pipe(Argument.withDescription("Hugging Face model directory of an unknown architecture")),
-  output: Flag.String("output").pipe(
+  directory: pathArgument("hf-dir", "directory").pipe(Argument.withDescription("Hugging Face model directory of an unknown architecture")),
+  output: pathFlag("output", "file").pipe(
     Flag.withAlias("o"),
     Flag.withMetavar("FILE"),
     Flag.withDescription("Write the starter file here, which must be free. Default: print it"),

@@ -7,26 +7,28 @@ import { verifyHf, verifyHfMegatron, verifyMegatron } from "../../convert/verify
 import { ExitCode, UsageError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
+import { existing } from "../../io/existing.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportTargets, writeReports } from "../reportFiles.ts"
 import { recoverToRead } from "../../io/staging/swap.ts"
 import { renderDeep, renderVerify } from "../render.ts"
+import { pathArgument } from "../paths.ts"
 
 /** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
 const isHf = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
-  const names = yield* attempt(async () => {
+  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => {
     await recoverToRead(disk, path)
-    return disk.list(path)
+    return (await existing(disk, path)).kind === "directory" ? disk.list(path) : []
   })
   return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
 })
 
 export const verifyCommand = Command.make("verify", {
-  paths: Argument.String("path").pipe(
+  paths: pathArgument("path", "either").pipe(
     Argument.withDescription("Two checkpoints of any kind, instead of the flags; one with --deep"),
     Argument.variadic({ max: 2 })
   ),

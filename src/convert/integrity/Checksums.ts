@@ -42,6 +42,7 @@ const checksumsSchema = z.object({
 })
 export type Checksums = z.infer<typeof checksumsSchema>
 export type FileChecksums = z.infer<typeof fileSchema>
+export type TensorChecksums = Checksums["tensors"][number]
 
 export const hexOf = (crc: number): string => crc.toString(16).padStart(8, "0")
 
@@ -60,6 +61,8 @@ export class ChecksumsBuilder {
   readonly #sums = new Map<string, Array<Sum>>()
   readonly #small: Array<FileChecksums> = []
   readonly #parent: Array<FileChecksums> = []
+  readonly #skipped = new Set<string>()
+  readonly #carried = new Map<string, { readonly file: FileChecksums; readonly tensors: ReadonlyArray<TensorChecksums> }>()
 
   /** Ranges of a file of the plan, in any order. */
   add(file: string, sums: ReadonlyArray<Sum>): void {
@@ -73,15 +76,26 @@ export class ChecksumsBuilder {
     this.#small.push(fileOf(file, sumsOf(bytes, 0)))
   }
 
+  /** A file that is as it was in a checkpoint with checksums: these. */
+  carry(file: FileChecksums, tensors: ReadonlyArray<TensorChecksums>): void {
+    this.#carried.set(file.name, { file, tensors })
+  }
+
+  /** A file of the plan that was not written, and has no checksums. */
+  skip(file: string): void {
+    this.#skipped.add(file)
+  }
+
   /** A file beside the folder. */
   beside(file: string, bytes: Uint8Array): void {
     this.#parent.push(fileOf(file, sumsOf(bytes, 0)))
   }
 
-  /** The document. `files`: the plan, every byte of which was added. */
+  /** The document. `files`: the plan; every byte of each was added, unless the file is carried or skipped. */
   encode(files: ReadonlyArray<TargetFile>, source: string): Uint8Array {
-    const tensors: Array<Checksums["tensors"][number]> = []
-    const payload = files.map(({ name: file, segments }) => {
+    const tensors: Array<TensorChecksums> = []
+    for (const own of this.#carried.values()) tensors.push(...own.tensors)
+    const payload = files.filter((f) => !this.#carried.has(f.name) && !this.#skipped.has(f.name)).map(({ name: file, segments }) => {
       const sums = (this.#sums.get(file) ?? []).sort((a, b) => a.position - b.position)
       let at = 0
       let next = 0
@@ -94,7 +108,7 @@ export class ChecksumsBuilder {
       }
       return fileOf(file, sums)
     })
-    const document: Checksums = { version: 1, block: SUM_BLOCK, source, files: [...payload, ...this.#small], tensors, parent: this.#parent }
+    const document: Checksums = { version: 1, block: SUM_BLOCK, source, files: [...[...this.#carried.values()].map((c) => c.file), ...payload, ...this.#small], tensors, parent: this.#parent }
     const text = JSON.stringify(document)
     return Buffer.from(`{"crc32":"${hexOf(crc32(text))}","checksums":${text}}\n`)
   }

@@ -4,7 +4,7 @@ import type { WrittenWindow } from "../../engine/Earlier.ts"
 import type { TargetFile } from "../../engine/Target.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { writeSmall } from "../../io/small.ts"
-import { ChecksumsBuilder } from "./Checksums.ts"
+import { ChecksumsBuilder, type FileChecksums, type TensorChecksums } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
 
 export class Recorder {
@@ -26,6 +26,16 @@ export class Recorder {
   async write(name: string, bytes: Uint8Array): Promise<void> {
     await writeSmall(this.#disk, join(this.#directory, name), bytes)
     this.#sums?.small(name, bytes)
+  }
+
+  /** A file of another checkpoint is here as it was there. */
+  carry(file: FileChecksums, tensors: ReadonlyArray<TensorChecksums>): void {
+    this.#sums?.carry(file, tensors)
+  }
+
+  /** A file of the plan is there, but was not written by this run. */
+  skip(file: string): void {
+    this.#sums?.skip(file)
   }
 
   /** These bytes will be beside the directory under that name. */

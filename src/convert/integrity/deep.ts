@@ -8,6 +8,7 @@ import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoin
 import { SUM_BLOCK } from "../../engine/WindowSums.ts"
 import { InvalidFile, IoError, quote } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
+import { existing } from "../../io/existing.ts"
 import { Disk, type DiskCalls, readFully } from "../../io/Disk.ts"
 import { present } from "../../io/present.ts"
 import { readSmall } from "../../io/small.ts"
@@ -40,6 +41,7 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
   const disk = yield* Disk
   const { damaged, folders } = yield* attempt(async () => {
     await recoverToRead(disk, path)
+    if ((await existing(disk, path)).kind !== "directory") throw new InvalidFile({ path, code: "integrity/not-a-directory", problem: "is not a directory" })
     return readChecksums(disk, path)
   })
   if (folders.length === 0 && damaged.length === 0) {
@@ -68,7 +70,9 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
     const queue = tasks.values()
     const worker = async () => {
       const buffer = new Uint8Array(SUM_BLOCK)
-      for (const task of queue) damages.push(...await checkFile(disk, task, buffer, options.progress ?? (() => {})))
+      for (const task of queue) {
+        for (const damage of await checkFile(disk, task, buffer, options.progress ?? (() => {}))) damages.push(damage)
+      }
     }
     await Promise.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, worker))
     return {

@@ -10,7 +10,7 @@ import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
 import type { Earlier, WindowRecord } from "../../engine/Earlier.ts"
 import { InvalidFile } from "../../errors.ts"
-import { type DiskCalls, type DiskFile, writeFully } from "../../io/Disk.ts"
+import { type DiskCalls, type DiskFile, LARGEST_TRANSFER, writeFully } from "../../io/Disk.ts"
 import { isMissing } from "../../io/present.ts"
 import { readSmall } from "../../io/small.ts"
 import { crc32 } from "../../torch/Crc32.ts"
@@ -28,7 +28,7 @@ const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive()
 type Header = z.infer<typeof headerSchema>
 
 const count = z.int().nonnegative()
-const windowSchema = z.tuple([z.string(), count, count, z.int().min(0).max(0xffffffff), z.array(count)])
+const windowSchema = z.tuple([z.string(), count, z.int().min(0).max(LARGEST_TRANSFER), z.int().min(0).max(0xffffffff), z.array(count)])
 
 const line = (value: unknown): string => {
   const text = JSON.stringify(value)

@@ -54,7 +54,7 @@ export const toHybrid: Rule = (draft, context) => {
   if (patternOf(keys, count) === undefined) return refuse("hybrid", "dense and mixture-of-experts layers are mixed")
   const stray = keys.filter((key) => {
     const [, , rest] = LAYER.exec(key) ?? []
-    return rest !== undefined && !isAttention(rest) && !isMlp(rest)
+    return rest === undefined ? key.startsWith("decoder.layers.") : !isAttention(rest) && !isMlp(rest)
   })
   if (stray.length > 0) return refuse("hybrid", `a hybrid layer has no place for ${few(stray)}`)
   const renamed = rename(indexed, (key) => {

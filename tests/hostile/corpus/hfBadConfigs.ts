@@ -46,6 +46,8 @@ const documents: Readonly<Record<string, readonly [Edit, ...says: ReadonlyArray<
   "null": [() => "null", "architectures"],
   "number": [() => "42", "architectures"],
   "string": [() => "\"LlamaForCausalLM\"", "architectures"],
+  "git-lfs-pointer": [() => "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3209\n", "Git LFS", "byte 0"],
+  "a-web-page": [() => "<!DOCTYPE html><html></html>", "HTML", "byte 0"],
   "too-large": [() => ({ kind: "sparse", head: Buffer.from("{}"), size: 20 << 20 }), String(20 << 20)],
   "a-directory": [() => directory, "not a regular file"],
   "a-fifo": [() => fifo, "not a regular file"],
@@ -118,6 +120,9 @@ const together: Readonly<Record<string, readonly [change: Config, Architecture, 
   "wider": [{ hidden_size: 32 }, "qwen3", "embed_tokens", "[20,32]"],
   "other-family": [{ architectures: ["Qwen3ForCausalLM"], head_dim: 4 }, "llama", "q_norm"],
   "biases-promised": [{ attention_bias: true }, "llama", "q_proj.bias"],
+  "all-biases-promised": [{ attention_bias: true, mlp_bias: true }, "llama", "q_proj.bias"],
+  "mlp-biases-promised": [{ mlp_bias: true }, "llama", "model.layers.1.mlp.down_proj.bias"],
+  "smaller-vocabulary": [{ vocab_size: 19 }, "qwen3", "embed_tokens", "[19,16]"],
   "as-many-layers-as-fit": [{ num_hidden_layers: 100_000 }, "llama", "num_hidden_layers"],
   "everything-huge": [{ num_hidden_layers: 100_000, hidden_size: 2 ** 24, intermediate_size: 2 ** 24, vocab_size: 2 ** 24 }, "qwen3", "config.json"]
 }
@@ -133,6 +138,10 @@ const types: Readonly<Record<string, readonly [change: Config, field: string]>> 
   "rope-list": [{ rope_parameters: [1, 2] }, "rope_parameters"],
   "bias-string": [{ attention_bias: "false" }, "attention_bias"],
   "positions-negative": [{ max_position_embeddings: -1 }, "max_position_embeddings"],
+  "theta-zero": [{ rope_theta: 0 }, "rope_theta"],
+  "theta-negative": [{ rope_parameters: { rope_type: "default", rope_theta: -1 } }, "rope_parameters.rope_theta"],
+  "epsilon-negative": [{ rms_norm_eps: -1e-6 }, "rms_norm_eps"],
+  "quantization-string": [{ quantization_config: "fp8" }, "quantization_config"],
   "epsilon-string": [{ rms_norm_eps: "1e-6" }, "rms_norm_eps"],
   "head-dim-zero": [{ head_dim: 0 }, "head_dim"],
   "block-size-zero": [{ quantization_config: { quant_method: "fp8", weight_block_size: [0, 128] } }, "weight_block_size"],
@@ -146,7 +155,7 @@ export const hfBadConfigs: ReadonlyArray<BadCase> = [
     id: `config/architectures/${id}`,
     files: () => filesOf({ ...single("llama"), config: configOf("llama", { architectures: value }) }),
     commands: COMMANDS,
-    says
+    says: [FILE, ...says]
   })),
   ...sizes,
   ...Object.entries(together).map(([id, [change, architecture, ...says]]): BadCase => ({
@@ -155,7 +164,9 @@ export const hfBadConfigs: ReadonlyArray<BadCase> = [
       const hf = single(architecture)
       return filesOf({ ...hf, config: { ...hf.config, ...change } })
     },
-    commands: ["import"],
+    // Fewer layers: an export says which stored tensors would be lost.
+    commands: id === "fewer-layers" ? ["import"] : COMMANDS,
+    architecture,
     says
   })),
   ...Object.entries(types).map(([id, [change, field]], i): BadCase => ({

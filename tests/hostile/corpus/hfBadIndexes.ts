@@ -63,6 +63,7 @@ const documents: Readonly<Record<string, readonly [change: Partial<Hf>, ...says:
   "invalid-utf8": [file((t) => Buffer.from(t.replace(NORM, "model.\xffnorm"), "latin1")), "UTF-8", "byte"],
   "duplicate-tensor": [file((t) => t.replace(`"${NORM}":`, `"lm_head.weight": "x.safetensors", "${NORM}":`)), "lm_head.weight", "twice"],
   "duplicate-weight-map": [file((t) => t.replace("\"weight_map\"", "\"weight_map\": {}, \"weight_map\"")), "weight_map", "twice"],
+  "git-lfs-pointer": [file(() => "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3209\n"), "Git LFS", "byte 0"],
   "deep": [file(() => `{"weight_map":${"[".repeat(50_000)}`), "deeper"],
   "nan": [file((t) => t.replace(/"total_size": \d+/, "\"total_size\": NaN")), "byte"],
   "array": [parsed((x) => [x]), "not a JSON object"],

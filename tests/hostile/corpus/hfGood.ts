@@ -92,6 +92,9 @@ const dtypes = table("dtype", {
   "i32": (a) => withTensors(single(a), (ts) => ts.map(retyped("I32", 4))),
   "norms-f32": (a) => withTensors(single(a), (ts) => ts.map((t) => (t.name.includes("norm") ? { ...t, dtype: "F32", data: dataOf(t.name, "F32", t.shape) } : t))),
   "head-f32": (a) => withTensor(single(a), HEAD, (t) => ({ ...t, dtype: "F32", data: dataOf(t.name, "F32", t.shape) })),
+  "layers-of-two-dtypes": (a) => withTensors(single(a), (ts) => ts.map((t) => (t.name.includes("layers.1.") ? retyped("F16", 2)(t) : t))),
+  "query-f32": (a) => withTensor(single(a), "model.layers.0.self_attn.q_proj.weight", retyped("F32", 4)),
+  "gate-f64": (a) => withTensor(single(a), "model.layers.1.mlp.gate_proj.weight", retyped("F64", 8)),
   "one-norm-f32": (a) => withTensor(single(a), NORM, (t) => ({ ...t, dtype: "F32", data: dataOf(t.name, "F32", t.shape) }))
 })
 
@@ -144,6 +147,7 @@ const files = table("files", {
   }),
   "folders-beside": (a) => ({ ...single(a), others: [["onnx/model.onnx", Buffer.from("x")], ["original/params.json", Buffer.from("{}")]] }),
   "stale-index-of-another-name": (a) => ({ ...single(a), others: [["old.safetensors.index.json", Buffer.from("{")]] }),
+  "a-hidden-file-beside-weights-of-another-name": (a) => ({ ...renamed(single(a), () => "weights.safetensors"), others: [["._weights.safetensors", Buffer.from("Mac OS X")]] }),
   "weights-are-a-link": (a) => linked(single(a), "real.bin"),
   "weights-are-a-link-to-a-link": (a) => ({ ...linked(single(a), "real.bin"), others: [...linked(single(a), "a/real.bin").others!.slice(1), [SINGLE, link("hop")], ["hop", link("a/real.bin")]] })
 })

@@ -1,7 +1,7 @@
 /** `.metadata` whose tables contradict themselves, the files, or each other. */
 import type { BadCase, Command } from "./Case.ts"
 import type { Bases } from "./megatronBadFolders.ts"
-import { filesOf, type Megatron, recut, type TensorEntry, withEntry } from "./Megatron.ts"
+import { type Entry, filesOf, type Megatron, recut, type TensorEntry, withEntry } from "./Megatron.ts"
 import { DCP, FILESYSTEM, type MetadataStyle, type Place, sizeOf } from "./Metadata.ts"
 import { call, g, instance, list, type Py } from "./Pickle.ts"
 import { architectures } from "./Toy.ts"
@@ -79,7 +79,7 @@ const cases: Readonly<Record<string, readonly [Change, ...says: ReadonlyArray<st
   "place/length-beyond-the-file": [place(NORM, () => ({ length: 10_000_000 })), FILE, NORM, "__0_0.distcp"],
   "place/offset-and-length-overflow": [place(NORM, () => ({ offset: 2 ** 53 - 1, length: 2 ** 53 - 1 })), FILE, NORM, "__0_0.distcp"],
   "place/object-beyond-the-file": [place("common_state/shard_0_1", () => ({ offset: 10_000_000 })), FILE, "common_state/shard_0_1"],
-  "place/empty": [place(NORM, () => ({ length: 0 })), NORM],
+  "place/empty": [place(NORM, () => ({ length: 0 })), FILE, NORM, "0 bytes"],
   "place/of-another-tensor": [places((all) => all.map((p) => (p.key === HEAD ? { ...p, offset: first(all, EMBEDDING).offset, length: first(all, EMBEDDING).length } : p))), FILE, "output_layer.weight", "embedding.word_embeddings.weight"],
   "place/inside-another": [places((all) => all.map((p) => (p.key === HEAD ? { ...p, offset: (first(all, EMBEDDING).offset as number) + 1 } : p))), FILE, "overlaps"],
   "place/two-chunks-one-item": [places((all) => all.map((p) => (p.key === FC2 && p.index === 1 ? { ...p, offset: first(all, FC2).offset } : p))), FILE, FC2],
@@ -141,11 +141,28 @@ function manyChunks(count: number): Uint8Array {
   return Buffer.concat(parts)
 }
 
+/** The layers of a stacked tensor under a key each, if its chunks are whole layers. */
+const indexed = (e: Entry): ReadonlyArray<Entry> =>
+  e.kind === "object" || !e.key.startsWith("decoder.layers.") ? [e] : Array.from({ length: e.shape[0]! }, (_, layer) => ({
+    ...e,
+    key: e.key.replace("layers.", `layers.${layer}.`),
+    shape: e.shape.slice(1),
+    chunks: e.chunks.filter((c) => c.offsets[0] === layer).map((c) => ({ ...c, offsets: c.offsets.slice(1), sizes: c.sizes.slice(1) }))
+  }))
+
 /** Sound tables that are not those of the model. Only an export knows the model. */
 const models: Readonly<Record<string, readonly [Change, ...says: ReadonlyArray<string>]>> = {
   "missing-norm": [entry(NORM, () => undefined), NORM],
   "missing-layers": [entry(FC2, () => undefined), FC2],
+  "missing-in-one-layer": [
+    (m) => ({ ...m, entries: m.entries.flatMap(indexed).filter((e) => e.key !== "decoder.layers.1.mlp.linear_fc2.weight") }),
+    "1 stored tensor ",
+    "decoder.layers.1.mlp.linear_fc2.weight"
+  ],
+  "integers-for-weights": [entry(FC2, (e) => ({ ...e, dtype: "int16" })), FC2, "I16", "mlp.down_proj.weight", "BF16"],
+  "booleans-for-a-norm": [entry(NORM, (e) => ({ ...e, dtype: "bool", chunks: e.chunks.map((c) => ({ ...c, data: Buffer.alloc(16, 1) })) })), NORM, "BOOL"],
   "extra-tensor": [(m) => ({ ...m, entries: [...m.entries, { ...(m.entries.find((e) => e.key === NORM) as TensorEntry), key: "decoder.final_layernorm.scale" }] }), "decoder.final_layernorm.scale"],
+  "a-component-the-model-lacks": [(m) => ({ ...m, entries: [...m.entries, { ...(m.entries.find((e) => e.key === NORM) as TensorEntry), key: "modality_submodules.images.norm.weight" }] }), "modality_submodules.images.norm.weight", "--allow-unmapped"],
   "renamed": [entry(NORM, (e) => ({ ...e, key: "decoder.last_layernorm.weight" })), NORM],
   "one-layer-more": [entry(FC2, (e) => ({ ...e, shape: [3, ...e.shape.slice(1)], chunks: [...e.chunks, { ...e.chunks[0]!, offsets: [2, 0, 0] }] })), FC2, "[3,16,24]"],
   "one-layer-less": [entry(FC2, (e) => ({ ...e, shape: [1, ...e.shape.slice(1)], chunks: e.chunks.slice(0, 1) })), FC2, "[1,16,24]"],
@@ -159,7 +176,7 @@ export const megatronBadTables = (bases: Bases): ReadonlyArray<BadCase> => [
   ...Object.entries(cases).map(([id, [change, ...says]], i): BadCase => ({
     id: `table/${id}`,
     files: () => filesOf(change(bases[architectures[i % 3]!])),
-    commands: id === "place/empty" || id === "file/is-the-metadata" ? ["export"] : BOTH,
+    commands: id === "file/is-the-metadata" ? ["export"] : BOTH,
     says,
     architecture: architectures[i % 3]!
   })),

@@ -177,6 +177,17 @@ const boxCases: Readonly<Record<string, Change>> = {
   "a-pinwheel": boxes(EMBEDDING, [[0, 0], [5, 10]], [[0, 10], [15, 6]], [[15, 5], [5, 11]], [[5, 0], [15, 5]], [[5, 5], [10, 5]]),
   "chunks-in-any-order": (m) => ({ ...both(cut((rank) => Math.max(0, rank - 2), [3]))(m), entries: both(cut((rank) => Math.max(0, rank - 2), [3]))(m).entries.map((e) => (isTensor(e) ? { ...e, chunks: [...e.chunks].reverse() } : e)) }),
   "an-empty-chunk-more": (m) => withEntry(m, EMBEDDING, (e) => ({ ...e, chunks: [...e.chunks, { offsets: [20, 0], sizes: [0, 16], data: Buffer.alloc(0) }] })),
+  "an-empty-chunk-inside-another": (m) => withEntry(m, EMBEDDING, (e) => ({ ...e, chunks: [{ offsets: [3, 5], sizes: [4, 0], data: Buffer.alloc(0) }, ...e.chunks] })),
+  // torch's table of places has one entry for both.
+  "an-empty-chunk-where-another-begins": (m) => withEntry(
+    { ...m, places: (all) => all.filter((p) => p.key !== NORM || p.index !== 0) },
+    NORM,
+    (e) => ({ ...e, chunks: [{ offsets: [0], sizes: [0], data: Buffer.alloc(0) }, ...e.chunks] })
+  ),
+  "every-chunk-listed-by-three-ranks": (m) => ({
+    ...tensors((e) => ({ ...e, chunks: [...e.chunks, ...e.chunks, ...e.chunks] }))(m),
+    places: (all) => all.filter((p, i) => all.findIndex((q) => q.key === p.key && String(q.offsets) === String(p.offsets)) === i)
+  }),
   "halves-swapped": (m) => withEntry(m, FC1, (e) => ({ ...e, chunks: [...e.chunks].reverse() }))
 }
 

@@ -1,0 +1,76 @@
+/**
+ * An export beside the weights of the original model. They decide names of files, order and dtypes, so they must be what
+ * config.json says; a directory without weights is the way to export by a config alone.
+ */
+import type { BoundParameter, Conversion, ConversionModule } from "../bridge/Conversion.ts"
+import type { Carried } from "../bridge/Family.ts"
+import type { LocatedPart } from "../checkpoint/StoredChunks.ts"
+import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import { type DType, isFloat } from "../tensor/DType.ts"
+import { commonDtype } from "./dtypes.ts"
+import { fileOf } from "./HfSource.ts"
+import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
+import type { LeftBehind } from "./Report.ts"
+
+/**
+ * PlanRefused if the original lacks tensors of the model (but for multi-token prediction) or has them in other shapes.
+ * `carried`: the family's rules.
+ */
+export const requireOriginal = (original: LogicalTensors, { hf }: Conversion, carried: ReadonlyArray<Carried>): void => {
+  const { shards, tensors } = original
+  requireTensors(
+    [...[...hf.values()].filter((t) => !t.mtp || tensors.has(t.name)), ...expectedBeside(carried, hf, (n) => tensors.has(n))],
+    (n) => tensors.get(n),
+    fileOf(original),
+    (t) => shards[t.shard]!.file
+  )
+}
+
+/** Tensors of the original that the export does not have, left behind because that is allowed; otherwise PlanRefused. */
+export const notExported = (
+  original: LogicalTensors,
+  accounted: (name: string) => boolean,
+  allowed: (name: string) => boolean,
+  modules: ReadonlyArray<ConversionModule>
+): ReadonlyArray<LeftBehind> => {
+  const others = [...original.tensors.values()].filter((t) => !accounted(t.name))
+  const unmapped = others.filter((t) => !allowed(t.name)).map((t) => t.name)
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(original, unmapped))
+  return others.map((t) => ({ tensor: t.name, bytes: t.end - t.begin, reason: "of --hf-model, matches --allow-unmapped" }))
+}
+
+interface Located {
+  readonly bound: BoundParameter
+  readonly parts: ReadonlyArray<LocatedPart>
+}
+
+/**
+ * Tensors of several dtypes that are stored as one had to be widened to the narrowest that holds them all. Where the checkpoint
+ * has exactly that dtype, each goes back to its own: untouched values come back bit for bit, and trained ones are values of a
+ * model that has them in that dtype.
+ */
+export const unwidened = (located: ReadonlyArray<Located>, original: LogicalTensors): ReadonlyMap<string, DType> => {
+  const widened = new Map<string, DType | undefined>()
+  const own = (name: string): DType | undefined => {
+    const found = original.tensors.get(name)
+    return found && !found.quantized && isFloat(found.dtype) ? found.dtype : undefined
+  }
+  for (const { bound, parts } of located) {
+    for (const { part } of parts) {
+      for (const { name } of bound.tensors) {
+        const dtype = own(name)
+        const known = widened.has(part.key) ? widened.get(part.key) : dtype
+        widened.set(part.key, known && dtype && commonDtype(known, dtype, name))
+      }
+    }
+  }
+  const out = new Map<string, DType>()
+  for (const { bound, parts } of located) {
+    if (bound.copies.some((copy) => copy.transform) || !parts.every(({ part, tensor }) => widened.get(part.key) === tensor.dtype)) continue
+    for (const { name } of bound.tensors) {
+      const dtype = own(name)
+      if (dtype) out.set(name, dtype)
+    }
+  }
+  return out
+}

@@ -1,0 +1,103 @@
+/** Gathering what a report page and a verification card show. */
+import { Effect } from "effect"
+import { createHash } from "node:crypto"
+import { join } from "node:path"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { BACKEND, METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
+import { CHECKSUMS } from "../convert/integrity/names.ts"
+import type { ConversionReport } from "../convert/Report.ts"
+import type { VerifyReport } from "../convert/verify.ts"
+import { isBridgeError } from "../errors.ts"
+import { familyComponents } from "../inspect/familyComponents.ts"
+import { inspection } from "../inspect/Inspection.ts"
+import { openSpace } from "../inspect/openSpace.ts"
+import type { Space } from "../inspect/Space.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk, type DiskCalls, readFully } from "../io/Disk.ts"
+import { present } from "../io/present.ts"
+import { VERSION } from "../version.ts"
+import { type CardHash, verificationCard } from "./card.ts"
+import { coverageOf } from "./coverage.ts"
+import type { Page } from "./PageData.ts"
+
+export interface PageRequest {
+  /** What was run. */
+  readonly command: string
+  readonly paths: ReadonlyArray<string>
+  readonly seconds?: number
+  readonly conversion?: ConversionReport
+  readonly verify?: VerifyReport
+}
+
+export interface Gathered {
+  readonly page: Page
+  readonly spaces: ReadonlyArray<Space>
+}
+
+const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<Space>, conversion?: ConversionReport): Pick<Page, "coverage" | "coverageNote"> => {
+  const hf = spaces.find((s) => s.hfConfig !== undefined)
+  const megatron = spaces.find((s) => s.checkpoint !== undefined)
+  if (!hf || !megatron) return {}
+  try {
+    const coverage = coverageOf(families, hf, megatron, conversion?.direction === "import" ? conversion.leftBehind : [])
+    return coverage ? { coverage } : {}
+  } catch (error) {
+    // The two may not belong together; what each of them holds is worth a page all the same.
+    if (isBridgeError(error)) return { coverageNote: error.message }
+    throw error
+  }
+}
+
+/** Open the paths, headers only, and put together what is known of them. */
+export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, paths, seconds, verify }: PageRequest) {
+  const spaces: Array<Space> = []
+  for (const path of paths) spaces.push(yield* openSpace(path))
+  const page: Page = {
+    version: VERSION,
+    made: new Date().toISOString().replace(/\.\d+/, ""),
+    command,
+    ...(seconds === undefined ? {} : { seconds }),
+    subjects: spaces.map((space) => {
+      const component = familyComponents(families, space)
+      return inspection(space, { boxes: true, ...(component ? { component } : {}) })
+    }),
+    ...(conversion ? { conversion } : {}),
+    ...(verify ? { verify } : {}),
+    ...coverageIn(families, spaces, conversion)
+  }
+  return { page, spaces } satisfies Gathered
+})
+
+/** The card of a page, with the hashes of the files that identify its checkpoints. */
+export const cardOf = Effect.fnUntraced(function*({ page, spaces }: Gathered) {
+  const disk = yield* Disk
+  const hashes = yield* attempt(async () => (await Promise.all(spaces.map((space) => hashesOf(disk, space)))).flat())
+  return verificationCard(page, { node: process.versions.node, hashes })
+})
+
+const IDENTIFYING = [METADATA, BACKEND, RUN_CONFIG, "config.json", "model.safetensors.index.json", CHECKSUMS]
+const BLOCK = 4 << 20
+
+/** Of the small files that say what the data files hold; `.checksums.json` has the sums of those. */
+const hashesOf = async (disk: DiskCalls, space: Space): Promise<ReadonlyArray<CardHash>> => {
+  const out: Array<CardHash> = []
+  for (const name of IDENTIFYING) {
+    const path = join(space.directory, name)
+    if ((await present(disk, path))?.kind !== "file") continue
+    const file = await disk.open(path, "read")
+    try {
+      const { size } = await file.info()
+      const hash = createHash("sha256")
+      const block = new Uint8Array(Math.min(BLOCK, size))
+      for (let at = 0; at < size; at += BLOCK) {
+        const part = block.subarray(0, Math.min(BLOCK, size - at))
+        await readFully(file, part, at)
+        hash.update(part)
+      }
+      out.push({ path, bytes: size, sha256: hash.digest("hex") })
+    } finally {
+      await file.close()
+    }
+  }
+  return out
+}

@@ -1,0 +1,63 @@
+/** Completions as the shells run them. */
+import { spawnSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+
+const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
+const work = mkdtempSync(join(tmpdir(), "completions-"))
+afterAll(() => rmSync(work, { recursive: true, force: true }))
+
+const has = (shell: string) => spawnSync(shell, ["-c", "true"]).status === 0
+
+beforeAll(() => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    const { status, stdout } = spawnSync(process.execPath, [bin, "--completions", shell], { encoding: "utf8" })
+    expect(status).toBe(0)
+    writeFileSync(join(work, `script.${shell}`), stdout)
+  }
+  mkdirSync(join(work, "models"))
+  writeFileSync(join(work, "models.pt"), "")
+})
+
+const bash = (...words: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const { stdout } = spawnSync("bash", ["-c", `source script.bash
+COMP_WORDS=("$@"); COMP_CWORD=$((${"$"}# - 1)); COMP_LINE="$*"; COMP_POINT=${"$"}{#COMP_LINE}
+_convert_megatron_mimo convert_megatron_mimo "${"$"}{COMP_WORDS[COMP_CWORD]}" "${"$"}{COMP_WORDS[COMP_CWORD-1]}" 2>/dev/null
+printf '%s\\n' "${"$"}{COMPREPLY[@]}"`, "bash", "convert_megatron_mimo", ...words], { encoding: "utf8", cwd: work })
+  return stdout.split("\n").filter((line) => line !== "").sort()
+}
+
+const fish = (line: string): ReadonlyArray<string> => {
+  const { stdout } = spawnSync("fish", ["-c", `source script.fish; complete -C ${JSON.stringify(line)}`], { encoding: "utf8", cwd: work })
+  return stdout.split("\n").map((l) => l.split("\t")[0]!).filter((l) => l !== "").sort()
+}
+
+describe("bash", () => {
+  it.each([
+    [["in"], ["inspect"]],
+    [["relabel", "--to", "m"], ["mimo", "mtp-model-layer", "mtp-transformer-layer"]],
+    [["import", "--torch-dtype", "f"], ["float16", "float32"]],
+    [["import", "--hf"], ["--hf-model"]],
+    [["inspect", "mod"], ["models", "models.pt"]],
+    [["import", "--hf-model", "mod"], ["models"]]
+  ])("%s", (words, expected) => {
+    expect(bash(...words)).toEqual(expected)
+  })
+})
+
+describe.skipIf(!has("fish"))("fish", () => {
+  it("commands, choices and paths", () => {
+    expect(fish("convert_megatron_mimo insp")).toEqual(["inspect"])
+    expect(fish("convert_megatron_mimo relabel --to mtp")).toEqual(["mtp-model-layer", "mtp-transformer-layer"])
+    expect(fish("convert_megatron_mimo inspect mod")).toEqual(expect.arrayContaining(["models.pt", "models/"]))
+  })
+})
+
+describe.skipIf(!has("zsh"))("zsh", () => {
+  it("the script is loaded and takes over the command", () => {
+    const { stdout } = spawnSync("zsh", ["-f", "-c", "autoload -U compinit; compinit -D -u; source script.zsh; print $_comps[convert_megatron_mimo]"], { encoding: "utf8", cwd: work })
+    expect(stdout.trim()).toBe("_convert_megatron_mimo")
+  })
+})
