@@ -16,3 +16,9 @@ it("an allowed pattern: a star stands for anything", () => {
   expect(allowed("a+b.c")).toBe(true)
   expect(allowed("aab.c")).toBe(false)
 })
+
+it("no pattern takes longer than its length times that of the name", () => {
+  const started = performance.now()
+  expect(compileAllowed(["a*".repeat(200) + "b"])("a".repeat(20_000))).toBe(false)
+  expect(performance.now() - started).toBeLessThan(1000)
+})

@@ -156,6 +156,13 @@ describe("a header is refused for", () => {
   })
 })
 
+it("more tensors or longer names than any model has are not read", () => {
+  const many = Array.from({ length: 400_002 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`)
+  expect(() => parseHeader(file(`{${many.join(",")}}`))).toThrow("more than 400000 tensors")
+  const long = "n".repeat(65_537)
+  expect(() => parseHeader(file(`{"${long}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`))).toThrow("a name of 65537 characters; at most 65536 are read")
+})
+
 it("a hundred thousand tensors take well under a second", () => {
   const entries = Array.from({ length: 100_000 }, (_, i) =>
     `"model.language_model.layers.${i % 100}.mlp.experts.${i}.gate_proj.weight":{"dtype":"BF16","shape":[64,1024],"data_offsets":[${i * 131072},${(i + 1) * 131072}]}`)
