@@ -144,15 +144,16 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
   const cast = castTo(options.torchDtype)
   const dtypes = new Map<string, DType>()
+  const file = (name: string) => fileOf(source.tensors, [name])
   for (const { copies, module, parameter } of conversion.parameters) {
     const own = copies.map((c) => tensors.get(c.source.tensor)!)
     for (const part of parameter.parts) {
       const key = module.keyPrefix + part.key
       for (const { dtype, name } of own) {
-        refuseSubByte(dtype, name)
+        refuseSubByte(dtype, name, file)
         const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
         const known = dtypes.get(key)
-        dtypes.set(key, known ? commonDtype(known, wanted, name) : wanted)
+        dtypes.set(key, known ? commonDtype(known, wanted, name, file) : wanted)
       }
     }
   }
