@@ -18,7 +18,7 @@ export const STEPS = {
   importCold: "import, cold",
   importWarm: "import, warm",
   importBuffered: "import, cold, `--io buffered`",
-  importAlone: "import, cold, `--threads 0`",
+  importThreads: "import, cold, `--threads 1`",
   exportCold: "export, cold",
   verify: "verify, cold",
   cat: "`cat` of both sides, cold",
@@ -76,7 +76,7 @@ export const stepsOf = ({ bin, hf, megatron, out, python }: Paths): ReadonlyArra
       run: shell(`for f in '${hf}'/*.safetensors; do dd if="$f" of='${out}'/"$(basename "$f")" bs=8M conv=notrunc status=none; done`)
     },
     step(STEPS.importCold, [hf], "cold", own(...importArgs)),
-    step(STEPS.importAlone, [hf], "cold", own(...importArgs, "--threads", "0")),
+    step(STEPS.importThreads, [hf], "cold", own(...importArgs, "--threads", "1")),
     step(STEPS.importWarm, [hf], "warm", own(...importArgs)),
     step(STEPS.importBuffered, [hf], "cold", own(...importArgs, "--io", "buffered")),
     step(STEPS.exportCold, [megatron], "cold", own("export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out)),

@@ -107,7 +107,7 @@ export const engine = {
   maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription("Memory for buffers, e.g. 256MB. Default 48MiB"), Flag.optional),
   threads: Flag.Int("threads").pipe(
     Flag.withMetavar("N"),
-    Flag.withDescription("Threads that compute beside the one that reads and writes. Default: one per further core, at most 4"),
+    Flag.withDescription("Threads that compute beside the one that reads and writes. Default: one per core beyond the second, at most 4"),
     Flag.optional
   ),
   io: Flag.Literals("io", ["auto", "direct", "buffered"]).pipe(

@@ -11,7 +11,7 @@ export interface EngineLimits {
   readonly concurrency?: number
   /** Bytes of buffers in all. */
   readonly maxMemory?: number
-  /** Threads that compute beside the one that reads and writes. By default one per further core, up to 4. */
+  /** Threads that compute beside the one that reads and writes. By default one per core beyond the second, up to 4. */
   readonly threads?: number
   readonly io?: IoMode
 }
@@ -35,7 +35,10 @@ export interface Settings {
 }
 
 const CONCURRENCY = 4
-/** One thread does 2 GB/s and more; the fastest disks do 10. */
+/**
+ * One thread does 2 GB/s and more; the fastest disks do 10. Two cores have enough to do with one thread and the kernel's share
+ * of reading and writing (docs/performance.md).
+ */
 const THREADS = 4
 const MEMORY = 48 << 20
 /** Beyond this, larger calls are no faster. */
@@ -59,7 +62,7 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
   const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
   return {
     concurrency,
-    threads: Math.max(0, Math.floor(options.threads ?? Math.min(THREADS, availableParallelism() - 1))),
+    threads: Math.max(0, Math.floor(options.threads ?? Math.min(THREADS, availableParallelism() - 2))),
     sharing: options.sharing ?? SHARING,
     io: options.io ?? "auto",
     sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
