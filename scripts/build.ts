@@ -20,8 +20,15 @@ await write({ main: `${root}src/cli/main.ts` }, `${root}dist/cli`, true)
 // The engine starts its threads from a file beside it.
 for (const dir of ["dist", "dist/cli"]) await write({ thread: `${root}src/engine/thread.ts` }, `${root}${dir}`, true)
 writeFileSync(`${root}dist/bin.js`, `#!/usr/bin/env node
-import { enableCompileCache } from "node:module"
-enableCompileCache?.()
+import module from "node:module"
+import { homedir } from "node:os"
+import { join } from "node:path"
+const [major, minor] = process.versions.node.split(".").map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error("error: Node 22.19 or later is needed; this is " + process.versions.node)
+  process.exit(2)
+}
+module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "megatron-mimo-bridge"))
 const { main } = await import("./cli/main.js")
 main(process.argv.slice(2))
 `)

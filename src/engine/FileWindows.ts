@@ -8,7 +8,7 @@ import type { Part } from "./Fill.ts"
 import type { LaneSizes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
 import { Seam } from "./Seam.ts"
-import { stretch } from "./stretch.ts"
+import { isWasteful, stretch } from "./stretch.ts"
 import type { Sources, TargetFile } from "./Target.ts"
 
 /** A seal, and the array whose checksum it takes. */
@@ -63,7 +63,7 @@ export const fileWindows = function*(
   let before: Seam | undefined
   do {
     lookAhead(Math.min(position + sizes.block, file.size))
-    const end = Math.min(windowEnd(near, position, sizes, gap), file.size)
+    const end = Math.min(windowEnd(near, position, sizes, gap, lookAhead), file.size)
     lookAhead(end)
     const last = end === file.size
     const after = last || end % PAGE === 0 ? undefined : new Seam()
@@ -74,18 +74,51 @@ export const fileWindows = function*(
   } while (position < file.size)
 }
 
-/** A block on, unless an array in it would rather be assembled in another measure: the first such array decides. */
-const windowEnd = (near: ReadonlyArray<Placed>, position: number, { block, wide }: LaneSizes, gap: number): number => {
-  for (const segment of near) {
+/**
+ * A block on, unless an array in it would rather be assembled in another measure: the first such array decides. One that reads
+ * more than it uses even as a whole is put together with those behind it that read the same, such as the halves of a
+ * transposed matrix.
+ */
+const windowEnd = (
+  near: ReadonlyArray<Placed>,
+  position: number,
+  { block, wide }: LaneSizes,
+  gap: number,
+  lookAhead: (end: number) => void
+): number => {
+  const furthest = position + wide
+  for (let i = 0; i < near.length; i++) {
+    const segment = near[i]!
     if (segment.kind !== "array" || segment.start >= position + block) continue
-    const start = Math.max(segment.start, position)
-    const base = Math.min(segment.end, position + block) - start
-    const wanted = stretch(segment.array.pieces, start - segment.start, base, position + wide - start, gap)
+    const { array: { pieces }, end, start: first } = segment
+    const start = Math.max(first, position)
+    const base = Math.min(end, position + block) - start
+    const wanted = stretch(pieces, start - first, base, furthest - start, gap)
+    if (first >= position && start + wanted === end && isWasteful(pieces, gap)) {
+      lookAhead(Math.min(2 * end - first, furthest))
+      const together = endOfAlike(near, i, furthest)
+      if (together > end) return together
+    }
     if (wanted !== base) return start + wanted
   }
   const end = roundDown(position + block, PAGE)
   return end > position ? end : position + block
 }
+
+/** Where the last of the arrays ends that follow the array `near[i]`, are filled from the same tensor and end by `furthest`. */
+const endOfAlike = (near: ReadonlyArray<Placed>, i: number, furthest: number): number => {
+  let together = near[i]!.end
+  const source = sourceOf(near[i]!)
+  for (const segment of near.slice(i + 1)) {
+    if (segment.kind !== "array") continue
+    if (sourceOf(segment) !== source || segment.end > furthest) break
+    together = segment.end
+  }
+  return together
+}
+
+const sourceOf = (segment: Placed): string | undefined =>
+  segment.kind === "array" ? segment.array.pieces.array.copies[0]?.source.tensor : undefined
 
 const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<FileWindow, "before" | "after" | "last"> => {
   const window = { position, size: end - position, parts: [], literals: [], seals: [] } as {

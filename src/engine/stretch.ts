@@ -28,6 +28,10 @@ export const stretch = (pieces: Pieces, start: number, base: number, most: numbe
   }
 }
 
+/** Does reading a whole array take much more than its bytes? */
+export const isWasteful = (pieces: Pieces, gap: number): boolean =>
+  wasteOf(trafficOf(pieces, 0, pieces.elements * pieces.width, gap)) > TOLERATED
+
 interface Stretch {
   /** Bytes. */
   readonly length: number

@@ -6,7 +6,10 @@ import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
 
-/** Open a `.safetensors` file, an index, or a directory with weights. Errors: those of `openSafetensors`. */
+/**
+ * Open a `.safetensors` file, an index, or a directory with weights. Errors: those of `openSafetensors`, and those of a
+ * directory's config.json (a file or an index is looked at without it).
+ */
 export const hfSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   const hf = yield* openSafetensors(path)
@@ -14,12 +17,15 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
   const names = isDirectory ? yield* attempt(() => disk.list(path)) : []
   const notes = [...hf.warnings]
   for (const file of hf.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
-  // A broken config.json does not make the tensors unreadable.
+  // One that names no model is a config of something else; one that cannot be read means a damaged checkpoint.
   const config = names.includes(CONFIG)
-    ? yield* openHfConfig(path).pipe(Effect.catchTag("InvalidFile", (error) => Effect.sync(() => {
-      notes.push(error.message)
-      return undefined
-    })))
+    ? yield* openHfConfig(path).pipe(
+      Effect.catchIf((error) => error._tag === "InvalidFile" && error.code === "config/no-architecture", (error) =>
+        Effect.sync(() => {
+          notes.push(error.message)
+          return undefined
+        }))
+    )
     : undefined
   const tensors = new Map<string, SpaceTensor>()
   for (const { begin, dtype, end, name, shape, shard } of hf.tensors.values()) {

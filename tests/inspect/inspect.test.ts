@@ -78,14 +78,17 @@ describe("a Hugging Face model", () => {
     expect(both.findings.find((f) => f.code === "tied-head")!.text).toContain("yet a head is stored")
   })
 
-  it("a config.json that cannot be read is a note, not the end", async () => {
+  it("a config.json that cannot be read is refused; without it, the tensors can be looked at", async () => {
     const copy = makeDirectory(fresh(work))
     const files = ["model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors", "model.safetensors.index.json"]
     for (const name of files) copyFileSync(join(vlm, name), join(copy, name))
     writeFileSync(join(copy, "config.json"), "{")
+    await expect(inspected(copy)).rejects.toThrow("config.json")
+    expect((await inspected(join(copy, "model.safetensors.index.json"))).totals.tensors).toBe(104)
+    writeFileSync(join(copy, "config.json"), "{}")
     const found = await inspected(copy)
     expect(found.totals.tensors).toBe(104)
-    expect(found.notes.join()).toContain("config.json")
+    expect(found.notes.join()).toContain("architectures[0]")
   })
 })
 
