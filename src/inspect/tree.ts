@@ -45,27 +45,33 @@ interface Collecting {
   readonly segments: ReadonlyArray<string>
   readonly numbers: ReadonlyArray<Set<number> | undefined>
   readonly first: TensorRow
-  readonly files: Set<string>
+  files: ReadonlyArray<string>
   count: number
   bytes: number
   chunks: number
 }
+
+const NUMBER = /^\d{1,9}$/
+
+/** Most rows of a group lie in the same files: they share one list. */
+const withFiles = (known: ReadonlyArray<string>, more: ReadonlyArray<string>): ReadonlyArray<string> =>
+  known === more || more.every((file) => known.includes(file)) ? known : [...new Set([...known, ...more])]
 
 /** In order of first appearance. */
 export const groupRows = (rows: Iterable<TensorRow>): ReadonlyArray<RowGroup> => {
   const groups = new Map<string, Collecting>()
   for (const row of rows) {
     const segments = row.name.split(".")
-    const key = `${segments.map((s) => (/^\d{1,9}$/.test(s) ? "#" : s)).join(".")} ${row.dtype} ${row.shape.join()}`
+    const key = `${segments.map((s) => (NUMBER.test(s) ? "#" : s)).join(".")} ${row.dtype} ${row.shape.join()}`
     let group = groups.get(key)
     if (!group) {
-      const numbers = segments.map((s) => (/^\d{1,9}$/.test(s) ? new Set<number>() : undefined))
-      groups.set(key, group = { segments, numbers, first: row, files: new Set(), count: 0, bytes: 0, chunks: 0 })
+      const numbers = segments.map((s) => (NUMBER.test(s) ? new Set<number>() : undefined))
+      groups.set(key, group = { segments, numbers, first: row, files: row.files, count: 0, bytes: 0, chunks: 0 })
     }
     group.count++
     group.bytes += row.bytes
     group.chunks += row.chunks
-    for (const file of row.files) group.files.add(file)
+    group.files = withFiles(group.files, row.files)
     for (const [i, set] of group.numbers.entries()) set?.add(Number(segments[i]))
   }
   return [...groups.values()].map(({ bytes, chunks, count, files, first, numbers, segments }) => ({
@@ -78,25 +84,28 @@ export const groupRows = (rows: Iterable<TensorRow>): ReadonlyArray<RowGroup> =>
     count,
     bytes,
     chunks,
-    files: [...files].sort()
+    files: files.length > 1 ? files.toSorted() : files
   }))
 }
 
 interface Building {
   readonly label: string
-  readonly children: Map<string, Building>
+  /** Leaves, which are most nodes, have none. */
+  children?: Map<string, Building>
   group?: RowGroup
 }
+
+const NONE: ReadonlyArray<never> = []
 
 const freeze = (node: Building): TreeNode => {
   let at = node
   let label = node.label
   // A chain of only children is one line.
-  while (!at.group && at.children.size === 1) {
+  while (!at.group && at.children?.size === 1) {
     at = at.children.values().next().value!
     label = `${label}.${at.label}`
   }
-  const children = [...at.children.values()].map(freeze)
+  const children = at.children ? [...at.children.values()].map(freeze) : NONE
   const own = at.group
   return {
     label,
@@ -112,7 +121,7 @@ const DEEPEST = 32
 
 /** The modules of some rows as trees, one per first segment. */
 export const treeOf = (rows: Iterable<TensorRow>): ReadonlyArray<TreeNode> => {
-  const root: Building = { label: "", children: new Map() }
+  const root: Building = { label: "" }
   for (const group of groupRows(rows)) {
     const segments = group.segments.length <= DEEPEST
       ? group.segments
@@ -120,14 +129,15 @@ export const treeOf = (rows: Iterable<TensorRow>): ReadonlyArray<TreeNode> => {
     let at = root
     for (const [i, label] of segments.entries()) {
       // A leaf keeps its own line even if a module has its name, or another dtype or shape.
-      const key = i === segments.length - 1 ? unusedKey(at.children, label) : label
-      let next = at.children.get(key)
-      if (!next) at.children.set(key, next = { label, children: new Map() })
+      const children = at.children ??= new Map()
+      const key = i === segments.length - 1 ? unusedKey(children, label) : label
+      let next = children.get(key)
+      if (!next) children.set(key, next = { label })
       at = next
     }
     at.group = group
   }
-  return [...root.children.values()].map(freeze)
+  return root.children ? [...root.children.values()].map(freeze) : []
 }
 
 const unusedKey = (children: ReadonlyMap<string, Building>, label: string): string => {
