@@ -40,7 +40,7 @@ const expectNumbers = (shown: Record<string, number>, subject: number, i: Inspec
 
 const LONG = 240_000
 
-describe.skipIf(!installed)("a report in Chromium (skipped: no chromium; tests/report/install.sh installs it)", () => {
+describe.skipIf(!installed)("a report in Chromium, where there is one (tests/report/install.sh)", () => {
   beforeAll(() => {
     command("sample", "hf", "-q")
     command("import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2", "-c", "images=tp=1", "--report", "import.html", "-q")
