@@ -2,13 +2,13 @@
  * An export beside the weights of the original model. They decide names of files, order and dtypes, so they must be what
  * config.json says; a directory without weights is the way to export by a config alone.
  */
-import type { BoundParameter, Conversion, ConversionModule } from "../bridge/Conversion.ts"
+import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
-import type { LocatedPart } from "../checkpoint/StoredChunks.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import { fileOf } from "./HfSource.ts"
+import type { Located } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import type { LeftBehind } from "./Report.ts"
 
@@ -37,11 +37,6 @@ export const notExported = (
   const unmapped = others.filter((t) => !allowed(t.name)).map((t) => t.name)
   refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(original, unmapped))
   return others.map((t) => ({ tensor: t.name, bytes: t.end - t.begin, reason: "of --hf-model, matches --allow-unmapped" }))
-}
-
-interface Located {
-  readonly bound: BoundParameter
-  readonly parts: ReadonlyArray<LocatedPart>
 }
 
 /**

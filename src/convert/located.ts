@@ -1,0 +1,106 @@
+/** The parameters of a model in a checkpoint: where each is stored, and what the two have that the other lacks. */
+import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import { keyInForm, layerForms, type LocatedPart, locatePart } from "../checkpoint/StoredChunks.ts"
+import { PlanRefused, quote } from "../errors.ts"
+import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import { type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, isInteger } from "../tensor/DType.ts"
+import type { LeftBehind } from "./Report.ts"
+
+export interface Located {
+  readonly bound: BoundParameter
+  readonly parts: ReadonlyArray<LocatedPart>
+}
+
+/** Find every parameter in the checkpoint; names the keys that are absent. */
+export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
+  const forms = layerForms(checkpoint.tensors.keys())
+  const located: Array<Located> = []
+  const missing: Array<{ readonly bound: BoundParameter; readonly key: string }> = []
+  for (const bound of parameters) {
+    const { module, parameter } = bound
+    const parts: Array<LocatedPart> = []
+    for (const part of parameter.parts) {
+      const key = module.keyPrefix + part.key
+      const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors, quote(checkpoint.directory))
+      if (found) parts.push(found)
+      else missing.push({ bound, key: keyInForm(key, part, forms) })
+    }
+    if (parts.length === parameter.parts.length) located.push({ bound, parts })
+  }
+  return { located, missing }
+}
+
+/**
+ * Every element of a used tensor belongs to one parameter, but for the padding of a vocabulary. A checkpoint with stacked layers
+ * may have more or fewer of them than a model whose layers have keys of their own.
+ */
+export const requireAllElements = (located: ReadonlyArray<Located>, { directory }: Checkpoint): void => {
+  const used = new Map<string, { elements: number; readonly shape: Shape }>()
+  for (const { bound: { parameter }, parts } of located) {
+    if (parameter.ragged) continue
+    for (const { part, tensor } of parts) {
+      const elements = volume(part.rows ? parameter.shape.with(0, part.rows[1] - part.rows[0]) : parameter.shape)
+      const known = used.get(part.key)
+      if (known) known.elements += elements
+      else used.set(part.key, { elements, shape: tensor.shape })
+    }
+  }
+  const wrong = [...used].filter(([, { elements, shape }]) => elements !== volume(shape))
+  if (wrong.length === 0) return
+  throw new PlanRefused({
+    code: "plan/shape",
+    problem: `${wrong.length === 1 ? "a stored tensor contradicts" : `${wrong.length} stored tensors contradict`} config.json`,
+    names: wrong.map(([key, { elements, shape }]) => `${key} (config.json implies ${elements} elements, ${quote(directory)} has [${shape}])`)
+  })
+}
+
+/** Integers where --hf-model has floating-point values are codes without scales, or no weights at all. */
+export const refuseIntegers = (located: ReadonlyArray<Located>, { tensors }: LogicalTensors, { directory }: Checkpoint): void => {
+  const wrong = new Map<string, string>()
+  for (const { bound, parts } of located) {
+    const original = bound.tensors.map(({ name }) => tensors.get(name)).find((t) => t && !isInteger(t.dtype))
+    if (!original) continue
+    for (const { part, tensor } of parts) {
+      if (isInteger(tensor.dtype)) wrong.set(part.key, `${part.key} (${tensor.dtype}; ${original.name} is ${original.dtype})`)
+    }
+  }
+  if (wrong.size === 0) return
+  throw new PlanRefused({
+    code: "plan/dtypes",
+    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quote(directory)} would have to be floating-point values, as in --hf-model`,
+    names: [...wrong.values()]
+  })
+}
+
+/** Stored tensors that nothing used: MTP left out on purpose, allowed ones, or the plan is refused. */
+export const leftOver = (
+  { directory, tensors }: Checkpoint,
+  used: ReadonlySet<string>,
+  mtp: { readonly dropped: boolean },
+  modules: ReadonlyArray<ConversionModule>,
+  allowed: (name: string) => boolean
+): ReadonlyArray<LeftBehind> => {
+  const mtpKeys = new Set(mtp.dropped
+    ? modules.flatMap((m) => m.entries.flatMap((e) => (e.kind === "parameter" && e.mtp ? e.parts.map((p) => m.keyPrefix + p.key) : [])))
+    : [])
+  const out: Array<LeftBehind> = []
+  const unmapped: Array<string> = []
+  for (const [key, tensor] of tensors) {
+    if (used.has(key)) continue
+    const entry = { tensor: key, bytes: volume(tensor.shape) * bytesOf(tensor.dtype) }
+    if (mtpKeys.has(key)) out.push({ ...entry, reason: "multi-token prediction was dropped (--mtp drop)" })
+    else if (allowed(key)) out.push({ ...entry, reason: "matches --allow-unmapped" })
+    else unmapped.push(key)
+  }
+  if (unmapped.length > 0) {
+    throw new PlanRefused({
+      code: "plan/unmapped",
+      problem: `${unmapped.length} stored tensor${unmapped.length === 1 ? "" : "s"} of ${quote(directory)} would be lost: the model that config.json describes has no such parameter`,
+      names: unmapped,
+      hint: "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything); the report lists them."
+    })
+  }
+  return out
+}
