@@ -2,17 +2,11 @@
  * The memory that moving bytes may use: one fixed, page-aligned piece, handed out in ranges, first come first served. Page
  * alignment is what direct I/O asks for, and only WebAssembly memory has it in Node.
  */
-import { type Memory, memoryOf } from "../tensor/kernels/Memory.ts"
+import { type Memory, memoryOf, TABLES } from "../tensor/kernels/Memory.ts"
+import { allocate } from "../tensor/kernels/simd/Simd.ts"
 
 /** Direct I/O works in multiples of this many bytes. */
 export const PAGE = 4096
-
-const WASM_PAGE = 65536
-
-/** The part of it that is used here: TypeScript declares it for browsers only. */
-declare const WebAssembly: {
-  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number; readonly shared: boolean }) => { readonly buffer: ArrayBufferLike }
-}
 
 export const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
 export const roundDown = (n: number, to: number): number => Math.floor(n / to) * to
@@ -67,11 +61,14 @@ export class Ranges {
 export class Arena extends Ranges {
   readonly memory: Memory
 
-  /** With `beside`, threads can share the memory: that many bytes of it lie behind the end and are not handed out. */
+  /** With `beside`, threads can share the memory: that many bytes from {@link Arena.beside} on are not handed out. */
   constructor(size: number, beside = 0) {
-    const end = roundUp(size, WASM_PAGE)
+    const end = roundUp(size, PAGE)
     super(0, end)
-    const pages = Math.ceil((end + beside) / WASM_PAGE)
-    this.memory = memoryOf(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: beside > 0 }).buffer)
+    this.memory = memoryOf(allocate(end + TABLES + beside, beside > 0), end)
+  }
+
+  get beside(): number {
+    return this.end + TABLES
   }
 }

@@ -3,6 +3,7 @@
  * memory, so that reading and writing go on meanwhile. What is computed does not depend on who does it.
  */
 import { Worker } from "node:worker_threads"
+import { TABLES } from "../tensor/kernels/Memory.ts"
 import type { Arena } from "./Arena.ts"
 import { type Answer, bytesOfItem, type Order, type Orders, perform, type Question, type RangeToSum, type ThreadData } from "./orders.ts"
 import type { Placing, WorkRoom } from "./place.ts"
@@ -33,8 +34,8 @@ interface Thread {
 const SCRIPT = new URL(import.meta.url.endsWith(".ts") ? "./thread.ts" : "./thread.js", import.meta.url)
 
 export class Hands {
-  /** Bytes of memory that each thread computes in, behind the end of the arena. */
-  static readonly room = 1 << 20
+  /** Bytes of memory beside the arena that each thread computes in. */
+  static readonly room = (1 << 20) + TABLES
 
   readonly #arena: Arena
   readonly #most: number
@@ -94,8 +95,8 @@ export class Hands {
   }
 
   #thread(index: number): Thread {
-    const work = this.#arena.end + index * Hands.room
-    const workerData: ThreadData = { buffer: this.#arena.memory.u8.buffer, work, workEnd: work + Hands.room }
+    const tables = this.#arena.beside + index * Hands.room
+    const workerData: ThreadData = { memory: this.#arena.memory.wasm, tables, work: tables + TABLES, workEnd: tables + Hands.room }
     const worker = new Worker(SCRIPT, { workerData, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 4 } })
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const thread: Thread = { worker, ready: promise, works: false, waiting: [] }

@@ -33,58 +33,8 @@ export interface WorkRoom {
 export const place = (m: Memory, placing: Placing, room: WorkRoom): number => {
   const { from, shape, step, to } = placing
   if (step !== "move") return compute(m, placing, kernelOf(step), room)
-  if (isSkewed(shape, from[0]!, to)) straighten(m, shape, from[0]!, to, room)
-  else move(m, to.width, shape, from[0]!, to)
+  move(m, to.width, shape, from[0]!, to)
   return 0
-}
-
-/** Fewer elements are moved as they are. */
-const WORTH_STRAIGHTENING = 1024
-
-/** Elements moved at once by {@link straighten}: they stay in the second-level cache. */
-const STRAIGHTENED = 1 << 16
-
-/** Rows of staged boxes begin at multiples of this many elements, and with them at whole words. */
-const ROW = 4
-
-/**
- * Does a box run across itself between addresses that are not whole words, as items in a `.distcp` file often have? Element by
- * element, or byte by byte, that is five times slower.
- */
-const isSkewed = (shape: Shape, from: Side, to: Side): boolean => {
-  const last = shape.length - 1
-  const runs = last < 1 || from.strides[last] === 1 || !from.strides.includes(1)
-  if (runs || to.width < 2 || shape.reduce((n, extent) => n * extent, 1) < WORTH_STRAIGHTENING) return false
-  const isWords = ({ at, strides }: Side) => at % 4 === 0 && (to.width >= 4 || strides.every((stride) => stride === 1 || stride % 2 === 0))
-  return !isWords(from) || !isWords(to)
-}
-
-/** Move a box by way of the work room: into it in runs of the source, across within it between whole words, out of it in runs. */
-const straighten = (m: Memory, shape: Shape, from: Side, to: Side, { work, workEnd }: WorkRoom): void => {
-  const { width } = to
-  const axes = shape.map((_, axis) => axis)
-  const bySource = [...axes].sort((a, b) => from.strides[b]! - from.strides[a]!)
-  // Half of the room for each order; a padded row has at most ROW times its elements.
-  const most = Math.min(STRAIGHTENED, Math.floor((workEnd - work) / 2 / width / ROW))
-  const second = Math.ceil((work + (workEnd - work) / 2) / 8) * 8
-  for (const { origin, shape: box } of portions(shape, most)) {
-    const source = { at: work, strides: paddedStrides(box, bySource) }
-    const target = { at: second, strides: paddedStrides(box, axes) }
-    move(m, width, box, { at: from.at + offsetOf(origin, from.strides) * width, strides: from.strides }, source)
-    move(m, width, box, source, target)
-    move(m, width, box, target, { at: to.at + offsetOf(origin, to.strides) * width, strides: to.strides })
-  }
-}
-
-/** Strides of a box whose axes lie in this order, slowest first, its innermost runs padded. */
-const paddedStrides = (shape: Shape, order: ReadonlyArray<number>): ReadonlyArray<number> => {
-  const strides = shape.map(() => 0)
-  let step = 1
-  for (const [i, axis] of order.toReversed().entries()) {
-    strides[axis] = step
-    step *= i === 0 ? Math.ceil(shape[axis]! / ROW) * ROW : shape[axis]!
-  }
-  return strides
 }
 
 /** Are the addresses of the axes, in their order, one ascending run? */

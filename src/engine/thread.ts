@@ -3,8 +3,8 @@ import { parentPort, workerData } from "node:worker_threads"
 import { memoryOf } from "../tensor/kernels/Memory.ts"
 import { type Answer, type Order, type Orders, perform, type Question, type ThreadData } from "./orders.ts"
 
-const { buffer, ...room } = workerData as ThreadData
-const memory = memoryOf(buffer)
+const { memory: wasm, tables, ...room } = workerData as ThreadData
+const memory = memoryOf(wasm, tables)
 
 const all = <O extends Order>(order: O, items: ReadonlyArray<Orders[O][0]>): ReadonlyArray<Orders[O][1]> =>
   items.map((item) => perform[order](memory, item, room))

@@ -15,23 +15,20 @@ type Loop = (m: Memory, source: number, out: number, count: number) => number
 let halves: Uint32Array | undefined
 const halfTable = (): Uint32Array => halves ??= Uint32Array.from({ length: 1 << 16 }, (_, h) => f32BitsOfF16(h))
 
-const bf16ToF32: Loop = ({ u16, u32 }, source, out, count) => {
-  for (let i = 0, s = source >>> 1, o = out >>> 2; i < count; i++) u32[o + i] = u16[s + i]! << 16
+/** Elements that the vector loops leave to the others: they do 8 at a time. */
+const whole = (count: number): number => count & ~7
+
+const bf16ToF32: Loop = ({ simd, u16, u32 }, source, out, count) => {
+  simd.widen(source, out, whole(count))
+  for (let i = whole(count), s = source >>> 1, o = out >>> 2; i < count; i++) u32[o + i] = u16[s + i]! << 16
   return 0
 }
 
-/** Without a branch, which would halve the speed; infinities and NaN, whose exponent overflows here, are left to the loop below. */
 const f32ToBf16: Loop = (m, source, out, count) => {
-  const { u16, u32 } = m
-  let changed = 0
-  let overflow = 0
-  for (let i = 0, s = source >>> 2, o = out >>> 1; i < count; i++) {
-    const x = u32[s + i]! | 0
-    overflow |= ((x & 0x7f800000) + 0x800000) | 0
-    changed = (changed + (-(x & 0xffff) >>> 31)) | 0
-    u16[o + i] = (((x + 0x7fff) | 0) + ((x >>> 16) & 1)) >>> 16
-  }
-  return overflow < 0 ? anyF32ToBf16(m, source, out, count) : changed
+  const vectors = whole(count)
+  const changed = m.simd.narrow(source, out, vectors)
+  if (changed < 0) return anyF32ToBf16(m, source, out, count)
+  return changed + anyF32ToBf16(m, source + 4 * vectors, out + 2 * vectors, count - vectors)
 }
 
 const anyF32ToBf16: Loop = ({ u16, u32 }, source, out, count) => {

@@ -7,8 +7,8 @@ import type { Codes, Dequantize } from "../Transform.ts"
 import { castKernel } from "./cast.ts"
 import { dtypeOfCodes, valuesOf } from "./codes.ts"
 import { bf16OfF32Bits, bitsOfF32, f32BitsOfF16, f32OfBits } from "./float.ts"
-import type { Kernel } from "./Kernel.ts"
-import type { Memory } from "./Memory.ts"
+import type { Kernel, KernelCall } from "./Kernel.ts"
+import { type Memory, TABLES } from "./Memory.ts"
 
 /** Reads element `i` of the scales at a byte address. */
 type Scale = (m: Memory, at: number, i: number) => number
@@ -30,63 +30,64 @@ const roundBf16: (scale: number) => number = (scale) => f32OfBits(bf16OfF32Bits(
 const products = new Float32Array(256)
 const bits = new Uint32Array(products.buffer)
 
-const fill = (table: Uint16Array, values: Float64Array, scale: number): void => {
-  for (let code = 0; code < values.length; code++) products[code] = values[code]! * scale
-  for (let code = 0; code < table.length; code++) table[code] = bf16OfF32Bits(bits[code]!)
-}
+/** Room for the products of one scale: 256 of 2 bytes. */
+const TABLE = 512
 
-/** A row of blocks of the widest matrices has some 150 scales: with so many places, rarely three of them have to share two. */
-const PLACES_LOG2 = 11
+/**
+ * Tables of the scales seen last. A row of blocks of the widest matrices has some 150 scales: with so many places, rarely three of
+ * them have to share two.
+ */
+const PLACES_LOG2 = Math.log2(TABLES / TABLE)
 
-/** BF16 bits of every code times a scale, for the scales seen last. Places come in pairs, the later table first. */
+/** BF16 bits of every code times a scale, in a memory's tables. Places come in pairs, the later table first. */
 class Products {
-  readonly #values: Float64Array
+  readonly #memory: Memory
   readonly #scales = new Float64Array(1 << PLACES_LOG2)
-  readonly #tables: Array<Uint16Array | undefined> = Array.from({ length: 1 << PLACES_LOG2 }, () => undefined)
+  readonly #codes: Array<Codes | undefined> = Array.from({ length: 1 << PLACES_LOG2 }, () => undefined)
 
-  constructor(codes: Codes) {
-    this.#values = valuesOf(codes)
+  constructor(memory: Memory) {
+    this.#memory = memory
   }
 
-  of(scale: number): Uint16Array {
-    const place = (Math.imul(bitsOfF32(scale), 0x9e3779b1) >>> (32 - PLACES_LOG2)) & ~1
-    return this.#at(place, scale) ?? this.#at(place + 1, scale) ?? this.#make(place, scale)
+  /** The address of a table; 0 if it is not there. */
+  find(codes: Codes, scale: number): number {
+    const place = placeOf(scale)
+    return this.#has(place, codes, scale) ? this.#at(place) : this.#has(place + 1, codes, scale) ? this.#at(place + 1) : 0
   }
 
-  #at(place: number, scale: number): Uint16Array | undefined {
-    return Object.is(this.#scales[place], scale) ? this.#tables[place] : undefined
-  }
-
-  /** The older of the two tables gives way. */
-  #make(place: number, scale: number): Uint16Array {
-    const other = place + 1
-    const table = this.#tables[other] ?? new Uint16Array(this.#values.length)
-    this.#tables[other] = this.#tables[place]
-    this.#scales[other] = this.#scales[place]!
-    fill(table, this.#values, scale)
-    this.#tables[place] = table
+  /** Make a table at the place of two others, of which the older one goes and the other moves. */
+  make(codes: Codes, scale: number): number {
+    const place = placeOf(scale)
+    const { u16, u8 } = this.#memory
+    const at = this.#at(place)
+    u8.copyWithin(at + TABLE, at, at + TABLE)
+    this.#scales[place + 1] = this.#scales[place]!
+    this.#codes[place + 1] = this.#codes[place]
+    const values = valuesOf(codes)
+    for (let code = 0; code < values.length; code++) products[code] = values[code]! * scale
+    for (let code = 0; code < values.length; code++) u16[(at >>> 1) + code] = bf16OfF32Bits(bits[code]!)
     this.#scales[place] = scale
-    return table
+    this.#codes[place] = codes
+    return at
+  }
+
+  #at(place: number): number {
+    return this.#memory.tables + place * TABLE
+  }
+
+  #has(place: number, codes: Codes, scale: number): boolean {
+    return this.#codes[place] === codes && Object.is(this.#scales[place], scale)
   }
 }
 
-const made = new Map<Codes, Products>()
+const placeOf = (scale: number): number => (Math.imul(bitsOfF32(scale), 0x9e3779b1) >>> (32 - PLACES_LOG2)) & ~1
 
-const productsOf = (codes: Codes): Products => {
-  let found = made.get(codes)
-  if (found === undefined) made.set(codes, found = new Products(codes))
+const made = new WeakMap<Memory, Products>()
+
+const productsIn = (memory: Memory): Products => {
+  let found = made.get(memory)
+  if (found === undefined) made.set(memory, found = new Products(memory))
   return found
-}
-
-/** `out[i] = table[source[i]]`, four at a time where both sides are aligned. */
-const lookUp = ({ u16, u32, u8 }: Memory, table: Uint16Array, source: number, out: number, count: number): void => {
-  const whole = ((source | out) & 3) === 0 ? count & ~3 : 0
-  for (let i = 0, s = source >>> 2, o = out >>> 2; i < whole; i += 4, s++, o += 2) {
-    const word = u32[s]!
-    u32[o] = table[word & 255]! | (table[(word >>> 8) & 255]! << 16)
-    u32[o + 1] = table[(word >>> 16) & 255]! | (table[word >>> 24]! << 16)
-  }
-  for (let i = whole, o = out >>> 1; i < count; i++) u16[o + i] = table[u8[source + i]!]!
 }
 
 /**
@@ -97,26 +98,38 @@ export const dequantizeKernel = (transform: Dequantize, source: DType, target: D
   const read = SCALES[scales]
   const cast = target === "BF16" ? undefined : castKernel("BF16", target)
   if (read === undefined || source !== dtypeOfCodes(transform.codes) || (target !== "BF16" && cast === undefined)) return undefined
-  const known = productsOf(transform.codes)
+  const { codes } = transform
   const rounded = transform.scale === "BF16"
-  const multiply = (m: Memory, source: number, scales: number, out: number, count: number, run: number) => {
-    for (let i = 0, r = 0; i < count; i += run, r++) {
-      const scale = read(m, scales, r)
-      lookUp(m, known.of(rounded ? roundBf16(scale) : scale), source + i, out + 2 * i, run)
+  const multiply = (m: Memory, { count, operands: [scales], run, source, temporary: tables }: KernelCall, out: number) => {
+    const products = productsIn(m)
+    let done = 0
+    const upTo = (end: number) => {
+      m.simd.lookUp(source + done * run, tables + 4 * done, out + 2 * done * run, end - done, run)
+      done = end
     }
+    const runs = count / run
+    for (let r = 0; r < runs; r++) {
+      const exact = read(m, scales!, r)
+      const scale = rounded ? roundBf16(exact) : exact
+      let table = products.find(codes, scale)
+      if (table === 0) {
+        // Making one takes the place of one that is still to be used.
+        upTo(r)
+        table = products.make(codes, scale)
+      }
+      m.u32[(tables >>> 2) + r] = table
+    }
+    upTo(runs)
   }
   return {
-    // An aligned copy of the codes, and BF16 on the way to another dtype.
-    temporary: cast ? 3 : 1,
+    // The address of a table per run, and BF16 on the way to another dtype.
+    temporary: cast ? 6 : 4,
     elementwise: false,
     apply: (m, call) => {
-      const { count, operands: [at], out, run, source, temporary } = call
-      let aligned = source
-      if (source % 4 !== 0) m.u8.copyWithin(aligned = temporary, source, source + count)
-      if (cast === undefined) multiply(m, aligned, at!, out, count, run)
+      if (cast === undefined) multiply(m, call, call.out)
       else {
-        const half = Math.ceil((temporary + count) / 8) * 8
-        multiply(m, aligned, at!, half, count, run)
+        const half = Math.ceil((call.temporary + 4 * call.count) / 8) * 8
+        multiply(m, call, half)
         cast.apply(m, { ...call, source: half })
       }
       return 0

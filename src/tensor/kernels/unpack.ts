@@ -2,6 +2,7 @@
 import type { Shape } from "../Copy.ts"
 import type { Memory } from "./Memory.ts"
 import type { Layout } from "./move.ts"
+import { VECTOR } from "./simd/transpose.ts"
 
 /**
  * Gather a strided box of 4-bit elements in C order, one per byte from `out` on. `source.at` is a byte address, a half more for
@@ -13,7 +14,7 @@ export const unpack = (m: Memory, shape: Shape, source: Layout, out: number): vo
   let at = out
   const descend = (axis: number, element: number): void => {
     if (axis === inner) {
-      row(m.u8, element, strides[axis]!, counts[axis]!, at)
+      row(m, element, strides[axis]!, counts[axis]!, at)
       at += counts[axis]!
       return
     }
@@ -40,20 +41,19 @@ const joined = (shape: Shape, strides: ReadonlyArray<number>) => {
 }
 
 /** `count` elements, `stride` apart, from element address `from` on. */
-const row = (u8: Uint8Array, from: number, stride: number, count: number, out: number): void => {
-  if (stride !== 1) {
-    for (let i = 0, e = from; i < count; i++, e += stride) u8[out + i] = nibble(u8, e)
-    return
-  }
+const row = ({ simd, u8 }: Memory, from: number, stride: number, count: number, out: number): void => {
   let done = 0
-  if (from % 2 !== 0 && count > 0) u8[out + done++] = nibble(u8, from)
-  let byte = (from + done) / 2
-  for (; done + 2 <= count; done += 2, byte++) {
-    const pair = u8[byte]!
-    u8[out + done] = pair & 15
-    u8[out + done + 1] = pair >>> 4
+  const single = (elements: number) => {
+    for (let i = 0; i < elements; i++, done++) u8[out + done] = nibble(u8, from + done * stride)
   }
-  if (done < count) u8[out + done] = nibble(u8, from + done)
+  if (stride === 1) {
+    // To the start of a byte.
+    single(Math.min(count, from % 2))
+    const bytes = Math.floor((count - done) / 2 / VECTOR) * VECTOR
+    simd.unpack((from + done) / 2, out + done, bytes)
+    done += 2 * bytes
+  }
+  single(count - done)
 }
 
 const nibble = (u8: Uint8Array, element: number): number => {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest"
 import { castKernel } from "../../../src/tensor/kernels/cast.ts"
+import { bf16OfF32Bits } from "../../../src/tensor/kernels/float.ts"
 import { kernelFor } from "../../../src/tensor/kernels/kernelFor.ts"
+import { random } from "../random.ts"
 import { applied, digestOf, type Float, floats, inputs } from "./sweeps.ts"
 
 /** Made with torch 2.13 on x86-64: `x.to(dtype)` for all 2^16 BF16 and F16, and the sweeps of F32 and F64. */
@@ -32,6 +34,16 @@ describe("a cast", () => {
     const { changed, out } = applied(castKernel("F32", "BF16")!, "F32", "BF16", u32(0x3f800000, 0x3f808000, 0x3f818000, 0x3f808001))
     expect(u16(out)).toEqual([0x3f80, 0x3f80, 0x3f82, 0x3f81])
     expect(changed).toBe(3)
+  })
+
+  it("rounds finite values eight at a time as one by one, whatever their number", () => {
+    const next = random(5)
+    for (let count = 0; count < 40; count++) {
+      const values = Uint32Array.from({ length: count }, () => (next(2 ** 16) << 16 | next(3) * next(2 ** 16)) & 0xbfffffff)
+      const { changed, out } = applied(castKernel("F32", "BF16")!, "F32", "BF16", new Uint8Array(values.buffer))
+      expect(u16(out)).toEqual([...values].map((x) => bf16OfF32Bits(x)))
+      expect(changed).toBe(values.filter((x) => (x & 0xffff) !== 0).length)
+    }
   })
 
   it("to F16 overflows to infinity from 65520 on and keeps subnormals", () => {

@@ -3,7 +3,7 @@ import { bytesOf, type DType } from "../../../src/tensor/DType.ts"
 import { dtypeOfCodes, valuesOf } from "../../../src/tensor/kernels/codes.ts"
 import { kernelFor } from "../../../src/tensor/kernels/kernelFor.ts"
 import type { Kernel } from "../../../src/tensor/kernels/Kernel.ts"
-import { memoryOf } from "../../../src/tensor/kernels/Memory.ts"
+import { memoryWith } from "../../../src/tensor/kernels/Memory.ts"
 import { unpack } from "../../../src/tensor/kernels/unpack.ts"
 import type { Codes, Dequantize } from "../../../src/tensor/Transform.ts"
 import { random } from "../random.ts"
@@ -46,7 +46,7 @@ const products = (kernel: Kernel, codes: Codes, scales: Uint8Array, width: numbe
   const values = valuesOf(codes).length
   const runs = scales.byteLength / scaleWidth
   const count = runs * values
-  const m = memoryOf(new ArrayBuffer(Math.ceil((128 + scales.byteLength + count * (1 + width + kernel.temporary) + 256) / 8) * 8))
+  const m = memoryWith(Math.ceil((128 + scales.byteLength + count * (1 + width + kernel.temporary) + 256) / 8) * 8)
   const source = 64 + shift
   const operand = Math.ceil((source + count) / 8) * 8
   const out = Math.ceil((operand + scales.byteLength) / 8) * 8 + (shift % 2) * width
@@ -92,7 +92,7 @@ describe("dequantising", () => {
 
 describe("four-bit codes", () => {
   it("lie two to a byte, the low half first", () => {
-    const m = memoryOf(new ArrayBuffer(64))
+    const m = memoryWith(64)
     m.u8.set([0x21, 0x43, 0x65])
     unpack(m, [6], { at: 0, strides: [1] }, 8)
     unpack(m, [3], { at: 0.5, strides: [1] }, 16)
@@ -107,7 +107,7 @@ describe("four-bit codes", () => {
     for (let i = 0; i < 300; i++) {
       const shape = randomShape(next, 1 + next(3), 9)
       const { axes, offset } = randomPart(next, shape)
-      const m = memoryOf(new ArrayBuffer(2048))
+      const m = memoryWith(2048)
       const start = next(16)
       for (let k = 0; k < 512; k++) m.u8[k] = next(256)
       const counts = axes.map((a) => a.count)

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest"
 import type { DType } from "../../../src/tensor/DType.ts"
 import { kernelFor } from "../../../src/tensor/kernels/kernelFor.ts"
-import { memoryOf } from "../../../src/tensor/kernels/Memory.ts"
+import { memoryWith } from "../../../src/tensor/kernels/Memory.ts"
 
 const filled = (value: number, target: DType, width: number): string => {
-  const m = memoryOf(new ArrayBuffer(64))
+  const m = memoryWith(64)
   m.u8.fill(0xee)
   const kernel = kernelFor("U8", target, { kind: "fill", value }, [])
   if (kernel === undefined || kernel === "move") throw new Error("no kernel")

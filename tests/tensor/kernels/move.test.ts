@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { memoryOf } from "../../../src/tensor/kernels/Memory.ts"
+import { memoryWith } from "../../../src/tensor/kernels/Memory.ts"
 import { move } from "../../../src/tensor/kernels/move.ts"
 import { type Random, random } from "../random.ts"
 
@@ -34,8 +34,9 @@ describe("move", () => {
       if (shape.length > 0 && next(5) === 0) source.strides[next(shape.length)] = 0
       const from = next(2) === 0 ? 0 : next(17)
       const to = Math.ceil((from + source.length * width) / 16) * 16 + (next(2) === 0 ? 0 : next(17))
-      const m = memoryOf(new ArrayBuffer(Math.ceil((to + target.length * width + 16) / 8) * 8))
-      for (let i = 0; i < m.u8.length; i++) m.u8[i] = next(256)
+      const size = to + target.length * width + 16
+      const m = memoryWith(size)
+      for (let i = 0; i < size; i++) m.u8[i] = next(256)
       const expected = m.u8.slice()
       const volume = shape.reduce((a, b) => a * b, 1)
       for (let n = 0; n < volume; n++) {
@@ -54,7 +55,7 @@ describe("move", () => {
   })
 
   it("moves nothing if an axis is empty", () => {
-    const m = memoryOf(new ArrayBuffer(64))
+    const m = memoryWith(64)
     m.u8[0] = 1
     move(m, 1, [3, 0], { at: 0, strides: [1, 1] }, { at: 32, strides: [1, 1] })
     expect(m.u8[32]).toBe(0)

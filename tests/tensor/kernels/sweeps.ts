@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { bytesOf, type DType } from "../../../src/tensor/DType.ts"
 import type { Kernel } from "../../../src/tensor/kernels/Kernel.ts"
-import { type Memory, memoryOf } from "../../../src/tensor/kernels/Memory.ts"
+import { type Memory, memoryWith } from "../../../src/tensor/kernels/Memory.ts"
 
 export type Float = "BF16" | "F16" | "F32" | "F64"
 
@@ -61,7 +61,7 @@ export const applied = (
   })
   const out = at
   const temporary = align(out + count * bytesOf(to))
-  const m: Memory = memoryOf(new ArrayBuffer(align(temporary + count * kernel.temporary + 64)))
+  const m: Memory = memoryWith(align(temporary + count * kernel.temporary + 64))
   for (const [i, bytes] of [input, ...operands].entries()) m.u8.set(bytes, placed[i]!)
   const [source, ...rest] = placed
   const changed = kernel.apply(m, { source: source!, operands: rest, out, count, run: 1, temporary })

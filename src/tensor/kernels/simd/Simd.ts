@@ -1,0 +1,57 @@
+/** The loops that WebAssembly does several times faster than JavaScript (docs/performance.md), bound to a memory. */
+import { encodeModule } from "./assembler.ts"
+import { narrow, lookUp, unpack, widen } from "./convert.ts"
+import { copyElements, copyRuns } from "./copy.ts"
+import { transpose } from "./transpose.ts"
+
+/** Elements that have loops of their own, in bytes. */
+export type Width = 1 | 2 | 4 | 8
+
+const FUNCTIONS = {
+  copyRuns,
+  copyElements1: copyElements(1),
+  copyElements2: copyElements(2),
+  copyElements4: copyElements(4),
+  copyElements8: copyElements(8),
+  transpose1: transpose(1),
+  transpose2: transpose(2),
+  transpose4: transpose(4),
+  transpose8: transpose(8),
+  widen,
+  narrow,
+  lookUp,
+  unpack
+}
+
+/** Each as its definition says; numbers are integers below 2^32. */
+export type Simd = { readonly [Name in keyof typeof FUNCTIONS]: (...parameters: ReadonlyArray<number>) => number }
+
+/** What is used of JavaScript's interface to WebAssembly: TypeScript declares it for browsers only. */
+declare const WebAssembly: {
+  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number; readonly shared: boolean }) => WasmMemory
+  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object
+  readonly Instance: new (module: object, imports: { readonly m: { readonly m: WasmMemory } }) => { readonly exports: unknown }
+}
+
+export interface WasmMemory {
+  readonly buffer: ArrayBufferLike
+}
+
+export const WASM_PAGE = 1 << 16
+
+/** A memory of at least `size` bytes, zeroed; threads can share it if asked for. */
+export const allocate = (size: number, shared: boolean): WasmMemory => {
+  const pages = Math.max(1, Math.ceil(size / WASM_PAGE))
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
+}
+
+const modules = new Map<boolean, object>()
+
+const moduleOf = (shared: boolean): object => {
+  let module = modules.get(shared)
+  if (module === undefined) modules.set(shared, module = new WebAssembly.Module(encodeModule(FUNCTIONS, shared)))
+  return module
+}
+
+export const simdOf = (memory: WasmMemory): Simd =>
+  new WebAssembly.Instance(moduleOf(memory.buffer instanceof SharedArrayBuffer), { m: { m: memory } }).exports as Simd
