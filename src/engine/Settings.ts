@@ -41,6 +41,10 @@ const CONCURRENCY = 4
  */
 const THREADS = 4
 const MEMORY = 48 << 20
+/** More of any of these is of no use anywhere; WebAssembly memory ends at 4 GiB. */
+const MOST_CONCURRENCY = 256
+const MOST_THREADS = 128
+const MOST_MEMORY = 2 ** 31
 /** Beyond this, larger calls are no faster. */
 const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
@@ -51,8 +55,8 @@ const GAP = 32 << 10
 
 /** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
 export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
-  const concurrency = Math.max(1, Math.floor(options.concurrency ?? CONCURRENCY))
-  const maxMemory = options.maxMemory ?? MEMORY
+  const concurrency = clamped(options.concurrency ?? CONCURRENCY, 1, MOST_CONCURRENCY)
+  const maxMemory = Math.min(options.maxMemory ?? MEMORY, MOST_MEMORY)
   const none = { block: 0, wide: 0, read: 0, work: WORK }
   const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
   const block = Math.max(SMALLEST_BLOCK, fit)
@@ -62,7 +66,7 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
   const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
   return {
     concurrency,
-    threads: Math.max(0, Math.floor(options.threads ?? Math.min(THREADS, availableParallelism() - 2))),
+    threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), 0, MOST_THREADS),
     sharing: options.sharing ?? SHARING,
     io: options.io ?? "auto",
     sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
@@ -70,3 +74,5 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
     memory
   }
 }
+
+const clamped = (n: number, least: number, most: number): number => Math.min(most, Math.max(least, Math.floor(n)))

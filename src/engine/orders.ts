@@ -1,5 +1,5 @@
 /** What is computed in the engine's memory, as plain data: any thread that has the memory can do it, with the same result. */
-import type { Memory, TABLES } from "../tensor/kernels/Memory.ts"
+import type { Memory } from "../tensor/kernels/Memory.ts"
 import type { WasmMemory } from "../tensor/kernels/simd/Simd.ts"
 import { place, type Placing, type WorkRoom } from "./place.ts"
 import { type Sum, sumsOf } from "./WindowSums.ts"
@@ -43,6 +43,6 @@ export type Answer = { readonly results: ReadonlyArray<Orders[Order][1]> } | { r
 /** What a thread starts with. */
 export interface ThreadData extends WorkRoom {
   readonly memory: WasmMemory
-  /** The address of {@link TABLES} bytes of its own. */
+  /** The address of tables of its own. */
   readonly tables: number
 }

@@ -183,7 +183,7 @@ export const encodeModule = (functions: Readonly<Record<string, Definition>>, sh
   // From 1 to 65536 pages; a shared memory says so.
   const limits = [shared ? 3 : 1, 1, ...unsigned(1 << 16)]
   return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
     ...section(1, types),
     ...section(2, [[...named("m"), ...named("m"), 2, ...limits]]),
     ...section(3, all.map((_, i) => unsigned(i))),
