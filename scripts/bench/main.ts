@@ -4,12 +4,12 @@
  * `dd` with direct reads and writes. Writes docs/benchmarks.md and docs/benchmarks.json. `--dir` keeps the samples there.
  */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { cpus, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
-import { writeManyTensors } from "./manyTensors.ts"
-import { type Measured, measureOwn, median, seconds } from "./measure.ts"
+import { writeManyTensors } from "./holes.ts"
+import { bytesBelow, type Measured, measureOwn, median, seconds, shuffled } from "./measure.ts"
 import { STEPS, stepsOf } from "./steps.ts"
 import { type Results, type Start, type Target, targetsOf } from "./targets.ts"
 
@@ -33,20 +33,6 @@ const work = values.dir ?? mkdtempSync(join(tmpdir(), "bench-"))
 mkdirSync(work, { recursive: true })
 const path = (name: string) => join(work, name)
 const run = (...args: ReadonlyArray<string>) => void execFileSync(process.execPath, [bin, ...args, "--quiet"], { stdio: "inherit" })
-
-const shuffled = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => {
-  const out = [...items]
-  for (let i = out.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1))
-    ;[out[i], out[j]] = [out[j]!, out[i]!]
-  }
-  return out
-}
-
-const bytesBelow = (directory: string): number =>
-  readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0)
 
 const results: Record<string, Record<string, ReadonlyArray<Measured>>> = {}
 const sizes: Record<string, { readonly source: number; readonly output: number }> = {}
