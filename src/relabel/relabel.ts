@@ -66,6 +66,8 @@ export interface RelabelReport {
   readonly linked: number
   /** Data files that are copies sharing their blocks with the source's (reflinks). */
   readonly cloned: number
+  /** Bytes that are (or, before it runs, would be, without links) written rather than shared with the source. */
+  readonly writtenBytes: number
   readonly notes: ReadonlyArray<string>
 }
 
@@ -141,6 +143,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     ...all.filter((f) => SUMS.has(f.name) && f.name !== CHECKSUMS).map((f) => `${f.name} is left behind: it holds sums of files that changed`),
     ...trainingNote(checkpoint.trainingState, options.to)
   ]
+  const bytes = (link: boolean): number => sizeOf(made) + sizeOf(beside) + (link ? 0 : sizeOf(kept))
   const report: RelabelReport = {
     source: directory,
     to: options.to,
@@ -153,12 +156,12 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     dataBytes: sizeOf([...checkpoint.fileSizes.values()].map((size) => ({ size }))),
     linked: 0,
     cloned: 0,
+    writtenBytes: bytes(false),
     notes
   }
-  const bytes = (link: boolean): number => sizeOf(made) + sizeOf(beside) + (link ? 0 : sizeOf(kept))
 
   const run = (target: string, { link, ...runOptions }: RelabelRun) => {
-    const outcome = { linked: 0, cloned: 0 }
+    const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
     return produce(target, runOptions, {
       files: [...copied.map(copyFile), ...made],
@@ -192,6 +195,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
           outcome.linked = linked.size
           outcome.cloned = cloned.size
+          outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
           engine.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
           for (const name of [...linked, ...cloned]) recorder.skip(name)
           if (sums && !(sums instanceof InvalidFile)) {

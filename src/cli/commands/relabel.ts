@@ -14,7 +14,7 @@ import { withProgress } from "../progress.ts"
 import { bold, bytes, plural } from "../text.ts"
 import { pathArgument } from "../paths.ts"
 
-const renderRelabel = (report: RelabelReport, target: string, done: boolean, written: number): string => {
+const renderRelabel = (report: RelabelReport, target: string, done: boolean): string => {
   const copied = report.kept.length - report.linked - report.cloned
   const files = [
     report.linked > 0 ? `${plural(report.linked, "data file")} linked` : undefined,
@@ -25,7 +25,7 @@ const renderRelabel = (report: RelabelReport, target: string, done: boolean, wri
   const lines = [
     `${bold(`${done ? "relabelled" : "relabel"} to ${report.to.join(", ")}`)}\n  from ${report.source}\n  to   ${target}`,
     `  ${plural(report.tensors, "tensor")}, ${plural(report.renamed, "key")} renamed${report.supplied > 0 ? `, ${plural(report.supplied, "module state")} supplied` : ""}\n` +
-    `  ${files}; ${bytes(written)} of ${bytes(report.dataBytes)} written`
+    `  ${files}; ${bytes(report.writtenBytes)} of ${bytes(report.dataBytes)} written`
   ]
   for (const note of report.notes) lines.push(`${bold("note")} ${note}`)
   return lines.join("\n\n")
@@ -66,12 +66,15 @@ export const relabelCommand = Command.make("relabel", {
     ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
   })
   const written = prepared.bytes(input.link)
-  if (input.dryRun) return yield* emit(input, { ...prepared.report, target: input.target }, () => renderRelabel(prepared.report, input.target, false, written))
+  if (input.dryRun) {
+    const report = { ...prepared.report, writtenBytes: written, target: input.target }
+    return yield* emit(input, report, () => renderRelabel(report, input.target, false))
+  }
   const done = yield* withProgress("relabelling", input.quiet || input.json, (progress) => {
     progress.total(written)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })
-  yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true, written))
+  yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true))
 })).pipe(
   Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
   Command.withExamples([
