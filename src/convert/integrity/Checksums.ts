@@ -15,11 +15,12 @@ import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
 import type { TargetFile } from "../../engine/Target.ts"
-import { joined, type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
+import { type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
 import { FormatError } from "../../errors.ts"
 import { volume } from "../../tensor/Copy.ts"
 import { bytesOf } from "../../tensor/DType.ts"
-import { crc32 } from "../../torch/Crc32.ts"
+import { crc32, crc32Combine } from "../../torch/Crc32.ts"
+import { SumList } from "./SumList.ts"
 
 /** Some hundred bytes per stored chunk, eight per MiB: a terabyte in ten thousand chunks has 9 MB. */
 export const LARGEST_CHECKSUMS = 256 << 20
@@ -46,19 +47,23 @@ export type TensorChecksums = Checksums["tensors"][number]
 
 export const hexOf = (crc: number): string => crc.toString(16).padStart(8, "0")
 
-const fileOf = (file: string, sums: ReadonlyArray<Sum>): FileChecksums => {
-  const blocks = Map.groupBy(sums, (s) => Math.floor(s.position / SUM_BLOCK))
-  return {
-    name: file,
-    size: sums.reduce((size, s) => size + s.length, 0),
-    crc32: hexOf(joined(sums)),
-    blocks: [...blocks.values()].map((own) => hexOf(joined(own))).join("")
+/** `sums` in the order of their positions, from 0 on and without gaps. */
+const fileOf = (name: string, sums: Iterable<Sum>): FileChecksums => {
+  const blocks: Array<number> = []
+  let size = 0
+  let crc = 0
+  for (const sum of sums) {
+    const block = Math.floor(sum.position / SUM_BLOCK)
+    blocks[block] = crc32Combine(blocks[block] ?? 0, sum.crc32, sum.length)
+    crc = crc32Combine(crc, sum.crc32, sum.length)
+    size += sum.length
   }
+  return { name, size, crc32: hexOf(crc), blocks: blocks.map(hexOf).join("") }
 }
 
 /** Collects the checksums of files while they are written. */
 export class ChecksumsBuilder {
-  readonly #sums = new Map<string, Array<Sum>>()
+  readonly #sums = new Map<string, SumList>()
   readonly #small: Array<FileChecksums> = []
   readonly #parent: Array<FileChecksums> = []
   readonly #skipped = new Set<string>()
@@ -66,9 +71,9 @@ export class ChecksumsBuilder {
 
   /** Ranges of a file of the plan, in any order. */
   add(file: string, sums: ReadonlyArray<Sum>): void {
-    const own = this.#sums.get(file)
-    if (own) own.push(...sums)
-    else this.#sums.set(file, [...sums])
+    let own = this.#sums.get(file)
+    if (own === undefined) this.#sums.set(file, own = new SumList())
+    for (const sum of sums) own.add(sum)
   }
 
   /** A file written whole. */
@@ -96,15 +101,15 @@ export class ChecksumsBuilder {
     const tensors: Array<TensorChecksums> = []
     for (const own of this.#carried.values()) tensors.push(...own.tensors)
     const payload = files.filter((f) => !this.#carried.has(f.name) && !this.#skipped.has(f.name)).map(({ name: file, segments }) => {
-      const sums = (this.#sums.get(file) ?? []).sort((a, b) => a.position - b.position)
+      const sums = this.#sums.get(file) ?? new SumList()
       let at = 0
       let next = 0
       for (const segment of segments) {
         const begin = at
         at += segment.kind === "bytes" ? segment.bytes.byteLength : segment.kind === "seal" ? segment.length : volume(segment.array.shape) * bytesOf(segment.array.dtype)
         const first = next
-        while (next < sums.length && sums[next]!.position < at) next++
-        if (segment.kind === "array") tensors.push({ name: segment.array.id, file, begin, end: at, crc32: hexOf(joined(sums.slice(first, next))) })
+        while (next < sums.size && sums.position(next) < at) next++
+        if (segment.kind === "array") tensors.push({ name: segment.array.id, file, begin, end: at, crc32: hexOf(sums.joined(first, next)) })
       }
       return fileOf(file, sums)
     })
