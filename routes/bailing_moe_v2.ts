@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingBiases, bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
-import { BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
+import { auxLossOf, BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -38,6 +38,7 @@ export const bailingMoeV2 = family({
         moe_router_dtype: "fp32",
         moe_router_load_balancing_type: "none",
         moe_router_pre_softmax: true,
+        moe_aux_loss_coeff: auxLossOf(t),
         mtp_num_layers: modules
       }),
       carried: [...mtp.carried, ...bailingBiases(t)],

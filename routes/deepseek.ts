@@ -4,13 +4,14 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/bridge/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+import { auxLossOf } from "./shared/moe.ts"
 
 const balanced = { moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
 
 export const deepseekV2 = family({
   name: "deepseek-v2",
   architectures: ["DeepseekV2ForCausalLM"],
-  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2 }, z.looseObject({ ...latentMoeFields, aux_loss_alpha: z.number().nullish() })),
+  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2 }, z.looseObject(latentMoeFields)),
   describe: (t, headers) =>
     latentMoe(t, headers, {
       dense: 0,
@@ -19,8 +20,8 @@ export const deepseekV2 = family({
         ...balanced,
         seq_length: 4096,
         make_vocab_size_divisible_by: 3200,
-        moe_router_score_function: "softmax",
-        moe_aux_loss_coeff: float(t.aux_loss_alpha ?? 0.001)
+        moe_router_score_function: t.scoring_func ?? "softmax",
+        moe_aux_loss_coeff: auxLossOf(t)
       }
     })
 })

@@ -15,7 +15,7 @@ import { compressedGpt } from "../src/model/compressedGpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { count, many, size } from "./shared/config.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
-import { MLA } from "./shared/mla.ts"
+import { MLA, mlaRope } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, perLayer, sharedWidth } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 
@@ -176,6 +176,7 @@ export const deepseekV4 = family({
       rows: table(headers),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,
+        ...mlaRope(t),
         hidden_dropout: float(0),
         attention_dropout: float(t.attention_dropout ?? 0),
         rotary_percent: float(1),

@@ -12,11 +12,11 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { count, ropeOf, size } from "./shared/config.ts"
+import { count, size } from "./shared/config.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
 import { commonOf, frameRows, tiedHead } from "./shared/llama.ts"
 import { sharedExperts } from "./shared/moe.ts"
-import { languageAnd } from "./shared/multimodal.ts"
+import { languageAnd, mropeOf } from "./shared/multimodal.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import { resampledVision, resampledVisionFields, resampler, resamplerRows } from "./shared/towers/resampledVision.ts"
 
@@ -85,7 +85,7 @@ export const ernie4_5VlMoe = family({
         transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),
         hidden_dropout: float(0),
         position_embedding_type: "mrope",
-        mrope_section: ropeOf(t).sections,
+        mrope_section: mropeOf(t),
         rotary_interleaved: true,
         moe_intermediate_size: [textFfn, visionFfn],
         moe_router_topk: t.moe_k ?? undefined,

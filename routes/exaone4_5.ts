@@ -11,6 +11,7 @@ import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageAnd, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { ropeFactorFields } from "./shared/ropeScaling.ts"
 import { GROUPED_VISION, groupedVision, groupedVisionFields, groupedVisionRows } from "./shared/towers/groupedVision.ts"
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
@@ -69,7 +70,7 @@ export const exaone4_5 = family({
         no_rope_freq: sliding.map((s) => (s ? 0 : 1)),
         window_attn_skip_freq: sliding.map((s) => (s ? 1 : 0)),
         ...(sliding.includes(true) && t.sliding_window ? { window_size: [t.sliding_window - 1, 0] } : {}),
-        ...(typeof t.rope_parameters?.["factor"] === "number" ? { rope_scaling: true, rope_scaling_factor: float(t.rope_parameters["factor"]) } : {}),
+        ...ropeFactorFields(t),
         hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", textSection(t, ["sliding_window_pattern"])),
         vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", section(v, GROUPED_VISION))
       }),

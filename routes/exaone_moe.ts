@@ -9,6 +9,7 @@ import { routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, GROUPED, moeFields, perLayer, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { ropeFactorFields } from "./shared/ropeScaling.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const PROVIDER = "megatron.bridge.models.exaone.exaone_moe.exaone_moe_provider.ExaoneMoeModelProvider"
@@ -57,7 +58,9 @@ export const exaoneMoe = family({
         ...extraOf(t),
         ...GROUPED,
         ...sigmoidRouter(t),
+        moe_router_score_function: t.scoring_func ?? "sigmoid",
         moe_router_topk: t.num_experts_per_tok,
+        ...ropeFactorFields(t),
         layer_types: types ?? undefined,
         sliding_windows: t.sliding_window ? sliding?.map((s) => s * t.sliding_window!) : undefined,
         window_attn_skip_freq: sliding,

@@ -15,7 +15,7 @@ import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { count, size } from "./shared/config.ts"
 import { commonOf } from "./shared/llama.ts"
 import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
-import { perLayer } from "./shared/moe.ts"
+import { auxLossOf, perLayer } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
 
@@ -86,6 +86,7 @@ export const glmMoeDsa = family({
         make_vocab_size_divisible_by: 1280,
         moe_router_load_balancing_type: "seq_aux_loss",
         moe_router_score_function: "sigmoid",
+        moe_aux_loss_coeff: auxLossOf(t),
         moe_shared_expert_overlap: true,
         moe_token_dispatcher_type: "flex",
         moe_flex_dispatcher_backend: "hybridep",

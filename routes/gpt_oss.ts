@@ -15,6 +15,14 @@ import { GPT, textModel } from "./shared/textModel.ts"
 const isQuantised = (headers: HfHeaders): boolean =>
   headers.names.some((n) => n.endsWith(".mlp.experts.gate_up_proj") && headers.tensor(n)?.quantized !== undefined)
 
+/** How the published models stretch their positions; configs that say nothing of it mean this. */
+const YARN = { rope_type: "yarn", factor: 32, original_max_position_embeddings: 4096, beta_fast: 32, beta_slow: 1, truncate: false }
+
+const isObject = (c: unknown): c is Record<string, unknown> => typeof c === "object" && c !== null && !Array.isArray(c)
+
+const stretched = <T>(schema: z.ZodType<T>): z.ZodType<T> =>
+  z.preprocess((c) => (isObject(c) && !c["rope_scaling"] && !c["rope_parameters"] ? { ...c, rope_scaling: YARN } : c), schema)
+
 /**
  * Experts lie as `[E, in, out]`. The reference transposes `gate_up_proj` only where its shape asks for it, so a square one stays
  * as it is, unless it was quantised. What it writes is what the trainer's own import gives; export restores the source either way.
@@ -32,10 +40,10 @@ const experts = (count: number, square: boolean, quantised: boolean): Table => {
 export const gptOss = family({
   name: "gpt-oss",
   architectures: ["GptOssForCausalLM"],
-  config: defaulted(
+  config: stretched(defaulted(
     { num_key_value_heads: 8, head_dim: 64, rms_norm_eps: 1e-5, rope_theta: 150_000 },
     z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
-  ),
+  )),
   describe: (t, headers) => {
     const tc = transformerOf(t, {
       add_bias_linear: true,

@@ -9,5 +9,5 @@ export const kimiK2 = family({
   architectures: ["KimiK2ForCausalLM"],
   config: z.looseObject(latentMoeFields),
   describe: (t, headers) =>
-    latentMoe(t, headers, { dense: 1, expertBias: true, extra: { ...kimiK2Extra, mtp_num_layers: t.num_nextn_predict_layers ?? null } })
+    latentMoe(t, headers, { dense: 1, expertBias: true, extra: { ...kimiK2Extra, moe_router_score_function: t.scoring_func ?? "sigmoid", mtp_num_layers: t.num_nextn_predict_layers ?? null } })
 })

@@ -1,6 +1,7 @@
 /** Kimi K2.5: Kimi K2 with a vision tower and projector that the trainer takes over as they are. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { count, dtypeField } from "./shared/config.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"
@@ -51,6 +52,8 @@ export const kimiK2_5 = family({
       provider: gptProvider("megatron.bridge.models.kimi_vl.kimi_k25_vl_provider.KimiK25VLModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
         ...latentMoeExtra(t),
         ...kimiK2Extra,
+        moe_router_score_function: "sigmoid",
+        moe_router_topk_scaling_factor: t.routed_scaling_factor ?? float(2.827),
         image_token_id: image,
         media_placeholder_token_id: image,
         pad_token_id: c.pad_token_id ?? undefined,

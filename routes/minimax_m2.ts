@@ -23,7 +23,6 @@ export const minimaxM2 = family({
     intermediate_size: size,
     num_experts_per_tok: size,
     rotary_dim: size.nullish(),
-    scoring_func: z.enum(["sigmoid", "softmax"]).nullish(),
     use_qk_norm: z.boolean().nullish(),
     qk_norm_type: z.literal("per_layer").nullish(),
     use_routing_bias: z.boolean().nullish()
@@ -52,8 +51,9 @@ export const minimaxM2 = family({
         transformer_layer_spec: pythonName("megatron.bridge.models.minimax_m2.minimax_m2_provider.minimax_m2_layer_spec"),
         rotary_percent: t.rotary_dim ? float(t.rotary_dim / headDimOf(t)) : undefined,
         moe_router_topk: t.num_experts_per_tok,
-        moe_router_score_function: t.scoring_func ?? "sigmoid",
-        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+        // Whatever the config says: the reference sets both.
+        moe_router_score_function: "sigmoid",
+        moe_aux_loss_coeff: float(0.001)
       }),
       carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
     })

@@ -81,6 +81,8 @@ export const minimaxM3 = family({
       moe_router_enable_expert_bias: true
     })
     const described = multimodalModel({
+      // The trainer has no module for multi-token prediction, which the published checkpoint lacks too.
+      carried: ["mtp.**", "**.mtp.**"].map((pattern) => ({ pattern })),
       tc,
       names: NAMES,
       table: {
@@ -109,6 +111,8 @@ export const minimaxM3 = family({
         { ...commonOf({ ...t, hidden_act: "silu" }), dtype: "bfloat16", activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu", seq_length: 4096 },
         {
           ...extraOf(t),
+          // Also where they are stretched.
+          position_embedding_type: "rope",
           ...FIXED,
           ...(t.rotary_dim ? { rotary_percent: float(t.rotary_dim / tc.kv_channels) } : {}),
           layernorm_zero_centered_gamma: t.use_gemma_norm,

@@ -1,14 +1,27 @@
 /** Mistral 3 and Ministral 3 with images: a Mistral language model behind a mirrored Pixtral tower and projector. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/bridge/Provider.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
-import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { axialRope, hfConfig, section, textSection } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { PIXEL_VISION, pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
+
+/** The provider class stretches positions like this whatever config.json says; the reference does not read it. */
+const YARN = {
+  position_embedding_type: "yarn",
+  yarn_rotary_scaling_factor: float(16),
+  yarn_original_max_position_embeddings: 16_384,
+  yarn_beta_fast: float(32),
+  yarn_beta_slow: float(1),
+  yarn_mscale: float(1),
+  yarn_mscale_all_dim: float(1),
+  yarn_correction_range_round_to_int: false
+}
 
 export const mistral3 = family({
   name: "mistral3",
@@ -41,15 +54,14 @@ export const mistral3 = family({
         plainLayer(projector, "linear_2", [t.hidden_size, t.hidden_size], c.multimodal_projector_bias)
       },
       rows: [...mirrored("vision_tower.", `${outer}vision_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
-      // How rotary embeddings are stretched stays the provider's: the reference does not read it.
       provider: gptProvider("megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider", tc, { ...commonOf(t), dtype: "bfloat16" }, {
-        position_embedding_type: undefined,
+        ...YARN,
         make_vocab_size_divisible_by: 128,
         image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
         hf_config: hfConfig("mistral3.configuration_mistral3.Mistral3Config", {
           ...section(c, ["image_token_index", "model_type", "multimodal_projector_bias", "projector_hidden_act", "spatial_merge_size", "vision_feature_layer"]),
           text_config: textSection(t),
-          vision_config: section(v, PIXEL_VISION)
+          vision_config: section(axialRope(v), PIXEL_VISION)
         })
       }),
       components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "pixtral", projectors: ["multi_modal_projector."] })

@@ -37,7 +37,7 @@ export const olmoe = family({
         moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_load_balancing_type: "seq_aux_loss",
-        moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
+        moe_router_pre_softmax: true,
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.01)
       }),
       carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })

@@ -1,6 +1,7 @@
 /** Qwen3-Next: the MoE ancestor of Qwen3.5, whose Gated DeltaNet projections are grouped by key head. */
 import { z } from "zod"
 import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
+import { float } from "../src/bridge/Provider.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedDeltaNet } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
@@ -30,7 +31,7 @@ export const qwen3Next = family({
       tc,
       table: {},
       rows: hybridRows(t, headers, NAMES, { tc, experts: "separate", linear }),
-      provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_router_dtype: "fp32" }, {
+      provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_aux_loss_coeff: float(0.001), moe_router_dtype: "fp32" }, {
         omit: t.intermediate_size ? [] : ["ffn_hidden_size"]
       }),
       carried: hybridCarried(t, NAMES, false),

@@ -1,7 +1,6 @@
 /** Qwen3-Omni: a Qwen3-MoE language model behind mirrored vision and audio encoders. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
@@ -70,8 +69,8 @@ export const qwen3Omni = family({
           position_embedding_type: "mrope",
           mrope_section: mropeOf(t),
           language_max_sequence_length: t.max_position_embeddings ?? undefined,
+          // The auxiliary loss stays the provider's: the reference does not read it.
           moe_router_topk: t.num_experts_per_tok,
-          moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001),
           thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
             audio_config: section(a, AUDIO),
             vision_config: section(v, BLOCK_VISION)

@@ -30,6 +30,5 @@ export const rope = {
 
 export const ropeOf = (c: z.infer<z.ZodObject<typeof rope>>) => ({
   theta: c.rope_parameters?.rope_theta ?? c.rope_theta ?? 10000,
-  percent: c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 1,
-  sections: c.rope_parameters?.mrope_section ?? undefined
+  percent: c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 1
 })

@@ -19,8 +19,8 @@ const SEPARATE = /\.experts\.\d+\./
 const PACKED = /\.experts\.(gate_up|down)_proj$/
 
 /**
- * Packed (`experts.gate_up_proj` `[E, …]`) or one tensor per expert, for the layers below `prefix`. Both at once is an error;
- * without headers `otherwise` decides. A packed tensor is transposed if only the transposed shape fits: the reference's rule, by
+ * Packed (`experts.gate_up_proj` `[E, …]`, gate and up possibly apart) or one tensor per expert, for the layers below `prefix`.
+ * Both at once is an error; without headers `otherwise` decides. A packed tensor is transposed if only the transposed shape fits: the reference's rule, by
  * which a square one stays as it is. `transposedByDefault` holds where there is no tensor to look at.
  */
 export const expertForm = (
@@ -45,7 +45,8 @@ export const expertForm = (
   const orientation = (name: string, out: number, input: number): PackedExperts => {
     const found = packed.find((n) => n.endsWith(name))
     const shape = found === undefined ? undefined : headers.tensor(found)?.shape
-    const is = (rows: number, columns: number) => shape?.[1] === rows && shape[2] === columns
+    const is = (...own: ReadonlyArray<number>) => String(shape?.slice(1)) === String(own)
+    if (is(2, out / 2, input)) return { experts, transposed: false, apart: true }
     return { experts, transposed: is(out, input) ? false : is(input, out) || transposedByDefault }
   }
   return { kind: "packed", gateUp: orientation("gate_up_proj", 2 * ffn, hidden), down: orientation("down_proj", hidden, ffn) }

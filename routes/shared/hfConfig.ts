@@ -32,6 +32,10 @@ const plain = (value: unknown, field: string, depth = 0): PythonValue => {
 export const section = (source: Readonly<Record<string, unknown>>, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(names.flatMap((name) => (source[name] === undefined ? [] : [[name, plain(source[name], name)]])))
 
+/** A vision section with its rotary base in the newer place: older files have it beside the other fields. */
+export const axialRope = (v: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  v["rope_parameters"] === undefined && typeof v["rope_theta"] === "number" ? { ...v, rope_parameters: { rope_theta: v["rope_theta"], rope_type: "axial" } } : v
+
 /** `target`: dotted name of the config class below `transformers.models`. */
 export const hfConfig = (target: string, fields: Fields): PythonObject => pythonObject(`transformers.models.${target}`, fields)
 

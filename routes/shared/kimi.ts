@@ -5,7 +5,6 @@ export const kimiK2Extra = {
   seq_length: 4096,
   make_vocab_size_divisible_by: 1280,
   moe_router_load_balancing_type: "seq_aux_loss",
-  moe_router_score_function: "sigmoid",
   moe_shared_expert_overlap: true,
   moe_aux_loss_coeff: float(0.001)
 } as const

@@ -110,11 +110,28 @@ export const latentMoeLayer = (tc: TransformerConfig, headers: HfHeaders, model 
   ...routedExperts(tc, headers, { model })
 })
 
+/**
+ * Queries without a rank have no norm, but the trainer's plain layers give them one as soon as keys and values have theirs. The
+ * reference's builder of such layers came after the revision of the conformance cases, where the import of these models fails.
+ */
+const UNRANKED_SPEC: PythonValue = {
+  _args_: [],
+  _partial_: true,
+  _target_: "megatron.bridge.models.deepseek.attention.get_deepseek_decoder_block_spec",
+  use_transformer_engine: true
+}
+
+/** What the user of a model without a query rank should know. */
+const unrankedNotes = (t: LatentMoe): ReadonlyArray<string> =>
+  t.q_lora_rank
+    ? []
+    : ["q_lora_rank is null: queries have no norm, which takes a Megatron-Bridge that has get_deepseek_decoder_block_spec; earlier ones ask for a linear_q_proj.layer_norm_weight that the model does not have"]
+
 /** Provider fields that all of them share. */
 export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undefined> => ({
   hidden_dropout: float(0),
   attention_dropout: float(t.attention_dropout ?? 0),
-  transformer_layer_spec: BLOCK_SPEC,
+  transformer_layer_spec: t.q_lora_rank ? BLOCK_SPEC : UNRANKED_SPEC,
   ...GROUPED,
   ...mlaRope(t),
   moe_router_topk: t.num_experts_per_tok,
@@ -137,6 +154,7 @@ export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias,
     rows: mtp.rows,
     provider: gptProvider(target, tc, commonOf(t), { ...latentMoeExtra(t), ...extra }),
     carried: [...mtp.carried, ...latentBiases(t.attention_bias)],
-    mtpFields: ["num_nextn_predict_layers"]
+    mtpFields: ["num_nextn_predict_layers"],
+    notes: unrankedNotes(t)
   })
 }

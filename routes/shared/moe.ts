@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { gatedMlpOf } from "../../src/bridge/kinds.ts"
-import type { PythonValue } from "../../src/bridge/Provider.ts"
+import { float, type PythonValue } from "../../src/bridge/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
@@ -23,7 +23,9 @@ export const moeFields = {
   n_shared_experts: count.nullish(),
   first_k_dense_replace: many.nullish(),
   mlp_layer_types: z.array(z.enum(["dense", "sparse"])).max(100_000).nullish(),
+  aux_loss_alpha: z.number().nullish(),
   router_aux_loss_coef: z.number().nullish(),
+  scoring_func: z.string().max(64).nullish(),
   norm_topk_prob: z.boolean().nullish(),
   routed_scaling_factor: z.number().nullish(),
   n_group: size.nullish(),
@@ -81,6 +83,12 @@ export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & Names & Pick<Moe
   moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),
   ...sparseStep(t)
 })
+
+/** Weight of the auxiliary loss by either name; undefined, and so the trainer's default, where the config has none. */
+export const auxLossOf = (t: Pick<MoeConfig, "aux_loss_alpha" | "router_aux_loss_coef">): PythonValue | undefined => {
+  const found = t.aux_loss_alpha ?? t.router_aux_loss_coef
+  return typeof found === "number" ? float(found) : undefined
+}
 
 /** Shared experts are one MLP of their summed width. */
 export const sharedWidth = (t: Pick<MoeConfig, "moe_intermediate_size" | "num_shared_experts" | "n_shared_experts">, each = t.moe_intermediate_size): number | null => {

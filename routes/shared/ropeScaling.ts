@@ -29,7 +29,8 @@ export const scalingOf = (c: {
 }): (RopeScaling & { readonly kind: string }) | undefined => {
   const parsed = section.safeParse(c.rope_parameters)
   for (const found of [c.rope_scaling, parsed.success ? parsed.data : undefined]) {
-    const kind = found?.rope_type ?? found?.type
+    // Where both stand, transformers and the trainer read `type`.
+    const kind = found?.type || found?.rope_type
     if (found && kind && kind !== "default") return { ...found, kind }
   }
   return undefined
@@ -49,6 +50,13 @@ export const scalingFields = (c: Parameters<typeof scalingOf>[0]): Record<string
     yarn_mscale_all_dim: s.mscale_all_dim ?? null,
     ...(typeof s.truncate === "boolean" ? { yarn_correction_range_round_to_int: s.truncate } : {})
   }
+}
+
+/** A factor in `rope_parameters`, whatever the type: providers that read nothing else of the section. */
+export const ropeFactorFields = ({ rope_parameters, rope_scaling }: Parameters<typeof scalingOf>[0]): Record<string, PythonValue> => {
+  const parsed = section.safeParse(rope_scaling ?? rope_parameters)
+  const factor = parsed.success ? parsed.data.factor : undefined
+  return typeof factor === "number" ? { rope_scaling: true, rope_scaling_factor: { $float: factor } } : {}
 }
 
 /** `llama3` frequencies (factor 8 unless given) and linear interpolation, where a family's provider knows them. */

@@ -36,6 +36,7 @@ export const stepFields = {
   moe_router_activation: z.enum(["sigmoid", "softmax"]).nullish(),
   moe_router_scaling_factor: z.number().nullish(),
   use_moe_router_bias: z.boolean().nullish(),
+  need_fp32_gate: z.boolean().nullish(),
   use_head_wise_attn_gate: z.boolean().nullish(),
   use_qk_norm: z.boolean().nullish(),
   zero_centered: z.boolean().nullish(),
@@ -149,6 +150,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
         moe_router_topk: t.moe_top_k ?? undefined,
         moe_router_score_function: t.moe_router_activation ?? undefined,
         moe_router_topk_scaling_factor: t.moe_router_scaling_factor ?? undefined,
+        moe_router_dtype: t.need_fp32_gate ? "fp32" : undefined,
         moe_aux_loss_coeff: float(0.001),
         mtp_num_layers: modules
       })

@@ -25,6 +25,7 @@ export interface TextModel {
   readonly norms?: NormPlacement
   /** The HF embedding, if it is not `embed_tokens`. */
   readonly embedding?: string
+  readonly notes?: ReadonlyArray<string>
   /** Instead of the plain GPT of dense layers. */
   readonly model?: Model
 }
@@ -32,11 +33,12 @@ export interface TextModel {
 const DENSE = { linearAttention: false, moe: false }
 
 /** Tied heads and rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
+export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, notes = [], provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
   model: model ?? Scope.collect((root) => gpt(root, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {})),
   rows: [...own, ...frameRows({ embedding }), ...rows("decoder.layers.*.", "model.layers.*.", table)],
   provider,
   components: [],
   carried: [...tiedHead(tc.share_embeddings_and_output_weights, { embedding }), ...rotaryBuffers(), ...carried],
-  mtpFields
+  mtpFields,
+  notes
 })

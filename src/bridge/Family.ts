@@ -42,6 +42,8 @@ export interface ModelDescription {
   readonly carried: ReadonlyArray<Carried>
   /** Paths in config.json that are set to 0 when the MTP layers stay behind. */
   readonly mtpFields: ReadonlyArray<string>
+  /** What the user of an import should know: where a trainer's model cannot be what config.json says. */
+  readonly notes?: ReadonlyArray<string>
 }
 
 export interface FamilySource<Config> {

@@ -235,9 +235,11 @@ export interface PackedExperts {
   readonly experts: number
   /** The file holds `[E, in, out]` instead of `[E, out, in]`. */
   readonly transposed: boolean
+  /** The file holds gate and up on an axis of their own: `[E, 2, out/2, in]`. */
+  readonly apart?: boolean
 }
 
-/** Slice e of a packed `[E, out, in]` (or `[E, in, out]`) tensor is the weight of expert e. */
+/** Slice e of a packed `[E, out, in]` (or `[E, in, out]`, or `[E, 2, out/2, in]`) tensor is the weight of expert e. */
 export const packedExpert = (packed: PackedExperts): MappingKind => ({
   name: packed.transposed ? "packed-expert-transposed" : "packed-expert",
   arity: 1,
@@ -246,7 +248,8 @@ export const packedExpert = (packed: PackedExperts): MappingKind => ({
     const own = packed.transposed ? [...p.shape].reverse() : p.shape
     const strides = stridesOf(own)
     return {
-      tensors: [{ name: name!, shape: [packed.experts, ...own] }],
+      // Gate above up is how they lie either way.
+      tensors: [{ name: name!, shape: [packed.experts, ...(packed.apart ? [2, own[0]! / 2, ...own.slice(1)] : own)] }],
       copies: [{
         shape: p.shape,
         source: { tensor: name!, offset: p.expert.index * volume(own), strides: packed.transposed ? strides.reverse() : strides },

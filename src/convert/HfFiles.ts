@@ -2,14 +2,16 @@
  * From HF tensors to safetensors files. Where the original model's shards are known, they are kept: same file names, same
  * order, same header bytes if a shard's table did not change. Pure.
  */
-import type { TargetFile } from "../engine/Target.ts"
+import type { StoredChunks } from "../checkpoint/StoredChunks.ts"
+import type { TargetArray, TargetFile } from "../engine/Target.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
 import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { INDEX_NAME, SINGLE_NAME } from "../safetensors/locate.ts"
 import { encodeIndex } from "../safetensors/ShardIndex.ts"
-import { sameShape, volume } from "../tensor/Copy.ts"
-import { bytesOf } from "../tensor/DType.ts"
-import { type ExportPlan, exportArray, type ExportTensor } from "./ExportPlan.ts"
+import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType } from "../tensor/DType.ts"
+import type { ExportPlan } from "./ExportPlan.ts"
+import type { ExportTensor } from "./ExportTensor.ts"
 
 /** Bytes of tensors per shard where no original decides. */
 const SHARD_BYTES = 5_000_000_000
@@ -18,6 +20,27 @@ export interface HfFiles {
   readonly files: ReadonlyArray<TargetFile>
   /** Name and bytes of the index; absent for a single unsharded file. */
   readonly index?: { readonly name: string; readonly bytes: Uint8Array }
+}
+
+/** The array of one tensor. Its copies are cut when asked for, and not kept. */
+class ExportedArray implements TargetArray {
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly #tensor: ExportTensor
+  readonly #chunks: StoredChunks
+
+  constructor(tensor: ExportTensor, chunks: StoredChunks) {
+    this.id = tensor.name
+    this.dtype = tensor.dtype
+    this.shape = tensor.shape
+    this.#tensor = tensor
+    this.#chunks = chunks
+  }
+
+  get copies(): ReadonlyArray<Copy> {
+    return this.#chunks.settle(this.#tensor.copies)
+  }
 }
 
 interface ShardPlan {
@@ -73,15 +96,18 @@ const byDefault = (tensors: ReadonlyMap<string, ExportTensor>): ReadonlyArray<Sh
 }
 
 const indexOf = (shards: ReadonlyArray<ShardPlan>, total: number, original: HfTensors | undefined): HfFiles["index"] => {
-  const weightMap = new Map(shards.flatMap((s) => s.tensors.map((t) => [t.name, s.name] as const)))
   const source = original?.index
-  const same = source && original.indexBytes && source.metadata.get("total_size") === total && source.weightMap.size === weightMap.size &&
-    [...weightMap].every(([name, shard]) => source.weightMap.get(name) === shard)
+  const listed = shards.reduce((sum, s) => sum + s.tensors.length, 0)
+  const same = source && original.indexBytes && source.metadata.get("total_size") === total && source.weightMap.size === listed &&
+    shards.every((s) => s.tensors.every((t) => source.weightMap.get(t.name) === s.name))
   if (same) return { name: original.indexFile!, bytes: original.indexBytes! }
   if (!source && shards.length === 1) return undefined
   return {
     name: original?.indexFile ?? INDEX_NAME,
-    bytes: encodeIndex({ metadata: new Map([...(source?.metadata ?? []), ["total_size", total]]), weightMap })
+    bytes: encodeIndex({
+      metadata: new Map([...(source?.metadata ?? []), ["total_size", total]]),
+      weightMap: new Map(shards.flatMap((s) => s.tensors.map((t) => [t.name, s.name] as const)))
+    })
   }
 }
 
@@ -95,7 +121,7 @@ export const hfFiles = (plan: ExportPlan, original: HfTensors | undefined): HfFi
       size: headerBytes.byteLength + bytesIn(tensors),
       segments: [
         { kind: "bytes", bytes: headerBytes },
-        ...tensors.map((t) => ({ kind: "array" as const, array: exportArray(plan, t), crc: false }))
+        ...tensors.map((t) => ({ kind: "array" as const, array: new ExportedArray(t, plan.chunks), crc: false }))
       ]
     })),
     ...(index ? { index } : {})

@@ -9,7 +9,9 @@ import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
+import { InvalidFile } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
+import { isNotThere } from "../io/existing.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -90,14 +92,25 @@ export const hfSources = (tensors: HfTensors): Sources => ({
 const SIDE_FILE = /\.(json|jinja|txt|model|tiktoken|py|md|spm|vocab|bpe|yaml|yml)$|^(LICENSE|NOTICE|merges|vocab)/
 const NOT_A_SIDE_FILE = /\.(safetensors|bin|pt|pth|h5|msgpack|onnx|gguf)(\.index\.json)?$|^\./
 
-/** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included. */
-export const sideFiles = Effect.fnUntraced(function*(directory: string) {
+/** Bytes of a listed name that are not UTF-8 are shown as this; there is no file by the name that then stands there. */
+const NOT_UTF8 = "\ufffd"
+
+/** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included, as far as `wanted`. */
+export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean = () => true) {
   const disk = yield* Disk
   return yield* attempt(async () => {
-    const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name))
+    const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
     const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []
     for (const name of names) {
-      const path = await realPathInside(disk, directory, name)
+      const path = await realPathInside(disk, directory, name).catch((error: unknown): never => {
+        if (!name.includes(NOT_UTF8) || !isNotThere(error)) throw error
+        throw new InvalidFile({
+          path: join(directory, name),
+          code: "file/name-encoding",
+          problem: "has a name that is not UTF-8, so it cannot be copied under it",
+          hint: "Rename it, or take it out of the directory."
+        })
+      })
       const info = await disk.stat(path)
       if (info.kind === "file") files.push({ name, path, size: info.size })
     }

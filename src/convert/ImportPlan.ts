@@ -20,7 +20,7 @@ import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { fileOf, type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
-import { commonDtype, refuseSubByte } from "./dtypes.ts"
+import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
 import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
@@ -114,7 +114,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
   const { conversion, modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))
-  const notes: Array<string> = [...source.tensors.warnings]
+  const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? [])]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
 
   requireTensors(
@@ -140,6 +140,8 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     else unmapped.push(name)
   }
   refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(source.tensors, unmapped))
+
+  refuseIntegerWeights(conversion.parameters, tensors, (names) => fileOf(source.tensors, names))
 
   // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
   const cast = castTo(options.torchDtype)

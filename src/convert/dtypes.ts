@@ -1,6 +1,7 @@
 /** Choosing one dtype for values that come in several. */
+import type { BoundParameter } from "../bridge/Conversion.ts"
 import { PlanRefused, quotePath } from "../errors.ts"
-import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
+import { bitsOf, type DType, isFloat, isInteger } from "../tensor/DType.ts"
 
 /** The file that a tensor is read from, for messages. */
 type FileOf = (tensor: string) => string
@@ -19,4 +20,27 @@ export const commonDtype = (a: DType, b: DType, tensor: string, fileOf?: FileOf)
 export const refuseSubByte = (dtype: DType, tensor: string, fileOf: FileOf): void => {
   if (bitsOf(dtype) % 8 === 0) return
   throw refused(`${dtype} values without scales are no weights; torch has no such dtype`, tensor, fileOf)
+}
+
+/** PlanRefused `plan/dtypes` for integers that would become weights: they are codes without scales, or another model's. */
+export const refuseIntegerWeights = (
+  parameters: ReadonlyArray<BoundParameter>,
+  tensors: ReadonlyMap<string, { readonly dtype: DType }>,
+  fileOf: (names: ReadonlyArray<string>) => string
+): void => {
+  const wrong = new Map<string, DType>()
+  for (const { parameter, tensors: own } of parameters) {
+    if (parameter.integer) continue
+    for (const { name } of own) {
+      const dtype = tensors.get(name)?.dtype
+      if (dtype !== undefined && isInteger(dtype)) wrong.set(name, dtype)
+    }
+  }
+  if (wrong.size === 0) return
+  throw new PlanRefused({
+    code: "plan/dtypes",
+    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quotePath(fileOf([...wrong.keys()]))} would have to be floating-point values`,
+    names: [...wrong].map(([name, dtype]) => `${name} (${dtype})`),
+    hint: "Codes of a quantised model need their scales beside them, in a form that is known."
+  })
 }

@@ -49,6 +49,8 @@ export interface Parameter {
   readonly attention?: AttentionShape
   /** The trainer keeps this parameter in this dtype whatever the model's (`expert_bias`). */
   readonly keep?: DType
+  /** A table or a counter: its values may be integers, those of any other parameter may not. */
+  readonly integer?: true
   /** Belongs to multi-token prediction, which not every trainer has a module for. */
   readonly mtp?: true
 }

@@ -13,6 +13,7 @@ export interface ParameterOptions {
   readonly ragged?: boolean
   readonly attention?: AttentionShape
   readonly keep?: DType
+  readonly integer?: true
   /** Rows of axis 0 stored under keys of their own: `[suffix, rows]`, in order. */
   readonly named?: ReadonlyArray<readonly [suffix: string, rows: number]>
   /** Gate and up halves of a gated projection: stored under one key, cut separately. */
@@ -138,7 +139,7 @@ export class Scope {
 
   /** A parameter; `stored` where its last name on disk differs from the one in memory. */
   parameter(memory: string, shape: Shape, options: ParameterOptions = {}, stored = memory): void {
-    const { attention, halves, keep, named, ragged, splitAxis } = options
+    const { attention, halves, integer, keep, named, ragged, splitAxis } = options
     const { axes, expert, mtp, stage } = this.#place
     const name = `${this.#place.memory}${memory}`
     const key = this.#collection.key(`${this.#place.stored}${stored}`)
@@ -179,6 +180,7 @@ export class Scope {
       ...(ragged ? { ragged } : {}),
       ...(attention ? { attention } : {}),
       ...(keep ? { keep } : {}),
+      ...(integer ? { integer } : {}),
       ...(expert ? { expert } : {}),
       ...(mtp ? { mtp } : {})
     }

@@ -27,7 +27,7 @@ const compressedLayer = (s: Scope, { attention, c, ratios, streams, tables }: Co
   compressedAttention(s.at("self_attention"), attention, ratios[index]!)
   hyperConnection(s.at("self_attention_hyper_connection"), streams, c.hidden_size)
   norm(s, "pre_mlp_layernorm", c.hidden_size, "RMSNorm")
-  if (byTable) s.parameter("mlp.router.tid2eid", [c.vocab_size, tables.experts])
+  if (byTable) s.parameter("mlp.router.tid2eid", [c.vocab_size, tables.experts], { integer: true })
   moe(s.at("mlp"), { ...c, moe_router_enable_expert_bias: !byTable })
   hyperConnection(s.at("mlp_hyper_connection"), streams, c.hidden_size)
 }

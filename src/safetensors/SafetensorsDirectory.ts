@@ -5,7 +5,7 @@
 import { Effect, type Scope } from "effect"
 import { join } from "node:path"
 import { atPath } from "../document/decode.ts"
-import { InvalidFile, IoError, NoSpace } from "../errors.ts"
+import { InvalidFile, IoError, NoSpace, quote } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
@@ -131,15 +131,27 @@ const readShard = async (
       tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))
     }
   }
-  return withFile(disk, entry, file, read).catch((error: unknown): never => {
-    if (!index || !isNotThere(error)) throw error
-    const tensor = index.weightMap.entries().find(([, shard]) => shard === file)?.[0]
-    throw new InvalidFile({
-      path,
-      code: "safetensors/missing-shard",
-      problem: `${error instanceof InvalidFile ? error.problem : "does not exist"}, but ${entry.file} places tensors in it`,
-      place: { tensor }
+  return withFile(disk, entry, file, read).catch(async (error: unknown): Promise<never> => {
+    throw index && isNotThere(error) ? await missingShard(disk, entry, index) ?? error : error
+  })
+}
+
+/** The first shard, by name, that is not there: shards are read in no certain order. Undefined if all have come to be. */
+const missingShard = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex): Promise<InvalidFile | undefined> => {
+  const missing: Array<{ readonly file: string; readonly problem: string }> = []
+  for (const file of shardsOf(index)) {
+    await realPathInside(disk, entry.directory, file).catch((error: unknown) => {
+      if (error instanceof InvalidFile && isNotThere(error)) missing.push({ file, problem: error.problem })
     })
+  }
+  const [first, ...others] = missing
+  if (!first) return undefined
+  const more = others.length === 0 ? "" : `; ${others.length} more shard${others.length === 1 ? " is" : "s are"} missing, the last of them ${quote(others.at(-1)!.file)}`
+  return new InvalidFile({
+    path: join(entry.directory, first.file),
+    code: "safetensors/missing-shard",
+    problem: `${first.problem}, but ${entry.file} places tensors in it${more}`,
+    place: { tensor: index.weightMap.entries().find(([, shard]) => shard === first.file)?.[0] }
   })
 }
 

@@ -26,6 +26,12 @@ describe("packed experts", () => {
     expect(transposed(8, [2, 8, 16], [2, 8, 8])).toEqual([true, false])
   })
 
+  it("have gate and up on one axis or on two", () => {
+    const packed = headers({ "model.layers.0.mlp.experts.gate_up_proj": [2, 2, 6, 8], "model.layers.0.mlp.experts.down_proj": [2, 8, 6] })
+    expect(expertForm(packed, "model.layers.", { experts: 2, hidden: 8, ffn: 6 }, "packed"))
+      .toEqual({ kind: "packed", gateUp: { experts: 2, transposed: false, apart: true }, down: { experts: 2, transposed: false } })
+  })
+
   it("without tensors lie as the family publishes them", () => {
     expect(expertForm(noHeaders, "model.layers.", { experts: 2, hidden: 8, ffn: 6 }, "packed", true))
       .toEqual({ kind: "packed", gateUp: { experts: 2, transposed: true }, down: { experts: 2, transposed: true } })

@@ -181,6 +181,8 @@ layer(Disk.layer)("a directory is refused for", (it) => {
       "safetensors/index-shard-name | model.safetensors.index.json (tensor a): the shard name \"../1.safetensors\" is not a plain relative path inside the directory"],
     ["a missing shard", sharded({ "model.safetensors.index.json": index({ a: "1.safetensors", c: "3.safetensors", d: "3.safetensors" }) }),
       "safetensors/missing-shard | 3.safetensors (tensor c): does not exist, but model.safetensors.index.json places tensors in it"],
+    ["several missing shards", { "model.safetensors.index.json": index({ a: "3.safetensors", b: "1.safetensors", c: "2.safetensors" }), "2.safetensors": one("c", 1) },
+      "safetensors/missing-shard | 1.safetensors (tensor b): does not exist, but model.safetensors.index.json places tensors in it; 1 more shard is missing, the last of them 3.safetensors"],
     ["a tensor that its shard does not hold", sharded({ "2.safetensors": one("c", 1) }),
       "safetensors/index-missing-tensor | model.safetensors.index.json (tensor b): the index places it in 2.safetensors, which does not hold it"],
     ["a shard cut short", sharded({ "2.safetensors": one("b", 1).subarray(0, 62) }),

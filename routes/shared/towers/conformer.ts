@@ -47,7 +47,7 @@ export const conformer = (s: Scope, a: z.infer<z.ZodObject<typeof conformerField
     plainLayer(block, "conv.depthwise_conv", [h, 1, a.conv_kernel_size], convolutionBias)
     plainLayer(block, "conv.norm", [h])
     for (const name of ["running_mean", "running_var"]) block.parameter(`conv.norm.${name}`, [h])
-    block.parameter("conv.norm.num_batches_tracked", [])
+    block.parameter("conv.norm.num_batches_tracked", [], { integer: true })
     plainLayer(block, "conv.pointwise_conv2", [h, h, 1], convolutionBias)
     mlp("feed_forward2")
     plainLayers(block, ["norm_feed_forward1", "norm_self_att", "norm_conv", "norm_feed_forward2", "norm_out"], [h])

@@ -1,6 +1,6 @@
 /** Kinds of routed experts, of single slices and of gates, read off tensors whose elements are their own numbers. */
 import { describe, expect, it } from "vitest"
-import { direct, headGatedQkv } from "../../../src/bridge/kinds.ts"
+import { direct, headGatedQkv, packedExpert } from "../../../src/bridge/kinds.ts"
 import { slice, transposed } from "../../../src/bridge/kinds/elementary.ts"
 import { alternatingGatedExpert, laterExperts, stackedGatedExpert } from "../../../src/bridge/kinds/experts.ts"
 import type { MappingKind } from "../../../src/bridge/Mapping.ts"
@@ -34,6 +34,13 @@ describe("routed experts", () => {
   it("alternating rows become gate rows, then up rows", () => {
     const p = parameter([4, 1], second)
     expect(elementsOf(alternatingGatedExpert({ experts: 2, transposed: false }), p, ["x"])).toEqual(["x4", "x6", "x5", "x7"])
+  })
+
+  it("gate and up apart lie as they do in one", () => {
+    const p = parameter([4, 1], second)
+    const { tensors } = packedExpert({ experts: 2, transposed: false, apart: true }).relate(p, ["x"], [])
+    expect(tensors).toEqual([{ name: "x", shape: [2, 2, 2, 1] }])
+    expect(elementsOf(packedExpert({ experts: 2, transposed: false, apart: true }), p, ["x"])).toEqual(["x4", "x5", "x6", "x7"])
   })
 
   it("transposed, the alternating rows are columns of the file", () => {

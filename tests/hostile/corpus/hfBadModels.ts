@@ -46,6 +46,8 @@ const cases = [
   model("empty-weight", (a) => withTensor(single(a), NORM, reshaped([0])), NORM, "[0]"),
   model("scalar-weight", (a) => withTensor(single(a), NORM, reshaped([])), NORM, "[]"),
   weights("integer-layer-among-floats", (a) => withTensor(single(a), DOWN, retyped("I32", 4)), DOWN, "I32"),
+  weights("all-integers", (a) => withTensors(single(a), (ts) => ts.map(retyped("I32", 4))), "I32"),
+  weights("norm-of-integers", (a) => withTensor(single(a), NORM, retyped("I64", 8)), NORM, "I64"),
   weights("boolean-weight", (a) => withTensor(single(a), DOWN, retyped("BOOL", 1)), DOWN, "BOOL"),
   weights("complex-weight", (a) => withTensor(single(a), DOWN, retyped("C64", 8)), DOWN, "C64"),
   weights("four-bit-weight", (a) => withTensor(single(a), DOWN, retyped("F4", 0.5)), DOWN, "F4"),

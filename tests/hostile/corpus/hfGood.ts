@@ -89,7 +89,6 @@ const dtypes = table("dtype", {
   "f32": (a) => withTensors(single(a, { torch_dtype: "float32" }), () => tensorsOf(configOf(a), "F32")),
   "f32-said-to-be-bf16": (a) => withTensors(single(a), () => tensorsOf(configOf(a), "F32")),
   "f64": (a) => withTensors(single(a), (ts) => ts.map(retyped("F64", 8))),
-  "i32": (a) => withTensors(single(a), (ts) => ts.map(retyped("I32", 4))),
   "norms-f32": (a) => withTensors(single(a), (ts) => ts.map((t) => (t.name.includes("norm") ? { ...t, dtype: "F32", data: dataOf(t.name, "F32", t.shape) } : t))),
   "head-f32": (a) => withTensor(single(a), HEAD, (t) => ({ ...t, dtype: "F32", data: dataOf(t.name, "F32", t.shape) })),
   "layers-of-two-dtypes": (a) => withTensors(single(a), (ts) => ts.map((t) => (t.name.includes("layers.1.") ? retyped("F16", 2)(t) : t))),
