@@ -75,13 +75,15 @@ if (values.sparse !== undefined) {
   clear(hf, megatron, out)
   writeHoles(hf, ofSize(dense["10GB"], Number(values.sparse)))
   console.log(`\n| ${(bytesBelow(hf) / 1e9).toFixed(1)} GB of holes | wall s | CPU s | peak MB | on disk, GB |\n| --- | ---: | ---: | ---: | ---: |`)
-  // Runs of zeros become holes again: what the files say stays the same.
-  const digger = spawn("bash", ["-c", `while sleep 0.5; do find '${work}' -type f -size +64M ! -path '${hf}/*' -exec fallocate --dig-holes {} \\; ; done`], { stdio: "ignore", detached: true })
+  // Runs of zeros become holes again, so what the files say stays the same; well behind where they are written, for reading ahead in
+  // the page cache what is about to be written past it could bring back old zeros.
+  const dig = 's=$(($(stat -c %s "$1") - (1 << 29))); [ "$s" -gt 0 ] && fallocate --dig-holes --length "$s" "$1"'
+  const digger = spawn("bash", ["-c", `while sleep 0.5; do find '${work}' -type f -size +600M ! -path '${hf}/*' -exec bash -c '${dig}' dig {} \\; ; done`], { stdio: "ignore", detached: true })
   try {
     for (const [name, ...args] of [
       ["import", "import", "--hf-model", hf, "--megatron-path", megatron],
       ["verify", "verify", "--hf-model", hf, "--megatron-path", megatron],
-      ["export", "export", "--megatron-path", megatron, "--hf-path", out]
+      ["export", "export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out]
     ] as const) {
       const { cpu, rss, wall } = measureOwn(bin, [...args, "--quiet"])
       const onDisk = execFileSync("du", ["-sB1", work], { encoding: "utf8" })

@@ -24,7 +24,7 @@ export interface ConversionModule {
 export interface BoundParameter {
   readonly module: ConversionModule
   readonly parameter: Parameter
-  readonly tensors: ReadonlyArray<HfTensor>
+  readonly tensors: ReadonlyArray<BoundTensor>
   readonly copies: ReadonlyArray<Copy>
   /** Mapping kind, for plans. */
   readonly kind: string
@@ -35,19 +35,26 @@ export interface BoundState {
   readonly state: ModuleState
 }
 
+/** An HF tensor that the model is made of. */
+export interface BoundTensor extends HfTensor {
+  readonly mtp: boolean
+  /** Several parameters have parts of it. */
+  readonly shared: boolean
+}
+
 /** The two spaces and the copies between them. */
 export interface Conversion {
   readonly parameters: ReadonlyArray<BoundParameter>
   readonly states: ReadonlyArray<BoundState>
-  /** HF tensors that the model is made of, by name. */
-  readonly hf: ReadonlyMap<string, HfTensor & { readonly mtp: boolean }>
+  /** By name. */
+  readonly hf: ReadonlyMap<string, BoundTensor>
 }
 
 /** Bind every entry of the modules; a parameter without a row, or two rows that disagree about a tensor, is refused. */
 export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
   const parameters: Array<BoundParameter> = []
   const states: Array<BoundState> = []
-  const hf = new Map<string, HfTensor & { mtp: boolean }>()
+  const hf = new Map<string, BoundTensor & { shared: boolean }>()
   const unmapped: Array<string> = []
   const contradictions: Array<string> = []
   for (const module of modules) {
@@ -61,13 +68,14 @@ export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
         unmapped.push(module.keyPrefix + entry.name)
         continue
       }
-      const tensors = relation.tensors.map(({ name, shape }): HfTensor => {
+      const tensors = relation.tensors.map(({ name, shape }): BoundTensor => {
         const known = hf.get(name)
         if (!known) {
-          const own = { name, shape, mtp: entry.mtp === true }
+          const own = { name, shape, mtp: entry.mtp === true, shared: false }
           hf.set(name, own)
           return own
         }
+        known.shared = true
         if (!sameShape(known.shape, shape)) contradictions.push(`${name} ([${known.shape}] or [${shape}])`)
         return known
       })
@@ -96,22 +104,25 @@ const explain = (name: string, shape: Shape, found: Exclude<Coverage, { kind: "e
 /** Every element of every parameter and of every HF tensor is covered by exactly one copy; otherwise {@link PlanRefused}. */
 export const checkCoverage = (conversion: Conversion): void => {
   const wrong: Array<string> = []
-  const check = (name: string, shape: Shape, pieces: ReadonlyArray<Piece>): void => {
+  const wrongTensors: Array<string> = []
+  const check = (name: string, shape: Shape, pieces: ReadonlyArray<Piece>, into: Array<string>): void => {
     const found = coverage(shape, pieces)
-    if (found.kind !== "exact") wrong.push(explain(name, shape, found))
+    if (found.kind !== "exact") into.push(explain(name, shape, found))
   }
-  const bySource = new Map<string, Array<Piece>>()
-  for (const { copies, module, parameter } of conversion.parameters) {
-    check(parameter.name, parameter.shape, copies.map(({ shape, source, target }) => ({ shape, view: target, label: source.tensor })))
-    for (const { echo, shape, source } of copies) {
-      if (echo) continue
-      const piece = { shape, view: source, label: module.keyPrefix + parameter.name }
-      const list = bySource.get(source.tensor)
-      if (list) list.push(piece)
-      else bySource.set(source.tensor, [piece])
+  const shared = new Map<BoundTensor, Array<Piece>>()
+  for (const { copies, module, parameter, tensors } of conversion.parameters) {
+    check(parameter.name, parameter.shape, copies.map(({ shape, source, target }) => ({ shape, view: target, label: source.tensor })), wrong)
+    const label = module.keyPrefix + parameter.name
+    for (const tensor of new Set(tensors)) {
+      const pieces = copies.filter(({ echo, source }) => !echo && source.tensor === tensor.name).map(({ shape, source }) => ({ shape, view: source, label }))
+      const known = shared.get(tensor)
+      if (!tensor.shared) check(tensor.name, tensor.shape, pieces, wrongTensors)
+      else if (known) known.push(...pieces)
+      else shared.set(tensor, pieces)
     }
   }
-  for (const { name, shape } of conversion.hf.values()) check(name, shape, bySource.get(name) ?? [])
+  for (const [{ name, shape }, pieces] of shared) check(name, shape, pieces, wrongTensors)
+  wrong.push(...wrongTensors)
   if (wrong.length > 0) {
     throw new PlanRefused({ code: "plan/coverage", problem: "the mapping does not account for every byte exactly once", names: wrong })
   }

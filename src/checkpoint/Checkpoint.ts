@@ -170,14 +170,18 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
     }
     tensors.set(plain, tensor)
   }
-  const objects = new Map<string, StoredObject>()
-  for (const [key, object] of metadata.objects) {
-    if (TRAINING_STATE.test(key)) {
-      if (key !== COMMON_STATE) trainingState.push(key)
-    } else objects.set(unwrapKey(key), object)
-  }
-  return { tensors, objects, kept, trainingState, wrapped }
+  for (const key of metadata.objects.keys()) if (TRAINING_STATE.test(key) && key !== COMMON_STATE) trainingState.push(key)
+  return { tensors, kept, trainingState, wrapped }
 }
+
+/** With the module states by their key without DDP's `module.`: as many as there are modules, and hardly anybody asks for them. */
+const withObjects = (checkpoint: Omit<Checkpoint, "objects">): Checkpoint => ({
+  ...checkpoint,
+  get objects() {
+    const own = checkpoint.metadata.objects.entries().filter(([key]) => !TRAINING_STATE.test(key))
+    return new Map(own.map(([key, object]) => [unwrapKey(key), object] as const))
+  }
+})
 
 /**
  * Open a checkpoint: the parent directory or one `iter_*` folder.
@@ -203,13 +207,13 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     await checkCommonState(disk, directory, metadata)
     const sorted = sortKeys(metadata, metadataPath)
     const form = [...sorted.tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard"
-    return {
+    return withObjects({
       directory,
       metadata,
       ...sorted,
       form,
       fileSizes,
       notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry DDP's module.; read as if they did not`] : notes
-    }
+    })
   })
 })

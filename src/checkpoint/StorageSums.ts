@@ -25,8 +25,12 @@ interface Seen {
 
 interface Watched extends Storage {
   /** Ascending, never adjacent. */
-  seen: Array<Seen>
+  seen: ReadonlyArray<Seen>
+  /** Once all of it was seen. */
+  isRight: boolean | undefined
 }
+
+const NOTHING: ReadonlyArray<Seen> = []
 
 /** The padding that nobody reads is small; so are the pieces it is read in. */
 const LARGEST_READ = 1 << 20
@@ -38,7 +42,7 @@ export class StorageSums {
 
   /** Items whose CRC was not computed (0) are left alone. */
   constructor(storages: Iterable<Storage>) {
-    const watched = [...storages].filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): Watched => ({ ...s, seen: [] }))
+    const watched = Iterator.from(storages).filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): Watched => ({ ...s, seen: NOTHING, isRight: undefined }))
     for (const [path, own] of Map.groupBy(watched, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start))
   }
 
@@ -57,15 +61,13 @@ export class StorageSums {
   /** Call when all is read. InvalidFile `checkpoint/crc` for the first storage that is not what it was. */
   async finish(disk: DiskCalls): Promise<void> {
     for (const [path, storages] of this.#byPath) {
-      const incomplete = storages.filter((s) => !isComplete(s) && rest(s) <= LARGEST_REST)
+      const incomplete = storages.filter((s) => s.isRight === undefined && rest(s) <= LARGEST_REST)
       if (incomplete.length > 0) await complete(disk, path, incomplete)
-      const wrong = storages.find((s) => isComplete(s) && s.seen[0]!.crc32 !== s.crc32)
+      const wrong = storages.find((s) => s.isRight === false)
       if (wrong) throw damaged(wrong)
     }
   }
 }
-
-const isComplete = ({ end, seen, start }: Watched): boolean => seen.length === 1 && seen[0]!.start === start && seen[0]!.end === end
 
 /** Bytes that were not seen. */
 const rest = ({ end, seen, start }: Watched): number => seen.reduce((left, part) => left - (part.end - part.start), end - start)
@@ -105,7 +107,7 @@ const firstAfter = (storages: ReadonlyArray<Watched>, position: number): number 
 
 /** Sum what is new of the bytes at `position`. */
 const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
-  if (isComplete(storage)) return
+  if (storage.isRight !== undefined) return
   const from = Math.max(storage.start, position)
   const to = Math.min(storage.end, position + bytes.byteLength)
   const parts = [...storage.seen]
@@ -127,7 +129,11 @@ const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
       last.end = next.end
     }
   }
-  storage.seen = joined
+  const [only] = joined
+  if (only?.start === storage.start && only.end === storage.end) {
+    storage.isRight = only.crc32 === storage.crc32
+    storage.seen = NOTHING
+  } else storage.seen = joined
 }
 
 const part = (bytes: Uint8Array, position: number, start: number, end: number): Seen =>

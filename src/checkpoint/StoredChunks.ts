@@ -3,66 +3,20 @@
  * the chunks that they meet and re-addressed inside them. Pure, except {@link readChunkHeaders}.
  */
 import { join } from "node:path"
-import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { SourceArray, Sources } from "../engine/Target.ts"
-import { FormatError, invalidFile, type Place, PlanRefused } from "../errors.ts"
-import { type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
+import { PlanRefused } from "../errors.ts"
+import type { DiskCalls } from "../io/Disk.ts"
 import type { Part } from "../model/Parameter.ts"
-import { type Box, type Copy, rebase, sameShape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
-import { bytesOf, type DType } from "../tensor/DType.ts"
-import { isContiguous, readTensorItem, tensorItem } from "../torch/TensorItem.ts"
+import { type Box, type Copy, rebase, sameShape, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
+import { bytesOf } from "../tensor/DType.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
+import { isContiguous } from "../torch/TensorItem.ts"
+import { ChunkFinder } from "./ChunkFinder.ts"
+import { type ChunkSource, itemOf, readItemHeaders } from "./ItemHeaders.ts"
 import type { Storage } from "./StorageSums.ts"
-
-/** A chunk that copies refer to by `id`. */
-export interface ChunkSource {
-  readonly id: string
-  readonly key: string
-  readonly chunk: StoredChunk
-  readonly dtype: DType
-}
 
 /** Items are told apart by where they lie. */
 export const chunkId = (chunk: StoredChunk): string => `${chunk.file}:${chunk.offset}`
-
-/** Finds the chunks of one tensor that meet a box. Chunks of real checkpoints differ along one leading axis at a time. */
-class ChunkFinder {
-  readonly chunks: ReadonlyArray<StoredChunk>
-  readonly #axis: number
-  readonly #starts: ReadonlyArray<number>
-  readonly #longest: number
-
-  constructor(tensor: StoredTensor) {
-    const rank = tensor.shape.length
-    const chunks = tensor.chunks.filter((c) => volume(c.sizes) > 0)
-    // The axis along which the chunks have most distinct offsets tells them apart best.
-    let axis = 0
-    let most = 0
-    for (let k = 0; k < rank; k++) {
-      const distinct = new Set(chunks.map((c) => c.offsets[k])).size
-      if (distinct > most) [axis, most] = [k, distinct]
-    }
-    this.#axis = axis
-    this.chunks = rank === 0 ? chunks : chunks.sort((a, b) => a.offsets[axis]! - b.offsets[axis]!)
-    this.#starts = this.chunks.map((c) => c.offsets[axis] ?? 0)
-    this.#longest = this.chunks.reduce((n, c) => Math.max(n, c.sizes[axis] ?? 1), 1)
-  }
-
-  *meeting(box: Box): Generator<StoredChunk> {
-    const low = (box.offsets[this.#axis] ?? 0) - this.#longest
-    const high = (box.offsets[this.#axis] ?? 0) + (box.sizes[this.#axis] ?? 1)
-    let first = 0
-    for (let last = this.#starts.length; first < last;) {
-      const middle = (first + last) >> 1
-      if (this.#starts[middle]! <= low) first = middle + 1
-      else last = middle
-    }
-    for (let i = first; i < this.chunks.length && this.#starts[i]! < high; i++) {
-      const chunk = this.chunks[i]!
-      if (box.offsets.every((o, k) => chunk.offsets[k]! < o + box.sizes[k]! && o < chunk.offsets[k]! + chunk.sizes[k]!)) yield chunk
-    }
-  }
-}
 
 /** A part of a parameter as it is stored in this checkpoint, which may name or shape it differently. */
 export interface LocatedPart {
@@ -81,22 +35,21 @@ export const locatePart = (
   tensors: ReadonlyMap<string, StoredTensor>,
   where = "the checkpoint"
 ): LocatedPart | undefined => {
-  for (const form of [{ ...part, key }, ...otherLayerForms(key, part, tensors)]) {
-    const tensor = tensors.get(form.key)
-    if (!tensor) continue
-    const fits = sameShape(tensor.shape, form.shape) ||
-      // Padded vocabularies have more rows; the model's own come first.
-      (ragged && tensor.shape.length === form.shape.length && tensor.shape.every((n, k) => (k === 0 ? n >= form.shape[k]! : n === form.shape[k])))
-    if (!fits) {
-      throw new PlanRefused({
-        code: "plan/shape",
-        problem: "a stored tensor contradicts config.json",
-        names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}])`]
-      })
-    }
-    return { part: { ...form, shape: tensor.shape }, tensor }
+  const own = part.key === key ? part : { ...part, key }
+  const form = tensors.has(key) ? own : otherLayerForm(own, tensors)
+  const tensor = form && tensors.get(form.key)
+  if (!tensor) return undefined
+  if (sameShape(tensor.shape, form.shape)) return { part: form, tensor }
+  // Padded vocabularies have more rows; the model's own come first.
+  const fits = ragged && tensor.shape.length === form.shape.length && tensor.shape.every((n, k) => (k === 0 ? n >= form.shape[k]! : n === form.shape[k]))
+  if (!fits) {
+    throw new PlanRefused({
+      code: "plan/shape",
+      problem: "a stored tensor contradicts config.json",
+      names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}])`]
+    })
   }
-  return undefined
+  return { part: { ...form, shape: tensor.shape }, tensor }
 }
 
 /** Of every stack of layers, by the key in front of the layer (`decoder.layers`): has each layer keys of its own? */
@@ -118,39 +71,78 @@ export const keyInForm = (key: string, part: Part, forms: ReadonlyMap<string, "i
   return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
 }
 
-const otherLayerForms = (key: string, part: Part, tensors: ReadonlyMap<string, StoredTensor>): ReadonlyArray<Part> => {
+const otherLayerForm = (part: Part, tensors: ReadonlyMap<string, StoredTensor>): Part | undefined => {
+  const { at, key, shape } = part
   const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
   if (indexed) {
     const stacked = `${indexed[1]}.${indexed[3]}`
     const count = tensors.get(stacked)?.shape[0]
-    return count === undefined || Number(indexed[2]) >= count ? [] : [{ ...part, key: stacked, shape: [count, ...part.shape], at: [Number(indexed[2]), ...part.at] }]
+    return count === undefined || Number(indexed[2]) >= count ? undefined : { ...part, key: stacked, shape: [count, ...shape], at: [Number(indexed[2]), ...at] }
   }
   const position = key.search(/\blayers\.(?!\d)/)
-  if (position < 0) return []
+  if (position < 0) return undefined
   const split = position + "layers.".length
-  return [{ ...part, key: `${key.slice(0, split)}${part.at[0]}.${key.slice(split)}`, shape: part.shape.slice(1), at: part.at.slice(1) }]
+  return { ...part, key: `${key.slice(0, split)}${at[0]}.${key.slice(split)}`, shape: shape.slice(1), at: at.slice(1) }
 }
+
+/** A parameter and where it is stored: all that its way back to HF tensors needs. */
+export interface StoredParameter {
+  readonly shape: Shape
+  /** From HF tensors to it. */
+  readonly copies: ReadonlyArray<Copy>
+  readonly parts: ReadonlyArray<LocatedPart>
+}
+
+/** The rows of a parameter that a part holds, in the parameter's own coordinates. */
+const rowsOf = (shape: Shape, { rows }: Part): Box => ({
+  offsets: shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0)),
+  sizes: rows ? shape.with(0, rows[1] - rows[0]) : shape
+})
+
+/** The same elements in the stored tensor. */
+const storedBox = ({ at, shape }: Part, { sizes }: Box): Box => ({
+  offsets: at,
+  sizes: [...new Array<number>(shape.length - sizes.length).fill(1), ...sizes]
+})
 
 /** Collects the chunks that copies need and hands out their ids. */
 export class StoredChunks implements Sources {
   readonly #finders = new Map<StoredTensor, ChunkFinder>()
-  readonly #used = new Map<string, ChunkSource>()
-  readonly #arrays = new Map<string, SourceArray>()
-  readonly #views = new Map<string, ReadonlyArray<number>>()
-  /** Of the chunks in use, once their headers are read. */
-  readonly storages: Array<Storage> = []
+  /** By file and offset. */
+  readonly #used = new Map<string, Map<number, ChunkSource>>()
   readonly directory: string
 
   constructor(directory: string) {
     this.directory = directory
   }
 
-  get used(): Iterable<ChunkSource> {
-    return this.#used.values()
+  /** The chunks in use, by file. */
+  get used(): ReadonlyMap<string, ReadonlyMap<number, ChunkSource>> {
+    return this.#used
   }
 
+  /** Once the headers are read. */
   get(id: string): SourceArray | undefined {
-    return this.#arrays.get(id)
+    const source = this.#find(id)
+    const item = source && itemOf(source)
+    if (!item) return undefined
+    const { chunk, dtype } = source
+    const width = bytesOf(dtype)
+    const elements = isContiguous(item) ? volume(chunk.sizes) : item.storageLength / width - item.storageOffset
+    return { path: join(this.directory, chunk.file), offset: chunk.offset + item.dataOffset + item.storageOffset * width, dtype, shape: [elements] }
+  }
+
+  /** Of the chunks in use, once their headers are read. */
+  *storages(): Generator<Storage> {
+    for (const [file, sources] of this.#used) {
+      const path = join(this.directory, file)
+      for (const source of sources.values()) {
+        const item = itemOf(source)
+        if (!item) continue
+        const start = source.chunk.offset + item.dataOffset
+        yield { path, key: source.key, start, end: start + item.dataLength, crc32: item.crc32 }
+      }
+    }
   }
 
   /** All chunks of a stored tensor as copies that assemble it under the name `target`. */
@@ -158,25 +150,47 @@ export class StoredChunks implements Sources {
     const strides = stridesOf(tensor.shape)
     return tensor.chunks.filter((c) => volume(c.sizes) > 0).map((chunk) => ({
       shape: chunk.sizes,
-      source: { tensor: this.#use(key, tensor, chunk).id, offset: 0, strides: stridesOf(chunk.sizes) },
+      source: { tensor: this.#use(key, tensor, chunk), offset: 0, strides: stridesOf(chunk.sizes) },
       target: { tensor: target, offset: chunk.offsets.reduce((sum, o, k) => sum + o * strides[k]!, 0), strides }
     }))
   }
 
-  /** The copies of a parameter, turned round: from stored chunks to HF tensors. */
-  toHf(bound: BoundParameter, parts: ReadonlyArray<LocatedPart>): ReadonlyArray<Copy> {
-    const { copies, parameter } = bound
+  /** Note all chunks of a stored tensor, so that their headers are read. */
+  useAll(key: string, tensor: StoredTensor): void {
+    for (const chunk of tensor.chunks) if (volume(chunk.sizes) > 0) this.#use(key, tensor, chunk)
+  }
+
+  /** The copies that assemble a box of a stored tensor under the name `target`. */
+  within(tensor: StoredTensor, box: Box, target: string): ReadonlyArray<Copy> {
+    const strides = stridesOf(box.sizes)
+    return Array.from(this.#finder(tensor).meeting(box), (chunk): Copy => {
+      const low = box.offsets.map((o, k) => Math.max(o, chunk.offsets[k]!))
+      const own = stridesOf(chunk.sizes)
+      return {
+        shape: low.map((l, k) => Math.min(box.offsets[k]! + box.sizes[k]!, chunk.offsets[k]! + chunk.sizes[k]!) - l),
+        source: { tensor: chunkId(chunk), offset: low.reduce((sum, l, k) => sum + (l - chunk.offsets[k]!) * own[k]!, 0), strides: own },
+        target: { tensor: target, offset: low.reduce((sum, l, k) => sum + (l - box.offsets[k]!) * strides[k]!, 0), strides }
+      }
+    })
+  }
+
+  /** Note the chunks of a parameter, so that their headers are read. */
+  use(shape: Shape, parts: ReadonlyArray<LocatedPart>): void {
+    for (const { part, tensor } of parts) {
+      for (const chunk of this.#finder(tensor).meeting(storedBox(part, rowsOf(shape, part)))) this.#use(part.key, tensor, chunk)
+    }
+  }
+
+  /** The copies of a parameter that fill the HF tensor `name`, turned round: from stored chunks to it. */
+  toHf({ copies, parts, shape }: StoredParameter, name: string): ReadonlyArray<Copy> {
+    const wanted = copies.filter((copy) => !copy.echo && copy.source.tensor === name)
     const out: Array<Copy> = []
     for (const { part, tensor } of parts) {
-      const lead = part.shape.length - parameter.shape.length
-      const rowOffset = part.rows?.[0] ?? 0
-      const own: Box = {
-        offsets: parameter.shape.map((_, k) => (k === 0 ? rowOffset : 0)),
-        sizes: parameter.shape.map((n, k) => (k === 0 && part.rows ? part.rows[1] - part.rows[0] : n))
-      }
-      const stored: Box = { offsets: part.at, sizes: [...new Array<number>(lead).fill(1), ...own.sizes] }
+      const own = rowsOf(shape, part)
+      const stored = storedBox(part, own)
+      const lead = part.shape.length - shape.length
       for (const chunk of this.#finder(tensor).meeting(stored)) {
-        const source = this.#use(part.key, tensor, chunk)
+        const id = chunkId(chunk)
         // The meeting of part and chunk, in the parameter's coordinates and in the chunk's.
         const low = stored.offsets.map((o, k) => Math.max(o, chunk.offsets[k]!))
         const high = stored.offsets.map((o, k) => Math.min(o + stored.sizes[k]!, chunk.offsets[k]! + chunk.sizes[k]!))
@@ -185,9 +199,8 @@ export class StoredChunks implements Sources {
           sizes: own.sizes.map((_, k) => high[k + lead]! - low[k + lead]!)
         }
         const at = low.map((l, k) => l - chunk.offsets[k]!)
-        for (const copy of copies) {
-          if (copy.echo) continue
-          for (const piece of rebase(copy, "target", parameter.shape, box, source.id, chunk.sizes, at)) {
+        for (const copy of wanted) {
+          for (const piece of rebase(copy, "target", shape, box, id, chunk.sizes, at)) {
             const { source: hf, target: megatron, ...rest } = piece
             out.push({ ...rest, source: megatron, target: hf })
           }
@@ -203,95 +216,45 @@ export class StoredChunks implements Sources {
     return finder
   }
 
-  #use(key: string, tensor: StoredTensor, chunk: StoredChunk): ChunkSource {
-    const id = chunkId(chunk)
-    let source = this.#used.get(id)
-    if (!source) this.#used.set(id, source = { id, key, chunk, dtype: tensor.dtype })
-    return source
+  #use(key: string, { dtype }: StoredTensor, chunk: StoredChunk): string {
+    let sources = this.#used.get(chunk.file)
+    if (!sources) this.#used.set(chunk.file, sources = new Map())
+    if (!sources.has(chunk.offset)) sources.set(chunk.offset, { key, chunk, dtype, header: undefined })
+    return chunkId(chunk)
   }
 
-  /** Set where a chunk's data lies; {@link readChunkHeaders} calls it. `strides`: of a view that is not in C order. */
-  resolve(id: string, array: SourceArray, strides?: ReadonlyArray<number>): void {
-    this.#arrays.set(id, array)
-    if (strides) this.#views.set(id, strides)
+  #find(id: string): ChunkSource | undefined {
+    const end = id.lastIndexOf(":")
+    return this.#used.get(id.slice(0, end))?.get(Number(id.slice(end + 1)))
   }
 
   /** Address the data as it really lies, once the headers are known: stored tensors may be strided views of their storage. */
   settle(copies: ReadonlyArray<Copy>): ReadonlyArray<Copy> {
-    if (this.#views.size === 0) return copies
+    const isStrided = ({ source }: Copy): boolean => typeof this.#find(source.tensor)?.header === "object"
+    if (!copies.some(isStrided)) return copies
     return copies.flatMap((copy) => {
       const { tensor } = copy.source
-      const strides = this.#views.get(tensor)
-      if (!strides) return [copy]
-      const { sizes } = this.#used.get(tensor)!.chunk
-      return rebase(copy, "source", sizes, wholeBox(sizes), tensor, sizes, sizes.map(() => 0), strides)
+      const source = this.#find(tensor)
+      const item = source && itemOf(source)
+      if (!item || isContiguous(item)) return [copy]
+      const { sizes } = source.chunk
+      return rebase(copy, "source", sizes, wholeBox(sizes), tensor, sizes, sizes.map(() => 0), item.strides)
     })
   }
 }
 
-const CONCURRENT_HEADERS = 32
-
 /**
- * Read the header of every chunk in use, check it against `.metadata` (dtype, shape, strides) and resolve where the data lies.
+ * Read the header of every chunk in use, check it against `.metadata` (dtype, shape, strides) and keep where the data lies.
  *
  * @throws InvalidFile naming file, tensor and byte offset.
  */
 export const readChunkHeaders = async (disk: DiskCalls, chunks: StoredChunks): Promise<void> => {
-  const byFile = new Map<string, Array<ChunkSource>>()
-  for (const source of chunks.used) {
-    const list = byFile.get(source.chunk.file)
-    if (list) list.push(source)
-    else byFile.set(source.chunk.file, [source])
-  }
-  for (const [name, sources] of byFile) {
-    const path = join(chunks.directory, name)
-    const file = await disk.open(path, "read")
+  for (const [name, sources] of chunks.used) {
+    const file = await disk.open(join(chunks.directory, name), "read")
     try {
-      const queue = sources.sort((a, b) => a.chunk.offset - b.chunk.offset).values()
-      const worker = async () => {
-        for (const source of queue) {
-          const { array, storage, strides } = await readChunk(file, path, source)
-          chunks.resolve(source.id, array, strides)
-          chunks.storages.push(storage)
-        }
-      }
-      await Promise.all(Array.from({ length: CONCURRENT_HEADERS }, worker))
+      await readItemHeaders(file, sources.values())
     } finally {
       await file.close()
     }
-  }
-}
-
-interface ReadChunk {
-  readonly array: SourceArray
-  readonly strides?: ReadonlyArray<number>
-  readonly storage: Storage
-}
-
-const readChunk = async (file: DiskFile, path: string, { chunk, dtype, key }: ChunkSource): Promise<ReadChunk> => {
-  const read = async (offset: number, length: number): Promise<Uint8Array> => {
-    const bytes = new Uint8Array(length)
-    await readFully(file, bytes, chunk.offset + offset)
-    return bytes
-  }
-  const refuse = (code: string, problem: string, { offset = 0, record }: Place = {}) =>
-    invalidFile(path, new FormatError(code, problem, { tensor: key, record, offset: chunk.offset + offset }))
-  try {
-    const item = await readTensorItem(chunk.length, read, tensorItem(dtype, chunk.sizes))
-    if (item.dtype !== dtype) throw refuse("checkpoint/dtype", `.metadata says ${dtype}, the stored tensor is ${item.dtype}`)
-    if (!sameShape(item.shape, chunk.sizes)) {
-      throw refuse("checkpoint/chunk-shape", `.metadata says [${chunk.sizes}], the stored tensor is [${item.shape}]`)
-    }
-    const width = bytesOf(dtype)
-    const inOrder = isContiguous(item)
-    const elements = inOrder ? volume(chunk.sizes) : item.storageLength / width - item.storageOffset
-    return {
-      array: { path, offset: chunk.offset + item.dataOffset + item.storageOffset * width, dtype, shape: [elements] },
-      storage: { path, key, start: chunk.offset + item.dataOffset, end: chunk.offset + item.dataOffset + item.dataLength, crc32: item.crc32 },
-      ...(inOrder ? {} : { strides: item.strides })
-    }
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error
-    throw refuse(error.code, error.message, error.place)
   }
 }

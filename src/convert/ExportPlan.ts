@@ -4,7 +4,7 @@
  * tensor, is refused. Pure.
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
-import type { Family } from "../bridge/Family.ts"
+import type { Family, HfHeaders } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { StoredChunks } from "../checkpoint/StoredChunks.ts"
@@ -12,16 +12,15 @@ import type { Sources, TargetArray } from "../engine/Target.ts"
 import { PlanRefused, quote, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
-import { inverse, type Transform } from "../tensor/Transform.ts"
 import { notExported, requireOriginal, unwidened } from "./againstOriginal.ts"
+import { type ExportTensor, ModelTensor } from "./ExportTensor.ts"
 import { type HfConfig, headersOf, noHeaders } from "./HfSource.ts"
-import { leftOver, locate, refuseIntegers, requireAllElements } from "./located.ts"
+import { leftOver, locate, originsOf, refuseIntegers, requireAllElements } from "./located.ts"
 import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
 import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
-import { commonDtype } from "./dtypes.ts"
 import { logicalOf } from "./quantized.ts"
 import type { ConversionReport, DtypeChange } from "./Report.ts"
 
@@ -35,19 +34,9 @@ export interface ExportOptions {
   readonly partial?: boolean
 }
 
-/** An HF tensor to be written. */
-export interface ExportTensor {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: Shape
-  readonly copies: ReadonlyArray<Copy>
-}
-
 export interface ExportPlan {
   /** In the order of the model. */
   readonly tensors: ReadonlyMap<string, ExportTensor>
-  /** What a tensor made of the model's parameters is stored as. */
-  readonly stored: ReadonlyMap<string, DType>
   readonly chunks: StoredChunks
   readonly sources: Sources
   /** The tensors of --hf-model, as if none were quantised. */
@@ -60,6 +49,15 @@ export interface ExportPlan {
 /** Before the names of what is read from --hf-model. */
 export const FROM_HF = "hf:"
 const FROM_GRAFT = "graft:"
+
+/** The model that config.json describes, without module states, which an export has no use for: they are half of its entries. */
+const describe = (family: Family, config: HfConfig, headers: HfHeaders, stored: Form) => {
+  const description = describeModel(family, config, headers)
+  // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
+  const form: Form = description.components.length === 0 ? "standard" : stored
+  const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
+  return { form, modules, carried: description.carried, mtpFields: description.mtpFields }
+}
 
 /** Drop the MTP parameters if the checkpoint has none of them, or on demand. */
 const resolveMtp = (full: Conversion, modules: ReadonlyArray<ConversionModule>, checkpoint: Checkpoint, options: ExportOptions) => {
@@ -95,13 +93,9 @@ export const planExport = (
   const logical = (tensors: HfTensors | undefined) => tensors && logicalOf(tensors, config)
   const weights = logical(hfTensors)
   const graftTensors = logical(options.mtpFrom)
-  const headers = weights ? headersOf(weights) : noHeaders
-  const description = describeModel(family, config, headers)
-  // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
-  const form: Form = description.components.length === 0 ? "standard" : checkpoint.form
-  const modules = modulesOf(form, description)
+  const { carried: carriedRules, form, modules, mtpFields } = describe(family, config, weights ? headersOf(weights) : noHeaders, checkpoint.form)
   const full = bind(modules)
-  if (weights && !options.partial) requireOriginal(weights, full, description.carried)
+  if (weights && !options.partial) requireOriginal(weights, full, carriedRules)
   const mtp = resolveMtp(full, modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
@@ -117,27 +111,15 @@ export const planExport = (
   checkCoverage(conversion)
 
   const chunks = new StoredChunks(checkpoint.directory)
-  const copiesOf = new Map<string, Array<Copy>>()
-  const dtypeOf = new Map<string, DType>()
   const usedKeys = new Set<string>()
-  const restored = new Set<string>()
   const cast = castTo(options.torchDtype)
-  const add = (name: string, copy: Copy): void => {
-    const list = copiesOf.get(name)
-    if (list) list.push(copy)
-    else copiesOf.set(name, [copy])
-  }
   for (const { bound, parts } of located) {
-    for (const { part, tensor } of parts) {
-      usedKeys.add(part.key)
-      for (const { name } of bound.tensors) {
-        const known = dtypeOf.get(name)
-        dtypeOf.set(name, known ? commonDtype(known, tensor.dtype, part.key) : tensor.dtype)
-      }
-    }
+    chunks.use(bound.parameter.shape, parts)
+    for (const { part } of parts) usedKeys.add(part.key)
   }
+  const origins = originsOf(located)
   requireAllElements(located, checkpoint)
-  if (weights && !options.partial) refuseIntegers(located, weights, checkpoint)
+  if (!options.partial) refuseIntegers(located, weights, checkpoint)
   const candidateFor = (name: string, dtype: DType, shape: Shape): string | undefined => {
     const kept = checkpoint.kept.get(name)
     if (kept && kept.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
@@ -146,47 +128,40 @@ export const planExport = (
     const original = weights?.tensors.get(name)
     return original && !original.quantized && original.dtype === dtype && sameShape(original.shape, shape) ? FROM_HF + name : undefined
   }
-  const ownDtypes = weights && !cast ? unwidened(located, weights) : new Map<string, DType>()
+  const ownDtypes = weights && !cast ? unwidened(located, origins, weights) : new Map<string, DType>()
   const target = (name: string): DType => {
-    const stored = dtypeOf.get(name)!
+    const { stored } = origins.get(name)!
     return cast && isFloat(stored) ? cast : ownDtypes.get(name) ?? stored
   }
-  for (const { bound, parts } of located) {
-    for (const copy of chunks.toHf(bound, parts)) {
-      const name = copy.target.tensor
-      if (!copy.transform) {
-        add(name, copy)
-        continue
-      }
-      if (copy.transform.kind !== "add") throw new RangeError(`${name}: ${copy.transform.kind} has no inverse`)
-      const backward = inverse(copy.transform)
-      const candidate = candidateFor(name, target(name), conversion.hf.get(name)!.shape)
-      if (candidate) restored.add(name)
-      const transform: Transform = candidate ? { kind: "restore", forward: copy.transform, backward } : backward
-      add(name, { ...copy, transform, ...(candidate ? { operands: [{ ...copy.target, tensor: candidate }] } : {}) })
+  const candidates = new Map<string, string>()
+  for (const { bound } of located) {
+    for (const { echo, source: { tensor: name }, transform } of bound.copies) {
+      const candidate = echo || !transform ? undefined : candidateFor(name, target(name), conversion.hf.get(name)!.shape)
+      if (candidate !== undefined) candidates.set(name, candidate)
     }
   }
 
   const tensors = new Map<string, ExportTensor>()
   const incomplete = new Set(missing.flatMap(({ bound }) => bound.tensors.map((t) => t.name)))
   for (const { name, shape } of conversion.hf.values()) {
-    if (!incomplete.has(name)) tensors.set(name, { name, dtype: target(name), shape, copies: copiesOf.get(name) ?? [] })
+    if (incomplete.has(name)) continue
+    tensors.set(name, new ModelTensor({ name, dtype: target(name), shape }, origins.get(name)!, chunks, candidates.get(name)))
   }
 
   // What Megatron has no place for: the checkpoint's own copy, else the alias or the original model's bytes.
   const carried: Array<string> = []
-  const carriedRule = compileCarried(description.carried)
-  const candidates = new Set([...checkpoint.kept.keys(), ...(weights?.tensors.keys() ?? [])])
-  for (const name of candidates) {
+  const carriedRule = compileCarried(carriedRules)
+  const unmade = (names: Iterable<string>) => Iterator.from(names).filter((name) => !tensors.has(name))
+  for (const name of new Set([...unmade(checkpoint.kept.keys()), ...unmade(weights?.tensors.keys() ?? [])])) {
     const isActivationScale = weights?.activationScales.has(name) === true
-    const rule = tensors.has(name) ? undefined : carriedRule(name) ?? (isActivationScale ? { pattern: name } : undefined)
+    const rule = carriedRule(name) ?? (isActivationScale ? { pattern: name } : undefined)
     if (!rule) continue
     const kept = checkpoint.kept.get(name)
     const alias = rule.alias === undefined ? undefined : tensors.get(rule.alias)
     const original = weights?.tensors.get(name)
     if (kept) tensors.set(name, { name, dtype: kept.dtype, shape: kept.shape, copies: chunks.whole(HF_SOURCE + name, kept, name) })
     else if (alias) {
-      tensors.set(name, { ...alias, name, copies: alias.copies.map((c) => ({ ...c, target: { ...c.target, tensor: name } })) })
+      tensors.set(name, { name, dtype: alias.dtype, shape: alias.shape, copies: alias.copies.map((c) => ({ ...c, target: { ...c.target, tensor: name } })) })
       notes.push(`${name} is written as a copy of ${alias.name}`)
     } else if (original) {
       tensors.set(name, { name, dtype: original.dtype, shape: original.shape, copies: weights!.whole(name, name, FROM_HF) })
@@ -207,7 +182,7 @@ export const planExport = (
       }
       notes.push(`${mtp.mtpNames.length} multi-token-prediction tensors are taken from ${graft.directory}`)
     } else {
-      zeroFields = description.mtpFields
+      zeroFields = mtpFields
       if (!mtp.stored) notes.push("the checkpoint holds no multi-token-prediction tensors; config.json is written without those layers (--mtp-from HF_DIR restores them)")
     }
   } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
@@ -226,14 +201,8 @@ export const planExport = (
   }
   return {
     tensors,
-    stored: dtypeOf,
     chunks,
-    sources: {
-      get: (id) =>
-        id.startsWith(FROM_HF) ? weights?.sources.get(id.slice(FROM_HF.length))
-        : id.startsWith(FROM_GRAFT) ? graftTensors?.sources.get(id.slice(FROM_GRAFT.length))
-        : chunks.get(id)
-    },
+    sources: sourcesOf(chunks, weights, graftTensors),
     original: weights,
     zeroFields,
     report: {
@@ -250,25 +219,30 @@ export const planExport = (
       sourceBytes: bytes(stored),
       targetTensors: tensors.size,
       targetBytes: bytes(tensors.values()),
-      dtypeChanges: changes(tensors, dtypeOf, weights),
+      dtypeChanges: changes(tensors, weights),
       leftBehind,
-      carried: [...carried, ...restored],
+      carried: [...carried, ...candidates.keys()],
       notes
     }
   }
 }
 
+const sourcesOf = (chunks: StoredChunks, weights: LogicalTensors | undefined, graft: LogicalTensors | undefined): Sources => ({
+  get: (id) =>
+    id.startsWith(FROM_HF) ? weights?.sources.get(id.slice(FROM_HF.length))
+    : id.startsWith(FROM_GRAFT) ? graft?.sources.get(id.slice(FROM_GRAFT.length))
+    : chunks.get(id)
+})
+
 /** Tensors whose dtype differs from what is stored, or from what the original model has. */
 const changes = (
   tensors: ReadonlyMap<string, ExportTensor>,
-  stored: ReadonlyMap<string, DType>,
   weights: HfTensors | undefined
 ): ReadonlyArray<DtypeChange> => {
   const out: Array<DtypeChange> = []
-  for (const { dtype, name } of tensors.values()) {
-    const from = stored.get(name)
+  for (const { dtype, name, stored } of tensors.values()) {
     const original = weights?.tensors.get(name)?.dtype
-    if (from !== undefined && from !== dtype) out.push({ tensor: name, from, to: dtype })
+    if (stored !== undefined && stored !== dtype) out.push({ tensor: name, from: stored, to: dtype })
     else if (original !== undefined && original !== dtype) out.push({ tensor: name, from: original, to: dtype })
   }
   return out

@@ -4,11 +4,12 @@
  */
 import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
+import type { HfTensor } from "../bridge/Mapping.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import { fileOf } from "./HfSource.ts"
-import type { Located } from "./located.ts"
+import type { Located, Origin } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import type { LeftBehind } from "./Report.ts"
 
@@ -42,29 +43,29 @@ export const notExported = (
 /**
  * Tensors of several dtypes that are stored as one had to be widened to the narrowest that holds them all. Where the checkpoint
  * has exactly that dtype, each goes back to its own: untouched values come back bit for bit, and trained ones are values of a
- * model that has them in that dtype.
+ * model that has them in that dtype. Returned are the dtypes that are not the stored ones.
  */
-export const unwidened = (located: ReadonlyArray<Located>, original: LogicalTensors): ReadonlyMap<string, DType> => {
+export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, Origin>, original: LogicalTensors): ReadonlyMap<string, DType> => {
   const widened = new Map<string, DType | undefined>()
-  const own = (name: string): DType | undefined => {
+  const own = ({ name }: HfTensor): DType | undefined => {
     const found = original.tensors.get(name)
     return found && !found.quantized && isFloat(found.dtype) ? found.dtype : undefined
   }
   for (const { bound, parts } of located) {
+    const dtypes = bound.tensors.map(own)
     for (const { part } of parts) {
-      for (const { name } of bound.tensors) {
-        const dtype = own(name)
+      for (const [i, dtype] of dtypes.entries()) {
         const known = widened.has(part.key) ? widened.get(part.key) : dtype
-        widened.set(part.key, known && dtype && commonDtype(known, dtype, name))
+        widened.set(part.key, known && dtype && commonDtype(known, dtype, bound.tensors[i]!.name))
       }
     }
   }
   const out = new Map<string, DType>()
   for (const { bound, parts } of located) {
     if (bound.copies.some((copy) => copy.transform) || !parts.every(({ part, tensor }) => widened.get(part.key) === tensor.dtype)) continue
-    for (const { name } of bound.tensors) {
-      const dtype = own(name)
-      if (dtype) out.set(name, dtype)
+    for (const tensor of bound.tensors) {
+      const dtype = own(tensor)
+      if (dtype && dtype !== origins.get(tensor.name)!.stored) out.set(tensor.name, dtype)
     }
   }
   return out

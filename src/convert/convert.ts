@@ -102,7 +102,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]],
       write: (directory, recorder, engine) =>
         Effect.gen(function*() {
-          const tokenizer = (yield* sideFiles(hfModel)).filter((f) => TOKENIZER_FILE.test(f.name))
+          const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
           yield* execute(files, plan.sources, directory, engine)
           yield* steadily(async () => {
             const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
@@ -183,13 +183,13 @@ export const prepareExport = Effect.fnUntraced(function*(
         Effect.gen(function*() {
           const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
           for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
-          const sums = new StorageSums(plan.chunks.storages)
+          const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
+          const sums = new StorageSums(plan.chunks.storages())
           yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
           yield* attempt(() => sums.finish(disk))
-          const beside = (yield* sideFiles(hfModel)).filter((f) => f.name !== files.index?.name && !f.name.endsWith(".index.json"))
           const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization }))
           yield* steadily(async () => {
-            await copySmall(disk, beside.filter((f) => f.name !== CONFIG), recorder)
+            await copySmall(disk, beside, recorder)
             await recorder.write(CONFIG, configBytes)
             if (files.index) await recorder.write(files.index.name, files.index.bytes)
           })

@@ -1,11 +1,12 @@
 /** The parameters of a model in a checkpoint: where each is stored, and what the two have that the other lacks. */
 import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
-import { keyInForm, layerForms, type LocatedPart, locatePart } from "../checkpoint/StoredChunks.ts"
+import { keyInForm, layerForms, type LocatedPart, locatePart, type StoredParameter } from "../checkpoint/StoredChunks.ts"
 import { PlanRefused, quote } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
-import { bytesOf, isInteger } from "../tensor/DType.ts"
+import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
+import { commonDtype } from "./dtypes.ts"
 import type { LeftBehind } from "./Report.ts"
 
 export interface Located {
@@ -13,23 +14,46 @@ export interface Located {
   readonly parts: ReadonlyArray<LocatedPart>
 }
 
+/** What an HF tensor is made of. */
+export interface Origin {
+  /** The narrowest dtype that holds all of it. */
+  stored: DType
+  readonly parameters: Array<StoredParameter>
+}
+
 /** Find every parameter in the checkpoint; names the keys that are absent. */
 export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
   const forms = layerForms(checkpoint.tensors.keys())
+  const where = quote(checkpoint.directory)
   const located: Array<Located> = []
   const missing: Array<{ readonly bound: BoundParameter; readonly key: string }> = []
   for (const bound of parameters) {
     const { module, parameter } = bound
-    const parts: Array<LocatedPart> = []
-    for (const part of parameter.parts) {
-      const key = module.keyPrefix + part.key
-      const found = locatePart(key, part, parameter.ragged ?? false, checkpoint.tensors, quote(checkpoint.directory))
-      if (found) parts.push(found)
-      else missing.push({ bound, key: keyInForm(key, part, forms) })
-    }
-    if (parts.length === parameter.parts.length) located.push({ bound, parts })
+    const found = parameter.parts.map((part) =>
+      locatePart(module.keyPrefix + part.key, part, parameter.ragged ?? false, checkpoint.tensors, where))
+    if (found.every((part) => part !== undefined)) located.push({ bound, parts: found })
+    else for (const [i, part] of parameter.parts.entries()) if (!found[i]) missing.push({ bound, key: keyInForm(module.keyPrefix + part.key, part, forms) })
   }
   return { located, missing }
+}
+
+/** What every HF tensor that parameters give is made of. PlanRefused `plan/dtypes` if no dtype holds it. */
+export const originsOf = (located: ReadonlyArray<Located>): ReadonlyMap<string, Origin> => {
+  const origins = new Map<string, Origin>()
+  for (const { bound: { copies, parameter: { shape }, tensors }, parts } of located) {
+    const [first, ...others] = parts as readonly [LocatedPart, ...Array<LocatedPart>]
+    let stored = first.tensor.dtype
+    for (const { part, tensor } of others) stored = commonDtype(stored, tensor.dtype, part.key)
+    const parameter = { shape, copies, parts }
+    for (const { name } of tensors) {
+      const known = origins.get(name)
+      if (known) {
+        known.stored = commonDtype(known.stored, stored, first.part.key)
+        known.parameters.push(parameter)
+      } else origins.set(name, { stored, parameters: [parameter] })
+    }
+  }
+  return origins
 }
 
 /**
@@ -56,20 +80,21 @@ export const requireAllElements = (located: ReadonlyArray<Located>, { directory 
   })
 }
 
-/** Integers where --hf-model has floating-point values are codes without scales, or no weights at all. */
-export const refuseIntegers = (located: ReadonlyArray<Located>, { tensors }: LogicalTensors, { directory }: Checkpoint): void => {
+/** Integers where the model, or --hf-model, has floating-point values are codes without scales, or no weights at all. */
+export const refuseIntegers = (located: ReadonlyArray<Located>, weights: LogicalTensors | undefined, { directory }: Checkpoint): void => {
   const wrong = new Map<string, string>()
   for (const { bound, parts } of located) {
-    const original = bound.tensors.map(({ name }) => tensors.get(name)).find((t) => t && !isInteger(t.dtype))
-    if (!original) continue
     for (const { part, tensor } of parts) {
-      if (isInteger(tensor.dtype)) wrong.set(part.key, `${part.key} (${tensor.dtype}; ${original.name} is ${original.dtype})`)
+      if (!isInteger(tensor.dtype)) continue
+      const original = bound.tensors.map(({ name }) => weights?.tensors.get(name)).find((t) => t && !isInteger(t.dtype))
+      if (bound.parameter.integer && !original) continue
+      wrong.set(part.key, `${part.key} (${tensor.dtype}${original ? `; ${original.name} is ${original.dtype}` : ""})`)
     }
   }
   if (wrong.size === 0) return
   throw new PlanRefused({
     code: "plan/dtypes",
-    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quote(directory)} would have to be floating-point values, as in --hf-model`,
+    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quote(directory)} would have to be floating-point values`,
     names: [...wrong.values()]
   })
 }

@@ -11,7 +11,8 @@ import { identity, sameShape, volume } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import type { Quantization } from "./exportedConfig.ts"
-import { exportArray, type ExportPlan, type ExportTensor, FROM_HF } from "./ExportPlan.ts"
+import { exportArray, type ExportPlan, FROM_HF } from "./ExportPlan.ts"
+import type { ExportTensor } from "./ExportTensor.ts"
 import { quantizedSummary } from "./quantized.ts"
 import type { LeftBehind } from "./Report.ts"
 
@@ -33,7 +34,7 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   const comparable = [...original.quantized.values()].flatMap(({ name, shape }) => {
     const tensor = plan.tensors.get(name)
     // As wide as what is stored, so that nothing is rounded to equality.
-    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(plan.stored.get(name) ?? tensor.dtype, "BF16", name) }] : []
+    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(tensor.stored ?? tensor.dtype, "BF16", name) }] : []
   })
   const bytes = new Map(comparable.map(({ dtype, tensor }) => [tensor.name, volume(tensor.shape) * bytesOf(dtype)]))
   onSize?.([...bytes.values()].reduce((sum, n) => sum + n, 0))

@@ -11,7 +11,7 @@ import type { EngineLimits } from "../engine/Settings.ts"
 import type { Sources } from "../engine/Target.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { clip, identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { exportArray, FROM_HF, planExport } from "./ExportPlan.ts"
 import { hfSources, openHfModel } from "./HfSource.ts"
@@ -60,7 +60,7 @@ interface Pairing {
   readonly rights: ReadonlyMap<string, Side>
   readonly sources: Sources
   /** The comparisons that together hold `name` of the left, in the right's dtype, against the right's own. */
-  readonly comparisons: (name: string, dtype: DType) => ReadonlyArray<Comparison>
+  readonly comparisons: (name: string, dtype: DType) => Iterable<Comparison>
   readonly notes: ReadonlyArray<string>
 }
 
@@ -126,12 +126,14 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
     planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"], partial: true }))
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
   const original = plan.original!
+  const lefts = new Map<string, Side>(plan.tensors)
+  // Stored tensors that no HF tensor is made of are extra, under their own keys.
+  for (const { tensor } of plan.report.leftBehind) lefts.set(tensor, checkpoint.tensors.get(tensor)!)
   return yield* run({
     left: checkpoint.directory,
     right: hfModel,
     reference: "right",
-    // Stored tensors that no HF tensor is made of are extra, under their own keys.
-    lefts: new Map<string, Side>([...plan.tensors, ...plan.report.leftBehind.map(({ tensor }) => [tensor, checkpoint.tensors.get(tensor)!] as const)]),
+    lefts,
     rights: original.tensors,
     sources: plan.sources,
     comparisons: (name, dtype) => {
@@ -175,9 +177,8 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
   const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
   const [lefts, rights] = [spaceOf(a), spaceOf(b)]
   const [from, to] = [new StoredChunks(a.directory), new StoredChunks(b.directory)]
-  const common = [...lefts.keys()].filter((key) => rights.has(key))
-  const wholes = new Map(common.map((key) => [key, from.whole(key, lefts.get(key)!, key)]))
-  for (const key of common) to.whole(key, rights.get(key)!, key)
+  for (const [key, tensor] of lefts) if (rights.has(key)) from.useAll(key, tensor)
+  for (const [key, tensor] of rights) if (lefts.has(key)) to.useAll(key, tensor)
   yield* attempt(() => readChunkHeaders(disk, from))
   yield* attempt(() => readChunkHeaders(disk, to))
   return yield* run({
@@ -187,15 +188,14 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
     lefts,
     rights,
     sources: from,
-    comparisons: (key, dtype) => {
-      const { chunks, shape } = rights.get(key)!
-      return chunks.flatMap((chunk) => {
+    *comparisons(key, dtype) {
+      for (const chunk of rights.get(key)!.chunks) {
         const stored = to.get(chunkId(chunk))
         // A chunk without elements has no source.
-        if (!stored) return []
-        const copies = wholes.get(key)!.flatMap((c) => clip(c, "target", shape, chunk))
-        return [{ array: { id: key, dtype, shape: chunk.sizes, copies: from.settle(copies) }, with: { ...stored, shape: chunk.sizes } }]
-      })
+        if (!stored) continue
+        const copies = from.settle(from.within(lefts.get(key)!, chunk, key))
+        yield { array: { id: key, dtype, shape: chunk.sizes, copies }, with: { ...stored, shape: chunk.sizes } }
+      }
     },
     notes: [...a.notes, ...b.notes]
   }, options)

@@ -30,7 +30,7 @@ const wrong = (code: string, problem: string, place: { tensor?: string; field?: 
   throw new FormatError(`safetensors/index-${code}`, problem, place)
 }
 
-const isMap = (value: JsonTree | undefined): value is JsonMap => value instanceof Map
+const isMap = (value: JsonTree | undefined): value is Map<string, JsonTree> => value instanceof Map
 
 /** Why a shard name cannot be used, or `undefined`. Names are relative, with `/`, below the directory of the index. */
 const shardNameProblem = (name: string): string | undefined => {
@@ -58,7 +58,6 @@ export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
   if (entries.size === 0) return wrong("weight-map", "weight_map is empty", { field: "weight_map" })
   const metadata = document.get("metadata") ?? new Map<string, JsonTree>()
   if (!isMap(metadata)) return wrong("metadata", "metadata is not an object", { field: "metadata" })
-  const weightMap = new Map<string, string>()
   /** One string per shard instead of one per tensor. */
   const shards = new Map<string, string>()
   for (const [tensor, shard] of entries) {
@@ -69,9 +68,9 @@ export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
       if (problem !== undefined) wrong("shard-name", `the shard name "${quote(shard)}" ${problem}`, { tensor })
       shards.set(shard, known = shard)
     }
-    weightMap.set(tensor, known)
+    entries.set(tensor, known)
   }
-  return { weightMap, metadata }
+  return { weightMap: entries as ReadonlyMap<string, string>, metadata }
 }
 
 /** Shard names, each once, in code point order. */
@@ -110,6 +109,8 @@ export interface ListedShard {
  * `unlisted-tensor` (in a shard, not listed).
  */
 export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): void => {
+  const count = shards.reduce((sum, { tensors }) => sum + tensors.length, 0)
+  if (count === weightMap.size && shards.every(({ file, tensors }) => tensors.every(({ name }) => weightMap.get(name) === file))) return
   const found = new Map<string, string>()
   const unlisted: Array<string> = []
   for (const { file, tensors } of shards) {

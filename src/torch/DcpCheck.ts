@@ -76,47 +76,45 @@ const withoutReplicas = (chunks: ReadonlyArray<StoredChunk>): ReadonlyArray<Stor
 const describe = ({ file, length, offset, offsets, sizes }: StoredChunk) =>
   `the chunk at [${offsets}] of size [${sizes}] (${quote(file)}, bytes ${offset} to ${offset + length})`
 
-interface Item extends StoredObject {
-  readonly key: string
-  /** The box of a chunk; undefined for an object. */
-  readonly box: StoredChunk | undefined
+/** The items of one file, and the keys that they belong to. */
+interface FileItems {
+  readonly items: Array<StoredObject | StoredChunk>
+  readonly keys: Array<string>
 }
 
 /** Items lie inside their files. Two items may only share bytes if they are one: objects, or replicas of one chunk. */
 const checkStorage = (metadata: DcpMetadata, fileSizes: ReadonlyMap<string, number>): void => {
-  const files = new Map<string, Array<Item>>()
-  const add = (item: Item) => {
-    const { file, key, length, offset } = item
+  const files = new Map<string, FileItems>()
+  const add = (key: string, item: StoredObject | StoredChunk) => {
+    const { file, length, offset } = item
     const size = fileSizes.get(file)
     if (size === undefined) return fail("no-file", `its data is in ${quote(file)}, which is missing`, key)
     if (!(offset + length <= size)) {
       fail("beyond-file", `its data is in ${quote(file)}, bytes ${offset} to ${offset + length}, but the file has ${size}`, key)
     }
-    const items = files.get(file)
-    if (items) items.push(item)
-    else files.set(file, [item])
+    let own = files.get(file)
+    if (!own) files.set(file, own = { items: [], keys: [] })
+    own.items.push(item)
+    own.keys.push(key)
   }
-  for (const [key, { file, length, offset }] of metadata.objects) add({ key, box: undefined, file, offset, length })
-  for (const [key, { chunks }] of metadata.tensors) {
-    for (const box of chunks) add({ key, box, file: box.file, offset: box.offset, length: box.length })
-  }
-  for (const [file, items] of files) checkApart(file, items)
+  for (const [key, object] of metadata.objects) add(key, object)
+  for (const [key, { chunks }] of metadata.tensors) for (const chunk of chunks) add(key, chunk)
+  for (const [file, own] of files) checkApart(file, own)
 }
 
-const checkApart = (file: string, items: Array<Item>): void => {
-  items.sort((a, b) => a.offset - b.offset || a.length - b.length)
-  let last: Item | undefined
-  for (const item of items) {
-    if (last !== undefined && item.offset < last.offset + last.length && !isSame(last, item)) {
-      const range = (i: Item) => `bytes ${i.offset} to ${i.offset + i.length}`
-      fail("shared-bytes", `its data in ${quote(file)}, ${range(item)}, overlaps that of ${quote(last.key)}, ${range(last)}`, item.key)
-    }
-    last = item
+const checkApart = (file: string, { items, keys }: FileItems): void => {
+  const order = Uint32Array.from(items.keys()).sort((i, j) => items[i]!.offset - items[j]!.offset || items[i]!.length - items[j]!.length)
+  for (let n = 1; n < order.length; n++) {
+    const [i, j] = [order[n - 1]!, order[n]!]
+    const [last, item] = [items[i]!, items[j]!]
+    if (item.offset >= last.offset + last.length || isSame(last, item, keys[i] === keys[j])) continue
+    const range = ({ length, offset }: StoredObject) => `bytes ${offset} to ${offset + length}`
+    fail("shared-bytes", `its data in ${quote(file)}, ${range(item)}, overlaps that of ${quote(keys[i]!)}, ${range(last)}`, keys[j]!)
   }
 }
 
-const isSame = (a: Item, b: Item): boolean => {
+const isSame = (a: StoredObject | StoredChunk, b: StoredObject | StoredChunk, sameKey: boolean): boolean => {
   if (a.offset !== b.offset || a.length !== b.length) return false
-  if (a.box === undefined || b.box === undefined) return a.box === b.box
-  return a.key === b.key && String(a.box.offsets) === String(b.box.offsets) && String(a.box.sizes) === String(b.box.sizes)
+  if (!("sizes" in a && "sizes" in b)) return "sizes" in a === "sizes" in b
+  return sameKey && String(a.offsets) === String(b.offsets) && String(a.sizes) === String(b.sizes)
 }

@@ -78,6 +78,7 @@ export const Dcp = {
   properties: [`${metadata} TensorProperties`, `${oldMetadata} TensorProperties`],
   index: [`${metadata} MetadataIndex`],
   storage: [`${filesystem} _StorageInfo`],
+  writeItem: [`${planner} WriteItem`],
   memoryFormat: [`${metadata} _MEM_FORMAT_ENCODING`, `${metadata} MEM_FORMAT_ENCODING`, `${oldMetadata} MEM_FORMAT_ENCODING`],
   layout: "torch.serialization _get_layout"
 } as const
@@ -86,7 +87,7 @@ export const Dcp = {
 export const METADATA_GLOBALS: ReadonlySet<string> = new Set([
   ...Object.values(Dcp).flat(), ...DTYPE_GLOBALS, SIZE, ORDERED_DICT, "torch strided",
   `${metadata} StorageMeta`, `${filesystem} _StoragePrefix`,
-  ...["SavePlan", "WriteItem", "WriteItemType", "TensorWriteData", "BytesIOWriteData"].map((name) => `${planner} ${name}`),
+  ...["SavePlan", "WriteItemType", "TensorWriteData", "BytesIOWriteData"].map((name) => `${planner} ${name}`),
   `${megatron} MCoreSavePlan`,
   "builtins getattr", "__builtin__ getattr",
   "pathlib PosixPath", "pathlib._local PosixPath", "pathlib WindowsPath", "pathlib._local WindowsPath"

@@ -6,6 +6,7 @@
  */
 import { FormatError, quote } from "../errors.ts"
 import { isAttack } from "./Globals.ts"
+import { memoReads, Op } from "./PickleOps.ts"
 import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 
@@ -31,6 +32,15 @@ export const SMALL_PICKLE: PickleLimits = {
   maxString: 16 << 20
 }
 
+/**
+ * Takes values out of large containers while they are filled, so that they are never all there at once. True: it is taken; a list
+ * gets null in its place, a dict nothing. A value may still be incomplete; what is not taken is found in the container.
+ */
+export interface PickleSink {
+  readonly element: (list: PickleList, value: PickleValue) => boolean
+  readonly entry: (dict: PickleDict, key: PickleValue, value: PickleValue) => boolean
+}
+
 export interface PicklePolicy {
   /** The globals that may appear, each as `module name`. */
   readonly globals: ReadonlySet<string>
@@ -38,6 +48,7 @@ export interface PicklePolicy {
   readonly opaque?: boolean
   /** Allow persistent ids (torch's storages). */
   readonly persistent?: boolean
+  readonly sink?: PickleSink
   readonly limits?: PickleLimits
 }
 
@@ -56,18 +67,6 @@ const STRING = 64
 
 /** The largest number of bytes a module or class name may take. */
 const MAX_NAME = 1024
-
-const Op = {
-  PROTO: 0x80, FRAME: 0x95, STOP: 0x2e, MARK: 0x28,
-  NONE: 0x4e, NEWTRUE: 0x88, NEWFALSE: 0x89,
-  BININT: 0x4a, BININT1: 0x4b, BININT2: 0x4d, LONG1: 0x8a, BINFLOAT: 0x47,
-  SHORT_BINUNICODE: 0x8c, BINUNICODE: 0x58, BINUNICODE8: 0x8d,
-  EMPTY_TUPLE: 0x29, TUPLE: 0x74, TUPLE1: 0x85, TUPLE2: 0x86, TUPLE3: 0x87,
-  EMPTY_LIST: 0x5d, APPEND: 0x61, APPENDS: 0x65,
-  EMPTY_DICT: 0x7d, SETITEM: 0x73, SETITEMS: 0x75,
-  MEMOIZE: 0x94, BINPUT: 0x71, LONG_BINPUT: 0x72, BINGET: 0x68, LONG_BINGET: 0x6a,
-  GLOBAL: 0x63, STACK_GLOBAL: 0x93, NEWOBJ: 0x81, REDUCE: 0x52, BUILD: 0x62, BINPERSID: 0x51
-} as const
 
 const EMPTY: ReadonlyArray<PickleValue> = []
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -96,6 +95,7 @@ class Machine {
   readonly memo: Array<PickleValue> = []
   /** Memo entries elsewhere: an index of 2^32-1 must not cost an array of that length. */
   readonly scattered = new Map<number, PickleValue>()
+  isRead: (index: number) => boolean = () => true
   readonly globals = new Map<string, PickleGlobal>()
   at = 0
   opAt = 0
@@ -121,6 +121,7 @@ class Machine {
     const protocol = bytes[1] ?? this.fail("truncated", "the pickle ends inside an opcode")
     if (protocol < 2 || protocol > 5) this.fail("protocol", `pickle protocol ${protocol}; 2 to 5 are known`)
     this.at = 2
+    this.isRead = memoReads(bytes)
     while (true) {
       this.opAt = this.at
       if (this.at >= bytes.length) this.fail("truncated", "the pickle ends without STOP")
@@ -153,27 +154,31 @@ class Machine {
         case Op.APPEND: {
           const value = this.pop()
           this.spend(FIRST_ELEMENT + ELEMENT)
-          this.listOnTop().push(value)
+          const list = this.listOnTop()
+          list.push(this.policy.sink?.element(list, value) ? null : value)
           break
         }
         case Op.APPENDS: {
           const added = this.sinceMark()
           this.spend(FIRST_ELEMENT + ELEMENT * added.length)
-          this.listOnTop().extend(added)
+          const list = this.listOnTop()
+          list.extend(this.elementsLeft(list, added))
           break
         }
         case Op.EMPTY_DICT: this.made(new PickleDict()); break
         case Op.SETITEM: {
           const value = this.pop(), key = this.pop()
           this.spend(FIRST_ELEMENT + 2 * ELEMENT)
-          this.dictOnTop().extend([key, value])
+          const dict = this.dictOnTop()
+          if (!this.policy.sink?.entry(dict, key, value)) dict.extend([key, value])
           break
         }
         case Op.SETITEMS: {
           const added = this.sinceMark()
           if (added.length % 2 !== 0) this.fail("stack", "SETITEMS with a key that has no value")
           this.spend(FIRST_ELEMENT + ELEMENT * added.length)
-          this.dictOnTop().extend(added)
+          const dict = this.dictOnTop()
+          dict.extend(this.entriesLeft(dict, added))
           break
         }
 
@@ -338,6 +343,27 @@ class Machine {
     return values
   }
 
+  /** With null for those that the sink takes. */
+  elementsLeft(list: PickleList, values: Array<PickleValue>): Array<PickleValue> {
+    const { sink } = this.policy
+    return sink ? values.map((value) => (sink.element(list, value) ? null : value)) : values
+  }
+
+  /** Keys and values, without those that the sink takes. */
+  entriesLeft(dict: PickleDict, entries: Array<PickleValue>): Array<PickleValue> {
+    const { sink } = this.policy
+    if (!sink) return entries
+    let left = 0
+    for (let i = 0; i < entries.length; i += 2) {
+      const key = entries[i]!, value = entries[i + 1]!
+      if (sink.entry(dict, key, value)) continue
+      entries[left++] = key
+      entries[left++] = value
+    }
+    entries.length = left
+    return entries
+  }
+
   listOnTop(): PickleList {
     const top = this.top()
     if (top instanceof PickleList) return top
@@ -353,7 +379,8 @@ class Machine {
   }
 
   remember(index: number) {
-    const value = this.top()
+    const top = this.top()
+    const value = this.isRead(index) ? top : null
     this.spend(ELEMENT)
     if (index < this.memo.length) this.memo[index] = value
     else if (index === this.memo.length && !this.scattered.has(index)) this.memo.push(value)

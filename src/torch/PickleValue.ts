@@ -72,13 +72,14 @@ export class PickleGlobal {
   readonly module: string
   /** Python's qualname. */
   readonly name: string
+  /** `module name`, the form the allow-lists use. */
+  readonly id: string
   constructor(module: string, name: string) {
     this.module = module
     this.name = name
+    this.id = `${module} ${name}`
   }
   get kind() { return "global" as const }
-  /** `module name`, the form the allow-lists use. */
-  get id() { return `${this.module} ${this.name}` }
 }
 
 /** An instance, or the record of a call: `global(...args)`, then the state that `__setstate__` would have received. */

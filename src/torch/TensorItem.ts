@@ -91,69 +91,55 @@ const build = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
     ])
   }
   const suffixLength = layout.length - prefix.length - dataLength
-  /** Everything but what depends on the data: its CRC twice, and the id that torch derives from it, with its own. */
-  const constant = (bytes: Uint8Array): Buffer => {
-    const copy = Buffer.from(bytes)
-    const after = layout.descriptor(data, 0).length + versionHeader.length + VERSION.content.length + versionDescriptor.length
-    const id = after + idHeader.length
-    const [dataEntry, idEntry] = layout.entryOffset([data, data + 2]).map((at) => at - prefix.length - dataLength)
-    if (dataLength > 0) copy.fill(0, CRC_IN_DESCRIPTOR, CRC_IN_DESCRIPTOR + 4)
-    copy.fill(0, dataEntry! + CRC_IN_ENTRY, dataEntry! + CRC_IN_ENTRY + 4)
-    copy.fill(0, idEntry! + CRC_IN_ENTRY, idEntry! + CRC_IN_ENTRY + 4)
-    copy.fill(0, id, id + SERIALIZATION_ID_LENGTH + CRC_IN_DESCRIPTOR + 4)
-    return copy
-  }
-  const expected = constant(suffix(0))
+  const usual = suffix(0)
+  const idAt = layout.descriptor(data, 0).length + versionHeader.length + VERSION.content.length + versionDescriptor.length + idHeader.length
+  const [dataCrcAt, idCrcAt] = layout.entryOffset([data, data + 2]).map((at) => at - prefix.length - dataLength + CRC_IN_ENTRY) as [number, number]
+  /** What depends on the data, in order: its CRC twice, and the id that torch derives from it, with its own. */
+  const varying = [
+    ...(dataLength > 0 ? [[CRC_IN_DESCRIPTOR, CRC_IN_DESCRIPTOR + 4] as const] : []),
+    [idAt, idAt + SERIALIZATION_ID_LENGTH + CRC_IN_DESCRIPTOR + 4],
+    [dataCrcAt, dataCrcAt + 4],
+    [idCrcAt, idCrcAt + 4]
+  ] as const
+  const constant = [...varying, [suffixLength]].map(([end], i) => [varying[i - 1]?.[1] ?? 0, end] as const)
   const crcIn = (bytes: Uint8Array): number | undefined => {
-    if (Buffer.compare(constant(bytes), expected) !== 0) return undefined
+    if (bytes.length !== suffixLength) return undefined
+    const found = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    for (const [start, end] of constant) if (found.compare(usual, start, end, start, end) !== 0) return undefined
     if (dataLength === 0) return 0
-    const [entry] = layout.entryOffset([data])
-    const crc = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).readUInt32LE(CRC_IN_DESCRIPTOR)
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).readUInt32LE(entry! - prefix.length - dataLength + CRC_IN_ENTRY) === crc ? crc : undefined
+    const crc = found.readUInt32LE(CRC_IN_DESCRIPTOR)
+    return found.readUInt32LE(dataCrcAt) === crc ? crc : undefined
   }
   return { dtype, shape, prefix, dataLength, suffixLength, suffix, crcIn, length: layout.length }
 }
+
+/** What {@link readTensorItem} finds in the `item` whose suffix states this CRC-32. */
+export const storedItem = ({ dataLength, dtype, prefix, shape }: TensorItem, crc32: number): StoredTensorItem => ({
+  dtype,
+  shape,
+  strides: contiguousStrides(shape),
+  storageOffset: 0,
+  key: "0",
+  storageLength: dataLength,
+  dataOffset: prefix.length,
+  dataLength,
+  crc32
+})
 
 /**
  * Reads the structure of a tensor item of `length` bytes, not its data. Items of older torch, views and other layouts are
  * understood.
  *
- * With `expected`, an item that has exactly its length, prefix and suffix is recognised without parsing.
- *
  * Errors: `zip/…`, `pickle/…`, `torch/…` of the archive, the pickle and the tensor.
  */
-export const readTensorItem = (length: number, read: RangeReader, expected?: TensorItem): Promise<StoredTensorItem> =>
-  fromReader(length, read, parseTensorItem(length, expected))
+export const readTensorItem = (length: number, read: RangeReader): Promise<StoredTensorItem> => fromReader(length, read, parseTensorItem(length))
 
 /** {@link readTensorItem} as a parser over ranges. */
-export function* parseTensorItem(length: number, expected?: TensorItem): Ranged<StoredTensorItem> {
-  const known = expected && (yield* recognise(length, expected))
-  if (known) return known
+export function* parseTensorItem(length: number): Ranged<StoredTensorItem> {
   const archive = yield* openArchive(length)
   const view = tensorView(yield* readPickle(archive, { globals: TENSOR_GLOBALS, persistent: true }))
   const place = yield* placeStorage(archive, view)
   return { ...view, ...place }
-}
-
-function* recognise(length: number, item: TensorItem): Ranged<StoredTensorItem | undefined> {
-  if (length !== item.length) return undefined
-  const head = yield { offset: 0, length: item.prefix.length }
-  if (Buffer.compare(head, item.prefix) !== 0) return undefined
-  const { dataLength, dtype, shape } = item
-  const dataOffset = item.prefix.length
-  const crc = item.crcIn(yield { offset: dataOffset + dataLength, length: item.suffixLength })
-  if (crc === undefined) return undefined
-  return {
-    dtype,
-    shape,
-    strides: contiguousStrides(shape),
-    storageOffset: 0,
-    key: "0",
-    storageLength: dataLength,
-    dataOffset,
-    dataLength,
-    crc32: crc
-  }
 }
 
 /** The view is the whole storage in row-major order: its bytes can be copied as they are. */

@@ -66,6 +66,31 @@ describe("Hugging Face → MegatronMIMO → Hugging Face is byte-identical", () 
   })
 })
 
+describe.runIf(process.platform === "linux")("a side file whose name is not UTF-8", () => {
+  const withFile = (bytes: string) => {
+    const directory = fresh()
+    cpSync(hf, directory, { recursive: true })
+    writeFileSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(bytes, "latin1")]), "{}")
+    return directory
+  }
+
+  it("is refused in words where it would be copied", async () => {
+    const [named, megatron] = [withFile("notes\xff.json"), fresh()]
+    await expect(importCheckpoint({ hfModel: withFile("tokenizer\xff.json") }, fresh())).rejects.toThrow("tokenizer\ufffd.json: has a name that is not UTF-8")
+    await importCheckpoint({ hfModel: named }, megatron)
+    await expect(exportCheckpoint({ hfModel: named }, megatron, fresh())).rejects.toThrow("notes\ufffd.json: has a name that is not UTF-8")
+  })
+
+  it("may have that character in its name", async () => {
+    const [directory, megatron, exported] = [fresh(), fresh(), fresh()]
+    cpSync(hf, directory, { recursive: true })
+    writeFileSync(join(directory, "notes\ufffd.json"), "{}")
+    await importCheckpoint({ hfModel: directory }, megatron)
+    await exportCheckpoint({ hfModel: directory }, megatron, exported)
+    expect(existsSync(join(exported, "notes\ufffd.json"))).toBe(true)
+  })
+})
+
 it("two imports are byte-identical whatever the concurrency, the memory and the I/O", async () => {
   const [a, b] = [fresh(), fresh()]
   await importCheckpoint({ hfModel: moe }, a, { concurrency: 1, maxMemory: 8 << 20, io: "buffered" })

@@ -20,7 +20,7 @@ export const importOf = (toy: Toy, form: Form = "standard", tensors: ReadonlyArr
   })
 
 /** The checkpoint that a plan would write, opened. */
-const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkpoint => {
+export const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkpoint => {
   const isKept = (key: string) => key.startsWith(HF_SOURCE)
   return {
     directory: "/toy/iter_0000000",

@@ -15,7 +15,6 @@ import type { Sources, TargetArray } from "../../src/engine/Target.ts"
 import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { tensorBytes } from "../../src/safetensors/Tensor.ts"
-import { volume } from "../../src/tensor/Copy.ts"
 import { type DType, dtypes, torchName } from "../../src/tensor/DType.ts"
 import type { StoredTensor } from "../../src/torch/DcpMetadata.ts"
 import { sourceOf, type Toy, toys } from "../families/toys.ts"
@@ -169,7 +168,7 @@ export const plans: ReadonlyArray<Target> = [
       const made = recipe(input)
       const { source } = made
       const plan = planExport(families.find(source.json), source, made.config === undefined ? source.tensors : undefined, checkpointOf(new Map(made.stored)), options)
-      for (const { chunk, dtype, id } of plan.chunks.used) plan.chunks.resolve(id, { path: id, offset: 0, dtype, shape: [volume(chunk.sizes)] })
+      for (const sources of plan.chunks.used.values()) for (const source of sources.values()) source.header = 0
       for (const tensor of plan.tensors.values()) executable(exportArray(plan, tensor), plan.sources)
     }
   }

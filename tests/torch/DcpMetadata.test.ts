@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { decodeMetadata } from "../../src/torch/DcpMetadata.ts"
+import { Dcp } from "../../src/torch/Globals.ts"
 import { PickleWriter } from "../../src/torch/PickleWriter.ts"
 import { codeOf, fixture } from "./tools.ts"
 import * as m from "./metadataPickle.ts"
@@ -70,6 +71,26 @@ describe("what is understood", () => {
     expect(decodeMetadata(bytes).tensors.get("w")!.chunks.map((c) => c.sizes)).toEqual([[4]])
   })
 
+  it("a chunk and an index that get their attributes only when they stand in their tables", () => {
+    const late = (id: string, memo: string): m.Write => (p) => void p.global(id).emptyTuple().newObject().memoise(memo)
+    const pickle = new PickleWriter()
+    m.instance(Dcp.metadata[0], [
+      ["state_dict_metadata", m.dict([m.text("w"), m.tensor({ chunks: m.list(late(Dcp.chunk[0], "chunk")) })])],
+      ["storage_data", m.dict([late(Dcp.index[0], "index"), m.storage()])],
+      ["x", (p) => {
+        p.recall("chunk")
+        m.dict([m.text("offsets"), m.size(0)], [m.text("sizes"), m.size(4)])(p)
+        p.build()
+      }],
+      ["y", (p) => {
+        p.recall("index")
+        m.dict([m.text("fqn"), m.text("w")], [m.text("offset"), m.size(0)])(p)
+        p.build()
+      }]
+    ])(pickle)
+    expect(decodeMetadata(pickle.stop()).tensors.get("w")!.chunks).toEqual([{ offsets: [0], sizes: [4], file: "__0_0.distcp", offset: 0, length: 1577 }])
+  })
+
   it("names like those of JavaScript's own properties", () => {
     const bytes = m.metadata({ entries: [[m.text("__proto__"), m.tensor()]], storage: [[m.index("__proto__", m.size(0)), m.storage()]] })
     expect([...decodeMetadata(bytes).tensors.keys()]).toEqual(["__proto__"])
@@ -94,6 +115,11 @@ describe("what is refused", () => {
     ["dcp/class", "an entry of another class", m.metadata({ entries: [[m.text("w"), m.storage()]] })],
     ["dcp/class", "a storage key of another class", m.metadata({ storage: [[m.text("w"), m.storage()]] })],
     ["dcp/class", "too many attributes", stored({ more: Array.from({ length: 100 }, (_, i) => [`x${i}`, m.none] as const) })],
+    ["dcp/class", "a chunk that is none", w({ chunks: m.list(m.chunk(), m.none) })],
+    ["dcp/class", "a chunk that belongs into a saved plan", w({ chunks: m.list(m.chunk(), m.instance(Dcp.writeItem[0], [])) })],
+    ["dcp/class", "an object as an attribute", stored({ more: [["transform_descriptors", m.object]] })],
+    ["dcp/integer", "a chunk among sizes", w({ size: m.list(m.chunk()) })],
+    ["dcp/transformed", "a chunk among transformations", stored({ more: [["transform_descriptors", m.list(m.chunk())]] })],
     ["dcp/field", "no tables", pickled(m.instance("torch.distributed.checkpoint.metadata Metadata", []))],
     ["dcp/field", "a key that is no string", m.metadata({ entries: [[m.int(1), m.tensor()]] })],
     ["dcp/field", "no chunks", w({ chunks: m.none })],

@@ -85,6 +85,14 @@ describe("memo", () => {
     expect(read("K\x05r\xff\xff\xff\xffj\xff\xff\xff\xff\x86.")).toEqual([5, 5])
   })
 
+  it("keeps what is read again behind strings, lines and numbers that look like reads", () => {
+    // BINGET is "h", LONG_BINGET "j".
+    const text = "X\x04\x00\x00\x00hhjj"
+    const pickle = `(K\x07q\x68${text}\x8c\x02h\x01\x8d\x02\x00\x00\x00\x00\x00\x00\x00jjcm\nC\nJhhhh\x8a\x02hhG${"h".repeat(8)}h\x68t.`
+    const values = read(pickle) as ReadonlyArray<unknown>
+    expect([values[0], values.at(-1)]).toEqual([7, 7])
+  })
+
   it("holds shared references without unfolding them", () => {
     // 60 lists, each holding the previous one ten times: 10^60 leaves.
     const level = "q\x00]" + "(" + "h\x00".repeat(10) + "e"
@@ -94,6 +102,27 @@ describe("memo", () => {
   it("reads lists nested 400 000 deep without recursion", () => {
     const deep = unpickle(bytes("\x80\x02", "]".repeat(400_000), "a".repeat(399_999), "."), policy)
     expect(deep).toBeInstanceOf(PickleList)
+  })
+})
+
+describe("a sink", () => {
+  const taking = (isTaken: (value: unknown) => boolean, ...ops: ReadonlyArray<string>) => {
+    const taken: Array<unknown> = []
+    const take = (value: unknown) => isTaken(value) && taken.push(value) > 0
+    const sink = { element: (_: unknown, value: unknown) => take(value), entry: (_: unknown, key: unknown, value: unknown) => take(key) && taken.push(value) > 0 }
+    return { taken, left: unpickle(bytes("\x80\x02", ...ops), { ...policy, sink }) }
+  }
+
+  it("takes elements of lists, one or many, and leaves null for them", () => {
+    const { left, taken } = taking((value) => value === 2, "](K\x01K\x02eK\x02aK\x03a.")
+    expect((left as PickleList).items).toEqual([1, null, null, 3])
+    expect(taken).toEqual([2, 2])
+  })
+
+  it("takes entries of dicts, one or many, and leaves nothing of them", () => {
+    const { left, taken } = taking((key) => key === "a", "}(\x8c\x01aK\x01\x8c\x01bK\x02u\x8c\x01aK\x03s.")
+    expect((left as PickleDict).entries).toEqual(["b", 2])
+    expect(taken).toEqual(["a", 1, "a", 3])
   })
 })
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import type { DType } from "../../src/tensor/DType.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { fromBytes } from "../../src/torch/Ranges.ts"
-import { isContiguous, parseTensorItem, readTensorItem, tensorItem } from "../../src/torch/TensorItem.ts"
+import { isContiguous, parseTensorItem, readTensorItem, storedItem, tensorItem } from "../../src/torch/TensorItem.ts"
 import { tensorPickle } from "../../src/torch/TensorPickle.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import { bytes, codeOf, fixture } from "./tools.ts"
@@ -108,20 +108,33 @@ describe("reading", () => {
     expect(await readTensorItem(item.length, read)).toMatchObject({ shape: [0x100000001], dataOffset: 704, crc32: 5 })
   })
 
-  it("recognises an expected item by its first bytes, and otherwise parses", async () => {
+  it("an item as we write it is recognised by what stands around its data", () => {
     const torch = fixture("t_bf16_2x3.pt")
-    const reads: Array<number> = []
-    const read = async (offset: number, length: number) => {
-      reads.push(offset)
-      return torch.subarray(offset, offset + length)
-    }
-    const parsed = parse(torch)
-    expect(await readTensorItem(torch.length, read, tensorItem("BF16", [2, 3]))).toEqual(parsed)
-    expect(reads).toEqual([0])
-    expect(await readTensorItem(torch.length, read, tensorItem("BF16", [3, 2]))).toEqual(parsed)
-    expect(await readTensorItem(torch.length, read, tensorItem("BF16", [2, 3000]))).toEqual(parsed)
+    const item = tensorItem("BF16", [2, 3])
+    expect(torch.subarray(0, item.prefix.length).equals(item.prefix)).toBe(true)
+    const suffix = torch.subarray(torch.length - item.suffixLength)
+    expect(storedItem(item, item.crcIn(suffix)!)).toEqual(parse(torch))
+    expect(tensorItem("BF16", [3, 2]).prefix).not.toEqual(item.prefix)
     const empty = write("BF16", [0], new Uint8Array(0))
-    expect(await readTensorItem(empty.length, async (o, n) => empty.subarray(o, o + n), tensorItem("BF16", [0]))).toEqual(parse(empty))
+    const none = tensorItem("BF16", [0])
+    expect(storedItem(none, none.crcIn(empty.subarray(none.prefix.length))!)).toEqual(parse(empty))
+  })
+
+  it("a suffix with any byte changed, but for the id that nothing reads, or of another length is none", () => {
+    const item = tensorItem("BF16", [2, 3])
+    const suffix = Buffer.from(item.suffix(0x12345678))
+    expect(item.crcIn(suffix)).toBe(0x12345678)
+    const accepted = [...suffix.keys()].filter((at) => {
+      const changed = Buffer.from(suffix)
+      changed[at]! ^= 1
+      return item.crcIn(changed) !== undefined
+    })
+    const id = suffix.indexOf(/\d{40}/.exec(suffix.toString("latin1"))![0])
+    // The 40 digits, and their CRC-32 behind them and in the directory.
+    expect(accepted.filter((at) => at >= id && at < id + 48)).toHaveLength(48)
+    expect(accepted).toHaveLength(52)
+    expect(item.crcIn(suffix.subarray(1))).toBeUndefined()
+    expect(item.crcIn(new Uint8Array(0))).toBeUndefined()
   })
 })
 
