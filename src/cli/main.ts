@@ -47,8 +47,9 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
 
 /** Run a command line. `disk`: what it reads and writes. */
 export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
-  // A young generation that stays small: planning 100 000 tensors takes 360 MB instead of 430, in the same time.
-  setFlagsFromString("--semi-space-growth-factor=1")
+  // A young generation that stays small and an old one that is collected sooner: planning the export of 100 000 tensors takes 370 MB
+  // instead of 530, and a tenth longer.
+  for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
   // `inspect … | head` has read enough: no failure of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error

@@ -196,10 +196,6 @@ export const rebase = (
   })
 }
 
-/** The part of a copy whose `side` lies in `box`, that side addressed inside the box (C-order). */
-export const clip = (copy: Copy, side: Side, shape: Shape, box: Box): Array<Copy> =>
-  rebase(copy, side, shape, box, copy[side].tensor, box.sizes, box.sizes.map(() => 0))
-
 /** Drop axes of extent 1 and join neighbours that are one run on every view. The address sequence stays the same. */
 export const simplify = (copy: Copy): Copy => {
   const views = [copy.source, copy.target, ...(copy.operands ?? [])]

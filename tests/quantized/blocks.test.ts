@@ -4,12 +4,13 @@ import { describe, expect, it } from "vitest"
 import { stream } from "../../src/engine/stream.ts"
 import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
 import { type BlockLayout, fromBlocks } from "../../src/quantized/blocks.ts"
-import { clip, type Copy, identity, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
+import { type Copy, identity, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
 import { valuesOf } from "../../src/tensor/kernels/codes.ts"
 import { bf16OfF32Bits, bitsOfF32 } from "../../src/tensor/kernels/float.ts"
 import { diskWith } from "../engine/MemoryDisk.ts"
 import { type Random, random } from "../tensor/random.ts"
 import { coordinatesOf, randomPart, randomShape, related, shuffled, sorted, subdivided } from "../tensor/randomCopies.ts"
+import { clip } from "../tensor/clip.ts"
 
 const scaleShape = (layout: BlockLayout): Array<number> => layout.shape.map((n, axis) => Math.ceil(n / layout.scales.blocks[axis]!))
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest"
 import {
-  clip, type Copy, identity, rebase, sameShape, type Side, simplify, stridesOf, viewOf, volume, wholeBox
+  type Copy, identity, rebase, sameShape, type Side, simplify, stridesOf, viewOf, volume, wholeBox
 } from "../../src/tensor/Copy.ts"
+import { clip } from "./clip.ts"
 import { coordinatesOf, randomPart, randomShape, related, sorted, subdivided } from "./randomCopies.ts"
 import { type Random, random } from "./random.ts"
 
