@@ -20,6 +20,7 @@ export const TABLES = 1 << 18
 /** Of a memory that others may use too; the tables are this one's only. */
 export const memoryOf = (wasm: WasmMemory, tables: number): Memory => {
   const { buffer } = wasm
+  let simd: Simd | undefined
   return {
     wasm,
     u8: new Uint8Array(buffer),
@@ -27,7 +28,10 @@ export const memoryOf = (wasm: WasmMemory, tables: number): Memory => {
     u32: new Uint32Array(buffer),
     f32: new Float32Array(buffer),
     f64: new Float64Array(buffer),
-    simd: simdOf(wasm),
+    // Not before there is something to compute: the first reads are under way by then.
+    get simd() {
+      return simd ??= simdOf(wasm)
+    },
     tables
   }
 }

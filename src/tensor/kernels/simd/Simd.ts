@@ -7,8 +7,9 @@ import { transpose } from "./transpose.ts"
 /** Elements that have loops of their own, in bytes. */
 export type Width = 1 | 2 | 4 | 8
 
-const FUNCTIONS = {
-  copyRuns,
+/** Written down when they are first needed: most commands compute nothing. */
+const functions = () => ({
+  copyRuns: copyRuns(),
   copyElements1: copyElements(1),
   copyElements2: copyElements(2),
   copyElements4: copyElements(4),
@@ -17,14 +18,14 @@ const FUNCTIONS = {
   transpose2: transpose(2),
   transpose4: transpose(4),
   transpose8: transpose(8),
-  widen,
-  narrow,
-  lookUp,
-  unpack
-}
+  widen: widen(),
+  narrow: narrow(),
+  lookUp: lookUp(),
+  unpack: unpack()
+})
 
 /** Each as its definition says; numbers are integers below 2^32. */
-export type Simd = { readonly [Name in keyof typeof FUNCTIONS]: (...parameters: ReadonlyArray<number>) => number }
+export type Simd = { readonly [Name in keyof ReturnType<typeof functions>]: (...parameters: ReadonlyArray<number>) => number }
 
 /** What is used of JavaScript's interface to WebAssembly: TypeScript declares it for browsers only. */
 declare const WebAssembly: {
@@ -49,7 +50,7 @@ const modules = new Map<boolean, object>()
 
 const moduleOf = (shared: boolean): object => {
   let module = modules.get(shared)
-  if (module === undefined) modules.set(shared, module = new WebAssembly.Module(encodeModule(FUNCTIONS, shared)))
+  if (module === undefined) modules.set(shared, module = new WebAssembly.Module(encodeModule(functions(), shared)))
   return module
 }
 

@@ -9,7 +9,7 @@ const bytesOfElements = (elements: ReadonlyArray<number>, width: number): Readon
 const splat = (body: Body, n: number) => body.let(v128.splat32(i32.const(n)))
 
 /** BF16 to F32, `count` elements, a multiple of 8. */
-export const widen: Definition = define(["source", "target", "count"], (body, source, target, count) => {
+export const widen = (): Definition => define(["source", "target", "count"], (body, source, target, count) => {
   const zero = splat(body, 0)
   // Each element behind one of zero: the second vector's elements are numbered from 8.
   const halves = [0, 4].map((first) => bytesOfElements([0, 1, 2, 3].flatMap((i) => [0, 8 + first + i]), 2))
@@ -25,7 +25,7 @@ export const widen: Definition = define(["source", "target", "count"], (body, so
  * F32 to BF16, to nearest and ties to even; `count` elements, a multiple of 8. Returns how many changed value, or −1 if some are
  * infinite or NaN, for which this is wrong.
  */
-export const narrow: Definition = define(["source", "target", "count"], (body, source, target, count) => {
+export const narrow = (): Definition => define(["source", "target", "count"], (body, source, target, count) => {
   const low = splat(body, 0xffff)
   const exponent = splat(body, 0x7f800000)
   const one = splat(body, 1)
@@ -59,7 +59,7 @@ const TURN = 8
  * Of `runs` × `run` one-byte codes, those of run r become 2-byte elements of the table at the address that the 32-bit word r of
  * `tables` holds.
  */
-export const lookUp: Definition = define(["source", "tables", "target", "runs", "run"], (body, source, tables, target, runs, run) => {
+export const lookUp = (): Definition => define(["source", "tables", "target", "runs", "run"], (body, source, tables, target, runs, run) => {
   const element = (table: I32, i: number) =>
     i32.store16(target, i32.load16(i32.add(table, i32.shl(i32.load8(source, i), i32.const(1)))), 2 * i)
   const advance = (elements: number) => {
@@ -82,7 +82,7 @@ export const lookUp: Definition = define(["source", "tables", "target", "runs", 
 })
 
 /** Four-bit codes, two to a byte and the low half first, to a byte each: `count` bytes of them, a multiple of 16. */
-export const unpack: Definition = define(["source", "target", "count"], (body, source, target, count) => {
+export const unpack = (): Definition => define(["source", "target", "count"], (body, source, target, count) => {
   const four = body.let(v128.splat8(i32.const(15)))
   const halves = [0, 8].map((first) => LOW.flatMap((i) => [first + i, 16 + first + i]))
   body.for(i32.const(0), count, 16, () => {

@@ -6,7 +6,7 @@ import { VECTOR } from "./transpose.ts"
 const LONG = 256
 
 /** `length` bytes, `count` times; steps from one run to the next are in bytes. */
-export const copyRuns: Definition = define(["count", "source", "sourceStep", "target", "targetStep", "length"], (body, count, source, sourceStep, target, targetStep, length) => {
+export const copyRuns = (): Definition => define(["count", "source", "sourceStep", "target", "targetStep", "length"], (body, count, source, sourceStep, target, targetStep, length) => {
   const each = (run: () => void) =>
     body.for(i32.const(0), count, 1, () => {
       run()
