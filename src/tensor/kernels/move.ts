@@ -5,7 +5,7 @@
 import type { Shape } from "../Copy.ts"
 import type { Memory } from "./Memory.ts"
 import type { Simd, Width } from "./simd/Simd.ts"
-import { VECTOR } from "./simd/transpose.ts"
+import { VECTOR } from "./simd/assembler.ts"
 
 /** Elements of `width` bytes at the byte address `at`, strides in elements. */
 export interface Layout {

@@ -2,7 +2,7 @@
 import type { Shape } from "../Copy.ts"
 import type { Memory } from "./Memory.ts"
 import type { Layout } from "./move.ts"
-import { VECTOR } from "./simd/transpose.ts"
+import { VECTOR } from "./simd/assembler.ts"
 
 /**
  * Gather a strided box of 4-bit elements in C order, one per byte from `out` on. `source.at` is a byte address, a half more for

@@ -3,6 +3,9 @@
  * Opcodes and sections: WebAssembly 2.0 core specification, chapter 5.
  */
 
+/** Bytes of a vector. */
+export const VECTOR = 16
+
 export type Type = "i32" | "i64" | "v128"
 
 /** Instructions that leave one value. */

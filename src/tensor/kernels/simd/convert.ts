@@ -1,8 +1,9 @@
 /** Conversions of elements that models need most: the rest is in `../cast.ts` and its neighbours. */
 import { type Body, define, type Definition, type I32, i32, v128, type V128 } from "./assembler.ts"
 
-/** F32 values, or BF16 values, of which the functions below do one vector at a time. */
 const LOW = [0, 1, 2, 3, 4, 5, 6, 7]
+
+/** The bytes of elements of two vectors, both by number. */
 const bytesOfElements = (elements: ReadonlyArray<number>, width: number): ReadonlyArray<number> =>
   elements.flatMap((element) => Array.from({ length: width }, (_, byte) => element * width + byte))
 

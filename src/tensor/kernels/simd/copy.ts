@@ -1,6 +1,5 @@
 /** Copies of bytes as they are: runs of them, and single elements. Source and target do not overlap. */
-import { copyBytes, define, type Definition, i32, i64, type I32, type Local, type Statement, v128 } from "./assembler.ts"
-import { VECTOR } from "./transpose.ts"
+import { copyBytes, define, type Definition, i32, i64, type I32, type Local, type Statement, v128, VECTOR } from "./assembler.ts"
 
 /** From here on `memory.copy` is faster than vectors. */
 const LONG = 256

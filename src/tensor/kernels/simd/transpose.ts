@@ -1,8 +1,5 @@
 /** Transposes of 1-, 2-, 4- and 8-byte elements in square blocks whose rows are vectors. */
-import { type Body, define, type Definition, type I32, i32, v128, type V128 } from "./assembler.ts"
-
-/** Bytes of a vector. */
-export const VECTOR = 16
+import { type Body, define, type Definition, type I32, i32, v128, type V128, VECTOR } from "./assembler.ts"
 
 /** Blocks are visited in tiles of this many bytes each way: rows of either side stay in the caches and the TLB meanwhile. */
 const TILE = 128
