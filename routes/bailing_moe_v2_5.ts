@@ -5,7 +5,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { concatenatedQkvOf } from "../src/bridge/kinds.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { lightningAttention } from "../src/model/lightningAttention.ts"

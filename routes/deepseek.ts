@@ -1,7 +1,7 @@
 /** DeepSeek V2 and V3 (also Moonlight, Kanana): latent attention, experts behind a few dense layers; V3 predicts further tokens. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 import { auxLossOf } from "./shared/moe.ts"

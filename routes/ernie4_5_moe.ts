@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { sliceOf } from "../src/bridge/kinds/elementary.ts"
-import { float, pythonName } from "../src/bridge/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
 import { routedExperts } from "./shared/experts.ts"

@@ -1,7 +1,7 @@
 /** EXAONE 4: norms of the outputs of attention and MLP instead of their inputs, and of each query and key head. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { pythonName } from "../src/bridge/Provider.ts"
+import { pythonName } from "../src/runconfig/Provider.ts"
 import { afterNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"

@@ -1,7 +1,7 @@
 /** EXAONE 4.5: an EXAONE 4 language model behind a vision transformer with grouped-query attention; optional MTP. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"

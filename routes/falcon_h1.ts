@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { type Carried, family } from "../src/bridge/Family.ts"
 import { gatedMlpOf, qkvOf } from "../src/bridge/kinds.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { hybrid } from "../src/model/hybrid.ts"
 import { mambaMixer } from "../src/model/mamba.ts"

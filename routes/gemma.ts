@@ -1,7 +1,7 @@
 /** Gemma 1-3, text: heads of their own width, GeLU gates, tied embeddings; from the second on norms around each block. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float, type PythonValue } from "../src/bridge/Provider.ts"
+import { float, type PythonValue } from "../src/runconfig/Provider.ts"
 import { aroundNorms, attention, denseMlp, linearBiases, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"

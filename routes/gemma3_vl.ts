@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { transposedOf } from "../src/bridge/kinds/elementary.ts"
 import { family } from "../src/bridge/Family.ts"
-import { float, pythonObject } from "../src/bridge/Provider.ts"
+import { float, pythonObject } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import { linear, norm } from "../src/model/modules.ts"

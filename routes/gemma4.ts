@@ -1,7 +1,7 @@
 /** Gemma 4, dense and MoE: text, and text with vision and audio encoders. */
 import { z } from "zod"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
-import { pythonObject, type PythonValue } from "../src/bridge/Provider.ts"
+import { pythonObject, type PythonValue } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"

@@ -1,7 +1,7 @@
 /** GLM-4.5, 4.6 and 4.7: dense layers first, a sigmoid router with correction bias, multi-token prediction behind the decoder. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"

@@ -1,7 +1,7 @@
 /** GLM-4.7-Flash: latent attention, experts behind a dense layer, multi-token prediction as an appended layer. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 

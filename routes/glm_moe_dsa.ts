@@ -5,7 +5,7 @@
  */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float, pythonName } from "../src/bridge/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"

@@ -1,7 +1,7 @@
 /** Kimi K2.5: Kimi K2 with a vision tower and projector that the trainer takes over as they are. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { count, dtypeField } from "./shared/config.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"

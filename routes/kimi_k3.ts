@@ -6,7 +6,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
-import { float, pythonName } from "../src/bridge/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { deltaGpt } from "../src/model/deltaGpt.ts"
 import { Scope } from "../src/model/Scope.ts"

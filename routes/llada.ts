@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { gatedMlpOf, qkvOf } from "../src/bridge/kinds.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"

@@ -1,7 +1,7 @@
 /** MiMo-V2-Flash: value heads narrower than query heads; sliding layers have sinks and more key/value heads than full ones. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float, pythonName } from "../src/bridge/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"

@@ -1,7 +1,7 @@
 /** MiniMax-M3: a sparse MoE language model with images. Its router and the patch embedding stay in fp32. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float, type PythonValue } from "../src/bridge/Provider.ts"
+import { float, type PythonValue } from "../src/runconfig/Provider.ts"
 import { keepIn } from "../src/model/keep.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"

@@ -1,7 +1,7 @@
 /** Mistral 3 and Ministral 3 with images: a Mistral language model behind a mirrored Pixtral tower and projector. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"

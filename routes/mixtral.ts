@@ -1,7 +1,7 @@
 /** Mixtral: Mistral with routed experts in every layer. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { blockSparseExperts } from "./shared/experts.ts"

@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
-import type { PythonValue } from "../src/bridge/Provider.ts"
+import type { PythonValue } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { mlpProjector, radioVision } from "../src/model/radioVision.ts"
 import { Scope } from "../src/model/Scope.ts"

@@ -1,7 +1,7 @@
 /** OLMoE: norms over all query and all key heads at once, routed experts in every layer. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float, pythonName } from "../src/bridge/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"

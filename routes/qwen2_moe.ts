@@ -1,7 +1,7 @@
 /** Qwen2-MoE (also Qwen1.5-MoE): biases on q, k and v, a gated shared expert beside the routed ones. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp, sharedExpertMoe } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"

@@ -5,7 +5,7 @@
  */
 import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { plainLayer } from "../src/model/plain.ts"

@@ -1,7 +1,7 @@
 /** Qwen3-MoE: norms of each query and key head, routed experts without shared ones. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"

@@ -1,7 +1,7 @@
 /** Qwen3-Next: the MoE ancestor of Qwen3.5, whose Gated DeltaNet projections are grouped by key head. */
 import { z } from "zod"
 import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedDeltaNet } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"

@@ -1,7 +1,7 @@
 /** Qwen3-VL, dense and MoE: a Qwen3 language model behind a vision transformer of Megatron's own layers with deepstack. */
 import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
-import { float } from "../src/bridge/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"

@@ -14,7 +14,7 @@ export { type Carried, type Family, family, type HfHeaders, type ModelDescriptio
 export { FamilyRegistry } from "./bridge/FamilyRegistry.ts"
 export * as kinds from "./bridge/kinds.ts"
 export { from, type HfTensor, type MappingKind, type Relation, type Row } from "./bridge/Mapping.ts"
-export { type Provider } from "./bridge/Provider.ts"
+export { type Provider } from "./runconfig/Provider.ts"
 export { MappingRegistry, rows, type Table } from "./bridge/Registry.ts"
 export { validateRouteTable } from "./mimo/routes.ts"
 export { type ConversionReport } from "./convert/Report.ts"

@@ -21,6 +21,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["errors.ts", "version.ts"],
   ["tensor", "io", "document"],
   ["safetensors", "torch", "parallel", "model"],
+  ["runconfig"],
   ["bridge", "engine"],
   ["mimo", "checkpoint", "quantized"],
   ["convert"],
@@ -54,8 +55,8 @@ describe("architecture", () => {
     expect(users.filter(([, other]) => !["routes/index.ts", "routes/samples/index.ts", "routes/verified.ts"].includes(other))).toEqual([])
   })
 
-  it("routes use the vocabulary of bridge, model, tensor and errors", () => {
-    const allowed = ["src/bridge/", "src/model/", "src/tensor/", "src/errors.ts", "routes/"]
+  it("routes use the vocabulary of bridge, runconfig, model, tensor and errors", () => {
+    const allowed = ["src/bridge/", "src/runconfig/Provider.ts", "src/model/", "src/tensor/", "src/errors.ts", "routes/"]
     const others = filesBelow("routes").flatMap((file) =>
       importsOf(file).filter((other) => !allowed.some((a) => other.startsWith(a))).map((other) => `${file} → ${other}`))
     expect(others).toEqual([])

@@ -2,7 +2,7 @@
  * Sections of an HF config that a provider hands to transformers when it rebuilds a model: only named fields, and only plain
  * values, because the trainer instantiates whatever looks like an object of its own.
  */
-import { float, pythonObject, type PythonObject, type PythonValue } from "../../src/bridge/Provider.ts"
+import { float, pythonObject, type PythonObject, type PythonValue } from "../../src/runconfig/Provider.ts"
 import { FormatError, quote } from "../../src/errors.ts"
 import type { TextConfig } from "./llama.ts"
 

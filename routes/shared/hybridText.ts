@@ -6,7 +6,7 @@
 import { z } from "zod"
 import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
-import { float, pythonName } from "../../src/bridge/Provider.ts"
+import { float, pythonName } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attention, denseMlp, gatedDeltaNet, fcMtp, qkNorm, sharedExpertMoe } from "./blocks.ts"

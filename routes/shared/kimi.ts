@@ -1,5 +1,5 @@
 /** Provider constants of Kimi K2, which K2.5 has as its language model. */
-import { float } from "../../src/bridge/Provider.ts"
+import { float } from "../../src/runconfig/Provider.ts"
 
 export const kimiK2Extra = {
   seq_length: 4096,

@@ -5,7 +5,7 @@
 import { z } from "zod"
 import type { Carried } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
-import type { PythonValue } from "../../src/bridge/Provider.ts"
+import type { PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows } from "../../src/bridge/Registry.ts"
 import { FormatError } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"

@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import type { Carried, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
-import { float, type PythonValue } from "../../src/bridge/Provider.ts"
+import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./appendedMtp.ts"

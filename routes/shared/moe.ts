@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { gatedMlpOf } from "../../src/bridge/kinds.ts"
-import { float, type PythonValue } from "../../src/bridge/Provider.ts"
+import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"

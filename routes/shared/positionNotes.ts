@@ -4,7 +4,7 @@
  * their names in transformers 5.
  */
 import type { Family } from "../../src/bridge/Family.ts"
-import type { Provider, PythonValue } from "../../src/bridge/Provider.ts"
+import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { quote } from "../../src/errors.ts"
 
 type Section = { readonly [key: string]: unknown }

@@ -1,5 +1,5 @@
 /** Provider sections of `run_config.yaml`: the model's own TransformerConfig fields, and what else its class must be told. */
-import { float, pythonName, type Provider, type PythonValue } from "../../src/bridge/Provider.ts"
+import { float, pythonName, type Provider, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 
 export type Dtype = "bfloat16" | "float16" | "float32"

@@ -3,7 +3,7 @@
  * other than `default`, and the provider fields of a GPT model (models with latent attention have fields of their own).
  */
 import { z } from "zod"
-import type { PythonValue } from "../../src/bridge/Provider.ts"
+import type { PythonValue } from "../../src/runconfig/Provider.ts"
 
 const section = z.looseObject({
   rope_type: z.string().nullish(),

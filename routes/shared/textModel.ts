@@ -1,7 +1,7 @@
 /** The description of a text-only GPT: what its family leaves open is the table of one layer and the provider. */
 import type { Carried, ModelDescription } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
-import type { Provider } from "../../src/bridge/Provider.ts"
+import type { Provider } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../../src/model/gpt.ts"
 import type { NormPlacement } from "../../src/model/modules.ts"

@@ -3,7 +3,7 @@
  * it, and the trainer has no place for it.
  */
 import type { Carried } from "../../src/bridge/Family.ts"
-import type { PythonValue } from "../../src/bridge/Provider.ts"
+import type { PythonValue } from "../../src/runconfig/Provider.ts"
 import { hfConfig, section, textSection } from "./hfConfig.ts"
 import type { TextConfig } from "./llama.ts"
 

@@ -9,7 +9,7 @@ import type { Model } from "../model/Parameter.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { Row } from "./Mapping.ts"
-import type { Provider } from "./Provider.ts"
+import type { Provider } from "../runconfig/Provider.ts"
 
 /**
  * What the headers of an HF checkpoint show. An export from a config alone sees none. A quantised tensor is seen as the BF16

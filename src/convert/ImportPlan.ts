@@ -4,10 +4,10 @@
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
-import { type Provider, pythonName } from "../bridge/Provider.ts"
+import { type Provider, pythonName } from "../runconfig/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
-import { runConfig } from "../checkpoint/RunConfig.ts"
+import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { decodeWith } from "../document/decode.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
@@ -205,7 +205,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     layout,
     checkpoint,
     sources: logical.sources,
-    runConfig: runConfig(provider, layout.components, form),
+    runConfig: freshRunConfig(provider, layout.components, form),
     report: {
       direction: "import",
       form,

@@ -2,11 +2,11 @@
  * What in a run configuration keeps the reference from building its model: classes it refuses, classes that have moved, values
  * that PyYAML or OmegaConf read otherwise than they were meant (torch-dist-format.md F.4).
  */
-import type { PythonValue } from "../bridge/Provider.ts"
+import type { PythonValue } from "../runconfig/Provider.ts"
 import { basename } from "node:path"
 import { quote } from "../errors.ts"
-import { providerOf } from "../inspect/modelFacts.ts"
-import { isMapping, type RunConfigMap, textAt } from "../inspect/RunConfigFile.ts"
+import { isMapping, providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
+import { REQUIRED_SIZES } from "../runconfig/parallelism.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { shell } from "./shell.ts"
 
@@ -98,7 +98,7 @@ export const examineRunConfig = (config: RunConfigMap, file: string, text: strin
   if (!provider) {
     out.push(diagnosis("error", "no-provider", `${shown} has no section model, so no loader can build the model`, { fix: "Import the model again, or take the section from another checkpoint of it." }))
   } else if (config["model"] === provider) {
-    const missing = ["tensor_model_parallel_size", "pipeline_model_parallel_size"].filter((field) => !(field in provider))
+    const missing = REQUIRED_SIZES.filter((field) => !(field in provider))
     if (missing.length > 0) {
       out.push(diagnosis("warning", "no-parallel-sizes", `${shown} lacks model.${missing.join(" and model.")}, which a resuming trainer reads`, { fix: "Add them (1 is a valid value)." }))
     }

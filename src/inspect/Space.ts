@@ -8,7 +8,7 @@ import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
-import type { RunConfigMap } from "./RunConfigFile.ts"
+import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
 
 /**
  * `safetensors`: a file or directory; `megatron`: a torch_dist checkpoint; `items`: one `.distcp` file by itself; `archive`:

@@ -11,7 +11,7 @@ import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { factsOf, readCommonState } from "./commonState.ts"
-import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "./RunConfigFile.ts"
+import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import { bytesOfTensor, type Role, type Space, type SpaceTensor } from "./Space.ts"
 
 const tensorOf = (name: string, { chunks, dtype, shape }: StoredTensor, role: Role): SpaceTensor =>

@@ -1,17 +1,12 @@
 /** The model behind a space in a few lines: from `run_config.yaml`, from `config.json`, from the common state. */
 import type { JsonValue } from "../document/StrictJson.ts"
-import { isMapping, numberAt, type RunConfigMap, section, textAt } from "./RunConfigFile.ts"
+import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
+import { readParallelism } from "../runconfig/parallelism.ts"
+import { isMapping, numberAt, providerOf, type RunConfigMap, section, textAt } from "../runconfig/RunConfigFile.ts"
 import type { Space } from "./Space.ts"
 
-export interface ComponentLayout {
+export interface ComponentLayout extends ModuleParallelism {
   readonly component: string
-  readonly tp: number
-  readonly pp: number
-  readonly dp: number
-  readonly cp: number
-  readonly ep: number
-  readonly etp: number
-  readonly rankOffset: number
 }
 
 export interface ModelFacts {
@@ -31,10 +26,6 @@ export interface ModelFacts {
 
 const lastName = (target: string): string => target.slice(target.lastIndexOf(".") + 1)
 
-/** The section that describes the (standard) model: the provider, or the one inside a MIMO provider. */
-export const providerOf = (config: RunConfigMap): RunConfigMap | undefined =>
-  section(config, "model", "standard_provider") ?? section(config, "model")
-
 const MEGATRON_FIELDS = [
   "num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "kv_channels", "num_moe_experts", "moe_ffn_hidden_size",
   "vocab_size", "mtp_num_layers", "seq_length", "hybrid_layer_pattern"
@@ -45,27 +36,13 @@ const HF_FIELDS = [
 ]
 const DTYPES: Readonly<Record<string, string>> = { bfloat16: "BF16", float16: "F16", float32: "F32", half: "F16", float: "F32" }
 
-const layoutOf = (component: string, from: RunConfigMap): ComponentLayout => {
-  const size = (field: string) => numberAt(from, field) ?? 1
-  return {
-    component,
-    tp: size("tensor_model_parallel_size"),
-    pp: size("pipeline_model_parallel_size"),
-    dp: size("data_parallel_size"),
-    cp: size("context_parallel_size"),
-    ep: size("expert_model_parallel_size"),
-    etp: size("expert_tensor_parallel_size"),
-    rankOffset: numberAt(from, "rank_offset") ?? 0
-  }
-}
-
 const fromRunConfig = (config: RunConfigMap): ModelFacts => {
   const provider = providerOf(config)
   const target = textAt(provider, "_target_")
   const modules = section(config, "model", "megatron_mimo_parallelism_config", "module_parallelisms")
   const layout = modules
-    ? Object.entries(modules).flatMap(([name, value]) => (isMapping(value) ? [layoutOf(name, value)] : []))
-    : provider ? [layoutOf("model", provider)] : []
+    ? Object.entries(modules).flatMap(([name, value]) => (isMapping(value) ? [{ component: name, ...readParallelism(value) }] : []))
+    : provider ? [{ component: "model", ...readParallelism(provider) }] : []
   const tied = provider?.["share_embeddings_and_output_weights"]
   const dtype = DTYPES[lastName(textAt(section(provider ?? {}, "params_dtype"), "_target_") ?? "")]
   const layers = numberAt(provider, "num_layers")

@@ -6,8 +6,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { noHeaders, openHfConfig } from "../convert/HfSource.ts"
 import { describeModel } from "../convert/ImportPlan.ts"
 import { isBridgeError } from "../errors.ts"
-import { providerOf } from "../inspect/modelFacts.ts"
-import { type RunConfigMap, textAt } from "../inspect/RunConfigFile.ts"
+import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
 
 /** A config.json of each family whose components should be known by provider class; samples serve. */

@@ -1,9 +1,9 @@
 /** Which edits of the run configuration go with which naming. */
 import type { Component } from "../bridge/Component.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
-import { runConfig as freshRunConfig } from "../checkpoint/RunConfig.ts"
+import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { type Layout, standardLayout } from "../parallel/Layout.ts"
-import { RunConfigEdit } from "./runConfigEdit.ts"
+import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
 import type { RelabelTo } from "./rules/index.ts"
 
 export interface ConfigFacts {

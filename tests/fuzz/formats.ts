@@ -1,7 +1,7 @@
 /** Fuzz targets: the parsers of formats. */
 import { readdirSync, readFileSync } from "node:fs"
 import { parseJson, parseJsonTree } from "../../src/document/StrictJson.ts"
-import { parseRunConfig } from "../../src/inspect/RunConfigFile.ts"
+import { parseRunConfig } from "../../src/runconfig/RunConfigFile.ts"
 import { resolveLayout } from "../../src/parallel/Layout.ts"
 import { parseComponent } from "../../src/parallel/ModuleParallelism.ts"
 import { parseHeader } from "../../src/safetensors/Header.ts"

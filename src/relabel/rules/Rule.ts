@@ -1,7 +1,7 @@
 /** A rule rewrites a draft, or says why there is no exact equivalent. */
 import type { Component } from "../../bridge/Component.ts"
 import { Unsupported } from "../../errors.ts"
-import type { RunConfigMap } from "../../inspect/RunConfigFile.ts"
+import type { RunConfigMap } from "../../runconfig/RunConfigFile.ts"
 import type { Draft } from "../Draft.ts"
 
 export interface RuleContext {

@@ -4,8 +4,7 @@
  * (torch-dist-format.md D.2).
  */
 import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewrite, slice, stack, withContent } from "../Draft.ts"
-import type { RunConfigMap } from "../../inspect/RunConfigFile.ts"
-import { providerOf } from "../../inspect/modelFacts.ts"
+import { providerOf, type RunConfigMap } from "../../runconfig/RunConfigFile.ts"
 import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
 
 const STACKED = /^(.*?\blayers)\.(?!\d)(.+)$/

@@ -3,8 +3,8 @@
  * The file may come from anybody, so its size, nesting and aliases are bounded before the YAML library sees them.
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
-import type { PythonValue } from "../bridge/Provider.ts"
 import { FormatError, quote } from "../errors.ts"
+import type { PythonValue } from "./Provider.ts"
 
 /** Real files have 25 KB; a config with inlined data paths stays below 1 MB. */
 export const LARGEST_RUN_CONFIG = 4 << 20
@@ -146,3 +146,7 @@ export const textAt = (map: RunConfigMap | undefined, field: string): string | u
   const found = map?.[field]
   return typeof found === "string" ? found : undefined
 }
+
+/** The section that describes the (standard) model: the provider, or the one inside a MIMO provider. */
+export const providerOf = (config: RunConfigMap): RunConfigMap | undefined =>
+  section(config, "model", "standard_provider") ?? section(config, "model")

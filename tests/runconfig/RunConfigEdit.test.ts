@@ -1,7 +1,7 @@
 /** Edits of a run configuration touch what they must and nothing else. */
 import { describe, expect, it } from "vitest"
 import { resolveLayout } from "../../src/index.ts"
-import { RunConfigEdit } from "../../src/relabel/runConfigEdit.ts"
+import { RunConfigEdit } from "../../src/runconfig/RunConfigEdit.ts"
 
 const GPT = `_target_: megatron.bridge.training.config.ConfigContainer
 model:

@@ -1,8 +1,8 @@
 /** A run configuration is data, however hostile the file. */
 import { describe, expect, it } from "vitest"
-import { toYaml } from "../../src/checkpoint/RunConfig.ts"
+import { toYaml } from "../../src/runconfig/toYaml.ts"
 import { FormatError } from "../../src/errors.ts"
-import { LARGEST_RUN_CONFIG, parseRunConfig, section, textAt } from "../../src/inspect/RunConfigFile.ts"
+import { LARGEST_RUN_CONFIG, parseRunConfig, section, textAt } from "../../src/runconfig/RunConfigFile.ts"
 
 const parse = (text: string) => parseRunConfig(Buffer.from(text))
 const codeOf = (text: string | Uint8Array): string => {

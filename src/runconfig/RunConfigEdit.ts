@@ -4,30 +4,14 @@
  */
 import { type Document, isMap, Pair, Scalar, visit, YAMLMap } from "yaml"
 import { FormatError, quote } from "../errors.ts"
-import { runConfigDocument } from "../inspect/RunConfigFile.ts"
 import type { LayoutComponent } from "../parallel/Layout.ts"
-import { componentParallelism } from "./layoutFields.ts"
-
-const PROVIDER = "megatron.bridge.models.megatron_mimo.megatron_mimo_provider.MegatronMIMOProvider"
-const GPT_PROVIDER = "megatron.bridge.models.gpt_provider.GPTModelProvider"
-const HYBRID_PROVIDER = "megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider"
-
-/** A number in the spelling of the file: the library would print `1.0e-06` as `1e-6`, which PyYAML reads as a string. */
-class Written {
-  readonly text: string
-  constructor(text: string) {
-    this.text = text
-  }
-}
-
-const writtenTag = {
-  tag: "tag:yaml.org,2002:float",
-  default: true as const,
-  identify: (value: unknown) => value instanceof Written,
-  resolve: (text: string) => text,
-  test: /^$/,
-  stringify: (item: Scalar) => (item.value as Written).text
-}
+import { GPT_PROVIDER, HYBRID_PROVIDER, MIMO_PROVIDER } from "./classes.ts"
+import { FloatText, floatTextTag } from "./FloatText.ts"
+import { mimoFields } from "./freshRunConfig.ts"
+import { mimoParallelism, REQUIRED_SIZES } from "./parallelism.ts"
+import type { PythonValue } from "./Provider.ts"
+import { runConfigDocument } from "./RunConfigFile.ts"
+import { toNode } from "./toYaml.ts"
 
 /** The configuration being edited. */
 export class RunConfigEdit {
@@ -38,10 +22,10 @@ export class RunConfigEdit {
     this.#document = runConfigDocument(bytes)
     visit(this.#document, {
       Scalar: (_, node) => {
-        if (node.source !== undefined && (typeof node.value === "number" || typeof node.value === "bigint")) node.value = new Written(node.source)
+        if (node.source !== undefined && (typeof node.value === "number" || typeof node.value === "bigint")) node.value = new FloatText(node.source)
       }
     })
-    this.#document.setSchema("1.1", { customTags: (tags) => [writtenTag, ...tags] })
+    this.#document.setSchema("1.1", { customTags: (tags) => [floatTextTag, ...tags] })
   }
 
   toString(): string {
@@ -58,20 +42,14 @@ export class RunConfigEdit {
     const provider = this.#model()
     const previous = this.#get(provider, "mtp_num_layers")
     if (previous !== null && previous !== undefined) this.#set(provider, "mtp_num_layers", null)
-    this.#document.set("model", this.#map({
-      _target_: PROVIDER,
-      standard_provider: provider,
-      megatron_mimo_parallelism_config: {
-        _target_: "megatron.bridge.models.megatron_mimo.megatron_mimo_config.MegatronMIMOParallelismConfig",
-        module_parallelisms: Object.fromEntries(layout.map(({ name, parallelism }) => [name, componentParallelism(parallelism)])),
-        special_token_ids: {}
-      },
-      language_model_spec: null,
-      modality_submodules_spec: {},
-      special_token_ids: {},
-      bf16: this.#get(provider, "bf16") ?? true,
-      fp16: this.#get(provider, "fp16") ?? false
-    }))
+    const wrapper = {
+      ...mimoFields(this.#flag(provider, "bf16"), this.#flag(provider, "fp16")),
+      _target_: MIMO_PROVIDER,
+      megatron_mimo_parallelism_config: mimoParallelism(layout)
+    }
+    const model = toNode({ ...wrapper, standard_provider: null }) as YAMLMap
+    model.set("standard_provider", provider)
+    this.#document.set("model", model)
   }
 
   /** Take the standard provider out. `mtpLayers`: how many multi-token-prediction layers are stored. */
@@ -79,8 +57,7 @@ export class RunConfigEdit {
     const provider = this.#model().get("standard_provider")
     if (!isMap(provider)) throw new FormatError("run-config/no-provider", "has no model.standard_provider, so it is not that of a MIMO model")
     if (mtpLayers > 0) this.#set(provider, "mtp_num_layers", mtpLayers)
-    // A resuming trainer indexes these without a default (Megatron-Bridge 0.7, training/checkpointing.py).
-    for (const field of ["tensor_model_parallel_size", "pipeline_model_parallel_size"]) if (!provider.has(field)) this.#set(provider, field, 1)
+    for (const field of REQUIRED_SIZES) if (!provider.has(field)) this.#set(provider, field, 1)
     this.#document.set("model", provider)
   }
 
@@ -126,6 +103,11 @@ export class RunConfigEdit {
     return map.get(field)
   }
 
+  #flag(map: YAMLMap, field: string): PythonValue | undefined {
+    const value = map.get(field)
+    return typeof value === "boolean" ? value : undefined
+  }
+
   /** Keys are sorted, as PyYAML writes them. */
   #set(map: YAMLMap, field: string, value: unknown): void {
     if (map.has(field)) {
@@ -135,17 +117,5 @@ export class RunConfigEdit {
     const name = (pair: Pair) => String((pair.key as Scalar).value)
     const at = map.items.findIndex((pair) => name(pair as Pair) > field)
     map.items.splice(at < 0 ? map.items.length : at, 0, new Pair(new Scalar(field), new Scalar(value)))
-  }
-
-  #map(fields: Readonly<Record<string, unknown>>): YAMLMap {
-    const map = new YAMLMap()
-    for (const field of Object.keys(fields).sort()) {
-      const value = fields[field]
-      const nested = typeof value === "object" && value !== null && !isMap(value)
-      const node = isMap(value) ? value : nested ? this.#map(value as Record<string, unknown>) : new Scalar(value)
-      map.items.push(new Pair(new Scalar(field), node))
-    }
-    if (map.items.length === 0) map.flow = true
-    return map
   }
 }

@@ -1,0 +1,47 @@
+/** `run_config.yaml` of a freshly converted model: from its `model` section the trainer rebuilds the model (torch-dist-format.md F.4). */
+import type { LayoutComponent } from "../parallel/Layout.ts"
+import { CHECKPOINT_CONFIG, CONFIG_CONTAINER, MIMO_PROVIDER, TOKENIZER_CONFIG } from "./classes.ts"
+import { mimoParallelism, modelParallelism } from "./parallelism.ts"
+import { type Provider, pythonObject, type PythonValue } from "./Provider.ts"
+import { toYaml } from "./toYaml.ts"
+
+const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>, form: "mimo" | "standard"): PythonValue => {
+  if (form === "standard") return pythonObject(provider.target, { ...provider.fields, ...modelParallelism(layout[0]!.parallelism) })
+  return pythonObject(MIMO_PROVIDER, {
+    // The MIMO model has no multi-token-prediction module.
+    standard_provider: pythonObject(provider.target, { ...provider.fields, mtp_num_layers: null }),
+    ...mimoFields(provider.fields["bf16"], provider.fields["fp16"]),
+    megatron_mimo_parallelism_config: mimoParallelism(layout)
+  })
+}
+
+/** What the trainer derives from the standard provider is empty; the reference writes it so too. */
+export const mimoFields = (bf16: PythonValue | undefined, fp16: PythonValue | undefined): Readonly<Record<string, PythonValue>> => ({
+  language_model_spec: null,
+  modality_submodules_spec: {},
+  special_token_ids: {},
+  bf16: bf16 ?? true,
+  fp16: fp16 ?? false
+})
+
+/**
+ * The text of `run_config.yaml` for a freshly converted model. Besides `model`, only the fields that a resuming trainer
+ * indexes without a default are written (`BR:training/checkpointing.py` 2822-2890).
+ */
+export const freshRunConfig = (
+  provider: Provider,
+  layout: ReadonlyArray<LayoutComponent>,
+  form: "mimo" | "standard"
+): string =>
+  toYaml(pythonObject(CONFIG_CONTAINER, {
+    model: modelSection(provider, layout, form),
+    checkpoint: pythonObject(CHECKPOINT_CONFIG, {
+      ckpt_format: "torch_dist",
+      fully_parallel_save: false,
+      save_optim: false,
+      save_rng: false
+    }),
+    tokenizer: pythonObject(TOKENIZER_CONFIG, {
+      tokenizer_type: "HuggingFaceTokenizer"
+    })
+  }))

@@ -1,0 +1,40 @@
+/** The fields of a run configuration that say how a module is cut over ranks: written, read and edited by this one list. */
+import type { LayoutComponent } from "../parallel/Layout.ts"
+import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
+import { MIMO_PARALLELISM, MODULE_PARALLELISM } from "./classes.ts"
+import { type PythonObject, pythonObject, type PythonValue } from "./Provider.ts"
+import { numberAt, type RunConfigMap } from "./RunConfigFile.ts"
+
+/** Sizes of the model's own configuration class. */
+const SIZES = {
+  tp: "tensor_model_parallel_size",
+  pp: "pipeline_model_parallel_size",
+  cp: "context_parallel_size",
+  ep: "expert_model_parallel_size",
+  etp: "expert_tensor_parallel_size"
+} as const satisfies Partial<Record<keyof ModuleParallelism, string>>
+
+/** Of a MIMO component, which also says its ranks. */
+const COMPONENT = { ...SIZES, dp: "data_parallel_size", rankOffset: "rank_offset" } as const satisfies Record<keyof ModuleParallelism, string>
+
+/** A resuming trainer indexes these without a default (Megatron-Bridge 0.7, training/checkpointing.py). */
+export const REQUIRED_SIZES: ReadonlyArray<string> = [SIZES.tp, SIZES.pp]
+
+const fields = (names: Partial<Record<keyof ModuleParallelism, string>>, parallelism: ModuleParallelism): Record<string, number> =>
+  Object.fromEntries(Object.entries(names).map(([key, field]) => [field, parallelism[key as keyof ModuleParallelism]]))
+
+/** Sizes among the fields of a standard model's provider. */
+export const modelParallelism = (parallelism: ModuleParallelism): Readonly<Record<string, PythonValue>> => fields(SIZES, parallelism)
+
+/** The layout of all components, as the MIMO provider holds it. */
+export const mimoParallelism = (components: ReadonlyArray<LayoutComponent>): PythonObject =>
+  pythonObject(MIMO_PARALLELISM, {
+    module_parallelisms: Object.fromEntries(components.map(({ name, parallelism }) => [name, pythonObject(MODULE_PARALLELISM, fields(COMPONENT, parallelism))])),
+    special_token_ids: {}
+  })
+
+/** What a section says; a size that it does not name is 1. */
+export const readParallelism = (from: RunConfigMap): ModuleParallelism => {
+  const size = (key: keyof ModuleParallelism, absent = 1) => numberAt(from, COMPONENT[key]) ?? absent
+  return { tp: size("tp"), pp: size("pp"), dp: size("dp"), cp: size("cp"), ep: size("ep"), etp: size("etp"), rankOffset: size("rankOffset", 0) }
+}
