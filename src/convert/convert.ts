@@ -30,7 +30,7 @@ import { known, sourceFile } from "./journal/Job.ts"
 import { produce, type RunOptions, steadily, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
-import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
+import { dataFileStates, LARGEST_SIDE_FILE, shardIngredients, shardStates, type SmallSource, smallSource } from "./sourceStates.ts"
 import { ensureDirectory } from "./Staging.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 
@@ -39,8 +39,6 @@ export type { RunOptions } from "./produce.ts"
 /** Name patterns shown for an unknown architecture. */
 const MOST_PATTERNS = 40
 
-/** Side files are small; a tokenizer has up to some tens of MB. */
-const LARGEST_SIDE_FILE = 256 << 20
 /** What a tokenizer consists of, of the small files of a model directory. */
 const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
@@ -48,6 +46,12 @@ const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: 
   for (const { name, path } of files) {
     await recorder.write(join(folder, name), await readSmall(disk, path, path, LARGEST_SIDE_FILE))
   }
+}
+
+const smallSources = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {
+  const sources: Array<SmallSource> = []
+  for (const { name, path } of files) sources.push(await smallSource(disk, name, path))
+  return sources
 }
 
 /** The family of an opened model; for an unknown architecture the error also says what its tensors look like. */
@@ -89,20 +93,23 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     ...shardIngredients(source.tensors, "the model")
   ]
 
-  const run = (target: string, runOptions: RunOptions) =>
-    produce(target, runOptions, {
+  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
+    const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
+    const small = yield* attempt(() => smallSources(disk, tokenizer))
+    return yield* produce(target, runOptions, {
       files,
       folder,
       iteration: folder,
-      ingredients,
-      states: shardStates(source.tensors),
+      ingredients: [...ingredients, ...small],
+      arrays: plan.sources,
+      states: () => shardStates(source.tensors),
+      small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
       sources: [hfModel],
       report: withChanges(plan.report),
       checksum: runOptions.checksum ?? true,
       trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]],
       write: (directory, recorder, engine) =>
         Effect.gen(function*() {
-          const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
           yield* execute(files, plan.sources, directory, engine)
           yield* steadily(async () => {
             const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
@@ -119,6 +126,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
           })
         })
     })
+  })
   return { plan, run } satisfies PreparedImport
 })
 
@@ -170,12 +178,16 @@ export const prepareExport = Effect.fnUntraced(function*(
     ...shardIngredients(graft, "--mtp-from")
   ]
 
-  const run = (target: string, runOptions: RunOptions) =>
-    produce(target, runOptions, {
+  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
+    const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
+    const small = yield* attempt(() => smallSources(disk, beside))
+    return yield* produce(target, runOptions, {
       files: files.files,
       folder: "",
-      ingredients,
-      states: allStates,
+      ingredients: [...ingredients, ...small],
+      arrays: plan.sources,
+      states: () => allStates,
+      small: [...small, { ...known(CONFIG, config.bytes), path: config.path }],
       sources,
       report: withChanges(report),
       checksum: runOptions.checksum ?? false,
@@ -183,7 +195,6 @@ export const prepareExport = Effect.fnUntraced(function*(
         Effect.gen(function*() {
           const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
           for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
-          const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
           const sums = new StorageSums(plan.chunks.storages())
           yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
           yield* attempt(() => sums.finish(disk))
@@ -195,6 +206,7 @@ export const prepareExport = Effect.fnUntraced(function*(
           })
         })
     })
+  })
   return { plan, report, run } satisfies PreparedExport
 })
 

@@ -3,16 +3,18 @@ import { Effect } from "effect"
 import { join } from "node:path"
 import type { ExecuteOptions } from "../engine/execute.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import type { TargetFile } from "../engine/Target.ts"
-import { type BridgeError, quote } from "../errors.ts"
+import type { Sources, TargetFile } from "../engine/Target.ts"
+import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { writeSmall } from "../io/small.ts"
-import { isFinished } from "./integrity/finished.ts"
+import { finished } from "./integrity/finished.ts"
 import { Recorder } from "./integrity/Recorder.ts"
-import { contentOf, type Ingredient, jobOf, refuseChanged, type SourceState } from "./journal/Job.ts"
+import { type ContentOptions, firstDifferent } from "./integrity/sourceContent.ts"
+import { contentOf, type Ingredient, jobOf } from "./journal/Job.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
+import { changedSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "./sourceStates.ts"
 import { ensureDirectory, Staging } from "./Staging.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
@@ -39,7 +41,12 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
   readonly iteration?: string
   /** What decides which bytes are written, and the files among it. */
   readonly ingredients: ReadonlyArray<Ingredient>
-  readonly states: ReadonlyArray<SourceState>
+  /** Where the arrays of the files come from. */
+  readonly arrays: Sources
+  /** Files whose data is read, once it is: they must be as they were. */
+  readonly states: () => ReadonlyArray<SourceState>
+  /** Small files that are read, once everything is written: they must be as they were. */
+  readonly small: ReadonlyArray<SmallSource>
   /** Directories that are read. */
   readonly sources: ReadonlyArray<string>
   /** What to say of it; `changed`: elements that changed value, per array, once it is done. */
@@ -62,16 +69,20 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   Effect.gen(function*() {
     const disk = yield* Disk
     const identity = jobOf(c.ingredients, c.files)
-    if (resume && (yield* attempt(() => isFinished(disk, join(target, c.folder), identity, c.states)))) {
-      yield* steadily(() => Staging.tidy(disk, target).catch(() => {}))
-      const report = c.report()
-      return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`] }
-    }
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(maxMemory === undefined ? {} : { maxMemory }),
       ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })
+    }
+    const before = resume
+      ? yield* finished(join(target, c.folder), identity, c.files, c.arrays, { ...engine, ...(progress ? { progress } : {}) })
+      : undefined
+    if (before?.state === "complete") {
+      yield* steadily(() => Staging.tidy(disk, target).catch(() => {}))
+      const report = c.report()
+      const compared = `compared: ${(before.bytes / 1e6).toFixed(1)} MB that the sources give now with the checksums written with ${quote(target)}; of its files the sizes (verify --deep reads them)`
+      return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`, compared] }
     }
     const options = {
       overwrite,
@@ -82,7 +93,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
       job: { identity, folder: c.folder, engine }
     }
-    return yield* publish(target, options, (work) =>
+    const published = publish(target, options, (work) =>
       Effect.gen(function*() {
         const directory = join(work.directory, c.folder)
         yield* steadily(() => ensureDirectory(disk, directory))
@@ -92,9 +103,11 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
           recorder.window(file, window)
           work.execution.onWindow?.(file, window)
         }
-        yield* c.write(directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) })
+        yield* c.write(directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) }).pipe(
+          Effect.mapError((error) => lostSource(error, c.states()) ?? error)
+        )
+        yield* refuseOtherContent(c, recorder, engine)
         yield* steadily(async () => {
-          await refuseChanged(disk, c.states)
           for (const [name, bytes] of c.trackers ?? []) recorder.beside(name, bytes)
           await recorder.finish(c.files, contentOf(identity))
           for (const [name, bytes] of c.trackers ?? []) await writeSmall(disk, join(work.directory, name), bytes)
@@ -102,7 +115,26 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
         const report = c.report(changed)
         return { ...report, notes: [...report.notes, ...work.notes] }
       }))
+    if (before?.state !== "other") return yield* published
+    return yield* published.pipe(Effect.mapError((error) => (isInTheWay(error) ? madeFromOthers(error, before.file) : error)))
   })
+
+/** The sources must still be what was read, to the byte. */
+const refuseOtherContent = Effect.fnUntraced(function*(c: Pick<Conversion, "arrays" | "files" | "small" | "states">, recorder: Recorder, options: ContentOptions) {
+  const disk = yield* Disk
+  const touched = yield* attempt(async () => {
+    await refuseChangedSmall(disk, c.small)
+    return refuseChanged(disk, c.states())
+  })
+  if (touched.length === 0) return
+  const { files, sums } = recorder.written(c.files)
+  if ((yield* firstDifferent(files, c.arrays, sums, options)) !== undefined) return yield* changedSource(touched[0]!)
+})
+
+const isInTheWay = (error: BridgeError): error is OutputRefused => error instanceof OutputRefused && error.code === "output/exists"
+
+const madeFromOthers = ({ code, hint, path, problem }: OutputRefused, file: string): OutputRefused =>
+  new OutputRefused({ path, code, problem: `${problem}; the sources give another ${quote(file)} than the one there`, ...(hint === undefined ? {} : { hint }) })
 
 /** Several calls that an interruption lets end: nothing may still be writing when the folder is removed. */
 export const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))

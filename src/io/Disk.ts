@@ -7,8 +7,10 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { constants } from "node:fs"
+import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { IoError, NoSpace } from "../errors.ts"
+import { errnoOf } from "./errno.ts"
 
 /** No single read or write is larger than this (Node aborts at 2^31). */
 export const LARGEST_TRANSFER = 1 << 30
@@ -17,10 +19,12 @@ export interface FileInfo {
   readonly kind: "file" | "directory" | "link" | "other"
   /** Bytes. */
   readonly size: number
-  /** Identity, to detect that a source changed or that two names are one file. */
   readonly dev: number
   readonly ino: number
-  readonly mtimeMs: number
+  /** Nanoseconds since 1970. */
+  readonly mtimeNs: bigint
+  /** Of the last change of content, length, mode, owner, links or mtime. Nobody can set it back. */
+  readonly ctimeNs: bigint
 }
 
 /** An open file. Promises reject with {@link IoError} or {@link NoSpace} only. */
@@ -75,25 +79,41 @@ export const diskError = (path: string, operation: string, errno: string, detail
   OUT_OF_SPACE.has(errno) ? new NoSpace({ path, needed: 0 }) : new IoError({ path, operation, errno, ...(detail ? { detail } : {}) })
 
 const failed = (path: string, operation: string) => (cause: unknown): never => {
-  const error = cause as NodeJS.ErrnoException
-  throw diskError(path, operation, error?.code ?? "EUNKNOWN", error?.message?.split("\n")[0])
+  throw diskError(path, operation, errnoOf(cause), (cause as Error).message?.split("\n")[0])
 }
 
-const infoOf = (s: Awaited<ReturnType<typeof fs.stat>>): FileInfo => ({
+const infoOf = (s: BigIntStats): FileInfo => ({
   kind: s.isFile() ? "file" : s.isDirectory() ? "directory" : s.isSymbolicLink() ? "link" : "other",
   size: Number(s.size),
   dev: Number(s.dev),
   ino: Number(s.ino),
-  mtimeMs: Number(s.mtimeMs)
+  mtimeNs: s.mtimeNs,
+  ctimeNs: s.ctimeNs
 })
+
+const EXACT = { bigint: true } as const
+
+/** A call that signals keep interrupting is given up after so many times. */
+const MOST_INTERRUPTIONS = 100
+
+/** libuv repeats every interrupted call but read. */
+const uninterrupted = async <A>(call: () => Promise<A>): Promise<A> => {
+  for (let times = 1;; times++) {
+    try {
+      return await call()
+    } catch (error) {
+      if (times === MOST_INTERRUPTIONS || errnoOf(error) !== "EINTR") throw error
+    }
+  }
+}
 
 const nodeFile = (path: string, handle: fs.FileHandle): DiskFile => ({
   path,
   read: (into, position) =>
-    handle.read(into, 0, into.byteLength, checkedPosition(position)).then((r) => r.bytesRead, failed(path, "read")),
+    uninterrupted(() => handle.read(into, 0, into.byteLength, checkedPosition(position))).then((r) => r.bytesRead, failed(path, "read")),
   write: (from, position) =>
     handle.write(from, 0, from.byteLength, checkedPosition(position)).then((r) => r.bytesWritten, failed(path, "write")),
-  info: () => handle.stat().then(infoOf, failed(path, "stat")),
+  info: () => handle.stat(EXACT).then(infoOf, failed(path, "stat")),
   truncate: (size) => handle.truncate(size).catch(failed(path, "truncate")),
   sync: () => handle.sync().catch(failed(path, "fsync")),
   close: () => handle.close().catch(failed(path, "close"))
@@ -118,8 +138,8 @@ const O_DIRECT = constants.O_DIRECT ?? 0
 export const nodeCalls: DiskCalls = {
   open: (path, mode, { direct = false } = {}) =>
     fs.open(path, FLAGS[mode] | (direct ? O_DIRECT : 0), 0o666).then((h) => nodeFile(path, h), failed(path, "open")),
-  lstat: (path) => fs.lstat(path).then(infoOf, failed(path, "stat")),
-  stat: (path) => fs.stat(path).then(infoOf, failed(path, "stat")),
+  lstat: (path) => fs.lstat(path, EXACT).then(infoOf, failed(path, "stat")),
+  stat: (path) => fs.stat(path, EXACT).then(infoOf, failed(path, "stat")),
   realpath: (path) => fs.realpath(path).catch(failed(path, "realpath")),
   list: (path) => fs.readdir(path).then((names) => names.sort(), failed(path, "list")),
   makeDirectory: (path) => fs.mkdir(path).catch(failed(path, "mkdir")),

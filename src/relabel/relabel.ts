@@ -11,7 +11,7 @@ import {
 } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { CHECKSUMS } from "../convert/integrity/names.ts"
-import { known, sourceFile } from "../convert/journal/Job.ts"
+import { known, linkedFile, sourceFile } from "../convert/journal/Job.ts"
 import { produce, type RunOptions, steadily } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { ensureDirectory } from "../convert/Staging.ts"
@@ -163,6 +163,8 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const run = (target: string, { link, ...runOptions }: RelabelRun) => {
     const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
+    const arrays = { get: (id: string) => copySource(copied, id) ?? plan.sources.get(id) }
+    const linkedPaths = new Set<string>()
     return produce(target, runOptions, {
       files: [...copied.map(copyFile), ...made],
       folder,
@@ -170,10 +172,13 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       ingredients: [
         known("the namings", JSON.stringify([options.to, link])),
         ...[...changed].map(([name, content]) => known(`the new ${name}`, content)),
-        ...dataStates.map((s) => sourceFile(basename(s.path), s.identity)),
+        ...dataStates.map((s) => (link ? linkedFile : sourceFile)(basename(s.path), s.identity)),
         ...beside.map((f) => sourceFile(f.name, f.identity))
       ],
-      states: [...dataStates, ...beside],
+      arrays,
+      // A linked file is the source's own: whatever happens to one happens to both.
+      states: () => [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside],
+      small: [],
       sources: [directory],
       size: bytes(link),
       report: () => {
@@ -193,6 +198,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         Effect.gen(function*() {
           yield* steadily(async () => { for (const name of folders) await ensureDirectory(disk, join(into, name)) })
           const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
+          for (const { name } of kept) if (linked.has(name)) linkedPaths.add(join(directory, name))
           outcome.linked = linked.size
           outcome.cloned = cloned.size
           outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
@@ -204,7 +210,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           }
           yield* execute(
             [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(copyFile), ...made],
-            { get: (id) => copySource(copied, id) ?? plan.sources.get(id) },
+            arrays,
             into,
             engine
           )

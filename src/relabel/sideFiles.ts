@@ -1,15 +1,15 @@
 /** The files of a checkpoint folder besides its data and its index: tokenizer, train state, whatever else a trainer put there. */
 import { join, relative, sep } from "node:path"
 import { InvalidFile } from "../errors.ts"
-import type { Identity } from "../convert/journal/Job.ts"
 import type { DiskCalls } from "../io/Disk.ts"
+import { type FileIdentity, identityOf } from "../io/identity.ts"
 
 export interface SideFile {
   /** Relative to the folder. */
   readonly name: string
   readonly path: string
   readonly size: number
-  readonly identity: Identity
+  readonly identity: FileIdentity
 }
 
 const DEEPEST = 8
@@ -37,7 +37,7 @@ export const filesBelow = async (
         throw new InvalidFile({ path, code: "relabel/link-escapes", problem: "is a link that leaves the checkpoint's directory" })
       }
       const info = await disk.stat(path)
-      if (info.kind === "file") files.push({ name: relative(root, path), path: target, size: info.size, identity: info })
+      if (info.kind === "file") files.push({ name: relative(root, path), path: target, size: info.size, identity: identityOf(info) })
       else if (info.kind === "directory" && (await disk.lstat(path)).kind === "directory") {
         folders.push(relative(root, target))
         await visit(path, depth + 1)

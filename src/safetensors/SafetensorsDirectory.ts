@@ -8,6 +8,7 @@ import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError, NoSpace, quote } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
+import { type FileIdentity, identityOf, sameFile } from "../io/identity.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
 import { type Entry, locate, openRegular, realPathInside } from "./locate.ts"
@@ -19,9 +20,6 @@ const LARGEST_HEADERS = 400_000_000
 /** Of an index file: what its parser accepts, and one more byte to notice the excess. */
 const LARGEST_INDEX_READ = 100_000_001
 const CONCURRENT_FILES = 8
-
-/** Enough to notice that a file was replaced or rewritten. */
-export type FileIdentity = Pick<FileInfo, "dev" | "ino" | "size" | "mtimeMs">
 
 /** One safetensors file. */
 export interface Shard {
@@ -120,12 +118,11 @@ const readShard = async (
   const path = join(entry.directory, file)
   const read = async (handle: DiskFile, identity: FileInfo): Promise<Shard> => {
     const { headerBytes, metadata, tensors } = await readHeader(handle, path, identity.size, budget)
-    const { dev, ino, mtimeMs, size } = identity
     return {
       file,
       path,
-      size,
-      identity: { dev, ino, mtimeMs, size },
+      size: identity.size,
+      identity: identityOf(identity),
       headerBytes,
       metadata,
       tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))
@@ -256,6 +253,3 @@ export const openShard = (shard: Shard): Effect.Effect<DiskFile, SafetensorsErro
     }
     return file
   })
-
-export const sameFile = (a: FileIdentity, b: FileIdentity): boolean =>
-  a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs

@@ -6,6 +6,7 @@
  */
 export { FormatError, InvalidFile, IoError, NoSpace } from "../errors.ts"
 export { Disk } from "../io/Disk.ts"
+export { type FileIdentity, sameFile } from "../io/identity.ts"
 export { bitsOf, bytesOf, type DType, dtypes, isDType } from "../tensor/DType.ts"
 export { encodeHeader, inLibraryOrder } from "./encodeHeader.ts"
 export { type Header, LARGEST_HEADER, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"
@@ -21,12 +22,10 @@ export {
 } from "./ShardIndex.ts"
 export { readSafetensors, readTensor, type TensorData } from "./Reader.ts"
 export {
-  type FileIdentity,
   type HfTensor,
   type HfTensors,
   openSafetensors,
   openShard,
-  sameFile,
   type SafetensorsError,
   type Shard
 } from "./SafetensorsDirectory.ts"

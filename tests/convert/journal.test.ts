@@ -83,7 +83,7 @@ describe("a journal", () => {
 })
 
 describe("a job", () => {
-  const identity = { size: 10, ino: 5, mtimeMs: 1000 }
+  const identity = { dev: 1, size: 10, ino: 5, mtimeNs: 1000n, ctimeNs: 1000n }
   const files = [{ name: "f", size: 1, segments: [{ kind: "bytes" as const, bytes: Uint8Array.of(1) }] }]
   const base = [known("config.json", "{}"), sourceFile("model.safetensors", identity, "header")]
 
@@ -93,7 +93,8 @@ describe("a job", () => {
 
   it.each([
     ["config.json", jobOf([known("config.json", "{ }"), base[1]!], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, mtimeMs: 1001 }, "header")], files)],
+    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, mtimeNs: 1001n }, "header")], files)],
+    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, ctimeNs: 1001n }, "header")], files)],
     ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, ino: 6 }, "header")], files)],
     ["another", jobOf([...base, known("another", "")], files)],
     ["model.safetensors", jobOf([base[0]!], files)],
@@ -103,7 +104,7 @@ describe("a job", () => {
   })
 
   it("has a digest that depends on content, not on where and when a file lies", () => {
-    const moved = jobOf([base[0]!, sourceFile("model.safetensors", { size: 10, ino: 99, mtimeMs: 5 }, "header")], files)
+    const moved = jobOf([base[0]!, sourceFile("model.safetensors", { dev: 2, size: 10, ino: 99, mtimeNs: 5n, ctimeNs: 6n }, "header")], files)
     expect(contentOf(moved)).toBe(contentOf(jobOf(base, files)))
     expect(contentOf(jobOf([base[0]!, sourceFile("model.safetensors", identity, "other")], files))).not.toBe(contentOf(jobOf(base, files)))
   })

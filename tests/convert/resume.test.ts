@@ -14,6 +14,13 @@ import { differences } from "../torture/checks.ts"
 import { hurry } from "../torture/hurry.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
+const SHARD = "/hf/model-00001-of-00003.safetensors"
+/** Another value somewhere in the data. */
+const flipped = (bytes: Uint8Array): Uint8Array => {
+  bytes[bytes.byteLength - 4000]! ^= 0x10
+  return bytes
+}
+
 let model: MemoryFileSystem
 let expected: ReadonlyMap<string, Uint8Array>
 let fs: MemoryFileSystem
@@ -128,6 +135,12 @@ describe("--resume does not trust", () => {
     expect(beside()).toEqual([".out.partial/"])
   })
 
+  it("a source that was rewritten in place, its time put back: refused", async () => {
+    await interrupt()
+    fs.edit(SHARD, flipped, { keepTime: true })
+    await expect(run({ resume: true })).rejects.toThrow("model-00001-of-00003.safetensors of the model changed since")
+  })
+
   it("another config.json, or other options", async () => {
     await interrupt()
     await expect(run({ resume: true, torchDtype: "float32" })).rejects.toThrow("the options")
@@ -145,9 +158,31 @@ describe("--resume of", () => {
     expect(disk.made.filter((c) => c.operation === "write")).toEqual([])
   })
 
-  it("finished work whose source changed since is refused", async () => {
+  it("finished work says what was compared", async () => {
     await run()
-    fs.edit("/hf/model-00001-of-00003.safetensors", (bytes) => bytes)
+    expect((await run({ resume: true })).notes.join()).toMatch(/compared: 0\.7 MB that the sources give now with the checksums/)
+  })
+
+  it("finished work is no other because somebody touched a source", async () => {
+    await run()
+    fs.edit(SHARD, (bytes) => bytes)
+    expect((await run({ resume: true })).notes).toContain("/out was already complete; nothing was written")
+  })
+
+  it.each([false, true])("finished work whose source has other content since is refused, its time put back: %s", async (keepTime) => {
+    await run()
+    fs.edit(SHARD, flipped, { keepTime })
+    await expect(run({ resume: true })).rejects.toMatchObject({ code: "output/exists" })
+    await expect(run({ resume: true })).rejects.toThrow(/the sources give another __\d_0\.distcp than the one there/)
+    expect(isWhole()).toEqual([])
+    await run({ resume: true, overwrite: true })
+    expect(isWhole()).not.toEqual([])
+  })
+
+  it("finished work whose tokenizer is another is refused", async () => {
+    await run()
+    expect((await run({ resume: true })).notes).toContain("/out was already complete; nothing was written")
+    fs.edit("/hf/tokenizer.json", () => Buffer.from("[]"), { keepTime: true })
     await expect(run({ resume: true })).rejects.toMatchObject({ code: "output/exists" })
   })
 
@@ -160,6 +195,63 @@ describe("--resume of", () => {
   it("nothing begins, and says so", async () => {
     expect((await run({ resume: true })).notes).toContain("there was nothing to resume; the work started from the beginning")
     expect(isWhole()).toEqual([])
+  })
+})
+
+describe("while the work goes on", () => {
+  /** Do something when the last payload file is begun: every source has been read by then, or nearly. */
+  const late = (act: () => void) => {
+    let done = false
+    return faultyDisk(fs.calls, ({ operation, path }) => {
+      if (!done && operation === "create" && path.endsWith(".metadata")) {
+        done = true
+        act()
+      }
+      return undefined
+    })
+  }
+
+  it("a source rewritten in place is noticed, its time put back or not", async () => {
+    for (const keepTime of [false, true]) {
+      fs = model.clone()
+      await expect(run({ disk: late(() => fs.edit(SHARD, flipped, { keepTime })) })).rejects.toMatchObject({ code: "source/changed" })
+      expect([fs.has("/out"), beside()]).toEqual([false, []])
+    }
+  })
+
+  it("a source that is cut short or removed before it is read is noticed", async () => {
+    const acts = [() => fs.edit(SHARD, (bytes) => bytes.slice(0, bytes.byteLength - 1000)), () => void fs.calls.remove(SHARD)]
+    for (const act of acts) {
+      fs = model.clone()
+      let done = false
+      const disk = faultyDisk(fs.calls, ({ operation, path }) => {
+        if (!done && operation === "create" && path.endsWith("journal")) {
+          done = true
+          act()
+        }
+        return undefined
+      })
+      await expect(run({ disk })).rejects.toMatchObject({ code: "source/changed", exitCode: 3 })
+      expect([fs.has("/out"), beside()]).toEqual([false, []])
+    }
+  })
+
+  it("a source that got a link or another mode is still the same", async () => {
+    await run({ disk: late(() => fs.edit(SHARD, (bytes) => bytes, { keepTime: true })) })
+    expect(isWhole()).toEqual([])
+  })
+
+  it("a source that is removed, another config.json and another tokenizer are noticed", async () => {
+    const acts = [
+      () => void fs.calls.remove(SHARD),
+      () => fs.edit("/hf/config.json", (bytes) => Buffer.concat([bytes, Buffer.from("\n")]), { keepTime: true }),
+      () => fs.edit("/hf/tokenizer.json", () => Buffer.from("[]"), { keepTime: true })
+    ]
+    for (const act of acts) {
+      fs = model.clone()
+      await expect(run({ disk: late(act) })).rejects.toMatchObject({ code: "source/changed", exitCode: 3 })
+      expect([fs.has("/out"), beside()]).toEqual([false, []])
+    }
   })
 })
 

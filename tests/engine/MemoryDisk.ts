@@ -97,7 +97,7 @@ export class MemoryDisk {
       },
       info: async () => {
         await this.#called("info", path, 0, 0, direct)
-        return { kind: "file", size: bytes().byteLength, dev: 0, ino: 0, mtimeMs: 0 }
+        return { kind: "file", size: bytes().byteLength, dev: 0, ino: 0, mtimeNs: 0n, ctimeNs: 0n }
       },
       close: async () => {
         if (closed) return

@@ -15,7 +15,8 @@ interface Inode {
   readonly kind: "file" | "directory"
   /** Never written into, so that copies can share it. */
   bytes: Uint8Array
-  mtimeMs: number
+  mtime: number
+  ctime: number
   readonly entries: Map<string, Inode>
   /** Content at the last fsync, and what changed since. */
   durable: Uint8Array
@@ -127,11 +128,12 @@ export class MemoryFileSystem {
     return this.#find(path) !== undefined
   }
 
-  /** Change a file from outside, as another program would. */
-  edit(path: string, edit: (bytes: Uint8Array) => Uint8Array): void {
+  /** Change a file from outside, as another program would; `keepTime`: one that puts the modification time back. */
+  edit(path: string, edit: (bytes: Uint8Array) => Uint8Array, { keepTime = false } = {}): void {
     const inode = this.#find(path)!
     inode.bytes = edit(inode.bytes.slice())
-    inode.mtimeMs = this.#tick()
+    inode.ctime = this.#tick()
+    if (!keepTime) inode.mtime = inode.ctime
   }
 
   get calls(): DiskCalls {
@@ -173,7 +175,7 @@ export class MemoryFileSystem {
           add: { directory: target, name: basename(to), inode },
           durable: false
         })
-        source.mtimeMs = target.mtimeMs = this.#tick()
+        touch(this.#tick(), source, target)
       },
       link: async (from, to) => {
         const inode = this.#get(from, "link")
@@ -224,7 +226,8 @@ export class MemoryFileSystem {
   }
 
   #inode(kind: "file" | "directory"): Inode {
-    const inode: Inode = { ino: this.#ino++, kind, bytes: EMPTY, mtimeMs: this.#tick(), entries: new Map(), durable: EMPTY, pending: [] }
+    const time = this.#tick()
+    const inode: Inode = { ino: this.#ino++, kind, bytes: EMPTY, mtime: time, ctime: time, entries: new Map(), durable: EMPTY, pending: [] }
     this.#all.set(inode.ino, inode)
     return inode
   }
@@ -256,18 +259,21 @@ export class MemoryFileSystem {
 
   #link(directory: Inode, name: string, inode: Inode): void {
     directory.entries.set(name, inode)
-    directory.mtimeMs = this.#tick()
+    touch(this.#tick(), directory)
+    inode.ctime = directory.ctime
     this.#log.push({ add: { directory, name, inode }, durable: false })
   }
 
   #unlink(directory: Inode, name: string): void {
+    const inode = directory.entries.get(name)
     directory.entries.delete(name)
-    directory.mtimeMs = this.#tick()
+    touch(this.#tick(), directory)
+    if (inode) inode.ctime = directory.ctime
     this.#log.push({ remove: { directory, name }, durable: false })
   }
 
-  #info({ bytes, ino, kind, mtimeMs }: Inode): FileInfo {
-    return { kind, size: bytes.byteLength, dev: 1, ino, mtimeMs }
+  #info({ bytes, ctime, ino, kind, mtime }: Inode): FileInfo {
+    return { kind, size: bytes.byteLength, dev: 1, ino, mtimeNs: BigInt(mtime), ctimeNs: BigInt(ctime) }
   }
 
   #file(path: string, inode: Inode, direct: boolean): DiskFile {
@@ -282,7 +288,7 @@ export class MemoryFileSystem {
     const change = (made: Change) => {
       inode.pending.push(made)
       inode.bytes = applied(inode.bytes, made)
-      inode.mtimeMs = this.#tick()
+      touch(this.#tick(), inode)
     }
     return {
       path,
@@ -317,6 +323,10 @@ export class MemoryFileSystem {
 }
 
 const EMPTY: Uint8Array = new Uint8Array(0)
+
+const touch = (time: number, ...changed: ReadonlyArray<Inode>): void => {
+  for (const inode of changed) inode.mtime = inode.ctime = time
+}
 
 const resized = (bytes: Uint8Array, size: number): Uint8Array => {
   if (bytes.byteLength === size) return bytes

@@ -4,13 +4,16 @@ import { differences, intact } from "./checks.ts"
 import { callsOf, type WalkResult } from "./faultWalk.ts"
 import type { World } from "./worlds.ts"
 
-const changes = new Map<string, (bytes: Uint8Array) => Uint8Array>([
-  ["source truncated", (bytes) => bytes.slice(0, bytes.byteLength - 1000)],
-  ["source changed", (bytes) => {
-    // Somewhere in the data: headers are checked anyway.
-    bytes[bytes.byteLength - 4000]! ^= 0x10
-    return bytes
-  }]
+/** Somewhere in the data: headers are checked anyway. */
+const flipped = (bytes: Uint8Array): Uint8Array => {
+  bytes[bytes.byteLength - 4000]! ^= 0x10
+  return bytes
+}
+
+const changes = new Map<string, { readonly edit: (bytes: Uint8Array) => Uint8Array; readonly keepTime?: boolean }>([
+  ["source truncated", { edit: (bytes) => bytes.slice(0, bytes.byteLength - 1000) }],
+  ["source changed", { edit: flipped }],
+  ["source changed, its time put back", { edit: flipped, keepTime: true }]
 ])
 
 /** Every source file that the job reads more than once: those with data. */
@@ -21,18 +24,18 @@ export const changeWalk = async (world: World, { every }: { readonly every: numb
   const results = new Map<string, { points: number; failed: number; problems: Array<string> }>()
   const files = await dataFiles(world)
   const total = (await callsOf(world, 1)).length
-  for (const [name, change] of changes) {
+  for (const [name, { edit, keepTime = false }] of changes) {
     const result = { points: 0, failed: 0, problems: new Array<string>() }
     results.set(name, result)
     for (const [f, path] of files.entries()) {
       const changed = world.before.clone()
-      changed.edit(path, change)
+      changed.edit(path, edit)
       const fresh = changed.clone()
       const other = (await world.run(fresh.calls)).status === "done" ? fresh.files(world.target) : undefined
       for (let at = f; at < total; at += every) {
         const fs = world.before.clone()
         const outcome = await world.run(faultyDisk(fs.calls, ({ index }) => {
-          if (index === at) fs.edit(path, change)
+          if (index === at) fs.edit(path, edit, { keepTime })
           return undefined
         }))
         result.points++

@@ -96,11 +96,21 @@ export class ChecksumsBuilder {
     this.#parent.push(fileOf(file, sumsOf(bytes, 0)))
   }
 
+  /** Those of the plan that this run writes. */
+  written(files: ReadonlyArray<TargetFile>): ReadonlyArray<TargetFile> {
+    return files.filter((f) => !this.#carried.has(f.name) && !this.#skipped.has(f.name))
+  }
+
+  /** Of the files of the plan that this run has written. */
+  checksumsOf(files: ReadonlyArray<TargetFile>): ReadonlyMap<string, FileChecksums> {
+    return new Map(this.written(files).map(({ name: file }) => [file, fileOf(file, this.#sums.get(file) ?? [])]))
+  }
+
   /** The document. `files`: the plan; every byte of each was added, unless the file is carried or skipped. */
   encode(files: ReadonlyArray<TargetFile>, source: string): Uint8Array {
     const tensors: Array<TensorChecksums> = []
     for (const own of this.#carried.values()) tensors.push(...own.tensors)
-    const payload = files.filter((f) => !this.#carried.has(f.name) && !this.#skipped.has(f.name)).map(({ name: file, segments }) => {
+    const payload = this.written(files).map(({ name: file, segments }) => {
       const sums = this.#sums.get(file) ?? new SumList()
       let at = 0
       let next = 0

@@ -1,26 +1,55 @@
-/** Is a target already what a job would write? */
+/** Is a target already what a job would write? The content of the sources decides, never names or times. */
+import { Effect } from "effect"
 import { join } from "node:path"
-import type { DiskCalls } from "../../io/Disk.ts"
+import type { Sources, TargetFile } from "../../engine/Target.ts"
 import { InvalidFile, IoError } from "../../errors.ts"
+import { attempt } from "../../io/attempt.ts"
+import { Disk, type DiskCalls } from "../../io/Disk.ts"
 import { readSmall } from "../../io/small.ts"
-import { contentOf, type Job, type SourceState } from "../journal/Job.ts"
-import { decodeChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
+import { contentOf, type Job } from "../journal/Job.ts"
+import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
+import { type ContentOptions, firstDifferent } from "./sourceContent.ts"
 
-/**
- * True if the checksums in `directory` are of a job on the same content, were written after the sources were last changed, and
- * every file is there with its size. (What is in the files `verify --deep` checks.) False also if nobody can tell.
- */
-export const isFinished = async (disk: DiskCalls, directory: string, job: Job, sources: ReadonlyArray<SourceState>): Promise<boolean> => {
+/** `complete`: it is, `bytes` of the sources were compared. `other`: the sources give another content of `file`. `unknown`: nobody can tell. */
+export type Finished =
+  | { readonly state: "complete"; readonly bytes: number }
+  | { readonly state: "other"; readonly file: string }
+  | { readonly state: "unknown" }
+
+/** The checksums in `directory`, if they are of this job and every file has its size. */
+const recorded = async (disk: DiskCalls, directory: string, job: Job): Promise<Checksums | undefined> => {
   const path = join(directory, CHECKSUMS)
   try {
-    const { mtimeMs } = await disk.stat(path)
     const checksums = decodeChecksums(path, await readSmall(disk, path, path, LARGEST_CHECKSUMS))
-    if (checksums.source !== contentOf(job) || sources.some(({ identity }) => identity.mtimeMs >= mtimeMs)) return false
-    for (const { name, size } of checksums.files) if ((await disk.stat(join(directory, name))).size !== size) return false
-    return true
+    if (checksums.source !== contentOf(job)) return undefined
+    for (const { name, size } of checksums.files) {
+      const { kind, size: found } = await disk.stat(join(directory, name))
+      if (kind !== "file" || found !== size) return undefined
+    }
+    return checksums
   } catch (error) {
-    if (error instanceof InvalidFile || error instanceof IoError) return false
+    if (error instanceof InvalidFile || error instanceof IoError) return undefined
     throw error
   }
 }
+
+/**
+ * A file of the target is what the job would write if it has its size, and the sources, read again, give the bytes that its checksum
+ * was taken of. (Whether it still has those bytes `verify --deep` says.)
+ */
+export const finished = Effect.fnUntraced(function*(
+  directory: string,
+  job: Job,
+  files: ReadonlyArray<TargetFile>,
+  sources: Sources,
+  options: ContentOptions
+) {
+  const disk = yield* Disk
+  const checksums = yield* attempt(() => recorded(disk, directory, job))
+  if (checksums === undefined) return { state: "unknown" } satisfies Finished as Finished
+  const sums = new Map<string, FileChecksums>(checksums.files.map((file) => [file.name, file]))
+  const file = yield* firstDifferent(files, sources, sums, options)
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  return (file === undefined ? { state: "complete", bytes } : { state: "other", file }) satisfies Finished as Finished
+})

@@ -5,8 +5,7 @@
 import { createHash } from "node:crypto"
 import { z } from "zod"
 import type { TargetFile } from "../../engine/Target.ts"
-import { InvalidFile } from "../../errors.ts"
-import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
+import type { FileIdentity } from "../../io/identity.ts"
 import { VERSION } from "../../version.ts"
 
 /** One thing a conversion depends on. */
@@ -15,15 +14,13 @@ const ingredientSchema = z.object({
   what: z.string(),
   /** Digest of its content, or of what of the content was read to plan: the same on every machine. */
   content: z.string(),
-  /** For files whose content is not read beforehand: size, inode and modification time, which change when it does. */
+  /** For files whose content is not read beforehand: size, inode and times, which change when it does. */
   file: z.string().optional()
 })
 export type Ingredient = z.infer<typeof ingredientSchema>
 
 export const jobSchema = z.object({ ingredients: z.array(ingredientSchema) })
 export type Job = z.infer<typeof jobSchema>
-
-export type Identity = Pick<FileInfo, "ino" | "size" | "mtimeMs">
 
 export const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => {
   const hash = createHash("sha256")
@@ -32,9 +29,15 @@ export const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => 
   return hash.digest("hex")
 }
 
-/** A source file by its identity; `header` is what of its content is known. */
-export const sourceFile = (what: string, { ino, mtimeMs, size }: Identity, header: Uint8Array | string = ""): Ingredient =>
-  ({ what, content: sha256(String(size), header), file: `${size} bytes, modified ${new Date(mtimeMs).toISOString()} (${mtimeMs}), inode ${ino}` })
+/**
+ * A source file by its identity; `header` is what of its content is known. Not by its device: that has another number after a
+ * restart or a new mount, and two files with the same inode and the same ctime are copies of one file system.
+ */
+export const sourceFile = (what: string, { ctimeNs, ino, mtimeNs, size }: FileIdentity, header: Uint8Array | string = ""): Ingredient =>
+  ({ what, content: sha256(String(size), header), file: `${size} bytes, inode ${ino}, modified ${mtimeNs}, changed ${ctimeNs} (ns)` })
+
+/** A source file that this work itself links to, which moves its ctime. */
+export const linkedFile = (what: string, identity: FileIdentity): Ingredient => sourceFile(what, { ...identity, ctimeNs: 0n })
 
 /** Something small that is known in full. */
 export const known = (what: string, content: string | Uint8Array): Ingredient => ({ what, content: sha256(content) })
@@ -79,19 +82,3 @@ export const changesBetween = (before: Job, now: Job): ReadonlyArray<string> => 
 
 /** The same for the same content, whatever machine it is on. */
 export const contentOf = (job: Job): string => sha256(...job.ingredients.flatMap((i) => [i.what, i.content]))
-
-/** A file that the conversion reads, as it was when the conversion was planned. */
-export interface SourceState {
-  readonly path: string
-  readonly identity: Identity
-}
-
-/** Files that were read must still be those whose headers were checked. */
-export const refuseChanged = async (disk: DiskCalls, sources: ReadonlyArray<SourceState>): Promise<void> => {
-  for (const { identity, path } of sources) {
-    const now = await disk.stat(path)
-    if (now.ino !== identity.ino || now.size !== identity.size || now.mtimeMs !== identity.mtimeMs) {
-      throw new InvalidFile({ path, code: "source/changed", problem: "was changed while it was converted; nothing was published" })
-    }
-  }
-}
