@@ -14,7 +14,7 @@ import { type ContentOptions, firstDifferent } from "./integrity/sourceContent.t
 import { contentOf, type Ingredient, jobOf } from "./journal/Job.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
-import { changedSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "./sourceStates.ts"
+import { changedSource, lostSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "./sourceStates.ts"
 import { ensureDirectory, Staging } from "./Staging.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
