@@ -40,9 +40,13 @@ const expertSet = (name: string, set: 0 | 1, before: number, gate: string): Tabl
   [`mlp.${name}.experts.linear_fc2.weight*`]: from(laterExperts(before, direct))("mlp.experts.*.down_proj.weight")
 })
 
+const PROVIDER = `${MODELS}.ernie45_vl_provider.Ernie45VLModelProvider`
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "ernie_visual", projectors: ["resampler_model."] })
+
 export const ernie4_5VlMoe = family({
   name: "ernie4.5-vl-moe",
   architectures: ["Ernie4_5_VLMoeForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: z.looseObject({ ...ernieFields, moe_intermediate_size: z.tuple([size, size]) }),
     vision_config: z.looseObject(resampledVisionFields),
@@ -80,7 +84,7 @@ export const ernie4_5VlMoe = family({
         ...rows("vision_tower.", "model.vision_model.", { "**": "**" }),
         ...resamplerRows("resampler_model.", "model.resampler_model.")
       ],
-      provider: gptProvider(`${MODELS}.ernie45_vl_provider.Ernie45VLModelProvider`, tc, commonOf(t), {
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...pick(c, Object.keys(tokens) as Array<keyof typeof tokens>),
         transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),
         hidden_dropout: float(0),
@@ -94,7 +98,7 @@ export const ernie4_5VlMoe = family({
         moe_token_dispatcher_type: "alltoall",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "ernie_visual", projectors: ["resampler_model."] }),
+      components: COMPONENTS,
       carried: [...tiedHead(tied), ...paddleMtp],
       mtpFields: []
     }

@@ -16,9 +16,13 @@ import { GROUPED_VISION, groupedVision, groupedVisionFields, groupedVisionRows }
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
 
+const PROVIDER = "megatron.bridge.models.exaone.exaone45.exaone45_provider.Exaone45ModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "exaone_visual" })
+
 export const exaone4_5 = family({
   name: "exaone-4.5",
   architectures: ["Exaone4_5_ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: z.looseObject({
       ...denseFields,
@@ -60,7 +64,7 @@ export const exaone4_5 = family({
         ...groupedVisionRows("vision_model.", "model.visual."),
         ...fcMtp(tc.mtp_num_layers ?? 0, table, "text_config.num_nextn_predict_layers", "language_model.")
       ],
-      provider: gptProvider("megatron.bridge.models.exaone.exaone45.exaone45_provider.Exaone45ModelProvider", tc, commonOf(t), {
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         ...tokenIds(c),
         ...(typeof c.vision_token_id === "number" ? { vision_token_id: c.vision_token_id } : {}),
@@ -74,7 +78,7 @@ export const exaone4_5 = family({
         hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", textSection(t, ["sliding_window_pattern"])),
         vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", section(v, GROUPED_VISION))
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "exaone_visual" }),
+      components: COMPONENTS,
       carried: [NAMES.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)),
       mtpFields: ["text_config.num_nextn_predict_layers"]
     })

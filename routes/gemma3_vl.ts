@@ -36,9 +36,13 @@ const towerIn = (outer: string) => [
   { signs: ["embeddings.", "encoder.", "post_layernorm."].map((name) => `${outer}vision_tower.${name}`), tower: `${outer}vision_tower.` }
 ]
 
+const PROVIDER = "megatron.bridge.models.gemma_vl.gemma3_vl_provider.Gemma3VLModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "siglip", projectors: ["multi_modal_projector."] })
+
 export const gemma3Vl = family({
   name: "gemma3-vl",
   architectures: ["Gemma3ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: text,
     vision_config: z.looseObject(pairVisionFields),
@@ -71,7 +75,7 @@ export const gemma3Vl = family({
         })
       ],
       provider: gptProvider(
-        "megatron.bridge.models.gemma_vl.gemma3_vl_provider.Gemma3VLModelProvider",
+        PROVIDER,
         tc,
         { ...commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }), dtype: "bfloat16" },
         {
@@ -91,7 +95,7 @@ export const gemma3Vl = family({
           })
         }
       ),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "siglip", projectors: ["multi_modal_projector."] }),
+      components: COMPONENTS,
       carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)
     })
   }

@@ -53,6 +53,15 @@ const multimodal = z.looseObject({
 
 const PREFIXES = { megatron: "language_model.", model: "model.language_model." }
 
+const VL_PROVIDERS = {
+  dense: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4DenseVLProvider",
+  moe: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4VLModelProvider"
+}
+const COMPONENTS = languageAnd(
+  { name: "images", sourcePrefix: "vision_tower.", encoder: "gemma_vision", projectors: ["embed_vision."] },
+  { name: "audio", sourcePrefix: "audio_tower.", encoder: "gemma_audio", projectors: ["embed_audio."] }
+)
+
 const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) => {
   const { audio_config: audio, vision_config: vision } = c
   const t = { ...c.text_config, tie_word_embeddings: c.tie_word_embeddings ?? c.text_config.tie_word_embeddings }
@@ -72,18 +81,12 @@ const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) =
     model,
     // Encoders and projectors keep their names.
     rows: [...rows("", "model.", Object.fromEntries(towers.map((name) => [name, name]))), ...slidingGlobalRows(t, headers, PREFIXES)],
-    provider: provider(t, {
-      dense: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4DenseVLProvider",
-      moe: "megatron.bridge.models.gemma_vl.gemma4_vl_provider.Gemma4VLModelProvider"
-    }, {
+    provider: provider(t, VL_PROVIDERS, {
       ...pick(c, ["image_token_id", "video_token_id", "audio_token_id"]),
       ...(vision ? { vision_config: towerConfig("Vision", vision) } : {}),
       ...(audio ? { audio_config: towerConfig("Audio", audio) } : {})
     }),
-    components: languageAnd(
-      ...(vision ? [{ name: "images", sourcePrefix: "vision_tower.", encoder: "gemma_vision", projectors: ["embed_vision."] }] : []),
-      ...(audio ? [{ name: "audio", sourcePrefix: "audio_tower.", encoder: "gemma_audio", projectors: ["embed_audio."] }] : [])
-    ),
+    components: COMPONENTS.filter(({ name }) => name === "language" || (name === "images" ? vision : audio)),
     carried: [...tiedHead(t.tie_word_embeddings, PREFIXES), ...carriedBiases(t, PREFIXES.model)],
     mtpFields: []
   }
@@ -99,6 +102,7 @@ const towerConfig = (kind: "Vision" | "Audio", fields: object): PythonValue =>
 export const gemma4Multimodal = family({
   name: "gemma4-multimodal",
   architectures: ["Gemma4ForConditionalGeneration"],
+  mimo: [{ providers: Object.values(VL_PROVIDERS), components: COMPONENTS }],
   config: multimodal,
   describe: (c, headers) => describeMultimodal({ ...c, text_config: { ...c.text_config, dtype: dtypeOf(c.text_config, c) } }, headers)
 })

@@ -24,9 +24,13 @@ const NAMES = { megatron: "language_model.", model: "model.language_model.", hea
 /** Half of each head is rotated unless the config says otherwise. */
 const common = (t: TextConfig) => ({ ...commonOf(t), rotary_percent: t.rope_parameters?.partial_rotary_factor ?? t.partial_rotary_factor ?? 0.5 })
 
+const MOE_PROVIDER = "megatron.bridge.models.glm_vl.glm_45v_provider.GLM45VModelProvider"
+const MOE_COMPONENTS = languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "glm_visual" })
+
 export const glm4vMoe = family({
   name: "glm-4.5v",
   architectures: ["Glm4vMoeForConditionalGeneration"],
+  mimo: [{ providers: [MOE_PROVIDER], components: MOE_COMPONENTS }],
   config: schema.extend({
     text_config: z.looseObject({
       ...moeFields,
@@ -69,7 +73,7 @@ export const glm4vMoe = family({
       towers: (root) => gridVision(root.at("visual"), v),
       rows: mirrored("visual.", "model.visual."),
       // Token ids and rotary sections stay the provider's: the reference does not read them.
-      provider: gptProvider("megatron.bridge.models.glm_vl.glm_45v_provider.GLM45VModelProvider", tc, common(t), {
+      provider: gptProvider(MOE_PROVIDER, tc, common(t), {
         ...extraOf(t),
         position_embedding_type: "mrope",
         make_vocab_size_divisible_by: 128,
@@ -78,17 +82,21 @@ export const glm4vMoe = family({
         mtp_num_layers: 0,
         vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", section(v, GRID_VISION))
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "glm_visual" }),
+      components: MOE_COMPONENTS,
       // Checkpoints may have multi-token prediction behind the decoder; the trainer's model has no module for it.
       carried: appendedCarried({ layers, modules, table, model: NAMES.model })
     })
   }
 })
 
+const PROVIDER = "megatron.bridge.models.gpt_provider.GPTModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "glm_visual" })
+
 /** No class of the reference builds this one; Megatron names follow its predecessor, whose layers have two further norms. */
 export const glm4v = family({
   name: "glm-4.1v",
   architectures: ["Glm4vForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: schema.extend({ text_config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(2), rms_norm_eps: z.number().nullable().default(1e-5) }) }),
   describe: (c) => {
     const { text_config: t, vision_config: v } = c
@@ -112,12 +120,12 @@ export const glm4v = family({
         }
       },
       rows: mirrored("vision_model.", "model.visual."),
-      provider: gptProvider("megatron.bridge.models.gpt_provider.GPTModelProvider", tc, common(t), {
+      provider: gptProvider(PROVIDER, tc, common(t), {
         ...extraOf(t),
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t)
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "glm_visual" })
+      components: COMPONENTS
     })
   }
 })

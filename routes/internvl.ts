@@ -84,6 +84,9 @@ const languageOf = (t: Text): Language => {
 
 type Config = z.infer<z.ZodObject<typeof common>>
 
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "intern_vit", projectors: ["vision_projection."] })
+const MIMO = [{ providers: [GPT], components: COMPONENTS }]
+
 const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "converted"): ModelDescription => {
   const { vision_config: v } = c
   const { head, model, outer } = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
@@ -105,7 +108,7 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
         : [])
     ],
     provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? { ...GROUPED, moe_router_topk: t.num_experts_per_tok ?? 8 } : {}) }),
-    components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "intern_vit", projectors: ["vision_projection."] }),
+    components: COMPONENTS,
     carried: [
       ...carriedBiases({ attention_bias: t.model_type === "internlm2" || t.model_type === "qwen2" ? false : t.attention_bias, mlp_bias: false }, model),
       // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
@@ -117,6 +120,7 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
 export const internVlChat = family({
   name: "internvl",
   architectures: ["InternVLChatModel"],
+  mimo: MIMO,
   config: z.looseObject({ ...common, llm_config: text }),
   describe: (c, headers) => describe(c, c.llm_config, headers, "published")
 })
@@ -124,6 +128,7 @@ export const internVlChat = family({
 export const internVl = family({
   name: "internvl-converted",
   architectures: ["InternVLForConditionalGeneration"],
+  mimo: MIMO,
   config: z.looseObject({ ...common, text_config: text }),
   describe: (c, headers) => describe(c, c.text_config, headers, "converted")
 })

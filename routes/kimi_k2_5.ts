@@ -13,9 +13,13 @@ import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moo
 
 const names = { megatron: "language_model.", model: "language_model.model.", head: "language_model." }
 
+const PROVIDER = "megatron.bridge.models.kimi_vl.kimi_k25_vl_provider.KimiK25VLModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "moonvit", projectors: ["mm_projector."] })
+
 export const kimiK2_5 = family({
   name: "kimi-k2.5",
   architectures: ["KimiK25ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: z.looseObject(latentMoeFields),
     vision_config: z.looseObject(moonVisionFields),
@@ -49,7 +53,7 @@ export const kimiK2_5 = family({
         moonProjector(root.at("mm_projector"), c.vision_config, tc.hidden_size)
       },
       rows: [...mirrored("vision_tower.", "vision_tower."), ...mirrored("mm_projector.", "mm_projector."), ...mtp.rows],
-      provider: gptProvider("megatron.bridge.models.kimi_vl.kimi_k25_vl_provider.KimiK25VLModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
+      provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
         ...latentMoeExtra(t),
         ...kimiK2Extra,
         moe_router_score_function: "sigmoid",
@@ -59,7 +63,7 @@ export const kimiK2_5 = family({
         pad_token_id: c.pad_token_id ?? undefined,
         ignore_index: c.ignore_index ?? undefined
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "moonvit", projectors: ["mm_projector."] }),
+      components: COMPONENTS,
       carried: [...mtp.carried, ...latentBiases(t.attention_bias, names.model)],
       mtpFields: ["text_config.num_nextn_predict_layers"]
     })

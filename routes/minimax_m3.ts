@@ -48,9 +48,13 @@ const FIXED: Readonly<Record<string, PythonValue>> = {
   bias_dropout_fusion: true
 }
 
+const PROVIDER = `${MODULES}MiniMaxM3VLModelProvider`
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "minimax_visual", projectors: ["multi_modal_projector.", "patch_merge_mlp."] })
+
 export const minimaxM3 = family({
   name: "minimax-m3",
   architectures: ["MiniMaxM3SparseForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: text,
     vision_config: z.looseObject({ ...pairVisionFields, image_size: size.nullish(), ...merging, img_token_compression_config: compression }),
@@ -105,7 +109,7 @@ export const minimaxM3 = family({
       },
       rows: [...["vision_tower.", "multi_modal_projector.", "patch_merge_mlp."].flatMap((prefix) => mirrored(prefix, prefix)), ...indexerRows(NAMES.model)],
       provider: gptProvider(
-        `${MODULES}MiniMaxM3VLModelProvider`,
+        PROVIDER,
         tc,
         // The trainer's own default for the length; the activation is the clamped SwiGLU, whatever its name in the config.
         { ...commonOf({ ...t, hidden_act: "silu" }), dtype: "bfloat16", activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu", seq_length: 4096 },
@@ -135,7 +139,7 @@ export const minimaxM3 = family({
           })
         }
       ),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "minimax_visual", projectors: ["multi_modal_projector.", "patch_merge_mlp."] })
+      components: COMPONENTS
         .map((part) => part.name === "language"
           ? { ...part, also: [{ sourcePrefix: "lightning_indexers.", targetModulePath: "language_model.lightning_indexers" }] }
           : part)

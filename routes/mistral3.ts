@@ -23,9 +23,13 @@ const YARN = {
   yarn_correction_range_round_to_int: false
 }
 
+const PROVIDER = "megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "pixtral", projectors: ["multi_modal_projector."] })
+
 export const mistral3 = family({
   name: "mistral3",
   architectures: ["Mistral3ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: defaulted({ num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(pixelVisionFields),
@@ -54,7 +58,7 @@ export const mistral3 = family({
         plainLayer(projector, "linear_2", [t.hidden_size, t.hidden_size], c.multimodal_projector_bias)
       },
       rows: [...mirrored("vision_tower.", `${outer}vision_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
-      provider: gptProvider("megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider", tc, { ...commonOf(t), dtype: "bfloat16" }, {
+      provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: "bfloat16" }, {
         ...YARN,
         make_vocab_size_divisible_by: 128,
         image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
@@ -64,7 +68,7 @@ export const mistral3 = family({
           vision_config: section(axialRope(v), PIXEL_VISION)
         })
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "pixtral", projectors: ["multi_modal_projector."] })
+      components: COMPONENTS
     })
   }
 })

@@ -3,7 +3,7 @@
  * labelled VL whose text model has experts is an Omni model without sound.
  */
 import { z } from "zod"
-import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type HfHeaders, type MimoForm, type ModelDescription } from "../src/bridge/Family.ts"
 import type { PythonValue } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { mlpProjector, radioVision } from "../src/model/radioVision.ts"
@@ -51,6 +51,12 @@ const images = (prefix: string): Modality => ({
 })
 const audio: Modality = { name: "audio", sourcePrefix: "sound_model.", encoder: "parakeet", projectors: ["sound_projection."] }
 
+const OMNI = { prefix: "", target: "megatron.bridge.models.nemotron_omni.nemotron_omni_provider.NemotronOmniModelProvider" }
+const VL = { prefix: "llava_model.", target: "megatron.bridge.models.nemotron_vl.nemotron_vl_provider.NemotronNano12Bv2VLModelProvider" }
+
+const componentsOf = ({ prefix }: typeof OMNI) => languageBelow(`${prefix}language_model.`, images(prefix), audio)
+const mimoForm = (form: typeof OMNI): MimoForm => ({ providers: [form.target], components: componentsOf(form) })
+
 interface Form {
   /** Prefix of everything in the Megatron model. */
   readonly prefix: string
@@ -86,7 +92,7 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
       ...nemotronHRows(text, names)
     ],
     provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }),
-    components: languageBelow(names.megatron, images(prefix), ...(sound ? [audio] : [])),
+    components: componentsOf({ prefix, target }).filter(({ name }) => name !== "audio" || sound),
     carried: [
       ...radioCarried,
       ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
@@ -99,8 +105,7 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
 const omni = (c: Config, headers: HfHeaders): ModelDescription => {
   const vision = radioOf(c.vision_config, headers, 10)
   return describe(c, headers, {
-    prefix: "",
-    target: "megatron.bridge.models.nemotron_omni.nemotron_omni_provider.NemotronOmniModelProvider",
+    ...OMNI,
     classTokens: 10,
     extra: {
       language_model_type: "nemotron6-moe",
@@ -127,13 +132,13 @@ const omni = (c: Config, headers: HfHeaders): ModelDescription => {
 export const nemotronVl = family({
   name: "nemotron-vl",
   architectures: ["NemotronH_Nano_VL_V2"],
+  mimo: [OMNI, VL].map(mimoForm),
   config: schema,
   describe: (c, headers) =>
     c.llm_config.n_routed_experts
       ? omni(c, headers)
       : describe(c, headers, {
-        prefix: "llava_model.",
-        target: "megatron.bridge.models.nemotron_vl.nemotron_vl_provider.NemotronNano12Bv2VLModelProvider",
+        ...VL,
         classTokens: 8,
         extra: { language_model_type: "nemotron5-hybrid-12b" }
       })
@@ -142,6 +147,7 @@ export const nemotronVl = family({
 export const nemotronOmni = family({
   name: "nemotron-omni",
   architectures: ["NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Super_Omni_Reasoning_V3"],
+  mimo: [mimoForm(OMNI)],
   config: schema,
   describe: omni
 })

@@ -11,9 +11,17 @@ import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.t
 import { AUDIO, audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
 import { WINDOW_VISION, windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
 
+const PROVIDER = "megatron.bridge.models.qwen_omni.qwen25_omni_provider.Qwen25OmniModelProvider"
+const COMPONENTS = languageBelow(
+  "thinker.language_model.",
+  { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
+  { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
+)
+
 export const qwen2_5Omni = family({
   name: "qwen2.5-omni",
   architectures: ["Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniModel"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     thinker_config: z.looseObject({
       text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6 }, z.looseObject(denseFields)),
@@ -35,7 +43,7 @@ export const qwen2_5Omni = family({
         projectedAudioEncoder(root.at("thinker.audio_model"), a)
       },
       rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
-      provider: gptProvider("megatron.bridge.models.qwen_omni.qwen25_omni_provider.Qwen25OmniModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(c) }, {
+      provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(c) }, {
         ...extraOf(t),
         ...thinkerIds(c),
         head_dim: tc.kv_channels,
@@ -46,11 +54,7 @@ export const qwen2_5Omni = family({
           vision_config: section(v, WINDOW_VISION)
         })
       }),
-      components: languageBelow(
-        "thinker.language_model.",
-        { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
-        { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
-      ),
+      components: COMPONENTS,
       carried: speaking("talker", "token2wav")
     })
   }

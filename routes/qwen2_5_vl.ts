@@ -15,9 +15,13 @@ const GENERATIONS = [
   { signs: ["model.language_model.", "model.visual."], model: "model.language_model.", visual: "model.visual." }
 ]
 
+const PROVIDER = "megatron.bridge.models.qwen_vl.qwen25_vl_provider.Qwen25VLModelProvider"
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "qwen_visual" })
+
 export const qwen2_5Vl = family({
   name: "qwen2.5-vl",
   architectures: ["Qwen2_5_VLForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: sectioned("text_config", z.looseObject({
     text_config: defaulted({ num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(windowVisionFields),
@@ -35,13 +39,13 @@ export const qwen2_5Vl = family({
       towers: (root) => windowVision(root.at("visual"), v, { qkv: "one" }),
       rows: mirrored("visual.", visual),
       // Rotary sections stay the provider's: the reference does not read them.
-      provider: gptProvider("megatron.bridge.models.qwen_vl.qwen25_vl_provider.Qwen25VLModelProvider", tc, commonOf(t), {
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         ...tokenIds(c),
         position_embedding_type: "mrope",
         vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", section(v, WINDOW_VISION))
       }),
-      components: languageAnd({ name: "images", sourcePrefix: "visual.", encoder: "qwen_visual" })
+      components: COMPONENTS
     })
   }
 })

@@ -21,9 +21,13 @@ const text = z.looseObject({
   vocab_size: size.default(151936)
 })
 
+const PROVIDER = "megatron.bridge.models.qwen_audio.qwen2_audio_provider.Qwen2AudioModelProvider"
+const COMPONENTS = languageAnd({ name: "audio", sourcePrefix: "audio_tower.", encoder: "qwen_audio", projectors: ["multi_modal_projector."] })
+
 export const qwen2Audio = family({
   name: "qwen2-audio",
   architectures: ["Qwen2AudioForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: text,
     audio_config: z.looseObject({ ...audioFields, max_source_positions: size.default(1500) }),
@@ -43,7 +47,7 @@ export const qwen2Audio = family({
         plainLayer(root, "multi_modal_projector.linear", [t.hidden_size, a.d_model])
       },
       rows: [...mirrored("audio_tower.", `${outer}audio_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
-      provider: gptProvider("megatron.bridge.models.qwen_audio.qwen2_audio_provider.Qwen2AudioModelProvider", tc, commonOf(t), {
+      provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         audio_token_id: c.audio_token_index ?? c.audio_token_id ?? undefined,
         hf_config: hfConfig("qwen2_audio.configuration_qwen2_audio.Qwen2AudioConfig", {
@@ -52,7 +56,7 @@ export const qwen2Audio = family({
           text_config: textSection(t)
         })
       }),
-      components: languageAnd({ name: "audio", sourcePrefix: "audio_tower.", encoder: "qwen_audio", projectors: ["multi_modal_projector."] })
+      components: COMPONENTS
     })
   }
 })

@@ -31,9 +31,14 @@ const schema = z.looseObject({
 type Config = z.infer<typeof schema>
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
-const PROVIDERS = "megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35"
+const PROVIDERS = {
+  dense: "megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35VLModelProvider",
+  moe: "megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35VLMoEModelProvider",
+  labels: "megatron.bridge.models.qwen_vl.qwen35_vl_provider.Qwen35TokenClassificationModelProvider"
+}
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 
-const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHeaders): ModelDescription => {
+const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeaders): ModelDescription => {
   const t = c.text_config
   const moe = form === "moe"
   const labels = form === "labels" ? c.num_labels ?? Object.keys(c.id2label ?? { 0: "", 1: "" }).length : undefined
@@ -54,7 +59,7 @@ const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHe
       ...blockVisionRows("vision_model.", "model.visual.")
     ],
     provider: gptProvider(
-      `${PROVIDERS}${form === "labels" ? "TokenClassification" : moe ? "VLMoE" : "VL"}ModelProvider`,
+      PROVIDERS[form],
       tc,
       hybridCommon(t),
       {
@@ -68,7 +73,7 @@ const describe = (form: "dense" | "moe" | "labels") => (c: Config, headers: HfHe
       // The reference derives the width of a dense MLP that a MoE model does not have.
       { mimo: labels === undefined, omit: moe ? ["ffn_hidden_size"] : [] }
     ),
-    components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" }),
+    components: COMPONENTS,
     carried: hybridCarried(t, NAMES, tied),
     mtpFields: ["text_config.mtp_num_hidden_layers"]
   }
@@ -79,6 +84,7 @@ const dense = schema.extend({ text_config: text.extend(hybridDenseFields) })
 export const qwen3_5Vl = family({
   name: "qwen3.5-vl",
   architectures: ["Qwen3_5ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDERS.dense], components: COMPONENTS }],
   config: dense,
   describe: describe("dense")
 })
@@ -86,6 +92,7 @@ export const qwen3_5Vl = family({
 export const qwen3_5VlMoe = family({
   name: "qwen3.5-vl-moe",
   architectures: ["Qwen3_5MoeForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDERS.moe], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend(hybridMoeFields) }),
   describe: describe("moe")
 })
@@ -93,6 +100,7 @@ export const qwen3_5VlMoe = family({
 export const qwen3_5TokenClassification = family({
   name: "qwen3.5-token-classification",
   architectures: ["Qwen3_5ForTokenClassification"],
+  mimo: [{ providers: [PROVIDERS.labels], components: COMPONENTS }],
   config: dense,
   describe: describe("labels")
 })

@@ -19,9 +19,13 @@ const GENERATIONS = [
   }
 ]
 
+const PROVIDER = "megatron.bridge.models.qwen3_asr.qwen3_asr_provider.Qwen3ASRModelProvider"
+const COMPONENTS = languageBelow("thinker.language_model.", { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" })
+
 export const qwen3Asr = family({
   name: "qwen3-asr",
   architectures: ["Qwen3ASRForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: sectioned("thinker_config", z.looseObject({
     thinker_config: z.looseObject({
       text_config: z.looseObject(denseFields),
@@ -46,13 +50,13 @@ export const qwen3Asr = family({
           : [1, 2].flatMap((i) => mirrored(`thinker.audio_model.proj${i}.`, `${projector}linear_${i}.`))),
         ...mirrored("thinker.audio_model.", audio)
       ],
-      provider: gptProvider("megatron.bridge.models.qwen3_asr.qwen3_asr_provider.Qwen3ASRModelProvider", tc, { ...commonOf(t), dtype: dtypeOf(c, t) }, {
+      provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(c, t) }, {
         ...extraOf(t),
         ...thinkerIds(c),
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t)
       }),
-      components: languageBelow("thinker.language_model.", { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" })
+      components: COMPONENTS
     })
   }
 })

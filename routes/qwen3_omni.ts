@@ -16,9 +16,17 @@ import { listVision } from "./shared/towers/listVision.ts"
 
 const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "router_aux_loss_coef"]
 
+const PROVIDER = "megatron.bridge.models.qwen_omni.qwen3_omni_provider.Qwen3OmniModelProvider"
+const COMPONENTS = languageBelow(
+  "thinker.language_model.",
+  { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
+  { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
+)
+
 export const qwen3Omni = family({
   name: "qwen3-omni",
   architectures: ["Qwen3OmniMoeForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     thinker_config: z.looseObject({
       text_config: z.looseObject({
@@ -59,7 +67,7 @@ export const qwen3Omni = family({
       },
       rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
       provider: gptProvider(
-        "megatron.bridge.models.qwen_omni.qwen3_omni_provider.Qwen3OmniModelProvider",
+        PROVIDER,
         tc,
         { ...commonOf(t), dtype: dtypeOf(c, top) },
         {
@@ -78,11 +86,7 @@ export const qwen3Omni = family({
         },
         { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
       ),
-      components: languageBelow(
-        "thinker.language_model.",
-        { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
-        { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
-      ),
+      components: COMPONENTS,
       carried: [...speaking("talker", "code2wav"), ...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, THINKER.model)]
     })
   }

@@ -26,6 +26,11 @@ const schema = z.looseObject({
   ...visionTokens
 })
 
+const PROVIDERS = {
+  dense: "megatron.bridge.models.qwen_vl.qwen3_vl_provider.Qwen3VLModelProvider",
+  moe: "megatron.bridge.models.qwen_vl.qwen3_vl_provider.Qwen3VLMoEModelProvider"
+}
+const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
 const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "num_local_experts", "router_aux_loss_coef"]
 
@@ -45,7 +50,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
     towers: (root) => visionTransformer(root.at("vision_model"), blockVision(v, v.deepstack_visual_indexes.length)),
     rows: blockVisionRows("vision_model.", "model.visual."),
     provider: gptProvider(
-      `megatron.bridge.models.qwen_vl.qwen3_vl_provider.Qwen3VL${moe ? "MoE" : ""}ModelProvider`,
+      moe ? PROVIDERS.moe : PROVIDERS.dense,
       tc,
       commonOf(t),
       {
@@ -61,7 +66,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       },
       { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
     ),
-    components: languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" }),
+    components: COMPONENTS,
     carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, NAMES.model)
   })
 }
@@ -69,6 +74,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
 export const qwen3Vl = family({
   name: "qwen3-vl",
   architectures: ["Qwen3VLForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDERS.dense], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(32), head_dim: size.nullable().default(128), intermediate_size: size }) }),
   describe: describe(false)
 })
@@ -76,6 +82,7 @@ export const qwen3Vl = family({
 export const qwen3VlMoe = family({
   name: "qwen3-vl-moe",
   architectures: ["Qwen3VLMoeForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDERS.moe], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(16), num_experts_per_tok: size.default(4), moe_intermediate_size: size }) }),
   describe: describe(true)
 })

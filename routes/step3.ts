@@ -33,9 +33,18 @@ export const step3p5 = family({
   }
 })
 
+const PROVIDER = `${STEPFUN}.step37_provider.Step37ModelProvider`
+const COMPONENTS = languageBelow("language_model.", {
+  name: "images",
+  sourcePrefix: "vision_model.",
+  encoder: "step_visual",
+  projectors: ["image_insert_embedding."]
+})
+
 export const step3p7 = family({
   name: "step-3.7",
   architectures: ["Step3p7ForConditionalGeneration"],
+  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: z.looseObject(stepFields),
     vision_config: z.looseObject(perceptionFields),
@@ -55,18 +64,13 @@ export const step3p7 = family({
         ...text.rows,
         ...rows("", "", { "vision_model.**": "vision_model.**", "image_insert_embedding.align_projector.**": "vit_large_projector.**" })
       ],
-      provider: gptProvider(`${STEPFUN}.step37_provider.Step37ModelProvider`, text.tc, common(t), {
+      provider: gptProvider(PROVIDER, text.tc, common(t), {
         ...text.fields,
         image_token_id: c.image_token_id ?? undefined,
         projector_bias: c.projector_bias ?? false,
         language_max_sequence_length: t.max_position_embeddings ?? undefined
       }),
-      components: languageBelow("language_model.", {
-        name: "images",
-        sourcePrefix: "vision_model.",
-        encoder: "step_visual",
-        projectors: ["image_insert_embedding."]
-      }),
+      components: COMPONENTS,
       carried: text.carried,
       mtpFields: ["text_config.num_nextn_predict_layers"]
     }

@@ -14,7 +14,6 @@
  */
 import { Effect } from "effect"
 import { families as allFamilies } from "../../routes/index.ts"
-import { samples } from "../../routes/samples/index.ts"
 import { verified } from "../../routes/verified.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { diff as compare, type DiffOptions, type DiffReport } from "../diff/diff.ts"
@@ -39,9 +38,6 @@ interface WithFamilies {
   /** The families whose names and mappings are known; the built-in ones by default. */
   readonly families?: FamilyRegistry
 }
-
-/** Configs by which a run configuration is recognised. */
-const examples = Object.values(samples).map((sizes) => sizes.tiny.config)
 
 export interface InspectRequest extends WithFamilies, MeasureOptions, EngineLimits {
   /** Globs, one of which a name must match to be among `tensors`; sums are of everything. */
@@ -69,7 +65,7 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
   })
 
-export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "filter" | "examples">> {
+export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "filter">> {
   readonly filter?: ReadonlyArray<string>
 }
 
@@ -80,7 +76,7 @@ export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "fi
 export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { families = allFamilies, filter = [], ...options } = request
-    return yield* compare(families, left, right, { headers: false, norms: true, ...options, filter: yield* attempt(() => globs(filter)), examples })
+    return yield* compare(families, left, right, { headers: false, norms: true, ...options, filter: yield* attempt(() => globs(filter)) })
   })
 
 export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
@@ -94,7 +90,7 @@ export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
 
 const preparedRelabel = Effect.fnUntraced(function*(from: string, { components = [], families = allFamilies, hfModel, to }: RelabelRequest) {
   const specs = yield* attempt(() => components.map(parseComponent))
-  return yield* prepareRelabel(families, from, { to, examples, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
+  return yield* prepareRelabel(families, from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
 })
 
 /** What {@link relabel} would do. */

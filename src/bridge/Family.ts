@@ -46,10 +46,19 @@ export interface ModelDescription {
   readonly notes?: ReadonlyArray<string>
 }
 
+/** A MIMO form of a family's models, and the standard provider classes that such models have. */
+export interface MimoForm {
+  readonly providers: ReadonlyArray<string>
+  /** Every component that such a model may have; a model without a modality lacks its component. */
+  readonly components: ReadonlyArray<Component>
+}
+
 export interface FamilySource<Config> {
   readonly name: string
   readonly architectures: ReadonlyArray<string>
   readonly config: z.ZodType<Config>
+  /** By these a checkpoint is recognised that has no config.json: the tables from which {@link ModelDescription.components} are taken. */
+  readonly mimo?: ReadonlyArray<MimoForm>
   /** `config.json` and headers in, description out. Throws FormatError where the two contradict each other. */
   readonly describe: (config: Config, headers: HfHeaders) => ModelDescription
 }
@@ -59,6 +68,7 @@ export interface Family {
   readonly name: string
   readonly architectures: ReadonlyArray<string>
   readonly schema: z.ZodType
+  readonly mimo?: ReadonlyArray<MimoForm>
   readonly describe: (config: unknown, headers: HfHeaders) => ModelDescription
 }
 
@@ -66,5 +76,6 @@ export const family = <Config>(source: FamilySource<Config>): Family => ({
   name: source.name,
   architectures: source.architectures,
   schema: source.config,
+  ...(source.mimo ? { mimo: source.mimo } : {}),
   describe: (config, headers) => source.describe(config as Config, headers)
 })

@@ -76,13 +76,15 @@ export class FamilyRegistry {
   withMimoRoutes(architecture: string, components: (config: unknown) => ReadonlyArray<Component>): FamilyRegistry {
     const own = this.#byArchitecture.get(architecture)
     if (!own) throw new Unsupported({ what: architecture, problem: "no family here answers to this architecture" })
+    // Their table depends on the config, so a checkpoint alone does not show it.
+    const { mimo: _, ...described } = own
     const routed: Family = {
-      ...own,
+      ...described,
       name: `${own.name} (explicit routes)`,
       architectures: [architecture],
       describe: (config, headers) => ({ ...own.describe(config, headers), components: components(config) })
     }
     const rest = { ...own, architectures: own.architectures.filter((a) => a !== architecture) }
-    return new FamilyRegistry([...this.families.map((f) => (f === own ? rest : f)), routed])
+    return new FamilyRegistry([...this.families.flatMap((f) => (f !== own ? [f] : rest.architectures.length > 0 ? [rest] : [])), routed])
   }
 }

@@ -11,6 +11,7 @@ import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { attempt } from "../io/attempt.ts"
 import { existing, isNotThere } from "../io/existing.ts"
 import { recoverToRead } from "../io/staging/swap.ts"
+import { isTraining, modalityOf, unwrapKey } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
 import { readTrainState } from "../torch/TrainState.ts"
@@ -39,12 +40,6 @@ export interface Checkpoint {
   readonly fileSizes: ReadonlyMap<string, number>
   readonly notes: ReadonlyArray<string>
 }
-
-const TRAINING_STATE = /^(optimizer|chained_\d+|opt_param_scheduler|rng_state|rerun_state_machine_state|args|common_state)([./]|$)/
-
-/** DDP and Float16Module wrappers put `module.` in front of the model or behind each MIMO component. */
-export const unwrapKey = (key: string): string =>
-  key.replace(/^(module\.)+/, "").replace(/^((?:language_model|modality_submodules\.[^.]+)\.)(?:module\.)+/, "$1")
 
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
@@ -155,7 +150,7 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
   const trainingState: Array<string> = []
   let wrapped = false
   for (const [key, tensor] of metadata.tensors) {
-    if (TRAINING_STATE.test(key)) {
+    if (isTraining(key)) {
       trainingState.push(key)
       continue
     }
@@ -170,7 +165,7 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
     }
     tensors.set(plain, tensor)
   }
-  for (const key of metadata.objects.keys()) if (TRAINING_STATE.test(key) && key !== COMMON_STATE) trainingState.push(key)
+  for (const key of metadata.objects.keys()) if (isTraining(key) && key !== COMMON_STATE) trainingState.push(key)
   return { tensors, kept, trainingState, wrapped }
 }
 
@@ -178,7 +173,7 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
 const withObjects = (checkpoint: Omit<Checkpoint, "objects">): Checkpoint => ({
   ...checkpoint,
   get objects() {
-    const own = checkpoint.metadata.objects.entries().filter(([key]) => !TRAINING_STATE.test(key))
+    const own = checkpoint.metadata.objects.entries().filter(([key]) => !isTraining(key))
     return new Map(own.map(([key, object]) => [unwrapKey(key), object] as const))
   }
 })
@@ -206,7 +201,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     }
     await checkCommonState(disk, directory, metadata)
     const sorted = sortKeys(metadata, metadataPath)
-    const form = [...sorted.tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard"
+    const form = [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard"
     return withObjects({
       directory,
       metadata,

@@ -17,8 +17,4 @@ export const iterationOf = (folder: string): number | undefined => {
   return match ? Number(match[1]) : undefined
 }
 
-/**
- * Entries that hold the bytes of an HF tensor that Megatron has no place for, or whose stored form cannot give them back.
- * No loader asks for them; an export does.
- */
-export const HF_SOURCE = "hf_source."
+export { HF_SOURCE } from "../model/storedKey.ts"

@@ -7,7 +7,6 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { componentsOf } from "../inspect/names.ts"
-import type { ExampleConfigs } from "../relabel/familyFacts.ts"
 import { compareData, type CompareOptions, type Distance, type Pair } from "./compareData.ts"
 import { openSides, type Side } from "./sides.ts"
 
@@ -43,7 +42,6 @@ export interface DiffOptions extends Omit<CompareOptions, "norms"> {
   /** Measure the distances of values that differ. */
   readonly norms: boolean
   readonly filter?: (name: string) => boolean
-  readonly examples: ExampleConfigs
   /** Called once it is known how many bytes will be compared. */
   readonly onSize?: (bytes: number) => void
 }
@@ -84,8 +82,8 @@ const matchHeaders = (left: Side, right: Side, filter: (name: string) => boolean
 
 /** Compare two checkpoints of any kind. */
 export const diff = Effect.fnUntraced(function*(families: FamilyRegistry, leftPath: string, rightPath: string, options: DiffOptions) {
-  const { examples, filter = () => true, headers, norms, onSize, ...run } = options
-  const { left, notes, right } = yield* openSides(families, leftPath, rightPath, examples)
+  const { filter = () => true, headers, norms, onSize, ...run } = options
+  const { left, notes, right } = yield* openSides(families, leftPath, rightPath)
   const componentOf = componentsOf([...left.tensors.keys(), ...right.tensors.keys()])
   const { differences, pairs, total } = matchHeaders(left, right, filter, componentOf)
   const size = (names: ReadonlyArray<Pair>) => names.reduce((sum, p) => sum + volume(right.tensors.get(p.name)!.shape) * bytesOf(p.dtype), 0)

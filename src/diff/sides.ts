@@ -3,7 +3,6 @@
  * component prefixes (standard against MIMO).
  */
 import { Effect } from "effect"
-import type { Component } from "../bridge/Component.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { exportArray, FROM_HF, planExport } from "../convert/ExportPlan.ts"
@@ -13,7 +12,8 @@ import type { Space, SpaceTensor } from "../inspect/Space.ts"
 import { openData } from "../inspect/SpaceData.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { componentsOfProvider, type ExampleConfigs } from "../relabel/familyFacts.ts"
+import { componentsOfCheckpoint } from "../relabel/familyFacts.ts"
+import { unroute } from "../mimo/routing.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { BridgeError } from "../errors.ts"
@@ -87,14 +87,8 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
   return { exported, source, notes: plan.report.notes }
 })
 
-/** Names of a MIMO checkpoint as the standard model has them. */
-const standardName = (components: ReadonlyArray<Component>) => (name: string): string => {
-  const component = components.find((c) => name.startsWith(`${c.targetModulePath}.`))
-  return component ? component.sourcePrefix + name.slice(component.targetModulePath.length + 1) : name
-}
-
 /** Open two paths and find names that both have. */
-export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string, examples: ExampleConfigs) {
+export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string) {
   const [a, b] = [yield* openSpace(left), yield* openSpace(right)]
   const notes = [...a.notes, ...b.notes]
   if (a.checkpoint && b.hfConfig) {
@@ -106,12 +100,12 @@ export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, l
     return { left: source, right: exported, notes: [...notes, ...more] } as Sides
   }
   if (a.form && b.form && a.form !== b.form) {
-    const components = componentsOfProvider(families, examples, a.runConfig) ?? componentsOfProvider(families, examples, b.runConfig)
-    if (components && components.length > 0) {
-      const rename = standardName(components)
-      return { left: plainSide(a, rename), right: plainSide(b, rename), notes: [...notes, "compared under the names of the standard model"] } as Sides
+    const found = [a, b].map((side) => componentsOfCheckpoint(families, side.checkpoint!, side.runConfig)).find((f) => "components" in f && f.components.length > 0)
+    if (found && "components" in found) {
+      const side = (space: Space) => plainSide(space, space.form === "mimo" ? (name) => unroute(found.components, name)?.key ?? name : undefined)
+      return { left: side(a), right: side(b), notes: [...notes, "compared under the names of the standard model"] } as Sides
     }
-    notes.push("one checkpoint is MIMO, the other standard, and neither run configuration says how their names correspond")
+    notes.push("one checkpoint is MIMO, the other standard, and neither says how their names correspond")
   }
   return { left: plainSide(a), right: plainSide(b), notes } as Sides
 })

@@ -9,6 +9,7 @@ import type { ModelDescription } from "../bridge/Family.ts"
 import { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, Unsupported } from "../errors.ts"
 import type { Entry } from "../model/Parameter.ts"
+import { componentOf, routesOf } from "./routing.ts"
 
 const refuse = (problem: string, names: ReadonlyArray<string>): never => {
   throw new PlanRefused({ code: "mimo/route-table", problem, names })
@@ -22,11 +23,12 @@ export const validateRouteTable = (components: ReadonlyArray<Component>): void =
   const names = components.map((c) => c.name)
   if (new Set(names).size !== names.length) refuse("two components have one name", names)
   if (!names.includes("language")) refuse("there is no component `language` among", names)
-  for (const { component, sourcePrefix, targetModulePath } of components.flatMap(routesOf)) {
+  const routes = components.flatMap((component) => routesOf(component).map(({ sourcePrefix, targetModulePath }) => ({ sourcePrefix, targetModulePath, component })))
+  for (const { component, sourcePrefix, targetModulePath } of routes) {
     if (!sourcePrefix.endsWith(".")) refuse(`the source prefix of ${component.name} must end in a dot`, [sourcePrefix])
     const modality = /^modality_submodules\.([^.]+)\./.exec(targetModulePath)?.[1]
     if (modality !== undefined && modality !== component.name) refuse(`component ${component.name} is routed to another modality`, [targetModulePath])
-    for (const other of components.flatMap(routesOf)) {
+    for (const other of routes) {
       if (other.sourcePrefix === sourcePrefix && other.component === component) continue
       if (other.sourcePrefix.startsWith(sourcePrefix)) refuse("source prefixes contain one another", [sourcePrefix, other.sourcePrefix])
       if (other.component !== component && `${other.targetModulePath}.`.startsWith(`${targetModulePath}.`)) {
@@ -35,10 +37,6 @@ export const validateRouteTable = (components: ReadonlyArray<Component>): void =
     }
   }
 }
-
-/** The routes of a component: its own, then those beside it. */
-const routesOf = (component: Component): ReadonlyArray<Route & { readonly component: Component }> =>
-  [component, ...(component.also ?? [])].map(({ sourcePrefix, targetModulePath }) => ({ sourcePrefix, targetModulePath, component }))
 
 /** The module path that all routes of a component have in common, ending in a dot. */
 const commonPath = (routes: ReadonlyArray<Route>): string => {
@@ -66,7 +64,7 @@ export const routeModules = (description: ModelDescription): ReadonlyArray<Conve
     throw new Unsupported({ what: "MIMO", problem: "this model has a single component, so there is nothing to lay out apart", hint: "Convert it without --component, as a standard checkpoint (--tp, --pp … give its layout)." })
   }
   validateRouteTable(components)
-  const homeless = model.map(keyOf).filter((key) => !components.some((c) => routesOf(c).some((r) => key.startsWith(r.sourcePrefix))))
+  const homeless = model.map(keyOf).filter((key) => componentOf(components, "standard", key) === undefined)
   if (homeless.length > 0) refuse("parameters below no component's source prefix", homeless)
   const registry = new MappingRegistry(description.rows)
   return components.map((component) => {

@@ -3,9 +3,11 @@
  * axis, drop and add axes of extent one; nothing is read or written. A piece that still is its whole item, in the item's own
  * shape, stays where it lies; any other needs a new item, because an item records its shape.
  */
-import { COMMON_STATE, HF_SOURCE } from "../checkpoint/names.ts"
 import { PlanRefused } from "../errors.ts"
 import { rankOf } from "../inspect/names.ts"
+import { modelKeyOf, type ModelKey } from "../model/storedKey.ts"
+
+export { modelKeyOf }
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject } from "../torch/DcpMetadata.ts"
@@ -138,24 +140,6 @@ const restored = (piece: Piece): Piece => {
   return fits ? { ...piece, axes: axes.map((_, k) => k) } : piece
 }
 
-/** A key taken apart: `space` is empty for the model, or the prefix of a model-space optimizer state. */
-export interface ModelKey {
-  readonly space: string
-  readonly key: string
-}
-
-/** `optimizer.state.exp_avg.` and the like hold one tensor per model tensor, under its key (torch-dist-format.md D.5). */
-const OPTIMIZER = /^((?:chained_\d+\.)?optimizer\.state\.[^.]+\.)(.+)$/
-const OPAQUE = /^(chained_\d+|optimizer|opt_param_scheduler|rng_state|rerun_state_machine_state|args|common_state)([./]|$)/
-
-/** The key of the model's tensor (or module state) that an entry belongs to; undefined for what belongs to none. */
-export const modelKeyOf = (key: string): ModelKey | undefined => {
-  if (key.startsWith(HF_SOURCE) || key === COMMON_STATE) return undefined
-  const state = OPTIMIZER.exec(key)
-  if (state) return { space: state[1]!, key: state[2]! }
-  return OPAQUE.test(key) ? undefined : { space: "", key }
-}
-
 const collision = (key: string): never => {
   throw new PlanRefused({ code: "relabel/collision", problem: "two entries would have the same key", names: [key] })
 }
@@ -194,12 +178,24 @@ export const rewrite = (
   return { ...draft, tensors, objects }
 }
 
-/** Rename the keys of tensors and module states. */
-export const rename = (draft: Draft, to: (key: string) => string): Draft =>
-  rewrite(draft, {
-    tensor: (key, tensor) => [[to(key), tensor]],
-    object: (key, object) => [[to(key), object]]
-  })
+/** Give the entries of the model, and what an optimizer has of them, other keys. */
+export const move = (draft: Draft, to: (own: ModelKey) => ModelKey): Draft => {
+  const moved = (full: string): string => {
+    const own = modelKeyOf(full)
+    if (!own) return full
+    const { key, space } = to(own)
+    return space + key
+  }
+  const tensors = new Map<string, DraftTensor>()
+  const objects = new Map<string, DraftObject>()
+  const free = (key: string): string => (tensors.has(key) || objects.has(key) ? collision(key) : key)
+  for (const [key, tensor] of draft.tensors) tensors.set(free(moved(key)), tensor)
+  for (const [key, object] of draft.objects) objects.set(free(moved(key)), object)
+  return { ...draft, tensors, objects }
+}
+
+/** Rename the keys of tensors and module states, the same in every space. */
+export const rename = (draft: Draft, to: (key: string) => string): Draft => move(draft, ({ key, space }) => ({ space, key: to(key) }))
 
 /** Keys of the model's own tensors, without optimizer states. */
 export const modelKeys = (draft: Draft): ReadonlyArray<string> =>

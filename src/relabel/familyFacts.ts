@@ -1,16 +1,12 @@
-/** Which components a checkpoint's model has: from its config.json, or from the provider class that its run configuration names. */
+/** Which components a checkpoint's model has: from its config.json, or from what the checkpoint shows by itself. */
 import { Effect } from "effect"
-import type { Component } from "../bridge/Component.ts"
-import type { ModelDescription } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { noHeaders, openHfConfig } from "../convert/HfSource.ts"
 import { describeModel } from "../convert/ImportPlan.ts"
-import { isBridgeError } from "../errors.ts"
 import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
-
-/** A config.json of each family whose components should be known by provider class; samples serve. */
-export type ExampleConfigs = Iterable<Readonly<Record<string, unknown>>>
+import { recognise, type Recognised } from "../mimo/recognise.ts"
+import type { Form } from "../mimo/routing.ts"
 
 /** The description of a model from its config.json alone. */
 export const describeFrom = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
@@ -18,30 +14,10 @@ export const describeFrom = Effect.fnUntraced(function*(families: FamilyRegistry
   return yield* attempt(() => describeModel(families.find(config.json), config, noHeaders))
 })
 
-const exampleDescription = (families: FamilyRegistry, json: Readonly<Record<string, unknown>>): ModelDescription | undefined => {
-  try {
-    const config = { directory: "", path: "config.json", bytes: new Uint8Array(0), json: json as never, architecture: "" }
-    return describeModel(families.find(json), config, noHeaders)
-  } catch (error) {
-    if (isBridgeError(error)) return undefined
-    throw error
-  }
-}
-
-/**
- * A family routes all of its models alike, so one example of it tells the components of any model with the same provider
- * class. Undefined: the class is not known here.
- */
-export const componentsOfProvider = (
+/** `checkpoint`: its form, and the keys of its model's tensors. */
+export const componentsOfCheckpoint = (
   families: FamilyRegistry,
-  examples: ExampleConfigs,
+  checkpoint: { readonly form: Form; readonly tensors: ReadonlyMap<string, unknown> },
   runConfig: RunConfigMap | undefined
-): ReadonlyArray<Component> | undefined => {
-  const target = runConfig && textAt(providerOf(runConfig), "_target_")
-  if (target === undefined) return undefined
-  for (const json of examples) {
-    const description = exampleDescription(families, json)
-    if (description?.provider.target === target) return description.components
-  }
-  return undefined
-}
+): Recognised =>
+  recognise(families, { form: checkpoint.form, keys: [...checkpoint.tensors.keys()], provider: runConfig && textAt(providerOf(runConfig), "_target_") })

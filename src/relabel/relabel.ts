@@ -31,7 +31,7 @@ import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.t
 import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
-import { componentsOfProvider, describeFrom, type ExampleConfigs } from "./familyFacts.ts"
+import { componentsOfCheckpoint, describeFrom } from "./familyFacts.ts"
 import { copyFile, copySource } from "./copies.ts"
 import { placeFiles } from "./placeFiles.ts"
 import { relabelPlan } from "./RelabelPlan.ts"
@@ -44,7 +44,6 @@ export interface RelabelOptions {
   readonly to: ReadonlyArray<RelabelTo>
   /** A config.json of the model; needed where the run configuration does not name a known provider. */
   readonly hfModel?: string
-  readonly examples: ExampleConfigs
   /** Layout that the run configuration of a MIMO checkpoint gets. */
   readonly layout: (componentNames: ReadonlyArray<string>) => Layout
 }
@@ -103,7 +102,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const dataStates = yield* attempt(() => dataFileStates(disk, checkpoint))
   const runConfig = yield* attempt(() => readRunConfig(disk, directory))
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
-  const components = description?.components ?? componentsOfProvider(families, options.examples, runConfig)
+  const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
   const draft = yield* attempt(() => options.to.reduce((d, to) => rules[to](d, { components, runConfig }), before))
   const common = yield* attempt(() => readCommonState(disk, directory, checkpoint.metadata))
@@ -111,7 +110,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const config = yield* attempt(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
     const bytes = runConfig && (await readSmall(disk, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
-    return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components, description }))
+    return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components: "components" in components ? components.components : undefined, description }))
   })
   const { files: all, folders } = yield* attempt(() => filesBelow(disk, directory))
   const sums = all.some((f) => f.name === CHECKSUMS) ? yield* attempt(() => readChecksums(disk, directory)) : undefined

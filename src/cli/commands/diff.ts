@@ -2,7 +2,6 @@ import { stripVTControlCharacters } from "node:util"
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples/index.ts"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { globs } from "../../inspect/glob.ts"
@@ -87,7 +86,6 @@ export const diffCommand = Command.make("diff", {
       headers: input.headers,
       norms: !input.summary,
       filter,
-      examples: Object.values(samples).map((sizes) => sizes.tiny.config),
       progress: progress.add,
       onSize: progress.total
     }))

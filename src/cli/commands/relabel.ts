@@ -1,7 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
-import { samples } from "../../../routes/samples/index.ts"
 import { UsageError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
 import { resolveLayout } from "../../parallel/Layout.ts"
@@ -61,7 +60,6 @@ export const relabelCommand = Command.make("relabel", {
   if (specs.length > 0 && !input.to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
   const prepared = yield* prepareRelabel(families, input.source, {
     to: input.to,
-    examples: Object.values(samples).map((sizes) => sizes.tiny.config),
     layout: (names) => resolveLayout(specs, names),
     ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
   })

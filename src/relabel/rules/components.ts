@@ -1,47 +1,47 @@
 /**
- * Standard ↔ MIMO: the keys below a component's source prefix carry its target module path instead, and nothing else changes
- * (torch-dist-format.md F.1).
+ * Standard ↔ MIMO: the keys below a component's source prefixes carry its target module paths instead, and those of the component's
+ * optimizer its name in front; nothing else changes (torch-dist-format.md F.1).
  */
 import type { Component } from "../../bridge/Component.ts"
-import { unwrapKey } from "../../checkpoint/Checkpoint.ts"
-import { modelKeys, noted, rename } from "../Draft.ts"
+import { route, type Routed, unroute } from "../../mimo/routing.ts"
+import { modalityOf, modelKeyOf, spaceOf, unwrapKey } from "../../model/storedKey.ts"
+import { type Draft, modelKeys, move, noted } from "../Draft.ts"
 import { few, refuse, type Rule, type RuleContext } from "./Rule.ts"
 
 const componentsOf = (to: string, { components }: RuleContext): ReadonlyArray<Component> =>
-  components ?? refuse(to, "nothing says which parts of the model are components", "--hf-model DIR names the model's config.json")
+  "problem" in components ? refuse(to, components.problem, components.hint) : components.components
 
-const isMimo = (keys: ReadonlyArray<string>): boolean => keys.some((key) => key.startsWith("modality_submodules."))
+const isMimo = (keys: ReadonlyArray<string>): boolean => keys.some((key) => modalityOf(key) !== undefined)
+
+/** Keys of tensors and module states of the model that have no place in the other form. */
+const homeless = (draft: Draft, place: (key: string) => Routed | undefined): ReadonlyArray<string> =>
+  [...draft.tensors.keys(), ...draft.objects.keys()].filter((full) => {
+    const own = modelKeyOf(full)
+    return own !== undefined && place(unwrapKey(own.key)) === undefined
+  })
+
+const withNote = (draft: Draft, { components }: RuleContext): Draft => ("note" in components && components.note !== undefined ? noted(draft, components.note) : draft)
 
 export const toMimo: Rule = (draft, context) => {
   const keys = modelKeys(draft)
   if (isMimo(keys)) return refuse("mimo", "the checkpoint is a MIMO one already")
   const components = componentsOf("mimo", context)
   if (components.length < 2) return refuse("mimo", "the model has a single component, and no MIMO form")
-  const route = (key: string) => {
-    const plain = unwrapKey(key)
-    const component = components.find((c) => plain.startsWith(c.sourcePrefix))
-    return component && `${component.targetModulePath}.${plain.slice(component.sourcePrefix.length)}`
-  }
-  const homeless = keys.filter((key) => route(key) === undefined)
-  if (homeless.length > 0) return refuse("mimo", `these tensors belong to no component of the model: ${few(homeless)}`)
-  const routed = rename(draft, (key) => route(key) ?? key)
+  const strays = homeless(draft, (key) => route(components, key))
+  if (strays.length > 0) return refuse("mimo", `these tensors belong to no component of the model: ${few(strays)}`)
+  const routed = withNote(move(draft, ({ key, space }) => {
+    const { component, key: to } = route(components, unwrapKey(key))!
+    return { space: spaceOf(space, component), key: to }
+  }), context)
   return keys.some((key) => /(^|\.)mtp\./.test(key))
     ? noted(routed, "MIMO models have no multi-token-prediction module: those tensors stay in the checkpoint, and loaders do not ask for them")
     : routed
 }
 
 export const toStandard: Rule = (draft, context) => {
-  const keys = modelKeys(draft).map(unwrapKey)
-  if (!isMimo(keys)) return refuse("standard", "the checkpoint is a standard one already")
+  if (!isMimo(modelKeys(draft).map(unwrapKey))) return refuse("standard", "the checkpoint is a standard one already")
   const components = componentsOf("standard", context)
-  const route = (key: string) => {
-    const plain = unwrapKey(key)
-    const component = components.find((c) => plain.startsWith(`${c.targetModulePath}.`))
-    return component && component.sourcePrefix + plain.slice(component.targetModulePath.length + 1)
-  }
-  const homeless = keys.filter((key) => route(key) === undefined)
-  if (homeless.length > 0) {
-    return refuse("standard", `the standard model has no place for these tensors: ${few(homeless)}`)
-  }
-  return rename(draft, (key) => route(key) ?? key)
+  const strays = homeless(draft, (key) => unroute(components, key))
+  if (strays.length > 0) return refuse("standard", `the standard model has no place for these tensors: ${few(strays)}`)
+  return withNote(move(draft, ({ key, space }) => ({ space: spaceOf(space, undefined), key: unroute(components, unwrapKey(key))!.key })), context)
 }
