@@ -42,6 +42,8 @@ export class RunConfigEdit {
     const provider = this.#model()
     const previous = this.#get(provider, "mtp_num_layers")
     if (previous !== null && previous !== undefined) this.#set(provider, "mtp_num_layers", null)
+    // The components have layouts of their own; what says no more than the default goes, and toStandard brings it back.
+    for (const field of REQUIRED_SIZES) if (Number((provider.get(field, true) as Scalar | undefined)?.source) === 1) provider.delete(field)
     const wrapper = {
       ...mimoFields(this.#flag(provider, "bf16"), this.#flag(provider, "fp16")),
       _target_: MIMO_PROVIDER,

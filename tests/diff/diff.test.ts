@@ -6,7 +6,7 @@ import { families } from "../../routes/index.ts"
 import { diff, type DiffOptions } from "../../src/diff/diff.ts"
 import { importCheckpoint } from "../../src/index.ts"
 import { type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts"
-import { caseModel, examples, fresh, imported, makeDirectory, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
+import { caseModel, fresh, imported, makeDirectory, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
 import { makeTrained } from "../relabel/trained.ts"
 
 const work = workDirectory("diff")
@@ -21,7 +21,7 @@ beforeAll(async () => {
 })
 
 const compared = (left: string, right: string, options: Partial<DiffOptions> = {}) =>
-  run(diff(families, left, right, { headers: false, norms: true, examples, ...options }))
+  run(diff(families, left, right, { headers: false, norms: true, ...options }))
 
 const floats = (...values: ReadonlyArray<number>) => new Uint8Array(Float32Array.from(values).buffer)
 

@@ -47,8 +47,6 @@ export const imported = async (work: string, request: Parameters<typeof importCh
   return path
 }
 
-export const examples = Object.values(samples).map((sizes) => sizes.tiny.config)
-
 export interface Relabelled {
   readonly path: string
   readonly report: RelabelReport
@@ -65,7 +63,6 @@ export const relabelled = async (
   const report = await run(Effect.gen(function*() {
     const prepared = yield* prepareRelabel(families, source, {
       to,
-      examples,
       layout: (names) => resolveLayout([], names),
       ...(hfModel === undefined ? {} : { hfModel })
     })

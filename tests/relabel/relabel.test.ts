@@ -16,7 +16,7 @@ import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { readArchive } from "../../src/torch/ObjectItem.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import {
-  caseModel, dataFiles, examples, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
+  caseModel, dataFiles, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
 } from "./checkpoints.ts"
 import { makeTrained, wrapped } from "./trained.ts"
 
@@ -356,7 +356,7 @@ describe("unchanged files", () => {
   const onDisk = (calls: Partial<DiskCalls>, link: boolean, more: { readonly resume?: boolean; readonly target?: string } = {}) => {
     const target = more.target ?? fresh(work)
     return Effect.runPromise(
-      prepareRelabel(families, standard, { to: ["mimo"], examples, layout: (names) => resolveLayout([], names) }).pipe(
+      prepareRelabel(families, standard, { to: ["mimo"], layout: (names) => resolveLayout([], names) }).pipe(
         Effect.flatMap((p) => p.run(target, { link, overwrite: false, resume: more.resume ?? false })),
         Effect.map((report) => ({ report, target })),
         Effect.provide(Layer.succeed(Disk, { ...nodeCalls, ...calls }))
@@ -398,7 +398,7 @@ describe("unchanged files", () => {
     const read: Array<string> = []
     const started = performance.now()
     const report = await Effect.runPromise(
-      prepareRelabel(families, large, { to: ["mimo"], examples, layout: (names) => resolveLayout([], names) }).pipe(
+      prepareRelabel(families, large, { to: ["mimo"], layout: (names) => resolveLayout([], names) }).pipe(
         Effect.flatMap((p) => p.run(fresh(work), { link: true, overwrite: false })),
         Effect.provide(Layer.succeed(Disk, { ...nodeCalls, open: async (path, mode, options) => {
           const file = await nodeCalls.open(path, mode, options)
@@ -461,7 +461,7 @@ describe("files", () => {
     const { path } = await relabelled(work, mimo, ["standard"])
     const again = relabelled(work, path, ["mimo"])
     await expect(again).resolves.toBeDefined()
-    const prepared = await run(prepareRelabel(families, mimo, { to: ["standard"], examples: [], hfModel: vlm, layout: (names) => resolveLayout([], names) }))
+    const prepared = await run(prepareRelabel(families, mimo, { to: ["standard"], hfModel: vlm, layout: (names) => resolveLayout([], names) }))
     await expect(run(prepared.run(path, { link: false, overwrite: false }))).rejects.toThrow("--overwrite")
     await expect(run(prepared.run(path, { link: true, overwrite: true }))).resolves.toMatchObject({ linked: dataFiles(mimo).size })
   })

@@ -74,7 +74,7 @@ const exports = (calls: DiskCalls, { concurrency = 1, overwrite = false, resume 
 /** Layers get a key each: items are written anew. */
 const relabels = (calls: DiskCalls, { concurrency = 1, overwrite = false, resume = false }: Attempt, target: string) =>
   outcomeOf(
-    prepareRelabel(families, "/w/megatron", { to: ["indexed"], examples: [], layout: () => standardLayout({ tp: 1 }) })
+    prepareRelabel(families, "/w/megatron", { to: ["indexed"], layout: () => standardLayout({ tp: 1 }) })
       .pipe(Effect.flatMap(({ run }) => run(target, { ...SMALL, concurrency, overwrite, resume, link: false }))),
     calls
   )

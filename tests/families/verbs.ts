@@ -1,0 +1,100 @@
+/**
+ * Every verb over one toy model, on a file system in memory where there is one: what one of them does not know of a model, or
+ * knows otherwise than its neighbours, shows here.
+ */
+import { Effect } from "effect"
+import { deepEqual, equal as same, ok } from "node:assert/strict"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { families } from "../../routes/index.ts"
+import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
+import { decodeChecksums } from "../../src/convert/integrity/Checksums.ts"
+import { CHECKSUMS } from "../../src/convert/integrity/names.ts"
+import { noHeaders } from "../../src/convert/HfSource.ts"
+import {
+  diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, verifyCheckpoint
+} from "../../src/index.ts"
+import type { Toy } from "./toys.ts"
+
+/** A directory that costs no waiting for a disk. */
+export const memoryDirectory = (name: string): string => mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), `${name}-`))
+
+const componentsOf = (toy: Toy): ReadonlyArray<string> => {
+  const family = families.find(toy.config)
+  return family.describe(family.schema.parse(toy.config), noHeaders).components.map((c) => c.name)
+}
+
+/** Every file below a directory, by its relative path. */
+const filesBelow = (directory: string): ReadonlyMap<string, Buffer> =>
+  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((name) => statSync(join(directory, name)).isFile())
+    .sort()
+    .map((name) => [name, readFileSync(join(directory, name))]))
+
+/** Of checksums, what they say of files and tensors: they also name their origin, which is another conversion. */
+const contentOf = (name: string, bytes: Buffer): string => {
+  if (!name.endsWith(CHECKSUMS)) return bytes.toString("base64")
+  const { files, tensors } = decodeChecksums(name, bytes)
+  return [...files, ...tensors].map((entry) => JSON.stringify(entry)).sort().join()
+}
+
+const expectSameFiles = (found: string, wanted: string): void => {
+  const [a, b] = [filesBelow(found), filesBelow(wanted)]
+  deepEqual([...a.keys()], [...b.keys()])
+  deepEqual([...b].filter(([name, bytes]) => contentOf(name, a.get(name)!) !== contentOf(name, bytes)).map(([name]) => name), [], `${found} differs from ${wanted}`)
+}
+
+const expectEqual = async (left: string, right: string): Promise<void> => {
+  const { equal, tensors, total } = await diffCheckpoints(left, right)
+  deepEqual(tensors.map((t) => `${t.kind} ${t.name}`), [], `${left} differs from ${right}`)
+  same(equal, total)
+}
+
+/** Tensors and bytes per component, without what travels beside the model. */
+const sumsOf = async (path: string): Promise<ReadonlyMap<string, number>> => {
+  const { components } = await inspectCheckpoint(path)
+  return new Map(components.filter((c) => c.name !== "hf_source").map((c) => [c.name, c.bytes]))
+}
+
+/** Standard ↔ MIMO: names only, the same bytes there and back, one model whichever form is looked at. */
+const bothForms = async (directory: string, hf: string, standard: string, names: ReadonlyArray<string>): Promise<void> => {
+  const [mimo, asMimo, asStandard, back, forth] = ["mimo", "as-mimo", "as-standard", "back", "forth"].map((name) => join(directory, name)) as [string, string, string, string, string]
+  await importCheckpoint({ hfModel: hf, components: names.map((name) => `${name}=tp=1`) }, mimo)
+  await relabelCheckpoint(standard, asMimo, { to: ["mimo"], link: true })
+  await relabelCheckpoint(asMimo, back, { to: ["standard"], link: true })
+  await relabelCheckpoint(mimo, asStandard, { to: ["standard"], link: true })
+  await relabelCheckpoint(asStandard, forth, { to: ["mimo"], link: true })
+  expectSameFiles(back, standard)
+  expectSameFiles(forth, mimo)
+  await expectEqual(standard, mimo)
+  await expectEqual(asMimo, mimo)
+  const sums = await sumsOf(mimo)
+  deepEqual([...sums.keys()].sort(), [...names].sort(), "components of the MIMO form")
+  deepEqual(await sumsOf(standard), sums, "components of the two forms")
+  deepEqual([...(await sumsOf(hf)).keys()].filter((name) => !names.includes(name)), [], "components of the Hugging Face model")
+}
+
+export const everyVerb = async (toy: Toy, directory: string): Promise<void> => {
+  const [hf, standard, exported] = ["hf", "standard", "exported"].map((name) => join(directory, name)) as [string, string, string]
+  await Effect.runPromise(Effect.gen(function*() {
+    const disk = yield* Disk
+    yield* Effect.promise(() => disk.makeDirectory(directory))
+    yield* writeHfCheckpoint({ weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: toy.config, configText: toy.configText, tensors: [...toy.tensors] } }, hf)
+  }).pipe(Effect.provide(Disk.layer)))
+  await importCheckpoint({ hfModel: hf, standard: true }, standard)
+  await exportCheckpoint({ hfModel: hf }, standard, exported)
+  expectSameFiles(exported, hf)
+  const verified = await verifyCheckpoint({ hfModel: hf }, standard)
+  same(verified.equal, verified.total)
+  await expectEqual(hf, standard)
+  for (const path of [hf, standard]) {
+    const { found, sound } = await examineCheckpoint(path)
+    deepEqual(found.filter((d) => d.severity === "error").map((d) => d.text), [], path)
+    ok(sound)
+  }
+  const { html } = await reportCheckpoints([hf, standard])
+  ok(html.endsWith("</html>\n") || html.endsWith("</html>"))
+  const names = componentsOf(toy)
+  if (names.length > 1) await bothForms(directory, hf, standard, names)
+}
