@@ -50,6 +50,9 @@ const FIXED: Readonly<Record<string, PythonValue>> = {
 
 const PROVIDER = `${MODULES}MiniMaxM3VLModelProvider`
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "minimax_visual", projectors: ["multi_modal_projector.", "patch_merge_mlp."] })
+  .map((part) => part.name === "language"
+    ? { ...part, also: [{ sourcePrefix: "lightning_indexers.", targetModulePath: "language_model.lightning_indexers" }] }
+    : part)
 
 export const minimaxM3 = family({
   name: "minimax-m3",
@@ -140,9 +143,6 @@ export const minimaxM3 = family({
         }
       ),
       components: COMPONENTS
-        .map((part) => part.name === "language"
-          ? { ...part, also: [{ sourcePrefix: "lightning_indexers.", targetModulePath: "language_model.lightning_indexers" }] }
-          : part)
     })
     return { ...described, model: keepIn([...described.model, ...indexerModel(t, indexers)], "F32", /\.mlp\.router\.weight$|\.patch_embedding\.weight$/) }
   }

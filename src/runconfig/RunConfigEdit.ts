@@ -41,7 +41,7 @@ export class RunConfigEdit {
   toMimo(layout: ReadonlyArray<LayoutComponent>): void {
     const provider = this.#model()
     const previous = this.#get(provider, "mtp_num_layers")
-    if (previous !== null && previous !== undefined) this.#set(provider, "mtp_num_layers", null)
+    if (previous !== null && previous !== undefined && Number((provider.get("mtp_num_layers", true) as Scalar).source) !== 0) this.#set(provider, "mtp_num_layers", null)
     // The components have layouts of their own; what says no more than the default goes, and toStandard brings it back.
     for (const field of REQUIRED_SIZES) if (Number((provider.get(field, true) as Scalar | undefined)?.source) === 1) provider.delete(field)
     const wrapper = {
