@@ -77,7 +77,7 @@ export const exaone4_5 = family({
         ...ropeFactorFields(t),
         hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", textSection(t, ["sliding_window_pattern"])),
         vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", section(v, GROUPED_VISION))
-      }),
+      }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
       carried: [NAMES.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)),
       mtpFields: ["text_config.num_nextn_predict_layers"]

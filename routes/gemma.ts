@@ -62,12 +62,12 @@ export const gemma2 = family({
       tc,
       norms: "around",
       table: { ...attention, ...denseMlp, ...aroundNorms, ...linearBiases },
-      provider: provider("gemma2_provider.Gemma2ModelProvider", t, tc, {
+      provider: { ...provider("gemma2_provider.Gemma2ModelProvider", t, tc, {
         query_pre_attn_scalar: t.query_pre_attn_scalar,
         attn_logit_softcapping: t.attn_logit_softcapping,
         final_logit_softcapping: t.final_logit_softcapping,
         ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0] })
-      }),
+      }), refuses: ["context"] },
       carried: carriedBiases(t)
     })
   }

@@ -93,7 +93,8 @@ export const gemma3Vl = family({
             input_size: v.hidden_size,
             hidden_size: t.hidden_size
           })
-        }
+        },
+        { refuses: ["context"] }
       ),
       components: COMPONENTS,
       carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)

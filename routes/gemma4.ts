@@ -19,7 +19,9 @@ const provider = (t: SlidingGlobalText, targets: { readonly dense: string; reado
     targets[t.enable_moe_block ? "moe" : "dense"],
     slidingGlobalModel(t).c,
     commonOf({ ...t, hidden_act: "gelu_pytorch_tanh" }),
-    { ...extraOf(t), ...slidingGlobalFields(t), ...extra }
+    { ...extraOf(t), ...slidingGlobalFields(t), ...extra },
+    // The dense class pads to its own multiple, whatever tp is, and has a single stage.
+    { refuses: t.enable_moe_block ? [] : ["padded-vocabulary", "pipeline"] }
   )
 
 export const gemma4 = family({

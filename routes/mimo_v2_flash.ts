@@ -125,7 +125,7 @@ export const mimoV2Flash = family({
         moe_router_load_balancing_type: "none",
         moe_router_pre_softmax: true,
         mtp_num_layers: modules
-      }),
+      }, { refuses: ["context", "more-tp-than-groups"] }),
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

@@ -91,7 +91,7 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
       ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder."),
       ...nemotronHRows(text, names)
     ],
-    provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }),
+    provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }, { refuses: ["padded-vocabulary"] }),
     components: componentsOf({ prefix, target }).filter(({ name }) => name !== "audio" || sound),
     carried: [
       ...radioCarried,

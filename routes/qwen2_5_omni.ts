@@ -53,7 +53,7 @@ export const qwen2_5Omni = family({
           audio_config: section(a, AUDIO),
           vision_config: section(v, WINDOW_VISION)
         })
-      }),
+      }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
       carried: speaking("talker", "token2wav")
     })

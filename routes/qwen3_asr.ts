@@ -55,7 +55,7 @@ export const qwen3Asr = family({
         ...thinkerIds(c),
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t)
-      }),
+      }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS
     })
   }

@@ -84,7 +84,7 @@ export const qwen3Omni = family({
             vision_config: section(v, BLOCK_VISION)
           }, MOE_TEXT)
         },
-        { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
+        { omit: t.intermediate_size ? [] : ["ffn_hidden_size"], refuses: ["padded-vocabulary"] }
       ),
       components: COMPONENTS,
       carried: [...speaking("talker", "code2wav"), ...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, THINKER.model)]

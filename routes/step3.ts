@@ -69,7 +69,7 @@ export const step3p7 = family({
         image_token_id: c.image_token_id ?? undefined,
         projector_bias: c.projector_bias ?? false,
         language_max_sequence_length: t.max_position_embeddings ?? undefined
-      }),
+      }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
       carried: text.carried,
       mtpFields: ["text_config.num_nextn_predict_layers"]

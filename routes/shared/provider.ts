@@ -42,13 +42,14 @@ export const gptProvider = (
   tc: TransformerConfig,
   common: CommonFields,
   extra: Readonly<Record<string, Optional>> = {},
-  options: { readonly mimo?: boolean; readonly omit?: ReadonlyArray<keyof TransformerConfig> } = {}
+  options: { readonly mimo?: boolean; readonly omit?: ReadonlyArray<keyof TransformerConfig> } & Pick<Provider, "refuses"> = {}
 ): Provider => {
   const { activation = "torch.nn.functional.silu", dtype } = common
   const own = Object.entries(tc).filter(([field]) => !options.omit?.includes(field as keyof TransformerConfig))
   return {
     target,
     ...(options.mimo ? { mimo: true } : {}),
+    ...(options.refuses ? { refuses: options.refuses } : {}),
     fields: {
       ...defined(Object.fromEntries(own) as Record<string, Optional>),
       ...defined({

@@ -37,16 +37,13 @@ const stageIndex = (stage: Stage, pp: number): number => {
   return stage === "last" ? lastStageOf(pp) : stageOfLayer(layersOfStage(stage.of, pp), stage.layer)
 }
 
-/** Extents along the split axis, one per tensor-parallel rank: equal, or ceil-sized with a shorter end where that is allowed. */
-const shares = (extent: number, ranks: number, ragged: boolean, name: string): ReadonlyArray<readonly [start: number, size: number]> => {
-  if (extent % ranks !== 0 && !ragged) {
+/** Extents along the split axis, one per tensor-parallel rank, all equal. */
+const shares = (extent: number, ranks: number, name: string): ReadonlyArray<readonly [start: number, size: number]> => {
+  if (extent % ranks !== 0) {
     throw new UsageError({ problem: `${name}: ${extent} rows or columns cannot be divided among ${ranks} tensor-parallel ranks` })
   }
-  const step = Math.ceil(extent / ranks)
-  return Array.from({ length: ranks }, (_, r) => {
-    const start = Math.min(extent, r * step)
-    return [start, Math.min(extent, start + step) - start] as const
-  })
+  const size = extent / ranks
+  return Array.from({ length: ranks }, (_, rank) => [rank * size, size] as const)
 }
 
 /** What a tensor-parallel rank holds of a part. */
@@ -63,7 +60,7 @@ interface Cut {
 class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
-  cuts({ name, ragged, shape, splitAxis }: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+  cuts({ name, shape, splitAxis }: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
     const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
     let cuts = this.#known.get(id)
     if (cuts) return cuts
@@ -71,11 +68,10 @@ class Cutter {
     const first = shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0))
     const whole = rows ? shape.map((n, k) => (k === 0 ? rows[1] - rows[0] : n)) : shape
     const lead = stored.slice(shape.length).fill(1)
-    const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, ragged ?? false, prefix + name)
-    cuts = slices.flatMap(([start, size], rank): Array<Cut> => {
-      if (size === 0 && ranks > 1) return []
+    const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, prefix + name)
+    cuts = slices.map(([start, size], rank): Cut => {
       const sizes = ranks === 1 ? whole : whole.map((n, k) => (k === axis ? size : n))
-      return [{ rank, box: { offsets: first.map((n, k) => (k === axis ? n + start : n)), sizes }, start, sizes: lead.concat(sizes) }]
+      return { rank, box: { offsets: first.map((n, k) => (k === axis ? n + start : n)), sizes }, start, sizes: lead.concat(sizes) }
     })
     this.#known.set(id, cuts)
     return cuts

@@ -24,6 +24,7 @@ import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
 import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
+import { paddingFields, paddingNote, padVocabulary } from "./vocabulary.ts"
 
 export type Form = "mimo" | "standard"
 
@@ -112,10 +113,13 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   const description = describeModel(family, source, headers)
   const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
-  const { conversion, modules } = mtp
+  const { modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))
+  const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
+  const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => parallelismOf.get(module.name)!.tp)
   const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? [])]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
+  if (padding) notes.push(paddingNote(padding))
 
   requireTensors(
     [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
@@ -183,7 +187,6 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
   }
 
   const beside = (entry: Entry) => form === "mimo" && isMtp(entry)
-  const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
   const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
   const planned = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
   const checkpoint = { ...planned, files: dequantizing(planned.files, logical) }
@@ -193,6 +196,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     fields: {
       ...description.provider.fields,
       ...(hasMtp || !description.provider.fields["mtp_num_layers"] ? {} : { mtp_num_layers: null }),
+      ...(padding ? paddingFields(padding) : {}),
       ...(options.torchDtype === "source" ? {} : dtypeFields(options.torchDtype))
     }
   }
@@ -225,6 +229,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
       dtypeChanges: uniqueChanges(dtypeChanges),
       leftBehind,
       carried: kept.map((k) => k.name),
+      ...(padding ? { vocabulary: padding } : {}),
       ...quantizedSummary(logical, (name) => conversion.hf.has(name) || sourcesKept.has(name) ? "dequantized" : undefined),
       notes
     }

@@ -1,6 +1,7 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
 import type { LayoutRow } from "../parallel/Layout.ts"
 import type { DType } from "../tensor/DType.ts"
+import type { VocabularyPadding } from "./vocabulary.ts"
 
 export interface DtypeChange {
   readonly tensor: string
@@ -58,6 +59,8 @@ export interface ConversionReport {
   readonly leftBehind: ReadonlyArray<LeftBehind>
   /** HF tensors whose own bytes travel beside the model. */
   readonly carried: ReadonlyArray<string>
+  /** Of an import: how the vocabulary was padded; absent if it was not. */
+  readonly vocabulary?: VocabularyPadding
   /** Absent if nothing is quantised. */
   readonly quantized?: QuantizedSummary
   readonly notes: ReadonlyArray<string>

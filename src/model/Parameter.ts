@@ -41,7 +41,7 @@ export interface Parameter {
   readonly shape: Shape
   /** Axis that tensor parallelism splits; absent: replicated. */
   readonly splitAxis?: number
-  /** Rows need not divide by tp: the vocabulary axis, which loaders pad and cut (`allow_shape_mismatch`). */
+  /** The vocabulary axis: a checkpoint may hold more rows than the model, whose own come first (`allow_shape_mismatch`). */
   readonly ragged?: boolean
   readonly parts: ReadonlyArray<Part>
   readonly stage: Stage

@@ -39,4 +39,12 @@ export interface Provider {
   readonly fields: { readonly [field: string]: PythonValue }
   /** The reference has a MIMO provider that builds from this standard provider. */
   readonly mimo?: boolean
+  /** What this class cannot do, whatever TransformerConfig allows. */
+  readonly refuses?: ReadonlyArray<ProviderLimit>
 }
+
+/**
+ * `padded-vocabulary`: the class builds `vocab_size` rows and ignores `should_pad_vocab`; `pipeline`: it has one stage;
+ * `context`: it has no context parallelism; `more-tp-than-groups`: it cannot share a key/value group among ranks.
+ */
+export type ProviderLimit = "padded-vocabulary" | "pipeline" | "context" | "more-tp-than-groups"

@@ -1,0 +1,93 @@
+/**
+ * The vocabulary of an import. A trainer cuts its rows evenly over the tensor-parallel ranks; where they do not divide, it pads
+ * them to a multiple of `make_vocab_size_divisible_by × tp` (if `should_pad_vocab` says so), and so do we. Pure.
+ */
+import type { BoundParameter, Conversion, ConversionModule } from "../bridge/Conversion.ts"
+import type { Provider } from "../bridge/Provider.ts"
+import { UsageError } from "../errors.ts"
+import type { Parameter } from "../model/Parameter.ts"
+import { type Copy, type Shape, viewOf } from "../tensor/Copy.ts"
+
+/** How a vocabulary was padded, and by which rule. */
+export interface VocabularyPadding {
+  readonly size: number
+  readonly rows: number
+  /** `make_vocab_size_divisible_by`. */
+  readonly divisibleBy: number
+  readonly tp: number
+}
+
+/** What the trainer pads to multiples of (times tp) where a model says nothing else. */
+const DIVISIBLE_BY = 128
+
+/** The trainer's rule: `size` rounded up to a multiple of `divisibleBy × tp`. */
+export const paddedVocabulary = (size: number, divisibleBy: number, tp: number): number =>
+  Math.ceil(size / (divisibleBy * tp)) * divisibleBy * tp
+
+/** Rows below the model's own, zero as the reference leaves them. They repeat nothing, so a source is named for its dtype only. */
+const zeroRows = (parameter: Parameter, rows: number, like: Copy): ReadonlyArray<Copy> => {
+  const [size, ...width] = parameter.shape as readonly [number, ...Shape]
+  const copies: Array<Copy> = []
+  for (let row = size; row < rows; row += size) {
+    const shape = [Math.min(size, rows - row), ...width]
+    const source = viewOf(like.source.tensor, shape)
+    copies.push({ shape, source, target: viewOf(parameter.name, shape, row), transform: { kind: "fill", value: 0 }, echo: true })
+  }
+  return copies
+}
+
+const withRows = (bound: BoundParameter, rows: number): BoundParameter => {
+  const { parameter } = bound
+  const tall = (shape: Shape): Shape => shape.with(shape.length - parameter.shape.length, rows)
+  return {
+    ...bound,
+    parameter: { ...parameter, shape: tall(parameter.shape), parts: parameter.parts.map((part) => ({ ...part, shape: tall(part.shape) })) },
+    copies: [...bound.copies, ...zeroRows(parameter, rows, bound.copies[0]!)]
+  }
+}
+
+/** Tensor-parallel sizes that divide `size`, for a hint. */
+const divisors = (size: number): string => [1, 2, 4, 8, 16, 32, 64].filter((tp) => size % tp === 0).join(", ")
+
+export interface PaddedConversion {
+  readonly conversion: Conversion
+  /** Absent: the vocabulary divides, or there is none. */
+  readonly padding?: VocabularyPadding
+}
+
+/**
+ * Pad the tables of the vocabulary where `tp` does not divide it. `tpOf` is the tensor-parallel size of a module.
+ *
+ * @throws UsageError where the trainer's class does not pad, or a table has another number of rows than the vocabulary
+ */
+export const padVocabulary = (conversion: Conversion, provider: Provider, tpOf: (module: ConversionModule) => number): PaddedConversion => {
+  const size = provider.fields["vocab_size"]
+  const rule = provider.fields["make_vocab_size_divisible_by"]
+  const divisibleBy = typeof rule === "number" ? rule : DIVISIBLE_BY
+  let padding: VocabularyPadding | undefined
+  const parameters = conversion.parameters.map((bound) => {
+    const { module, parameter } = bound
+    const tp = tpOf(module)
+    const rows = parameter.shape[0]!
+    if (!parameter.ragged || rows % tp === 0) return bound
+    if (rows !== size || provider.refuses?.includes("padded-vocabulary")) {
+      throw new UsageError({
+        problem: `${module.keyPrefix}${parameter.name}: its ${rows} rows cannot be divided among tp=${tp} ranks, and the trainer's ${provider.target.split(".").at(-1)} does not pad them`,
+        hint: `tp can be ${divisors(rows)}`
+      })
+    }
+    padding = { size: rows, rows: paddedVocabulary(rows, divisibleBy, tp), divisibleBy, tp }
+    return withRows(bound, padding.rows)
+  })
+  return padding ? { conversion: { ...conversion, parameters }, padding } : { conversion }
+}
+
+/** The fields that make the trainer build the padded tables. */
+export const paddingFields = ({ divisibleBy }: VocabularyPadding): Provider["fields"] => ({
+  make_vocab_size_divisible_by: divisibleBy,
+  should_pad_vocab: true
+})
+
+export const paddingNote = ({ divisibleBy, rows, size, tp }: VocabularyPadding): string =>
+  `vocabulary: ${size} → ${rows} rows, padded as the trainer pads it to a multiple of make_vocab_size_divisible_by × tp = ` +
+  `${divisibleBy} × ${tp}; the ${rows - size} added rows are zero`
