@@ -3,7 +3,7 @@
  * them to a multiple of `make_vocab_size_divisible_by × tp` (if `should_pad_vocab` says so), and so do we. Pure.
  */
 import type { BoundParameter, Conversion, ConversionModule } from "../bridge/Conversion.ts"
-import type { Provider } from "../bridge/Provider.ts"
+import type { Provider } from "../runconfig/Provider.ts"
 import { UsageError } from "../errors.ts"
 import type { Parameter } from "../model/Parameter.ts"
 import { type Copy, type Shape, viewOf } from "../tensor/Copy.ts"
