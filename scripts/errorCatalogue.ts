@@ -104,7 +104,8 @@ export const catalogue: ReadonlyArray<Area> = [
       "mtp-required": ["`--mtp require`, but multi-token prediction is not there", "`--mtp keep`, or `--mtp-from` on export."],
       "parameter-without-row": ["a parameter that no mapping row claims: the family's table is incomplete", "Report it."],
       "shape": "a tensor contradicts config.json",
-      "unmapped": ["tensors that nothing claims", "`--allow-unmapped PATTERN` leaves them behind on purpose; the report lists them."]
+      "unmapped": ["tensors that nothing claims", "`--allow-unmapped PATTERN` leaves them behind on purpose; the report lists them."],
+      "vocabulary": ["stored rows beyond the vocabulary of config.json, which the checkpoint or a tokenizer calls vocabulary", "`--vocab-size N` says how many rows are exported."]
     }
   },
   {

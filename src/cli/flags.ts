@@ -61,6 +61,18 @@ export const allowUnmapped = Flag.String("allow-unmapped").pipe(
   Flag.between(0, 1000)
 )
 
+export const vocabSize = Flag.Int("vocab-size").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("Export N rows of the vocabulary and write N into config.json. Default: as many as config.json says, unless the checkpoint says that there are more"),
+  Flag.optional
+)
+
+/** `vocabSize` of an export, if it is given. */
+export const vocabularyOptions = (flag: Option.Option<number>): { readonly vocabSize?: number } => {
+  const rows = within(flag, "vocab-size", 1, 2 ** 31 - 1)
+  return rows === undefined ? {} : { vocabSize: rows }
+}
+
 export const trustRemoteCode = Flag.Boolean("trust-remote-code").pipe(
   Flag.withDescription("Accepted for compatibility: model code is never run here, custom *.py files are only copied"),
   Flag.withDefault(false)

@@ -23,6 +23,7 @@ import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { logicalOf } from "./quantized.ts"
 import type { ConversionReport, DtypeChange } from "./Report.ts"
+import { cutNote, cutsOf, requireRows, type VocabularyCut } from "./vocabulary.ts"
 
 export interface ExportOptions {
   readonly torchDtype: TorchDtype
@@ -30,6 +31,8 @@ export interface ExportOptions {
   /** Weights from which MTP tensors are taken if the checkpoint has none. */
   readonly mtpFrom?: HfTensors
   readonly allowUnmapped: ReadonlyArray<string>
+  /** Rows of the vocabulary, decided by the user; config.json has been changed to say so. */
+  readonly vocabSize?: number
   /** Leave out HF tensors whose parameters are not all stored, instead of refusing: for comparisons. */
   readonly partial?: boolean
 }
@@ -43,6 +46,8 @@ export interface ExportPlan {
   readonly original: LogicalTensors | undefined
   /** Paths in config.json to set to 0: the MTP layers are not in the export. */
   readonly zeroFields: ReadonlyArray<string>
+  /** Stored tables of the vocabulary that have more rows than the export. */
+  readonly cuts: ReadonlyArray<VocabularyCut>
   readonly report: Omit<ConversionReport, "files">
 }
 
@@ -56,7 +61,7 @@ const describe = (family: Family, config: HfConfig, headers: HfHeaders, stored: 
   // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
   const form: Form = description.components.length === 0 ? "standard" : stored
   const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
-  return { form, modules, carried: description.carried, mtpFields: description.mtpFields }
+  return { form, modules, carried: description.carried, mtpFields: description.mtpFields, vocabulary: description.provider.fields["vocab_size"] }
 }
 
 /** Drop the MTP parameters if the checkpoint has none of them, or on demand. */
@@ -93,9 +98,9 @@ export const planExport = (
   const logical = (tensors: HfTensors | undefined) => tensors && logicalOf(tensors, config)
   const weights = logical(hfTensors)
   const graftTensors = logical(options.mtpFrom)
-  const { carried: carriedRules, form, modules, mtpFields } = describe(family, config, weights ? headersOf(weights) : noHeaders, checkpoint.form)
+  const { carried: carriedRules, form, modules, mtpFields, vocabulary } = describe(family, config, weights ? headersOf(weights) : noHeaders, checkpoint.form)
   const full = bind(modules)
-  if (weights && !options.partial) requireOriginal(weights, full, carriedRules)
+  if (weights && !options.partial) requireOriginal(weights, full, carriedRules, options.vocabSize)
   const mtp = resolveMtp(full, modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
@@ -109,6 +114,10 @@ export const planExport = (
     })
   }
   checkCoverage(conversion)
+
+  const cuts = cutsOf(located, vocabulary)
+  if (options.vocabSize !== undefined) requireRows(conversion, options.vocabSize)
+  if (cuts[0]) notes.push(cutNote(cuts[0], options.vocabSize))
 
   const chunks = new StoredChunks(checkpoint.directory)
   const usedKeys = new Set<string>()
@@ -205,6 +214,7 @@ export const planExport = (
     sources: sourcesOf(chunks, weights, graftTensors),
     original: weights,
     zeroFields,
+    cuts,
     report: {
       direction: "export",
       form,
@@ -222,6 +232,7 @@ export const planExport = (
       dtypeChanges: changes(tensors, weights),
       leftBehind,
       carried: [...carried, ...candidates.keys()],
+      ...(cuts[0] ? { vocabulary: { from: cuts[0].stored, to: cuts[0].rows } } : {}),
       notes
     }
   }

@@ -59,8 +59,8 @@ export interface ConversionReport {
   readonly leftBehind: ReadonlyArray<LeftBehind>
   /** HF tensors whose own bytes travel beside the model. */
   readonly carried: ReadonlyArray<string>
-  /** Of an import: how the vocabulary was padded; absent if it was not. */
-  readonly vocabulary?: VocabularyPadding
+  /** Rows of the vocabulary, where they change: what an import pads (and by which rule), what an export leaves out. */
+  readonly vocabulary?: VocabularyPadding | Pick<VocabularyPadding, "from" | "to">
   /** Absent if nothing is quantised. */
   readonly quantized?: QuantizedSummary
   readonly notes: ReadonlyArray<string>

@@ -6,6 +6,7 @@ import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import { fileOf } from "./HfSource.ts"
@@ -15,12 +16,15 @@ import type { LeftBehind } from "./Report.ts"
 
 /**
  * PlanRefused if the original lacks tensors of the model (but for multi-token prediction) or has them in other shapes.
- * `carried`: the family's rules.
+ * `carried`: the family's rules; `vocabSize`: rows of the exported vocabulary, if the user chose them.
  */
-export const requireOriginal = (original: LogicalTensors, { hf }: Conversion, carried: ReadonlyArray<Carried>): void => {
+export const requireOriginal = (original: LogicalTensors, { hf }: Conversion, carried: ReadonlyArray<Carried>, vocabSize?: number): void => {
   const { shards, tensors } = original
+  // Its tables keep the rows they have where the export was told to have others.
+  const resized = ({ name, shape }: HfTensor): boolean =>
+    vocabSize !== undefined && shape[0] === vocabSize && sameShape(tensors.get(name)?.shape.with(0, vocabSize) ?? [], shape)
   requireTensors(
-    [...[...hf.values()].filter((t) => !t.mtp || tensors.has(t.name)), ...expectedBeside(carried, hf, (n) => tensors.has(n))],
+    [...[...hf.values()].filter((t) => !t.mtp || tensors.has(t.name)), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
     (n) => tensors.get(n),
     fileOf(original),
     (t) => shards[t.shard]!.file

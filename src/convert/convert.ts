@@ -20,7 +20,7 @@ import { describeLayout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
-import { exportedConfig } from "./exportedConfig.ts"
+import { exportedConfig, withVocabulary } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
 import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
@@ -33,6 +33,7 @@ import type { ConversionReport } from "./Report.ts"
 import { dataFileStates, LARGEST_SIDE_FILE, shardIngredients, shardStates, type SmallSource, smallSource } from "./sourceStates.ts"
 import { ensureDirectory } from "./Staging.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { refuseCuts, vocabularyClaims } from "./vocabularyClaims.ts"
 
 export type { RunOptions } from "./produce.ts"
 
@@ -156,23 +157,29 @@ export const prepareExport = Effect.fnUntraced(function*(
   request: ExportRequest
 ) {
   const disk = yield* Disk
-  const { config, weights } = yield* openHfModel(hfModel)
+  const { config: published, weights } = yield* openHfModel(hfModel)
+  const { vocabSize } = request
+  const config = vocabSize === undefined ? published : yield* attempt(() => withVocabulary(published, vocabSize))
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* attempt(() => dataFileStates(disk, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
   const asValues = yield* attempt(() => planExport(families.find(config.json, config.path), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
+  const asked = vocabSize === undefined && asValues.cuts[0]
+    ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, asValues.cuts[0]!.rows))
+    : { claims: [], notes: [] }
+  yield* attempt(() => refuseCuts(asValues.cuts, asked.claims))
   yield* attempt(() => readChunkHeaders(disk, asValues.chunks))
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
   const files: HfFiles = yield* attempt(() => hfFiles(plan, weights))
-  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })) }
+  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes] }
 
   const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
   const allStates = [...states, ...shardStates(weights), ...shardStates(graft)]
   const ingredients = [
     known("config.json", config.bytes),
-    known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory)])),
+    known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory), ...(vocabSize === undefined ? [] : [vocabSize])])),
     ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s.identity)),
     ...shardIngredients(weights, "the original model"),
     ...shardIngredients(graft, "--mtp-from")
@@ -198,7 +205,7 @@ export const prepareExport = Effect.fnUntraced(function*(
           const sums = new StorageSums(plan.chunks.storages())
           yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
           yield* attempt(() => sums.finish(disk))
-          const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization }))
+          const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
           yield* steadily(async () => {
             await copySmall(disk, beside, recorder)
             await recorder.write(CONFIG, configBytes)

@@ -1,6 +1,6 @@
 /** The config.json of an export: the original's, byte for byte, unless a field must change; then in the form Python writes. */
 import { pythonJson } from "../document/PythonJson.ts"
-import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
+import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { PlanRefused } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
 import type { HfConfig } from "./HfSource.ts"
@@ -14,12 +14,17 @@ export interface ConfigEdits {
   readonly zeroFields: ReadonlyArray<string>
   readonly torchDtype: TorchDtype
   readonly quantization: Quantization
+  /** Rows of the exported vocabulary, if the user chose them. */
+  readonly vocabSize?: number
 }
 
 const DTYPE_FIELDS = ["dtype", "torch_dtype"]
 
 /** Where quantisers list the modules they leave alone: compressed-tensors, some FP8 checkpoints, transformers. */
 const EXCEPTIONS = ["ignore", "ignored_layers", "modules_to_not_convert"]
+
+/** Where a config says how many tokens its language model has: at the top or in the section of that model. */
+const VOCABULARY: ReadonlyArray<ReadonlyArray<string>> = [[], ["text_config"], ["llm_config"], ["language_config"], ["thinker_config"], ["thinker_config", "text_config"]]
 
 const isMap = (tree: JsonTree | undefined): tree is JsonMap => tree instanceof Map
 
@@ -43,9 +48,25 @@ const withExceptions = (modules: ReadonlyArray<string>) => (config: JsonTree): J
   return new Map(config).set(field, [...(Array.isArray(listed) ? listed : []), ...modules])
 }
 
-export const exportedConfig = (config: HfConfig, { quantization, torchDtype, zeroFields }: ConfigEdits): Uint8Array => {
-  const original = parseJsonTree(config.bytes, { allowNonFinite: true, keepFloats: true })
-  let tree = original
+const withRows = (tree: JsonTree, rows: number): JsonTree =>
+  VOCABULARY.reduce((edited, section) => edit(edited, [...section, "vocab_size"], () => rows), tree)
+
+const treeOf = (config: HfConfig): JsonTree => parseJsonTree(config.bytes, { allowNonFinite: true, keepFloats: true })
+
+const printed = (tree: JsonTree): Uint8Array => {
+  if (!isMap(tree)) throw new PlanRefused({ code: "config/not-an-object", problem: "config.json is not an object" })
+  return Buffer.from(`${pythonJson(tree)}\n`)
+}
+
+/** A config whose vocabulary has `rows` tokens: what the model is described by, if the user says so. */
+export const withVocabulary = (config: HfConfig, rows: number): HfConfig => ({
+  ...config,
+  json: parseJson(printed(withRows(treeOf(config), rows)), { allowNonFinite: true })
+})
+
+export const exportedConfig = (config: HfConfig, { quantization, torchDtype, vocabSize, zeroFields }: ConfigEdits): Uint8Array => {
+  const original = treeOf(config)
+  let tree = vocabSize === undefined ? original : withRows(original, vocabSize)
   for (const field of zeroFields) tree = edit(tree, field.split("."), () => 0)
   if (torchDtype !== "source" && isMap(tree)) {
     for (const section of [[], ...[...tree.keys()].filter((k) => k.endsWith("_config")).map((k) => [k])]) {
@@ -56,7 +77,5 @@ export const exportedConfig = (config: HfConfig, { quantization, torchDtype, zer
     const change = quantization === "remove" ? () => undefined : withExceptions(quantization.except)
     for (const path of quantizationPaths(config.json)) tree = edit(tree, path, change)
   }
-  if (tree === original) return config.bytes
-  if (!isMap(tree)) throw new PlanRefused({ code: "config/not-an-object", problem: "config.json is not an object" })
-  return Buffer.from(`${pythonJson(tree)}\n`)
+  return tree === original ? config.bytes : printed(tree)
 }

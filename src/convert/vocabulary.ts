@@ -1,17 +1,19 @@
 /**
- * The vocabulary of an import. A trainer cuts its rows evenly over the tensor-parallel ranks; where they do not divide, it pads
- * them to a multiple of `make_vocab_size_divisible_by × tp` (if `should_pad_vocab` says so), and so do we. Pure.
+ * The rows of a vocabulary. A trainer cuts them evenly over the tensor-parallel ranks; where they do not divide, it pads them to
+ * a multiple of `make_vocab_size_divisible_by × tp` (if `should_pad_vocab` says so), and so does an import. An export drops the
+ * padding. Pure.
  */
 import type { BoundParameter, Conversion, ConversionModule } from "../bridge/Conversion.ts"
-import type { Provider } from "../runconfig/Provider.ts"
-import { UsageError } from "../errors.ts"
+import type { Provider, PythonValue } from "../runconfig/Provider.ts"
+import { PlanRefused, UsageError } from "../errors.ts"
 import type { Parameter } from "../model/Parameter.ts"
 import { type Copy, type Shape, viewOf } from "../tensor/Copy.ts"
+import type { Located } from "./located.ts"
 
 /** How a vocabulary was padded, and by which rule. */
 export interface VocabularyPadding {
-  readonly size: number
-  readonly rows: number
+  readonly from: number
+  readonly to: number
   /** `make_vocab_size_divisible_by`. */
   readonly divisibleBy: number
   readonly tp: number
@@ -76,8 +78,8 @@ export const padVocabulary = (conversion: Conversion, provider: Provider, tpOf: 
         hint: `tp can be ${divisors(rows)}`
       })
     }
-    padding = { size: rows, rows: paddedVocabulary(rows, divisibleBy, tp), divisibleBy, tp }
-    return withRows(bound, padding.rows)
+    padding = { from: rows, to: paddedVocabulary(rows, divisibleBy, tp), divisibleBy, tp }
+    return withRows(bound, padding.to)
   })
   return padding ? { conversion: { ...conversion, parameters }, padding } : { conversion }
 }
@@ -88,6 +90,38 @@ export const paddingFields = ({ divisibleBy }: VocabularyPadding): Provider["fie
   should_pad_vocab: true
 })
 
-export const paddingNote = ({ divisibleBy, rows, size, tp }: VocabularyPadding): string =>
-  `vocabulary: ${size} → ${rows} rows, padded as the trainer pads it to a multiple of make_vocab_size_divisible_by × tp = ` +
-  `${divisibleBy} × ${tp}; the ${rows - size} added rows are zero`
+export const paddingNote = ({ divisibleBy, from, to, tp }: VocabularyPadding): string =>
+  `vocabulary: ${from} → ${to} rows, padded as the trainer pads it to a multiple of make_vocab_size_divisible_by × tp = ` +
+  `${divisibleBy} × ${tp}; the ${to - from} added rows are zero`
+
+/** A stored table of the vocabulary that has more rows than the model. */
+export interface VocabularyCut {
+  readonly key: string
+  readonly stored: number
+  readonly rows: number
+}
+
+/** The stored tables of the vocabulary whose last rows an export leaves out. */
+export const cutsOf = (located: ReadonlyArray<Located>, vocabulary: PythonValue | undefined): ReadonlyArray<VocabularyCut> =>
+  located.flatMap(({ bound: { parameter }, parts }) => {
+    const rows = parameter.shape[0]!
+    return !parameter.ragged || rows !== vocabulary ? [] : parts.flatMap(({ part, tensor }) => {
+      const stored = tensor.shape[tensor.shape.length - parameter.shape.length]!
+      return stored > rows ? [{ key: part.key, stored, rows }] : []
+    })
+  })
+
+/** `chosen`: the user has said how many rows there are. */
+export const cutNote = ({ rows, stored }: VocabularyCut, chosen?: number): string =>
+  `vocabulary: ${stored} → ${rows} rows; ` +
+  (chosen === undefined ? "the others are padding, nothing here says that they are vocabulary" : "the others are cut, as --vocab-size says")
+
+/** PlanRefused `plan/vocabulary` unless the model, by a config.json that was told so, has a table of this many rows. */
+export const requireRows = ({ parameters }: Conversion, rows: number): void => {
+  if (parameters.some(({ parameter }) => parameter.ragged && parameter.shape[0] === rows)) return
+  throw new PlanRefused({
+    code: "plan/vocabulary",
+    problem: `--vocab-size ${rows}: vocab_size in config.json does not decide how many rows the tables of this model have`,
+    hint: "Change config.json by hand and leave --vocab-size out."
+  })
+}

@@ -29,6 +29,7 @@ export const exportCommand = Command.make("export", {
   mtp: flags.mtp,
   mtpFrom,
   restoreQuantized,
+  vocabSize: flags.vocabSize,
   allowUnmapped: flags.allowUnmapped,
   overwrite: flags.overwrite,
   resume: flags.resume,
@@ -42,10 +43,11 @@ export const exportCommand = Command.make("export", {
   quiet: flags.quiet
 }, Effect.fn("export")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   const targets = yield* reportTargets(input)
   const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input
-  const request = { torchDtype, mtp, allowUnmapped, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
+  const request = { torchDtype, mtp, allowUnmapped, ...vocabulary, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
   const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
     prepareExport(families, input.hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized

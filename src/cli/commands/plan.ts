@@ -17,6 +17,7 @@ export const planCommand = Command.make("plan", {
   ...flags.standard,
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
+  vocabSize: flags.vocabSize,
   allowUnmapped: flags.allowUnmapped,
   trustRemoteCode: flags.trustRemoteCode,
   json: flags.json,
@@ -24,7 +25,8 @@ export const planCommand = Command.make("plan", {
 }, Effect.fn("plan")(function*(input) {
   const { allowUnmapped, mtp, torchDtype } = input
   if (Option.isSome(input.megatronPath)) {
-    const { report } = yield* prepareExport(families, input.hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped })
+    const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
+    const { report } = yield* prepareExport(families, input.hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped, ...vocabulary })
     return yield* emit(input, report, () => renderReport(report, undefined, false))
   }
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
