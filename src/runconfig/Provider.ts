@@ -33,6 +33,14 @@ export const float = (value: number): Float => ({ $float: value })
 export const pythonName = (name: string): PythonName => ({ $name: name })
 export const pythonObject = (name: string, fields: PythonObject["fields"]): PythonObject => ({ $class: name, fields })
 
+/** A function with some of its arguments set (`functools.partial`). */
+export const pythonPartial = (name: string, keywords: PythonObject["fields"]): PythonObject =>
+  pythonObject(name, { _args_: [], _partial_: true, ...keywords })
+
+/** A member of an enumeration class, by name and value. */
+export const pythonEnum = (name: string, member: string, value: number): PythonObject =>
+  pythonObject(name, { _args_: [value], _call_: true, _name_: member })
+
 export interface Provider {
   /** Dotted class name of the standard provider. */
   readonly target: string

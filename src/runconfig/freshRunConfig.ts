@@ -1,15 +1,27 @@
 /** `run_config.yaml` of a freshly converted model: from its `model` section the trainer rebuilds the model (torch-dist-format.md F.4). */
 import type { LayoutComponent } from "../parallel/Layout.ts"
 import { CHECKPOINT_CONFIG, CONFIG_CONTAINER, MIMO_PROVIDER, TOKENIZER_CONFIG } from "./classes.ts"
+import { complete } from "./derived.ts"
 import { mimoParallelism, modelParallelism } from "./parallelism.ts"
 import { type Provider, pythonObject, type PythonValue } from "./Provider.ts"
 import { toYaml } from "./toYaml.ts"
 
+/** The component that the standard provider itself describes. */
+const LANGUAGE = "language"
+
 const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>, form: "mimo" | "standard"): PythonValue => {
-  if (form === "standard") return pythonObject(provider.target, { ...provider.fields, ...modelParallelism(layout[0]!.parallelism) })
+  if (form === "standard") {
+    const { parallelism } = layout[0]!
+    return pythonObject(provider.target, { ...complete(provider, parallelism), ...modelParallelism(parallelism) })
+  }
+  const language = layout.find(({ name }) => name === LANGUAGE)
   return pythonObject(MIMO_PROVIDER, {
-    // The MIMO model has no multi-token-prediction module.
-    standard_provider: pythonObject(provider.target, { ...provider.fields, mtp_num_layers: null }),
+    // The MIMO provider makes it final itself. Its model has no multi-token-prediction module.
+    standard_provider: pythonObject(provider.target, {
+      ...provider.fields,
+      ...(language && modelParallelism(language.parallelism)),
+      mtp_num_layers: null
+    }),
     ...mimoFields(provider.fields["bf16"], provider.fields["fp16"]),
     megatron_mimo_parallelism_config: mimoParallelism(layout)
   })
