@@ -425,5 +425,5 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | str
   ["`NoSpace`", 6, "the file system or the quota is full, or will be (looked at before and while writing)", "Make room, then `--resume`."],
   ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno", "Depends on the errno; what was done is kept for `--resume`."],
   ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
-  ["`Interrupted`", "130, 143", "SIGINT or SIGTERM; nothing was published, finished work is kept", "`--resume`."]
+  ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); nothing was published, finished work is kept", "`--resume`."]
 ]

@@ -4,7 +4,7 @@
  * that knows the path turns it into {@link InvalidFile}.
  *
  * Exit codes: 0 ok, 1 verify found differences, 2 usage, 3 bad input, 4 unsupported, 5 output exists or is locked,
- * 6 no space, 7 I/O error, 130 (SIGINT) or 143 (SIGTERM) interrupted.
+ * 6 no space, 7 I/O error, 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted.
  */
 import { Data, Runtime } from "effect"
 
@@ -147,6 +147,7 @@ export class NoSpace extends Data.TaggedError("NoSpace")<{
 /** What users know these by. */
 const WORDS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
+  EBADF: "is closed",
   EBUSY: "is in use",
   EEXIST: "exists already",
   EISDIR: "is a directory",
@@ -156,7 +157,8 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOENT: "does not exist",
   ENOTDIR: "what it should be in is not a directory",
   EPERM: "not permitted",
-  EROFS: "the file system is read-only"
+  EROFS: "the file system is read-only",
+  ESTALE: "was removed or replaced on the server (a stale handle)"
 }
 
 /** `EIO: i/o error, read` without what the message says anyway. */

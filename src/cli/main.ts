@@ -1,4 +1,5 @@
 /** The command line: one composition of commands, and what becomes of their failures. */
+import { format } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
@@ -21,6 +22,7 @@ import { verifyCommand } from "./commands/verify.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
 import { crash, fail } from "./output.ts"
+import { print, tell } from "./streams.ts"
 
 export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
@@ -45,16 +47,19 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
       })
 })
 
+/** What the command-line library prints: help, versions, completions. */
+const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
+  log: (...args: ReadonlyArray<unknown>) => { print(`${format(...args)}\n`) },
+  error: (...args: ReadonlyArray<unknown>) => { tell(`${format(...args)}\n`) }
+})
+
 /** Run a command line. `disk`: what it reads and writes. */
 export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
   // A young generation that stays small and an old one that is collected sooner: planning the export of 100 000 tensors takes 370 MB
   // instead of 530, and a tenth longer.
   for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
-  // `inspect … | head` has read enough: no failure of ours.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
-    process.exit()
-  })
+  // Nothing of ours goes through these; whoever else writes there must not end the process.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
@@ -67,6 +72,7 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
       }
       return crash(error, json, debug)
     }),
+    Effect.provideService(Console.Console, streamConsole),
     Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), CliOutput.layer(helpFormatter))),
     NodeRuntime.runMain({ teardown: teardown(json) })
   )

@@ -1,6 +1,7 @@
 /** Where results and errors go: results to stdout (text or JSON), errors to stderr, or to stdout as JSON with `--json`. */
 import { Effect } from "effect"
 import { type BridgeError, quote } from "../errors.ts"
+import { print, tell } from "./streams.ts"
 
 export interface OutputFlags {
   readonly json: boolean
@@ -10,8 +11,8 @@ export interface OutputFlags {
 /** Print a result. */
 export const emit = (flags: OutputFlags, data: object, text: () => string): Effect.Effect<void> =>
   Effect.sync(() => {
-    if (flags.json) process.stdout.write(`${JSON.stringify({ ok: true, ...data }, undefined, 2)}\n`)
-    else if (!flags.quiet) process.stdout.write(`${text()}\n`)
+    if (flags.json) print(`${JSON.stringify({ ok: true, ...data }, undefined, 2)}\n`)
+    else if (!flags.quiet) print(`${text()}\n`)
   })
 
 const details = (error: BridgeError): object => {
@@ -24,8 +25,8 @@ export const fail = (error: BridgeError, json: boolean): Effect.Effect<void> =>
   Effect.sync(() => {
     process.exitCode = error.exitCode
     if (json) {
-      process.stdout.write(`${JSON.stringify({ ok: false, error: { ...details(error), message: error.message, exitCode: error.exitCode } }, undefined, 2)}\n`)
-    } else process.stderr.write(`error: ${error.message}\n`)
+      print(`${JSON.stringify({ ok: false, error: { ...details(error), message: error.message, exitCode: error.exitCode } }, undefined, 2)}\n`)
+    } else tell(`error: ${error.message}\n`)
   })
 
 /** A failure that is ours: say so, without a stack unless asked. */
@@ -33,7 +34,7 @@ export const crash = (defect: unknown, json: boolean, debug: boolean): Effect.Ef
   Effect.sync(() => {
     process.exitCode = 70
     const message = defect instanceof Error ? defect.message : String(defect)
-    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: { kind: "Internal", message, exitCode: 70 } }, undefined, 2)}\n`)
-    else process.stderr.write(`internal error: ${quote(message)}\n  This is a bug. --debug shows where.\n`)
-    if (debug && defect instanceof Error) process.stderr.write(`${defect.stack}\n`)
+    if (json) print(`${JSON.stringify({ ok: false, error: { kind: "Internal", message, exitCode: 70 } }, undefined, 2)}\n`)
+    else tell(`internal error: ${quote(message)}\n  This is a bug. --debug shows where.\n`)
+    if (debug && defect instanceof Error) tell(`${defect.stack}\n`)
   })

@@ -2,6 +2,7 @@
  * Progress on stderr: a bar with rate and time left on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
  */
 import { Effect } from "effect"
+import { tell } from "./streams.ts"
 import { bytes, duration } from "./text.ts"
 
 export interface Progress {
@@ -35,10 +36,10 @@ export const withProgress = <A, E, R>(
         const left = rate > 0 ? duration((state.total - state.done) / rate) : "?"
         const percent = `${Math.floor(share * 100)}%`.padStart(4)
         const figures = `${percent}  ${bytes(state.done)} of ${bytes(state.total)}  ${bytes(rate)}/s  ${left} left`
-        if (!terminal) process.stderr.write(`${label} ${figures}\n`)
+        if (!terminal) tell(`${label} ${figures}\n`)
         else {
           const full = Math.round(share * BAR)
-          process.stderr.write(`\r\x1b[2K${label} ${"█".repeat(full)}${"░".repeat(BAR - full)} ${figures}`)
+          tell(`\r\x1b[2K${label} ${"█".repeat(full)}${"░".repeat(BAR - full)} ${figures}`)
         }
       }
       const timer = setInterval(draw, terminal ? FRAME_MS : LINE_MS)
@@ -49,7 +50,7 @@ export const withProgress = <A, E, R>(
         },
         stop: () => {
           clearInterval(timer)
-          if (terminal) process.stderr.write("\r\x1b[2K")
+          if (terminal) tell("\r\x1b[2K")
         }
       }
     }),

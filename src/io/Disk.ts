@@ -151,7 +151,7 @@ export const nodeCalls: DiskCalls = {
   removeTree: (path) => fs.rm(path, { recursive: true, force: true }).catch(failed(path, "remove")),
   syncDirectory: async (path) => {
     const handle = await fs.open(path, constants.O_RDONLY).catch(failed(path, "open"))
-    await handle.sync().catch(failed(path, "fsync")).finally(() => handle.close())
+    await handle.sync().catch(failed(path, "fsync")).finally(() => handle.close().catch(failed(path, "close")))
   },
   freeSpace: (path) => fs.statfs(path).then((s) => s.bavail * s.bsize, failed(path, "statfs"))
 }

@@ -32,7 +32,7 @@ const interrupted = async (at: number, signal: string, ...flags: ReadonlyArray<s
   return { code, out, err, left: readdirSync(folder) }
 }
 
-describe.each([["SIGINT", 130], ["SIGTERM", 143]] as const)("%s", (signal, exitCode) => {
+describe.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)("%s", (signal, exitCode) => {
   it("before anything is written: one line, nothing left behind", async () => {
     expect(await interrupted(EARLY, signal)).toEqual({ code: exitCode, out: "", err: `interrupted by ${signal}\n`, left: [] })
   })
@@ -40,7 +40,7 @@ describe.each([["SIGINT", 130], ["SIGTERM", 143]] as const)("%s", (signal, exitC
   it("while it writes: what is done is kept for --resume, and that is said", async () => {
     const { code, err, left, out } = await interrupted(LATE, signal)
     expect([code, out, left]).toEqual([exitCode, "", [".out.partial"]])
-    expect(err).toMatch(/(^|\n)interrupted by SIG(INT|TERM); nothing was published\n {2}.*--resume.*\n$/)
+    expect(err).toMatch(/(^|\n)interrupted by SIG(INT|TERM|HUP); nothing was published\n {2}.*--resume.*\n$/)
   })
 
   it("with --json: one document on stdout", async () => {

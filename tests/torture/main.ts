@@ -1,12 +1,14 @@
 /**
  * Everything that can go wrong, at every point where it can, and a table of what came of it:
  *
- *   npm run torture [-- --quick] [-- --only faults|changes|power|kills]
+ *   npm run torture [-- --quick] [-- --only faults|changes|power|below|kills]
  *
  * faults: each call of a job fails in each way; changes: a source is changed under the job; power: what is not synced is lost;
+ * below: each call to the C library fails in each way, which needs a compiler;
  * kills: the real process on the real disk is killed. Exit code 1 if anything was lost, left behind or published by halves.
  */
 import { parseArgs } from "node:util"
+import { belowWalk } from "./below/belowWalk.ts"
 import { changeWalk } from "./changeWalk.ts"
 import { faultWalk, type WalkResult } from "./faultWalk.ts"
 import { hurry } from "./hurry.ts"
@@ -42,6 +44,7 @@ for (const world of wants("faults") || wants("changes") || wants("power") ? awai
   if (wants("power")) take("power", world.name, await powerWalk(world, { points: quick ? 20 : 200, seed: 1 }))
 }
 slow()
+if (wants("below")) take("below", "import, --overwrite, export", await belowWalk({ every: quick ? 61 : 1 }))
 if (wants("kills")) take("kills", "import, --overwrite, export", await killWalk({ points: quick ? 18 : 216 }))
 
 const head = ["walk", "job", "what happens", "points", "outcome"] as const

@@ -40,7 +40,7 @@ export type Outcome =
 /** A run that takes longer than this will not end. */
 const PATIENCE_MS = 20_000
 
-const outcomeOf = async (effect: Effect.Effect<{ readonly notes: ReadonlyArray<string> }, unknown, Disk>, calls: DiskCalls): Promise<Outcome> => {
+export const outcomeOf = async (effect: Effect.Effect<{ readonly notes: ReadonlyArray<string> }, unknown, Disk>, calls: DiskCalls): Promise<Outcome> => {
   const run = Effect.runPromiseExit(effect.pipe(Effect.provide(Layer.succeed(Disk, calls))))
   let timer: NodeJS.Timeout | undefined
   const patience = new Promise<undefined>((resolve) => { timer = setTimeout(resolve, PATIENCE_MS, undefined) })

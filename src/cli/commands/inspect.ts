@@ -13,6 +13,7 @@ import { inspectionCsv } from "../inspectCsv.ts"
 import { inspectionJson, inspectionText } from "../inspectText.ts"
 import { withProgress } from "../progress.ts"
 import { pathArgument } from "../paths.ts"
+import { print } from "../streams.ts"
 
 export const inspectCommand = Command.make("inspect", {
   path: pathArgument("path", "either").pipe(Argument.withDescription("Safetensors file or directory, Megatron checkpoint or iter_* folder, .distcp or .pt file")),
@@ -53,10 +54,10 @@ export const inspectCommand = Command.make("inspect", {
     ...(statistics ? { statistics } : {}),
     ...(component ? { component } : {})
   })
-  const print = (pieces: Iterable<string>) => Effect.sync(() => { for (const piece of pieces) process.stdout.write(piece) })
-  if (input.csv) return yield* print(inspectionCsv(found))
-  if (input.json) return yield* print(inspectionJson(input.summary ? { ...found, tensors: [] } : found))
-  if (!input.quiet) yield* print(inspectionText(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
+  const show = (pieces: Iterable<string>) => Effect.sync(() => { Iterator.from(pieces).every(print) })
+  if (input.csv) return yield* show(inspectionCsv(found))
+  if (input.json) return yield* show(inspectionJson(input.summary ? { ...found, tensors: [] } : found))
+  if (!input.quiet) yield* show(inspectionText(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
 })).pipe(
   Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
   Command.withExamples([

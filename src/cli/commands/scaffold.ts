@@ -6,6 +6,7 @@ import { attempt } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import { writeSmall } from "../../io/small.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
+import { print } from "../streams.ts"
 
 export const scaffoldCommand = Command.make("scaffold", {
   directory: pathArgument("hf-dir", "directory").pipe(Argument.withDescription("Hugging Face model directory of an unknown architecture")),
@@ -20,7 +21,7 @@ export const scaffoldCommand = Command.make("scaffold", {
   const source = yield* openHfSource(directory)
   const text = scaffold(source.architecture, source.tensors.tensors.values())
   if (Option.isSome(output)) yield* attempt(() => writeSmall(disk, output.value, Buffer.from(text)))
-  else yield* Effect.sync(() => process.stdout.write(text))
+  else yield* Effect.sync(() => print(text))
 })).pipe(
   Command.withDescription("Write a starter family file for an architecture that is not known yet"),
   Command.withExamples([{ command: "convert_megatron_mimo scaffold ./hf -o routes/new.ts", description: "Then decide every row (docs/adding-a-family.md)" }])
