@@ -1,6 +1,6 @@
 /**
  * DeepSeek V4: attention on compressed keys, hyper-connections, experts in every layer (the first ones routed by a table from
- * tokens to experts), multi-token prediction with residual streams of its own. In its own names, not those of transformers.
+ * tokens to experts), multi-token prediction with residual streams of its own.
  */
 import { z } from "zod"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
@@ -8,12 +8,15 @@ import type { Row } from "../src/bridge/Mapping.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
 import { float } from "../src/runconfig/Provider.ts"
+import type { Renaming } from "../src/bridge/Spelling.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import type { CompressedAttention } from "../src/model/compressedAttention.ts"
 import { compressedGpt } from "../src/model/compressedGpt.ts"
 import { Scope } from "../src/model/Scope.ts"
+import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { count, many, size } from "./shared/config.ts"
+import { routedExperts } from "./shared/experts.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
 import { MLA, mlaRope } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, perLayer, sharedWidth } from "./shared/moe.ts"
@@ -97,7 +100,7 @@ const compressorRows = (megatron: string, hf: string): Table => ({
 const core = "self_attention.core_attention."
 
 /** `weights`: how the indexer's weighting is called; both names are in use. */
-const layerRows = (weights: string): Table => ({
+const layerRows = (weights: string, experts: Table): Table => ({
   "input_layernorm.weight": "attn_norm.weight",
   "pre_mlp_layernorm.weight": "ffn_norm.weight",
   "self_attention.linear_q_down_proj.weight": "attn.wq_a.weight",
@@ -115,17 +118,19 @@ const layerRows = (weights: string): Table => ({
   "mlp.router.weight": "ffn.gate.weight",
   "mlp.router.expert_bias": "ffn.gate.bias",
   "mlp.router.tid2eid": "ffn.gate.tid2eid",
-  "mlp.experts.linear_fc1.weight*": gatedMlpOf("ffn.experts.*.{w1,w3}.weight"),
-  "mlp.experts.linear_fc2.weight*": "ffn.experts.*.w2.weight",
+  ...experts,
   "mlp.shared_experts.linear_fc1.weight": gatedMlpOf("ffn.shared_experts.{w1,w3}.weight"),
   "mlp.shared_experts.linear_fc2.weight": "ffn.shared_experts.w2.weight",
   ...streamRows("self_attention_hyper_connection", "hc_attn"),
   ...streamRows("mlp_hyper_connection", "hc_ffn")
 })
 
-const table = (headers: HfHeaders): ReadonlyArray<Row> => {
+const table = (tc: TransformerConfig, headers: HfHeaders): ReadonlyArray<Row> => {
   const scorer = headers.names.some((name) => name.includes(".indexer.scorer.weights_proj."))
-  const layer = layerRows(`attn.indexer.${scorer ? "scorer." : ""}weights_proj.weight`)
+  const layer = layerRows(
+    `attn.indexer.${scorer ? "scorer." : ""}weights_proj.weight`,
+    routedExperts(tc, headers, { model: "", names: { module: "ffn.experts", up: "{w1,w3}", down: "w2" } })
+  )
   return [
     ...rows("", "", {
       "embedding.word_embeddings.weight": "embed.weight",
@@ -146,10 +151,44 @@ const table = (headers: HfHeaders): ReadonlyArray<Row> => {
   ]
 }
 
+/** The names of transformers 5, and those that it writes back for the published ones. */
+const TRANSFORMERS: ReadonlyArray<Renaming> = [
+  ["^layers.", "^model.layers."],
+  ["^embed.", "^model.embed_tokens."],
+  ["^norm.", "^model.norm."],
+  ["^head.", "^lm_head."],
+  ["^hc_head_", "^model.hc_head.hc_"],
+  [".hc_attn_", ".attn_hc."],
+  [".hc_ffn_", ".ffn_hc."],
+  [".attn_norm.", ".input_layernorm."],
+  [".ffn_norm.", ".post_attention_layernorm."],
+  [".attn.", ".self_attn."],
+  [".attn.indexer.wq_b.", ".attn.compressor.indexer.q_b_proj."],
+  [".attn.indexer.weights_proj.", ".attn.compressor.indexer.scorer.weights_proj."],
+  [".attn.indexer.compressor.", ".attn.compressor.indexer."],
+  [".compressor.norm.", ".compressor.kv_norm."],
+  [".compressor.wgate.", ".compressor.gate_proj."],
+  [".ape", ".position_bias"],
+  [".wkv.", ".kv_proj."],
+  [".attn.kv_norm.", ".attn.norm."],
+  [".attn.attn_sink", ".attn.sinks"],
+  [".attn.q_norm.", ".attn.q_a_norm."],
+  [".attn.wq_a.", ".attn.q_a_proj."],
+  [".attn.wq_b.", ".attn.q_b_proj."],
+  [".attn.wo_a.", ".attn.o_a_proj."],
+  [".attn.wo_b.", ".attn.o_b_proj."],
+  [".ffn.", ".mlp."],
+  [".ffn.gate.bias", ".ffn.gate.e_score_correction_bias"],
+  [".shared_experts.w1.", ".shared_experts.gate_proj."],
+  [".shared_experts.w2.", ".shared_experts.down_proj."],
+  [".shared_experts.w3.", ".shared_experts.up_proj."]
+]
+
 export const deepseekV4 = family({
   name: "deepseek-v4",
   architectures: ["DeepseekV4ForCausalLM"],
   config: schema,
+  spellings: TRANSFORMERS,
   describe: (t, headers) => {
     const ratios = ratiosOf(t)
     const tied = t.tie_word_embeddings ?? false
@@ -173,7 +212,7 @@ export const deepseekV4 = family({
     })
     return {
       model: Scope.collect((root) => compressedGpt(root, { c: tc, attention: attentionOf(t), ratios, streams: t.hc_mult, tables: { layers: hashLayers(t), experts: t.num_experts_per_tok ?? 6 } })),
-      rows: table(headers),
+      rows: table(tc, headers),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,
         ...mlaRope(t),

@@ -16,6 +16,7 @@ export const ernie4_5Moe = family({
   name: "ernie4.5-moe",
   architectures: ["Ernie4_5_MoeForCausalLM"],
   config: z.looseObject({ ...ernieFields, moe_intermediate_size: size }),
+  spellings: [[".mlp.moe_statics.", ".mlp.gate.moe_statics."]],
   describe: (t, headers) => {
     const ffn = t.moe_intermediate_size
     const tc = ernieTransformer(t, ffn, t.tie_word_embeddings ?? true)

@@ -1,7 +1,7 @@
 /** ERNIE 4.5 VL MoE: one set of routed experts for text tokens, one for vision tokens, shared experts for both; a mirrored tower. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { gatedMlp, direct } from "../src/bridge/kinds.ts"
+import { direct, gatedMlp, packedExpertOf } from "../src/bridge/kinds.ts"
 import { laterExperts } from "../src/bridge/kinds/experts.ts"
 import { sliceOf, transposedOf } from "../src/bridge/kinds/elementary.ts"
 import { from } from "../src/bridge/Mapping.ts"
@@ -33,7 +33,7 @@ const tokens = {
 }
 
 /** Router and experts of set number `set`; the file numbers the second set's experts behind the first's. */
-const expertSet = (name: string, set: 0 | 1, before: number, gate: string): Table => ({
+const numberedSet = (name: string, set: 0 | 1, before: number, gate: string): Table => ({
   [`mlp.${name}.router.weight`]: transposedOf(gate),
   [`mlp.${name}.router.expert_bias`]: sliceOf(set, 2, "mlp.moe_statics.e_score_correction_bias"),
   [`mlp.${name}.experts.linear_fc1.weight*`]: from(laterExperts(before, gatedMlp))("mlp.experts.*.{gate,up}_proj.weight"),
@@ -42,6 +42,14 @@ const expertSet = (name: string, set: 0 | 1, before: number, gate: string): Tabl
 
 const PROVIDER = `${MODELS}.ernie45_vl_provider.Ernie45VLModelProvider`
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "ernie_visual", projectors: ["resampler_model."] })
+
+/** The same where each set is a module of its own. */
+const ownSet = (name: string, experts: number, hf: string): Table => ({
+  [`mlp.${name}.router.weight`]: `${hf}.gate.weight`,
+  [`mlp.${name}.router.expert_bias`]: sliceOf(0, 1, `${hf}.gate.moe_statics.e_score_correction_bias`),
+  [`mlp.${name}.experts.linear_fc1.weight*`]: packedExpertOf({ experts, transposed: false }, `${hf}.experts.gate_up_proj`),
+  [`mlp.${name}.experts.linear_fc2.weight*`]: packedExpertOf({ experts, transposed: false }, `${hf}.experts.down_proj`)
+})
 
 export const ernie4_5VlMoe = family({
   name: "ernie4.5-vl-moe",
@@ -53,7 +61,19 @@ export const ernie4_5VlMoe = family({
     tie_word_embeddings: z.boolean().nullish(),
     ...tokens
   }),
-  describe: (c) => {
+  spellings: [
+    ["^model.vision_model.", "^model.vision_tower."],
+    ["^model.embed_tokens.", "^model.language_model.embed_tokens."],
+    ["^model.layers.", "^model.language_model.layers."],
+    ["^model.norm.", "^model.language_model.norm."],
+    [".spatial_linear.0.", ".spatial_linear.fc1."],
+    [".spatial_linear.2.", ".spatial_linear.fc2."],
+    [".spatial_linear.3.", ".spatial_linear.ln."],
+    [".temporal_linear.0.", ".temporal_linear.fc1."],
+    [".temporal_linear.2.", ".temporal_linear.fc2."],
+    [".temporal_linear.3.", ".temporal_linear.ln."]
+  ],
+  describe: (c, headers) => {
     const t = c.text_config
     const v = c.vision_config
     const [textFfn, visionFfn] = t.moe_intermediate_size
@@ -77,8 +97,9 @@ export const ernie4_5VlMoe = family({
           ...attention,
           ...denseMlp,
           "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
-          ...expertSet("text_moe_layer", 0, 0, "mlp.gate.weight"),
-          ...expertSet("vision_moe_layer", 1, t.moe_num_experts, "mlp.gate.weight_1"),
+          ...(headers.names.some((name) => name.includes(".mlp.text_moe."))
+            ? { ...ownSet("text_moe_layer", t.moe_num_experts, "mlp.text_moe"), ...ownSet("vision_moe_layer", t.moe_num_experts, "mlp.vision_moe") }
+            : { ...numberedSet("text_moe_layer", 0, 0, "mlp.gate.weight"), ...numberedSet("vision_moe_layer", 1, t.moe_num_experts, "mlp.gate.weight_1") }),
           ...sharedExperts()
         }),
         ...rows("vision_tower.", "model.vision_model.", { "**": "**" }),

@@ -28,6 +28,7 @@ export const exaoneMoe = family({
     sliding_window: size.nullish(),
     mtp_num_hidden_layers: many.nullish()
   }),
+  spellings: [[".mlp.e_score_correction_bias", ".mlp.gate.e_score_correction_bias"]],
   describe: (t, headers) => {
     const experts = expertsOf(t)
     const modules = t.num_nextn_predict_layers ?? t.mtp_num_hidden_layers ?? 0

@@ -97,7 +97,8 @@ export const gemma3Vl = family({
         { refuses: ["context"] }
       ),
       components: COMPONENTS,
-      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)
+      // The pooling head of the tower, whose output the model does not use.
+      carried: [...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model), { pattern: `${tower}head.**` }]
     })
   }
 })

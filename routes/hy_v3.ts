@@ -15,6 +15,11 @@ export const hyV3 = family({
     { num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, initializer_range: 0.006, rope_theta: 11_158_840 },
     z.looseObject({ ...denseFirstFields, qk_norm: z.boolean().nullish(), router_scaling_factor: z.number().nullish() })
   ),
+  spellings: [
+    [".mlp.router.gate.", ".mlp.gate."],
+    [".mlp.expert_bias", ".mlp.e_score_correction_bias"],
+    [".mlp.shared_mlp.", ".mlp.shared_experts."]
+  ],
   describe: (t, headers) => {
     const { mtp, table, tc } = denseFirstMoe(t, headers, {
       qkNorm: t.qk_norm ?? true,

@@ -4,14 +4,15 @@
  * vision tower and projector are carried.
  */
 import { z } from "zod"
-import { family } from "../src/bridge/Family.ts"
+import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { deltaGpt } from "../src/model/deltaGpt.ts"
 import { Scope } from "../src/model/Scope.ts"
+import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
-import { blockSparseExperts } from "./shared/experts.ts"
+import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
 import { commonOf, dtypeOf, frameRows, transformerOf } from "./shared/llama.ts"
 import { mlaFields, mlaOf } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, sharedWidth } from "./shared/moe.ts"
@@ -46,7 +47,7 @@ const model = "language_model.model."
 /** Names that are the same on both sides. */
 const same = (prefix: string, hf: string, names: ReadonlyArray<string>): Table => Object.fromEntries(names.map((name) => [prefix + name, hf + name]))
 
-const layer: Table = {
+const layer = (tc: TransformerConfig, headers: HfHeaders): Table => ({
   "input_layernorm.weight": "input_layernorm.weight",
   ...same("self_attention.", "self_attn.", [
     "A_log", "dt_bias", "q_proj.weight", "k_proj.weight", "v_proj.weight", "q_conv1d.weight", "k_conv1d.weight", "v_conv1d.weight",
@@ -60,12 +61,12 @@ const layer: Table = {
   "mlp.router.expert_bias": "block_sparse_moe.gate.e_score_correction_bias",
   "mlp.fc1_latent_proj.weight": "block_sparse_moe.routed_expert_down_proj.weight",
   "mlp.fc2_latent_proj.weight": "block_sparse_moe.routed_expert_up_proj.weight",
-  ...blockSparseExperts,
+  ...routedExperts(tc, headers, { model, names: BLOCK_SPARSE }),
   "mlp.shared_experts.linear_fc1.weight": gatedMlpOf("block_sparse_moe.shared_experts.{gate,up}_proj.weight"),
   "mlp.shared_experts.linear_fc2.weight": "block_sparse_moe.shared_experts.down_proj.weight",
   "mlp.routed_expert_norm.weight": "block_sparse_moe.routed_expert_norm.weight",
   ...same("", "", ["self_attention_res_norm.weight", "self_attention_res_proj.weight", "mlp_res_norm.weight", "mlp_res_proj.weight"])
-}
+})
 
 /** MoE from the first non-dense layer on, every `moe_layer_freq`-th. */
 const moeLayers = (t: Text): ReadonlyArray<number> =>
@@ -75,7 +76,7 @@ export const kimiK3 = family({
   name: "kimi-k3",
   architectures: ["KimiK3ForConditionalGeneration"],
   config: z.looseObject({ text_config: text, dtype: dtypeField, torch_dtype: dtypeField }),
-  describe: (c) => {
+  describe: (c, headers) => {
     const t = c.text_config
     const delta = t.linear_attn_config
     const deltaLayers = new Set(delta.kda_layers)
@@ -99,7 +100,7 @@ export const kimiK3 = family({
       rows: [
         ...frameRows({ model, head: "language_model." }),
         ...rows(`decoder.layers.${tc.num_layers - 1}.`, model, same("", "", ["output_attn_res_norm.weight", "output_attn_res_proj.weight"])),
-        ...rows("decoder.layers.*.", `${model}layers.*.`, layer)
+        ...rows("decoder.layers.*.", `${model}layers.*.`, layer(tc, headers))
       ],
       provider: gptProvider("megatron.bridge.models.kimi.kimi_k3_provider.KimiK3ModelProvider", tc, {
         ...commonOf({ ...t, hidden_act: "silu" }),

@@ -69,6 +69,7 @@ export const mimoV2Flash = family({
   name: "mimo-v2-flash",
   architectures: ["MiMoV2FlashForCausalLM"],
   config: schema,
+  spellings: [[".self_attn.attention_sink_bias", ".self_attn.sinks"]],
   describe: (t, headers) => {
     const experts = expertsOf(t)
     const modules = appendedModules(headers, t, (k) => `model.mtp.layers.${k}.`)

@@ -6,7 +6,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
-import { blockSparseExperts } from "./shared/experts.ts"
+import { BLOCK_SPARSE, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
 import { carriedBiases, commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -27,7 +27,8 @@ export const minimaxM2 = family({
     qk_norm_type: z.literal("per_layer").nullish(),
     use_routing_bias: z.boolean().nullish()
   }),
-  describe: (t) => {
+  spellings: SPARSE_BLOCK,
+  describe: (t, headers) => {
     const tc = transformerOf(t, {
       add_qkv_bias: t.attention_bias ?? false,
       qk_layernorm: t.use_qk_norm ?? true,
@@ -43,7 +44,7 @@ export const minimaxM2 = family({
         ...attention,
         ...qkNorm,
         ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
-        ...blockSparseExperts
+        ...routedExperts(tc, headers, { names: BLOCK_SPARSE })
       },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),

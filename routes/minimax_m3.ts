@@ -4,9 +4,9 @@ import { family } from "../src/bridge/Family.ts"
 import { float, type PythonValue } from "../src/runconfig/Provider.ts"
 import { keepIn } from "../src/model/keep.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
-import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
-import { blockSparseExperts } from "./shared/experts.ts"
+import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
 import { hfConfig, section } from "./shared/hfConfig.ts"
 import { indexedFields, indexerModel, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
@@ -70,7 +70,27 @@ export const minimaxM3 = family({
     multimodal_projector_bias: z.boolean().default(true),
     tie_word_embeddings: z.boolean().nullish()
   }),
-  describe: (c) => {
+  spellings: [
+    ["^language_model.lm_head.", "^lm_head."],
+    ["^language_model.model.", "^model.language_model."],
+    ["^vision_tower.vision_model.embeddings.patch_embedding.", "^model.vision_tower.embeddings.proj."],
+    ["^vision_tower.vision_model.encoder.layers.", "^model.vision_tower.layers."],
+    ["^vision_tower.vision_model.pre_layrnorm.", "^model.vision_tower.pre_layrnorm."],
+    ["^patch_merge_mlp.linear_", "^model.multi_modal_projector.merge_linear_"],
+    ["^multi_modal_projector.", "^model.multi_modal_projector."],
+    [".block_sparse_moe.e_score_correction_bias", ".mlp.gate.e_score_correction_bias"],
+    [".block_sparse_moe.gate.", ".mlp.gate."],
+    [".block_sparse_moe.experts.", ".mlp.experts."],
+    [".block_sparse_moe.shared_experts.", ".mlp.shared_experts."],
+    [".self_attn.index_q_", ".self_attn.indexer.q_"],
+    [".self_attn.index_k_", ".self_attn.indexer.k_"],
+    // What transformers 5 makes of the names when it writes them back: every MLP is `block_sparse_moe`.
+    [".mlp.fc", ".block_sparse_moe.fc"],
+    [".mlp.gate_proj.", ".block_sparse_moe.gate_proj."],
+    [".mlp.up_proj.", ".block_sparse_moe.up_proj."],
+    [".mlp.down_proj.", ".block_sparse_moe.down_proj."]
+  ],
+  describe: (c, headers) => {
     const { multimodal_projector_bias: bias, projector_hidden_size: projector, text_config: t, vision_config: v } = c
     const apart = c.img_token_compression_config ?? v.img_token_compression_config
     const merge = v.spatial_merge_size ?? apart?.spatial_merge_size ?? 2
@@ -98,7 +118,8 @@ export const minimaxM3 = family({
         ...denseMlp,
         ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
         ...sharedExperts("block_sparse_moe.shared_experts."),
-        ...blockSparseExperts
+        ...routedExperts(tc, headers, { model: NAMES.model, names: BLOCK_SPARSE }),
+        ...fusedGateUp(headers, "mlp.", "block_sparse_moe.shared_experts.")
       },
       towers: (root) => {
         const tower = root.at("vision_tower.vision_model")

@@ -9,14 +9,15 @@ export const nemotronH = family({
   name: "nemotron-h",
   architectures: ["NemotronHForCausalLM"],
   config: z.looseObject(nemotronHFields),
-  describe: (t) => {
+  spellings: [["^backbone.", "^model."]],
+  describe: (t, headers) => {
     const text = textOf(t)
     return {
       model: Scope.collect((root) => nemotronHModel(root, t, text)),
-      rows: nemotronHRows(text),
+      rows: nemotronHRows(text, headers),
       provider: gptProvider("megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider", text.tc, nemotronHCommon(t), nemotronHExtra(t, text)),
       components: [],
-      carried: nemotronHCarried(t, text),
+      carried: nemotronHCarried(t, text, headers),
       mtpFields: ["num_nextn_predict_layers"]
     }
   }

@@ -89,14 +89,14 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
       ...rows(`${prefix}vision_projection.encoder.linear_`, "mlp1.", { "fc1.layer_norm_weight": "0.weight", "fc1.weight": "1.weight", "fc2.weight": "3.weight" }),
       ...rows(`${prefix}sound_projection.encoder.linear_`, "sound_projection.", { "fc1.layer_norm_weight": "norm.weight", "fc1.weight": "linear1.weight", "fc2.weight": "linear2.weight" }),
       ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder."),
-      ...nemotronHRows(text, names)
+      ...nemotronHRows(text, headers, names)
     ],
     provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }, { refuses: ["padded-vocabulary"] }),
     components: componentsOf({ prefix, target }).filter(({ name }) => name !== "audio" || sound),
     carried: [
       ...radioCarried,
       ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
-      ...nemotronHCarried(t, text, names)
+      ...nemotronHCarried(t, text, headers, names)
     ],
     mtpFields: ["llm_config.num_nextn_predict_layers"]
   }

@@ -34,6 +34,7 @@ export const qwen2Audio = family({
     audio_token_index: count.nullish(),
     audio_token_id: count.nullish()
   }),
+  spellings: [["^language_model.model.", "^language_model.model.model."]],
   describe: (c, headers) => {
     const { audio_config: a, text_config: t } = c
     const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)

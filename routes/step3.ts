@@ -10,7 +10,7 @@ import { commonOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { type StepConfig, stepFields, stepRope, stepText } from "./shared/stepText.ts"
-import { perceptionEncoder, perceptionFields, widthOf } from "./shared/towers/perceptionEncoder.ts"
+import { perceptionEncoder, perceptionFields, splitQkv, widthOf } from "./shared/towers/perceptionEncoder.ts"
 
 const STEPFUN = "megatron.bridge.models.stepfun"
 
@@ -51,6 +51,30 @@ export const step3p7 = family({
     projector_bias: z.boolean().nullish(),
     image_token_id: count.nullish()
   }),
+  spellings: [
+    ["^vision_model.", "^model.vision_model."],
+    ["^vision_model.conv1.weight", "^vision_model.embeddings.patch_embedding.weight"],
+    ["^vision_model.positional_embedding", "^vision_model.embeddings.position_embedding.weight"],
+    ["^vision_model.transformer.resblocks.", "^vision_model.layers."],
+    ["^vision_model.transformer.resblocks.*.attn.", "^vision_model.transformer.resblocks.*.self_attn."],
+    ["^vision_model.ln_pre.", "^vision_model.pre_layernorm."],
+    ["^vision_model.vit_downsampler", "^vision_model.downsampler"],
+    [".ls_1.gamma", ".lambda_1"],
+    [".ls_2.gamma", ".lambda_2"],
+    [".ln_1.", ".layernorm_before."],
+    [".ln_2.", ".layernorm_after."],
+    [".mlp.c_fc.", ".mlp.fc1."],
+    [".mlp.c_proj.", ".mlp.fc2."],
+    ["^vit_large_projector.", "^model.multi_modal_projector."],
+    ["^model.embed_tokens.", "^model.language_model.embed_tokens."],
+    ["^model.layers.", "^model.language_model.layers."],
+    ["^model.norm.", "^model.language_model.norm."],
+    [".moe.router_bias", ".mlp.gate.e_score_correction_bias"],
+    [".moe.gate.", ".mlp.gate."],
+    [".moe.gate_up_proj.weight", ".mlp.experts.gate_up_proj"],
+    [".moe.down_proj.weight", ".mlp.experts.down_proj"],
+    [".share_expert.", ".mlp.shared_experts."]
+  ],
   describe: (c, headers) => {
     const t = c.text_config
     const text = stepText(t, headers, true, "language_model.")
@@ -62,6 +86,7 @@ export const step3p7 = family({
       }),
       rows: [
         ...text.rows,
+        ...(headers.names.some((name) => name.endsWith(".attn.q_proj.weight")) ? rows("vision_model.", "vision_model.", splitQkv(c.vision_config)) : []),
         ...rows("", "", { "vision_model.**": "vision_model.**", "image_insert_embedding.align_projector.**": "vit_large_projector.**" })
       ],
       provider: gptProvider(PROVIDER, text.tc, common(t), {

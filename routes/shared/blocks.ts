@@ -1,5 +1,6 @@
 /** Rows that families share by name: attention, MLP and norm blocks below a layer prefix, in the order of the model. */
 import { concatenatedQkvOf, gatedDeltaNetOf, gatedMlpOf, qkvOf, zeroCentredOf } from "../../src/bridge/kinds.ts"
+import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { FormatError } from "../../src/errors.ts"
@@ -34,6 +35,14 @@ export const denseMlp: Table = {
   "mlp.linear_fc1.weight": gatedMlpOf("mlp.{gate,up}_proj.weight"),
   "mlp.linear_fc2.weight": "mlp.down_proj.weight"
 }
+
+/** Where the checkpoint has gate and up of these MLPs as one `gate_up_proj`: rows that win over those of two tensors. */
+export const fusedGateUp = (headers: HfHeaders, ...below: ReadonlyArray<"mlp." | `${string}shared_experts.`>): Table =>
+  Object.fromEntries(below.flatMap((prefix) => {
+    const name = `${prefix}gate_up_proj.weight`
+    if (!headers.names.some((n) => n.endsWith(`.${name}`))) return []
+    return [[prefix === "mlp." ? "mlp.linear_fc1.weight" : "mlp.shared_experts.linear_fc1.weight", name]]
+  }))
 
 /** Biases of the other linear layers of attention and gated MLP. */
 export const linearBiases: Table = {

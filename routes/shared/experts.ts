@@ -1,6 +1,11 @@
-/** How routed experts lie in an HF checkpoint, read from its tensors, and the rows for each form. */
+/**
+ * How routed experts lie in an HF checkpoint, read from its tensors, and the rows for each form: one tensor per expert, or all
+ * packed into one, whatever the model calls its experts.
+ */
 import { gatedMlpOf, packedExpertOf, type PackedExperts } from "../../src/bridge/kinds.ts"
 import type { HfHeaders } from "../../src/bridge/Family.ts"
+import type { RowSource } from "../../src/bridge/Mapping.ts"
+import type { Renaming } from "../../src/bridge/Spelling.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
@@ -16,7 +21,7 @@ export interface ExpertSizes {
 }
 
 const SEPARATE = /\.experts\.\d+\./
-const PACKED = /\.experts\.(gate_up|down)_proj$/
+const PACKED = /\.experts\.(gate_up|up|down)_proj$/
 
 /**
  * Packed (`experts.gate_up_proj` `[E, …]`, gate and up possibly apart) or one tensor per expert, for the layers below `prefix`.
@@ -52,30 +57,58 @@ export const expertForm = (
   return { kind: "packed", gateUp: orientation("gate_up_proj", 2 * ffn, hidden), down: orientation("down_proj", hidden, ffn) }
 }
 
-/** Rows of gated routed experts below a layer's `mlp.`. */
-export const expertRows = (form: ExpertForm): Table =>
+/** What a model calls its routed experts, below a layer; packed ones are `gate_up_proj` and `down_proj` everywhere. */
+export interface ExpertNames {
+  /** The module, e.g. `mlp.experts`. */
+  readonly module: string
+  /** Of a single expert: the gate and the up projection as one brace pattern, or the only one in front. */
+  readonly up: string
+  readonly down: string
+}
+
+const PROJECTIONS: ExpertNames = { module: "mlp.experts", up: "{gate,up}_proj", down: "down_proj" }
+
+/** `w1` (gate), `w3` (up), `w2` (down). */
+export const BLOCK_SPARSE: ExpertNames = { module: "block_sparse_moe.experts", up: "{w1,w3}", down: "w2" }
+
+/** Libraries that call every MLP `mlp`. */
+export const SPARSE_BLOCK: ReadonlyArray<Renaming> = [[".block_sparse_moe.", ".mlp."]]
+
+/** Rows of gated routed experts below a layer. */
+export const expertRows = (form: ExpertForm, { down, module, up }: ExpertNames = PROJECTIONS): Table =>
   form.kind === "packed"
     ? {
-      "mlp.experts.linear_fc1.weight*": packedExpertOf(form.gateUp, "mlp.experts.gate_up_proj"),
-      "mlp.experts.linear_fc2.weight*": packedExpertOf(form.down, "mlp.experts.down_proj")
+      "mlp.experts.linear_fc1.weight*": packedExpertOf(form.gateUp, `${module}.gate_up_proj`),
+      "mlp.experts.linear_fc2.weight*": packedExpertOf(form.down, `${module}.down_proj`)
     }
     : {
-      "mlp.experts.linear_fc1.weight*": gatedMlpOf("mlp.experts.*.{gate,up}_proj.weight"),
-      "mlp.experts.linear_fc2.weight*": "mlp.experts.*.down_proj.weight"
+      "mlp.experts.linear_fc1.weight*": gatedMlpOf(`${module}.*.${up}.weight`),
+      "mlp.experts.linear_fc2.weight*": `${module}.*.${down}.weight`
     }
 
-/**
- * Rows of a model's routed experts, in the form that the checkpoint has them in below `model`; without headers `otherwise`.
- * `transposed`: packed tensors are `[E, in, out]` where there are none to look at.
- */
-export const routedExperts = (
-  { hidden_size: hidden, moe_ffn_hidden_size: ffn = 0, num_moe_experts: experts }: TransformerConfig,
-  headers: HfHeaders,
-  { model = "model.", otherwise = "separate", transposed = false }: { readonly model?: string; readonly otherwise?: ExpertForm["kind"]; readonly transposed?: boolean } = {}
-): Table => expertRows(expertForm(headers, `${model}layers.`, { experts: experts ?? 0, hidden, ffn }, otherwise, transposed))
+export interface ExpertOptions {
+  readonly model?: string
+  /** Without headers. */
+  readonly otherwise?: ExpertForm["kind"]
+  /** Packed tensors are `[E, in, out]` where there are none to look at. */
+  readonly transposed?: boolean
+  readonly names?: ExpertNames
+}
 
-/** Rows of routed experts named `w1` (gate), `w3` (up), `w2` (down). */
-export const blockSparseExperts: Table = {
-  "mlp.experts.linear_fc1.weight*": gatedMlpOf("block_sparse_moe.experts.*.{w1,w3}.weight"),
-  "mlp.experts.linear_fc2.weight*": "block_sparse_moe.experts.*.w2.weight"
+const formOf = (
+  { hidden_size, moe_ffn_hidden_size: ffn = 0, moe_latent_size, num_moe_experts: experts }: TransformerConfig,
+  headers: HfHeaders,
+  { model = "model.", otherwise = "separate", transposed = false }: ExpertOptions
+): ExpertForm => expertForm(headers, `${model}layers.`, { experts: experts ?? 0, hidden: moe_latent_size ?? hidden_size, ffn }, otherwise, transposed)
+
+/** Rows of a model's routed experts, in the form that the checkpoint has them in below `model`. */
+export const routedExperts = (tc: TransformerConfig, headers: HfHeaders, options: ExpertOptions = {}): Table =>
+  expertRows(formOf(tc, headers, options), options.names)
+
+/** Rows of routed experts without a gate: `up_proj` and `down_proj` of each, or all packed. */
+export const plainExperts = (tc: TransformerConfig, headers: HfHeaders, module: string, options: ExpertOptions = {}): Table => {
+  const form = formOf(tc, headers, options)
+  const row = (name: string): string | RowSource =>
+    form.kind === "separate" ? `${module}.*.${name}.weight` : packedExpertOf({ experts: tc.num_moe_experts ?? 0, transposed: false }, `${module}.${name}`)
+  return { "mlp.experts.linear_fc1.weight*": row("up_proj"), "mlp.experts.linear_fc2.weight*": row("down_proj") }
 }

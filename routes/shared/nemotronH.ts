@@ -3,7 +3,7 @@
  * attention, squared-ReLU MLP, experts, possibly at a latent width), optional multi-token prediction.
  */
 import { z } from "zod"
-import type { Carried } from "../../src/bridge/Family.ts"
+import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { qkvOf } from "../../src/bridge/kinds.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
@@ -14,6 +14,7 @@ import type { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { activationOf } from "./activations.ts"
 import { many, size } from "./config.ts"
+import { plainExperts } from "./experts.ts"
 import { commonOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
 import { mambaMixer } from "./mamba.ts"
 import { GROUPED, moeFields, required, sigmoidRouter } from "./moe.ts"
@@ -114,7 +115,7 @@ export const nemotronHModel = (s: Scope, t: NemotronH, { blocks, mtpBlocks, tc }
   })
 
 /** Rows of any layer: its block is called `mixer` whatever it is. */
-const layer: Table = {
+const layerRows = (experts: Table): Table => ({
   "mixer.in_proj.layer_norm_weight": "norm.weight",
   ...mambaMixer("mixer.", "mixer."),
   "mlp.linear_fc1.layer_norm_weight": "norm.weight",
@@ -129,14 +130,13 @@ const layer: Table = {
   "mlp.router.expert_bias": "mixer.gate.e_score_correction_bias",
   "mlp.fc1_latent_proj.weight": "mixer.fc1_latent_proj.weight",
   "mlp.fc2_latent_proj.weight": "mixer.fc2_latent_proj.weight",
-  "mlp.experts.linear_fc1.weight*": "mixer.experts.*.up_proj.weight",
-  "mlp.experts.linear_fc2.weight*": "mixer.experts.*.down_proj.weight",
+  ...experts,
   "mlp.shared_experts.linear_fc1.weight": "mixer.shared_experts.up_proj.weight",
   "mlp.shared_experts.linear_fc2.weight": "mixer.shared_experts.down_proj.weight"
-}
+})
 
 /** HF numbers the inner layers of all multi-token-prediction modules through; the frame belongs to the first and last of each. */
-const mtpRows = (megatron: string, per: number, modules: number): ReadonlyArray<Row> =>
+const mtpRows = (megatron: string, per: number, modules: number, layer: Table): ReadonlyArray<Row> =>
   Array.from({ length: modules }, (_, k) => [
     ...rows(`${megatron}mtp.layers.${k}.`, `mtp.layers.${k * per}.`, {
       "enorm.weight": "enorm.weight",
@@ -149,28 +149,33 @@ const mtpRows = (megatron: string, per: number, modules: number): ReadonlyArray<
 
 const prefixes = { megatron: "", model: "backbone.", head: "" }
 
-export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => [
-  ...rows(megatron, "", {
-    "embedding.word_embeddings.weight": `${model}embeddings.weight`,
-    "decoder.final_norm.weight": `${model}norm_f.weight`,
-    "output_layer.weight": `${head}lm_head.weight`
-  }),
-  ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layer),
-  ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0)
-]
+export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, headers: HfHeaders, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
+  const experts = (below: string) => plainExperts(tc, headers, "mixer.experts", { model: below })
+  return [
+    ...rows(megatron, "", {
+      "embedding.word_embeddings.weight": `${model}embeddings.weight`,
+      "decoder.final_norm.weight": `${model}norm_f.weight`,
+      "output_layer.weight": `${head}lm_head.weight`
+    }),
+    ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layerRows(experts(model))),
+    ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0, layerRows(experts("mtp.")))
+  ]
+}
 
 /** A stored tied head, biases that Megatron has no place for, further multi-token-prediction modules where it repeats the first. */
-export const nemotronHCarried = (t: NemotronH, { mtpBlocks, tc }: HybridText, { head, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+export const nemotronHCarried = (t: NemotronH, text: HybridText, headers: HfHeaders, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+  const { tc } = text
+  const { head, megatron, model } = names
   const biases = [
     ...(t.attention_bias ? ["o_proj"] : []),
     ...(t.mlp_bias ? ["up_proj", "down_proj", "fc1_latent_proj", "fc2_latent_proj", "experts.*.up_proj", "experts.*.down_proj", "shared_experts.up_proj", "shared_experts.down_proj"] : []),
     ...(t.use_bias || t.mamba_proj_bias ? ["in_proj", "out_proj"] : [])
   ]
-  const spare = tc.mtp_use_repeated_layer ? mtpRows("", mtpBlocks.length, tc.mtp_num_layers ?? 0).flatMap((row) => (row.megatron.startsWith("mtp.layers.0.") ? [] : row.hf)) : []
+  const repeats = tc.mtp_use_repeated_layer ? nemotronHRows(text, headers, names).filter(({ megatron: m }) => m.startsWith(`${megatron}mtp.layers.`) && !m.startsWith(`${megatron}mtp.layers.0.`)) : []
   return [
     ...tiedHead(tc.share_embeddings_and_output_weights, { head, model, embedding: "embeddings" }),
     ...[`${model}layers.*.`, "mtp.layers.*."].flatMap((place) => biases.map((name) => ({ pattern: `${place}mixer.${name}.bias` }))),
-    ...[...new Set(spare)].map((pattern) => ({ pattern }))
+    ...[...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern }))
   ]
 }
 

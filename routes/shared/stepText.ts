@@ -16,7 +16,7 @@ import { appendedModules, appendedMtp } from "./appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./blocks.ts"
 import { many, size } from "./config.ts"
 import { extraOf, frameRows, rotaryBuffers, textFields, tiedHead, transformerOf } from "./llama.ts"
-import { GROUPED, router, sharedExperts } from "./moe.ts"
+import { GROUPED, perLayer, required, router, sharedExperts } from "./moe.ts"
 import { defined } from "./provider.ts"
 
 const index = z.coerce.number().int().min(0).max(100_000)
@@ -26,13 +26,16 @@ export const stepFields = {
   rope_theta: z.union([z.number(), z.array(z.number()).min(1)]).nullish(),
   num_attention_groups: size.nullish(),
   intermediate_size: size,
-  moe_num_experts: many.min(1),
+  moe_num_experts: many.min(1).nullish(),
+  n_routed_experts: many.min(1).nullish(),
   moe_top_k: size.nullish(),
+  num_experts_per_tok: size.nullish(),
   moe_intermediate_size: size,
   share_expert_dim: size.nullish(),
   share_expert_dims: size.nullish(),
   /** Numbers of the MoE layers: a list, or its text. */
   moe_layers_enum: z.union([z.array(index), z.string().max(1 << 20)]).nullish(),
+  mlp_layer_types: z.array(z.enum(["dense", "sparse"])).max(100_000).nullish(),
   moe_router_activation: z.enum(["sigmoid", "softmax"]).nullish(),
   moe_router_scaling_factor: z.number().nullish(),
   use_moe_router_bias: z.boolean().nullish(),
@@ -47,6 +50,7 @@ export const stepFields = {
     num_attention_groups: size.nullish(),
     head_dim: size.nullish()
   }).nullish(),
+  num_sliding_attention_heads: size.nullish(),
   sliding_window: size.nullish(),
   num_nextn_predict_layers: many.nullish()
 }
@@ -56,6 +60,7 @@ export type StepConfig = z.infer<typeof schema>
 
 /** By default every layer from the fourth on. */
 const moeFreq = (t: StepConfig): ReadonlyArray<number> => {
+  if (t.mlp_layer_types) return perLayer(t.mlp_layer_types, t.num_hidden_layers, "mlp_layer_types").map((kind) => (kind === "sparse" ? 1 : 0))
   const listed = typeof t.moe_layers_enum === "string" ? t.moe_layers_enum.split(",").filter((s) => s.trim() !== "") : t.moe_layers_enum
   const parsed = listed && z.array(index).safeParse(listed)
   if (parsed && !parsed.success) throw new FormatError("config/layers", "not a list of layer numbers", { field: "moe_layers_enum" })
@@ -66,6 +71,12 @@ const moeFreq = (t: StepConfig): ReadonlyArray<number> => {
 /** Rotary bases: the first layer's, and all of them where they differ. */
 export const stepRope = (t: StepConfig): { readonly first: number; readonly perLayer?: ReadonlyArray<number> } => {
   if (Array.isArray(t.rope_theta)) return { first: t.rope_theta[0]!, perLayer: t.rope_theta }
+  const byType = z.record(z.string(), z.looseObject({ rope_theta: z.number() })).safeParse(t.rope_parameters)
+  if (byType.success) {
+    const first = byType.data["full_attention"]?.rope_theta ?? 10_000
+    const perLayer = t.layer_types?.map((kind) => byType.data[kind]?.rope_theta ?? first)
+    return perLayer?.some((theta) => theta !== first) ? { first, perLayer } : { first }
+  }
   return { first: t.rope_theta ?? t.rope_parameters?.rope_theta ?? 10_000 }
 }
 
@@ -79,7 +90,7 @@ export interface StepText {
 
 /** `gated`: the output gate's default. `megatron`: prefix of the language model. */
 export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, megatron = ""): StepText => {
-  const experts = t.moe_num_experts
+  const experts = required(t.moe_num_experts ?? t.n_routed_experts, "moe_num_experts")
   const modules = appendedModules(headers, t)
   const gate = t.use_head_wise_attn_gate ?? gated
   const plain = { ...t, rope_theta: stepRope(t).first, num_key_value_heads: t.num_attention_groups ?? t.num_key_value_heads }
@@ -90,13 +101,13 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
     moe_layer_freq: moeFreq(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: t.share_expert_dim ?? t.share_expert_dims ?? null,
-    moe_router_enable_expert_bias: t.use_moe_router_bias ?? false,
+    moe_router_enable_expert_bias: t.use_moe_router_bias ?? headers.names.some((name) => name.endsWith(".moe.router_bias")),
     mtp_num_layers: modules
   })
   const other = t.attention_other_setting?.attention_type === "sliding_attention" ? t.attention_other_setting : undefined
   const sliding: TransformerConfig = {
     ...tc,
-    num_attention_heads: other?.num_attention_heads ?? tc.num_attention_heads,
+    num_attention_heads: other?.num_attention_heads ?? t.num_sliding_attention_heads ?? tc.num_attention_heads,
     num_query_groups: other?.num_attention_groups ?? tc.num_query_groups,
     kv_channels: other?.head_dim ?? tc.kv_channels
   }
@@ -111,7 +122,9 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
   const table: Table = {
     ...dense,
     ...router("moe.gate.weight", "moe.router_bias"),
-    "mlp.experts.linear_fc1.weight*": stackedGatedExpertOf(experts, "moe.{gate,up}_proj.weight"),
+    "mlp.experts.linear_fc1.weight*": headers.names.some((name) => name.endsWith(".moe.gate_up_proj.weight"))
+      ? packedExpertOf({ experts, transposed: false }, "moe.gate_up_proj.weight")
+      : stackedGatedExpertOf(experts, "moe.{gate,up}_proj.weight"),
     "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts, transposed: false }, "moe.down_proj.weight"),
     ...sharedExperts("share_expert.")
   }
@@ -147,7 +160,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
           kv_channels: sliding.kv_channels
         },
         rotary_base_per_layer: stepRope(t).perLayer,
-        moe_router_topk: t.moe_top_k ?? undefined,
+        moe_router_topk: t.moe_top_k ?? t.num_experts_per_tok ?? undefined,
         moe_router_score_function: t.moe_router_activation ?? undefined,
         moe_router_topk_scaling_factor: t.moe_router_scaling_factor ?? undefined,
         moe_router_dtype: t.need_fp32_gate ? "fp32" : undefined,

@@ -8,8 +8,9 @@ import type { Component } from "./Component.ts"
 import type { Model } from "../model/Parameter.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { Shape } from "../tensor/Copy.ts"
-import type { Row } from "./Mapping.ts"
+import type { Row, Spelling } from "./Mapping.ts"
 import type { Provider } from "../runconfig/Provider.ts"
+import { type Renaming, spellingOf } from "./Spelling.ts"
 
 /**
  * What the headers of an HF checkpoint show. An export from a config alone sees none. A quantised tensor is seen as the BF16
@@ -59,6 +60,8 @@ export interface FamilySource<Config> {
   readonly config: z.ZodType<Config>
   /** By these a checkpoint is recognised that has no config.json: the tables from which {@link ModelDescription.components} are taken. */
   readonly mimo?: ReadonlyArray<MimoForm>
+  /** Other names that checkpoints of these models have, in the order in which they are turned into the published ones. */
+  readonly spellings?: ReadonlyArray<Renaming>
   /** `config.json` and headers in, description out. Throws FormatError where the two contradict each other. */
   readonly describe: (config: Config, headers: HfHeaders) => ModelDescription
 }
@@ -72,10 +75,30 @@ export interface Family {
   readonly describe: (config: unknown, headers: HfHeaders) => ModelDescription
 }
 
+/** The headers under the published names. */
+const publishedHeaders = (headers: HfHeaders, { published, stored }: Spelling): HfHeaders => ({
+  names: headers.names.map(published),
+  tensor: (name) => headers.tensor(stored(name))
+})
+
+/** A description in published names, of a checkpoint that has others. */
+const spelled = (description: ModelDescription, spelling: Spelling): ModelDescription => ({
+  ...description,
+  rows: description.rows.map((row) => ({ ...row, spelling })),
+  carried: description.carried.map(({ alias, biasOf, pattern }) => ({
+    pattern: spelling.stored(pattern),
+    ...(alias === undefined ? {} : { alias: spelling.stored(alias) }),
+    ...(biasOf === undefined ? {} : { biasOf: spelling.stored(biasOf) })
+  }))
+})
+
 export const family = <Config>(source: FamilySource<Config>): Family => ({
   name: source.name,
   architectures: source.architectures,
   schema: source.config,
   ...(source.mimo ? { mimo: source.mimo } : {}),
-  describe: (config, headers) => source.describe(config as Config, headers)
+  describe: (config, headers) => {
+    const spelling = spellingOf(headers.names, source.spellings ?? [])
+    return spelling ? spelled(source.describe(config as Config, publishedHeaders(headers, spelling)), spelling) : source.describe(config as Config, headers)
+  }
 })

@@ -27,11 +27,19 @@ export interface MappingKind {
   readonly relate: (parameter: Parameter, names: ReadonlyArray<string>, captures: ReadonlyArray<string>) => Relation
 }
 
+/** Both names of an HF tensor: what tables call it, and what the checkpoint at hand calls it. */
+export interface Spelling {
+  readonly published: (stored: string) => string
+  readonly stored: (published: string) => string
+}
+
 /** A row before its wildcards are resolved. `hf` patterns use the captures of `megatron` from left to right, `**` first. */
 export interface Row {
   readonly megatron: string
   readonly hf: ReadonlyArray<string>
   readonly kind: MappingKind
+  /** Where the checkpoint has other names than `hf`. */
+  readonly spelling?: Spelling
 }
 
 /** The right-hand side of a row in a family's table. A plain string means {@link direct}. */

@@ -77,7 +77,9 @@ export class MappingRegistry {
       const match = (this.#strict[i] ??= compile(this.rows[i]!.megatron)).exec(name)
       if (match) {
         const captures = match.slice(1)
-        return { row: this.rows[i]!, names: this.rows[i]!.hf.map((p) => resolve(p, captures)), captures }
+        const row = this.rows[i]!
+        const names = row.hf.map((p) => resolve(p, captures))
+        return { row, names: row.spelling ? names.map(row.spelling.stored) : names, captures }
       }
     }
     return undefined
@@ -109,7 +111,7 @@ export class MappingRegistry {
   /** Rows that would claim an HF tensor of this name, whether or not the model has their parameter. */
   claimants(hfName: string): ReadonlyArray<Row> {
     this.#claims ??= this.rows.map((row) => [row, row.hf.map((pattern) => compile(pattern))])
-    return this.#claims.filter(([, patterns]) => patterns.some((pattern) => pattern.test(hfName))).map(([row]) => row)
+    return this.#claims.filter(([row, patterns]) => patterns.some((pattern) => pattern.test(row.spelling ? row.spelling.published(hfName) : hfName))).map(([row]) => row)
   }
 
   /** Keep the rows below `prefix` and put `instead` in its place in their Megatron names; HF names stay (a route-local registry). */

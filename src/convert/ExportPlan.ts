@@ -191,8 +191,10 @@ export const planExport = (
       }
       notes.push(`${mtp.mtpNames.length} multi-token-prediction tensors are taken from ${graft.directory}`)
     } else {
-      zeroFields = mtpFields
-      if (!mtp.stored) notes.push("the checkpoint holds no multi-token-prediction tensors; config.json is written without those layers (--mtp-from HF_DIR restores them)")
+      const promised = weights && !mtp.mtpNames.some((name) => weights.tensors.has(name))
+      if (!promised) zeroFields = mtpFields
+      if (promised) notes.push("config.json promises multi-token-prediction layers; neither the checkpoint nor --hf-model has them")
+      else if (!mtp.stored) notes.push("the checkpoint holds no multi-token-prediction tensors; config.json is written without those layers (--mtp-from HF_DIR restores them)")
     }
   } else if (options.mtpFrom) notes.push("--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors")
 

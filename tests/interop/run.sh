@@ -19,3 +19,11 @@ for model in qwen3.5-vl qwen3.5-vl-moe; do
   "${convert[@]}" export --quiet --hf-model "$work/$model/hf" --megatron-path "$work/$model/megatron" --hf-path "$work/$model/exported"
 done
 "$venv/bin/python" -W ignore tests/interop/interop.py "$work"
+
+# Every architecture that transformers has too, in both of its formats.
+models="$work/models"
+mkdir "$models"
+mapfile -t architectures < <(node -e 'import("./routes/index.ts").then(({ families }) => console.log(families.architectures.join("\n")))')
+"$venv/bin/python" -W ignore tests/interop/writeModels.py "$models" "${architectures[@]}"
+node tests/interop/convertModels.ts "$models"
+"$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"

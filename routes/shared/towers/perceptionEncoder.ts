@@ -1,5 +1,7 @@
 /** Perception Encoder: a vision transformer with layer scales, and two strided convolutions behind it; mirrored. */
 import { z } from "zod"
+import { pairedQkvOf } from "../../../src/bridge/kinds/elementary.ts"
+import type { Table } from "../../../src/bridge/Registry.ts"
 import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/model/plain.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
 import { many, size } from "../config.ts"
@@ -10,6 +12,8 @@ export const perceptionFields = {
   hidden_size: size.default(1536),
   layers: many.nullish(),
   num_hidden_layers: many.default(47),
+  heads: size.nullish(),
+  num_attention_heads: size.default(16),
   num_channels: size.default(3),
   image_size: size.default(728),
   patch_size: size.default(14),
@@ -24,6 +28,11 @@ export const perceptionFields = {
 type Vision = z.infer<z.ZodObject<typeof perceptionFields>>
 
 export const widthOf = (v: Vision): number => v.width ?? v.hidden_size
+
+/** Rows of blocks whose queries, keys and values are apart, with rotary halves instead of pairs. */
+export const splitQkv = (v: Vision): Table =>
+  Object.fromEntries(["weight", "bias"].map((kind) =>
+    [`transformer.resblocks.*.attn.in_proj_${kind}`, pairedQkvOf(v.heads ?? v.num_attention_heads, `transformer.resblocks.*.attn.{q,k,v}_proj.${kind}`)]))
 
 /** Each convolution halves the grid and doubles the width, so that the output is four times as wide. */
 export const perceptionEncoder = (s: Scope, v: Vision): void => {

@@ -50,3 +50,33 @@ export const rowsFrom = (first: number, total: number): MappingKind => ({
 })
 
 export const rowsFromOf = (first: number, total: number, pattern: string): RowSource => from(rowsFrom(first, total))(pattern)
+
+/**
+ * `y = cat₀(P q, P k, v)`: the rows of each head of q and k as the pairs (0, d/2), (1, d/2 + 1) … that rotary embeddings turn
+ * together, where q and k have the first halves in front. Also biases.
+ */
+export const pairedQkv = (heads: number): MappingKind => ({
+  name: "paired-qkv",
+  arity: 3,
+  relate: (p, names) => {
+    const [rows, ...inner] = [p.shape[0]! / 3, ...p.shape.slice(1)]
+    const half = rows / heads / 2
+    if (!Number.isInteger(half)) throw new RangeError(`${p.name}: ${rows} rows are not ${heads} heads of two halves`)
+    const shape = [rows, ...inner]
+    const [row = 1, ...rest] = stridesOf(shape)
+    return {
+      tensors: names.map((name) => ({ name, shape })),
+      copies: names.map((name, i) => {
+        const offset = i * rows * row
+        if (i === 2) return { shape, source: viewOf(name, shape), target: viewOf(p.name, p.shape, 2 * rows) }
+        return {
+          shape: [heads, half, 2, ...inner],
+          source: { tensor: name, offset: 0, strides: [2 * half * row, row, half * row, ...rest] },
+          target: { tensor: p.name, offset, strides: [2 * half * row, 2 * row, row, ...rest] }
+        }
+      })
+    }
+  }
+})
+
+export const pairedQkvOf = (heads: number, pattern: string): RowSource => from(pairedQkv(heads))(pattern)

@@ -1,7 +1,7 @@
 /** Kinds of routed experts, of single slices and of gates, read off tensors whose elements are their own numbers. */
 import { describe, expect, it } from "vitest"
 import { direct, headGatedQkv, packedExpert } from "../../../src/bridge/kinds.ts"
-import { slice, transposed } from "../../../src/bridge/kinds/elementary.ts"
+import { pairedQkv, slice, transposed } from "../../../src/bridge/kinds/elementary.ts"
 import { alternatingGatedExpert, laterExperts, stackedGatedExpert } from "../../../src/bridge/kinds/experts.ts"
 import type { MappingKind } from "../../../src/bridge/Mapping.ts"
 import type { Parameter } from "../../../src/model/Parameter.ts"
@@ -84,4 +84,13 @@ it("a gate row per head is repeated for every row of the head, and only the firs
   expect(elementsOf(headGatedQkv, p, ["q", "k", "v", "g"])).toEqual(["q0", "q1", "q2", "q3", "g0", "g0", "g1", "g1", "k0", "k1", "v0", "v1"])
   const gates = headGatedQkv.relate(p, ["q", "k", "v", "g"], []).copies.filter((c) => c.source.tensor === "g")
   expect(gates.map((c) => c.echo ?? false)).toEqual([false, true])
+})
+
+describe("queries and keys by halves", () => {
+  it("become pairs, head by head; values stay", () => {
+    const p = parameter([12, 1])
+    expect(elementsOf(pairedQkv(1), p, ["q", "k", "v"])).toEqual(["q0", "q2", "q1", "q3", "k0", "k2", "k1", "k3", "v0", "v1", "v2", "v3"])
+    const bias = parameter([12])
+    expect(elementsOf(pairedQkv(2), bias, ["q", "k", "v"]).slice(0, 4)).toEqual(["q0", "q1", "q2", "q3"])
+  })
 })
