@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads"
 import { TABLES } from "../tensor/kernels/Memory.ts"
 import type { Arena } from "./Arena.ts"
 import { type Answer, bytesOfItem, type Order, type Orders, perform, type Question, type RangeToSum, type ThreadData } from "./orders.ts"
+import { threadScript } from "./threadScript.ts"
 import type { Placing, WorkRoom } from "./place.ts"
 import type { Sum } from "./WindowSums.ts"
 
@@ -29,9 +30,6 @@ interface Thread {
   works: boolean
   readonly waiting: Array<{ readonly resolve: (results: ReadonlyArray<never>) => void; readonly reject: (error: unknown) => void }>
 }
-
-/** As a source file, or as built. */
-const SCRIPT = new URL(import.meta.url.endsWith(".ts") ? "./thread.ts" : "./thread.js", import.meta.url)
 
 export class Hands {
   /** Bytes of memory beside the arena that each thread computes in. */
@@ -97,7 +95,8 @@ export class Hands {
   #thread(index: number): Thread {
     const tables = this.#arena.beside + index * Hands.room
     const workerData: ThreadData = { memory: this.#arena.memory.wasm, tables, work: tables + TABLES, workEnd: tables + Hands.room }
-    const worker = new Worker(SCRIPT, { workerData, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 4 } })
+    const { eval: inline, script } = threadScript()
+    const worker = new Worker(script, { eval: inline, workerData, execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 4 } })
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const thread: Thread = { worker, ready: promise, works: false, waiting: [] }
     worker.on("message", (message: Answer | "ready") => {

@@ -10,7 +10,7 @@ import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { resolveLayout } from "../../src/parallel/Layout.ts"
 import { parseComponent } from "../../src/parallel/ModuleParallelism.ts"
-import { lantern } from "./fixtures/worked-example.ts"
+import { lantern } from "../../examples/family.ts"
 
 const work = mkdtempSync(join(tmpdir(), "worked-example-"))
 afterAll(() => rmSync(work, { recursive: true }))

@@ -1,0 +1,27 @@
+/** `node tests/package/contents.ts TARBALL_FOLDER`: what the published package holds, and that every link in its documents leads somewhere in it. */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+
+const root = process.argv[2]!
+const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter((e) => e.isFile()).map((e) => relative(root, join(e.parentPath, e.name)))
+const problems: Array<string> = []
+
+for (const needed of ["LICENSE", "README.md", "CHANGELOG.md", "package.json", "dist/bin.js", "dist/index.js", "dist/safetensors.js", "dist/types/src/index.d.ts", "docs/cli.md", "examples/round-trip.sh"]) {
+  if (!files.includes(needed)) problems.push(`${needed} is missing`)
+}
+for (const file of files) if (!/^(dist|docs|examples)\/|^[A-Z]+(\.md)?$|^package\.json$/.test(file)) problems.push(`${file} should not be there`)
+
+/** `[text](target)` outside of code; a target may have an anchor. */
+const LINK = /\[[^\]]*\]\(([^)\s]+)\)/g
+for (const file of files.filter((name) => name.endsWith(".md"))) {
+  const text = readFileSync(join(root, file), "utf8").replaceAll(/```[\s\S]*?```/g, "")
+  for (const [, target] of text.matchAll(LINK)) {
+    if (/^[a-z]+:|^#/.test(target!)) continue
+    const path = join(root, dirname(file), target!.replace(/#.*/, ""))
+    if (!existsSync(path)) problems.push(`${file}: ${target} leads nowhere in the package`)
+  }
+}
+
+for (const problem of problems) console.error(problem)
+console.log(`package: ${files.length} files, ${problems.length} problems`)
+process.exitCode = problems.length > 0 ? 1 : 0

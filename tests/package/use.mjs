@@ -1,0 +1,12 @@
+// What a program sees that installed the package: both entries, by name.
+import { exportCheckpoint, importCheckpoint, verifyCheckpoint } from "megatron-mimo-bridge"
+import { parseHeader } from "megatron-mimo-bridge/safetensors"
+
+const [hf, work] = process.argv.slice(2)
+if (typeof parseHeader !== "function") throw new Error("no parseHeader")
+const model = { hfModel: hf, components: ["language=tp=2", "images=tp=1"] }
+await importCheckpoint(model, `${work}/megatron-lib`)
+const { equal, total } = await verifyCheckpoint(model, `${work}/megatron-lib`)
+if (equal !== total || total === 0) throw new Error(`${equal} of ${total} equal`)
+await exportCheckpoint(model, `${work}/megatron-lib`, `${work}/exported-lib`)
+console.log(`library: ${equal}/${total} equal`)
