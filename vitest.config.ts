@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config"
 
 export default defineConfig({
   test: {
+    // One module graph for many files: a third less time. Nothing here changes a module's state.
+    isolate: false,
     include: ["tests/**/*.test.ts"],
     // Some tests start whole processes; on a busy machine that takes seconds.
     testTimeout: 120_000,
