@@ -74,11 +74,11 @@ export const writeSample = Effect.fnUntraced(function*(
   const bytes = tensors.reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0)
   options.onSize?.(bytes)
   const text = JSON.stringify(source.config, undefined, 2)
-  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, ({ directory: staging }) =>
+  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, ({ staged }) =>
     writeHfCheckpointInto(
       { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
-      staging,
+      staged.directory,
       options.progress
-    ))
+    ).pipe(Effect.andThen(attempt(() => staged.recordAll()))))
   return { directory, architecture: String((source.config["architectures"] as ReadonlyArray<string>)[0]), tensors: tensors.length, bytes } satisfies SampleReport
 })

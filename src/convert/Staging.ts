@@ -12,12 +12,16 @@ import type { ExecuteOptions } from "../engine/execute.ts"
 import type { EngineOptions } from "../engine/Settings.ts"
 import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
+import { identityOf } from "../io/identity.ts"
 import { hasErrno, isMissing, present } from "../io/present.ts"
 import { discard, sweep } from "../io/staging/discard.ts"
-import { acquireLock, type Lock } from "../io/staging/Lock.ts"
-import { COMMIT, DATA, JOURNAL, REPLACED, stagingOf } from "../io/staging/names.ts"
-import { isReplaced, publishData, recover } from "../io/staging/swap.ts"
-import { checkTarget, findTarget, makeParents, removeParents, type Target } from "../io/staging/target.ts"
+import { standingOf } from "../io/staging/folder.ts"
+import { awaitSilence, Lock, type Silent } from "../io/staging/Lock.ts"
+import { DATA, JOURNAL, REPLACED, stagingOf } from "../io/staging/names.ts"
+import { isFormerDisposable, isReplaced, removeRecord } from "../io/staging/record.ts"
+import { ensureDirectory, StagedFiles } from "../io/staging/StagedFiles.ts"
+import { publishData, recover } from "../io/staging/swap.ts"
+import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "../io/staging/target.ts"
 import { engineFor } from "./journal/engineFor.ts"
 import { changesBetween, type Job } from "./journal/Job.ts"
 import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
@@ -46,10 +50,10 @@ export interface StagingOptions {
 
 /** What the work is done in and with. */
 export interface Work {
-  /** The directory to fill. Its folders may exist already. */
-  readonly directory: string
+  /** The directory to fill, and what is in it: the commit publishes exactly that. Its folders may exist already. */
+  readonly staged: StagedFiles
   /** For the execution of the job's files. */
-  readonly execution: Pick<ExecuteOptions, "earlier" | "onWindow"> & EngineOptions
+  readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
   /** What the report should say. */
   readonly notes: ReadonlyArray<string>
 }
@@ -62,7 +66,8 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 export class Staging {
   readonly work: Work
   readonly #disk: DiskCalls
-  readonly #target: Target
+  readonly #target: ObservedTarget
+  readonly #permission: Permission
   readonly #options: StagingOptions
   readonly #folder: string
   readonly #lock: Lock
@@ -77,7 +82,8 @@ export class Staging {
 
   private constructor(made: {
     readonly disk: DiskCalls
-    readonly target: Target
+    readonly target: ObservedTarget
+    readonly permission: Permission
     readonly options: StagingOptions
     readonly lock: Lock
     readonly parents: ReadonlyArray<string>
@@ -89,6 +95,7 @@ export class Staging {
     const { earlier, journal, options, target } = made
     this.#disk = made.disk
     this.#target = target
+    this.#permission = made.permission
     this.#options = options
     this.#folder = stagingOf(target.path)
     this.#lock = made.lock
@@ -96,13 +103,16 @@ export class Staging {
     this.#watch = made.watch
     this.#journal = journal
     this.#earlierBytes = earlier?.bytes ?? 0
+    const staged = new StagedFiles(made.disk, join(this.#folder, DATA))
     this.work = {
-      directory: join(this.#folder, DATA),
+      staged,
       notes: made.notes,
       execution: {
         ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
         ...(earlier ? { earlier } : {}),
+        onFile: (file, info) => staged.finished(join(options.job?.folder ?? "", file), identityOf(info)),
         onWindow: (file, window) => {
+          made.lock.throwIfLost()
           if (window.found) return
           this.#written += window.size
           this.#watch.wrote(window.size)
@@ -112,8 +122,15 @@ export class Staging {
     }
   }
 
-  static async open(disk: DiskCalls, shown: string, options: StagingOptions): Promise<Staging> {
-    const permission = {
+  /** Watch who holds the lock of a target, if nobody can tell whether it runs: takes a minute. */
+  static async awaitSilence(disk: DiskCalls, shown: string, signal: AbortSignal): Promise<Silent | undefined> {
+    const { path } = await findTarget(disk, shown)
+    return awaitSilence(disk, stagingOf(path), shown, signal)
+  }
+
+  /** `silent`: the holder of the lock, if nobody could tell whether it runs and it was watched in vain. */
+  static async open(disk: DiskCalls, shown: string, options: StagingOptions, silent?: Silent): Promise<Staging> {
+    const permission: Permission = {
       overwrite: options.overwrite,
       sources: options.sources ?? [],
       precious: (names: ReadonlyArray<string>) => isPrecious(names, options.iteration)
@@ -131,14 +148,14 @@ export class Staging {
     let journal: Journal | undefined
     let empty = false
     try {
-      lock = await acquireLock(disk, folder, shown).catch((error: unknown): never => {
+      lock = await Lock.acquire(disk, folder, shown, silent).catch((error: unknown): never => {
         if (!(error instanceof IoError) || !hasErrno(error, "EACCES", "EPERM", "EROFS")) throw error
         const { errno, operation } = error
         throw new IoError({ path: dirname(path), operation, errno, hint: "The new directory comes to be beside the target, so this one must be writable." })
       })
       empty = lock.fresh
       // Somebody may have published here before the lock was ours.
-      const target = await look()
+      const target = await observeTarget(disk, await look())
       await sweep(disk, path)
       const { earlier, notes } = await prepare(disk, target, lock, options)
       empty = earlier === undefined
@@ -153,11 +170,11 @@ export class Staging {
           : await Journal.create(disk, journalPath, options.job.identity, engineFor(options.job.engine).sizes.block)
       }
       const watch = new SpaceWatch(disk, dirname(path), needed)
-      return new Staging({ disk, target, options, lock, parents, watch, journal, earlier, notes })
+      return new Staging({ disk, target, permission, options, lock, parents, watch, journal, earlier, notes })
     } catch (error) {
       await journal?.close().catch(() => {})
       // What another run left stays.
-      if (empty) await discard(disk, path).catch(() => {})
+      if (empty && lock) await discard(disk, path, lock.identity).catch(() => {})
       await lock?.release()
       await removeParents(disk, parents)
       throw error
@@ -170,11 +187,11 @@ export class Staging {
     if (state !== "full") return
     await sweep(disk, path)
     const folder = stagingOf(path)
-    const isOver = async () => await present(disk, folder) && !(await present(disk, join(folder, DATA)))
+    const isOver = async () => (await standingOf(disk, folder)).is === "ours" && !(await present(disk, join(folder, DATA)))
     if (!await isOver()) return
-    const lock = await acquireLock(disk, folder, shown)
+    const lock = await Lock.acquire(disk, folder, shown)
     try {
-      if (await isOver()) await discard(disk, path)
+      if (await isOver()) await discard(disk, path, lock.identity)
     } finally {
       await lock.release()
     }
@@ -182,12 +199,12 @@ export class Staging {
 
   /** Publish the directory. */
   async commit(): Promise<void> {
-    const { path } = this.#target
     await this.#journal?.close()
-    await publishData(this.#disk, this.#folder, this.#target, () => { this.#published = true })
+    const publication = { folder: this.#folder, lock: this.#lock, target: this.#target, permission: this.#permission, staged: this.work.staged }
+    await publishData(this.#disk, publication, () => { this.#published = true })
     this.#done = true
     // Published and durable: what cannot be removed now is removed by the next run.
-    await discard(this.#disk, path).catch(() => {})
+    await discard(this.#disk, this.#target.path, this.#lock.identity).catch(() => {})
   }
 
   /**
@@ -201,12 +218,15 @@ export class Staging {
     try {
       if (this.#done) return undefined
       if (this.#published) return `The new content is in place, but whether that survives a loss of power is not certain; ${quote(this.#folder)} remains until the next run.`
+      const isOurs = await this.#lock.verify().then(() => true, () => false)
+      // Whoever has the folder now decides about what is in it.
+      if (!isOurs) return undefined
       const bytes = this.#written + this.#earlierBytes
       if (!useless && this.#journal && bytes > 0) {
         return `${megabytes(Math.min(bytes, this.#options.size))} of ${megabytes(this.#options.size)} are done and kept in ${quote(this.#folder)}: ` +
           `--resume goes on from there, without it the next run starts over.`
       }
-      const gone = await discard(this.#disk, this.#target.path).catch(() => false)
+      const gone = await discard(this.#disk, this.#target.path, this.#lock.identity).catch(() => false)
       if (gone) await removeParents(this.#disk, this.#parents)
       return gone ? undefined : `${quote(this.#folder)} could not be removed.`
     } finally {
@@ -222,7 +242,7 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Sta
   const notes: Array<string> = []
   let earlier: EarlierWork | undefined
   if (!lock.fresh) {
-    if (target.state === "absent" && await present(disk, replaced)) {
+    if (!await isFormerDisposable(disk, folder, target.path)) {
       throw new OutputRefused({
         path: target.shown,
         code: "output/unfinished",
@@ -249,8 +269,9 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Sta
         notes.push(`${megabytes(found.bytes)} that an interrupted run${since} had left were removed; --resume would have continued it`)
       }
     }
-    for (const path of [join(folder, COMMIT), `${join(folder, COMMIT)}.new`]) await disk.removeTree(path)
     await disk.removeTree(replaced)
+    await disk.syncDirectory(folder)
+    await removeRecord(disk, folder)
     if (earlier) await prune(disk, data, "", options.job!.folder, earlier)
     else {
       await disk.removeTree(data)
@@ -262,23 +283,19 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Sta
   return { earlier, notes }
 }
 
-export const ensureDirectory = async (disk: DiskCalls, path: string): Promise<void> => {
-  await disk.makeDirectory(path).catch((error: unknown) => {
-    if (!hasErrno(error, "EEXIST")) throw error
-  })
-}
-
-/** Remove the files below `data` that are not files of the job which an earlier run began, and the folders that this empties. */
+/** Remove what is below `data` and no file of the job that an earlier run began, and the folders that this empties. */
 const prune = async (disk: DiskCalls, data: string, below: string, folder: string, earlier: EarlierWork): Promise<void> => {
   const directory = join(data, below)
   for (const name of await disk.list(directory).catch((error: unknown) => (isMissing(error) ? [] : Promise.reject(error)))) {
     const path = join(below, name)
-    if ((await disk.lstat(join(data, path))).kind === "directory") {
+    const { kind } = await disk.lstat(join(data, path))
+    if (kind === "directory") {
       await prune(disk, data, path, folder, earlier)
       if ((await disk.list(join(data, path))).length === 0) await disk.removeDirectory(join(data, path))
     } else {
       const file = folder === "" ? path : path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : undefined
-      if (file === undefined || !earlier.began(file)) await disk.remove(join(data, path))
+      // Never a link: what it leads to would be written into.
+      if (file === undefined || kind !== "file" || !earlier.began(file)) await disk.remove(join(data, path))
     }
   }
 }

@@ -31,7 +31,6 @@ import { produce, type RunOptions, steadily, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
 import { dataFileStates, LARGEST_SIDE_FILE, shardIngredients, shardStates, type SmallSource, smallSource } from "./sourceStates.ts"
-import { ensureDirectory } from "./Staging.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { refuseCuts, vocabularyClaims } from "./vocabularyClaims.ts"
 
@@ -121,7 +120,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
             await text(RUN_CONFIG, plan.runConfig)
             await recorder.write(TRAIN_STATE, trainState)
             if (tokenizer.length > 0) {
-              await ensureDirectory(disk, join(directory, TOKENIZER))
+              await recorder.makeDirectory(TOKENIZER)
               await copySmall(disk, tokenizer, recorder, TOKENIZER)
             }
           })
@@ -201,7 +200,7 @@ export const prepareExport = Effect.fnUntraced(function*(
       write: (directory, recorder, engine) =>
         Effect.gen(function*() {
           const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
-          for (const folder of folders) yield* steadily(() => makeNested(disk, directory, folder))
+          for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
           const sums = new StorageSums(plan.chunks.storages())
           yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
           yield* attempt(() => sums.finish(disk))
@@ -216,8 +215,3 @@ export const prepareExport = Effect.fnUntraced(function*(
   })
   return { plan, report, run } satisfies PreparedExport
 })
-
-const makeNested = async (disk: DiskCalls, root: string, folder: string): Promise<void> => {
-  let path = root
-  for (const name of folder.split("/")) await ensureDirectory(disk, path = join(path, name))
-}

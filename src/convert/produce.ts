@@ -7,7 +7,6 @@ import type { Sources, TargetFile } from "../engine/Target.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { writeSmall } from "../io/small.ts"
 import { finished } from "./integrity/finished.ts"
 import { Recorder } from "./integrity/Recorder.ts"
 import { type ContentOptions, firstDifferent } from "./integrity/sourceContent.ts"
@@ -15,7 +14,7 @@ import { contentOf, type Ingredient, jobOf } from "./journal/Job.ts"
 import { publish } from "./publish.ts"
 import type { ConversionReport } from "./Report.ts"
 import { changedSource, lostSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "./sourceStates.ts"
-import { ensureDirectory, Staging } from "./Staging.ts"
+import { Staging } from "./Staging.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -95,9 +94,9 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
     }
     const published = publish(target, options, (work) =>
       Effect.gen(function*() {
-        const directory = join(work.directory, c.folder)
-        yield* steadily(() => ensureDirectory(disk, directory))
-        const recorder = new Recorder(disk, directory, c.checksum)
+        const directory = join(work.staged.directory, c.folder)
+        yield* steadily(() => work.staged.makeDirectory(c.folder))
+        const recorder = new Recorder(work.staged, c.folder, c.checksum)
         const { onArray, changed } = changedTally()
         const onWindow: NonNullable<ExecuteOptions["onWindow"]> = (file, window) => {
           recorder.window(file, window)
@@ -110,7 +109,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
         yield* steadily(async () => {
           for (const [name, bytes] of c.trackers ?? []) recorder.beside(name, bytes)
           await recorder.finish(c.files, contentOf(identity))
-          for (const [name, bytes] of c.trackers ?? []) await writeSmall(disk, join(work.directory, name), bytes)
+          for (const [name, bytes] of c.trackers ?? []) await work.staged.write(name, bytes)
         })
         const report = c.report(changed)
         return { ...report, notes: [...report.notes, ...work.notes] }

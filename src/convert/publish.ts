@@ -31,8 +31,9 @@ export const publish = <A, E extends BridgeError, R>(
     let kept: string | undefined
     return Effect.scoped(Effect.gen(function*() {
       const disk = yield* Disk
+      const silent = yield* attempt((signal) => Staging.awaitSilence(disk, target, signal))
       const staging = yield* Effect.acquireRelease(
-        attempt(() => Staging.open(disk, target, options)),
+        attempt(() => Staging.open(disk, target, options, silent)),
         (held, exit) => Effect.promise(async () => { kept = await held.close(Exit.isFailure(exit) && !canContinue(exit.cause)) })
       )
       const result = yield* write(staging.work)

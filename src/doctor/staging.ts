@@ -3,6 +3,7 @@ import { basename, join } from "node:path"
 import { quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
+import { standingOf } from "../io/staging/folder.ts"
 import { holderOf } from "../io/staging/Lock.ts"
 import { JOURNAL, REPLACED, STAGING_NAME } from "../io/staging/names.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
@@ -15,7 +16,17 @@ export const stagingFolders = async (disk: DiskCalls, directory: string): Promis
   for (const name of names) {
     const [, target, kind] = STAGING_NAME.exec(name) ?? []
     const path = join(directory, name)
-    if (target === undefined || (await present(disk, path))?.kind !== "directory") continue
+    if (target === undefined) continue
+    const standing = await standingOf(disk, path)
+    if (standing.is === "foreign") {
+      // Of a name that is only used once nothing depends on it.
+      if (kind !== "partial") continue
+      found.push(diagnosis("warning", "foreign-staging", `${quote(path)} has the name of a staging folder, but ${standing.why}: nothing can be written to ${quote(join(directory, target))}`, {
+        fix: "Look at what it is, then move or remove it.",
+        names: [path]
+      }))
+      continue
+    }
     found.push(await describe(disk, path, join(directory, target), kind === "partial"))
   }
   return found

@@ -1,6 +1,6 @@
 /** A file being written in windows: created exclusively, by direct I/O where possible, synced and measured at the end. */
 import { IoError } from "../errors.ts"
-import { type DiskCalls, type DiskFile, writeFully } from "../io/Disk.ts"
+import { type DiskCalls, type DiskFile, type FileInfo, writeFully } from "../io/Disk.ts"
 import { PAGE, roundUp } from "./Arena.ts"
 import { isRefusal } from "./SourceFiles.ts"
 
@@ -15,6 +15,8 @@ export class OutputFile {
   #direct: boolean
   /** The buffered handle that replaces a direct one which the file system turned out not to serve. */
   #replacement: Promise<void> | undefined
+  /** Where the furthest of the finished writes ends. */
+  #end = 0
   /** A whole page was written over the end. */
   #padded = false
   #closed = false
@@ -63,11 +65,14 @@ export class OutputFile {
    * reaches to the end of their last page.
    */
   async write(room: Uint8Array, size: number, position: number): Promise<void> {
+    if (size === 0) return
+    await this.#requireLength()
     const calls: Array<Promise<void>> = []
     for (let at = 0; at < size; at += LARGEST_WRITE) {
       calls.push(this.#write(room.subarray(at), Math.min(LARGEST_WRITE, size - at), position + at))
     }
     for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
+    this.#end = Math.max(this.#end, position + size)
   }
 
   async #write(room: Uint8Array, size: number, position: number): Promise<void> {
@@ -85,16 +90,18 @@ export class OutputFile {
     await writeFully(this.#file, room.subarray(0, size), position)
   }
 
-  /** Make it durable, check its size, close it. */
-  async finish(): Promise<void> {
+  /** Make it durable, check its size, close it. What is then found under its name is what was written. */
+  async finish(): Promise<FileInfo> {
+    await this.#requireLength()
     if (this.#padded) await this.#file.truncate(this.#size)
     await this.#file.sync()
-    const { size } = await this.#file.info()
-    if (size !== this.#size) {
-      throw new IoError({ path: this.#path, operation: "write", errno: "ESHORT", detail: `${size} bytes instead of ${this.#size}` })
-    }
+    const written = await this.#file.info()
+    if (written.size !== this.#size) throw this.#short(`${written.size} bytes instead of ${this.#size}`)
     this.#closed = true
     await this.#file.close()
+    const found = await this.#disk.lstat(this.#path)
+    if (found.dev !== written.dev || found.ino !== written.ino || found.size !== written.size) throw this.#short("another program changed it")
+    return found
   }
 
   /** Close it, finished or not; never fails. */
@@ -102,6 +109,18 @@ export class OutputFile {
     if (this.#closed) return
     this.#closed = true
     await this.#file.close().catch(() => {})
+  }
+
+  /** Writes never make a file shorter: if it is, what came before the end of a later write would be zeros. */
+  async #requireLength(): Promise<void> {
+    // Writes that end meanwhile make it longer than this.
+    const end = this.#end
+    const { size } = await this.#file.info()
+    if (size < end) throw this.#short(`another program cut it at byte ${size} while it was written`)
+  }
+
+  #short(detail: string): IoError {
+    return new IoError({ path: this.#path, operation: "write", errno: "ESHORT", detail })
   }
 
   async #replace(): Promise<void> {

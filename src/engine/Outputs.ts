@@ -1,6 +1,6 @@
 /** The target files of an execution: opened by the first window at work, synced when the last one is written, a few at a time. */
 import { join } from "node:path"
-import type { DiskCalls } from "../io/Disk.ts"
+import type { DiskCalls, FileInfo } from "../io/Disk.ts"
 import { OutputFile } from "./OutputFile.ts"
 
 /** Files open for writing at one time: those being written and those being synced. */
@@ -24,7 +24,7 @@ export class Outputs {
   readonly #directory: string
   readonly #smallestDirect: number
   readonly #onFailure: (error: unknown) => void
-  readonly #onFinished: (output: Output, direct: boolean) => void
+  readonly #onFinished: (output: Output, info: FileInfo, direct: boolean) => void
   readonly #open = new Set<OutputFile>()
   readonly #finishing = new Set<Promise<void>>()
   readonly #waiting: Array<() => void> = []
@@ -36,7 +36,7 @@ export class Outputs {
     /** Files from this size on are written past the page cache. */
     readonly smallestDirect: number
     readonly onFailure: (error: unknown) => void
-    readonly onFinished: (output: Output, direct: boolean) => void
+    readonly onFinished: (output: Output, info: FileInfo, direct: boolean) => void
   }) {
     this.#disk = options.disk
     this.#directory = options.directory
@@ -88,14 +88,15 @@ export class Outputs {
 
   async #finish(output: Output): Promise<void> {
     const file = await output.file!
+    let info: FileInfo
     try {
-      await file.finish()
+      info = await file.finish()
     } finally {
       // Also after a failure: others that wait would wait for ever.
       this.#giveTurn()
     }
     this.#open.delete(file)
-    this.#onFinished(output, file.direct)
+    this.#onFinished(output, info, file.direct)
   }
 
   #giveTurn(): void {

@@ -1,6 +1,6 @@
 /** Write files assembled from source arrays. */
 import { Effect, Stream } from "effect"
-import type { Disk } from "../io/Disk.ts"
+import type { Disk, FileInfo } from "../io/Disk.ts"
 import { PAGE, type Range, roundDown } from "./Arena.ts"
 import { type ArrayDone, Assembly } from "./Assembly.ts"
 import type { Earlier, WrittenWindow } from "./Earlier.ts"
@@ -21,6 +21,8 @@ export interface ExecuteOptions extends EngineOptions {
   readonly onArray?: (id: string, done: ArrayDone) => void
   /** Called with every window that is in its file, in no particular order. What it throws ends the execution. */
   readonly onWindow?: (file: string, window: WrittenWindow) => void
+  /** Called with every file that is whole, durable and closed, as it then is. */
+  readonly onFile?: (file: string, info: FileInfo) => void
   /** What need not be written again. */
   readonly earlier?: Earlier
 }
@@ -68,7 +70,7 @@ const run = async function*(
   files: Iterable<TargetFile>,
   sources: Sources,
   directory: string,
-  { earlier, onArray, onWindow, progress }: ExecuteOptions
+  { earlier, onArray, onFile, onWindow, progress }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
   const { arena, context, disk, settings: { gap, io, sizes }, signal } = session
   const finished: Array<ExecutionReport["files"][number]> = []
@@ -80,7 +82,10 @@ const run = async function*(
     directory,
     smallestDirect: SMALLEST_DIRECT[io],
     onFailure: (error) => stop.abort(error),
-    onFinished: ({ name, size }, direct) => { finished.push({ name, size, direct }) }
+    onFinished: ({ name, size }, info, direct) => {
+      finished.push({ name, size, direct })
+      onFile?.(name, info)
+    }
   })
   const tasks = function*(): Generator<Task> {
     for (const file of files) {

@@ -128,7 +128,8 @@ const FLAGS: Record<OpenMode, number> = {
   // O_NONBLOCK: opening a FIFO that somebody named model.safetensors must not hang.
   read: constants.O_RDONLY | constants.O_NONBLOCK,
   create: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
-  readwrite: constants.O_RDWR
+  // Only what this program made is written into, never what a link in its place leads to.
+  readwrite: constants.O_RDWR | (constants.O_NOFOLLOW ?? 0)
 }
 
 /** Zero where the platform has no such flag (macOS): the file is then read and written as any other. */

@@ -2,8 +2,8 @@
 import { Effect } from "effect"
 import { type BridgeError, isBridgeError } from "../errors.ts"
 
-/** Anything but a {@link BridgeError} is a defect. */
-export const attempt = <A>(call: () => Promise<A> | A): Effect.Effect<A, BridgeError> =>
-  Effect.tryPromise({ try: async () => call(), catch: (error) => error }).pipe(
+/** Anything but a {@link BridgeError} is a defect. `signal` tells of an interruption. */
+export const attempt = <A>(call: (signal: AbortSignal) => Promise<A> | A): Effect.Effect<A, BridgeError> =>
+  Effect.tryPromise({ try: async (signal) => call(signal), catch: (error) => error }).pipe(
     Effect.catch((error) => (isBridgeError(error) ? Effect.fail(error) : Effect.die(error)))
   )

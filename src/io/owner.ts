@@ -1,9 +1,9 @@
 /**
  * Who holds something, in a form that outlives its holder: a process is known by its number and its start time, so that a
- * reused number is not mistaken for it, on a host since a boot. `/proc` is asked directly; it is no part of the file system
- * that the `Disk` service stands for.
+ * reused number is not mistaken for it, in a PID namespace of a running kernel. `/proc` is asked directly; it is no part of the
+ * file system that the `Disk` service stands for.
  */
-import { readFileSync } from "node:fs"
+import { readFileSync, readlinkSync } from "node:fs"
 import { hostname } from "node:os"
 import { threadId } from "node:worker_threads"
 import { z } from "zod"
@@ -15,6 +15,8 @@ export const ownerSchema = z.object({
   host: z.string().max(255),
   /** Linux: of this boot. Empty elsewhere. */
   boot: z.string().max(64),
+  /** Linux: the PID namespace, in which `pid` is a number; containers have their own. Empty elsewhere, or if `/proc` is of another one. */
+  namespace: z.string().max(64),
   /** Linux: clock ticks from boot to the start of the process. Empty elsewhere. */
   start: z.string().max(32),
   /** When it took hold: ISO 8601. */
@@ -38,6 +40,15 @@ const statOf = (pid: number): { readonly state: string; readonly start: string }
   return fields?.[0] !== undefined && fields[19] !== undefined ? { state: fields[0], start: fields[19] } : undefined
 }
 
+/** Only if `/proc` shows the processes of this namespace: what it says of a number is otherwise said of another process. */
+const pidNamespace = (): string => {
+  try {
+    return readlinkSync("/proc/self") === String(process.pid) ? readlinkSync("/proc/self/ns/pid") : ""
+  } catch {
+    return ""
+  }
+}
+
 const bootId = (): string => readProc("/proc/sys/kernel/random/boot_id")?.trim() ?? ""
 
 /** This process, under a name that no other holder has. */
@@ -46,6 +57,7 @@ export const thisProcess = (): Owner => ({
   thread: threadId,
   host: hostname(),
   boot: bootId(),
+  namespace: pidNamespace(),
   start: statOf(process.pid)?.start ?? "",
   since: new Date().toISOString(),
   nonce: crypto.randomUUID()
@@ -60,11 +72,24 @@ const exists = (pid: number): boolean => {
   }
 }
 
-/** Does that process still run? Of another host nobody here can say: it counts as running. */
-export const isAlive = (owner: Owner): boolean => {
-  if (owner.host !== hostname()) return true
-  if (owner.boot !== bootId() || !exists(owner.pid)) return false
+/** `unknown`: it is or was a process of another host, another boot or another PID namespace. */
+export type Life = "alive" | "dead" | "unknown"
+
+/**
+ * Does that process still run?
+ *
+ * **Gotchas**: another boot of "the same host" is unknown, not dead: two machines, or containers on two machines, may share a host
+ * name and a file system. Process numbers say nothing outside their namespace.
+ */
+export const lifeOf = (owner: Owner): Life => {
+  const boot = bootId()
+  const isComparable = boot === ""
+    // No /proc: not Linux.
+    ? owner.boot === "" && owner.host === hostname()
+    : owner.boot === boot && owner.namespace !== "" && owner.namespace === pidNamespace()
+  if (!isComparable) return "unknown"
+  if (!exists(owner.pid)) return "dead"
   const now = statOf(owner.pid)
   // A zombie writes nothing any more.
-  return now === undefined || (now.start === owner.start && now.state !== "Z")
+  return now === undefined || (now.start === owner.start && now.state !== "Z") ? "alive" : "dead"
 }

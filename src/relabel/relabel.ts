@@ -14,7 +14,6 @@ import { CHECKSUMS } from "../convert/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../convert/journal/Job.ts"
 import { produce, type RunOptions, steadily } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
-import { ensureDirectory } from "../convert/Staging.ts"
 import { atPath } from "../document/decode.ts"
 import { execute } from "../engine/execute.ts"
 import { type BridgeError, InvalidFile } from "../errors.ts"
@@ -195,14 +194,14 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       ],
       write: (into, recorder, engine) =>
         Effect.gen(function*() {
-          yield* steadily(async () => { for (const name of folders) await ensureDirectory(disk, join(into, name)) })
+          yield* steadily(async () => { for (const name of folders) await recorder.makeDirectory(name) })
           const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
           for (const { name } of kept) if (linked.has(name)) linkedPaths.add(join(directory, name))
           outcome.linked = linked.size
           outcome.cloned = cloned.size
           outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
           engine.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
-          for (const name of [...linked, ...cloned]) recorder.skip(name)
+          yield* steadily(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
           if (sums && !(sums instanceof InvalidFile)) {
             const unchanged = new Set([...kept, ...beside].map((f) => f.name))
             for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)

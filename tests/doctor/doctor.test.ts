@@ -1,5 +1,5 @@
 /** Every ailment is recognised, and the advice mends it. */
-import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
@@ -7,6 +7,8 @@ import { families } from "../../routes/index.ts"
 import { verified } from "../../routes/verified.ts"
 import { examinePath, type DoctorReport } from "../../src/doctor/doctor.ts"
 import { examineMachine } from "../../src/doctor/machine.ts"
+import { nodeCalls } from "../../src/io/Disk.ts"
+import { createFolder } from "../../src/io/staging/folder.ts"
 import { verifyMegatron } from "../../src/convert/verify.ts"
 import type { DcpMetadata, StoredChunk } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
@@ -281,7 +283,7 @@ describe("unfinished work", () => {
   it("a staging folder whose process is gone", async () => {
     const parent = makeDirectory(fresh(work))
     cpSync(mimo, join(parent, "checkpoint"), { recursive: true })
-    mkdirSync(join(parent, ".other.partial"))
+    await createFolder(nodeCalls, join(parent, ".other.partial"))
     expect((await found(join(parent, "checkpoint"), "stale-staging")).command).toContain("rm -r")
     writeFileSync(join(parent, ".other.partial", "journal"), "")
     expect((await found(join(parent, "checkpoint"), "stale-staging")).fix).toContain("--resume")
@@ -289,6 +291,13 @@ describe("unfinished work", () => {
     expect((await found(join(parent, "checkpoint"), "half-replaced")).severity).toBe("error")
     mkdirSync(join(parent, ".other.discarded.00000000-0000-0000-0000-000000000000"))
     expect((await found(join(parent, "checkpoint"), "discarded-staging")).severity).toBe("warning")
+  })
+
+  it("something of another's by the name of a staging folder", async () => {
+    const parent = makeDirectory(fresh(work))
+    cpSync(mimo, join(parent, "checkpoint"), { recursive: true })
+    symlinkSync("checkpoint", join(parent, ".other.partial"))
+    expect((await found(join(parent, "checkpoint"), "foreign-staging")).text).toContain("is a symbolic link: nothing can be written to")
   })
 })
 

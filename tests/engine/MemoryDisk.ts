@@ -4,7 +4,7 @@
  */
 import { Effect, Layer } from "effect"
 import { IoError } from "../../src/errors.ts"
-import { Disk, type DiskCalls, type DiskFile } from "../../src/io/Disk.ts"
+import { Disk, type DiskCalls, type DiskFile, type FileInfo } from "../../src/io/Disk.ts"
 
 type Call = "open" | "read" | "write" | "truncate" | "sync" | "info" | "close"
 
@@ -38,8 +38,9 @@ export class MemoryDisk {
 
   /** Only what the engine calls. */
   get layer(): Layer.Layer<Disk> {
-    const calls: Pick<DiskCalls, "open"> = {
-      open: (path, mode, { direct = false } = {}) => this.#open(path, mode, direct)
+    const calls: Pick<DiskCalls, "lstat" | "open"> = {
+      open: (path, mode, { direct = false } = {}) => this.#open(path, mode, direct),
+      lstat: async (path) => this.#info(path)
     }
     return Layer.succeed(Disk, calls as DiskCalls)
   }
@@ -97,7 +98,7 @@ export class MemoryDisk {
       },
       info: async () => {
         await this.#called("info", path, 0, 0, direct)
-        return { kind: "file", size: bytes().byteLength, dev: 0, ino: 0, mtimeNs: 0n, ctimeNs: 0n }
+        return this.#info(path)
       },
       close: async () => {
         if (closed) return
@@ -106,6 +107,12 @@ export class MemoryDisk {
         await this.#called("close", path, 0, 0, direct)
       }
     }
+  }
+
+  #info(path: string): FileInfo {
+    const bytes = this.files.get(path)
+    if (!bytes) throw new IoError({ path, operation: "stat", errno: "ENOENT" })
+    return { kind: "file", size: bytes.byteLength, dev: 0, ino: 0, mtimeNs: 0n, ctimeNs: 0n }
   }
 
   #resize(path: string, size: number): void {

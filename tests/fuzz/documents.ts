@@ -12,7 +12,8 @@ import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { examineRunConfig } from "../../src/doctor/runConfigCheck.ts"
 import { modelFacts } from "../../src/inspect/modelFacts.ts"
 import { parseRunConfig } from "../../src/runconfig/RunConfigFile.ts"
-import { acquireLock, holderOf } from "../../src/io/staging/Lock.ts"
+import { createFolder } from "../../src/io/staging/folder.ts"
+import { holderOf, Lock } from "../../src/io/staging/Lock.ts"
 import { COMMIT, DATA, stagingOf } from "../../src/io/staging/names.ts"
 import { recover } from "../../src/io/staging/swap.ts"
 import { resolveLayout } from "../../src/parallel/Layout.ts"
@@ -100,13 +101,13 @@ const journal = (r: Random): Uint8Array => {
   return r.chance(3) ? mutateBytes(file, r) : file
 }
 
-const OWNER: Tree = { pid: 4194304, thread: 0, host: "elsewhere", boot: "", start: "1", since: "2026-01-01T00:00:00.000Z", nonce: "n" }
+const OWNER: Tree = { pid: 4194304, thread: 0, host: "elsewhere", boot: "", namespace: "", start: "1", since: "2026-01-01T00:00:00.000Z", nonce: "n" }
 
 /** A file system in which `bytes` is all there is of the staging folder of `/out`, but for its data. */
 const stagingWith = async (name: string, bytes: Uint8Array): Promise<MemoryFileSystem["calls"]> => {
   const { calls } = new MemoryFileSystem()
   const folder = stagingOf("/out")
-  await calls.makeDirectory(folder)
+  await createFolder(calls, folder)
   await calls.makeDirectory(`${folder}/${DATA}`)
   const file = await calls.open(`${folder}/${name}`, "create")
   await file.write(bytes, 0)
@@ -189,16 +190,16 @@ export const documents: ReadonlyArray<Target> = [
   },
   {
     name: "lock",
-    make: (r) => changed(OWNER, r),
+    make: (r) => Buffer.concat([changed(OWNER, r), Buffer.from("\n000000000007\n")]),
     read: async (b) => {
       const calls = await stagingWith("lock.3", b)
       await holderOf(calls, stagingOf("/out"))
-      await (await acquireLock(calls, stagingOf("/out"), "/out")).release()
+      await (await Lock.acquire(calls, stagingOf("/out"), "/out")).release()
     }
   },
   {
     name: "commit",
-    make: (r) => changed({ ino: r.below(10) }, r),
+    make: (r) => changed({ ino: r.below(10), former: { ino: r.below(10), top: "ab" } }, r),
     read: async (b) => void await recover(await stagingWith(COMMIT, b), "/out")
   }
 ]

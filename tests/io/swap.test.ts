@@ -1,9 +1,12 @@
 /** Replacing a directory: at every moment its former or its next content is whole, and whoever comes next finds one of them. */
 import { beforeEach, describe, expect, it } from "vitest"
 import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import type { DiskCalls } from "../../src/io/Disk.ts"
 import { discard } from "../../src/io/staging/discard.ts"
+import { createFolder } from "../../src/io/staging/folder.ts"
+import { StagedFiles } from "../../src/io/staging/StagedFiles.ts"
 import { publishData, recover, recoverToRead } from "../../src/io/staging/swap.ts"
-import { findTarget } from "../../src/io/staging/target.ts"
+import { findTarget, observeTarget, type Target } from "../../src/io/staging/target.ts"
 import { writeSmall } from "../../src/io/small.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
@@ -23,9 +26,18 @@ beforeEach(async () => {
   fs = new MemoryFileSystem()
   await fs.calls.makeDirectory("/w")
   await put("/w/out", "old")
-  await fs.calls.makeDirectory(STAGING)
+  await createFolder(fs.calls, STAGING)
   await put(`${STAGING}/data`, "new")
 })
+
+/** Publish what is in the staging folder now. */
+const publishTo = async (target: Target, disk: DiskCalls = fs.calls) => {
+  const staged = new StagedFiles(fs.calls, `${STAGING}/data`)
+  await staged.recordAll()
+  const permission = { overwrite: true, sources: [], precious: () => undefined }
+  const observed = await observeTarget(fs.calls, target)
+  return publishData(disk, { folder: STAGING, lock: { verify: async () => {} }, target: observed, permission, staged }, () => {})
+}
 
 /** The replacement, with the calls from the k-th rename of a directory on failing: as if the process died there. */
 const replaceUntil = async (renames: number) => {
@@ -35,7 +47,7 @@ const replaceUntil = async (renames: number) => {
     if (operation === "rename" && !path.endsWith("/commit") && count++ === renames) dead = true
     return dead ? { errno: "EIO" } : undefined
   })
-  await publishData(disk, STAGING, await findTarget(fs.calls, "/w/out"), () => {}).catch(() => {})
+  await publishTo(await findTarget(fs.calls, "/w/out"), disk).catch(() => {})
 }
 
 describe("a replacement", () => {
@@ -70,7 +82,7 @@ describe("a replacement", () => {
       return second && !taken ? (taken = true, { errno: "EIO" }) : undefined
     })
     let taken = false
-    await expect(publishData(disk, STAGING, await findTarget(fs.calls, "/w/out"), () => {})).rejects.toMatchObject({ errno: "EIO" })
+    await expect(publishTo(await findTarget(fs.calls, "/w/out"), disk)).rejects.toMatchObject({ errno: "EIO" })
     expect(contentOf("/w/out")).toBe("old")
     expect(contentOf(`${STAGING}/data`)).toBe("new")
   })
@@ -85,7 +97,7 @@ describe("a replacement", () => {
 
   it("keeps the only copy of the former content", async () => {
     await replaceUntil(1)
-    expect(await discard(fs.calls, "/w/out")).toBe(false)
+    expect(await discard(fs.calls, "/w/out", await fs.calls.lstat(STAGING))).toBe(false)
     expect(contentOf(`${STAGING}/replaced`)).toBe("old")
   })
 })
@@ -93,14 +105,14 @@ describe("a replacement", () => {
 describe("a new target", () => {
   it("comes to be by one rename, over an empty directory too", async () => {
     await fs.calls.makeDirectory("/w/empty")
-    await publishData(fs.calls, STAGING, await findTarget(fs.calls, "/w/empty"), () => {})
+    await publishTo(await findTarget(fs.calls, "/w/empty"))
     expect(contentOf("/w/empty")).toBe("new")
   })
 
   it("that somebody else made in the meantime stays as it is", async () => {
     const absent = { ...await findTarget(fs.calls, "/w/other") }
     await put("/w/other", "theirs")
-    await expect(publishData(fs.calls, STAGING, absent, () => {})).rejects.toMatchObject({ code: "output/appeared" })
+    await expect(publishTo(absent)).rejects.toMatchObject({ code: "output/appeared" })
     expect(contentOf("/w/other")).toBe("theirs")
   })
 })

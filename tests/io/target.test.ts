@@ -56,7 +56,14 @@ describe("a target", () => {
     for (const source of [at("tree"), at("tree/source")]) {
       await expect(checkTarget(nodeCalls, await find(at("tree")), { ...anything, sources: [source] })).rejects.toMatchObject({ code: "output/holds-source" })
     }
-    await checkTarget(nodeCalls, await find(at("tree/source/out")), { ...anything, sources: [at("tree")] })
+  })
+
+  it("must not lie inside a source, whatever links lead there", async () => {
+    symlinkSync("tree", at("alias"))
+    for (const target of [at("tree/out"), at("tree/source/deep/out"), at("alias/out")]) {
+      await expect(checkTarget(nodeCalls, await find(target), { ...anything, sources: [at("tree")] })).rejects.toMatchObject({ code: "output/inside-source" })
+    }
+    await checkTarget(nodeCalls, await find(at("beside")), { ...anything, sources: [at("tree")] })
   })
 })
 

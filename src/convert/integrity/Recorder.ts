@@ -2,30 +2,34 @@
 import { join } from "node:path"
 import type { WrittenWindow } from "../../engine/Earlier.ts"
 import type { TargetFile } from "../../engine/Target.ts"
-import type { DiskCalls } from "../../io/Disk.ts"
-import { writeSmall } from "../../io/small.ts"
+import type { StagedFiles } from "../../io/staging/StagedFiles.ts"
 import { ChecksumsBuilder, type FileChecksums, type TensorChecksums } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
 
 export class Recorder {
-  readonly #disk: DiskCalls
-  readonly #directory: string
+  readonly #staged: StagedFiles
+  readonly #folder: string
   readonly #checksums: boolean
   readonly #sums = new ChecksumsBuilder()
 
-  /** `directory`: of the data; `checksums`: they are written with it. */
-  constructor(disk: DiskCalls, directory: string, checksums: boolean) {
-    this.#disk = disk
-    this.#directory = directory
+  /** `folder`: of the data, in the directory that is being filled; `checksums`: they are written with it. */
+  constructor(staged: StagedFiles, folder: string, checksums: boolean) {
+    this.#staged = staged
+    this.#folder = folder
     this.#checksums = checksums
   }
 
   /** A window of a file of the plan is written. */
   readonly window = (file: string, { sums }: WrittenWindow): void => this.#sums.add(file, sums)
 
-  /** Write a file, `name` relative to the directory. */
+  /** Make a folder, `name` relative to that of the data. */
+  makeDirectory(name: string): Promise<void> {
+    return this.#staged.makeDirectory(join(this.#folder, name))
+  }
+
+  /** Write a file, `name` relative to the folder of the data. */
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    await writeSmall(this.#disk, join(this.#directory, name), bytes)
+    await this.#staged.write(join(this.#folder, name), bytes)
     this.#sums.small(name, bytes)
   }
 
@@ -34,8 +38,9 @@ export class Recorder {
     this.#sums.carry(file, tensors)
   }
 
-  /** A file of the plan is there, but was not written by this run. */
-  skip(file: string): void {
+  /** A file of the plan is there, but was not written by this run: it is a link or a clone. */
+  async skip(file: string, linked: boolean): Promise<void> {
+    await this.#staged.record(join(this.#folder, file), linked)
     this.#sums.skip(file)
   }
 
@@ -51,6 +56,6 @@ export class Recorder {
 
   /** Write the checksums; everything else is written. */
   async finish(files: ReadonlyArray<TargetFile>, source: string): Promise<void> {
-    if (this.#checksums) await writeSmall(this.#disk, join(this.#directory, CHECKSUMS), this.#sums.encode(files, source))
+    if (this.#checksums) await this.#staged.write(join(this.#folder, CHECKSUMS), this.#sums.encode(files, source))
   }
 }

@@ -1,25 +1,42 @@
-/** Removing a staging folder. */
+/** Removing a staging folder. Only what this program put there is ever removed. */
 import { dirname, join } from "node:path"
 import type { DiskCalls } from "../Disk.ts"
 import { isMissing, present } from "../present.ts"
-import { discardedPrefix, REPLACED, stagingOf } from "./names.ts"
+import { type FolderIdentity, isForeign, isSameFolder, isStill, standingOf } from "./folder.ts"
+import { asideOf, COMMIT, discardedPrefix, MARKER, STAGING_NAME, stagingOf } from "./names.ts"
+import { isFormerDisposable } from "./record.ts"
 
 /**
- * Remove the staging folder of a target. It first leaves its name, in one step, so that nobody finds it half-removed; a crash
- * after that leaves a folder that the next run for this target removes. A folder that holds the former content of a target
- * which is not there stays. True: it is gone.
+ * Remove the staging folder of a target, if it is the one that was locked. It first leaves its name, in one step, so that nobody finds
+ * it half-removed; a crash after that leaves a folder that the next run for this target removes. A folder that holds the former
+ * content of a target stays unless its new content is in place. True: it is gone.
  */
-export const discard = async (disk: DiskCalls, target: string): Promise<boolean> => {
+export const discard = async (disk: DiskCalls, target: string, own: FolderIdentity): Promise<boolean> => {
   const staging = stagingOf(target)
-  if (await present(disk, join(staging, REPLACED)) && !(await present(disk, target))) return false
-  const aside = join(dirname(target), discardedPrefix(target) + crypto.randomUUID())
+  const standing = await standingOf(disk, staging)
+  if (standing.is === "absent") return true
+  if (standing.is !== "ours" || !isSameFolder(standing.folder, own)) return false
+  if (!await isFormerDisposable(disk, staging, target)) return false
+  const aside = asideOf(staging)
   try {
     await disk.rename(staging, aside)
   } catch (error) {
-    if (!isMissing(error)) await disk.removeTree(staging)
-    return true
+    return isMissing(error) || removeFolder(disk, staging)
   }
-  await disk.removeTree(aside)
+  if (await isStill(disk, aside, own)) return removeFolder(disk, aside)
+  // Since the look another folder had got that name.
+  await disk.rename(aside, staging)
+  return false
+}
+
+/** The marker goes last, so that a crash leaves a folder that is known to be ours. */
+const removeFolder = async (disk: DiskCalls, folder: string): Promise<boolean> => {
+  const names = await disk.list(folder)
+  for (const name of names) if (name !== MARKER && name !== COMMIT && !isForeign(name)) await disk.removeTree(join(folder, name))
+  if (names.some(isForeign)) return false
+  await disk.syncDirectory(folder)
+  for (const name of [COMMIT, MARKER]) if (names.includes(name)) await disk.remove(join(folder, name))
+  await disk.removeDirectory(folder)
   return true
 }
 
@@ -28,6 +45,14 @@ export const sweep = async (disk: DiskCalls, target: string): Promise<void> => {
   const directory = dirname(target)
   const prefix = discardedPrefix(target)
   for (const name of await disk.list(directory).catch(() => [])) {
-    if (name.startsWith(prefix)) await disk.removeTree(join(directory, name)).catch(() => {})
+    if (!name.startsWith(prefix) || !STAGING_NAME.test(name)) continue
+    const path = join(directory, name)
+    const remove = async (): Promise<unknown> => {
+      const standing = await standingOf(disk, path)
+      if (standing.is === "empty") return disk.removeDirectory(path)
+      if (standing.is === "ours") return removeFolder(disk, path)
+      return undefined
+    }
+    await remove().catch(() => {})
   }
 }

@@ -5,6 +5,7 @@
  * PARENT/
  *   NAME                    the target
  *   .NAME.partial/          lock, journal and everything else that must never be published
+ *     staging.json          that this program made the folder, and who ran it (folder.ts)
  *     lock.N                who works on it (Lock.ts); the highest N counts
  *     journal               what is finished
  *     data/                 becomes NAME, by one rename
@@ -29,10 +30,15 @@ const stem = (target: string): string => {
 export const stagingOf = (target: string): string => join(dirname(target), `.${stem(target)}.partial`)
 export const discardedPrefix = (target: string): string => `.${stem(target)}.discarded.`
 
+/** Beside a staging folder: the name that it has before it is whole and after it was given up. */
+export const asideOf = (staging: string): string =>
+  join(dirname(staging), basename(staging).replace(/partial$/, `discarded.${crypto.randomUUID()}`))
+
+export const MARKER = "staging.json"
 export const DATA = "data"
 export const JOURNAL = "journal"
 export const COMMIT = "commit"
 export const REPLACED = "replaced"
 
-/** Folders of these names are ours. */
+/** Folders of these names are ours if they have the marker. */
 export const STAGING_NAME = /^\.(.+)\.(partial|discarded\.[0-9a-f-]{36})$/

@@ -3,90 +3,115 @@
  * replaced by two: Linux can exchange two directories in one call (`renameat2`), but Node cannot ask for it. Between the two
  * renames the target's name is free, and both its former and its next content are whole, beside it. A crash in there is
  * recognised by the `commit` record, which was made durable before, and whoever opens the target next finishes it.
+ *
+ * Other programs may do anything between two calls. So everything is checked before the renames, as late as can be, and what was moved
+ * is checked again where it came to be: what is not what it was goes back, and nothing that came from elsewhere is ever removed.
  */
 import { dirname, join, resolve } from "node:path"
-import { z } from "zod"
-import { decodeJson } from "../../document/decode.ts"
-import { InvalidFile, OutputRefused } from "../../errors.ts"
+import { OutputRefused, quote } from "../../errors.ts"
 import type { DiskCalls } from "../Disk.ts"
 import { hasErrno, isMissing, present } from "../present.ts"
-import { readSmall, writeSmall } from "../small.ts"
-import { acquireLock, holderOf } from "./Lock.ts"
-import { COMMIT, DATA, REPLACED, stagingOf } from "./names.ts"
+import { topOf } from "./content.ts"
 import { discard } from "./discard.ts"
-import type { Target } from "./target.ts"
+import { isSameFolder, standingOf } from "./folder.ts"
+import { awaitSilence, holderOf, Lock } from "./Lock.ts"
+import { DATA, REPLACED, stagingOf } from "./names.ts"
+import { type CommitRecord, isFormerContent, readRecord, removeRecord, writeRecord } from "./record.ts"
+import type { StagedFiles } from "./StagedFiles.ts"
+import { appeared, changed, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
 
-/** The inode of the new content tells the old and the new apart wherever they are. */
-const commitSchema = z.object({ ino: z.number() })
-
-const LARGEST_RECORD = 1024
-
-const appeared = (target: Target) =>
-  new OutputRefused({
-    path: target.shown,
-    code: "output/appeared",
-    problem: "something was put there while the work went on",
-    hint: "--resume --overwrite replaces it; nothing has to be done again."
-  })
-
-/** Make every directory of a tree durable, the innermost first. Its files are already. */
-export const syncTree = async (disk: DiskCalls, directory: string): Promise<void> => {
-  for (const name of await disk.list(directory)) {
-    const path = join(directory, name)
-    if ((await disk.lstat(path)).kind === "directory") await syncTree(disk, path)
-  }
-  await disk.syncDirectory(directory)
+/** What is published where, and who may. */
+export interface Publication {
+  readonly folder: string
+  readonly lock: Pick<Lock, "verify">
+  readonly target: ObservedTarget
+  readonly permission: Permission
+  readonly staged: StagedFiles
 }
 
 /**
  * Give the finished `data` of a staging folder the target's name. On failure before `onPublished` the target is what it was;
  * after it, the new content is there and it is not known whether that is durable.
+ *
+ * @throws OutputRefused `output/appeared`, `changed`, `disturbed`, `lock-lost`; IoError.
  */
-export const publishData = async (disk: DiskCalls, staging: string, target: Target, onPublished: () => void): Promise<void> => {
-  const data = join(staging, DATA)
-  await syncTree(disk, data)
-  if (target.state === "full") await replace(disk, staging, target)
-  else {
-    await disk.rename(data, target.path).catch((error: unknown) => {
-      throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target) : error
-    })
-  }
+export const publishData = async (disk: DiskCalls, publication: Publication, onPublished: () => void): Promise<void> => {
+  const { folder, staged, target } = publication
+  await staged.check(join(folder, DATA), target.shown, true)
+  await (target.content === undefined ? create : replace)(disk, publication)
   onPublished()
   await disk.syncDirectory(dirname(target.path))
-  await disk.syncDirectory(staging)
+  await disk.syncDirectory(folder)
 }
 
-const replace = async (disk: DiskCalls, staging: string, target: Target): Promise<void> => {
-  const data = join(staging, DATA)
-  const replaced = join(staging, REPLACED)
-  const record = join(staging, COMMIT)
-  await disk.removeTree(replaced)
-  await writeSmall(disk, `${record}.new`, Buffer.from(JSON.stringify({ ino: (await disk.stat(data)).ino })))
-  await disk.rename(`${record}.new`, record)
-  await disk.syncDirectory(staging)
-  // The folder that is about to hold the former content must itself be durable.
-  await disk.syncDirectory(dirname(staging))
-  await disk.rename(target.path, replaced)
+/** The last looks before a rename; the target, which takes longest, first. */
+const lookAgain = async (disk: DiskCalls, { lock, permission, target }: Publication): Promise<void> => {
+  await requireUnchanged(disk, target, permission)
+  await lock.verify()
+}
+
+const create = async (disk: DiskCalls, publication: Publication): Promise<void> => {
+  const { folder, staged, target } = publication
+  const data = join(folder, DATA)
+  await lookAgain(disk, publication)
+  await disk.rename(data, target.path).catch((error: unknown) => {
+    throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
+  })
   try {
-    await disk.rename(data, target.path)
+    await staged.check(target.path, target.shown, false)
   } catch (error) {
-    await disk.rename(replaced, target.path)
-    await disk.remove(record)
+    await disk.rename(target.path, data)
     throw error
   }
 }
+
+const replace = async (disk: DiskCalls, publication: Publication): Promise<void> => {
+  const { folder, staged, target } = publication
+  const former = target.content!
+  const [data, replaced] = [join(folder, DATA), join(folder, REPLACED)]
+  await writeRecord(disk, folder, { ino: (await disk.stat(data)).ino, former: { ino: former.folder.ino, top: former.top } })
+  try {
+    // The folder that is about to hold the former content must itself be durable.
+    await disk.syncDirectory(dirname(folder))
+    await lookAgain(disk, publication)
+    await disk.rename(target.path, replaced).catch((error: unknown) => {
+      throw isMissing(error) ? changed(target.shown, "it was removed or moved away") : hasErrno(error, "ENOTDIR") ? changed(target.shown, "something else was put there") : error
+    })
+    try {
+      if (!isSameFolder(await disk.lstat(replaced), former.folder)) throw changed(target.shown, "another directory was put there")
+      if (await topOf(disk, replaced) !== former.top) throw changed(target.shown, "what is in it changed")
+      await disk.rename(data, target.path).catch((error: unknown) => {
+        throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
+      })
+      try {
+        await staged.check(target.path, target.shown, false)
+      } catch (error) {
+        await disk.rename(target.path, data)
+        throw error
+      }
+    } catch (error) {
+      await putBack(disk, replaced, target)
+      throw error
+    }
+  } catch (error) {
+    // As long as the former content is aside, the record says what it is.
+    if (!(await present(disk, replaced).catch(() => true))) await removeRecord(disk, folder).catch(() => {})
+    throw error
+  }
+}
+
+const putBack = (disk: DiskCalls, replaced: string, { path, shown }: ObservedTarget): Promise<void> =>
+  disk.rename(replaced, path).catch((error: unknown): never => {
+    if (!hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR")) throw error
+    throw new OutputRefused({
+      path: shown,
+      code: "output/unfinished",
+      problem: `another program put something there in the moment of its replacement; its former content is in ${quote(replaced)}`,
+      hint: "Move that to where it belongs, or remove it."
+    })
+  })
 
 export type Recovery = "finished" | "none"
-
-const readRecord = async (disk: DiskCalls, staging: string): Promise<{ readonly ino: number } | undefined> => {
-  const path = join(staging, COMMIT)
-  try {
-    return decodeJson(commitSchema, path, await readSmall(disk, path, path, LARGEST_RECORD))
-  } catch (error) {
-    if (error instanceof InvalidFile || isMissing(error)) return undefined
-    throw error
-  }
-}
 
 /** How long another process may take between its two renames. */
 const PATIENCE_MS = 2000
@@ -98,26 +123,33 @@ const PATIENCE_MS = 2000
 export const recover = async (disk: DiskCalls, path: string): Promise<Recovery> => {
   if (await present(disk, path)) return "none"
   const staging = stagingOf(path)
+  if ((await standingOf(disk, staging)).is !== "ours") return "none"
   const record = await readRecord(disk, staging)
   if (!record) return "none"
   for (let waited = 0; waited < PATIENCE_MS && await holderOf(disk, staging); waited += 50) {
     await new Promise((resolve) => setTimeout(resolve, 50))
     if (await present(disk, path)) return "none"
   }
-  const lock = await acquireLock(disk, staging, path)
+  const lock = await Lock.acquire(disk, staging, path, await awaitSilence(disk, staging, path))
   try {
-    const data = await present(disk, join(staging, DATA))
-    // Without it the replacement was complete, and somebody has removed the target since.
-    if (data?.ino !== record.ino || await present(disk, path)) return "none"
-    await disk.rename(join(staging, DATA), path)
-    await disk.syncDirectory(dirname(path))
-    await disk.syncDirectory(staging)
+    const isFinished = await finish(disk, staging, path, record)
+    if (isFinished || lock.fresh) await discard(disk, path, lock.identity).catch(() => {})
+    return isFinished ? "finished" : "none"
   } finally {
     await lock.release()
-    if (lock.fresh) await disk.removeDirectory(staging).catch(() => {})
   }
-  await discard(disk, path).catch(() => {})
-  return "finished"
+}
+
+/** What came between the renames of another process, or was added since, is nobody's to replace: then the former content goes back. */
+const finish = async (disk: DiskCalls, staging: string, path: string, record: CommitRecord): Promise<boolean> => {
+  const [data, replaced] = [await present(disk, join(staging, DATA)), await present(disk, join(staging, REPLACED))]
+  // Without it the replacement was complete, and somebody has removed the target since.
+  if (data?.ino !== record.ino || await present(disk, path)) return false
+  const isFinished = replaced === undefined || await isFormerContent(disk, staging)
+  await disk.rename(join(staging, isFinished ? DATA : REPLACED), path)
+  await disk.syncDirectory(dirname(path))
+  await disk.syncDirectory(staging)
+  return isFinished
 }
 
 /** {@link recover} for whoever reads `path`, which may be the target or directly inside it. */
@@ -125,10 +157,4 @@ export const recoverToRead = async (disk: DiskCalls, path: string): Promise<void
   const absolute = resolve(path)
   if (await present(disk, absolute)) return
   if (await recover(disk, dirname(absolute)) === "none") await recover(disk, absolute)
-}
-
-/** Was the target of this staging folder replaced, and only the cleaning up is missing? */
-export const isReplaced = async (disk: DiskCalls, staging: string, path: string): Promise<boolean> => {
-  const record = await readRecord(disk, staging)
-  return record !== undefined && (await present(disk, path))?.ino === record.ino
 }

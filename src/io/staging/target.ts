@@ -1,9 +1,11 @@
 /** What is at a target, and whether something may be published there. */
-import { basename, dirname, resolve, sep } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import { OutputRefused, quote, some } from "../../errors.ts"
 import type { DiskCalls } from "../Disk.ts"
 import { isMountPoint } from "../mounts.ts"
 import { isMissing, present } from "../present.ts"
+import { type Content, contentOf } from "./content.ts"
+import { isSameFolder } from "./folder.ts"
 
 export interface Target {
   /** As the user wrote it, for messages. */
@@ -13,6 +15,12 @@ export interface Target {
   readonly state: "absent" | "empty" | "full"
   /** Names in it. */
   readonly names: ReadonlyArray<string>
+}
+
+/** A target as it was when the work began. */
+export interface ObservedTarget extends Target {
+  /** Of a full one. */
+  readonly content: Content | undefined
 }
 
 export interface Permission {
@@ -46,14 +54,31 @@ export const findTarget = async (disk: DiskCalls, shown: string): Promise<Target
   return { shown, path, state: names.length === 0 ? "empty" : "full", names }
 }
 
-const isWithin = (path: string, directory: string): boolean => path === directory || path.startsWith(directory + sep)
+/** Does `inner` lie in `outer`, or is it the same directory? Whatever links and mounts lead there; what does not exist lies in its parent. */
+const isWithin = async (disk: DiskCalls, inner: string, outer: string): Promise<boolean> => {
+  const found = await disk.stat(outer).catch(() => undefined)
+  if (!found) return false
+  let at = resolve(inner)
+  while (true) {
+    const real = await disk.realpath(at).catch(() => undefined)
+    if (real !== undefined) {
+      at = real
+      if (isSameFolder(await disk.stat(at).catch(() => undefined), found)) return true
+    }
+    if (dirname(at) === at) return false
+    at = dirname(at)
+  }
+}
 
 /** OutputRefused if that target may not be written. */
 export const checkTarget = async (disk: DiskCalls, { names, path, shown, state }: Target, permission: Permission): Promise<void> => {
   for (const source of permission.sources) {
-    const real = await disk.realpath(source).catch(() => resolve(source))
-    if (state !== "absent" && isWithin(real, path)) {
+    if (state !== "absent" && await isWithin(disk, source, path)) {
+      const real = await disk.realpath(source).catch(() => resolve(source))
       throw refused(shown, "holds-source", `${real === path ? "is" : "contains"} the source ${quote(source)}, which would be replaced`, "Name another target.")
+    }
+    if (await isWithin(disk, path, source)) {
+      throw refused(shown, "inside-source", `lies inside the source ${quote(source)}, which is only read`, "Name a target outside it.")
     }
   }
   if (state !== "full") return
@@ -62,6 +87,41 @@ export const checkTarget = async (disk: DiskCalls, { names, path, shown, state }
   if (reason !== undefined) {
     throw refused(shown, "not-replaceable", `${reason}, so --overwrite does not replace it`, `In it: ${some(names, 5)}. Name another target, or remove it yourself.`)
   }
+}
+
+/** The target with its content, for {@link requireUnchanged}. */
+export const observeTarget = async (disk: DiskCalls, target: Target): Promise<ObservedTarget> =>
+  ({ ...target, content: target.state === "full" ? await contentOf(disk, target.path) : undefined })
+
+export const appeared = (shown: string): OutputRefused =>
+  refused(shown, "appeared", "something was put there while the work went on; it was left alone", "Look at it. --resume --overwrite replaces it, if it is a checkpoint; nothing has to be done again.")
+
+export const changed = (shown: string, what: string): OutputRefused =>
+  refused(shown, "changed", `${what} while the work went on; it was left as it is`, "Look at it. --resume goes on with what is done, and replaces what is there now only with --overwrite.")
+
+/** OutputRefused `output/appeared`, `output/changed` unless the target is what it was when the work began. */
+export const requireUnchanged = async (disk: DiskCalls, before: ObservedTarget, permission: Permission): Promise<void> => {
+  const now = await findTarget(disk, before.shown)
+  if (now.path !== before.path) throw changed(before.shown, "the link came to lead elsewhere")
+  if (before.content === undefined) {
+    if (now.state === "full") throw appeared(before.shown)
+    return
+  }
+  if (now.state === "absent") throw changed(before.shown, "it was removed or moved away")
+  const { folder, names, whole } = await contentOf(disk, now.path)
+  if (!isSameFolder(folder, before.content.folder)) throw changed(before.shown, "another directory was put there")
+  if (whole === before.content.whole) return
+  const reason = permission.precious(names)
+  const added = names.filter((name) => !before.names.includes(name))
+  const removed = before.names.filter((name) => !names.includes(name))
+  throw changed(
+    before.shown,
+    added.length > 0
+      ? `${some(added, 3)} came to be in it${reason === undefined ? "" : ` (${reason})`}`
+      : removed.length > 0
+      ? `${some(removed, 3)} went out of it`
+      : "files in it were changed"
+  )
 }
 
 /** Create the directories above the target that do not exist; the outermost first, each durable. */
