@@ -103,7 +103,7 @@ export class Staging {
     this.#watch = made.watch
     this.#journal = journal
     this.#earlierBytes = earlier?.bytes ?? 0
-    const staged = new StagedFiles(made.disk, join(this.#folder, DATA))
+    const staged = new StagedFiles(made.disk, join(this.#folder, DATA), target.shown)
     this.work = {
       staged,
       notes: made.notes,
@@ -187,6 +187,7 @@ export class Staging {
     if (state !== "full") return
     await sweep(disk, path)
     const folder = stagingOf(path)
+    if ((await standingOf(disk, folder)).is === "empty") return disk.removeDirectory(folder)
     const isOver = async () => (await standingOf(disk, folder)).is === "ours" && !(await present(disk, join(folder, DATA)))
     if (!await isOver()) return
     const lock = await Lock.acquire(disk, folder, shown)

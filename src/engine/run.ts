@@ -1,6 +1,6 @@
 /** The border between the engine's plain asynchronous code and Effect. */
 import { Effect, Stream } from "effect"
-import { IoError, NoSpace, Unsupported } from "../errors.ts"
+import { IoError, NoSpace, OutputRefused, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
@@ -8,8 +8,8 @@ import { Hands } from "./Hands.ts"
 import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
 import { SourceFiles } from "./SourceFiles.ts"
 
-/** What a run can fail with; anything else it throws is a defect of the plan it was given. */
-export type EngineError = DiskError | Unsupported
+/** What a run, or what it calls back, can fail with; anything else it throws is a defect of the plan it was given. */
+export type EngineError = DiskError | OutputRefused | Unsupported
 
 /** Everything a run holds while it lasts. */
 export interface Session {
@@ -21,7 +21,7 @@ export interface Session {
 }
 
 const isEngineError = (error: unknown): error is EngineError =>
-  error instanceof IoError || error instanceof NoSpace || error instanceof Unsupported
+  error instanceof IoError || error instanceof NoSpace || error instanceof OutputRefused || error instanceof Unsupported
 
 /**
  * The results of a generator as a stream, with one session for its life. Ending it in whatever way, by interruption too,

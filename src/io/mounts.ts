@@ -1,7 +1,8 @@
-/** Is a directory a mount point? Nothing can be renamed over one. */
+/** File systems and where they are mounted: nothing can be renamed over a mount point, nothing linked from one file system to another. */
 import { readFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { dirname, resolve } from "node:path"
 import type { DiskCalls } from "./Disk.ts"
+import { isMissing } from "./present.ts"
 
 /** Mounted directories of this process; a bind mount has its parent's device number, so only this list shows it. */
 const mounted = (): ReadonlySet<string> => {
@@ -17,3 +18,14 @@ const mounted = (): ReadonlySet<string> => {
 /** `path` without symbolic links. */
 export const isMountPoint = async (disk: DiskCalls, path: string): Promise<boolean> =>
   mounted().has(path) || (await disk.stat(path)).dev !== (await disk.stat(dirname(path))).dev
+
+/** The number of the file system on which `path` is, or would come to be. */
+export const fileSystemOf = async (disk: DiskCalls, path: string): Promise<number> => {
+  for (let at = resolve(path);; at = dirname(at)) {
+    try {
+      return (await disk.stat(at)).dev
+    } catch (error) {
+      if (!isMissing(error) || dirname(at) === at) throw error
+    }
+  }
+}

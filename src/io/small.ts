@@ -1,6 +1,6 @@
 /** Small files, read and written whole. */
 import { InvalidFile } from "../errors.ts"
-import { type DiskCalls, readFully, writeFully } from "./Disk.ts"
+import { type DiskCalls, type FileInfo, readFully, writeFully } from "./Disk.ts"
 
 /**
  * Read a regular file of at most `limit` bytes. `shown` is the path for messages.
@@ -25,12 +25,13 @@ export const readSmall = async (disk: DiskCalls, path: string, shown: string, li
   }
 }
 
-/** Create a file with these bytes and make them durable. The name must be free. */
-export const writeSmall = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {
+/** Create a file with these bytes and make them durable. The name must be free. Returns what it then is. */
+export const writeSmall = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<FileInfo> => {
   const file = await disk.open(path, "create")
   try {
     await writeFully(file, bytes, 0)
     await file.sync()
+    return await file.info()
   } finally {
     await file.close()
   }

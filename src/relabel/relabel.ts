@@ -16,12 +16,13 @@ import { produce, type RunOptions, steadily } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
 import { execute } from "../engine/execute.ts"
-import { type BridgeError, InvalidFile } from "../errors.ts"
+import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
 import { readCommonState } from "../inspect/commonState.ts"
 import { readRunConfig } from "../inspect/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../io/small.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
@@ -75,10 +76,16 @@ export interface RelabelRun extends Omit<RunOptions, "checksum"> {
   readonly link: boolean
 }
 
+/** What a relabelling is going to write. */
+export interface Forecast {
+  readonly bytes: number
+  /** What to say of it before it begins. */
+  readonly notes: ReadonlyArray<string>
+}
+
 export interface PreparedRelabel {
   readonly report: RelabelReport
-  /** Bytes that {@link run} will write, with links and without. */
-  readonly bytes: (link: boolean) => number
+  readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, BridgeError, Disk>
   readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, BridgeError, Disk>
 }
 
@@ -158,12 +165,20 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     notes
   }
 
-  const run = (target: string, { link, ...runOptions }: RelabelRun) => {
+  const forecast = (target: string, link: boolean) =>
+    attempt(async (): Promise<Forecast> => {
+      if (!link || kept.length === 0 || await fileSystemOf(disk, directory) === await fileSystemOf(disk, target)) return { bytes: bytes(link), notes: [] }
+      const note = `--link: ${quote(target)} is on another file system than ${quote(directory)}, so ${kept.length} unchanged files (${sizeOf(kept)} bytes) must be copied`
+      return { bytes: bytes(false), notes: [note] }
+    })
+
+  const run = Effect.fnUntraced(function*(target: string, { link, ...runOptions }: RelabelRun) {
+    const expected = yield* forecast(target, link)
     const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
     const arrays = { get: (id: string) => copySource(copied, id) ?? plan.sources.get(id) }
     const linkedPaths = new Set<string>()
-    return produce(target, runOptions, {
+    return yield* produce(target, runOptions, {
       files: [...copied.map(copyFile), ...made],
       folder,
       iteration: folder,
@@ -178,7 +193,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       states: () => [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside],
       small: [],
       sources: [directory],
-      size: bytes(link),
+      size: expected.bytes,
       report: () => {
         const unlinked = link ? kept.length - outcome.linked - outcome.cloned : 0
         return {
@@ -197,6 +212,8 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           yield* steadily(async () => { for (const name of folders) await recorder.makeDirectory(name) })
           const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
           for (const { name } of kept) if (linked.has(name)) linkedPaths.add(join(directory, name))
+          const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
+          if (link) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
           outcome.linked = linked.size
           outcome.cloned = cloned.size
           outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
@@ -218,9 +235,15 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           })
         })
     })
-  }
-  return { report, bytes, run } satisfies PreparedRelabel
+  })
+  return { report, forecast, run } satisfies PreparedRelabel
 })
+
+/** Links that turned out to be impossible need room that nobody has asked for yet. */
+const requireSpace = async (disk: DiskCalls, path: string, needed: number): Promise<void> => {
+  const free = await disk.freeSpace(path)
+  if (free < needed) throw new NoSpace({ path, needed, free, hint: "Files that could not be linked must be copied." })
+}
 
 const sizeOf = (files: Iterable<{ readonly size: number }>): number => Iterator.from(files).reduce((sum, f) => sum + f.size, 0)
 

@@ -32,7 +32,7 @@ beforeEach(async () => {
 
 /** Publish what is in the staging folder now. */
 const publishTo = async (target: Target, disk: DiskCalls = fs.calls) => {
-  const staged = new StagedFiles(fs.calls, `${STAGING}/data`)
+  const staged = new StagedFiles(fs.calls, `${STAGING}/data`, target.shown)
   await staged.recordAll()
   const permission = { overwrite: true, sources: [], precious: () => undefined }
   const observed = await observeTarget(fs.calls, target)

@@ -2,7 +2,7 @@
  * A file system in memory that knows what a loss of power would leave. Data is durable from the fsync of its file on, names from
  * the fsync of their directory on; everything else may be there or not, in any combination that {@link image} is asked for.
  */
-import { basename, dirname, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { IoError } from "../../src/errors.ts"
 import { type DiskCalls, diskError, type DiskFile, type FileInfo } from "../../src/io/Disk.ts"
 
@@ -12,8 +12,8 @@ type Change = { readonly position: number; readonly bytes: Uint8Array } | { read
 
 interface Inode {
   readonly ino: number
-  readonly kind: "file" | "directory"
-  /** Never written into, so that copies can share it. */
+  readonly kind: "file" | "directory" | "link"
+  /** Of a link: where it leads, absolute. Never written into, so that copies can share it. */
   bytes: Uint8Array
   mtime: number
   ctime: number
@@ -113,7 +113,8 @@ export class MemoryFileSystem {
     const out = new Map<string, Uint8Array>()
     const visit = (inode: Inode, prefix: string) => {
       for (const [name, child] of [...inode.entries].sort(([a], [b]) => (a < b ? -1 : 1))) {
-        if (child.kind === "directory") {
+        if (child.kind === "link") out.set(`${prefix}${name}@`, child.bytes)
+        else if (child.kind === "directory") {
           out.set(`${prefix}${name}/`, EMPTY)
           visit(child, `${prefix}${name}/`)
         } else out.set(prefix + name, child.bytes)
@@ -136,6 +137,13 @@ export class MemoryFileSystem {
     if (!keepTime) inode.mtime = inode.ctime
   }
 
+  /** A symbolic link, as another program would make it; `to` is absolute. */
+  symlink(to: string, path: string): void {
+    const inode = this.#inode("link")
+    inode.bytes = Buffer.from(to)
+    this.#link(this.#parent(path, "symlink"), basename(path), inode)
+  }
+
   get calls(): DiskCalls {
     return {
       open: async (path, mode, { direct = false } = {}) => {
@@ -148,13 +156,17 @@ export class MemoryFileSystem {
           inode = this.#inode("file")
           this.#link(parent, name, inode)
         }
+        if (inode?.kind === "link") {
+          if (mode === "readwrite") throw diskError(path, "open", "ELOOP")
+          inode = this.#find(path)
+        }
         if (!inode) throw diskError(path, "open", "ENOENT")
         if (inode.kind === "directory" && mode === "readwrite") throw diskError(path, "open", "EISDIR")
         return this.#file(path, inode, direct)
       },
-      lstat: async (path) => this.#info(this.#get(path, "stat")),
+      lstat: async (path) => this.#info(this.#get(path, "stat", false)),
       stat: async (path) => this.#info(this.#get(path, "stat")),
-      realpath: async (path) => (this.#get(path, "realpath"), resolve(path)),
+      realpath: async (path) => (this.#get(path, "realpath"), this.#resolve(path, true)),
       list: async (path) => [...this.#directory(path, "list").entries.keys()].sort(),
       makeDirectory: async (path) => {
         const parent = this.#parent(path, "mkdir")
@@ -162,11 +174,11 @@ export class MemoryFileSystem {
         this.#link(parent, basename(path), this.#inode("directory"))
       },
       rename: async (from, to) => {
-        const inode = this.#get(from, "rename")
+        const inode = this.#get(from, "rename", false)
         const [source, target] = [this.#parent(from, "rename"), this.#parent(to, "rename")]
         const there = target.entries.get(basename(to))
-        if (there && inode.kind === "directory" && there.kind === "file") throw diskError(to, "rename", "ENOTDIR")
-        if (there && inode.kind === "file" && there.kind === "directory") throw diskError(to, "rename", "EISDIR")
+        if (there && inode.kind === "directory" && there.kind !== "directory") throw diskError(to, "rename", "ENOTDIR")
+        if (there && inode.kind !== "directory" && there.kind === "directory") throw diskError(to, "rename", "EISDIR")
         if (there && there.entries.size > 0) throw diskError(to, "rename", "ENOTEMPTY")
         source.entries.delete(basename(from))
         target.entries.set(basename(to), inode)
@@ -194,7 +206,7 @@ export class MemoryFileSystem {
         this.#link(parent, basename(to), inode)
       },
       remove: async (path) => {
-        if (this.#get(path, "remove").kind === "directory") throw diskError(path, "remove", "EISDIR")
+        if (this.#get(path, "remove", false).kind === "directory") throw diskError(path, "remove", "EISDIR")
         this.#unlink(this.#parent(path, "remove"), basename(path))
       },
       removeDirectory: async (path) => {
@@ -202,7 +214,7 @@ export class MemoryFileSystem {
         this.#unlink(this.#parent(path, "remove"), basename(path))
       },
       removeTree: async (path) => {
-        const inode = this.#find(path)
+        const inode = this.#find(path, false)
         if (!inode) return
         const empty = (directory: Inode) => {
           for (const [name, child] of directory.entries) {
@@ -225,21 +237,36 @@ export class MemoryFileSystem {
     return this.#time += 1
   }
 
-  #inode(kind: "file" | "directory"): Inode {
+  #inode(kind: Inode["kind"]): Inode {
     const time = this.#tick()
     const inode: Inode = { ino: this.#ino++, kind, bytes: EMPTY, mtime: time, ctime: time, entries: new Map(), durable: EMPTY, pending: [] }
     this.#all.set(inode.ino, inode)
     return inode
   }
 
-  #find(path: string): Inode | undefined {
+  /** Without links; `follow`: also not at its end. */
+  #resolve(path: string, follow: boolean, depth = 0): string {
+    let [inode, at]: [Inode | undefined, string] = [this.#root, "/"]
+    const names = resolve(path).split("/").filter((name) => name !== "")
+    for (const [i, name] of names.entries()) {
+      inode = inode?.entries.get(name)
+      if (inode?.kind === "link" && (follow || i < names.length - 1)) {
+        if (depth > 8) throw diskError(path, "open", "ELOOP")
+        return this.#resolve(join(Buffer.from(inode.bytes).toString(), ...names.slice(i + 1)), follow, depth + 1)
+      }
+      at = join(at, name)
+    }
+    return at
+  }
+
+  #find(path: string, follow = true): Inode | undefined {
     let inode: Inode | undefined = this.#root
-    for (const name of resolve(path).split("/")) if (name !== "") inode = inode?.entries.get(name)
+    for (const name of this.#resolve(path, follow).split("/")) if (name !== "") inode = inode?.entries.get(name)
     return inode
   }
 
-  #get(path: string, operation: string): Inode {
-    const inode = this.#find(path)
+  #get(path: string, operation: string, follow = true): Inode {
+    const inode = this.#find(path, follow)
     if (!inode) throw diskError(path, operation, "ENOENT")
     return inode
   }

@@ -1,10 +1,10 @@
 /**
  * Everything that can go wrong, at every point where it can, and a table of what came of it:
  *
- *   npm run torture [-- --quick] [-- --only faults|changes|power|below|kills]
+ *   npm run torture [-- --quick] [-- --only faults|changes|neighbours|power|below|kills]
  *
- * faults: each call of a job fails in each way; changes: a source is changed under the job; power: what is not synced is lost;
- * below: each call to the C library fails in each way, which needs a compiler;
+ * faults: each call of a job fails in each way; changes: a source is changed under the job; neighbours: so are the target and
+ * the staging folder; power: what is not synced is lost; below: each call to the C library fails in each way, which needs a compiler;
  * kills: the real process on the real disk is killed. Exit code 1 if anything was lost, left behind or published by halves.
  */
 import { parseArgs } from "node:util"
@@ -13,6 +13,7 @@ import { changeWalk } from "./changeWalk.ts"
 import { faultWalk, type WalkResult } from "./faultWalk.ts"
 import { hurry } from "./hurry.ts"
 import { killWalk } from "./killWalk.ts"
+import { neighbourWalk } from "./neighbourWalk.ts"
 import { powerWalk } from "./powerWalk.ts"
 import { worlds } from "./worlds.ts"
 
@@ -35,12 +36,13 @@ const take = (walk: string, job: string, results: ReadonlyMap<string, WalkResult
 }
 
 const slow = hurry()
-for (const world of wants("faults") || wants("changes") || wants("power") ? await worlds() : []) {
+for (const world of wants("faults") || wants("changes") || wants("neighbours") || wants("power") ? await worlds() : []) {
   if (wants("faults")) {
     take("faults", world.name, await faultWalk(world, { every: quick ? 40 : 1, concurrency: 1 }))
     if (!quick) take("faults", `${world.name}, 4 at once`, await faultWalk(world, { every: 7, concurrency: 4 }))
   }
   if (wants("changes") && !world.name.includes("--resume")) take("changes", world.name, await changeWalk(world, { every: quick ? 97 : 5 }))
+  if (wants("neighbours") && !world.name.includes("--resume")) take("neighbours", world.name, await neighbourWalk(world, { points: quick ? 9 : 90 }))
   if (wants("power")) take("power", world.name, await powerWalk(world, { points: quick ? 20 : 200, seed: 1 }))
 }
 slow()

@@ -4,6 +4,7 @@ import { changeWalk } from "./changeWalk.ts"
 import { faultWalk, type WalkResult } from "./faultWalk.ts"
 import { hurry } from "./hurry.ts"
 import { killWalk } from "./killWalk.ts"
+import { neighbourWalk } from "./neighbourWalk.ts"
 import { powerWalk } from "./powerWalk.ts"
 import { type World, worlds } from "./worlds.ts"
 
@@ -38,6 +39,12 @@ describe.each([0, 1, 2, 3, 4])("job %i", (i) => {
 
 it("sources that change under a job are noticed", async () => {
   for (const world of [all[0]!, all[3]!]) expect(problemsOf(await changeWalk(world, { every: 131 }))).toEqual([])
+}, LONG)
+
+it.each([0, 1, 3, 4])("job %i loses nothing to a neighbour, and publishes nothing that is not whole", async (i) => {
+  const results = await neighbourWalk(all[i]!, { points: 3 })
+  expect(problemsOf(results)).toEqual([])
+  expect(points(results)).toBeGreaterThan(20)
 }, LONG)
 
 describe("the walk itself notices", () => {

@@ -1,4 +1,4 @@
-import { Effect, Option } from "effect"
+import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
 import { UsageError } from "../../errors.ts"
@@ -63,13 +63,14 @@ export const relabelCommand = Command.make("relabel", {
     layout: (names) => resolveLayout(specs, names),
     ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
   })
-  const written = prepared.bytes(input.link)
+  const forecast = yield* prepared.forecast(input.target, input.link)
   if (input.dryRun) {
-    const report = { ...prepared.report, writtenBytes: written, target: input.target }
+    const report = { ...prepared.report, writtenBytes: forecast.bytes, notes: [...prepared.report.notes, ...forecast.notes], target: input.target }
     return yield* emit(input, report, () => renderRelabel(report, input.target, false))
   }
+  if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Console.error(note)
   const done = yield* withProgress("relabelling", input.quiet || input.json, (progress) => {
-    progress.total(written)
+    progress.total(forecast.bytes)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })
   yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true))

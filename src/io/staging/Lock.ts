@@ -298,17 +298,20 @@ const createLock = async (disk: DiskCalls, folder: string, path: string, owner: 
   const written = join(folder, `lock.${owner.nonce}.new`)
   try {
     await writeSmall(disk, written, bytes)
-    await disk.link(written, path).catch((error: unknown) => {
+    await disk.link(written, path).catch(async (error: unknown) => {
       if (!hasErrno(error, "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK")) throw error
-      return writeWhole(disk, path, bytes)
+      await writeWhole(disk, path, bytes)
     })
   } finally {
     await disk.remove(written).catch(() => {})
   }
 }
 
-const writeWhole = (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> =>
-  writeSmall(disk, path, bytes).catch(async (error: unknown): Promise<never> => {
+const writeWhole = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {
+  try {
+    await writeSmall(disk, path, bytes)
+  } catch (error) {
     if (!hasErrno(error, "EEXIST")) await disk.remove(path).catch(() => {})
     throw error
-  })
+  }
+}

@@ -7,24 +7,27 @@ import { join } from "node:path"
 import { OutputRefused, quote } from "../../errors.ts"
 import type { DiskCalls } from "../Disk.ts"
 import { type FileIdentity, identityOf, sameButForCtime, sameFile } from "../identity.ts"
-import { hasErrno, isMissing } from "../present.ts"
+import { hasErrno, isMissing, present } from "../present.ts"
 import { writeSmall } from "../small.ts"
+import type { FolderIdentity } from "./folder.ts"
 
 interface Staged {
   readonly identity: FileIdentity
-  /** Its ctime may move: it has other names, which others may remove. */
-  readonly linked: boolean
+  /** `linked`: it has other names, and its ctime moves when others remove them. `small`: what others may rightly change once it is published. */
+  readonly kind: "payload" | "linked" | "small"
 }
 
 export class StagedFiles {
   readonly directory: string
   readonly #disk: DiskCalls
+  readonly #target: string
   readonly #files = new Map<string, Staged>()
   readonly #folders = new Set<string>()
 
-  /** Names are relative to `directory`. */
-  constructor(disk: DiskCalls, directory: string) {
+  /** Names are relative to `directory`; `target` is what it will be, for messages. */
+  constructor(disk: DiskCalls, directory: string, target: string) {
     this.#disk = disk
+    this.#target = target
     this.directory = directory
   }
 
@@ -40,13 +43,16 @@ export class StagedFiles {
 
   /** Write a small file and make it durable. */
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    await writeSmall(this.#disk, join(this.directory, name), bytes)
-    await this.record(name)
+    const path = join(this.directory, name)
+    const { ino, size } = await writeSmall(this.#disk, path, bytes)
+    const found = await this.#disk.lstat(path)
+    if (found.ino !== ino || found.size !== size || size !== bytes.byteLength) throw disturbed(this.#target, path, "was changed")
+    this.#files.set(name, { identity: identityOf(found), kind: "small" })
   }
 
   /** A file that another has closed, durable, in a folder that was made here. */
   finished(name: string, identity: FileIdentity, linked = false): void {
-    this.#files.set(name, { identity, linked })
+    this.#files.set(name, { identity, kind: linked ? "linked" : "payload" })
   }
 
   /** A file that is there, as it is now. */
@@ -66,44 +72,68 @@ export class StagedFiles {
   }
 
   /**
-   * OutputRefused `output/disturbed` unless `data`, which is this directory under whatever name, holds these files and no others, as they
-   * were finished. `sync`: make the directories durable as well, the innermost first.
+   * OutputRefused `output/disturbed` unless the directory holds these files and no others, as they
+   * were finished; makes the directories durable as well, the innermost first. Returns which directory it is.
    */
-  async check(data: string, target: string, sync: boolean): Promise<void> {
+  async check(): Promise<FolderIdentity> {
+    const { directory } = this
     const disk = this.#disk
     const missing = new Set(this.#files.keys())
-    const disturbed = (name: string, how: string): never => {
-      throw new OutputRefused({
-        path: target,
-        code: "output/disturbed",
-        problem: `${quote(join(data, name))} ${how} by another program while the work went on; nothing was published`,
-        hint: "Find out which one, then go on with --resume: what is intact is kept."
-      })
+    const refuse = (name: string, how: string): never => {
+      throw disturbed(this.#target, join(directory, name), how)
+    }
+    const orMissing = (name: string) => (error: unknown): never => {
+      if (isMissing(error)) refuse(name, "was removed")
+      throw error
     }
     const visit = async (below: string): Promise<void> => {
-      const directory = join(data, below)
-      const names = await disk.list(directory).catch((error: unknown) => (isMissing(error) ? disturbed(below, "was removed") : Promise.reject(error)))
-      for (const name of names) {
+      for (const name of await disk.list(join(directory, below)).catch(orMissing(below))) {
         const path = join(below, name)
-        const info = await disk.lstat(join(data, path)).catch((error: unknown) => (isMissing(error) ? disturbed(path, "was removed") : Promise.reject(error)))
-        if (info.kind === "directory") {
-          if (!this.#folders.has(path)) disturbed(path, "was put there")
-          await visit(path)
-          continue
-        }
+        const info = await disk.lstat(join(directory, path)).catch(orMissing(path))
         const own = this.#files.get(path)
-        if (!own) disturbed(path, "was put there")
-        else if (!(own.linked ? sameButForCtime : sameFile)(own.identity, info)) disturbed(path, "was changed")
+        if (info.kind === "directory" && this.#folders.has(path)) await visit(path)
+        else if (!own) refuse(path, "was put there")
+        else if (!isUnchanged(own, info)) refuse(path, "was changed")
         missing.delete(path)
       }
-      if (sync) await disk.syncDirectory(directory)
+      await disk.syncDirectory(join(directory, below))
     }
-    const root = await disk.lstat(data).catch((error: unknown) => (isMissing(error) ? disturbed("", "was removed") : Promise.reject(error)))
-    if (root.kind !== "directory") disturbed("", "was replaced")
+    const root = await disk.lstat(directory).catch(orMissing(""))
+    if (root.kind !== "directory") refuse("", "was replaced")
     await visit("")
-    for (const name of missing) disturbed(name, "was removed")
+    for (const name of missing) refuse(name, "was removed")
+    return root
+  }
+
+  /** The first file of the payload that is not what it was; undefined if all are. `directory`: this one under its new name. */
+  async firstDamaged(directory: string): Promise<string | undefined> {
+    for (const [name, own] of this.#files) {
+      if (own.kind === "small") continue
+      const found = await present(this.#disk, join(directory, name))
+      if (!found || !isUnchanged(own, found)) return name
+    }
+    return undefined
+  }
+
+  /** Does `directory` hold anything that is not of these? */
+  async hasOthers(directory: string, below = ""): Promise<boolean> {
+    for (const name of await this.#disk.list(join(directory, below))) {
+      const path = join(below, name)
+      if (this.#folders.has(path) ? await this.hasOthers(directory, path) : !this.#files.has(path)) return true
+    }
+    return false
   }
 }
+
+const isUnchanged = ({ identity, kind }: Staged, now: FileIdentity): boolean => (kind === "linked" ? sameButForCtime : sameFile)(identity, now)
+
+export const disturbed = (target: string, path: string, how: string): OutputRefused =>
+  new OutputRefused({
+    path: target,
+    code: "output/disturbed",
+    problem: `${quote(path)} ${how} by another program while the work went on`,
+    hint: "Find out which one, then go on with --resume: what is intact is kept."
+  })
 
 export const ensureDirectory = async (disk: DiskCalls, path: string): Promise<void> => {
   await disk.makeDirectory(path).catch((error: unknown) => {

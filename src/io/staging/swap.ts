@@ -13,11 +13,11 @@ import type { DiskCalls } from "../Disk.ts"
 import { hasErrno, isMissing, present } from "../present.ts"
 import { topOf } from "./content.ts"
 import { discard } from "./discard.ts"
-import { isSameFolder, standingOf } from "./folder.ts"
+import { type FolderIdentity, isSameFolder, isStill, standingOf } from "./folder.ts"
 import { awaitSilence, holderOf, Lock } from "./Lock.ts"
 import { DATA, REPLACED, stagingOf } from "./names.ts"
 import { type CommitRecord, isFormerContent, readRecord, removeRecord, writeRecord } from "./record.ts"
-import type { StagedFiles } from "./StagedFiles.ts"
+import { disturbed, type StagedFiles } from "./StagedFiles.ts"
 import { appeared, changed, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
 
 /** What is published where, and who may. */
@@ -37,8 +37,8 @@ export interface Publication {
  */
 export const publishData = async (disk: DiskCalls, publication: Publication, onPublished: () => void): Promise<void> => {
   const { folder, staged, target } = publication
-  await staged.check(join(folder, DATA), target.shown, true)
-  await (target.content === undefined ? create : replace)(disk, publication)
+  const data = await staged.check()
+  await (target.content === undefined ? create : replace)(disk, publication, data)
   onPublished()
   await disk.syncDirectory(dirname(target.path))
   await disk.syncDirectory(folder)
@@ -50,26 +50,34 @@ const lookAgain = async (disk: DiskCalls, { lock, permission, target }: Publicat
   await lock.verify()
 }
 
-const create = async (disk: DiskCalls, publication: Publication): Promise<void> => {
-  const { folder, staged, target } = publication
-  const data = join(folder, DATA)
+const create = async (disk: DiskCalls, publication: Publication, data: FolderIdentity): Promise<void> => {
   await lookAgain(disk, publication)
-  await disk.rename(data, target.path).catch((error: unknown) => {
-    throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
-  })
-  try {
-    await staged.check(target.path, target.shown, false)
-  } catch (error) {
-    await disk.rename(target.path, data)
-    throw error
-  }
+  await giveName(disk, publication, data)
 }
 
-const replace = async (disk: DiskCalls, publication: Publication): Promise<void> => {
-  const { folder, staged, target } = publication
+/** Rename the data to the target, and see that it is the data that came there, whole. */
+const giveName = async (disk: DiskCalls, { lock, staged, target }: Publication, data: FolderIdentity): Promise<void> => {
+  if (!await isStill(disk, staged.directory, data)) throw disturbed(target.shown, staged.directory, "was replaced")
+  await disk.rename(staged.directory, target.path).catch((error: unknown) => {
+    throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
+  })
+  if (!await isStill(disk, target.path, data)) {
+    // What was moved was in a folder that is not ours: it goes back there. Otherwise somebody has taken the target's name since.
+    if (!await lock.verify().then(() => true, () => false)) await disk.rename(target.path, staged.directory)
+    throw disturbed(target.shown, target.path, "was replaced")
+  }
+  const damaged = await staged.firstDamaged(target.path)
+  if (damaged === undefined) return
+  // Unless others have put something into it already.
+  if (!await staged.hasOthers(target.path)) await disk.rename(target.path, staged.directory)
+  throw disturbed(target.shown, join(target.path, damaged), "was changed")
+}
+
+const replace = async (disk: DiskCalls, publication: Publication, data: FolderIdentity): Promise<void> => {
+  const { folder, target } = publication
   const former = target.content!
-  const [data, replaced] = [join(folder, DATA), join(folder, REPLACED)]
-  await writeRecord(disk, folder, { ino: (await disk.stat(data)).ino, former: { ino: former.folder.ino, top: former.top } })
+  const replaced = join(folder, REPLACED)
+  await writeRecord(disk, folder, { ino: data.ino, former: { ino: former.folder.ino, top: former.top } })
   try {
     // The folder that is about to hold the former content must itself be durable.
     await disk.syncDirectory(dirname(folder))
@@ -80,15 +88,7 @@ const replace = async (disk: DiskCalls, publication: Publication): Promise<void>
     try {
       if (!isSameFolder(await disk.lstat(replaced), former.folder)) throw changed(target.shown, "another directory was put there")
       if (await topOf(disk, replaced) !== former.top) throw changed(target.shown, "what is in it changed")
-      await disk.rename(data, target.path).catch((error: unknown) => {
-        throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
-      })
-      try {
-        await staged.check(target.path, target.shown, false)
-      } catch (error) {
-        await disk.rename(target.path, data)
-        throw error
-      }
+      await giveName(disk, publication, data)
     } catch (error) {
       await putBack(disk, replaced, target)
       throw error
