@@ -71,7 +71,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "link-loop": "a link that leads back to itself",
       "missing": "there is nothing by that name",
       "name-encoding": ["a side file whose name is not UTF-8", "Rename it, or take it out of the directory."],
-      "not-regular": "a pipe, device or directory where a file should be",
+      "not-regular": "a pipe, socket, device or directory where a file should be, or beside the weights; it is never opened. Take it out of the directory.",
       "too-large": "a small file (config, tokenizer, tracker) is larger than such files are"
     }
   },

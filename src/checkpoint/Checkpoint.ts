@@ -10,6 +10,7 @@ import { InvalidFile, quote, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { attempt } from "../io/attempt.ts"
 import { existing, isNotThere } from "../io/existing.ts"
+import { refuseSpecials } from "../io/specials.ts"
 import { recoverToRead } from "../io/staging/swap.ts"
 import { isTraining, modalityOf, unwrapKey } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
@@ -195,6 +196,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
     const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
     const fileSizes = await dataFileSizes(disk, directory, metadata)
+    await refuseSpecials(disk, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
     atPath(metadataPath, () => checkMetadata(metadata, fileSizes))
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)

@@ -41,6 +41,15 @@ export const reportTargets = Effect.fnUntraced(function*(flags: ReportFlags) {
   return targets
 })
 
+/** A dry run has nothing that a report could be about. @throws UsageError */
+export const refuseDryReport = ({ card, dryRun, report }: ReportFlags & { readonly dryRun: boolean }): Effect.Effect<void, UsageError> =>
+  dryRun && Option.isSome(Option.orElse(report, () => card))
+    ? Effect.fail(new UsageError({
+      problem: `--dry-run writes nothing, so there is nothing for ${Option.isSome(report) ? "--report" : "--card"} to report`,
+      hint: "--dry-run --json gives the plan to machines."
+    }))
+    : Effect.void
+
 /** Open the paths and write what the flags asked for; existing reports are replaced. */
 export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest) {
   if (targets.pages.length + targets.cards.length === 0) return

@@ -16,6 +16,7 @@ import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirec
 import { realPathInside } from "../safetensors/locate.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { attempt } from "../io/attempt.ts"
+import { refuseSpecials } from "../io/specials.ts"
 import { recoverToRead } from "../io/staging/swap.ts"
 import { readSmall } from "../io/small.ts"
 
@@ -100,6 +101,7 @@ export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: 
   const disk = yield* Disk
   return yield* attempt(async () => {
     const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
+    await refuseSpecials(disk, directory, names, () => false)
     const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []
     for (const name of names) {
       const path = await realPathInside(disk, directory, name).catch((error: unknown): never => {

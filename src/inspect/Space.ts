@@ -61,8 +61,17 @@ export interface Space {
   readonly runConfig?: RunConfigMap
   /** Facts of the common state and of archives: iteration, versions, `content_metadata`. */
   readonly common?: ReadonlyMap<string, string>
-  /** Bytes that hold the elements of the tensors of an `items` or `archive` space, by name: start, and strides of views. */
-  readonly places?: ReadonlyMap<string, { readonly offset: number; readonly elements: number; readonly strides?: ReadonlyArray<number> }>
+  /** Of the tensors of an `items` or `archive` space, by name. */
+  readonly places?: ReadonlyMap<string, SpacePlace>
+}
+
+/** Bytes that hold the elements of a tensor: where they start, and the strides of a view. */
+export interface SpacePlace {
+  readonly offset: number
+  readonly elements: number
+  readonly strides?: ReadonlyArray<number>
+  /** The storage that it is a view of, and the CRC-32 stored with that. */
+  readonly storage: { readonly start: number; readonly end: number; readonly crc32: number }
 }
 
 /** Bytes of the elements; sub-byte dtypes are rounded up. */

@@ -2,10 +2,13 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import type { Storage } from "../checkpoint/StorageSums.ts"
 import { hfSources } from "../convert/HfSource.ts"
+import { checksumsIn } from "../convert/integrity/Checksums.ts"
 import type { SourceArray, Sources, TargetArray } from "../engine/Target.ts"
 import { attempt } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Copy, identity, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
@@ -16,6 +19,8 @@ export interface SpaceData {
   readonly whole: (tensor: SpaceTensor) => TargetArray
   /** The same elements in the boxes in which they are stored, each in C order; `id` is the tensor's name. */
   readonly pieces: (tensor: SpaceTensor) => ReadonlyArray<TargetArray>
+  /** What the tensors are stored in, with the CRC-32 that was stored with it, where one was. */
+  readonly storages: ReadonlyArray<Storage>
 }
 
 /** Elements of less than a byte have no address; nothing here looks into them. */
@@ -34,18 +39,43 @@ const megatronData = Effect.fnUntraced(function*(space: Space, tensors: Readonly
       shape: sizes,
       copies: chunks.settle([identity(chunkId({ sizes, ...chunk }), tensor.name, sizes)])
     }))
-  return { sources: chunks, whole, pieces } satisfies SpaceData
+  return { sources: chunks, whole, pieces, storages: [...chunks.storages()] } satisfies SpaceData
 })
 
 /** Spaces whose tensors are one range each. */
-const singleData = (sources: Sources, space: Space): SpaceData => {
+const singleData = (sources: Sources, space: Space, storages: ReadonlyArray<Storage>): SpaceData => {
   const whole = ({ dtype, name, shape }: SpaceTensor): TargetArray => {
     const strides = space.places?.get(name)?.strides
     const copy: Copy = identity(name, name, shape)
     const copies = volume(shape) === 0 ? [] : strides ? [{ ...copy, source: { ...copy.source, strides } }] : [copy]
     return { id: name, dtype, shape, copies }
   }
-  return { sources, whole, pieces: (tensor) => (volume(tensor.shape) === 0 ? [] : [whole(tensor)]) }
+  return { sources, whole, pieces: (tensor) => (volume(tensor.shape) === 0 ? [] : [whole(tensor)]), storages }
+}
+
+/** Of `tensors` in archives; several may be views of one storage. */
+const placedStorages = (space: Space, tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<Storage> => {
+  const storages = new Map<string, Storage>()
+  for (const { chunks, name } of tensors) {
+    const place = space.places?.get(name)
+    if (!place) continue
+    const path = join(space.directory, chunks[0]!.file)
+    storages.set(`${path}:${place.storage.start}`, { path, key: name, ...place.storage })
+  }
+  return [...storages.values()]
+}
+
+/** Of `tensors` in safetensors files, which have checksums only if this program wrote them beside. */
+const checksummedStorages = async (disk: DiskCalls, hf: HfTensors, tensors: ReadonlyArray<SpaceTensor>): Promise<ReadonlyArray<Storage>> => {
+  const checksums = await checksumsIn(disk, hf.directory)
+  const wanted = new Set(tensors.map((t) => t.name))
+  const sizes = new Map(checksums?.files.map(({ name, size }) => [name, size]))
+  // Of a file that was replaced since, the checksums say nothing.
+  const paths = new Map(hf.shards.filter(({ file, size }) => sizes.get(file) === size).map(({ file, path }) => [file, path]))
+  return (checksums?.tensors ?? []).flatMap(({ begin, crc32, end, file, name }) => {
+    const path = paths.get(file)
+    return path !== undefined && wanted.has(name) ? [{ path, key: name, start: begin, end, crc32: Number.parseInt(crc32, 16) }] : []
+  })
 }
 
 const placedSources = (space: Space): Sources => ({
@@ -61,7 +91,10 @@ const placedSources = (space: Space): Sources => ({
 /** Make the elements of `tensors` readable. For a Megatron checkpoint this reads the header of each of their chunks. */
 export const openData = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>) {
   if (space.kind === "megatron") return yield* megatronData(space, tensors)
-  return singleData(space.hf ? hfSources(space.hf) : placedSources(space), space) as SpaceData
+  const { hf } = space
+  if (!hf) return singleData(placedSources(space), space, placedStorages(space, tensors))
+  const disk = yield* Disk
+  return singleData(hfSources(hf), space, yield* attempt(() => checksummedStorages(disk, hf, tensors)))
 })
 
 /** Pieces in the order in which they lie on disk. */

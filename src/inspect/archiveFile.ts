@@ -12,7 +12,7 @@ import { fromReader, type Ranged } from "../torch/Ranges.ts"
 import { isContiguous } from "../torch/TensorItem.ts"
 import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
 import { describeValue } from "./commonState.ts"
-import { bytesOfTensor, type Space, type SpaceTensor } from "./Space.ts"
+import { bytesOfTensor, type Space, type SpacePlace, type SpaceTensor } from "./Space.ts"
 
 /** Values that are no tensors; a state dict has a few, a training state some thousand. */
 const MOST_FACTS = 1000
@@ -69,13 +69,14 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
 const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): Space => {
   const file = basename(path)
   const tensors = new Map<string, SpaceTensor>()
-  const places = new Map<string, { offset: number; elements: number; strides?: ReadonlyArray<number> }>()
+  const places = new Map<string, SpacePlace>()
   for (const [name, { view }] of found.tensors) {
-    const { dataLength, dataOffset } = stored.get(name)!
+    const { crc32, dataLength, dataOffset } = stored.get(name)!
     const { dtype, shape, storageOffset } = view
     const offset = dataOffset + storageOffset * bytesOf(dtype)
     const elements = dataLength / bytesOf(dtype) - storageOffset
-    places.set(name, { offset, elements, ...(isContiguous(view) ? {} : { strides: view.strides }) })
+    const storage = { start: dataOffset, end: dataOffset + dataLength, crc32 }
+    places.set(name, { offset, elements, storage, ...(isContiguous(view) ? {} : { strides: view.strides }) })
     const bytes = bytesOfTensor(dtype, shape)
     tensors.set(name, {
       name,

@@ -18,7 +18,7 @@ import { fromReader } from "../torch/Ranges.ts"
 import { isContiguous } from "../torch/TensorItem.ts"
 import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
 import { describeValue } from "./commonState.ts"
-import { bytesOfTensor, type Space, type SpaceTensor } from "./Space.ts"
+import { bytesOfTensor, type Space, type SpacePlace, type SpaceTensor } from "./Space.ts"
 
 const END_RECORD = 22
 const ZIP64_END = 56
@@ -100,7 +100,7 @@ const readItems = async (
 ): Promise<Space> => {
   const name = basename(path)
   const tensors = new Map<string, SpaceTensor>()
-  const places = new Map<string, NonNullable<ReturnType<NonNullable<Space["places"]>["get"]>>>()
+  const places = new Map<string, SpacePlace>()
   const objects: Array<Space["objects"][number]> = []
   const notes: Array<string> = []
   for (const [number, start] of starts.entries()) {
@@ -113,7 +113,7 @@ const readItems = async (
     }
     const { dtype, shape } = item
     const unique = tensors.has(key) ? `${key} at ${start}` : key
-    places.set(unique, { offset: item.offset, elements: item.elements, ...(item.strides ? { strides: item.strides } : {}) })
+    places.set(unique, { offset: item.offset, elements: item.elements, storage: item.storage, ...(item.strides ? { strides: item.strides } : {}) })
     tensors.set(unique, {
       name: unique,
       dtype,
@@ -140,11 +140,12 @@ const readItem = async (file: DiskFile, path: string, start: number, length: num
         return { kind: "object" as const, text: describeValue(pyRead(value)) }
       }
       const view = tensorView(value)
-      const { dataOffset, dataLength } = yield* placeStorage(archive, view)
+      const { crc32, dataOffset, dataLength } = yield* placeStorage(archive, view)
       const width = bytesOf(view.dtype)
       const offset = start + dataOffset + view.storageOffset * width
       const elements = dataLength / width - view.storageOffset
-      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, ...(isContiguous(view) ? {} : { strides: view.strides }) }
+      const storage = { start: start + dataOffset, end: start + dataOffset + dataLength, crc32 }
+      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, storage, ...(isContiguous(view) ? {} : { strides: view.strides }) }
     })())
   } catch (error) {
     if (!(error instanceof FormatError)) throw error

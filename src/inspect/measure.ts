@@ -1,7 +1,10 @@
-/** Stream tensors through the engine and gather the statistics of each. */
+/** Stream tensors through the engine and gather the statistics of each; what is read is checked by the CRC-32 stored with it. */
 import { Effect, Stream } from "effect"
+import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { stream } from "../engine/stream.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
 import { inDiskOrder, isAddressable, openData } from "./SpaceData.ts"
 import { Gatherer, hasStatistics, type Statistics } from "./Statistics.ts"
@@ -12,7 +15,11 @@ export interface MeasureOptions extends EngineLimits {
   readonly onSize?: (bytes: number) => void
 }
 
-/** Statistics of the given tensors, by name. Tensors of types without numbers (sub-byte, complex) are left out. */
+/**
+ * Statistics of the given tensors, by name. Tensors of types without numbers (sub-byte, complex) are left out.
+ *
+ * @throws InvalidFile `checkpoint/crc` if what was read is not what was stored.
+ */
 export const measure = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>, options: MeasureOptions = {}) {
   const readable = inDiskOrder(tensors.filter((t) => isAddressable(t) && hasStatistics(t.dtype)))
   const data = yield* openData(space, readable)
@@ -26,6 +33,8 @@ export const measure = Effect.fnUntraced(function*(space: Space, tensors: Readon
   const arrays = function*() {
     for (const tensor of readable) yield* data.pieces(tensor)
   }
+  const disk = yield* Disk
+  const sums = new StorageSums(data.storages)
   yield* stream(arrays(), data.sources, options).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => {
     if (current?.name !== array.id) {
       finish()
@@ -33,7 +42,8 @@ export const measure = Effect.fnUntraced(function*(space: Space, tensors: Readon
     }
     current.gatherer.add(bytes)
     options.progress?.(bytes.byteLength)
-  })))
+  })), Effect.provideService(Disk, sums.watch(disk)))
+  yield* attempt(() => sums.finish(disk))
   finish()
   for (const { dtype, name } of readable) if (!results.has(name)) results.set(name, new Gatherer(dtype).result())
   return results as ReadonlyMap<string, Statistics>

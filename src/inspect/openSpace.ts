@@ -23,9 +23,11 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   return yield* attempt(async (): Promise<SpaceKind> => {
     await recoverToRead(disk, path)
-    if ((await existing(disk, path)).kind !== "directory") {
-      const kind = byName(path)
-      if (kind) return kind
+    const { kind } = await existing(disk, path)
+    if (kind === "other") throw new InvalidFile({ path, code: "file/not-regular", problem: "is a pipe, a socket or a device, not a file" })
+    if (kind !== "directory") {
+      const byItsName = byName(path)
+      if (byItsName) return byItsName
       throw new InvalidFile({ path, code: "inspect/unknown", problem: "is neither .safetensors, .distcp nor a torch.save file (.pt, .pth, .bin)" })
     }
     const names = await disk.list(path)

@@ -8,10 +8,11 @@ import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError, NoSpace, quote } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
+import { refuseSpecials } from "../io/specials.ts"
 import { type FileIdentity, identityOf, sameFile } from "../io/identity.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
-import { type Entry, locate, openRegular, realPathInside } from "./locate.ts"
+import { type Entry, isWeightsName, locate, openRegular, realPathInside } from "./locate.ts"
 import { otherFormat, refuseOtherThanJson, START_BYTES } from "./otherFormat.ts"
 import type { TensorInfo } from "./Tensor.ts"
 
@@ -91,7 +92,11 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
     (file, number) => attempt(() => readShard(disk, entry, file, number, index, budget)),
     { concurrency: CONCURRENT_FILES }
   )
-  return yield* attempt(async () => assemble(entry, shards, indexPath, index, indexBytes))
+  return yield* attempt(async () => {
+    const read = new Set(shards.map(({ file }) => file))
+    await refuseSpecials(disk, entry.directory, entry.names.filter((name) => !read.has(name)), isWeightsName)
+    return assemble(entry, shards, indexPath, index, indexBytes)
+  })
 })
 
 const readIndexBytes = (disk: DiskCalls, entry: Entry): Promise<Uint8Array> =>

@@ -13,6 +13,8 @@ export const SINGLE_NAME = "model.safetensors"
 const INDEX_SUFFIX = ".safetensors.index.json"
 const WEIGHTS_SUFFIX = ".safetensors"
 
+export const isWeightsName = (name: string): boolean => name.endsWith(WEIGHTS_SUFFIX)
+
 /** What to open first. Names are relative to `directory`. */
 export interface Entry {
   readonly directory: string
@@ -22,6 +24,8 @@ export interface Entry {
   readonly named: boolean
   /** Every `*.safetensors` beside it. */
   readonly weights: ReadonlyArray<string>
+  /** Everything beside it that is not hidden. */
+  readonly names: ReadonlyArray<string>
 }
 
 const refuse = (path: string, code: string, problem: string, hint?: string): never => {
@@ -38,13 +42,13 @@ export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
   const { kind } = await existing(disk, path)
   if (kind !== "directory") {
     const indexed = path.endsWith(INDEX_SUFFIX)
-    return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [] }
+    return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [], names: [] }
   }
   // Hidden files are leftovers of tools and of other systems (`._model.safetensors`), never what a publisher means.
   const names = (await disk.list(path)).filter((name) => !name.startsWith("."))
-  const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX))
+  const weights = names.filter(isWeightsName)
   const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX))
-  const found = { directory: path, named: false, weights }
+  const found = { directory: path, named: false, weights, names }
   if (indexes.includes(INDEX_NAME)) return { ...found, kind: "index", file: INDEX_NAME }
   if (weights.includes(SINGLE_NAME)) return { ...found, kind: "single", file: SINGLE_NAME }
   const candidates = indexes.length > 0 ? indexes : weights

@@ -85,6 +85,15 @@ describe("verify", () => {
   })
 })
 
+it("a dry run has nothing to report, and says so", () => {
+  for (const flag of ["--report", "--card"]) {
+    const { code, err } = run("import", "--hf-model", "hf", "--megatron-path", "never", "--dry-run", flag, "dry.html")
+    expect(code).toBe(2)
+    expect(err).toContain(`--dry-run writes nothing, so there is nothing for ${flag} to report`)
+  }
+  expect(existsSync(join(work, "dry.html"))).toBe(false)
+})
+
 describe("report", () => {
   it("of several paths, with the numbers of inspect --json", () => {
     expect(run("report", "hf", "mg", "-o", "report.html", "--card", "report.yaml")).toMatchObject({ code: 0, out: "wrote report.html\nwrote report.yaml\n" })

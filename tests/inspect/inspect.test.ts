@@ -1,6 +1,6 @@
 /** Looking into files of every kind: names, sums, places, peculiarities. */
 import { Effect } from "effect"
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs"
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
@@ -206,6 +206,21 @@ describe("statistics", () => {
     expect(a).toMatchObject({ elements: b.elements, min: b.min, max: b.max, zeros: b.zeros })
     expect(a.mean!).toBeCloseTo(b.mean!, 12)
     expect(a.std!).toBeCloseTo(b.std!, 12)
+  })
+
+  it("are not given of bytes that were damaged: what is read is summed", async () => {
+    const copy = fresh(work)
+    cpSync(standard, copy, { recursive: true })
+    const space = await run(openSpace(copy))
+    const tensor = [...space.tensors.values()].find((t) => t.role === "model" && t.bytes > 4096)!
+    const file = join(folderOf(copy), tensor.chunks[0]!.file)
+    const bytes = readFileSync(file)
+    // In the middle of an item lies its data.
+    bytes[tensor.chunks[0]!.offset + (tensor.chunks[0]!.length >> 1)]! ^= 4
+    writeFileSync(file, bytes)
+    await expect(inspected(copy, { stats: true })).rejects.toMatchObject({ code: "checkpoint/crc", place: { tensor: tensor.name } })
+    await expect(inspected(file, { stats: true })).rejects.toMatchObject({ code: "checkpoint/crc" })
+    await inspected(copy)
   })
 
   it("are those of the bytes", async () => {

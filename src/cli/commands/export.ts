@@ -7,7 +7,7 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
-import { reportTargets, writeReports } from "../reportFiles.ts"
+import { refuseDryReport, reportTargets, writeReports } from "../reportFiles.ts"
 import { pathFlag } from "../paths.ts"
 
 export const mtpFrom = pathFlag("mtp-from", "either").pipe(
@@ -44,6 +44,7 @@ export const exportCommand = Command.make("export", {
 }, Effect.fn("export")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
+  yield* refuseDryReport(input)
   const targets = yield* reportTargets(input)
   const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input

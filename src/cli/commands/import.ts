@@ -7,7 +7,7 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
-import { reportTargets, writeReports } from "../reportFiles.ts"
+import { refuseDryReport, reportTargets, writeReports } from "../reportFiles.ts"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
@@ -30,6 +30,7 @@ export const importCommand = Command.make("import", {
 }, Effect.fn("import")(function*(input) {
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
   const engine = yield* attempt(() => flags.engineOptions(input))
+  yield* refuseDryReport(input)
   const targets = yield* reportTargets(input)
   const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input

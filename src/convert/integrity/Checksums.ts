@@ -11,15 +11,20 @@
  *   "parent":[…]}}
  * ```
  */
+import { join } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
 import type { TargetFile } from "../../engine/Target.ts"
 import { type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
 import { FormatError } from "../../errors.ts"
+import type { DiskCalls } from "../../io/Disk.ts"
+import { present } from "../../io/present.ts"
+import { readSmall } from "../../io/small.ts"
 import { volume } from "../../tensor/Copy.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import { crc32, crc32Combine } from "../../torch/Crc32.ts"
+import { CHECKSUMS } from "./names.ts"
 import { SumList } from "./SumList.ts"
 
 /** Some hundred bytes per stored chunk, eight per MiB: a terabyte in ten thousand chunks has 9 MB. */
@@ -127,6 +132,12 @@ export class ChecksumsBuilder {
     const text = JSON.stringify(document)
     return Buffer.from(`{"crc32":"${hexOf(crc32(text))}","checksums":${text}}\n`)
   }
+}
+
+/** Those of a directory; undefined if it has none. @throws as {@link decodeChecksums}; IoError */
+export const checksumsIn = async (disk: DiskCalls, directory: string): Promise<Checksums | undefined> => {
+  const path = join(directory, CHECKSUMS)
+  return (await present(disk, path)) === undefined ? undefined : decodeChecksums(path, await readSmall(disk, path, path, LARGEST_CHECKSUMS))
 }
 
 const FRAME = /^\{"crc32":"([0-9a-f]{8})","checksums":$/
