@@ -101,6 +101,15 @@ export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the re
 
 export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDescription("No progress, no report; errors only"), Flag.withDefault(false))
 
+/** Of commands that take their time. */
+export const progress = {
+  progress: Flag.Boolean("progress").pipe(Flag.withDescription("Progress on stderr. --no-progress: none, but the report"), Flag.withDefault(true)),
+  jsonEvents: Flag.Boolean("json-events").pipe(
+    Flag.withDescription("Progress for programs: one JSON object a line on stderr (event, phase, done, total, bytesPerSecond)"),
+    Flag.withDefault(false)
+  )
+}
+
 export const report = pathFlag("report", "file").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),

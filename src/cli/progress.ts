@@ -1,60 +1,100 @@
 /**
- * Progress on stderr: a bar with rate and time left on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
+ * Progress on stderr: a line that is drawn again on a terminal, a plain line every few seconds elsewhere, events for programs with
+ * `--json-events`. Nothing when quiet; under `--json` and `--csv` on a terminal only.
  */
 import { Effect } from "effect"
+import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
 import { tell } from "./streams.ts"
-import { bytes, duration } from "./text.ts"
 
 export interface Progress {
   readonly total: (bytes: number) => void
   readonly add: (bytes: number) => void
 }
 
+/** The flags that decide what is shown. */
+export interface ProgressFlags {
+  readonly quiet: boolean
+  readonly json: boolean
+  readonly csv?: boolean
+  /** `--no-progress` makes it false. */
+  readonly progress?: boolean
+  readonly jsonEvents?: boolean
+}
+
 const FRAME_MS = 100
 const LINE_MS = 5000
-const BAR = 24
+/** The rate is that of the last seconds: a slow start must not promise hours. */
+const WINDOW_MS = 5000
+/** Narrower than any terminal that people read. */
+const NARROWEST = 10
 
 const silent: Progress = { total: () => {}, add: () => {} }
 
-/** Show progress under `label` while `use` runs. */
+/** Bytes a second over the last {@link WINDOW_MS}. */
+export class Rate {
+  readonly #marks: Array<{ readonly at: number; readonly done: number }> = []
+
+  /** `at`: milliseconds. */
+  mark(at: number, done: number): number {
+    this.#marks.push({ at, done })
+    while (this.#marks.length > 2 && this.#marks[1]!.at <= at - WINDOW_MS) this.#marks.shift()
+    const first = this.#marks[0]!
+    return at > first.at ? ((done - first.done) / (at - first.at)) * 1000 : 0
+  }
+}
+
+type Shown = "terminal" | "lines" | "events" | "nothing"
+
+const shownBy = ({ csv, json, jsonEvents, progress, quiet }: ProgressFlags): Shown => {
+  if (jsonEvents) return "events"
+  if (quiet || progress === false) return "nothing"
+  if (process.stderr.isTTY) return "terminal"
+  return json || csv ? "nothing" : "lines"
+}
+
+const event = (fields: object): void => { tell(`${JSON.stringify(fields)}\n`) }
+
+/** Show progress under `label` (`importing`) while `use` runs. */
 export const withProgress = <A, E, R>(
   label: string,
-  quiet: boolean,
+  flags: ProgressFlags,
   use: (progress: Progress) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
-  if (quiet) return use(silent)
-  const terminal = process.stderr.isTTY === true
+  const shown = shownBy(flags)
+  if (shown === "nothing") return use(silent)
   return Effect.acquireUseRelease(
     Effect.sync(() => {
       const started = performance.now()
-      const state = { done: 0, total: 0 }
-      const draw = () => {
+      const rate = new Rate()
+      rate.mark(started, 0)
+      const state = { label, done: 0, total: 0 }
+      const draw = (): void => {
         if (state.total === 0) return
-        const share = Math.min(1, state.done / state.total)
-        const seconds = (performance.now() - started) / 1000
-        const rate = state.done / Math.max(seconds, 1e-3)
-        const left = rate > 0 ? duration((state.total - state.done) / rate) : "?"
-        const percent = `${Math.floor(share * 100)}%`.padStart(4)
-        const figures = `${percent}  ${bytes(state.done)} of ${bytes(state.total)}  ${bytes(rate)}/s  ${left} left`
-        if (!terminal) tell(`${label} ${figures}\n`)
-        else {
-          const full = Math.round(share * BAR)
-          tell(`\r\x1b[2K${label} ${"█".repeat(full)}${"░".repeat(BAR - full)} ${figures}`)
-        }
+        const now = { ...state, rate: rate.mark(performance.now(), state.done) }
+        if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
+        else if (shown === "lines") tell(`${plainLine(now)}\n`)
+        // One column stays free: a full line would wrap on some terminals.
+        else tell(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
       }
-      const timer = setInterval(draw, terminal ? FRAME_MS : LINE_MS)
+      const timer = setInterval(draw, shown === "lines" ? LINE_MS : FRAME_MS)
       return {
         progress: {
-          total: (n: number) => { state.total = n },
+          total: (n: number) => {
+            state.total = n
+            if (shown === "events") event({ event: "start", phase: label, total: n })
+          },
           add: (n: number) => { state.done += n }
         },
-        stop: () => {
+        stop: (complete: boolean) => {
           clearInterval(timer)
-          if (terminal) tell("\r\x1b[2K")
+          if (shown === "terminal") tell("\r\x1b[2K")
+          const seconds = (performance.now() - started) / 1000
+          if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
+          else if (complete && state.done > 0) tell(`${closingLine(label, state.done, seconds)}\n`)
         }
       }
     }),
     ({ progress }) => use(progress),
-    ({ stop }) => Effect.sync(stop)
+    ({ stop }, exit) => Effect.sync(() => stop(exit._tag === "Success"))
   )
 }

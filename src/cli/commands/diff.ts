@@ -76,11 +76,12 @@ export const diffCommand = Command.make("diff", {
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("diff")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const filter = yield* attempt(() => globs(input.filter))
-  const report = yield* withProgress("comparing", input.quiet || input.json, (progress) =>
+  const report = yield* withProgress("comparing", input, (progress) =>
     diff(families, input.left, input.right, {
       ...engine,
       headers: input.headers,

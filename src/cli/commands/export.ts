@@ -40,7 +40,8 @@ export const exportCommand = Command.make("export", {
   card: flags.card,
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("export")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
@@ -52,12 +53,12 @@ export const exportCommand = Command.make("export", {
   const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
     prepareExport(families, input.hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized
-    ? yield* withProgress("comparing", input.quiet || input.json, (progress) =>
+    ? yield* withProgress("comparing", input, (progress) =>
       prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
     : yield* prepare({})
   const { report } = prepared
   if (input.dryRun) return yield* emit(input, { ...report, target: input.hfPath }, () => renderReport(report, input.hfPath, false))
-  const done = yield* withProgress("exporting", input.quiet || input.json, (progress) => {
+  const done = yield* withProgress("exporting", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })

@@ -26,7 +26,8 @@ export const importCommand = Command.make("import", {
   card: flags.card,
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("import")(function*(input) {
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
   const engine = yield* attempt(() => flags.engineOptions(input))
@@ -37,7 +38,7 @@ export const importCommand = Command.make("import", {
   const prepared = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
   const { report } = prepared.plan
   if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, () => renderReport(report, input.megatronPath, false))
-  const done = yield* withProgress("importing", input.quiet || input.json, (progress) => {
+  const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })

@@ -33,14 +33,15 @@ export const inspectCommand = Command.make("inspect", {
   csv: Flag.Boolean("csv").pipe(Flag.withDescription("The tensors as CSV"), Flag.withDefault(false)),
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("inspect")(function*(input) {
   if (input.csv && input.json) return yield* new UsageError({ problem: "--csv and --json exclude each other" })
   const engine = yield* attempt(() => flags.engineOptions(input))
   const filter = yield* attempt(() => globs(input.filter))
   const space = yield* openSpace(input.path)
   const statistics = input.stats
-    ? yield* withProgress("reading", input.quiet || input.json || input.csv, (progress) =>
+    ? yield* withProgress("reading", input, (progress) =>
       measure(space, [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || input.filter.length > 0)), {
         ...engine,
         progress: progress.add,

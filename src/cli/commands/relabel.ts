@@ -53,7 +53,8 @@ export const relabelCommand = Command.make("relabel", {
   dryRun: flags.dryRun,
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const specs = yield* attempt(() => input.component.map(parseComponent))
@@ -69,7 +70,7 @@ export const relabelCommand = Command.make("relabel", {
     return yield* emit(input, report, () => renderRelabel(report, input.target, false))
   }
   if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Console.error(note)
-  const done = yield* withProgress("relabelling", input.quiet || input.json, (progress) => {
+  const done = yield* withProgress("relabelling", input, (progress) => {
     progress.total(forecast.bytes)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })

@@ -20,9 +20,10 @@ export const sampleCommand = Command.make("sample", {
   ),
   overwrite: flags.overwrite,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("sample")(function*(input) {
-  const report = yield* withProgress("writing", input.quiet || input.json, (progress) =>
+  const report = yield* withProgress("writing", input, (progress) =>
     writeSample(families, samples[input.model]![input.size as SampleSize], input.directory, {
       overwrite: input.overwrite,
       progress: progress.add,

@@ -42,7 +42,8 @@ export const verifyCommand = Command.make("verify", {
   card: flags.card,
   ...flags.engine,
   json: flags.json,
-  quiet: flags.quiet
+  quiet: flags.quiet,
+  ...flags.progress
 }, Effect.fn("verify")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
@@ -53,7 +54,7 @@ export const verifyCommand = Command.make("verify", {
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
-    const report = yield* withProgress("reading", input.quiet || input.json, (progress) =>
+    const report = yield* withProgress("reading", input, (progress) =>
       verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
     yield* emit(input, report, () => renderDeep(report))
     if (report.damages.length > 0) process.exitCode = ExitCode.different
@@ -64,7 +65,7 @@ export const verifyCommand = Command.make("verify", {
   }
   const [left, right] = paths as [string, string]
   const kinds = [yield* isHf(left), yield* isHf(right)]
-  const report = yield* withProgress("verifying", input.quiet || input.json, (progress) => {
+  const report = yield* withProgress("verifying", input, (progress) => {
     const options = { ...engine, progress: progress.add, onSize: progress.total }
     if (kinds[0] && kinds[1]) return verifyHf(left, right, options)
     if (!kinds[0] && !kinds[1]) return verifyMegatron(left, right, options)
