@@ -76,6 +76,18 @@ export const catalogue: ReadonlyArray<Area> = [
     }
   },
   {
+    prefix: "hub/",
+    title: "Models in the Hub's cache",
+    where: "what was looked at",
+    exitCode: 3,
+    remedy: "Download the model with the command that the message names, or name a directory.",
+    codes: {
+      "not-found": "neither a directory nor a cached model has this name",
+      "ref": ["a ref of the cache names no commit", "Remove the cached repository and download it again."],
+      "revision-not-cached": "the repository is cached, this revision of it is not"
+    }
+  },
+  {
     prefix: "source/",
     title: "Sources",
     where: "nothing else",

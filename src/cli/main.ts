@@ -21,6 +21,7 @@ import { scaffoldCommand } from "./commands/scaffold.ts"
 import { verifyCommand } from "./commands/verify.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
+import { fromReference } from "./reference.ts"
 import { crash, fail } from "./output.ts"
 import { print, tell } from "./streams.ts"
 
@@ -47,6 +48,10 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
       })
 })
 
+/** `help`, `help COMMAND` and `version` work as words too. */
+const asFlags = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args[0] === "help" ? [...args.slice(1), "--help"] : args[0] === "version" ? ["--version", ...args.slice(1)] : args
+
 /** What the command-line library prints: help, versions, completions. */
 const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
   log: (...args: ReadonlyArray<unknown>) => { print(`${format(...args)}\n`) },
@@ -62,7 +67,9 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
   const json = args.includes("--json")
   const debug = args.includes("--debug")
-  Command.runWith(root, { version: VERSION })(args.filter((a) => a !== "--debug")).pipe(
+  const { args: own, notes } = fromReference(asFlags(args.filter((a) => a !== "--debug")))
+  if (!json && !args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
+  Command.runWith(root, { version: VERSION })(own).pipe(
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
       const error = Cause.squash(cause)
