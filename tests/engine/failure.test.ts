@@ -53,6 +53,15 @@ describe("an execution", () => {
     expect(await disk.run(Effect.exit(execute([file("f")], sources, "/out", OPTIONS)))).toEqual(Exit.fail(full))
   })
 
+  it.each([3, 11])("a target that another program cuts while it is written is noticed", async (nth) => {
+    let looks = 0
+    const disk = diskThat({
+      before: (call, path) => { if (call === "info" && path === "/out/f" && ++looks === nth) disk.files.set(path, disk.files.get(path)!.slice(0, 1000)) }
+    })
+    const exit = await disk.run(Effect.exit(execute([file("f")], sources, "/out", { ...OPTIONS, concurrency: 1 })))
+    expect(exit).toEqual(Exit.fail(new IoError({ path: "/out/f", operation: "write", errno: "ESHORT", detail: "another program cut it at byte 1000 while it was written" })))
+  })
+
   it("does not replace a file", async () => {
     const disk = diskThat({})
     disk.files.set("/out/f", Uint8Array.of(1, 2, 3))

@@ -392,6 +392,32 @@ describe("unchanged files", () => {
     expect(report.notes.join()).not.toContain("could not be linked")
   })
 
+  it("on another file system must be copied: it is said beforehand, and there must be room", async () => {
+    const target = fresh(work)
+    const parent = join(target, "..")
+    const other: Partial<DiskCalls> = {
+      stat: async (path) => ({ ...await nodeCalls.stat(path), ...(path === parent ? { dev: 4711 } : {}) }),
+      link: refuse("link", "EXDEV"),
+      clone: refuse("clone", "EXDEV")
+    }
+    const forecast = (link: boolean) =>
+      Effect.runPromise(
+        prepareRelabel(families, standard, { to: ["mimo"], layout: (names) => resolveLayout([], names) }).pipe(
+          Effect.flatMap((p) => p.forecast(target, link)),
+          Effect.provide(Layer.succeed(Disk, { ...nodeCalls, ...other }))
+        )
+      )
+    const [linked, copied] = [await forecast(true), await forecast(false)]
+    expect(linked.bytes).toBe(copied.bytes)
+    expect(linked.notes).toEqual([expect.stringMatching(/^--link: .* is on another file system than .* unchanged files \(\d+ bytes\) must be copied$/)])
+    expect(copied.notes).toEqual([])
+    const room = async () => 17 << 20
+    expect((await onDisk({ freeSpace: async () => copied.bytes + (17 << 20), ...other }, true, { target: fresh(work) })).report.linked).toBe(0)
+    await expect(onDisk({ ...other, freeSpace: async () => (16 << 20) + copied.bytes - 1 }, true, { target })).rejects.toMatchObject({ _tag: "NoSpace" })
+    // Not known beforehand: a link that is refused for another reason.
+    await expect(onDisk({ link: refuse("link", "EPERM"), clone: refuse("clone", "EXDEV"), freeSpace: room }, true, { target })).rejects.toMatchObject({ _tag: "NoSpace" })
+  })
+
   it("that are linked are not read, so that 10 GB take no longer than their index", async () => {
     const large = (await relabelled(work, mimo, ["standard"])).path
     for (const name of dataFiles(mimo).keys()) truncateSync(join(folderOf(large), name), 2.5e9)

@@ -3,19 +3,30 @@
  *
  *   node child.ts CALL HOW ARGUMENTS…
  *
- * HOW is `before`, `after` or `half` (of a transfer) for a SIGKILL, or the name of a signal that it gets while the call is made.
+ * HOW is `before`, `after` or `half` (of a transfer) for a SIGKILL, `until:FILE` to wait at the commit until FILE exists, or the name of a
+ * signal that it gets while the call is made.
  */
 import { Layer } from "effect"
+import { existsSync } from "node:fs"
 import { main } from "../../src/cli/main.ts"
-import { Disk, nodeCalls } from "../../src/io/Disk.ts"
+import { Disk, type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
 import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import { hurry } from "./hurry.ts"
 
 const [at, how, ...args] = process.argv.slice(2) as [string, string, ...Array<string>]
 const die = () => { process.kill(process.pid, "SIGKILL") }
 
+/** The calls, of which the first fsync of a directory of staged data waits: the process lives, and does nothing. */
+const waiting = (file: string): DiskCalls => ({
+  ...nodeCalls,
+  syncDirectory: async (path) => {
+    while (path.includes(".partial/data") && !existsSync(file)) await new Promise((resolve) => setTimeout(resolve, 20))
+    return nodeCalls.syncDirectory(path)
+  }
+})
+
 hurry()
-main(args, Layer.succeed(Disk, faultyDisk(nodeCalls, ({ index, operation }) => {
+main(args, Layer.succeed(Disk, how.startsWith("until:") ? waiting(how.slice("until:".length)) : faultyDisk(nodeCalls, ({ index, operation }) => {
   if (index !== Number(at)) return undefined
   switch (how) {
     case "before":
