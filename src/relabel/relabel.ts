@@ -213,7 +213,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
           for (const { name } of kept) if (linked.has(name)) linkedPaths.add(join(directory, name))
           const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
-          if (link) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
+          if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
           outcome.linked = linked.size
           outcome.cloned = cloned.size
           outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))

@@ -15,16 +15,16 @@ beforeAll(() => {
 })
 
 /** Before anything is written, and in the middle of the writing. */
-const EARLY = 3
-const LATE = 120
+const EARLY = "3"
+const LATE = "payload+20"
 
 let number = 0
 
-const interrupted = async (at: number, signal: string, ...flags: ReadonlyArray<string>) => {
+const interrupted = async (at: string, signal: string, ...flags: ReadonlyArray<string>) => {
   const folder = join(work, String(number++))
   mkdirSync(folder)
   const args = ["import", "--hf-model", hf, "--megatron-path", join(folder, "out"), "--concurrency", "16", "--max-memory", "8MB", ...flags]
-  const child = spawn(process.execPath, [CHILD, String(at), signal, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(process.execPath, [CHILD, at, signal, ...args], { stdio: ["ignore", "pipe", "pipe"] })
   let [out, err] = ["", ""]
   child.stdout.on("data", (part: Buffer) => { out += part.toString() })
   child.stderr.on("data", (part: Buffer) => { err += part.toString() })

@@ -3,7 +3,7 @@
  *
  *   node child.ts CALL HOW ARGUMENTS…
  *
- * HOW is `before`, `after` or `half` (of a transfer) for a SIGKILL, `until:FILE` to wait at the commit until FILE exists, or the name of a
+ * CALL is a number, or `payload+N`: the N-th call after the first write of a data file. HOW is `before`, `after` or `half` (of a transfer) for a SIGKILL, `until:FILE` to wait at the commit until FILE exists, or the name of a
  * signal that it gets while the call is made.
  */
 import { Layer } from "effect"
@@ -14,6 +14,9 @@ import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import { hurry } from "./hurry.ts"
 
 const [at, how, ...args] = process.argv.slice(2) as [string, string, ...Array<string>]
+const offset = /^payload\+(\d+)$/.exec(at)?.[1]
+/** Which call it is, once that is known. */
+let wanted = offset === undefined ? Number(at) : Number.POSITIVE_INFINITY
 const die = () => { process.kill(process.pid, "SIGKILL") }
 
 /** The calls, of which the first fsync of a directory of staged data waits: the process lives, and does nothing. */
@@ -26,8 +29,9 @@ const waiting = (file: string): DiskCalls => ({
 })
 
 hurry()
-main(args, Layer.succeed(Disk, how.startsWith("until:") ? waiting(how.slice("until:".length)) : faultyDisk(nodeCalls, ({ index, operation }) => {
-  if (index !== Number(at)) return undefined
+main(args, Layer.succeed(Disk, how.startsWith("until:") ? waiting(how.slice("until:".length)) : faultyDisk(nodeCalls, ({ index, operation, path }) => {
+  if (offset !== undefined && wanted === Number.POSITIVE_INFINITY && operation === "write" && path.endsWith(".distcp")) wanted = index + Number(offset)
+  if (index !== wanted) return undefined
   switch (how) {
     case "before":
       die()

@@ -14,8 +14,8 @@ import { runCli } from "./killWalk.ts"
 
 const CHILD = new URL("./child.ts", import.meta.url).pathname
 const COMMAND = new URL("../../src/cli/bin.ts", import.meta.url).pathname
-/** In the middle of the work: the lock is taken long before, the last call is some 270. */
-const MIDDLE = 120
+/** In the middle of the work. */
+const MIDDLE = "payload+8"
 
 const isStopped = async (pid: number): Promise<boolean> =>
   (await readFile(`/proc/${pid}/stat`, "latin1")).split(") ").at(-1)!.startsWith("T")
@@ -49,7 +49,7 @@ it("the second is refused with who holds the target; a crash of the first lets i
   try {
     await Effect.runPromise(writeHfCheckpoint(loadCase("llama-a"), join(root, "hf")).pipe(Effect.provide(Disk.layer)))
     const args = ["import", "--hf-model", join(root, "hf"), "--megatron-path", join(root, "out"), "--standard", "--concurrency", "16", "--max-memory", "8MB"]
-    const first = spawn(process.execPath, [CHILD, String(MIDDLE), "SIGSTOP", ...args], { stdio: "ignore" })
+    const first = spawn(process.execPath, [CHILD, MIDDLE, "SIGSTOP", ...args], { stdio: "ignore" })
     while (!await isStopped(first.pid!)) await new Promise((resolve) => setTimeout(resolve, 20))
     const second = await runCli([...args, "--json"])
     expect(second.code).toBe(5)
