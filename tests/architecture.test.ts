@@ -23,6 +23,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["safetensors", "torch", "parallel", "model"],
   ["runconfig"],
   ["bridge", "engine"],
+  ["publish"],
   ["mimo", "checkpoint", "quantized"],
   ["convert"],
   ["inspect", "diff", "relabel", "doctor", "report", "conformance"],

@@ -1,7 +1,7 @@
 /** Reports as text. */
 import { quote, some } from "../errors.ts"
 import type { ConversionReport } from "../convert/Report.ts"
-import type { DeepReport } from "../convert/integrity/deep.ts"
+import type { DeepReport } from "../convert/deep/deep.ts"
 import type { VerifyReport } from "../convert/verify.ts"
 import { bad, bold, bytes, dim, good, plural, table } from "./text.ts"
 

@@ -5,8 +5,9 @@
 import { Effect } from "effect"
 import { bind } from "../bridge/Conversion.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { whyNotReplaceable } from "../convert/replaceable.ts"
 import { noHeaders } from "../convert/HfSource.ts"
-import { publish } from "../convert/publish.ts"
+import { publish } from "../publish/publish.ts"
 import { byCodePoint } from "../document/byCodePoint.ts"
 import { standardModules } from "../mimo/routes.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
@@ -74,7 +75,7 @@ export const writeSample = Effect.fnUntraced(function*(
   const bytes = tensors.reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0)
   options.onSize?.(bytes)
   const text = JSON.stringify(source.config, undefined, 2)
-  yield* publish(directory, { overwrite: options.overwrite, size: bytes }, ({ staged }) =>
+  yield* publish(directory, { overwrite: options.overwrite, size: bytes, notReplaceable: (names) => whyNotReplaceable(names, undefined) }, ({ staged }) =>
     writeHfCheckpointInto(
       { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
       staged.directory,

@@ -17,7 +17,7 @@ import { realPathInside } from "../safetensors/locate.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { attempt } from "../io/attempt.ts"
 import { refuseSpecials } from "../io/specials.ts"
-import { recoverToRead } from "../io/staging/swap.ts"
+import { recoverToRead } from "../publish/staging/swap.ts"
 import { readSmall } from "../io/small.ts"
 
 /** Published configs have up to a few hundred KB (long `quantization_config` lists). */

@@ -7,14 +7,15 @@ import type { Sources, TargetFile } from "../engine/Target.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { finished } from "./integrity/finished.ts"
-import { Recorder } from "./integrity/Recorder.ts"
-import { type ContentOptions, firstDifferent } from "./integrity/sourceContent.ts"
-import { contentOf, type Ingredient, jobOf } from "./journal/Job.ts"
-import { publish } from "./publish.ts"
+import { finished } from "../publish/integrity/finished.ts"
+import { Recorder } from "../publish/integrity/Recorder.ts"
+import { type ContentOptions, firstDifferent } from "../publish/integrity/sourceContent.ts"
+import { contentOf, type Ingredient, jobOf } from "../publish/journal/Job.ts"
+import { publish } from "../publish/publish.ts"
+import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "./Report.ts"
-import { changedSource, lostSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "./sourceStates.ts"
-import { Staging } from "./Staging.ts"
+import { changedSource, lostSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "../publish/sources.ts"
+import { Staging } from "../publish/Staging.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -89,7 +90,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       onKept,
       size: c.size ?? c.files.reduce((n, f) => n + f.size, 0),
       sources: c.sources,
-      ...(c.iteration === undefined ? {} : { iteration: c.iteration }),
+      notReplaceable: (names: ReadonlyArray<string>) => whyNotReplaceable(names, c.iteration),
       job: { identity, folder: c.folder, engine }
     }
     const published = publish(target, options, (work) =>

@@ -1,7 +1,7 @@
 /** Checksums of the files that a relabelling leaves as they are: the same, with the tensors under their new names. */
 import { join } from "node:path"
-import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS, type TensorChecksums } from "../convert/integrity/Checksums.ts"
-import { CHECKSUMS } from "../convert/integrity/names.ts"
+import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS, type TensorChecksums } from "../publish/integrity/Checksums.ts"
+import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { InvalidFile } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { roleOf } from "../model/storedKey.ts"

@@ -10,8 +10,8 @@ import {
   COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER
 } from "../checkpoint/names.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
-import { CHECKSUMS } from "../convert/integrity/names.ts"
-import { known, linkedFile, sourceFile } from "../convert/journal/Job.ts"
+import { CHECKSUMS } from "../publish/integrity/names.ts"
+import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions, steadily } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"

@@ -9,8 +9,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
-import { decodeChecksums } from "../../src/convert/integrity/Checksums.ts"
-import { CHECKSUMS } from "../../src/convert/integrity/names.ts"
+import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
+import { CHECKSUMS } from "../../src/publish/integrity/names.ts"
 import { noHeaders } from "../../src/convert/HfSource.ts"
 import {
   diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, verifyCheckpoint

@@ -1,6 +1,6 @@
 /** What must be true after a disturbed run. Each returns what is wrong. */
 import { basename, dirname } from "node:path"
-import { recover } from "../../src/io/staging/swap.ts"
+import { recover } from "../../src/publish/staging/swap.ts"
 import type { MemoryFileSystem } from "./MemoryFileSystem.ts"
 import type { Outcome, World } from "./worlds.ts"
 

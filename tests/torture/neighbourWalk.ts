@@ -7,7 +7,7 @@
  */
 import { join } from "node:path"
 import { faultyDisk, type Call } from "../../src/io/FaultyDisk.ts"
-import { stagingOf } from "../../src/io/staging/names.ts"
+import { stagingOf } from "../../src/publish/staging/names.ts"
 import { differences } from "./checks.ts"
 import { callsOf, type WalkResult } from "./faultWalk.ts"
 import type { MemoryFileSystem } from "./MemoryFileSystem.ts"

@@ -2,11 +2,11 @@
 import { beforeEach, describe, expect, it } from "vitest"
 import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import type { DiskCalls } from "../../src/io/Disk.ts"
-import { discard } from "../../src/io/staging/discard.ts"
-import { createFolder } from "../../src/io/staging/folder.ts"
-import { StagedFiles } from "../../src/io/staging/StagedFiles.ts"
-import { publishData, recover, recoverToRead } from "../../src/io/staging/swap.ts"
-import { findTarget, observeTarget, type Target } from "../../src/io/staging/target.ts"
+import { discard } from "../../src/publish/staging/discard.ts"
+import { createFolder } from "../../src/publish/staging/folder.ts"
+import { StagedFiles } from "../../src/publish/staging/StagedFiles.ts"
+import { publishData, recover, recoverToRead } from "../../src/publish/staging/swap.ts"
+import { findTarget, observeTarget, type Target } from "../../src/publish/staging/target.ts"
 import { writeSmall } from "../../src/io/small.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
@@ -34,7 +34,7 @@ beforeEach(async () => {
 const publishTo = async (target: Target, disk: DiskCalls = fs.calls) => {
   const staged = new StagedFiles(fs.calls, `${STAGING}/data`, target.shown)
   await staged.recordAll()
-  const permission = { overwrite: true, sources: [], precious: () => undefined }
+  const permission = { overwrite: true, sources: [], notReplaceable: () => undefined }
   const observed = await observeTarget(fs.calls, target)
   return publishData(disk, { folder: STAGING, lock: { verify: async () => {} }, target: observed, permission, staged }, () => {})
 }

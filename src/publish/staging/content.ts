@@ -1,8 +1,8 @@
 /** What is in a directory, so that a later look tells whether it is still the same, and still the same directory. */
 import { createHash, type Hash } from "node:crypto"
 import { join } from "node:path"
-import type { DiskCalls, FileInfo } from "../Disk.ts"
-import { hasErrno } from "../present.ts"
+import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
+import { hasErrno } from "../../io/present.ts"
 import type { FolderIdentity } from "./folder.ts"
 
 export interface Content {

@@ -1,9 +1,9 @@
 /** What is at a target, and whether something may be published there. */
 import { basename, dirname, resolve } from "node:path"
 import { OutputRefused, quote, some } from "../../errors.ts"
-import type { DiskCalls } from "../Disk.ts"
-import { isMountPoint } from "../mounts.ts"
-import { isMissing, present } from "../present.ts"
+import type { DiskCalls } from "../../io/Disk.ts"
+import { isMountPoint } from "../../io/mounts.ts"
+import { isMissing, present } from "../../io/present.ts"
 import { type Content, contentOf } from "./content.ts"
 import { isSameFolder } from "./folder.ts"
 
@@ -29,7 +29,7 @@ export interface Permission {
   /** Directories that the work reads from. */
   readonly sources: ReadonlyArray<string>
   /** Why this content must not be replaced, by its names; undefined: it may. */
-  readonly precious: (names: ReadonlyArray<string>) => string | undefined
+  readonly notReplaceable: (names: ReadonlyArray<string>) => string | undefined
 }
 
 const refused = (path: string, code: string, problem: string, hint?: string): OutputRefused =>
@@ -83,7 +83,7 @@ export const checkTarget = async (disk: DiskCalls, { names, path, shown, state }
   }
   if (state !== "full") return
   if (!permission.overwrite) throw refused(shown, "exists", "exists and is not empty", "--overwrite replaces it once the new one is complete.")
-  const reason = permission.precious(names)
+  const reason = permission.notReplaceable(names)
   if (reason !== undefined) {
     throw refused(shown, "not-replaceable", `${reason}, so --overwrite does not replace it`, `In it: ${some(names, 5)}. Name another target, or remove it yourself.`)
   }
@@ -111,7 +111,7 @@ export const requireUnchanged = async (disk: DiskCalls, before: ObservedTarget, 
   const { folder, names, whole } = await contentOf(disk, now.path)
   if (!isSameFolder(folder, before.content.folder)) throw changed(before.shown, "another directory was put there")
   if (whole === before.content.whole) return
-  const reason = permission.precious(names)
+  const reason = permission.notReplaceable(names)
   const added = names.filter((name) => !before.names.includes(name))
   const removed = before.names.filter((name) => !names.includes(name))
   throw changed(

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import type { WrittenWindow } from "../../engine/Earlier.ts"
 import type { TargetFile } from "../../engine/Target.ts"
-import type { StagedFiles } from "../../io/staging/StagedFiles.ts"
+import type { StagedFiles } from "../staging/StagedFiles.ts"
 import { ChecksumsBuilder, type FileChecksums, type TensorChecksums } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
 

@@ -5,10 +5,10 @@
  */
 import { join } from "node:path"
 import { OutputRefused, quote } from "../../errors.ts"
-import type { DiskCalls } from "../Disk.ts"
-import { type FileIdentity, identityOf, sameButForCtime, sameFile } from "../identity.ts"
-import { hasErrno, isMissing, present } from "../present.ts"
-import { writeSmall } from "../small.ts"
+import type { DiskCalls } from "../../io/Disk.ts"
+import { type FileIdentity, identityOf, sameButForCtime, sameFile } from "../../io/identity.ts"
+import { hasErrno, isMissing, present } from "../../io/present.ts"
+import { writeSmall } from "../../io/small.ts"
 import type { FolderIdentity } from "./folder.ts"
 
 interface Staged {

@@ -12,13 +12,13 @@ import { existing } from "../../io/existing.ts"
 import { Disk, type DiskCalls, readFully } from "../../io/Disk.ts"
 import { present } from "../../io/present.ts"
 import { readSmall } from "../../io/small.ts"
-import { recoverToRead } from "../../io/staging/swap.ts"
+import { recoverToRead } from "../../publish/staging/swap.ts"
 import { crc32 } from "../../torch/Crc32.ts"
-import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
+import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "../../publish/integrity/Checksums.ts"
 import { blockDamage, type Damage } from "./Damage.ts"
 import type { DeepOptions, DeepReport } from "./DeepReport.ts"
 import { deepItems } from "./items.ts"
-import { CHECKSUMS } from "./names.ts"
+import { CHECKSUMS } from "../../publish/integrity/names.ts"
 
 export type { DeepOptions, DeepReport }
 

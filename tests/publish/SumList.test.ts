@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib"
 import { expect, it } from "vitest"
-import { SumList } from "../../src/convert/integrity/SumList.ts"
+import { SumList } from "../../src/publish/integrity/SumList.ts"
 import { random } from "../tensor/random.ts"
 
 it("joins sums that came in any order to those of the bytes", () => {

@@ -1,9 +1,9 @@
 /** The journal of a conversion: what it remembers, and what it does not believe. */
 import { describe, expect, it } from "vitest"
-import { engineFor } from "../../src/convert/journal/engineFor.ts"
-import { changesBetween, contentOf, type Job, jobOf, known, sourceFile } from "../../src/convert/journal/Job.ts"
-import { Journal, readJournal } from "../../src/convert/journal/Journal.ts"
-import { SpaceWatch } from "../../src/convert/journal/SpaceWatch.ts"
+import { engineFor } from "../../src/publish/journal/engineFor.ts"
+import { changesBetween, contentOf, type Job, jobOf, known, sourceFile } from "../../src/publish/journal/Job.ts"
+import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
+import { SpaceWatch } from "../../src/publish/journal/SpaceWatch.ts"
 import { faultyDisk } from "../../src/io/FaultyDisk.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 

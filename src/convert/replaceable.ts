@@ -1,6 +1,6 @@
 /** What `--overwrite` does not replace. */
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
-import { CHECKSUMS } from "./integrity/names.ts"
+import { CHECKSUMS } from "../publish/integrity/names.ts"
 
 const CHECKPOINT_NAME = /\.safetensors(\.index\.json)?$/
 const OTHERS: ReadonlySet<string> = new Set([TRACKER, TRAIN_STATE_TRACKER, METADATA, BACKEND, "config.json", CHECKSUMS])
@@ -11,7 +11,7 @@ const isIteration = (name: string): boolean => iterationOf(name) !== undefined |
  * Why a directory with these names must not be replaced: it is no checkpoint, or holds iterations besides the one that is
  * written. Undefined if it may.
  */
-export const isPrecious = (names: ReadonlyArray<string>, iteration: string | undefined): string | undefined => {
+export const whyNotReplaceable = (names: ReadonlyArray<string>, iteration: string | undefined): string | undefined => {
   const iterations = names.filter(isIteration)
   const others = iterations.filter((name) => name !== iteration)
   if (others.length > 0) return `it holds ${others.length === 1 ? others[0] : `${others.length} iterations`} of a training run`

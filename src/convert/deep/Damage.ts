@@ -1,5 +1,5 @@
 /** What is wrong with a file that has checksums. */
-import type { Checksums } from "./Checksums.ts"
+import type { Checksums } from "../../publish/integrity/Checksums.ts"
 import { type FlippedBit, flippedBit } from "./flippedBit.ts"
 
 export interface Damage {

@@ -14,19 +14,18 @@ import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { identityOf } from "../io/identity.ts"
 import { hasErrno, isMissing, present } from "../io/present.ts"
-import { discard, sweep } from "../io/staging/discard.ts"
-import { standingOf } from "../io/staging/folder.ts"
-import { awaitSilence, Lock, type Silent } from "../io/staging/Lock.ts"
-import { DATA, JOURNAL, REPLACED, stagingOf } from "../io/staging/names.ts"
-import { isFormerDisposable, isReplaced, removeRecord } from "../io/staging/record.ts"
-import { ensureDirectory, StagedFiles } from "../io/staging/StagedFiles.ts"
-import { publishData, recover } from "../io/staging/swap.ts"
-import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "../io/staging/target.ts"
+import { discard, sweep } from "./staging/discard.ts"
+import { standingOf } from "./staging/folder.ts"
+import { awaitSilence, Lock, type Silent } from "./staging/Lock.ts"
+import { DATA, JOURNAL, REPLACED, stagingOf } from "./staging/names.ts"
+import { isFormerDisposable, isReplaced, removeRecord } from "./staging/record.ts"
+import { ensureDirectory, StagedFiles } from "./staging/StagedFiles.ts"
+import { publishData, recover } from "./staging/swap.ts"
+import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "./staging/target.ts"
 import { engineFor } from "./journal/engineFor.ts"
 import { changesBetween, type Job } from "./journal/Job.ts"
 import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
 import { SpaceWatch } from "./journal/SpaceWatch.ts"
-import { isPrecious } from "./precious.ts"
 
 export interface StagingOptions {
   /** Replace an existing target, at the moment of the commit. */
@@ -37,8 +36,8 @@ export interface StagingOptions {
   readonly size: number
   /** Directories that are read: the target must not be or contain one. */
   readonly sources?: ReadonlyArray<string>
-  /** The iteration folder that the new content has: `overwrite` does not replace a target that holds others. */
-  readonly iteration?: string
+  /** Why `overwrite` must not replace a directory with these names; undefined: it may. */
+  readonly notReplaceable?: Permission["notReplaceable"]
   /** Makes the work resumable. */
   readonly job?: {
     readonly identity: Job
@@ -133,7 +132,7 @@ export class Staging {
     const permission: Permission = {
       overwrite: options.overwrite,
       sources: options.sources ?? [],
-      precious: (names: ReadonlyArray<string>) => isPrecious(names, options.iteration)
+      notReplaceable: options.notReplaceable ?? (() => undefined)
     }
     const look = async (): Promise<Target> => {
       const target = await findTarget(disk, shown)

@@ -4,15 +4,15 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { nodeCalls } from "../../src/io/Disk.ts"
-import { checkTarget, findTarget, makeParents, removeParents } from "../../src/io/staging/target.ts"
-import { stagingOf } from "../../src/io/staging/names.ts"
+import { checkTarget, findTarget, makeParents, removeParents } from "../../src/publish/staging/target.ts"
+import { stagingOf } from "../../src/publish/staging/names.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
 const work = realpathSync(mkdtempSync(join(tmpdir(), "target-")))
 afterAll(() => rmSync(work, { recursive: true }))
 const at = (name: string) => join(work, name)
 const find = (path: string) => findTarget(nodeCalls, path)
-const anything = { overwrite: true, sources: [], precious: () => undefined }
+const anything = { overwrite: true, sources: [], notReplaceable: () => undefined }
 
 describe("a target", () => {
   it("may be absent, or an empty directory", async () => {
@@ -47,7 +47,7 @@ describe("a target", () => {
     const target = await find(at("full"))
     await expect(checkTarget(nodeCalls, target, { ...anything, overwrite: false })).rejects.toMatchObject({ code: "output/exists" })
     await checkTarget(nodeCalls, target, anything)
-    await expect(checkTarget(nodeCalls, target, { ...anything, precious: () => "it is somebody's thesis" }))
+    await expect(checkTarget(nodeCalls, target, { ...anything, notReplaceable: () => "it is somebody's thesis" }))
       .rejects.toThrow("it is somebody's thesis, so --overwrite does not replace it")
   })
 

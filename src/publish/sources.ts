@@ -1,0 +1,61 @@
+/** The files that a piece of work reads, as they were when it was planned, and whether they still are. */
+import { InvalidFile, IoError } from "../errors.ts"
+import type { DiskCalls } from "../io/Disk.ts"
+import { type FileIdentity, sameButForCtime, sameFile } from "../io/identity.ts"
+import { hasErrno, isMissing } from "../io/present.ts"
+import { readSmall } from "../io/small.ts"
+import { type Ingredient, known } from "./journal/Job.ts"
+
+export interface SourceState {
+  readonly path: string
+  readonly identity: FileIdentity
+}
+
+/** A side file has some tens of MB at most. */
+export const LARGEST_SIDE_FILE = 256 << 20
+
+/** A small file that is read whole, by its content. */
+export interface SmallSource extends Ingredient {
+  readonly path: string
+}
+
+export const smallSource = async (disk: DiskCalls, what: string, path: string): Promise<SmallSource> =>
+  ({ ...known(what, await readSmall(disk, path, path, LARGEST_SIDE_FILE)), path })
+
+export const changedSource = (path: string, problem = "was changed while it was converted"): InvalidFile =>
+  new InvalidFile({ path, code: "source/changed", problem: `${problem}; nothing was published` })
+
+/** What an error says of a source that is shorter than it was, or gone. */
+export const lostSource = (error: unknown, sources: ReadonlyArray<SourceState>): InvalidFile | undefined => {
+  if (!(error instanceof IoError) || !sources.some(({ path }) => path === error.path)) return undefined
+  if (error.errno === "ESHORT") return changedSource(error.path, "was cut short while it was converted")
+  return hasErrno(error, "ENOENT", "ESTALE") ? changedSource(error.path, "was removed while it was converted") : undefined
+}
+
+/** Small files must still have the content that the job names. @throws InvalidFile `source/changed`; IoError */
+export const refuseChangedSmall = async (disk: DiskCalls, sources: ReadonlyArray<SmallSource>): Promise<void> => {
+  for (const { content, path, what } of sources) {
+    const now = await smallSource(disk, what, path).catch((error: unknown): never => {
+      throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
+    })
+    if (now.content !== content) throw changedSource(path)
+  }
+}
+
+/**
+ * Files that were read must still be those whose headers were checked. Returns those of which only the ctime is another: a link, a
+ * change of mode, or content that was replaced with its mtime put back. Which of these, the content says.
+ *
+ * @throws InvalidFile `source/changed`; IoError
+ */
+export const refuseChanged = async (disk: DiskCalls, sources: ReadonlyArray<SourceState>): Promise<ReadonlyArray<string>> => {
+  const touched: Array<string> = []
+  for (const { identity, path } of sources) {
+    const now = await disk.stat(path).catch((error: unknown): never => {
+      throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
+    })
+    if (!sameButForCtime(identity, now)) throw changedSource(path)
+    if (!sameFile(identity, now)) touched.push(path)
+  }
+  return touched
+}
