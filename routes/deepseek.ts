@@ -3,10 +3,11 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
+import { LATENT_FUSIONS } from "./shared/fusions.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 import { auxLossOf } from "./shared/moe.ts"
 
-const balanced = { moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
+const balanced = { ...LATENT_FUSIONS, moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
 
 export const deepseekV2 = family({
   name: "deepseek-v2",

@@ -7,7 +7,7 @@ import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import type { Row } from "../src/bridge/Mapping.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
-import { float } from "../src/runconfig/Provider.ts"
+import { float, pythonName } from "../src/runconfig/Provider.ts"
 import type { Renaming } from "../src/bridge/Spelling.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
@@ -17,6 +17,7 @@ import { Scope } from "../src/model/Scope.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { count, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
+import { HYBRID_DISPATCH, LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
 import { MLA, mlaRope } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, perLayer, sharedWidth } from "./shared/moe.ts"
@@ -215,6 +216,10 @@ export const deepseekV4 = family({
       rows: table(tc, headers),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,
+        ...LATENT_FUSIONS,
+        ...HYBRID_DISPATCH,
+        bias_activation_fusion: false,
+        apply_rope_fusion: true,
         ...mlaRope(t),
         hidden_dropout: float(0),
         attention_dropout: float(t.attention_dropout ?? 0),
@@ -227,6 +232,9 @@ export const deepseekV4 = family({
         enable_hyper_connections: true,
         num_residual_streams: t.hc_mult,
         mhc_sinkhorn_iterations: t.hc_sinkhorn_iters ?? undefined,
+        transformer_layer_spec: pythonName("megatron.core.models.gpt.experimental_attention_variant_module_specs.get_transformer_block_with_experimental_attention_variant_spec"),
+        moe_layer_freq: Array.from({ length: tc.num_layers }, () => 1),
+        moe_router_load_balancing_type: "noaux_tc",
         moe_n_hash_layers: hashLayers(t),
         moe_router_topk: t.num_experts_per_tok ?? 6,
         moe_router_score_function: t.scoring_func ?? "sqrtsoftplus",

@@ -2,12 +2,12 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { sliceOf } from "../src/bridge/kinds/elementary.ts"
-import { float, pythonName } from "../src/runconfig/Provider.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { commonOf } from "./shared/llama.ts"
-import { GROUPED, router, sharedExperts } from "./shared/moe.ts"
+import { BLOCK_SPEC, GROUPED, router, sharedExperts } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 import { size } from "./shared/config.ts"
@@ -32,7 +32,8 @@ export const ernie4_5Moe = family({
       },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...GROUPED,
-        transformer_layer_spec: pythonName("megatron.bridge.models.ernie.ernie_45_bridge._ernie45_decoder_block_spec"),
+        // What the reference's own function calls; its loader refuses that function, because its name is private.
+        transformer_layer_spec: BLOCK_SPEC,
         hidden_dropout: float(0),
         rotary_interleaved: true,
         moe_router_topk: t.moe_k ?? undefined,

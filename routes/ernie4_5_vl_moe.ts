@@ -14,6 +14,7 @@ import { isMoe } from "../src/model/TransformerConfig.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
+import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, frameRows, tiedHead } from "./shared/llama.ts"
 import { sharedExperts } from "./shared/moe.ts"
 import { languageAnd, mropeOf } from "./shared/multimodal.ts"
@@ -21,6 +22,8 @@ import { gptProvider, pick } from "./shared/provider.ts"
 import { resampledVision, resampledVisionFields, resampler, resamplerRows } from "./shared/towers/resampledVision.ts"
 
 const MODELS = "megatron.bridge.models.ernie_vl"
+
+const CONFIGS = "ernie4_5_vl_moe.configuration_ernie4_5_vl_moe.Ernie4_5_VLMoe"
 
 const token = count.nullish()
 const tokens = {
@@ -106,6 +109,9 @@ export const ernie4_5VlMoe = family({
         ...resamplerRows("resampler_model.", "model.resampler_model.")
       ],
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
+        gradient_accumulation_fusion: false,
+        hf_config: hfConfig(`${CONFIGS}Config`, { ...whole(c), text_config: whole(t), vision_config: wholeVision(v) }),
+        vision_config: hfConfig(`${CONFIGS}VisionConfig`, wholeVision(v)),
         ...pick(c, Object.keys(tokens) as Array<keyof typeof tokens>),
         transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),
         hidden_dropout: float(0),

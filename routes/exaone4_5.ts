@@ -7,12 +7,12 @@ import type { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { afterNorms, attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
-import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageAnd, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { ropeFactorFields } from "./shared/ropeScaling.ts"
-import { GROUPED_VISION, groupedVision, groupedVisionFields, groupedVisionRows } from "./shared/towers/groupedVision.ts"
+import { groupedVision, groupedVisionFields, groupedVisionRows } from "./shared/towers/groupedVision.ts"
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
 
@@ -29,7 +29,7 @@ export const exaone4_5 = family({
       num_key_value_heads: size.nullable().default(32),
       rms_norm_eps: z.number().default(1e-5),
       layer_types: z.array(z.string()).nullish(),
-      sliding_window: size.nullish(),
+      sliding_window: size.nullable().default(4096),
       num_nextn_predict_layers: many.nullish(),
       mtp_share_layers: z.boolean().nullish(),
       mtp_loss_scaling_factor: z.number().nullish()
@@ -74,9 +74,10 @@ export const exaone4_5 = family({
         no_rope_freq: sliding.map((s) => (s ? 0 : 1)),
         window_attn_skip_freq: sliding.map((s) => (s ? 1 : 0)),
         ...(sliding.includes(true) && t.sliding_window ? { window_size: [t.sliding_window - 1, 0] } : {}),
+        rope_scaling_factor: null,
         ...ropeFactorFields(t),
-        hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", textSection(t, ["sliding_window_pattern"])),
-        vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", section(v, GROUPED_VISION))
+        hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", whole(t)),
+        vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", { ...wholeVision(v), dtype: dtypeOf(t) })
       }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
       carried: [NAMES.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)),

@@ -1,6 +1,7 @@
 /** EXAONE-MoE (K-EXAONE): dense layers first, sliding and full attention in turn, full attention without rotary embedding. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
@@ -26,7 +27,9 @@ export const exaoneMoe = family({
     num_experts_per_tok: size,
     layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).max(100_000).nullish(),
     sliding_window: size.nullish(),
-    mtp_num_hidden_layers: many.nullish()
+    mtp_num_hidden_layers: many.nullish(),
+    mtp_layer_types: z.array(z.string()).max(1000).nullish(),
+    mtp_sliding_windows: z.array(many).max(1000).nullish()
   }),
   spellings: [[".mlp.e_score_correction_bias", ".mlp.gate.e_score_correction_bias"]],
   describe: (t, headers) => {
@@ -43,6 +46,11 @@ export const exaoneMoe = family({
     })
     const dense = { ...attention, ...qkNorm, ...denseMlp }
     const types = t.layer_types && perLayer(t.layer_types, t.num_hidden_layers, "layer_types")
+    // The attention of the prediction layers is full, unless the config names it.
+    const predicted = {
+      types: t.mtp_layer_types ?? Array.from({ length: modules }, () => "full_attention"),
+      windows: t.mtp_sliding_windows ?? Array.from({ length: modules }, () => 0)
+    }
     const sliding = types?.map((kind) => (kind === "sliding_attention" ? 1 : 0))
     return textModel({
       tc,
@@ -61,8 +69,12 @@ export const exaoneMoe = family({
         ...sigmoidRouter(t),
         moe_router_score_function: t.scoring_func ?? "sigmoid",
         moe_router_topk: t.num_experts_per_tok,
+        rope_scaling_factor: null,
         ...ropeFactorFields(t),
         layer_types: types ?? undefined,
+        mtp_layer_types: predicted.types,
+        mtp_sliding_windows: predicted.windows,
+        mtp_loss_scaling_factor: float(typeof t["mtp_loss_scaling_factor"] === "number" ? t["mtp_loss_scaling_factor"] : 0.1),
         sliding_windows: t.sliding_window ? sliding?.map((s) => s * t.sliding_window!) : undefined,
         window_attn_skip_freq: sliding,
         window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,

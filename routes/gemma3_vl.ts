@@ -9,11 +9,11 @@ import { linear, norm } from "../src/model/modules.ts"
 import { aroundNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
-import { hfConfig, section } from "./shared/hfConfig.ts"
+import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
-import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, vocabularyMarks, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { PAIR_VISION, pairVision, pairVisionFields } from "./shared/towers/pairVision.ts"
+import { pairVision, pairVisionFields } from "./shared/towers/pairVision.ts"
 
 /** Published text sections leave out what the config class defaults to. */
 const text = z.looseObject({
@@ -88,11 +88,15 @@ export const gemma3Vl = family({
           ...(t.sliding_window === null ? {} : { window_size: t.sliding_window }),
           image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
           mm_tokens_per_image: c.mm_tokens_per_image ?? undefined,
-          vision_config: hfConfig("siglip.configuration_siglip.SiglipVisionConfig", section(v, PAIR_VISION)),
+          vision_config: hfConfig("siglip.configuration_siglip.SiglipVisionConfig", wholeVision(v)),
           vision_projector_config: pythonObject("megatron.bridge.models.gemma_vl.modeling_gemma3_vl.Gemma3VLMultimodalProjectorConfig", {
             input_size: v.hidden_size,
-            hidden_size: t.hidden_size
-          })
+            hidden_size: t.hidden_size,
+            // Derived from the class's own width, before it gets the model's; the projector has no layer that uses them.
+            ffn_hidden_size: 10240,
+            kv_channels: 320
+          }),
+          ...vocabularyMarks(c, { bos_token_id: 0, eos_token_id: 1 })
         },
         { refuses: ["context"] }
       ),

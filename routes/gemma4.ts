@@ -1,13 +1,14 @@
 /** Gemma 4, dense and MoE: text, and text with vision and audio encoders. */
 import { z } from "zod"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
-import { pythonObject, type PythonValue } from "../src/runconfig/Provider.ts"
+import type { PythonValue } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { count, dtypeField } from "./shared/config.ts"
 import { carriedBiases, commonOf, dtypeOf, extraOf, tiedHead } from "./shared/llama.ts"
-import { languageAnd } from "./shared/multimodal.ts"
+import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
+import { languageAnd, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import {
   describeSlidingGlobal, slidingGlobalFields, slidingGlobalModel, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
@@ -53,6 +54,7 @@ const multimodal = z.looseObject({
   audio_token_id: count.nullish()
 })
 
+const CONFIGS = "gemma4.configuration_gemma4.Gemma4"
 const PREFIXES = { megatron: "language_model.", model: "model.language_model." }
 
 const VL_PROVIDERS = {
@@ -85,21 +87,17 @@ const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) =
     rows: [...rows("", "model.", Object.fromEntries(towers.map((name) => [name, name]))), ...slidingGlobalRows(t, headers, PREFIXES)],
     provider: provider(t, VL_PROVIDERS, {
       ...pick(c, ["image_token_id", "video_token_id", "audio_token_id"]),
-      ...(vision ? { vision_config: towerConfig("Vision", vision) } : {}),
-      ...(audio ? { audio_config: towerConfig("Audio", audio) } : {})
+      text_config: hfConfig(`${CONFIGS}TextConfig`, besides(whole(c.text_config), { global_head_dim: 512, per_layer_config: {} })),
+      scatter_embedding_sequence_parallel: true,
+      ...vocabularyMarks(c, { bos_token_id: 2, eos_token_id: 1 }),
+      ...(vision ? { vision_config: hfConfig(`${CONFIGS}VisionConfig`, wholeVision(vision)) } : {}),
+      ...(audio ? { audio_config: hfConfig(`${CONFIGS}AudioConfig`, whole(audio)) } : {})
     }),
     components: COMPONENTS.filter(({ name }) => name === "language" || (name === "images" ? vision : audio)),
     carried: [...tiedHead(t.tie_word_embeddings, PREFIXES), ...carriedBiases(t, PREFIXES.model)],
     mtpFields: []
   }
 }
-
-const towerConfig = (kind: "Vision" | "Audio", fields: object): PythonValue =>
-  pythonObject(`transformers.models.gemma4.configuration_gemma4.Gemma4${kind}Config`, pick(fields as Record<string, never>, [
-    "conv_kernel_size", "head_dim", "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
-    "output_proj_dims", "patch_size", "pooling_kernel_size", "position_embedding_size", "standardize", "subsampling_conv_channels",
-    "use_clipped_linears"
-  ]))
 
 export const gemma4Multimodal = family({
   name: "gemma4-multimodal",

@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
+import { BIAS_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -30,9 +31,7 @@ export const glm4Moe = family({
         ...GROUPED,
         ...sigmoidRouter(t),
         transformer_layer_spec: BLOCK_SPEC,
-        bias_activation_fusion: true,
-        bias_dropout_fusion: true,
-        persist_layer_norm: true,
+        ...BIAS_FUSIONS,
         moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_bias_update_rate: 0,

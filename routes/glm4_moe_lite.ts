@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
+import { BIAS_FUSIONS } from "./shared/fusions.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 
 export const glm4MoeLite = family({
@@ -17,6 +18,7 @@ export const glm4MoeLite = family({
       dense: 1,
       expertBias: true,
       extra: {
+        ...BIAS_FUSIONS,
         moe_router_load_balancing_type: "seq_aux_loss",
         moe_router_score_function: "sigmoid",
         moe_router_bias_update_rate: 0,

@@ -7,12 +7,12 @@ import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { hfConfig, section } from "./shared/hfConfig.ts"
+import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./shared/moe.ts"
-import { languageAnd, mirrored, mropeOf, multimodalModel, tiedOf } from "./shared/multimodal.ts"
+import { languageAnd, mirrored, mropeOf, multimodalModel, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { GRID_VISION, gridVision, gridVisionFields } from "./shared/towers/gridVision.ts"
+import { gridVision, gridVisionFields } from "./shared/towers/gridVision.ts"
 
 const schema = z.looseObject({
   vision_config: z.looseObject(gridVisionFields),
@@ -80,7 +80,8 @@ export const glm4vMoe = family({
         moe_router_topk: t.num_experts_per_tok,
         moe_router_topk_scaling_factor: t.routed_scaling_factor ?? undefined,
         mtp_num_layers: 0,
-        vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", section(v, GRID_VISION))
+        ...vocabularyMarks(t, { eos_token_id: null }),
+        vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", wholeVision(v))
       }),
       components: MOE_COMPONENTS,
       // Checkpoints may have multi-token prediction behind the decoder; the trainer's model has no module for it.

@@ -13,6 +13,7 @@ import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { count, size } from "./shared/config.ts"
+import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { commonOf } from "./shared/llama.ts"
 import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
 import { auxLossOf, perLayer } from "./shared/moe.ts"
@@ -88,8 +89,8 @@ export const glmMoeDsa = family({
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: auxLossOf(t),
         moe_shared_expert_overlap: true,
-        moe_token_dispatcher_type: "flex",
-        moe_flex_dispatcher_backend: "hybridep",
+        attention_softmax_in_fp32: false,
+        ...HYBRID_DISPATCH,
         dsa_indexer_topk: t.index_topk,
         dsa_indexer_topk_freq: t.index_topk_freq ?? undefined,
         dsa_indexer_skip_topk_offset: t.index_skip_topk_offset ?? undefined,

@@ -4,10 +4,12 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { count, dtypeField } from "./shared/config.ts"
+import { HYBRID_DISPATCH } from "./shared/fusions.ts"
+import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"
 import { commonOf, dtypeOf } from "./shared/llama.ts"
 import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
-import { languageAnd, mirrored, multimodalModel } from "./shared/multimodal.ts"
+import { languageAnd, mirrored, multimodalModel, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moonVision.ts"
 
@@ -56,8 +58,11 @@ export const kimiK2_5 = family({
       provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
         ...latentMoeExtra(t),
         ...kimiK2Extra,
+        ...HYBRID_DISPATCH,
+        ...vocabularyMarks(t, { bos_token_id: 0, eos_token_id: 1 }),
         moe_router_score_function: "sigmoid",
         moe_router_topk_scaling_factor: t.routed_scaling_factor ?? float(2.827),
+        vision_config: hfConfig("kimi_k25.configuration_kimi_k25.Kimi_K25VisionConfig", wholeVision(c.vision_config)),
         image_token_id: image,
         media_placeholder_token_id: image,
         pad_token_id: c.pad_token_id ?? undefined,

@@ -13,6 +13,7 @@ import { Scope } from "../src/model/Scope.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
+import { LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, dtypeOf, frameRows, transformerOf } from "./shared/llama.ts"
 import { mlaFields, mlaOf } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, sharedWidth } from "./shared/moe.ts"
@@ -107,6 +108,10 @@ export const kimiK3 = family({
         dtype: dtypeOf(t, c)
       }, {
         ...GROUPED,
+        ...LATENT_FUSIONS,
+        attention_softmax_in_fp32: true,
+        bias_activation_fusion: false,
+        bias_dropout_fusion: false,
         hidden_dropout: float(0),
         attention_dropout: float(0),
         position_embedding_type: "none",

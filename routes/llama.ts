@@ -2,6 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
+import { DENSE_FUSIONS } from "./shared/fusions.ts"
 import { biasesOf, commonOf, denseFields, extraOf, requiredBiases, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
@@ -16,7 +17,7 @@ export const llama = family({
     return textModel({
       tc,
       table: { ...attention, ...denseMlp, ...linearBiases },
-      provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...llamaScalingFields(t) }),
+      provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...DENSE_FUSIONS, ...llamaScalingFields(t) }),
       carried: requiredBiases(t)
     })
   }

@@ -8,6 +8,7 @@ import { FormatError } from "../src/errors.ts"
 import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { biasesOf, carriedBiases, commonOf, divided, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { whole } from "./shared/hfConfig.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -37,7 +38,14 @@ const blockOf = ({ attention: a, ffn }: z.infer<typeof block>, t: z.infer<typeof
 
 /** As the reference writes JSON into its configs: keys sorted, two spaces. */
 const sortedJson = (value: unknown): string =>
-  JSON.stringify(value, (_, v: unknown) => (v === null || typeof v !== "object" || Array.isArray(v) ? v : Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))), 2)
+  JSON.stringify(value, (_, v: unknown) => (v === null || typeof v !== "object" || Array.isArray(v) ? v : "$float" in v ? v.$float : Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))), 2)
+
+/** The whole config, as the trainer gets it: its model class reads the blocks, and an export the rest. */
+const asWritten = (t: z.infer<typeof config>): unknown => {
+  // Named by code in the model's repository, which the trainer does not run.
+  const { model_type: _, ...fields } = whole(t)
+  return fields
+}
 
 export const llamaNemotron = family({
   name: "llama-nemotron",
@@ -65,7 +73,7 @@ export const llamaNemotron = family({
         "megatron.bridge.models.llama_nemotron.llama_nemotron_provider.LlamaNemotronHeterogeneousProvider",
         tc,
         commonOf(t),
-        { ...extraOf(t), ...llamaScalingFields(t), heterogeneous_layers_config_encoded_json: sortedJson({ block_configs: t.block_configs }) }
+        { ...extraOf(t), ...llamaScalingFields(t), heterogeneous_layers_config_encoded_json: sortedJson(asWritten(t)) }
       ),
       carried: carriedBiases(t)
     })

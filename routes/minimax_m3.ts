@@ -7,13 +7,14 @@ import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
-import { hfConfig, section } from "./shared/hfConfig.ts"
+import { HYBRID_DISPATCH } from "./shared/fusions.ts"
+import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { indexedFields, indexerModel, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, router, sharedExperts } from "./shared/moe.ts"
 import { languageAnd, mirrored, multimodalModel } from "./shared/multimodal.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
-import { PAIR_VISION, pairLayers, pairVisionFields } from "./shared/towers/pairVision.ts"
+import { pairLayers, pairVisionFields } from "./shared/towers/pairVision.ts"
 
 const text = z.looseObject({
   ...indexedFields,
@@ -39,9 +40,7 @@ const FIXED: Readonly<Record<string, PythonValue>> = {
   transformer_layer_spec: { _args_: [], _partial_: true, _target_: `${MODULES}minimax_m3_block_spec`, use_transformer_engine: true },
   moe_grouped_gemm: true,
   moe_permute_fusion: true,
-  moe_token_dispatcher_type: "flex",
-  moe_flex_dispatcher_backend: "hybridep",
-  moe_flex_dispatcher_num_sms: 16,
+  ...HYBRID_DISPATCH,
   moe_router_score_function: "sigmoid",
   moe_router_dtype: "fp32",
   persist_layer_norm: true,
@@ -95,6 +94,8 @@ export const minimaxM3 = family({
     const apart = c.img_token_compression_config ?? v.img_token_compression_config
     const merge = v.spatial_merge_size ?? apart?.spatial_merge_size ?? 2
     const time = v.temporal_patch_size ?? apart?.temporal_patch_size ?? 2
+    // Older files call the tower by the name of another one.
+    const { model_type: _, ...withoutType } = wholeVision(v)
     const indexers = indexersOf(t, "minimax_m3_sparse")
     const freq = moeFlags(t)
     const tc = transformerOf(t, {
@@ -156,8 +157,12 @@ export const minimaxM3 = family({
           lightning_indexer_layers: indexers.layers,
           index_n_heads: indexers.heads,
           index_head_dim: indexers.width,
+          hf_config_dict: {
+            ...besides(whole(c), { multimodal_projector_bias: true }),
+            text_config: besides(whole(t), { use_gemma_norm: true, use_qk_norm: true }),
+             vision_config: withoutType },
           vision_config: hfConfig("minimax_m3_vl.configuration_minimax_m3_vl.MiniMaxM3VLVisionConfig", {
-            ...section(v, PAIR_VISION.filter((field) => field !== "model_type")),
+            ...withoutType,
             spatial_merge_size: merge,
             temporal_patch_size: time
           })

@@ -5,11 +5,11 @@ import { float } from "../src/runconfig/Provider.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
-import { axialRope, hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { PIXEL_VISION, pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
+import { pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
 
 /** The provider class stretches positions like this whatever config.json says; the reference does not read it. */
 const YARN = {
@@ -63,9 +63,9 @@ export const mistral3 = family({
         make_vocab_size_divisible_by: 128,
         image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
         hf_config: hfConfig("mistral3.configuration_mistral3.Mistral3Config", {
-          ...section(c, ["image_token_index", "model_type", "multimodal_projector_bias", "projector_hidden_act", "spatial_merge_size", "vision_feature_layer"]),
-          text_config: textSection(t),
-          vision_config: section(axialRope(v), PIXEL_VISION)
+          ...whole(c),
+          text_config: whole(t),
+          vision_config: wholeVision(v)
         })
       }),
       components: COMPONENTS

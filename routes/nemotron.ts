@@ -28,7 +28,7 @@ export const nemotron = family({
         "mlp.linear_fc1.weight": "mlp.up_proj.weight",
         "mlp.linear_fc1.bias": "mlp.up_proj.bias"
       },
-      provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), layernorm_zero_centered_gamma: true }),
+      provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), apply_rope_fusion: true, masked_softmax_fusion: true, persist_layer_norm: true, layernorm_zero_centered_gamma: true }),
       carried: carriedBiases(t)
     })
   }

@@ -3,13 +3,13 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { defaulted, dtypeField, size } from "./shared/config.ts"
-import { section } from "./shared/hfConfig.ts"
+import { whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
-import { AUDIO, audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
-import { WINDOW_VISION, windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
+import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
+import { windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
 
 const PROVIDER = "megatron.bridge.models.qwen_omni.qwen25_omni_provider.Qwen25OmniModelProvider"
 const COMPONENTS = languageBelow(
@@ -31,7 +31,8 @@ export const qwen2_5Omni = family({
       torch_dtype: dtypeField
     })
   }),
-  describe: ({ thinker_config: c }) => {
+  describe: (top) => {
+    const { thinker_config: c } = top
     const { audio_config: a, text_config: t, vision_config: v } = c
     const tc = transformerOf(t, { add_qkv_bias: true })
     return multimodalModel({
@@ -50,8 +51,12 @@ export const qwen2_5Omni = family({
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
         thinker_config: thinkerConfig("qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniThinkerConfig", c, {
-          audio_config: section(a, AUDIO),
-          vision_config: section(v, WINDOW_VISION)
+          audio_config: whole(a),
+          vision_config: wholeVision(v)
+        }),
+        ...speakers(top, {
+          talker_config: "qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniTalkerConfig",
+          token2wav_config: "qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniToken2WavConfig"
         })
       }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,

@@ -3,11 +3,11 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
-import { hfConfig, section } from "./shared/hfConfig.ts"
+import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
-import { generationOf, languageAnd, mirrored, multimodalModel, sectioned, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, sectioned, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { WINDOW_VISION, windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
+import { windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
 
 /** Until transformers 4.52 the language model stood alone in `model`; checkpoints are still published like this. */
 const GENERATIONS = [
@@ -42,8 +42,10 @@ export const qwen2_5Vl = family({
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),
         ...tokenIds(c),
+        ...vocabularyMarks(t, { bos_token_id: undefined, eos_token_id: undefined }),
+        vision_token_id: typeof c["vision_token_id"] === "number" ? c["vision_token_id"] : undefined,
         position_embedding_type: "mrope",
-        vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", section(v, WINDOW_VISION))
+        vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", wholeVision(v))
       }),
       components: COMPONENTS
     })

@@ -4,11 +4,11 @@ import { family } from "../src/bridge/Family.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
-import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
+import { hfConfig, whole } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { AUDIO, audioEncoder, audioFields } from "./shared/towers/audio.ts"
+import { audioEncoder, audioFields } from "./shared/towers/audio.ts"
 
 /** Published text sections leave out what the config class defaults to. */
 const text = z.looseObject({
@@ -52,9 +52,9 @@ export const qwen2Audio = family({
         ...extraOf(t),
         audio_token_id: c.audio_token_index ?? c.audio_token_id ?? undefined,
         hf_config: hfConfig("qwen2_audio.configuration_qwen2_audio.Qwen2AudioConfig", {
-          ...section(c, ["audio_token_index", "model_type"]),
-          audio_config: section(a, AUDIO),
-          text_config: textSection(t)
+          ...whole(c),
+          audio_config: whole(a),
+          text_config: whole(t)
         })
       }),
       components: COMPONENTS

@@ -13,10 +13,11 @@ import { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { many } from "./shared/config.ts"
 import { hybridDenseFields, hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
-import { hfConfig, section } from "./shared/hfConfig.ts"
+import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
+import { dtypeOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { languageAnd, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
-import { BLOCK_VISION, blockVision, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
+import { languageAnd, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
+import { blockVision, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
 
 const text = z.looseObject(hybridFields)
 const schema = z.looseObject({
@@ -66,8 +67,9 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
         ...hybridExtra(t, moe),
         ...tokenIds(c),
         position_embedding_type: "mrope",
-        eos_token_id: typeof t.eos_token_id === "number" ? t.eos_token_id : undefined,
-        vision_config: hfConfig(`${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, section(c.vision_config, BLOCK_VISION)),
+        experimental_attention_variant: "gated_delta_net",
+        ...vocabularyMarks(t, { bos_token_id: null, eos_token_id: null }),
+        vision_config: hfConfig(`${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, { ...wholeVision(c.vision_config), dtype: dtypeOf(t) }),
         ...(labels === undefined ? {} : { num_labels: labels, classifier_dropout: float(c.classifier_dropout ?? 0.1), mtp_num_layers: 0 })
       },
       // The reference derives the width of a dense MLP that a MoE model does not have.

@@ -4,17 +4,15 @@ import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { section } from "./shared/hfConfig.ts"
+import { section, whole, wholeVision } from "./shared/hfConfig.ts"
 import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
-import { AUDIO, audioFields, downsamplingAudioEncoder } from "./shared/towers/audio.ts"
-import { BLOCK_VISION, blockVisionFields } from "./shared/towers/blockVision.ts"
+import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { audioFields, downsamplingAudioEncoder } from "./shared/towers/audio.ts"
+import { blockVisionFields } from "./shared/towers/blockVision.ts"
 import { listVision } from "./shared/towers/listVision.ts"
-
-const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "router_aux_loss_coef"]
 
 const PROVIDER = "megatron.bridge.models.qwen_omni.qwen3_omni_provider.Qwen3OmniModelProvider"
 const COMPONENTS = languageBelow(
@@ -80,9 +78,13 @@ export const qwen3Omni = family({
           // The auxiliary loss stays the provider's: the reference does not read it.
           moe_router_topk: t.num_experts_per_tok,
           thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
-            audio_config: section(a, AUDIO),
-            vision_config: section(v, BLOCK_VISION)
-          }, MOE_TEXT)
+            audio_config: whole(a),
+            vision_config: wholeVision(v)
+          }),
+          ...speakers(top, {
+            talker_config: "qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeTalkerConfig",
+            code2wav_config: "qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeCode2WavConfig"
+          })
         },
         { omit: t.intermediate_size ? [] : ["ffn_hidden_size"], refuses: ["padded-vocabulary"] }
       ),

@@ -6,12 +6,12 @@ import { visionTransformer } from "../src/model/vision.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { hfConfig, section, textSection } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { moeFields, router, sparseMoe } from "./shared/moe.ts"
-import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
+import { hfConfig, section, whole, wholeVision } from "./shared/hfConfig.ts"
+import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { expertsOf, moeFields, router, sparseMoe } from "./shared/moe.ts"
+import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { blockVision, BLOCK_VISION, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
+import { blockVision, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
 
 const text = z.looseObject({
   ...moeFields,
@@ -32,7 +32,6 @@ const PROVIDERS = {
 }
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
-const MOE_TEXT = ["decoder_sparse_step", "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "num_experts", "num_experts_per_tok", "num_local_experts", "router_aux_loss_coef"]
 
 const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
   const { text_config: t, vision_config: v } = c
@@ -56,13 +55,14 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       {
         ...extraOf(t),
         ...tokenIds(c),
+        ...vocabularyMarks(t, { bos_token_id: moe ? null : undefined, eos_token_id: moe ? null : undefined }),
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
         language_max_sequence_length: t.max_position_embeddings ?? undefined,
         ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
-        ...(moe ? { head_dim: tc.kv_channels, moe_router_topk: t.num_experts_per_tok ?? 4, moe_aux_loss_coeff: float(0.001) } : {}),
-        hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, textSection(t, moe ? MOE_TEXT : [])),
-        vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, section(v, BLOCK_VISION))
+        ...(moe ? { decoder_sparse_step: t.decoder_sparse_step ?? 1, mlp_only_layers: t.mlp_only_layers ?? [], head_dim: tc.kv_channels, moe_grouped_gemm: true, moe_router_topk: t.num_experts_per_tok ?? 4, moe_aux_loss_coeff: float(0.001) } : {}),
+        hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, { ...whole(t), ...(moe ? { num_experts: expertsOf(t), num_local_experts: expertsOf(t) } : {}) }),
+        vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, { ...wholeVision(v), dtype: dtypeOf(t) })
       },
       { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
     ),

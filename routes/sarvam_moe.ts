@@ -23,6 +23,8 @@ export const sarvamMoe = family({
         ...extraOf(t),
         ...GROUPED,
         make_vocab_size_divisible_by: 128,
+        // The class's own.
+        recompute_modules: ["layernorm", "shared_experts", "mlp", "moe_act"],
         ...sigmoidRouter({ routed_scaling_factor: t.routed_scaling_factor }),
         moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",

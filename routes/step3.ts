@@ -1,11 +1,13 @@
 /** Step-3.5, and Step-3.7 with its vision tower. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { pythonObject } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { count } from "./shared/config.ts"
+import { section, whole } from "./shared/hfConfig.ts"
 import { commonOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -92,6 +94,8 @@ export const step3p7 = family({
       provider: gptProvider(PROVIDER, text.tc, common(t), {
         ...text.fields,
         image_token_id: c.image_token_id ?? undefined,
+        ...section(t, ["attention_other_setting"]),
+        vision_config: pythonObject(`${STEPFUN}.configuration_step37.Step37VisionConfig`, whole(c.vision_config)),
         projector_bias: c.projector_bias ?? false,
         language_max_sequence_length: t.max_position_embeddings ?? undefined
       }, { refuses: ["padded-vocabulary"] }),

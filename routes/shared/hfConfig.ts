@@ -1,18 +1,19 @@
 /**
- * Sections of an HF config that a provider hands to transformers when it rebuilds a model: only named fields, and only plain
- * values, because the trainer instantiates whatever looks like an object of its own.
+ * Sections of an HF config that a provider hands to transformers when it rebuilds a model: whole, because the config class fills
+ * what is absent exactly as it did when config.json was read; in the names that the class has today, because the trainer drops
+ * others; and only plain values, because the trainer instantiates whatever looks like an object of its own.
  */
-import { float, pythonObject, type PythonObject, type PythonValue } from "../../src/runconfig/Provider.ts"
+import { float, pythonName, pythonObject, type PythonObject, type PythonValue } from "../../src/runconfig/Provider.ts"
 import { FormatError, quote } from "../../src/errors.ts"
-import type { TextConfig } from "./llama.ts"
 
 type Fields = Readonly<Record<string, PythonValue>>
+type Section = Readonly<Record<string, unknown>>
 
 /** Deeper nesting than any published config section has. */
-const DEEPEST = 4
+const DEEPEST = 6
 
 /** Fields that the config classes want as floats, even where JSON wrote a whole number. */
-const FLOATS = /(dropout|layerdrop|_eps|initializer_range|rope_theta|factor|mscale|mscale_all_dim|beta_fast|beta_slow)$/
+const FLOATS = /(dropout|layerdrop|_eps|initializer_range|rope_theta|factor|mscale|mscale_all_dim|beta_fast|beta_slow|softcapping|_logit_cap|_logits_value|gradient_clipping|moe_norm_min|residual_weight|_scale|_coef)$/
 
 const plain = (value: unknown, field: string, depth = 0): PythonValue => {
   if (value === null || typeof value === "boolean") return value
@@ -21,7 +22,7 @@ const plain = (value: unknown, field: string, depth = 0): PythonValue => {
   if (typeof value === "object" && depth < DEEPEST) {
     if (Array.isArray(value)) return value.map((v) => plain(v, field, depth + 1))
     const entries = Object.entries(value)
-    if (entries.every(([key]) => /^[A-Za-z][A-Za-z0-9_]*$/.test(key))) {
+    if (entries.every(([key]) => /^[A-Za-z0-9][A-Za-z0-9_. -]*$/.test(key))) {
       return Object.fromEntries(entries.map(([key, v]) => [key, plain(v, `${field}.${key}`, depth + 1)]))
     }
   }
@@ -29,31 +30,49 @@ const plain = (value: unknown, field: string, depth = 0): PythonValue => {
 }
 
 /** The named fields of a section, as far as it has them. */
-export const section = (source: Readonly<Record<string, unknown>>, names: ReadonlyArray<string>): Fields =>
+export const section = (source: Section, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(names.flatMap((name) => (source[name] === undefined ? [] : [[name, plain(source[name], name)]])))
 
-/** A vision section with its rotary base in the newer place: older files have it beside the other fields. */
-export const axialRope = (v: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
-  v["rope_parameters"] === undefined && typeof v["rope_theta"] === "number" ? { ...v, rope_parameters: { rope_theta: v["rope_theta"], rope_type: "axial" } } : v
+const objectAt = (source: Section, field: string): Section | undefined => {
+  const value = source[field]
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Section : undefined
+}
 
-/** `target`: dotted name of the config class below `transformers.models`. */
-export const hfConfig = (target: string, fields: Fields): PythonObject => pythonObject(`transformers.models.${target}`, fields)
-
-const TEXT = [
-  "attention_bias", "attention_dropout", "bos_token_id", "eos_token_id", "head_dim", "hidden_act", "hidden_size", "initializer_range",
-  "intermediate_size", "layer_types", "max_position_embeddings", "model_type", "num_attention_heads", "num_hidden_layers",
-  "num_key_value_heads", "rms_norm_eps", "sliding_window", "tie_word_embeddings", "vocab_size"
-]
-
-/** A text section, with the rotary settings in their newer form. `names`: fields beyond the common ones. */
-export const textSection = (t: TextConfig, names: ReadonlyArray<string> = []): Fields => {
-  const { rope_type, type, ...stretch } = t.rope_scaling ?? {}
-  const kind = rope_type ?? type ?? "default"
+/** Rotary settings where today's classes look for them; older files have them beside the other fields. */
+const rotary = (source: Section, kindWithout: string): Section => {
+  if (source["rope_parameters"] !== undefined || (typeof source["rope_theta"] !== "number" && !objectAt(source, "rope_scaling"))) return {}
+  const { type, ...stretch } = objectAt(source, "rope_scaling") ?? {}
+  const kind = stretch["rope_type"] ?? type ?? kindWithout
+  const rope_type = kind === "mrope" ? "default" : kind
   return {
-    ...section(t, [...TEXT, ...names]),
-    ...section({
-      rope_parameters: t.rope_parameters ??
-        (t.rope_theta === undefined || t.rope_theta === null ? undefined : { ...stretch, rope_theta: t.rope_theta, rope_type: kind === "mrope" ? "default" : kind })
-    }, ["rope_parameters"])
+    rope_parameters: {
+      ...stretch,
+      ...(typeof source["rope_theta"] === "number" ? { rope_theta: source["rope_theta"] } : {}),
+      ...(typeof source["partial_rotary_factor"] === "number" ? { partial_rotary_factor: source["partial_rotary_factor"] } : {}),
+      rope_type
+    }
   }
 }
+
+/** Of the file, of older spellings, of how it is stored, and of one forward pass: no field of the model. */
+const NOT_THE_MODEL = new Set(["auto_map", "output_attentions", "quantization_config", "rope_scaling", "rope_theta", "torch_dtype", "transformers_version"])
+
+/** All fields of a section. `kind`: of a rotary embedding that older files do not name. */
+export const whole = (source: Section, kind = "default"): Fields => {
+  const today: Section = { ...source, ...(source["dtype"] === undefined ? { dtype: source["torch_dtype"] } : {}), ...rotary(source, kind) }
+  return section(today, Object.keys(today).filter((name) => !NOT_THE_MODEL.has(name) && !name.startsWith("_")))
+}
+
+/** The same of a vision section, whose rotary embedding runs along two axes. */
+export const wholeVision = (source: Section): Fields => whole(source, "axial")
+
+/** The same without fields that have the given values: a schema fills them in, and today's class has no such field. */
+export const besides = (fields: Fields, filled: Fields): Fields =>
+  Object.fromEntries(Object.entries(fields).filter(([name, value]) => !(name in filled) || JSON.stringify(value) !== JSON.stringify(filled[name])))
+
+/** `target`: dotted name of the config class below `transformers.models`. */
+export const hfConfig = (target: string, { dtype, ...fields }: Fields): PythonObject =>
+  pythonObject(`transformers.models.${target}`, {
+    ...fields,
+    ...(dtype === undefined ? {} : { dtype: typeof dtype === "string" ? pythonName(`torch.${dtype}`) : dtype })
+  })

@@ -3,7 +3,7 @@ import { z } from "zod"
 import type { Component } from "../../src/bridge/Component.ts"
 import type { Carried, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
-import type { Provider } from "../../src/runconfig/Provider.ts"
+import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
 import { gpt, type GptOptions } from "../../src/model/gpt.ts"
@@ -29,6 +29,15 @@ export const visionTokens = {
 /** Their provider fields, as far as the config has them. */
 export const tokenIds = (c: Partial<Record<(typeof VISION_TOKENS)[number], number | null | undefined>>): Record<string, number> =>
   Object.fromEntries(VISION_TOKENS.flatMap((field) => (typeof c[field] === "number" ? [[field, c[field]]] : [])))
+
+/**
+ * Ids that begin and end a text, where the provider holds them: those of a section, else what its config class has (undefined:
+ * nothing that differs from the provider's own). A list of ends stays a list.
+ */
+export const vocabularyMarks = (section: Readonly<Record<string, unknown>>, absent: Readonly<Record<string, number | null | undefined>>): Readonly<Record<string, PythonValue | undefined>> => {
+  const id = z.union([count, z.array(count).max(1000)])
+  return Object.fromEntries(Object.entries(absent).map(([field, otherwise]) => [field, id.safeParse(section[field]).data ?? otherwise]))
+}
 
 export interface Modality {
   /** `images`, `audio` … */

@@ -1,10 +1,10 @@
 /**
  * Omni models hold their language model, vision and audio encoders in a `thinker`; what speaks (talker, vocoder) stands beside
- * it, and the trainer has no place for it.
+ * it, and the trainer has no module for it.
  */
 import type { Carried } from "../../src/bridge/Family.ts"
 import type { PythonValue } from "../../src/runconfig/Provider.ts"
-import { hfConfig, section, textSection } from "./hfConfig.ts"
+import { hfConfig, section, whole } from "./hfConfig.ts"
 import type { TextConfig } from "./llama.ts"
 
 export const THINKER = { megatron: "thinker.language_model.", model: "thinker.model.", head: "thinker." }
@@ -29,9 +29,9 @@ export const thinkerIds = (c: ThinkerConfig): Readonly<Record<string, PythonValu
 })
 
 /** The provider's `thinker_config`, from which it builds the encoders. */
-export const thinkerConfig = (target: string, c: ThinkerConfig, encoders: Readonly<Record<string, PythonValue>>, textNames: ReadonlyArray<string> = []) =>
-  hfConfig(target, {
-    ...section(c, [...IDS, ...MODALITIES.flatMap((m) => [`${m}_token_id`, `${m}_token_index`]), "initializer_range", "model_type", "user_token_id"]),
-    text_config: textSection(c.text_config, textNames),
-    ...encoders
-  })
+export const thinkerConfig = (target: string, c: ThinkerConfig, encoders: Readonly<Record<string, PythonValue>>) =>
+  hfConfig(target, { ...whole(c), text_config: whole(c.text_config), ...encoders })
+
+/** What speaks, as its config classes see it: the trainer builds none of it, but its provider holds their configurations. */
+export const speakers = (top: Readonly<Record<string, unknown>>, classes: Readonly<Record<string, string>>): Readonly<Record<string, PythonValue>> =>
+  Object.fromEntries(Object.entries(classes).map(([field, target]) => [field, hfConfig(target, whole((top[field] ?? {}) as Readonly<Record<string, unknown>>))]))

@@ -31,6 +31,22 @@ const initialisation = (fields: Fields): Fields => {
 /** A converted checkpoint holds every weight, so its model needs no random ones; and it is first put together on the CPU. */
 const CONVERTED: Fields = { perform_initialization: false, use_cpu_initialization: true }
 
+/** The dispatcher for tokens of uneven number pads them. */
+const dispatch = (fields: Fields): Fields =>
+  fields["moe_token_dispatcher_type"] === "flex" && fields["moe_flex_dispatcher_backend"] === "hybridep"
+    ? { moe_hybridep_pad_uneven_dispatch_inputs: true }
+    : {}
+
+/** Older names of the variants of attention. */
+const VARIANTS: Readonly<Record<string, string>> = { gated_delta_net: "gdn" }
+
+const attentionVariant = ({ experimental_attention_variant: given }: Fields): Fields =>
+  typeof given === "string" && VARIANTS[given] ? { experimental_attention_variant: VARIANTS[given] } : {}
+
+/** A model whose layers are all mixtures of experts still has a width of dense layers. */
+const denseWidth = ({ ffn_hidden_size: given, hidden_size: hidden }: Fields): Fields =>
+  typeof given !== "number" && typeof hidden === "number" ? { ffn_hidden_size: 4 * hidden } : {}
+
 /** The fields of a provider, complete. What the provider states itself stays. */
 export const complete = (provider: Provider, { pp }: ModuleParallelism): Fields => {
   const { fields } = provider
@@ -44,6 +60,9 @@ export const complete = (provider: Provider, { pp }: ModuleParallelism): Fields 
     microbatch_group_size_per_vp_stage: pp,
     cuda_graph_modules: [],
     inference_cuda_graph_scope: pythonEnum("megatron.core.transformer.enums.InferenceCudaGraphScope", "none", 1),
-    ...fields
+    ...dispatch(fields),
+    ...fields,
+    ...denseWidth(fields),
+    ...attentionVariant(fields)
   }
 }

@@ -31,7 +31,7 @@ describe("a config section for the trainer", () => {
     ["an object of the trainer's", { rope_parameters: { _target_: "os.system" } }],
     ["a name", { rope_parameters: { $name: "os.system" } }],
     ["an interpolation", { rope_parameters: "${oc.env:HOME}" }],
-    ["a bottomless value", { rope_parameters: [[[[[[1]]]]]] }]
+    ["a bottomless value", { rope_parameters: [[[[[[[[1]]]]]]]] }]
   ])("never hands over %s", (_, source) => {
     expect(() => section(source, ["rope_parameters"])).toThrow("cannot be handed to the trainer")
   })

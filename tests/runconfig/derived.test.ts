@@ -35,3 +35,21 @@ it("autocast has the dtype of the parameters; so have activations between pipeli
 it("what the provider states itself stays", () => {
   expect(fields({ recompute_modules: ["moe_act"] })["recompute_modules"]).toEqual(["moe_act"])
 })
+
+describe("what only the final model has", () => {
+  it("a width of dense layers, also where all layers are mixtures of experts", () => {
+    expect(fields({ hidden_size: 64 })["ffn_hidden_size"]).toBe(256)
+    expect(fields({ hidden_size: 64, ffn_hidden_size: 96 })["ffn_hidden_size"]).toBe(96)
+  })
+
+  it("today's name of the attention variant", () => {
+    expect(fields({ experimental_attention_variant: "gated_delta_net" })["experimental_attention_variant"]).toBe("gdn")
+    expect(fields({ experimental_attention_variant: "dsa" })["experimental_attention_variant"]).toBe("dsa")
+  })
+
+  it("padding of tokens that the hybrid dispatcher sends", () => {
+    const flex = { moe_token_dispatcher_type: "flex", moe_flex_dispatcher_backend: "hybridep" }
+    expect(fields(flex)["moe_hybridep_pad_uneven_dispatch_inputs"]).toBe(true)
+    expect("moe_hybridep_pad_uneven_dispatch_inputs" in fields({ ...flex, moe_flex_dispatcher_backend: "deepep" })).toBe(false)
+  })
+})

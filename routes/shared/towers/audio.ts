@@ -11,12 +11,6 @@ export const audioFields = {
   num_mel_bins: size.default(128)
 }
 
-export const AUDIO = [
-  "activation_dropout", "activation_function", "attention_dropout", "conv_chunksize", "d_model", "downsample_hidden_size", "dropout",
-  "encoder_attention_heads", "encoder_ffn_dim", "encoder_layerdrop", "encoder_layers", "initializer_range", "max_source_positions",
-  "model_type", "n_window", "n_window_infer", "num_mel_bins", "output_dim", "scale_embedding"
-]
-
 type Audio = z.infer<z.ZodObject<typeof audioFields>>
 
 const layers = (s: Scope, a: Audio, { keyBias }: { readonly keyBias: boolean }): void =>

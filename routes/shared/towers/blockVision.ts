@@ -25,11 +25,6 @@ export const blockVisionFields = {
   deepstack_visual_indexes: many.array().nullish()
 }
 
-export const BLOCK_VISION = [
-  "deepstack_visual_indexes", "depth", "hidden_size", "in_channels", "initializer_range", "intermediate_size", "model_type", "num_heads",
-  "num_position_embeddings", "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size"
-]
-
 type Fields = z.infer<z.ZodObject<typeof blockVisionFields>>
 
 /** `deepstack`: number of inner layers whose output is merged too. */

@@ -19,11 +19,6 @@ export const gridVisionFields = {
   attention_bias: z.boolean().nullish()
 }
 
-export const GRID_VISION = [
-  "attention_bias", "attention_dropout", "depth", "hidden_act", "hidden_size", "image_size", "in_channels", "initializer_range",
-  "intermediate_size", "model_type", "num_heads", "out_hidden_size", "patch_size", "rms_norm_eps", "spatial_merge_size", "temporal_patch_size"
-]
-
 export const gridVision = (s: Scope, v: z.infer<z.ZodObject<typeof gridVisionFields>>): void => {
   const h = v.hidden_size
   const out = v.out_hidden_size

@@ -10,11 +10,9 @@ import type { VisionConfig } from "../../../src/model/vision.ts"
 import { visionBlock } from "../blocks.ts"
 import { size } from "../config.ts"
 import { divided } from "../llama.ts"
-import { WINDOW_VISION, windowVisionFields } from "./windowVision.ts"
+import { windowVisionFields } from "./windowVision.ts"
 
 export const groupedVisionFields = { ...windowVisionFields, num_key_value_heads: size.default(8) }
-
-export const GROUPED_VISION = [...WINDOW_VISION, "num_key_value_heads"]
 
 export const groupedVision = (v: z.infer<z.ZodObject<typeof groupedVisionFields>>): VisionConfig => ({
   transformer: {

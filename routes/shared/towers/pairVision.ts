@@ -15,11 +15,6 @@ export const pairVisionFields = {
   patch_size: size
 }
 
-export const PAIR_VISION = [
-  "attention_dropout", "hidden_act", "hidden_size", "image_size", "initializer_range", "intermediate_size", "layer_norm_eps", "model_type",
-  "num_attention_heads", "num_channels", "num_hidden_layers", "patch_size", "spatial_merge_size", "temporal_patch_size", "vision_use_head"
-]
-
 export type PairVision = z.infer<z.ZodObject<typeof pairVisionFields>>
 
 /** The encoder's layers, below `encoder.layers`; `projections` in the order the module declares them. */

@@ -14,11 +14,6 @@ export const pixelVisionFields = {
   patch_size: size.default(16)
 }
 
-export const PIXEL_VISION = [
-  "attention_dropout", "head_dim", "hidden_act", "hidden_size", "image_size", "initializer_range", "intermediate_size", "model_type",
-  "num_attention_heads", "num_channels", "num_hidden_layers", "patch_size", "rope_parameters"
-]
-
 export const pixelVision = (s: Scope, v: z.infer<z.ZodObject<typeof pixelVisionFields>>): void => {
   const h = v.hidden_size
   plainWeight(s, "patch_conv", [h, v.num_channels, v.patch_size, v.patch_size])

@@ -17,11 +17,6 @@ export const windowVisionFields = {
   out_hidden_size: size.default(3584)
 }
 
-export const WINDOW_VISION = [
-  "depth", "fullatt_block_indexes", "hidden_act", "hidden_size", "in_channels", "initializer_range", "intermediate_size", "model_type",
-  "num_heads", "out_hidden_size", "patch_size", "spatial_merge_size", "temporal_patch_size", "tokens_per_second", "window_size"
-]
-
 /** `qkv`: one tensor for queries, keys and values, or three. */
 export const windowVision = (s: Scope, v: z.infer<z.ZodObject<typeof windowVisionFields>>, { qkv }: { readonly qkv: "one" | "three" }): void => {
   const h = v.hidden_size
