@@ -26,6 +26,7 @@ import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.t
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { torchName } from "../tensor/DType.ts"
 import type { CheckpointEntry, ConformanceCase } from "./Case.ts"
+import { compareModel } from "./compareModel.ts"
 import { writeHfCheckpoint } from "./HfCheckpoint.ts"
 import { comparePlainExport } from "./plainExport.ts"
 
@@ -111,28 +112,12 @@ const compareWithReference = Effect.fnUntraced(function*(c: ConformanceCase, dir
   }
   if (reference.run_config !== undefined) {
     const text = yield* Effect.promise(() => readFile(join(checkpoint.directory, "run_config.yaml"), "utf8"))
-    compareConfig(parseYaml(text, YAML)["model"], parseYaml(reference.run_config, YAML)["model"], "run_config model", problems)
+    problems.push(...compareModel(parseYaml(text, YAML)["model"], parseYaml(reference.run_config, YAML)["model"]))
   }
   return problems
 })
 
 const YAML = { version: "1.1" } as const
-
-/** Every field that we write has the reference's value. Fields that we leave out keep the trainer's default. */
-const compareConfig = (ours: unknown, theirs: unknown, path: string, problems: Array<string>): void => {
-  // A config inside a config, as JSON text: what we write of it is compared.
-  if (typeof ours === "string" && typeof theirs === "string" && ours.startsWith("{") && theirs.startsWith("{")) {
-    compareConfig(JSON.parse(ours), JSON.parse(theirs), path, problems)
-  } else if (typeof ours === "object" && ours !== null && !Array.isArray(ours)) {
-    for (const [field, value] of Object.entries(ours)) {
-      const other = (theirs as Record<string, unknown> | null)?.[field]
-      if (other === undefined) problems.push(`${path}.${field}: the reference has no such field`)
-      else compareConfig(value, other, `${path}.${field}`, problems)
-    }
-  } else if (JSON.stringify(ours) !== JSON.stringify(theirs)) {
-    problems.push(`${path}: ${JSON.stringify(ours)}, the reference has ${JSON.stringify(theirs)}`)
-  }
-}
 
 /** Both directories hold the same files with the same bytes. */
 export const compareDirectories = async (source: string, exported: string): Promise<ReadonlyArray<string>> => {
