@@ -7,6 +7,9 @@
  * 6 no space, 7 I/O error, 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted.
  */
 import { Data, Runtime } from "effect"
+import { quote, quotePath, some } from "./quote.ts"
+
+export { quote, quotePath, some } from "./quote.ts"
 
 export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7 } as const
 
@@ -33,27 +36,6 @@ export class FormatError extends Error {
   }
 }
 
-const LONGEST_QUOTE = 200
-const LONGEST_PATH = 800
-
-/** Control characters, and what is not seen or turns the text around, escaped. */
-const escaped = (text: string): string =>
-  // eslint-disable-next-line no-control-regex
-  text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) =>
-    `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
-
-/** Names come from strangers' files: control characters are escaped, long ones cut. */
-export const quote = (text: string): string => {
-  const safe = escaped(text)
-  return safe.length <= LONGEST_QUOTE ? safe : `${safe.slice(0, LONGEST_QUOTE)}… (${safe.length} characters)`
-}
-
-/** Paths are longer, and what matters most stands at their end. */
-export const quotePath = (path: string): string => {
-  const safe = escaped(path)
-  return safe.length <= LONGEST_PATH ? safe : `${safe.slice(0, LONGEST_PATH / 2)}…${safe.slice(-LONGEST_PATH / 2)}`
-}
-
 const at = ({ field, offset, record, tensor }: Place): string =>
   [
     tensor !== undefined && `tensor ${quote(tensor)}`,
@@ -61,10 +43,6 @@ const at = ({ field, offset, record, tensor }: Place): string =>
     record !== undefined && `record ${quote(record)}`,
     offset !== undefined && `byte ${offset}`
   ].filter(Boolean).join(", ")
-
-/** `first ten, and the count` of a list of names. */
-export const some = (names: ReadonlyArray<string>, limit = 10): string =>
-  names.slice(0, limit).map((name) => name.trim() === name && name !== "" ? quote(name) : `"${quote(name)}"`).join(", ") + (names.length > limit ? `, … (${names.length} in all)` : "")
 
 /** A file that is not what its format demands. Exit code 3. */
 export class InvalidFile extends Data.TaggedError("InvalidFile")<{
@@ -86,10 +64,14 @@ export class InvalidFile extends Data.TaggedError("InvalidFile")<{
 export class Unsupported extends Data.TaggedError("Unsupported")<{
   readonly what: string
   readonly problem: string
+  readonly place?: Place
   readonly hint?: string
 }> {
   readonly exitCode: number = ExitCode.unsupported
-  override get message() { return `${quotePath(this.what)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
+  override get message() {
+    const where = at(this.place ?? {})
+    return `${quotePath(this.what)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
+  }
   override readonly [Runtime.errorExitCode] = ExitCode.unsupported
 }
 
@@ -181,6 +163,10 @@ export class IoError extends Data.TaggedError("IoError")<{
   }
   override readonly [Runtime.errorExitCode] = ExitCode.io
 }
+
+/** The message without its hint, for whoever shows the two apart. */
+export const withoutHint = (error: BridgeError): string =>
+  error.hint === undefined ? error.message : error.message.slice(0, error.message.length - error.hint.length - "\n  ".length)
 
 /** Attach a path to what a codec found. */
 export const invalidFile = (path: string, error: FormatError, hint?: string): InvalidFile =>

@@ -18,8 +18,10 @@ const importsOf = (file: string): ReadonlyArray<string> =>
 
 /** Rooms from the ground up: a room may use those on lower floors, and its own. */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["errors.ts", "version.ts"],
+  ["quote.ts", "version.ts"],
+  ["errors.ts"],
   ["tensor", "io", "document"],
+  ["recognise"],
   ["safetensors", "torch", "parallel", "model"],
   ["runconfig"],
   ["bridge", "engine"],

@@ -1,5 +1,5 @@
 /** Which family reads a config.json: dispatch by `architectures`, as the reference does; unknown ones name their closest kin. */
-import { FormatError, quote, Unsupported } from "../errors.ts"
+import { FormatError, type Place, quote, Unsupported } from "../errors.ts"
 import type { Component } from "./Component.ts"
 import type { Family } from "./Family.ts"
 
@@ -48,10 +48,12 @@ export class FamilyRegistry {
   }
 
   /** The family of a parsed config.json, read from `path`; {@link Unsupported} with the closest known architectures. */
-  find(config: unknown, path?: string): Family {
+  find(config: unknown, path?: string, place: Place = { field: "architectures" }): Family {
     const architecture = architectureOf(config)
     const family = this.#byArchitecture.get(architecture)
     if (family) return family
+    const whole = ["ForCausalLM", "ForConditionalGeneration"].map((end) => architecture.replace(/Model$/, end)).find((name) => this.#byArchitecture.has(name))
+    const base = whole === undefined ? "" : `This is a base model, saved without its output layer (AutoModel); ${quote(whole)} is the whole one: save that. `
     const closest = this.architectures
       .map((name) => [distance(name.toLowerCase(), architecture.toLowerCase()), name] as const)
       .sort((a, b) => a[0] - b[0])
@@ -59,8 +61,9 @@ export class FamilyRegistry {
       .map(([, name]) => name)
     throw new Unsupported({
       what: path ?? architecture,
-      problem: path === undefined ? "no family here answers to this architecture" : `no family here answers to its architecture (field architectures): "${quote(architecture)}"`,
-      hint: `Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
+      problem: path === undefined ? "no family here answers to this architecture" : `no family here answers to its architecture: "${quote(architecture)}"`,
+      ...(path === undefined ? {} : { place }),
+      hint: `${base}Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
     })
   }
 

@@ -1,5 +1,6 @@
 /** The text of a starter family file for an unknown model: its names as rows, with what they look like, to be completed by hand. */
-import { type NamePattern, recognise } from "./recognise.ts"
+import { type NamePattern, recognise } from "../recognise/patterns.ts"
+import { quote, safeJson } from "../quote.ts"
 import type { Shape } from "../tensor/Copy.ts"
 
 const camel = (architecture: string): string => architecture.charAt(0).toLowerCase() + architecture.slice(1).replace(/\W/g, "")
@@ -15,14 +16,14 @@ const layerPrefix = (patterns: ReadonlyArray<NamePattern>): string | undefined =
 }
 
 const row = ({ count, looksLike, pattern, shape }: NamePattern, prefix: string): string =>
-  `    // ${looksLike}; ${count} × [${shape}]\n    // "<megatron name>": ${JSON.stringify(pattern.slice(prefix.length))},`
+  `    // ${looksLike}; ${count} × [${shape}]\n    // "<megatron name>": ${safeJson(pattern.slice(prefix.length))},`
 
 /** Every name is listed, none is mapped: an unmapped name is an error until somebody has decided. */
 export const scaffold = (architecture: string, tensors: Iterable<{ readonly name: string; readonly shape: Shape }>): string => {
   const patterns = recognise(tensors)
   const prefix = layerPrefix(patterns) ?? "model.layers.*."
   const [layer, rest] = [patterns.filter((p) => p.pattern.startsWith(prefix)), patterns.filter((p) => !p.pattern.startsWith(prefix))]
-  return `/** ${architecture}. Starter file: decide every row, then list the family in routes/index.ts (docs/adding-a-family.md). */
+  return `/** ${quote(architecture).replaceAll("*/", "* /")}. Starter file: decide every row, then list the family in routes/index.ts (docs/adding-a-family.md). */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { rows } from "../src/bridge/Registry.ts"
@@ -65,14 +66,14 @@ const table = [
   ...rows("", "", {
 ${rest.map((p) => row(p, "")).join("\n")}
   }),
-  ...rows("decoder.layers.*.", ${JSON.stringify(prefix)}, {
+  ...rows("decoder.layers.*.", ${safeJson(prefix)}, {
 ${layer.map((p) => row(p, prefix)).join("\n")}
   })
 ]
 
 export const ${camel(architecture)} = family({
-  name: ${JSON.stringify(architecture)},
-  architectures: [${JSON.stringify(architecture)}],
+  name: ${safeJson(architecture)},
+  architectures: [${safeJson(architecture)}],
   config: schema,
   describe: (c) => {
     const tc = transformer(c)

@@ -5,13 +5,17 @@
 import { Effect } from "effect"
 import { basename, join } from "node:path"
 import { atPath } from "../document/decode.ts"
+import { positioned } from "../document/position.ts"
 import { parseJson } from "../document/StrictJson.ts"
-import { InvalidFile, quote, Unsupported } from "../errors.ts"
+import { FormatError, InvalidFile, type Place, quote, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { attempt } from "../io/attempt.ts"
 import { existing, isNotThere } from "../io/existing.ts"
 import { refuseSpecials } from "../io/specials.ts"
 import { recoverToRead } from "../publish/staging/swap.ts"
+import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
+import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
+import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { isTraining, modalityOf, unwrapKey } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
@@ -45,6 +49,9 @@ export interface Checkpoint {
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
 
+const invalidAt = (path: string, code: string, place: Place, problem: string): InvalidFile =>
+  new InvalidFile({ path, code: `checkpoint/${code}`, problem, place })
+
 const isIterationFolder = (names: ReadonlyArray<string>): boolean => names.includes(METADATA) || names.includes(BACKEND)
 
 /** Step that a parent directory's trackers name; both must agree where both are there. */
@@ -53,7 +60,7 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
   if (names.includes(TRACKER)) {
     const path = join(parent, TRACKER)
     const text = new TextDecoder().decode(await readOwn(disk, parent, TRACKER, LARGEST_SMALL_FILE)).trim()
-    if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalid(path, "tracker", `says "${quote(text)}", which is no training step`)
+    if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalidAt(path, "tracker", { offset: 0 }, `says "${quote(text)}", which is no training step`)
     steps.set(TRACKER, text === "release" ? text : iterationFolder(Number(text)))
   }
   if (names.includes(TRAIN_STATE_TRACKER)) {
@@ -70,7 +77,7 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
     throw invalid(parent, "trackers-disagree", `${[...steps].map(([file, folder]) => `${file} names ${folder}`).join(", ")}`)
   }
   const [[tracker, folder]] = [...steps] as [[string, string]]
-  if (!names.includes(folder)) throw invalid(join(parent, tracker), "tracker", `names ${folder}, which is not there`)
+  if (!names.includes(folder)) throw invalidAt(join(parent, tracker), "tracker", { offset: 0 }, `names ${folder}, which is not there`)
   return folder
 }
 
@@ -82,6 +89,10 @@ const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly 
   if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(path)
   const iterations = names.filter((name) => iterationOf(name) !== undefined || name === "release")
   if (iterations.length === 0) {
+    const nested = nestedCheckpoint(names)
+    if (nested !== undefined) return resolveFolder(disk, join(path, nested))
+    const found = recogniseFiles(names)
+    if (found) throw refusal(path, found)
     throw invalid(path, "not-a-checkpoint", `is no Megatron checkpoint: neither ${METADATA} nor an iter_* folder is in it`)
   }
   const folder = await trackedFolder(disk, path, names)
@@ -98,20 +109,41 @@ const legacy = (path: string) =>
     hint: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist first."
   })
 
+/** The index of a folder without metadata.json, if it is one of plain DCP. What cannot be read is not judged. */
+const plainDcp = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<Recognised | undefined> => {
+  if (!names.includes(METADATA)) return undefined
+  const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
+  try {
+    const { objects, tensors } = decodeMetadata(bytes)
+    return recognisePlainDcp({ tensors: tensors.keys(), objects: objects.keys() })
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    return undefined
+  }
+}
+
 const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<void> => {
   const path = join(directory, BACKEND)
   if (!names.includes(BACKEND)) {
     if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(directory)
+    const plain = await plainDcp(disk, directory, names)
+    if (plain) throw refusal(directory, plain)
     throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
   }
   const bytes = await readOwn(disk, directory, BACKEND, LARGEST_SMALL_FILE)
   const json = atPath(path, () => parseJson(bytes)) as { sharded_backend?: unknown } | null
   const backend = json?.sharded_backend
   if (typeof backend !== "string") {
-    throw new InvalidFile({ path, code: "checkpoint/backend", problem: "does not say which format the checkpoint has", place: { field: "sharded_backend" } })
+    throw new InvalidFile({ path, code: "checkpoint/backend", problem: "does not say which format the checkpoint has", place: positioned({ field: "sharded_backend" }, bytes) })
   }
   if (backend !== "torch_dist") {
-    throw new Unsupported({ what: path, problem: `the checkpoint's format is ${quote(backend)}; torch_dist is what is read here` })
+    throw new Unsupported({
+      what: path,
+      problem: `the checkpoint's format is ${quote(backend)}; torch_dist is what is read here`,
+      hint: backend === "zarr"
+        ? "Load it with Megatron-Core 0.12 or earlier, the last that reads zarr, and save it with --dist-ckpt-format torch_dist."
+        : "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist."
+    })
   }
 }
 
@@ -127,7 +159,7 @@ const checkCommonState = async (disk: DiskCalls, directory: string, metadata: Dc
   })
 }
 
-const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<Map<string, number>> => {
+const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata, bytes: Uint8Array): Promise<Map<string, number>> => {
   const first = new Map<string, string>()
   for (const [key, tensor] of metadata.tensors) for (const c of tensor.chunks) if (!first.has(c.file)) first.set(c.file, key)
   for (const [key, object] of metadata.objects) if (!first.has(object.file)) first.set(object.file, key)
@@ -136,7 +168,7 @@ const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMe
     const path = await ownFile(disk, directory, file).catch((error: unknown): never => {
       if (!isNotThere(error)) throw error
       const problem = `does not exist, but ${METADATA} places data in it`
-      throw new InvalidFile({ path: join(directory, file), code: "checkpoint/missing-file", problem, place: { tensor: key } })
+      throw new InvalidFile({ path: join(directory, file), code: "checkpoint/missing-file", problem, place: { ...positioned({ tensor: key }, bytes), record: METADATA } })
     })
     const info = await disk.stat(path)
     if (info.kind !== "file") throw invalid(path, "not-a-file", "is not a regular file")
@@ -145,7 +177,7 @@ const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMe
   return sizes
 }
 
-const sortKeys = (metadata: DcpMetadata, path: string) => {
+const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array) => {
   const tensors = new Map<string, StoredTensor>()
   const kept = new Map<string, StoredTensor>()
   const trainingState: Array<string> = []
@@ -162,7 +194,7 @@ const sortKeys = (metadata: DcpMetadata, path: string) => {
     const plain = unwrapKey(key)
     wrapped ||= plain !== key
     if (tensors.has(plain)) {
-      throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)} once module. is removed`, place: { tensor: key } })
+      throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)} once the wrapper's prefix is removed`, place: positioned({ tensor: key }, bytes) })
     }
     tensors.set(plain, tensor)
   }
@@ -194,15 +226,17 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     const metadataPath = join(directory, METADATA)
     if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
     const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
-    const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
-    const fileSizes = await dataFileSizes(disk, directory, metadata)
+    const metadata = atPath(metadataPath, () => decodeMetadata(bytes), bytes)
+    const plain = recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
+    if (plain) throw refusal(directory, plain)
+    const fileSizes = await dataFileSizes(disk, directory, metadata, bytes)
     await refuseSpecials(disk, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
-    atPath(metadataPath, () => checkMetadata(metadata, fileSizes))
+    atPath(metadataPath, () => checkMetadata(metadata, fileSizes), bytes)
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }
     await checkCommonState(disk, directory, metadata)
-    const sorted = sortKeys(metadata, metadataPath)
+    const sorted = sortKeys(metadata, metadataPath, bytes)
     const form = [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard"
     return withObjects({
       directory,
@@ -210,7 +244,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
       ...sorted,
       form,
       fileSizes,
-      notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry DDP's module.; read as if they did not`] : notes
+      notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : notes
     })
   })
 })

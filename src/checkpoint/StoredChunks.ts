@@ -4,7 +4,8 @@
  */
 import { join } from "node:path"
 import type { SourceArray, Sources } from "../engine/Target.ts"
-import { PlanRefused } from "../errors.ts"
+import { PlanRefused, quote } from "../errors.ts"
+import { shapesExplained } from "../recognise/instead.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import type { Part } from "../model/Parameter.ts"
 import { type Box, type Copy, rebase, sameShape, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
@@ -43,14 +44,19 @@ export const locatePart = (
   // Padded vocabularies have more rows; the model's own come first.
   const fits = ragged && tensor.shape.length === form.shape.length && tensor.shape.every((n, k) => (k === 0 ? n >= form.shape[k]! : n === form.shape[k]))
   if (!fits) {
+    const hint = shapesExplained([{ name: form.key, implied: form.shape, stored: tensor.shape }])
     throw new PlanRefused({
       code: "plan/shape",
       problem: "a stored tensor contradicts config.json",
-      names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}])`]
+      names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}]${spot(tensor)})`],
+      ...(hint === undefined ? {} : { hint })
     })
   }
   return { part: { ...form, shape: tensor.shape }, tensor }
 }
+
+/** Where a tensor begins. */
+const spot = ({ chunks: [first] }: StoredTensor): string => (first === undefined ? "" : ` in ${quote(first.file)}, byte ${first.offset}`)
 
 /** Of every stack of layers, by the key in front of the layer (`decoder.layers`): has each layer keys of its own? */
 export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed" | "stacked"> => {

@@ -1,7 +1,7 @@
 /** An inspection as text and JSON, in pieces: a hundred thousand tensors need no string of their own this way. */
 import type { Inspection } from "../inspect/Inspection.ts"
 import { ranges } from "../inspect/tree.ts"
-import { quote, some } from "../errors.ts"
+import { quote, safeJson, some } from "../quote.ts"
 import { wrap } from "./help.ts"
 import { listPieces } from "./inspectList.ts"
 import { treeText } from "./inspectTree.ts"
@@ -102,10 +102,10 @@ const ROWS = 1000
 
 /** The JSON of an inspection: as {@link emit} would print it, but for the tensors, which take a line each. */
 export function* inspectionJson({ tensors, ...rest }: Inspection): Generator<string> {
-  const head = JSON.stringify({ ok: true, ...rest }, undefined, 2)
+  const head = safeJson({ ok: true, ...rest }, 2)
   yield `${head.slice(0, head.lastIndexOf("\n}"))},\n  "tensors": [`
   for (let from = 0; from < tensors.length; from += ROWS) {
-    const rows = tensors.slice(from, from + ROWS).map((row) => `\n    ${JSON.stringify(row)}`)
+    const rows = tensors.slice(from, from + ROWS).map((row) => `\n    ${safeJson(row)}`)
     yield `${from === 0 ? "" : ","}${rows.join(",")}`
   }
   yield `${tensors.length === 0 ? "" : "\n  "}]\n}\n`

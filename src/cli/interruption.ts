@@ -1,5 +1,6 @@
 /** An interruption is no error, but whoever waits for an answer gets one: what happened and how to go on. */
 import { Cause, Exit, Runtime } from "effect"
+import { safeJson } from "../quote.ts"
 import { outputFailure, print, tell } from "./streams.ts"
 
 type Signal = "SIGHUP" | "SIGINT" | "SIGTERM"
@@ -16,7 +17,7 @@ export const onKept = (text: string): void => { kept = text }
 
 const say = (json: boolean, signal: Signal): void => {
   const message = `interrupted by ${signal}${kept === undefined ? "" : `; nothing was published\n  ${kept}`}`
-  if (json) print(`${JSON.stringify({ ok: false, error: { kind: "Interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, undefined, 2)}\n`)
+  if (json) print(`${safeJson({ ok: false, error: { kind: "Interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)
   else tell(`${message}\n`)
 }
 

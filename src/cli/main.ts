@@ -1,5 +1,5 @@
 /** The command line: one composition of commands, and what becomes of their failures. */
-import { format } from "node:util"
+import { format, stripVTControlCharacters } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
@@ -23,7 +23,7 @@ import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
 import { fromReference } from "./reference.ts"
 import { crash, fail } from "./output.ts"
-import { print, tell } from "./streams.ts"
+import { printOwn, tell, tellOwn } from "./streams.ts"
 
 export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
@@ -43,7 +43,7 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
           const problem = event.errors.map((error) => error.message).join("\n")
           return yield* fail(new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
         }
-        yield* Console.error(formatter.formatErrors(event.errors).trim())
+        yield* Effect.sync(() => tell(`${stripVTControlCharacters(formatter.formatErrors(event.errors).trim())}\n`))
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
       })
 })
@@ -54,8 +54,8 @@ const asFlags = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
 
 /** What the command-line library prints: help, versions, completions. */
 const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
-  log: (...args: ReadonlyArray<unknown>) => { print(`${format(...args)}\n`) },
-  error: (...args: ReadonlyArray<unknown>) => { tell(`${format(...args)}\n`) }
+  log: (...args: ReadonlyArray<unknown>) => { printOwn(`${format(...args)}\n`) },
+  error: (...args: ReadonlyArray<unknown>) => { tellOwn(`${format(...args)}\n`) }
 })
 
 /** Run a command line. `disk`: what it reads and writes. */
@@ -65,11 +65,16 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
   for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
   // Nothing of ours goes through these; whoever else writes there must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
+  program(args, disk).pipe(NodeRuntime.runMain({ teardown: teardown(args.includes("--json")) }))
+}
+
+/** A command line as an Effect that prints what there is to print, failures included, and sets the exit code. */
+export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) => {
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   const { args: own, notes } = fromReference(asFlags(args.filter((a) => a !== "--debug")))
   if (!json && !args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
-  Command.runWith(root, { version: VERSION })(own).pipe(
+  return Command.runWith(root, { version: VERSION })(own).pipe(
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
       const error = Cause.squash(cause)
@@ -80,7 +85,6 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
       return crash(error, json, debug)
     }),
     Effect.provideService(Console.Console, streamConsole),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), CliOutput.layer(helpFormatter))),
-    NodeRuntime.runMain({ teardown: teardown(json) })
+    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), CliOutput.layer(helpFormatter)))
   )
 }

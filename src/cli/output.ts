@@ -1,6 +1,7 @@
 /** Where results and errors go: results to stdout (text or JSON), errors to stderr, or to stdout as JSON with `--json`. */
 import { Effect } from "effect"
-import { type BridgeError, quote } from "../errors.ts"
+import type { BridgeError } from "../errors.ts"
+import { cleaned, quote, safeJson } from "../quote.ts"
 import { print, tell } from "./streams.ts"
 
 export interface OutputFlags {
@@ -8,11 +9,11 @@ export interface OutputFlags {
   readonly quiet: boolean
 }
 
-/** Print a result. */
-export const emit = (flags: OutputFlags, data: object, text: () => string): Effect.Effect<void> =>
+/** Print a result; `text` renders it, with nothing in it that a terminal would obey. */
+export const emit = <A extends object>(flags: OutputFlags, data: A, text: (data: A) => string): Effect.Effect<void> =>
   Effect.sync(() => {
-    if (flags.json) print(`${JSON.stringify({ ok: true, ...data }, undefined, 2)}\n`)
-    else if (!flags.quiet) print(`${text()}\n`)
+    if (flags.json) print(`${safeJson({ ok: true, ...data }, 2)}\n`)
+    else if (!flags.quiet) print(`${text(cleaned(data))}\n`)
   })
 
 const details = (error: BridgeError): object => {
@@ -25,7 +26,7 @@ export const fail = (error: BridgeError, json: boolean): Effect.Effect<void> =>
   Effect.sync(() => {
     process.exitCode = error.exitCode
     if (json) {
-      print(`${JSON.stringify({ ok: false, error: { ...details(error), message: error.message, exitCode: error.exitCode } }, undefined, 2)}\n`)
+      print(`${safeJson({ ok: false, error: { ...details(error), message: error.message, exitCode: error.exitCode } }, 2)}\n`)
     } else tell(`error: ${error.message}\n`)
   })
 
@@ -34,7 +35,7 @@ export const crash = (defect: unknown, json: boolean, debug: boolean): Effect.Ef
   Effect.sync(() => {
     process.exitCode = 70
     const message = defect instanceof Error ? defect.message : String(defect)
-    if (json) print(`${JSON.stringify({ ok: false, error: { kind: "Internal", message, exitCode: 70 } }, undefined, 2)}\n`)
+    if (json) print(`${safeJson({ ok: false, error: { kind: "Internal", message, exitCode: 70 } }, 2)}\n`)
     else tell(`internal error: ${quote(message)}\n  This is a bug. --debug shows where.\n`)
     if (debug && defect instanceof Error) tell(`${defect.stack}\n`)
   })

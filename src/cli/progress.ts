@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
-import { tell } from "./streams.ts"
+import { tell, tellOwn } from "./streams.ts"
 
 export interface Progress {
   readonly total: (bytes: number) => void
@@ -74,7 +74,7 @@ export const withProgress = <A, E, R>(
         if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
         else if (shown === "lines") tell(`${plainLine(now)}\n`)
         // One column stays free: a full line would wrap on some terminals.
-        else tell(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
+        else tellOwn(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
       }
       const timer = setInterval(draw, shown === "lines" ? LINE_MS : FRAME_MS)
       return {
@@ -87,7 +87,7 @@ export const withProgress = <A, E, R>(
         },
         stop: (complete: boolean) => {
           clearInterval(timer)
-          if (shown === "terminal") tell("\r\x1b[2K")
+          if (shown === "terminal") tellOwn("\r\x1b[2K")
           const seconds = (performance.now() - started) / 1000
           if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
           else if (complete && state.done > 0) tell(`${closingLine(label, state.done, seconds)}\n`)

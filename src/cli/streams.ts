@@ -5,6 +5,7 @@
 import { writeSync } from "node:fs"
 import { diskError, type DiskError } from "../io/Disk.ts"
 import { errnoOf } from "../io/errno.ts"
+import { safe } from "./terminal.ts"
 
 interface Stream {
   readonly fd: number
@@ -41,10 +42,14 @@ const write = (stream: Stream, text: string): boolean => {
 }
 
 /** To standard output; false if nobody will ever see more. */
-export const print = (text: string): boolean => write(out, text)
+export const print = (text: string): boolean => write(out, safe(text))
 
 /** To standard error. */
-export const tell = (text: string): boolean => write(err, text)
+export const tell = (text: string): boolean => write(err, safe(text))
+
+/** The same for text of our own that moves the cursor or has styles: help, progress. Nothing from a file may be in it. */
+export const printOwn = (text: string): boolean => write(out, text)
+export const tellOwn = (text: string): boolean => write(err, text)
 
 /** Why the result did not reach standard output. A reader that has read enough (`inspect … | head`) is no failure. */
 export const outputFailure = (): DiskError | undefined =>

@@ -1,5 +1,5 @@
 /** Small pieces of terminal text: sizes, tables, plurals. */
-import { styleText } from "node:util"
+import { styled } from "./terminal.ts"
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
 
@@ -42,7 +42,7 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     .join("\n")
 }
 
-export const dim = (text: string): string => styleText("dim", text, { stream: process.stdout })
-export const bold = (text: string): string => styleText("bold", text, { stream: process.stdout })
-export const good = (text: string): string => styleText("green", text, { stream: process.stdout })
-export const bad = (text: string): string => styleText("red", text, { stream: process.stdout })
+export const dim = styled("dim")
+export const bold = styled("bold")
+export const good = styled("green")
+export const bad = styled("red")

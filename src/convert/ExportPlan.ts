@@ -9,15 +9,16 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { StoredChunks } from "../checkpoint/StoredChunks.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
-import { PlanRefused, quote, UsageError } from "../errors.ts"
+import { PlanRefused, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { notExported, requireOriginal, unwidened } from "./againstOriginal.ts"
 import { type ExportTensor, ModelTensor } from "./ExportTensor.ts"
+import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
 import { type HfConfig, headersOf, noHeaders } from "./HfSource.ts"
-import { leftOver, locate, originsOf, refuseIntegers, requireAllElements } from "./located.ts"
+import { leftOver, locate, originsOf, refuseIntegers, refuseMissing, requireAllElements } from "./located.ts"
 import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
 import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
@@ -88,31 +89,33 @@ const resolveMtp = (full: Conversion, modules: ReadonlyArray<ConversionModule>, 
   return { ...locate(rest.parameters, checkpoint), conversion: rest, mtpNames, stored, dropped: true }
 }
 
+/** Errors: what the checkpoint, or the model beside it, is, if it is no plain one; else PlanRefused, InvalidFile or Unsupported. */
 export const planExport = (
   family: Family,
   config: HfConfig,
   hfTensors: HfTensors | undefined,
   checkpoint: Checkpoint,
   options: ExportOptions
+): ExportPlan => explainingMegatron(checkpoint, () => plannedExport(family, config, hfTensors, checkpoint, options))
+
+const plannedExport = (
+  family: Family,
+  config: HfConfig,
+  hfTensors: HfTensors | undefined,
+  checkpoint: Checkpoint,
+  options: ExportOptions
 ): ExportPlan => {
-  const logical = (tensors: HfTensors | undefined) => tensors && logicalOf(tensors, config)
+  const logical = (tensors: HfTensors | undefined) => tensors && explainingHf(tensors, config, () => logicalOf(tensors, config))
   const weights = logical(hfTensors)
   const graftTensors = logical(options.mtpFrom)
   const { carried: carriedRules, form, modules, mtpFields, vocabulary } = describe(family, config, weights ? headersOf(weights) : noHeaders, checkpoint.form)
   const full = bind(modules)
-  if (weights && !options.partial) requireOriginal(weights, full, carriedRules, options.vocabSize)
+  if (weights && !options.partial) explainingHf(weights.raw, config, () => requireOriginal(weights, full, carriedRules, options.vocabSize))
   const mtp = resolveMtp(full, modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
-  const absent = new Set(missing.map((m) => m.key))
-  if (absent.size > 0 && !options.partial) {
-    throw new PlanRefused({
-      code: "plan/missing",
-      problem: `${absent.size} stored tensor${absent.size === 1 ? "" : "s"} that config.json implies ${absent.size === 1 ? "is" : "are"} not in ${quote(checkpoint.directory)}`,
-      names: [...absent],
-      hint: "Does --hf-model name the model that this checkpoint was made from?"
-    })
-  }
+  if (missing.length > 0 && !options.partial) refuseMissing(missing, located, checkpoint)
+  if (missing.length > 0) notes.push(...remarksOn(checkpoint))
   checkCoverage(conversion)
 
   const cuts = cutsOf(located, vocabulary)

@@ -7,11 +7,15 @@ import { join } from "node:path"
 import { architectureOf } from "../bridge/FamilyRegistry.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
+import { offsetOfName } from "../document/position.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
 import { InvalidFile } from "../errors.ts"
-import { Disk } from "../io/Disk.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
+import { present } from "../io/present.ts"
+import { recogniseFiles } from "../recognise/files.ts"
+import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -44,16 +48,32 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
   return yield* attempt(async (): Promise<HfConfig> => {
     await recoverToRead(disk, directory)
     const path = join(directory, CONFIG)
-    const bytes = await readSmall(disk, await realPathInside(disk, directory, CONFIG), path, LARGEST_CONFIG)
+    const real = await realPathInside(disk, directory, CONFIG).catch(async (error: unknown): Promise<never> => {
+      const found = isNotThere(error) ? await recognised(disk, directory) : undefined
+      throw found ? refusal(directory, found) : error
+    })
+    const bytes = await readSmall(disk, real, path, LARGEST_CONFIG)
     refuseOtherThanJson(path, bytes)
     const json = atPath(path, () => parseJson(bytes, { allowNonFinite: true }))
-    return { directory, path, bytes, json, architecture: atPath(path, () => architectureOf(json)) }
+    return { directory, path, bytes, json, architecture: atPath(path, () => architectureOf(json), bytes) }
   })
 })
 
+/** What a directory without config.json, or without safetensors, holds instead. */
+const recognised = async (disk: DiskCalls, directory: string): Promise<Recognised | undefined> =>
+  (await present(disk, directory))?.kind === "directory" ? recogniseFiles(await disk.list(directory)) : undefined
+
+/** A directory with config.json and weights. Errors: Unsupported for weights in a form that is known by sight only. */
 export const openHfSource = Effect.fnUntraced(function*(directory: string) {
+  const disk = yield* Disk
   const config = yield* openHfConfig(directory)
-  const tensors = yield* openSafetensors(directory)
+  const tensors = yield* openSafetensors(directory).pipe(Effect.catchIf(
+    (error) => error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
+    (error) => attempt(async (): Promise<never> => {
+      const found = await recognised(disk, directory)
+      throw found ? refusal(directory, found) : error
+    })
+  ))
   return { ...config, tensors } satisfies HfSource
 })
 
@@ -79,6 +99,21 @@ export const fileOf = ({ directory, indexFile, shards, tensors }: HfTensors, nam
   const [only, ...more] = new Set(names ? names.map((name) => tensors.get(name)?.shard) : shards.keys())
   if (only !== undefined && more.length === 0) return shards[only]!.path
   return indexFile === undefined ? directory : join(directory, indexFile)
+}
+
+/** The same, and where in it the entry of the first tensor begins. */
+export const spotOf = (tensors: HfTensors, names: ReadonlyArray<string>): string => {
+  const [first] = names
+  const shard = first === undefined ? undefined : tensors.shards[tensors.tensors.get(first)?.shard ?? -1]
+  const offset = shard && offsetOfName(shard.headerBytes, first!)
+  return `${shard?.path ?? fileOf(tensors)}${offset === undefined ? "" : `, byte ${offset}`}`
+}
+
+/** The file of one tensor, without its folder, and where its entry begins. */
+export const fileSpotOf = (tensors: HfTensors, name: string): string => {
+  const shard = tensors.shards[tensors.tensors.get(name)?.shard ?? -1]
+  const offset = shard && offsetOfName(shard.headerBytes, name)
+  return `${shard?.file ?? tensors.directory}${offset === undefined ? "" : ` (byte ${offset})`}`
 }
 
 /** The tensors as arrays in files, by name. */

@@ -8,16 +8,17 @@ import { type Provider, pythonName } from "../runconfig/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
-import { decodeWith } from "../document/decode.ts"
+import { atPath, decodeWith } from "../document/decode.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
-import { FormatError, invalidFile, PlanRefused } from "../errors.ts"
+import { FormatError, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
 import type { Entry, Model } from "../model/Parameter.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
-import { fileOf, type HfConfig, type HfSource, headersOf } from "./HfSource.ts"
+import { explainingHf } from "./explain.ts"
+import { fileOf, type HfConfig, type HfSource, headersOf, fileSpotOf, spotOf } from "./HfSource.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
@@ -51,14 +52,13 @@ export interface ImportPlan {
 
 /** Validate config.json with the family's schema and describe the model that it and the headers mean. */
 export const describeModel = (family: Family, config: HfConfig, headers: HfHeaders): ModelDescription => {
-  const parsed = decodeWith(family.schema, config.path, config.json)
+  const parsed = decodeWith(family.schema, config.path, config.json, config.bytes)
   try {
     return family.describe(parsed, headers)
   } catch (error) {
-    if (error instanceof FormatError) throw invalidFile(config.path, withField(error, config.json))
     // Sizes that fit the schema one by one but not together (a head width that is no integer, a product beyond 2^53).
-    if (error instanceof RangeError) throw invalidFile(config.path, new FormatError("config/sizes", error.message))
-    throw error
+    const found = error instanceof RangeError ? new FormatError("config/sizes", error.message) : error
+    return atPath(config.path, () => { throw found instanceof FormatError ? withField(found, config.json) : found }, config.bytes)
   }
 }
 
@@ -105,7 +105,11 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
   return { conversion: bind(kept), modules: kept, dropped: present, absent }
 }
 
-export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
+/** Errors: what the directory is, if it is no plain model; else PlanRefused, InvalidFile or Unsupported. */
+export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan =>
+  explainingHf(source.tensors, source, () => plannedImport(family, source, options))
+
+const plannedImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
   // From here on quantised tensors are BF16 ones; the copies of the files are rewritten at the end.
   const logical = logicalOf(source.tensors, source)
   const { activationScales, tensors } = logical
@@ -123,9 +127,9 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
 
   requireTensors(
     [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
-    (n) => tensors.get(n),
+    tensors,
     fileOf(source.tensors),
-    (t) => source.tensors.shards[t.shard]!.file
+    ({ name }) => fileSpotOf(source.tensors, name)
   )
   checkCoverage(conversion)
 
@@ -143,14 +147,14 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
     else if (allowed(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "matches --allow-unmapped" })
     else unmapped.push(name)
   }
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(source.tensors, unmapped))
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
 
-  refuseIntegerWeights(conversion.parameters, tensors, (names) => fileOf(source.tensors, names))
+  refuseIntegerWeights(conversion.parameters, tensors, (names) => spotOf(source.tensors, names))
 
   // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
   const cast = castTo(options.torchDtype)
   const dtypes = new Map<string, DType>()
-  const file = (name: string) => fileOf(source.tensors, [name])
+  const file = (name: string) => spotOf(source.tensors, [name])
   for (const { copies, module, parameter } of conversion.parameters) {
     const own = copies.map((c) => tensors.get(c.source.tensor)!)
     for (const part of parameter.parts) {

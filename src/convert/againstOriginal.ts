@@ -9,7 +9,7 @@ import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
-import { fileOf } from "./HfSource.ts"
+import { fileOf, fileSpotOf, spotOf } from "./HfSource.ts"
 import type { Located, Origin } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import type { LeftBehind } from "./Report.ts"
@@ -19,15 +19,15 @@ import type { LeftBehind } from "./Report.ts"
  * `carried`: the family's rules; `vocabSize`: rows of the exported vocabulary, if the user chose them.
  */
 export const requireOriginal = (original: LogicalTensors, { hf }: Conversion, carried: ReadonlyArray<Carried>, vocabSize?: number): void => {
-  const { shards, tensors } = original
+  const { tensors } = original
   // Its tables keep the rows they have where the export was told to have others.
   const resized = ({ name, shape }: HfTensor): boolean =>
     vocabSize !== undefined && shape[0] === vocabSize && sameShape(tensors.get(name)?.shape.with(0, vocabSize) ?? [], shape)
   requireTensors(
     [...[...hf.values()].filter((t) => !t.mtp || tensors.has(t.name)), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
-    (n) => tensors.get(n),
+    tensors,
     fileOf(original),
-    (t) => shards[t.shard]!.file
+    ({ name }) => fileSpotOf(original.raw, name)
   )
 }
 
@@ -40,7 +40,7 @@ export const notExported = (
 ): ReadonlyArray<LeftBehind> => {
   const others = [...original.tensors.values()].filter((t) => !accounted(t.name))
   const unmapped = others.filter((t) => !allowed(t.name)).map((t) => t.name)
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), fileOf(original, unmapped))
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.raw, names))
   return others.map((t) => ({ tensor: t.name, bytes: t.end - t.begin, reason: "of --hf-model, matches --allow-unmapped" }))
 }
 

@@ -5,12 +5,13 @@ import { Effect } from "effect"
 import { basename, join } from "node:path"
 import type { Family } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { recognise } from "../bridge/recognise.ts"
+import { recognise } from "../recognise/patterns.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
+import { positioned } from "../document/position.ts"
 import { execute } from "../engine/execute.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
@@ -20,6 +21,7 @@ import { describeLayout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
+import { explainingHf, recogniseHf } from "./explain.ts"
 import { exportedConfig, withVocabulary } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
@@ -56,21 +58,24 @@ const smallSources = async (disk: DiskCalls, files: ReadonlyArray<{ readonly nam
 }
 
 /** The family of an opened model; for an unknown architecture the error also says what its tensors look like. */
-const familyOf = (families: FamilyRegistry, source: HfSource): Family => {
+const familyOf = (families: FamilyRegistry, source: HfSource): Family => explainingHf(source.tensors, source, () => {
   try {
-    return families.find(source.json, source.path)
+    return families.find(source.json, source.path, positioned({ field: "architectures[0]" }, source.bytes))
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error
+    const known = recogniseHf(source.tensors, source)
+    const what = known ? `\n  But ${known.what}. ${known.next}` : ""
     const patterns = recognise(source.tensors.tensors.values())
     const lines = patterns.slice(0, MOST_PATTERNS).map((p) => `\n    ${quote(p.pattern)} (${p.count} × [${p.shape}]): ${p.looksLike}`)
     const rest = patterns.length > MOST_PATTERNS ? `\n    … ${patterns.length} patterns in all` : ""
     throw new Unsupported({
       what: error.what,
+      ...(error.place ? { place: error.place } : {}),
       problem: error.problem,
-      hint: `${error.hint}\n  Its tensors look like this (\`scaffold\` writes them as a starter file):${lines.join("")}${rest}`
+      hint: `${error.hint}${what}\n  Its tensors look like this (\`scaffold\` writes them as a starter file):${lines.join("")}${rest}`
     })
   }
-}
+})
 
 /** A planned import that can be run. */
 export interface PreparedImport {

@@ -2,7 +2,8 @@
 import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { keyInForm, layerForms, type LocatedPart, locatePart, type StoredParameter } from "../checkpoint/StoredChunks.ts"
-import { PlanRefused, quote } from "../errors.ts"
+import { PlanRefused, quote, quotePath } from "../errors.ts"
+import { headMissing, thereInstead } from "../recognise/instead.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
@@ -35,6 +36,24 @@ export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Ch
     else for (const [i, part] of parameter.parts.entries()) if (!found[i]) missing.push({ bound, key: keyInForm(module.keyPrefix + part.key, part, forms) })
   }
   return { located, missing }
+}
+
+/** PlanRefused: stored tensors that config.json implies are not there; what is there instead. */
+export const refuseMissing = (
+  missing: ReadonlyArray<{ readonly bound: BoundParameter; readonly key: string }>,
+  located: ReadonlyArray<Located>,
+  { directory, tensors }: Checkpoint
+): never => {
+  const absent = new Map(missing.map(({ bound, key }) => [key, { name: key, shape: bound.parameter.shape }]))
+  const used = new Set(located.flatMap(({ parts }) => parts.map(({ part }) => part.key)))
+  const others = [...tensors].flatMap(([name, { shape }]) => (used.has(name) ? [] : [{ name, shape }]))
+  const instead = thereInstead([...absent.values()], others)
+  throw new PlanRefused({
+    code: "plan/missing",
+    problem: `${absent.size} stored tensor${absent.size === 1 ? "" : "s"} that config.json implies ${absent.size === 1 ? "is" : "are"} not in ${quotePath(directory)}`,
+    names: [...absent.keys()],
+    hint: headMissing([...absent.keys()]) ?? `Does --hf-model name the model that this checkpoint was made from?${instead === undefined ? "" : `\n  ${instead}`}`
+  })
 }
 
 /** What every HF tensor that parameters give is made of. PlanRefused `plan/dtypes` if no dtype holds it. */

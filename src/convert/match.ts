@@ -3,6 +3,7 @@ import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
 import { type MappingRegistry, resolve } from "../bridge/Registry.ts"
 import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
+import { type Contradiction, headMissing, shapesExplained, thereInstead } from "../recognise/instead.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
 
 /** `*` for digits and `**` for anything, as in mapping rows; both are captured. */
@@ -58,50 +59,55 @@ export const expectedBeside = (
   })
 
 interface Present {
+  readonly name: string
   readonly shape: Shape
 }
 
 /**
  * Every tensor the model is made of is there and has the shape that the config implies; otherwise {@link PlanRefused} names
- * the first ten. `where` says which side is looked at, `fileOf` where exactly.
+ * the first ten, and what is there instead. `where` says which side is looked at, `fileOf` where exactly.
  */
 export const requireTensors = <A extends Present>(
-  expected: Iterable<HfTensor>,
-  actual: (name: string) => A | undefined,
+  expected: ReadonlyArray<HfTensor>,
+  actual: ReadonlyMap<string, A>,
   where: string,
   fileOf: (found: A) => string = () => where
 ): void => {
-  const missing: Array<string> = []
-  const contradicting: Array<string> = []
-  for (const { name, shape } of expected) {
-    const found = actual(name)
-    if (!found) missing.push(name)
-    else if (!sameShape(found.shape, shape)) contradicting.push(`${name} (config.json implies [${shape}], ${fileOf(found)} has [${found.shape}])`)
+  const missing: Array<HfTensor> = []
+  const contradicting: Array<Contradiction & { readonly file: string }> = []
+  for (const tensor of expected) {
+    const { name, shape } = tensor
+    const found = actual.get(name)
+    if (!found) missing.push(tensor)
+    else if (!sameShape(found.shape, shape)) contradicting.push({ name, implied: shape, stored: found.shape, file: fileOf(found) })
   }
   if (contradicting.length > 0) {
+    const hint = shapesExplained(contradicting)
     throw new PlanRefused({
       code: "plan/shape",
       problem: `${contradicting.length === 1 ? "a tensor contradicts" : `${contradicting.length} tensors contradict`} config.json`,
-      names: contradicting
+      names: contradicting.map(({ file, implied, name, stored }) => `${name} (config.json implies [${implied}], ${file} has [${stored}])`),
+      ...(hint === undefined ? {} : { hint })
     })
   }
-  if (missing.length > 0) {
-    throw new PlanRefused({
-      code: "plan/missing",
-      problem: `${missing.length} of the tensors that the model is made of ${missing.length === 1 ? "is" : "are"} missing from ${quotePath(where)}`,
-      names: missing,
-      hint: "Either the checkpoint is incomplete or config.json describes another model."
-    })
-  }
+  if (missing.length === 0) return
+  const known = new Set(expected.map(({ name }) => name))
+  const instead = thereInstead(missing, [...actual.values()].filter(({ name }) => !known.has(name)))
+  throw new PlanRefused({
+    code: "plan/missing",
+    problem: `${missing.length} of the tensors that the model is made of ${missing.length === 1 ? "is" : "are"} missing from ${quotePath(where)}`,
+    names: missing.map(({ name }) => name),
+    hint: headMissing(missing.map(({ name }) => name)) ?? `Either the checkpoint is incomplete or config.json describes another model.${instead === undefined ? "" : `\n  ${instead}`}`
+  })
 }
 
 /** Refuse tensors that nothing accounts for. */
-export const refuseUnmapped = (names: ReadonlyArray<string>, registries: ReadonlyArray<MappingRegistry>, where: string): void => {
+export const refuseUnmapped = (names: ReadonlyArray<string>, registries: ReadonlyArray<MappingRegistry>, spot: (names: ReadonlyArray<string>) => string): void => {
   if (names.length === 0) return
   const known = names.find((name) => registries.some((r) => r.claimants(name).length > 0))
   throw new PlanRefused({
     code: "plan/unmapped",
-    problem: `${names.length} tensor${names.length === 1 ? "" : "s"} of ${quotePath(where)} would be lost: no mapping row claims ${names.length === 1 ? "it" : "them"}`,
+    problem: `${names.length} tensor${names.length === 1 ? "" : "s"} of ${quotePath(spot(names))} would be lost: no mapping row claims ${names.length === 1 ? "it" : "them"}`,
     names,
     hint: known !== undefined
       ? `The family knows the name ${quote(known)}, but by config.json the model has no such part.`

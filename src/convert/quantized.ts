@@ -1,6 +1,7 @@
 /** Quantised tensors in plans: below the mapping, above the engine. Pure. */
 import type { TargetArray, TargetFile } from "../engine/Target.ts"
-import { FormatError, invalidFile } from "../errors.ts"
+import { atPath } from "../document/decode.ts"
+import { FormatError } from "../errors.ts"
 import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Copy, Shape } from "../tensor/Copy.ts"
@@ -15,7 +16,9 @@ export const logicalOf = (tensors: HfTensors, config: HfConfig): LogicalTensors 
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     const { field, tensor } = error.place
-    throw invalidFile(field === undefined ? fileOf(tensors, tensor === undefined ? undefined : [tensor]) : config.path, error)
+    if (field !== undefined) return atPath(config.path, () => { throw error }, config.bytes)
+    const shard = tensor === undefined ? undefined : tensors.shards[tensors.tensors.get(tensor)?.shard ?? -1]
+    return atPath(shard?.path ?? fileOf(tensors), () => { throw error }, shard?.headerBytes)
   }
 }
 

@@ -13,10 +13,12 @@ import { readSmall } from "../io/small.ts"
 import { modelKeyOf, unwrapKey } from "../model/storedKey.ts"
 import { draftOf } from "../relabel/Draft.ts"
 import { expectedStates } from "../relabel/rules/extraStates.ts"
+import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
+import { described, type Recognised } from "../recognise/Recognised.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { relabelling, shell } from "./shell.ts"
+import { relabelling, shell } from "../checkpoint/shell.ts"
 
 /** The index, or why it cannot be read. */
 export const examineIndex = async (disk: DiskCalls, directory: string): Promise<{ readonly metadata?: DcpMetadata; readonly found: ReadonlyArray<Diagnosis> }> => {
@@ -94,17 +96,23 @@ const examineChunks = (metadata: DcpMetadata, sizes: ReadonlyMap<string, number>
     }))
 }
 
+/** What the checkpoint is by its names, where no relabelling mends it. */
+export const recognised = (found: Recognised): Diagnosis =>
+  diagnosis("error", found.kind, described(found), { fix: found.next, ...(found.example === undefined ? {} : { names: [found.example] }) })
+
 const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Diagnosis> => {
   const out: Array<Diagnosis> = []
   const keys = [...metadata.tensors.keys()].filter((key) => modelKeyOf(key)?.space === "")
   const wrapped = keys.filter((key) => unwrapKey(key) !== key)
   if (wrapped.length > 0) {
-    out.push(diagnosis("warning", "ddp-prefix", `${wrapped.length} keys carry DDP's module., as a MIMO trainer saves them: the reference's converter stops with a KeyError`, {
+    out.push(diagnosis("warning", "ddp-prefix", `${wrapped.length} keys carry a wrapper's prefix (DDP's module., as a MIMO trainer saves them, or model.): the reference's converter stops with a KeyError`, {
       fix: "Relabel it; export and inspect here read the keys as they are.",
       command: relabelling(directory, "plain"),
       names: wrapped
     }))
   }
+  const known = recogniseMegatronKeys(keys.map(unwrapKey))
+  if (known && known.relabel === undefined) out.push(recognised(known))
   const slashes = keys.filter((key) => key.includes("/"))
   if (slashes.length > 0) {
     out.push(diagnosis("error", "slash", `keys must not contain /: ${some(slashes, 3)}`, { fix: "Rename the parameters where the checkpoint is saved.", names: slashes }))
@@ -117,7 +125,7 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
       `${missing.length === expected.length ? "no" : `${missing.length} of ${expected.length}`} _extra_state ${missing.length === expected.length ? "is" : "are"} stored${missing.length === expected.length ? "" : " not"}: loaders at default strictness stop with "Missing key in checkpoint state_dict"`,
       { fix: "Relabel it, which supplies them.", command: relabelling(directory, "extra-states"), names: missing }))
   }
-  if ([...metadata.tensors.keys()].some((key) => /\.weight_[wv]$/.test(key) || /\.experts\.experts\.\d+\./.test(key))) {
+  if ([...metadata.tensors.keys()].some((key) => /\.weight_[wv]$/.test(key) || /\.experts\.((local_)?experts\.)?\d+\./.test(key))) {
     out.push(diagnosis("note", "singleton", "experts or gate and up halves are stored one by one (singleton_local_shards), which not every loader asks for", { fix: "Relabel it.", command: relabelling(directory, "grouped") }))
   }
   if (metadata.flattened) {

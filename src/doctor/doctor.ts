@@ -10,7 +10,10 @@ import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runcon
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
-import { examineContents, examineIndex } from "./contents.ts"
+import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
+import type { Recognised } from "../recognise/Recognised.ts"
+import type { DcpMetadata } from "../torch/DcpMetadata.ts"
+import { examineContents, examineIndex, recognised } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { examineFolder } from "./folder.ts"
 import { examineHf } from "./hfDirectory.ts"
@@ -43,9 +46,15 @@ const examineConfigFile = async (
   }
 }
 
+const plainDcp = (metadata: DcpMetadata | undefined): Recognised | undefined =>
+  metadata && recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
+
 const examineMegatron = async (disk: DiskCalls, path: string, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   const folder = await examineFolder(disk, path)
   const { directory, names } = folder
+  // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
+  const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(disk, directory)).metadata) : undefined
+  if (plain) return [recognised(plain)]
   if (directory === undefined || folder.found.some((d) => d.code === "legacy")) return folder.found
   const config = await examineConfigFile(disk, directory, names, providers)
   if (!names.includes(METADATA)) return [...folder.found, ...config.found]

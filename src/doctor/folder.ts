@@ -6,9 +6,10 @@ import { FormatError, IoError, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
+import { nestedCheckpoint } from "../recognise/files.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { shell, writing } from "./shell.ts"
+import { shell, writing } from "../checkpoint/shell.ts"
 
 const LARGEST_SMALL_FILE = 1 << 20
 
@@ -127,6 +128,8 @@ const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<
 /** Look at a checkpoint path: a parent directory or an iteration folder. */
 export const examineFolder = async (disk: DiskCalls, path: string): Promise<Folder> => {
   const names = await disk.list(path)
+  const nested = nestedCheckpoint(names)
+  if (nested !== undefined) return examineFolder(disk, join(path, nested))
   const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp"))
   const folder = own ? { directory: path, names, found: [] } : await parentFolder(disk, path, names)
   if (folder.directory === undefined) return folder

@@ -2,17 +2,21 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { CONFIG } from "../convert/HfSource.ts"
-import { FormatError, isBridgeError, quote, some } from "../errors.ts"
+import { prepareImport } from "../convert/convert.ts"
+import { CONFIG, openHfConfig } from "../convert/HfSource.ts"
+import { type BridgeError, FormatError, InvalidFile, quote, some, Unsupported, withoutHint } from "../errors.ts"
 import { findings } from "../inspect/findings.ts"
 import { hfSpace } from "../inspect/hfSpace.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
+import { oneLine } from "../quote.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
+import { standardLayout } from "../parallel/Layout.ts"
 import { INDEX_NAME } from "../safetensors/locate.ts"
 import { parseIndex, shardsOf } from "../safetensors/ShardIndex.ts"
+import { adviceFor } from "./advice.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 
 const LARGEST_INDEX = 100_000_000
@@ -24,10 +28,18 @@ const absentShards = async (disk: DiskCalls, directory: string): Promise<Readonl
   try {
     const index = parseIndex(await readSmall(disk, path, path, LARGEST_INDEX))
     const out: Array<Diagnosis> = []
-    for (const shard of shardsOf(index)) {
-      if (await present(disk, join(directory, shard))) continue
-      const tensors = [...index.weightMap].filter(([, file]) => file === shard).map(([name]) => name)
-      out.push(diagnosis("error", "absent-shard", `${INDEX_NAME} places ${tensors.length} tensors in ${quote(shard)}, which is not there`, { fix: "Download that file again.", names: tensors }))
+    const shards = shardsOf(index)
+    const tensorsOf = Map.groupBy(index.weightMap.keys(), (name) => index.weightMap.get(name)!)
+    const names = new Set(await disk.list(directory))
+    const listed = new Set(shards)
+    const unlisted = [...names].filter((name) => name.endsWith(".safetensors") && !listed.has(name))
+    const fix = unlisted.length === 0
+      ? "Download that file again."
+      : `${some(unlisted, 3)} ${unlisted.length === 1 ? "is" : "are"} there, which the index does not name: it is an index of another numbering. Take the one that belongs to these files.`
+    for (const shard of shards) {
+      if (shard.includes("/") ? await present(disk, join(directory, shard)) : names.has(shard)) continue
+      const tensors = tensorsOf.get(shard) ?? []
+      out.push(diagnosis("error", "absent-shard", `${INDEX_NAME} places ${tensors.length} tensors in ${quote(shard)}, which is not there`, { fix, names: tensors }))
     }
     return out
   } catch (error) {
@@ -37,31 +49,60 @@ const absentShards = async (disk: DiskCalls, directory: string): Promise<Readonl
   }
 }
 
+const fromError = (error: BridgeError, severity: "error" | "warning" = "error"): Diagnosis => {
+  const names = error._tag === "PlanRefused" ? error.names : undefined
+  const code = "code" in error && typeof error.code === "string" ? error.code.replace("/", "-") : "unsupported"
+  return diagnosis(severity, code, oneLine(withoutHint(error)), { fix: oneLine(adviceFor(error)), ...(names ? { names } : {}) })
+}
+
+/** config.json: missing, not readable, without architectures, or of a model that no family answers to. */
+const examineConfig = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
+  const config = yield* openHfConfig(path).pipe(Effect.catchTags({
+    InvalidFile: (error) => Effect.succeed(error),
+    Unsupported: (error) => Effect.succeed(error)
+  }))
+  if (config instanceof InvalidFile && config.code === "file/missing") {
+    return { found: [diagnosis("warning", "no-config", `${CONFIG} is missing, so nothing says which model this is`, { fix: "Download config.json of the model." })] }
+  }
+  if (config instanceof InvalidFile || config instanceof Unsupported) return { found: [fromError(config)] }
+  const family = yield* attempt(() => families.find(config.json)).pipe(Effect.catchTag("Unsupported", (error) => Effect.succeed(error)))
+  if (family instanceof Unsupported) {
+    const hint = family.hint === undefined ? "" : ` ${family.hint.split("\n")[0]}`
+    return { found: [diagnosis("warning", "no-family", `no family answers to ${quote(config.architecture)}`, { fix: `scaffold writes a starter file for a new one.${hint}` })] }
+  }
+  return { family, found: [diagnosis("ok", "family", `${quote(config.architecture)} is converted by the family ${family.name}`)] }
+})
+
+/** What an import into one rank would refuse: names, shapes, config. Headers only. */
+const examineAsImport = (families: FamilyRegistry, path: string) =>
+  prepareImport(families, path, { form: "standard", layout: () => standardLayout({}), torchDtype: "source", mtp: "keep", allowUnmapped: [], step: 0 }).pipe(
+    Effect.map((): ReadonlyArray<Diagnosis> => []),
+    Effect.catch((error) => error._tag === "IoError" || error._tag === "NoSpace" ? Effect.fail(error) : Effect.succeed([fromError(error)]))
+  )
+
 /** Examine a directory (or file) of safetensors. */
 export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
   const disk = yield* Disk
   const isDirectory = yield* attempt(async () => (await disk.stat(path)).kind === "directory")
   const absent = isDirectory ? yield* attempt(() => absentShards(disk, path)) : []
   if (absent.length > 0) return absent
-  const space = yield* hfSpace(path).pipe(Effect.catchTag("InvalidFile", (error) => Effect.succeed(error)))
-  if (!("kind" in space)) {
-    return [diagnosis("error", space.code.replace("/", "-"), space.message, {
-      fix: "Download the file again; transformers would load random values for what it does not find."
-    })]
+  const config = isDirectory ? yield* examineConfig(families, path) : { found: [] }
+  const space = yield* hfSpace(path).pipe(Effect.catchTags({
+    InvalidFile: (error) => Effect.succeed(error),
+    Unsupported: (error) => Effect.succeed(error)
+  }))
+  if (space instanceof InvalidFile || space instanceof Unsupported) {
+    const found = fromError(space)
+    return [found, ...config.found.filter((d) => d.text !== found.text)]
   }
-  const out: Array<Diagnosis> = space.notes.map((note) => diagnosis("note", "note", note))
-  if (isDirectory && !space.hfConfig) {
-    out.push(diagnosis("warning", "no-config", `${CONFIG} is missing or unreadable, so nothing says which model this is`, { fix: "Download config.json of the model." }))
-  }
-  const { hfConfig } = space
-  if (hfConfig) {
-    const family = yield* attempt(() => families.find(hfConfig.json)).pipe(Effect.catch((error) => Effect.succeed(isBridgeError(error) ? error : undefined)))
-    out.push(family && "schema" in family
-      ? diagnosis("ok", "family", `${hfConfig.architecture} is converted by the family ${family.name}`)
-      : diagnosis("warning", "no-family", `no family answers to ${quote(hfConfig.architecture)}`, { fix: "scaffold writes a starter file for a new one." }))
-  }
-  for (const finding of findings(space, modelFacts(space))) {
-    out.push(diagnosis("note", finding.code, `${finding.text}${finding.names.length > 0 ? `: ${some(finding.names, 2)}` : ""}`, { names: finding.names }))
-  }
-  return out as ReadonlyArray<Diagnosis>
+  const refused = "family" in config ? yield* examineAsImport(families, path) : []
+  // What keeps it from being converted is told once, as that.
+  const told = new Set(refused.length > 0 ? ["vocabulary", "no-head"] : [])
+  return [
+    ...refused,
+    ...config.found,
+    ...space.notes.filter((note) => !config.found.some(({ text }) => note.startsWith(text))).map((note) => diagnosis("note", "note", note)),
+    ...findings(space, modelFacts(space)).filter(({ code }) => !told.has(code) && !(refused.length > 0 && code.startsWith("recognised-"))).map(({ code, names, text }) =>
+      diagnosis("note", code, `${text}${names.length > 0 ? `: ${some(names, 2)}` : ""}`, { names }))
+  ] as ReadonlyArray<Diagnosis>
 })

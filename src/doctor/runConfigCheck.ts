@@ -8,7 +8,7 @@ import { quote } from "../errors.ts"
 import { isMapping, providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { REQUIRED_SIZES } from "../runconfig/parallelism.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { shell } from "./shell.ts"
+import { shell } from "../checkpoint/shell.ts"
 
 /** What the reference imports from; anything else it refuses (Megatron-Bridge 0.7, utils/instantiate_utils.py). */
 const ALLOWED = ["megatron.", "torch.", "nvidia.", "transformers.", "numpy.", "nemo.", "signal."]

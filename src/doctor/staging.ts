@@ -7,7 +7,7 @@ import { standingOf } from "../publish/staging/folder.ts"
 import { holderOf } from "../publish/staging/Lock.ts"
 import { JOURNAL, REPLACED, STAGING_NAME } from "../publish/staging/names.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { shell } from "./shell.ts"
+import { shell } from "../checkpoint/shell.ts"
 
 /** Staging folders in a directory; a directory that cannot be listed has none to tell of. */
 export const stagingFolders = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<Diagnosis>> => {

@@ -1,7 +1,8 @@
 /** From foreign bytes to a typed document: strict JSON, then a zod schema, every complaint in one {@link InvalidFile}. */
 import type { ZodType } from "zod"
-import { FormatError, InvalidFile, invalidFile, quote } from "../errors.ts"
+import { FormatError, InvalidFile, quote } from "../errors.ts"
 import { complaint, type Issue } from "./complaint.ts"
+import { offsetInJson, positioned } from "./position.ts"
 import { type JsonLimits, parseJson } from "./StrictJson.ts"
 
 /** More would bury the first, which usually causes the rest. */
@@ -24,32 +25,40 @@ const leaves = (issue: Issue): ReadonlyArray<Issue> => {
 }
 
 /**
- * Check `value` against `schema` and return what the schema makes of it.
+ * Check `value` against `schema` and return what the schema makes of it. `bytes`: the document, so that errors can say where.
  *
  * @throws InvalidFile `document/shape`: the field and what is wrong with it; of several, one line each, the first ten.
  */
-export const decodeWith = <T>(schema: ZodType<T>, path: string, value: unknown): T => {
+export const decodeWith = <T>(schema: ZodType<T>, path: string, value: unknown, bytes?: Uint8Array): T => {
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const fields = new Map<string, string>()
+  const offsets: Array<number> = []
   for (const issue of (result.error.issues as ReadonlyArray<Issue>).flatMap(leaves)) {
     const field = fieldName(issue.path)
     // What is wrong first often makes the rest wrong too.
-    if (!fields.has(field)) fields.set(field, complaint(issue, value))
+    if (fields.has(field)) continue
+    fields.set(field, complaint(issue, value))
+    if (bytes && offsets.length < MOST_ISSUES) offsets.push(offsetInJson(bytes, issue.path))
   }
   const [[field, problem] = ["", ""]] = fields
-  if (fields.size === 1) throw new InvalidFile({ path, code: "document/shape", problem, ...(field === WHOLE ? {} : { place: { field } }) })
-  const lines = [...fields].slice(0, MOST_ISSUES).map(([name, wrong]) => `\n  ${name}: ${wrong}`)
+  const place = { ...(field === WHOLE || fields.size > 1 ? {} : { field }), ...(offsets[0] === undefined ? {} : { offset: offsets[0] }) }
+  if (fields.size === 1) throw new InvalidFile({ path, code: "document/shape", problem, place })
+  const lines = [...fields].slice(0, MOST_ISSUES).map(([name, wrong], i) => `\n  ${name}: ${wrong}${offsets[i] === undefined ? "" : ` (byte ${offsets[i]})`}`)
   const rest = fields.size > MOST_ISSUES ? `\n  … (${fields.size} problems in all)` : ""
-  throw new InvalidFile({ path, code: "document/shape", problem: `is not what was expected:${lines.join("")}${rest}` })
+  throw new InvalidFile({ path, code: "document/shape", problem: `is not what was expected:${lines.join("")}${rest}`, place })
 }
 
-/** Run a parser that knows no paths; its {@link FormatError} becomes an {@link InvalidFile} of `path`. */
-export const atPath = <T>(path: string, parse: () => T): T => {
+/**
+ * Run a parser that knows no paths; its {@link FormatError} becomes an {@link InvalidFile} of `path`. `bytes`: the document, in
+ * which what the error names is looked for.
+ */
+export const atPath = <T>(path: string, parse: () => T, bytes?: Uint8Array): T => {
   try {
     return parse()
   } catch (error) {
-    throw error instanceof FormatError ? invalidFile(path, error) : error
+    if (!(error instanceof FormatError)) throw error
+    throw new InvalidFile({ path, code: error.code, problem: error.message, place: bytes ? positioned(error.place, bytes) : error.place })
   }
 }
 
@@ -59,4 +68,4 @@ export const atPath = <T>(path: string, parse: () => T): T => {
  * @throws InvalidFile `json/…` or `document/shape`.
  */
 export const decodeJson = <T>(schema: ZodType<T>, path: string, bytes: Uint8Array, limits: JsonLimits = {}): T =>
-  decodeWith(schema, path, atPath(path, () => parseJson(bytes, limits)))
+  decodeWith(schema, path, atPath(path, () => parseJson(bytes, limits)), bytes)

@@ -1,5 +1,8 @@
 /** What deserves a word about a space: fp32 islands, quantised weights, MTP, tied heads, padding, missing module states. */
 import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
+import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
+import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
+import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
 import { isEmbedding, isHead, isMtp, isQuantisation } from "./names.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
@@ -38,6 +41,11 @@ export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding
   const model = all.filter((t) => t.role === "model")
   const main = mainDtype(model)
 
+  const keys = model.map(({ name }) => name)
+  const known = space.kind === "safetensors" ? recogniseHfTensors(keys, space.hfConfig ? configHints(space.hfConfig.json) : {})
+    : space.kind === "megatron" ? recogniseMegatronKeys(keys) : undefined
+  if (known) out.push({ code: `recognised-${known.kind}`, text: `${described(known)}. ${known.next}`, names: [] })
+
   const quantised = model.filter((t) => /^F[468]_/.test(t.dtype) || t.dtype === "F4" || isQuantisation(t.name))
   if (quantised.length > 0 || facts.quantisation !== undefined) {
     out.push({
@@ -67,7 +75,9 @@ export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding
   const rows = facts.vocabulary
   if (rows !== undefined) {
     const padded = [...embeddings, ...heads].filter((t) => !isMtp(t.name, facts.layers) && t.shape.length === 2 && t.shape[0]! > rows)
-    add("padding", padded, `${padded[0] ? padded[0].shape[0]! - rows : 0} rows of padding: ${padded[0]?.shape[0]} stored, vocabulary of ${rows}`)
+    // transformers refuses such a model; a trainer pads.
+    if (space.kind === "safetensors") add("vocabulary", padded, `${padded[0]?.shape[0]} rows are stored, vocab_size in config.json says ${rows}`)
+    else add("padding", padded, `${padded[0] ? padded[0].shape[0]! - rows : 0} rows of padding: ${padded[0]?.shape[0]} stored, vocabulary of ${rows}`)
   }
   if (space.kind === "megatron") megatron(space, all, out)
   return out

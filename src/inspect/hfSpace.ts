@@ -1,6 +1,7 @@
 /** Safetensors files and Hugging Face model directories as a {@link Space}. */
 import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "../convert/HfSource.ts"
+import { oneLine } from "../quote.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -22,7 +23,7 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
     ? yield* openHfConfig(path).pipe(
       Effect.catchIf((error) => error._tag === "InvalidFile" && error.code === "config/no-architecture", (error) =>
         Effect.sync(() => {
-          notes.push(error.message)
+          notes.push(oneLine(error.message))
           return undefined
         }))
     )

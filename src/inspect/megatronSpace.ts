@@ -6,6 +6,7 @@ import { HF_SOURCE, RUN_CONFIG } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError } from "../errors.ts"
+import { oneLine } from "../quote.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
@@ -35,7 +36,7 @@ const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined
     return await read()
   } catch (error) {
     if (!(error instanceof InvalidFile || error instanceof IoError)) throw error
-    notes.push(error.message)
+    notes.push(oneLine(error.message))
     return undefined
   }
 }

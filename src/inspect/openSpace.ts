@@ -1,11 +1,13 @@
 /** Open whatever is at a path: decided by what is there, never by trying one reader after another. */
 import { Effect } from "effect"
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
-import { type BridgeError, InvalidFile, Unsupported } from "../errors.ts"
+import { type BridgeError, InvalidFile } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../io/existing.ts"
 import { recoverToRead } from "../publish/staging/swap.ts"
+import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
+import { refusal } from "../recognise/Recognised.ts"
 import { archiveSpace } from "./archiveFile.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
@@ -33,11 +35,10 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
     const names = await disk.list(path)
     const megatron = names.some((name) =>
       name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || /^mp_rank_\d+/.test(name))
-    if (megatron) return "megatron"
+    if (megatron || nestedCheckpoint(names) !== undefined) return "megatron"
     if (names.some((name) => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) return "safetensors"
-    if (names.some((name) => name.endsWith(".gguf"))) {
-      throw new Unsupported({ what: path, problem: "this is a GGUF model; safetensors and Megatron checkpoints are read here" })
-    }
+    const found = recogniseFiles(names)
+    if (found) throw refusal(path, found)
     throw new InvalidFile({
       path,
       code: "inspect/unknown",

@@ -64,9 +64,13 @@ export const spaceOf = (space: string, component: string | undefined): string =>
 /** Of a MIMO model, by its stored key: the modality it belongs to. */
 export const modalityOf = (key: string): string | undefined => /^modality_submodules\.([^.]+)\./.exec(key)?.[1]
 
-/** DDP and Float16Module wrappers put `module.` in front of the model or behind each MIMO component. */
+/** What a model of Megatron has in front of its keys, so that `model.` before it is a wrapper's. */
+const ROOTS = "embedding|decoder|encoder|output_layer|mtp|language_model|vision_model|modality_submodules"
+const WRAPPER = new RegExp(String.raw`^(?:model\.(?=(?:module\.)*(?:${ROOTS})\.))?(?:module\.)*`)
+
+/** DDP and Float16Module wrappers put `module.` in front of the model or behind each MIMO component; verl saves the model under `model.`. */
 export const unwrapKey = (key: string): string =>
-  key.replace(/^(?:module\.)+/, "").replace(/^((?:language_model|modality_submodules\.[^.]+)\.)(?:module\.)+/, "$1")
+  key.replace(WRAPPER, "").replace(/^((?:language_model|modality_submodules\.[^.]+)\.)(?:module\.)+/, "$1")
 
 /** The same key as the trainer of a MIMO model saves it; undefined for a key of no component. */
 export const wrapKey = (key: string): string | undefined =>

@@ -1,5 +1,6 @@
 /** The verification card: what was converted or compared, as YAML for machines. */
 import { stringify } from "yaml"
+import { cleaned } from "../quote.ts"
 import type { Fate, Page } from "./PageData.ts"
 
 export interface CardHash {
@@ -78,5 +79,5 @@ export const verificationCard = (page: Page, extras: CardExtras): string => {
     })),
     hashes: extras.hashes
   }
-  return stringify(card, { lineWidth: 0 })
+  return stringify(cleaned(card), { lineWidth: 0 })
 }

@@ -12,6 +12,7 @@ import { familyComponents } from "../inspect/familyComponents.ts"
 import { inspection } from "../inspect/Inspection.ts"
 import { openSpace } from "../inspect/openSpace.ts"
 import type { Space } from "../inspect/Space.ts"
+import { oneLine } from "../quote.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls, readFully } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
@@ -43,7 +44,7 @@ const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<Space>, conv
     return coverage ? { coverage } : {}
   } catch (error) {
     // The two may not belong together; what each of them holds is worth a page all the same.
-    if (isBridgeError(error)) return { coverageNote: error.message }
+    if (isBridgeError(error)) return { coverageNote: oneLine(error.message) }
     throw error
   }
 }

@@ -1,15 +1,15 @@
 /** Text that came from files, made safe for a page; and numbers as a reader wants them. */
 
-/** The strings that stand in attributes and elements; bidirectional and control characters are shown by their code. */
+import { safeJson } from "../quote.ts"
+
+/** The strings that stand in attributes and elements; a page is cleaned of control characters before. */
 export const esc = (text: string | number): string =>
   String(text)
-    // eslint-disable-next-line no-control-regex
-    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
     .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("'", "&#39;")
 
 /** JSON that may stand in a script element: no `<`, so neither `</script>` nor `<!--` can occur; nothing that turns text around. */
 export const scriptJson = (value: unknown): string =>
-  JSON.stringify(value).replace(/[<\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  safeJson(value).replaceAll("<", "\\u003c")
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
 

@@ -1,5 +1,6 @@
 /** One self-contained HTML page: nothing is loaded, and a content policy forbids it. */
 import { createHash } from "node:crypto"
+import { cleaned } from "../quote.ts"
 import { conversionSection, coverageSection, maxDiff, paritySection } from "./conversion.ts"
 import { className, esc, scriptJson } from "./html.ts"
 import { Names, packCoverage, packTensors } from "./pack.ts"
@@ -19,7 +20,8 @@ const titleOf = ({ command, conversion, subjects, verify }: Page): string => {
 }
 
 /** Draw a page. Pure: equal pages give equal bytes. */
-export const renderPage = (page: Page): string => {
+export const renderPage = (given: Page): string => {
+  const page = cleaned(given)
   const names = new Names()
   const maps = page.subjects.map((i) => rankMap(i))
   const { conversion, coverage, coverageNote, verify } = page

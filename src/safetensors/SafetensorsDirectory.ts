@@ -5,7 +5,8 @@
 import { Effect, type Scope } from "effect"
 import { join } from "node:path"
 import { atPath } from "../document/decode.ts"
-import { InvalidFile, IoError, NoSpace, quote } from "../errors.ts"
+import { positioned } from "../document/position.ts"
+import { InvalidFile, IoError, NoSpace, quote, some } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import { refuseSpecials } from "../io/specials.ts"
@@ -84,12 +85,12 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const indexPath = join(entry.directory, entry.file)
   const index = indexBytes && (yield* attempt(async () => {
     refuseOtherThanJson(indexPath, indexBytes)
-    return atPath(indexPath, () => parseIndex(indexBytes))
+    return atPath(indexPath, () => parseIndex(indexBytes), indexBytes)
   }))
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   const shards = yield* Effect.forEach(
     index ? shardsOf(index) : [entry.file],
-    (file, number) => attempt(() => readShard(disk, entry, file, number, index, budget)),
+    (file, number) => attempt(() => readShard(disk, entry, file, number, index, indexBytes, budget)),
     { concurrency: CONCURRENT_FILES }
   )
   return yield* attempt(async () => {
@@ -118,6 +119,7 @@ const readShard = async (
   file: string,
   number: number,
   index: SafetensorsIndex | undefined,
+  indexBytes: Uint8Array | undefined,
   budget: Budget
 ): Promise<Shard> => {
   const path = join(entry.directory, file)
@@ -134,12 +136,12 @@ const readShard = async (
     }
   }
   return withFile(disk, entry, file, read).catch(async (error: unknown): Promise<never> => {
-    throw index && isNotThere(error) ? await missingShard(disk, entry, index) ?? error : error
+    throw index && isNotThere(error) ? await missingShard(disk, entry, index, indexBytes!) ?? error : error
   })
 }
 
 /** The first shard, by name, that is not there: shards are read in no certain order. Undefined if all have come to be. */
-const missingShard = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex): Promise<InvalidFile | undefined> => {
+const missingShard = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<InvalidFile | undefined> => {
   const missing: Array<{ readonly file: string; readonly problem: string }> = []
   for (const file of shardsOf(index)) {
     await realPathInside(disk, entry.directory, file).catch((error: unknown) => {
@@ -149,11 +151,14 @@ const missingShard = async (disk: DiskCalls, entry: Entry, index: SafetensorsInd
   const [first, ...others] = missing
   if (!first) return undefined
   const more = others.length === 0 ? "" : `; ${others.length} more shard${others.length === 1 ? " is" : "s are"} missing, the last of them ${quote(others.at(-1)!.file)}`
+  const listed = new Set(shardsOf(index))
+  const unlisted = entry.weights.filter((name) => !listed.has(name))
   return new InvalidFile({
+    ...(unlisted.length === 0 ? {} : { hint: `${some(unlisted, 3)} ${unlisted.length === 1 ? "is" : "are"} there, which the index does not name: an index of another numbering. Take the one that belongs to these files.` }),
     path: join(entry.directory, first.file),
     code: "safetensors/missing-shard",
     problem: `${first.problem}, but ${entry.file} places tensors in it${more}`,
-    place: { tensor: index.weightMap.entries().find(([, shard]) => shard === first.file)?.[0] }
+    place: { ...positioned({ tensor: index.weightMap.entries().find(([, shard]) => shard === first.file)?.[0] }, indexBytes), record: entry.file }
   })
 }
 
@@ -212,7 +217,7 @@ const assemble = (
   const tensors = new Map<string, HfTensor>()
   let tensorBytes = 0
   if (index) {
-    atPath(indexPath, () => checkIndex(index, shards))
+    atPath(indexPath, () => checkIndex(index, shards), indexBytes)
   }
   for (const shard of shards) {
     for (const tensor of shard.tensors) {

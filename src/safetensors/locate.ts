@@ -7,6 +7,8 @@ import { InvalidFile, quote, some } from "../errors.ts"
 import type { DiskCalls, DiskFile } from "../io/Disk.ts"
 import { existing, realPathOf } from "../io/existing.ts"
 import { isInside } from "../io/inside.ts"
+import { recogniseFiles } from "../recognise/files.ts"
+import { described } from "../recognise/Recognised.ts"
 
 export const INDEX_NAME = "model.safetensors.index.json"
 export const SINGLE_NAME = "model.safetensors"
@@ -57,9 +59,8 @@ export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
     return refuse(path, "ambiguous", `several files could be the checkpoint: ${some(candidates)}`,
       indexes.length > 0 ? "Name the index instead of the directory." : `A sharded checkpoint needs a ${INDEX_NAME}.`)
   }
-  const pickled = names.some((name) => /^pytorch_model.*\.bin$/.test(name))
-  return refuse(path, "no-weights", "holds no safetensors weights",
-    pickled ? "Its pytorch_model*.bin files are pickles, which are not read; convert them to safetensors first." : undefined)
+  const other = recogniseFiles(names)
+  return refuse(path, "no-weights", `holds no safetensors weights${other ? `: ${described(other)}` : ""}`, other?.next)
 }
 
 /**

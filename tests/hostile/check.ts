@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { expect } from "vitest"
+import type { BridgeError } from "../../src/errors.ts"
 import { readSafetensors } from "../../src/safetensors/Reader.ts"
 import type { BadCase, Command, GoodCase } from "./corpus/Case.ts"
 import { exportInto, quickDisk, run, type Sound, type Subject } from "./run.ts"
@@ -13,6 +14,24 @@ const SLOWEST_MS = 5000
 export interface World {
   readonly work: string
   readonly sound: Readonly<Record<string, Sound>>
+  /** Errors of files that could be read: with a byte, and those without. */
+  readonly places: { placed: number; readonly without: Array<string> }
+}
+
+/** What is not there, or is no file, has no inside in which something could be wrong; what is missing stands nowhere. */
+const NO_INSIDE = /^(file\/|inspect\/unknown$|plan\/missing$|safetensors\/(not-a-|no-weights|ambiguous|link-escapes)|checkpoint\/(not-a-|no-|link-escapes))/
+
+const countPlace = ({ places }: World, error: BridgeError | undefined): void => {
+  const code = error && "code" in error && typeof error.code === "string" ? error.code : ""
+  if (error === undefined || code === "" || NO_INSIDE.test(code)) return
+  if (/\bbyte \d+/.test(error.message)) places.placed++
+  else places.without.push(error.message)
+}
+
+/** Of the rejections so far, nearly all name the byte. */
+export const namesPlaces = ({ places: { placed, without } }: World): void => {
+  expect(placed).toBeGreaterThan(100)
+  expect(placed / (placed + without.length), without.slice(0, 20).join("\n")).toBeGreaterThan(0.95)
 }
 
 const soundFor = ({ sound }: World, { architecture = "llama" }: Pick<BadCase, "architecture">): Sound => sound[architecture]!
@@ -21,6 +40,7 @@ const soundFor = ({ sound }: World, { architecture = "llama" }: Pick<BadCase, "a
 export const isRefused = async (world: World, kind: Subject["kind"], command: Command, bad: BadCase): Promise<void> => {
   const { disturbed, error, milliseconds } = await run(world.work, command, { files: bad.files(), kind, ...(bad.path === undefined ? {} : { path: bad.path }) }, soundFor(world, bad))
   const message = error?.message ?? "(accepted)"
+  countPlace(world, error)
   expect.soft(bad.says.filter((text) => !message.includes(text)), message).toEqual([])
   expect.soft(message).not.toMatch(/\n\s+at |undefined|\[object|NaN bytes|\bat async\b/)
   expect.soft(message.length).toBeLessThan(8000)

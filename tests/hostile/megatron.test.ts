@@ -1,6 +1,6 @@
 /** Megatron checkpoints from strangers: every broken one is refused in words, every unusual one gives the model to the bit. */
 import { describe, it } from "vitest"
-import { isGoodCheckpoint, isRefused, type World } from "./check.ts"
+import { isGoodCheckpoint, isRefused, namesPlaces, type World } from "./check.ts"
 import { checkpointOf } from "./corpus/Megatron.ts"
 import { megatronBadFolders } from "./corpus/megatronBadFolders.ts"
 import { megatronBadItems } from "./corpus/megatronBadItems.ts"
@@ -10,7 +10,7 @@ import { megatronGood } from "./corpus/megatronGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
 const work = workFolder("hostile-megatron")
-const world: World = { work, sound: await soundOf(work) }
+const world: World = { work, sound: await soundOf(work), places: { placed: 0, without: [] } }
 const bases = { llama: await checkpointOf("llama"), qwen2: await checkpointOf("qwen2"), qwen3: await checkpointOf("qwen3") }
 
 const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases))
@@ -18,6 +18,8 @@ const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatron
 describe("a Megatron checkpoint is refused", () => {
   it.each(bad.flatMap((c) => c.commands.map((command) => [c.id, command, c] as const)))("%s, by %s", { timeout: 60_000 }, (_, command, c) =>
     isRefused(world, "megatron", command, c))
+
+  it("with the byte at which it is wrong", () => namesPlaces(world))
 })
 
 describe("a Megatron checkpoint is accepted", () => {

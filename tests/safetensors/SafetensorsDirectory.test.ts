@@ -170,7 +170,7 @@ layer(Disk.layer)("a directory is refused for", (it) => {
   const cases: ReadonlyArray<readonly [string, Record<string, Uint8Array | string>, string]> = [
     ["no weights", { "config.json": "{}" }, "safetensors/no-weights | DIR: holds no safetensors weights"],
     ["pickled weights", { "pytorch_model-00001-of-00002.bin": "" },
-      "safetensors/no-weights | DIR: holds no safetensors weights\n  Its pytorch_model*.bin files are pickles, which are not read; convert them to safetensors first."],
+      "safetensors/no-weights | DIR: holds no safetensors weights: its weights are pickles (.bin, .pt, .pth), which are not read: a pickle can run anything (a name: pytorch_model-00001-of-00002.bin)\n  Load it with transformers and write it with save_pretrained(DIR), which writes safetensors."],
     ["shards without an index", { "x.safetensors": "", "y.safetensors": "" },
       "safetensors/ambiguous | DIR: several files could be the checkpoint: x.safetensors, y.safetensors\n  A sharded checkpoint needs a model.safetensors.index.json."],
     ["several indexes", { "x.safetensors.index.json": "", "y.safetensors.index.json": "" },
@@ -180,7 +180,7 @@ layer(Disk.layer)("a directory is refused for", (it) => {
     ["an index that points outside", sharded({ "model.safetensors.index.json": index({ a: "../1.safetensors" }) }),
       "safetensors/index-shard-name | model.safetensors.index.json (tensor a): the shard name \"../1.safetensors\" is not a plain relative path inside the directory"],
     ["a missing shard", sharded({ "model.safetensors.index.json": index({ a: "1.safetensors", c: "3.safetensors", d: "3.safetensors" }) }),
-      "safetensors/missing-shard | 3.safetensors (tensor c): does not exist, but model.safetensors.index.json places tensors in it"],
+      "safetensors/missing-shard | 3.safetensors (tensor c): does not exist, but model.safetensors.index.json places tensors in it\n  2.safetensors is there, which the index does not name: an index of another numbering. Take the one that belongs to these files."],
     ["several missing shards", { "model.safetensors.index.json": index({ a: "3.safetensors", b: "1.safetensors", c: "2.safetensors" }), "2.safetensors": one("c", 1) },
       "safetensors/missing-shard | 1.safetensors (tensor b): does not exist, but model.safetensors.index.json places tensors in it; 1 more shard is missing, the last of them 3.safetensors"],
     ["a tensor that its shard does not hold", sharded({ "2.safetensors": one("c", 1) }),

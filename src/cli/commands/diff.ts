@@ -4,6 +4,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
 import { ExitCode, quote } from "../../errors.ts"
+import { cleaned } from "../../quote.ts"
 import { globs } from "../../inspect/glob.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
@@ -91,7 +92,7 @@ export const diffCommand = Command.make("diff", {
       onSize: progress.total
     }))
   const { tensors, ...counts } = report
-  yield* emit(input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(report, input.summary))
+  yield* emit(input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary))
   if (tensors.length > 0) process.exitCode = ExitCode.different
 })).pipe(
   Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),

@@ -44,7 +44,7 @@ export const doctorCommand = Command.make("doctor", {
       found: bySeverity(found),
       sound: !found.some((d) => d.severity === "error")
     })))
-  yield* emit(input, report, () => [renderDiagnoses(report.found), verdict(report.found)].filter((t) => t !== "").join("\n\n"))
+  yield* emit(input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"))
   if (!report.sound) process.exitCode = ExitCode.different
 })).pipe(
   Command.withDescription("Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble"),

@@ -37,13 +37,13 @@ export const importCommand = Command.make("import", {
   const { allowUnmapped, mtp, torchDtype } = input
   const prepared = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
   const { report } = prepared.plan
-  if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, () => renderReport(report, input.megatronPath, false))
+  if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
   yield* writeReports(targets, { command: "import", paths: [input.hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
-  yield* emit(input, { ...done, target: input.megatronPath }, () => renderReport(done, input.megatronPath, true))
+  yield* emit(input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),
   Command.withExamples([

@@ -11,6 +11,7 @@ import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { inspectionCsv } from "../inspectCsv.ts"
 import { inspectionJson, inspectionText } from "../inspectText.ts"
+import { cleaned } from "../../quote.ts"
 import { withProgress } from "../progress.ts"
 import { pathArgument } from "../paths.ts"
 import { print } from "../streams.ts"
@@ -56,9 +57,9 @@ export const inspectCommand = Command.make("inspect", {
     ...(component ? { component } : {})
   })
   const show = (pieces: Iterable<string>) => Effect.sync(() => { Iterator.from(pieces).every(print) })
-  if (input.csv) return yield* show(inspectionCsv(found))
+  if (input.csv) return yield* show(inspectionCsv(cleaned(found)))
   if (input.json) return yield* show(inspectionJson(input.summary ? { ...found, tensors: [] } : found))
-  if (!input.quiet) yield* show(inspectionText(found, { list: input.list || input.stats || input.chunks, summary: input.summary }))
+  if (!input.quiet) yield* show(inspectionText(cleaned(found), { list: input.list || input.stats || input.chunks, summary: input.summary }))
 })).pipe(
   Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
   Command.withExamples([

@@ -27,11 +27,11 @@ export const planCommand = Command.make("plan", {
   if (Option.isSome(input.megatronPath)) {
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
     const { report } = yield* prepareExport(families, input.hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped, ...vocabulary })
-    return yield* emit(input, report, () => renderReport(report, undefined, false))
+    return yield* emit(input, report, (r) => renderReport(r, undefined, false))
   }
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
   const { plan: { report } } = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
-  yield* emit(input, report, () => renderReport(report, undefined, false))
+  yield* emit(input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
   Command.withExamples([

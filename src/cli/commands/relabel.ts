@@ -1,4 +1,4 @@
-import { Console, Effect, Option } from "effect"
+import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { families } from "../../../routes/index.ts"
 import { UsageError } from "../../errors.ts"
@@ -10,6 +10,7 @@ import { relabelTargets, type RelabelTo } from "../../relabel/rules/index.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
+import { tell } from "../streams.ts"
 import { bold, bytes, plural } from "../text.ts"
 import { pathArgument } from "../paths.ts"
 
@@ -67,14 +68,14 @@ export const relabelCommand = Command.make("relabel", {
   const forecast = yield* prepared.forecast(input.target, input.link)
   if (input.dryRun) {
     const report = { ...prepared.report, writtenBytes: forecast.bytes, notes: [...prepared.report.notes, ...forecast.notes], target: input.target }
-    return yield* emit(input, report, () => renderRelabel(report, input.target, false))
+    return yield* emit(input, report, (r) => renderRelabel(r, r.target, false))
   }
-  if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Console.error(note)
+  if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Effect.sync(() => { tell(`${note}\n`) })
   const done = yield* withProgress("relabelling", input, (progress) => {
     progress.total(forecast.bytes)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })
-  yield* emit(input, { ...done, target: input.target }, () => renderRelabel(done, input.target, true))
+  yield* emit(input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
 })).pipe(
   Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
   Command.withExamples([

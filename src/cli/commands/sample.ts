@@ -29,7 +29,7 @@ export const sampleCommand = Command.make("sample", {
       progress: progress.add,
       onSize: progress.total
     }))
-  yield* emit(input, report, () => `${report.directory}: ${report.architecture}, ${plural(report.tensors, "tensor")}, ${bytes(report.bytes)}`)
+  yield* emit(input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
 })).pipe(
   Command.withDescription("Write a deterministic sample checkpoint (real structure, generated weights), to try and to measure with"),
   Command.withExamples([

@@ -56,7 +56,7 @@ export const verifyCommand = Command.make("verify", {
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
     const report = yield* withProgress("reading", input, (progress) =>
       verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
-    yield* emit(input, report, () => renderDeep(report))
+    yield* emit(input, report, renderDeep)
     if (report.damages.length > 0) process.exitCode = ExitCode.different
     return
   }
@@ -72,7 +72,7 @@ export const verifyCommand = Command.make("verify", {
     return kinds[0] ? verifyHfMegatron(families, left, right, options) : verifyHfMegatron(families, right, left, options)
   })
   yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report })
-  yield* emit(input, report, () => renderVerify(report))
+  yield* emit(input, report, renderVerify)
   if (report.equal !== report.total) process.exitCode = ExitCode.different
 })).pipe(
   Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit, or (--deep) that one is as it was written; exit code 1 if not"),

@@ -9,7 +9,10 @@ import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
 import { hasStacked, toIndexed } from "./layers.ts"
 
 const GROUPED = /^(.*\.experts\.experts)\.(linear_fc[12])\.([^.]+)$/
-const SINGLE = /^(.*\.experts\.experts)\.(\d{1,6})\.(linear_fc[12])\.([^.]+)$/
+/** Also as SequentialMLP itself names them, `experts.local_experts.{e}.X`, and without either. */
+const SINGLE = /^(.*\.experts(?:\.(?:experts|local_experts))?)\.(\d{1,6})\.(linear_fc[12])\.([^.]+)$/
+/** Where all of them go together. */
+const together = (path: string): string => `${path.replace(/\.experts(\.(experts|local_experts))?$/, "")}.experts.experts`
 const FC1 = /^(.*\.linear_fc1)\.(weight|bias)$/
 const HALF = /^(.*\.linear_fc1)\.(weight|bias)_([wv])$/
 const SHARD = /^(.*)\/shard_(\d+)_(\d+)$/
@@ -69,12 +72,12 @@ export const toGrouped: Rule = (draft) => {
       if (experts.some((t) => t!.dtype !== first!.dtype || t!.shape.join() !== first!.shape.join())) {
         return refuse("grouped", `the experts of ${one[1]} differ in dtype or shape`)
       }
-      return [[`${one[1]}.${one[3]}.${one[4]}`, stack(experts as ReadonlyArray<DraftTensor>)]]
+      return [[`${together(one[1]!)}.${one[3]}.${one[4]}`, stack(experts as ReadonlyArray<DraftTensor>)]]
     },
     object: (key, object) => {
       const [, name] = SHARD.exec(key) ?? []
       const one = name === undefined ? null : SINGLE.exec(name)
-      return one ? [[`${one[1]}.${one[3]}.${one[4]}/shard_${one[2]}_${counts.get(one[1]!)}`, object]] : undefined
+      return one ? [[`${together(one[1]!)}.${one[3]}.${one[4]}/shard_${one[2]}_${counts.get(one[1]!)}`, object]] : undefined
     }
   })
   const joined = rewrite(grouped, {

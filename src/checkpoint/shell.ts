@@ -1,6 +1,6 @@
 /** Commands that mend something, ready to be pasted into a shell. */
 import { basename, dirname, join, resolve } from "node:path"
-import { iterationOf } from "../checkpoint/names.ts"
+import { iterationOf } from "./names.ts"
 
 const PLAIN = /^[\w@%+=:,./-]+$/
 // eslint-disable-next-line no-control-regex

@@ -1,0 +1,80 @@
+/** Directories that hold a model in a form that is not read here, by the names in them. */
+import type { Recognised } from "./Recognised.ts"
+
+const TO_SAFETENSORS = "Load it with transformers and write it with save_pretrained(DIR), which writes safetensors."
+
+interface Sign extends Recognised {
+  readonly test: RegExp
+  /** Another name that must be there, too. */
+  readonly and?: RegExp
+}
+
+/** Ordered: what says most comes first. */
+const SIGNS: ReadonlyArray<Sign> = [
+  {
+    kind: "peft-adapter",
+    test: /^adapter_(config\.json|model\.(safetensors|bin))$/,
+    what: "this is a PEFT adapter (LoRA and the like), not a model: its base model is elsewhere",
+    next: "Merge it first: PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(DIR), then name DIR."
+  },
+  {
+    kind: "consolidated",
+    test: /^consolidated(\.\d+)?\.(safetensors|pth)$/,
+    and: /^params\.json$/,
+    what: "these are consolidated weights with params.json, the publisher's own format, not the one of transformers",
+    next: "Name the directory in the transformers format (config.json and model*.safetensors), or convert it with the conversion script of transformers."
+  },
+  {
+    kind: "gguf",
+    test: /\.gguf$/,
+    what: "this is a GGUF model; safetensors and Megatron checkpoints are read here",
+    next: "Convert the original weights, not their GGUF form, which is quantised for inference."
+  },
+  {
+    kind: "deepspeed",
+    test: /^(zero_to_fp32\.py|zero_pp_rank_\d+_mp_rank_\d+.*|mp_rank_\d+_model_states\.pt|bf16_zero_pp_rank_.*)$/,
+    what: "this is a DeepSpeed checkpoint: pickles, one for each rank",
+    next: "Run its own `python zero_to_fp32.py . DIR --safe_serialization`, and name DIR."
+  },
+  {
+    kind: "fsdp-shards",
+    test: /^(model_world_size_\d+_rank_\d+\.pt|pytorch_model_fsdp(_\d+)?(\.bin)?)$/,
+    what: "these are shards of a torch FSDP run: pickles, one for each rank",
+    next: "Merge them with the trainer's own tool (of verl: `python -m verl.model_merger merge`; of accelerate: `accelerate merge-weights`) into a Hugging Face directory."
+  },
+  {
+    kind: "nemo-archive",
+    test: /\.nemo$/,
+    what: "this is a .nemo archive",
+    next: "Convert it with NeMo to a Hugging Face directory or to a NeMo 2 checkpoint, whose weights folder is read here."
+  },
+  { kind: "npz", test: /\.npz$/, what: "these are weights of MLX in NumPy archives, not safetensors", next: "Convert the original weights, or save them with mlx as safetensors, not quantised." },
+  { kind: "tensorflow", test: /^tf_model.*\.h5$/, what: "these are TensorFlow weights, not safetensors", next: TO_SAFETENSORS },
+  { kind: "flax", test: /^flax_model.*\.msgpack$/, what: "these are Flax weights, not safetensors", next: TO_SAFETENSORS },
+  { kind: "onnx", test: /\.onnx$/, what: "this is an ONNX model, not safetensors", next: "Convert the original weights." },
+  {
+    kind: "pickles",
+    test: /\.(bin|pt|pth|ckpt)(\.index\.json)?$/,
+    what: "its weights are pickles (.bin, .pt, .pth), which are not read: a pickle can run anything",
+    next: TO_SAFETENSORS
+  }
+]
+
+/** Files beside weights that look like weights and are none. */
+const NO_WEIGHTS = /^(training_args\.bin|optimizer\.pt|scheduler\.pt|rng_state.*\.pth|scaler\.pt|train_state\.pt|latest_train_state\.pt|common\.pt)$/
+
+/** What the directory with these names is; undefined if nothing in it is known. */
+export const recogniseFiles = (names: ReadonlyArray<string>): Recognised | undefined => {
+  const own = names.filter((name) => !name.startsWith(".") && !NO_WEIGHTS.test(name))
+  for (const { and, test, ...found } of SIGNS) {
+    const example = own.find((name) => test.test(name))
+    if (example !== undefined && (and === undefined || own.some((name) => and.test(name)))) return { ...found, example }
+  }
+  return undefined
+}
+
+/** Ordinary folders that a checkpoint stands in, one level further down: of NeMo 2 and of verl. */
+export const nestedCheckpoint = (names: ReadonlyArray<string>): string | undefined =>
+  names.includes("weights") && names.includes("context") ? "weights"
+  : names.includes("dist_ckpt") ? "dist_ckpt"
+  : undefined
