@@ -7,7 +7,7 @@
  * 6 no space, 7 I/O error, 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted.
  */
 import { Data, Runtime } from "effect"
-import { quote, quotePath, some } from "./quote.ts"
+import { escaped, quote, quotePath, some } from "./quote.ts"
 
 export { quote, quotePath, some } from "./quote.ts"
 
@@ -30,7 +30,8 @@ export class FormatError extends Error {
   readonly code: string
   readonly place: Place
   constructor(code: string, problem: string, place: Place = {}) {
-    super(problem)
+    // One line: what it quotes of a file may hold anything.
+    super(escaped(problem))
     this.code = code
     this.place = place
   }
@@ -70,7 +71,7 @@ export class Unsupported extends Data.TaggedError("Unsupported")<{
   readonly exitCode: number = ExitCode.unsupported
   override get message() {
     const where = at(this.place ?? {})
-    return `${quotePath(this.what)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.what)}${where && ` (${where})`}: ${escaped(this.problem)}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.unsupported
 }
@@ -86,7 +87,7 @@ export class PlanRefused extends Data.TaggedError("PlanRefused")<{
   readonly exitCode: number = ExitCode.input
   override get message() {
     const list = this.names && this.names.length > 0 ? `: ${some(this.names)}` : ""
-    return `${this.problem}${list}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${escaped(this.problem)}${list}${this.hint ? `\n  ${this.hint}` : ""}`
   }
   override readonly [Runtime.errorExitCode] = ExitCode.input
 }
