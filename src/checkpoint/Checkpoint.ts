@@ -105,7 +105,7 @@ const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly 
 const legacy = (path: string) =>
   new Unsupported({
     what: path,
-    problem: "this is a legacy `torch` checkpoint (one pickle per model-parallel rank), not torch_dist",
+    problem: "this is a legacy `torch` checkpoint (mp_rank_*: one pickle per model-parallel rank), not torch_dist",
     hint: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist first."
   })
 

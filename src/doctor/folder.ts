@@ -136,7 +136,7 @@ export const examineFolder = async (disk: DiskCalls, path: string): Promise<Fold
   const { directory } = folder
   const found = [...folder.found]
   if (folder.names.some((name) => /^mp_rank_\d+/.test(name))) {
-    found.push(diagnosis("error", "legacy", "this is a legacy checkpoint, one pickle per model-parallel rank", { fix: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist." }))
+    found.push(diagnosis("error", "legacy", "this is a legacy checkpoint (mp_rank_*), one pickle per model-parallel rank", { fix: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist." }))
     return { directory, names: folder.names, found }
   }
   found.push(...await backend(disk, directory, folder.names))
