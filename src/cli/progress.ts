@@ -68,8 +68,10 @@ export const withProgress = <A, E, R>(
       const rate = new Rate()
       rate.mark(started, 0)
       const state = { label, done: 0, total: 0 }
+      let drawn = 0
       const draw = (): void => {
         if (state.total === 0) return
+        drawn++
         const now = { ...state, rate: rate.mark(performance.now(), state.done) }
         if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
         else if (shown === "lines") tell(`${plainLine(now)}\n`)
@@ -90,7 +92,8 @@ export const withProgress = <A, E, R>(
           if (shown === "terminal") tellOwn("\r\x1b[2K")
           const seconds = (performance.now() - started) / 1000
           if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
-          else if (complete && state.done > 0) tell(`${closingLine(label, state.done, seconds)}\n`)
+          // A log that shows no progress needs no end of it.
+          else if (complete && state.done > 0 && (shown === "terminal" || drawn > 0)) tell(`${closingLine(label, state.done, seconds)}\n`)
         }
       }
     }),
