@@ -9,7 +9,7 @@ import { COMMON_FILE, COMMON_STATE } from "./names.ts"
 import { readOwn } from "./ownFile.ts"
 
 /** With the arguments of a training run below 1 MB; schedules of param groups may take some. */
-const LARGEST_COMMON = 64 << 20
+export const LARGEST_COMMON = 64 << 20
 
 export interface CommonState {
   /** `common.pt` or the name of the data file that holds the object. */

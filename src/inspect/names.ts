@@ -2,9 +2,8 @@
  * What the names of tensors say by themselves, in both worlds: component, layer, module. Rules of names only; nothing here
  * knows a model family.
  */
-
-/** Part of a MIMO model that a key belongs to; `language` or the modality. */
-const MIMO = /^modality_submodules\.([^.]+)\./
+import { stackedLayer } from "../model/layerKeys.ts"
+import { modalityOf } from "../model/storedKey.ts"
 
 /** First segments of a standard or Hugging Face name → component. Ordered: the first match wins. */
 const COMPONENTS: ReadonlyArray<readonly [RegExp, string]> = [
@@ -17,7 +16,7 @@ const COMPONENTS: ReadonlyArray<readonly [RegExp, string]> = [
 
 /** Component that a name says it belongs to; undefined where it says nothing (`model.layers.…`, `lm_head.weight`). */
 const namedComponent = (name: string): string | undefined =>
-  MIMO.exec(name)?.[1] ?? COMPONENTS.find(([pattern]) => pattern.test(name))?.[1]
+  modalityOf(name) ?? COMPONENTS.find(([pattern]) => pattern.test(name))?.[1]
 
 /**
  * Component of each tensor. Names without any sign of one belong to the language model where other components exist, else
@@ -46,7 +45,6 @@ export const componentsOf = (
 }
 
 const LAYER = /^(.*?\b(?:layers|blocks|layer|block|h))\.(\d+)\./
-const STACK = /^(.*?\blayers)\.(?!\d)/
 
 export interface LayerOf {
   /** Path of the layer list, e.g. `language_model.decoder.layers`. */
@@ -59,8 +57,8 @@ export interface LayerOf {
 export const layerOf = (name: string): LayerOf | undefined => {
   const indexed = LAYER.exec(name)
   if (indexed) return { stack: indexed[1]!, index: Number(indexed[2]) }
-  const stacked = STACK.exec(name)
-  return stacked ? { stack: stacked[1]! } : undefined
+  const stacked = stackedLayer(name)
+  return stacked && { stack: stacked.list }
 }
 
 /** Multi-token prediction. Some checkpoints keep it as layers beyond the last one; `layers` is the number of the others. */

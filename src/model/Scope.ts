@@ -6,6 +6,7 @@
 import { FormatError } from "../errors.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
+import { stateKey } from "./shardKey.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
 
 export interface ParameterOptions {
@@ -190,11 +191,10 @@ export class Scope {
   /** The `_extra_state` object of the module `stored` (relative to this scope; "" for the scope itself). */
   state(stored: string, payload: ModuleState["payload"] = "empty"): void {
     const { axes, expert, mtp, stage, stored: prefix } = this.#place
-    const shard = axes.length === 0 ? "0_1" : `${axes.map((a) => a.index).join(".")}_${axes.map((a) => a.of).join(".")}`
     const module = stored === "" ? prefix.slice(0, -1) : `${prefix}${stored}`
     const entry: ModuleState = {
       kind: "state",
-      key: `${module}._extra_state/shard_${shard}`,
+      key: stateKey(module, axes.map((a) => a.index), axes.map((a) => a.of)),
       payload,
       stage,
       ...(expert ? { expert } : {}),

@@ -4,7 +4,6 @@ import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS,
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { InvalidFile } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
-import { roleOf } from "../model/storedKey.ts"
 import { readSmall } from "../io/small.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
 
@@ -52,8 +51,7 @@ export const carriedSums = (before: Checksums, after: DcpMetadata, files: Readon
     const tensors = (spans.get(file.name) ?? []).toSorted((a, b) => a.begin - b.begin).map((span) => {
       while (at < own.length && own[at]!.end < span.end) at++
       const item = own[at]
-      // Bytes that travel beside the model have the name of their Hugging Face tensor, in every form.
-      return item && item.begin <= span.begin && roleOf(item.key) !== "carried" ? { ...span, name: item.key } : span
+      return item && item.begin <= span.begin ? { ...span, name: item.key } : span
     })
     return { file, tensors }
   })

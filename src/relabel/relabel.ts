@@ -17,7 +17,6 @@ import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
 import { execute } from "../engine/execute.ts"
 import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
-import { readCommonState } from "../inspect/commonState.ts"
 import { readRunConfig } from "../inspect/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
@@ -26,7 +25,6 @@ import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../io/small.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
-import { commonFile, objectItem } from "../torch/ObjectItem.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
 import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
@@ -111,8 +109,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
   const draft = yield* attempt(() => options.to.reduce((d, to) => rules[to](d, { components, runConfig }), before))
-  const common = yield* attempt(() => readCommonState(disk, directory, checkpoint.metadata))
-  const newCommon = yield* attempt(() => (draft.content.size > 0 && common ? withFlags(common.value, draft.content) : undefined))
+  const common = yield* attempt(() => withFlags(disk, directory, checkpoint.metadata, draft.content))
   const config = yield* attempt(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
     const bytes = runConfig && (await readSmall(disk, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
@@ -125,18 +122,17 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     relabelPlan(
       draft,
       { directory, files: checkpoint.fileSizes, pathOf: (file) => join(directory, file) },
-      newCommon && checkpoint.metadata.objects.has(COMMON_STATE) ? new Map([[COMMON_STATE, objectItem(newCommon)]]) : new Map()
+      new Map(common.item ? [[COMMON_STATE, common.item]] : [])
     ))
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
   const made = plan.files()
-  const hasCommonFile = all.some((f) => f.name === COMMON_FILE)
   const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
   const trainState = yield* attempt(() => trainStateOf(disk, all, iteration))
   const folder = iteration ?? iterationFolder(trainState.step)
   const changed = new Map<string, Uint8Array>([
     [METADATA, encodeMetadata(plan.metadata)],
     ...(config.text === undefined ? [] : [[RUN_CONFIG, Buffer.from(config.text)] as const]),
-    ...(newCommon && hasCommonFile ? [[COMMON_FILE, commonFile(newCommon)] as const] : []),
+    ...(common.file ? [[COMMON_FILE, common.file] as const] : []),
     ...(all.some((f) => f.name === TRAIN_STATE) ? [] : [[TRAIN_STATE, trainState.bytes] as const])
   ])
   const beside = all.filter((f) => !dataFiles.has(f.name) && !changed.has(f.name) && !SUMS.has(f.name))

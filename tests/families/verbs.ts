@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "no
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { families } from "../../routes/index.ts"
+import { HF_SOURCE } from "../../src/checkpoint/names.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
 import { CHECKSUMS } from "../../src/publish/integrity/names.ts"
@@ -32,11 +33,11 @@ const filesBelow = (directory: string): ReadonlyMap<string, Buffer> =>
     .sort()
     .map((name) => [name, readFileSync(join(directory, name))]))
 
-/** Of checksums, what they say of files and tensors: they also name their origin, which is another conversion. */
+/** Of checksums, what they say of files and tensors: they also name their origin, which is another conversion; what is carried goes by either name. */
 const contentOf = (name: string, bytes: Buffer): string => {
   if (!name.endsWith(CHECKSUMS)) return bytes.toString("base64")
   const { files, tensors } = decodeChecksums(name, bytes)
-  return [...files, ...tensors].map((entry) => JSON.stringify(entry)).sort().join()
+  return [...files, ...tensors].map((entry) => JSON.stringify({ ...entry, name: entry.name.replace(HF_SOURCE, "") })).sort().join()
 }
 
 const expectSameFiles = (found: string, wanted: string): void => {

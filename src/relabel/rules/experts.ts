@@ -5,17 +5,25 @@
  * modules share the same keys in both.
  */
 import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, slice, stack, withContent } from "../Draft.ts"
+import { type ExpertKey, expertKey, groupedList } from "../../model/layerKeys.ts"
+import { readShardKey, shardKey } from "../../model/shardKey.ts"
 import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
 import { hasStacked, toIndexed } from "./layers.ts"
 
-const GROUPED = /^(.*\.experts\.experts)\.(linear_fc[12])\.([^.]+)$/
-/** Also as SequentialMLP itself names them, `experts.local_experts.{e}.X`, and without either. */
-const SINGLE = /^(.*\.experts(?:\.(?:experts|local_experts))?)\.(\d{1,6})\.(linear_fc[12])\.([^.]+)$/
-/** Where all of them go together. */
-const together = (path: string): string => `${path.replace(/\.experts(\.(experts|local_experts))?$/, "")}.experts.experts`
 const FC1 = /^(.*\.linear_fc1)\.(weight|bias)$/
 const HALF = /^(.*\.linear_fc1)\.(weight|bias)_([wv])$/
-const SHARD = /^(.*)\/shard_(\d+)_(\d+)$/
+
+/** All experts under one key. */
+const grouped = (key: string): ExpertKey | undefined => {
+  const found = expertKey(key)
+  return found?.expert === undefined ? found : undefined
+}
+
+/** One expert's key. */
+const single = (key: string): Required<ExpertKey> | undefined => {
+  const found = expertKey(key)
+  return found?.expert === undefined ? undefined : { ...found, expert: found.expert }
+}
 
 /** Gate over up: the first projection has twice the rows that the second has columns. */
 const isGated = (draft: Draft, space: string, key: string, rows: number): boolean => {
@@ -32,62 +40,62 @@ export const toSequential: Rule = (draft, context) => {
     tensor: (key, tensor, space) => {
       const fc1 = FC1.exec(key)
       if (!fc1) return undefined
-      const axis = GROUPED.test(key) ? 1 : 0
+      const axis = grouped(key) ? 1 : 0
       const rows = tensor.shape[axis]
       if (rows === undefined || !isGated(indexed, space, key, rows)) return undefined
       found = true
       return [[`${key}_w`, range(tensor, axis, 0, rows / 2)], [`${key}_v`, range(tensor, axis, rows / 2, rows)]]
     }
   })
-  const single = rewrite(halves, {
+  const apart = rewrite(halves, {
     tensor: (key, tensor) => {
-      const group = GROUPED.exec(key)
+      const group = grouped(key)
       if (!group) return undefined
       found = true
       return Array.from({ length: slicesOf("sequential", key, tensor.shape) }, (_, e): readonly [string, DraftTensor] =>
-        [`${group[1]}.${e}.${group[2]}.${group[3]}`, slice(tensor, 0, e)])
+        [`${group.list}.${e}.${group.module}.${group.name}`, slice(tensor, 0, e)])
     },
     object: (key, object) => {
-      const [, name, expert] = SHARD.exec(key) ?? []
-      const group = name === undefined ? null : GROUPED.exec(name)
-      return group ? [[`${group[1]}.${expert}.${group[2]}.${group[3]}/shard_0_1`, object]] : undefined
+      const shard = readShardKey(key)
+      const group = shard && grouped(shard.name)
+      return group ? [[shardKey(`${group.list}.${shard.index[0] ?? 0}.${group.module}.${group.name}`, [], []), object]] : undefined
     }
   })
   if (!found) return refuse("sequential", "there are no experts and no gated projections")
-  return withContent(single, "singleton_local_shards", true)
+  return withContent(apart, "singleton_local_shards", true)
 }
 
 export const toGrouped: Rule = (draft) => {
   const counts = expertCounts(draft)
-  const grouped = rewrite(draft, {
+  const together = rewrite(draft, {
     tensor: (key, _, space) => {
-      const one = SINGLE.exec(key)
+      const one = single(key)
       if (!one) return undefined
-      if (one[2] !== "0") return []
-      const at = (e: number) => `${space}${one[1]}.${e}.${one[3]}.${one[4]}`
-      const experts = Array.from({ length: counts.get(space + one[1])! }, (_x, e) => draft.tensors.get(at(e)))
+      if (one.expert !== 0) return []
+      const at = (e: number) => `${space}${one.list}.${e}.${one.module}.${one.name}`
+      const experts = Array.from({ length: counts.get(space + one.list)! }, (_x, e) => draft.tensors.get(at(e)))
       const missing = experts.flatMap((t, e) => (t ? [] : [at(e)]))
       if (missing.length > 0) return refuse("grouped", `these experts are missing: ${few(missing)}`)
       const [first] = experts
       if (experts.some((t) => t!.dtype !== first!.dtype || t!.shape.join() !== first!.shape.join())) {
-        return refuse("grouped", `the experts of ${one[1]} differ in dtype or shape`)
+        return refuse("grouped", `the experts of ${one.list} differ in dtype or shape`)
       }
-      return [[`${together(one[1]!)}.${one[3]}.${one[4]}`, stack(experts as ReadonlyArray<DraftTensor>)]]
+      return [[`${groupedList(one.list)}.${one.module}.${one.name}`, stack(experts as ReadonlyArray<DraftTensor>)]]
     },
     object: (key, object) => {
-      const [, name] = SHARD.exec(key) ?? []
-      const one = name === undefined ? null : SINGLE.exec(name)
-      return one ? [[`${together(one[1]!)}.${one[3]}.${one[4]}/shard_${one[2]}_${counts.get(one[1]!)}`, object]] : undefined
+      const shard = readShardKey(key)
+      const one = shard && single(shard.name)
+      return one ? [[shardKey(`${groupedList(one.list)}.${one.module}.${one.name}`, [one.expert], [counts.get(one.list)!]), object]] : undefined
     }
   })
-  const joined = rewrite(grouped, {
+  const joined = rewrite(together, {
     tensor: (key, w, space) => {
       const half = HALF.exec(key)
       if (!half) return undefined
       if (half[3] === "v") return []
-      const v = grouped.tensors.get(`${space}${half[1]}.${half[2]}_v`)
+      const v = together.tensors.get(`${space}${half[1]}.${half[2]}_v`)
       if (!v || v.dtype !== w.dtype || v.shape.join() !== w.shape.join()) return refuse("grouped", `${key} has no equal counterpart _v`)
-      return [[`${half[1]}.${half[2]}`, concatenate([w, v], GROUPED.test(key) ? 1 : 0)]]
+      return [[`${half[1]}.${half[2]}`, concatenate([w, v], grouped(key) ? 1 : 0)]]
     }
   })
   if (counts.size === 0 && joined.tensors.size === draft.tensors.size) {
@@ -101,8 +109,8 @@ const expertCounts = (draft: Draft): ReadonlyMap<string, number> => {
   const counts = new Map<string, number>()
   for (const full of draft.tensors.keys()) {
     const own = modelKeyOf(full)
-    const one = own && SINGLE.exec(own.key)
-    if (one) counts.set(own.space + one[1], Math.max(counts.get(own.space + one[1]!) ?? 0, Number(one[2]) + 1))
+    const one = own && single(own.key)
+    if (one) counts.set(own.space + one.list, Math.max(counts.get(own.space + one.list) ?? 0, one.expert + 1))
   }
   return counts
 }

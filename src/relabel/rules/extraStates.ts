@@ -2,46 +2,68 @@
  * Missing `_extra_state` objects. Loaders at default strictness ask for one per Transformer-Engine module and stop where it is
  * absent; an empty one means that FP8 is off. Superfluous ones are never asked for (torch-dist-format.md D.4).
  */
+import { leadingAxes } from "../../model/layerKeys.ts"
+import { stateKey } from "../../model/shardKey.ts"
+import { givesState, kindOf, moduleOf } from "../../model/moduleStates.ts"
 import type { Draft } from "../Draft.ts"
 import { modelKeyOf } from "../Draft.ts"
 import { refuse, type Rule } from "./Rule.ts"
 
-/** Modules that have one, by their own name (the conformance corpus shows each of them). */
-const MODULES: ReadonlySet<string> = new Set([
-  "linear_qkv", "linear_proj", "linear_fc1", "linear_fc2", "in_proj", "out_proj", "out_norm", "q_layernorm", "k_layernorm", "kv_layernorm",
-  "input_layernorm", "pre_mlp_layernorm", "final_layernorm", "final_norm", "linear_q_down_proj", "linear_q_up_proj", "linear_q_proj",
-  "linear_kv_down_proj", "linear_kv_up_proj", "linear_wq_b", "linear_wk", "linear_weights_proj", "enorm", "hnorm", "eh_proj", "patch_norm",
-  "post_layernorm", "fc1_latent_proj", "fc2_latent_proj"
-])
-/** Parts of a model that Megatron builds of its own modules; foreign towers have none. */
-const MEGATRON = /(^|\.)(decoder\.|mtp\.|merger\.|deepstack_merger_list\.)/
+interface Module {
+  readonly path: string
+  readonly kind: string
+  /** Extents of the layer and expert axes in front of its weight's own. */
+  readonly counts: ReadonlyArray<number>
+  readonly isNorm: boolean
+}
 
-/** Every module state of a checkpoint whose tensors have these keys, with the layer and expert axes in front of the weight's. */
-export const expectedStates = (draft: Draft): ReadonlyArray<string> => {
-  const out = new Set<string>()
-  for (const [full, tensor] of draft.tensors) {
+/** The modules of a model that have a weight. */
+const modulesOf = (draft: Draft): ReadonlyArray<Module> => {
+  const modules = new Map<string, Module>()
+  for (const [full, { shape }] of draft.tensors) {
     const own = modelKeyOf(full)
-    if (!own || own.space !== "" || !MEGATRON.test(own.key)) continue
-    const module = moduleOf(own.key)
-    if (module === undefined) continue
-    const axes = leadingAxes(own.key)
-    const counts = tensor.shape.slice(0, axes)
-    for (const index of indices(counts)) {
-      out.add(`${module}._extra_state/shard_${axes === 0 ? "0_1" : `${index.join(".")}_${counts.join(".")}`}`)
-    }
+    const path = own?.space === "" ? moduleOf(own.key) : undefined
+    if (path === undefined || modules.has(path)) continue
+    const axes = leadingAxes(path)
+    modules.set(path, { path, kind: kindOf(path), counts: shape.slice(0, axes), isNorm: shape.length - axes === 1 })
   }
-  return [...out]
+  return [...modules.values()]
 }
 
-/** `a.linear_fc1.weight_w` → `a.linear_fc1`; `a.in_proj.weight.query` → `a.in_proj`. */
-const moduleOf = (key: string): string | undefined => {
-  const segments = key.split(".")
-  const at = segments.findLastIndex((s) => /^(weight(_[wv])?|layer_norm_weight)$/.test(s))
-  return at > 0 && MODULES.has(segments[at - 1]!) ? segments.slice(0, at).join(".") : undefined
-}
+const STATE = /^(.+)\._extra_state\//
+const FINAL = /\.final_(layernorm|norm)$/
+/** The parts of a model may be built differently: `…images.encoders.vit.` of `…images.encoders.vit.decoder.layers…`. */
+const partOf = (path: string): string => /^(.*?)(?:decoder|mtp|merger)\./.exec(path)?.[1] ?? ""
 
-const leadingAxes = (key: string): number =>
-  (/\b(layers|deepstack_merger_list)\.(?!\d)/.test(key) ? 1 : 0) + (/\.experts\.experts\.(?!\d)/.test(key) ? 1 : 0)
+/**
+ * Every module state of a checkpoint whose tensors have these keys. A kind of module of which one has a state has them all. Where
+ * there are states, but none of a kind: linear modules have them all the same, norms only if others of their part have them (those
+ * of the local spec are plain modules, and some models have them in front of their layers only).
+ */
+export const expectedStates = (draft: Draft): ReadonlyArray<string> => {
+  const modules = modulesOf(draft)
+  const byPath = new Map(modules.map((m) => [m.path, m]))
+  const stored = new Set<string>()
+  /** Parts in which some norm, and some norm of a layer, has a state. */
+  const [norms, layerNorms] = [new Set<string>(), new Set<string>()]
+  for (const key of draft.objects.keys()) {
+    const path = STATE.exec(key)?.[1]
+    if (path === undefined) continue
+    stored.add(partOf(path) + kindOf(path))
+    if (!byPath.get(path)?.isNorm) continue
+    norms.add(partOf(path))
+    if (!FINAL.test(path)) layerNorms.add(partOf(path))
+  }
+  const hasState = ({ isNorm, kind, path }: Module): boolean => {
+    const part = partOf(path)
+    if (stored.has(part + kind)) return true
+    const gives = givesState(path)
+    if (stored.size === 0) return gives !== "no"
+    return isNorm ? gives === "yes" && (FINAL.test(path) ? norms : layerNorms).has(part) : gives !== "no"
+  }
+  return modules.filter(hasState).flatMap(({ counts, path }) =>
+    [...indices(counts)].map((index) => stateKey(path, index, counts)))
+}
 
 /** Layers × experts of one tensor; more is no model. */
 const MOST_STATES = 1_000_000

@@ -5,10 +5,15 @@
  * multi-token prediction have no counterpart.
  */
 import { type Draft, modelKeys, noted, rename, rewrite, withContent } from "../Draft.ts"
+import { blockLayer, type IndexedLayer } from "../../model/layerKeys.ts"
 import { few, refuse, type Rule } from "./Rule.ts"
 import { asksForIndexed, hasStacked, toIndexed, toStacked } from "./layers.ts"
 
-const LAYER = /^decoder\.layers\.(\d{1,6})\.(.+)$/
+/** A layer of the language model, which is the whole model here. */
+const layerOf = (key: string): IndexedLayer | undefined => {
+  const layer = blockLayer(key)
+  return layer?.list === "decoder.layers" ? layer : undefined
+}
 const isAttention = (rest: string): boolean => /^(self_attention|input_layernorm)\./.test(rest)
 const isMlp = (rest: string): boolean => /^(mlp|pre_mlp_layernorm)\./.test(rest)
 
@@ -32,14 +37,14 @@ const obstacle = (keys: ReadonlyArray<string>): string | undefined => {
 /** `*-*-` or `*E*E` of `layers` GPT layers; undefined where layers are not alike. */
 export const patternOf = (keys: ReadonlyArray<string>, layers: number): string | undefined => {
   const moe = new Set(keys.flatMap((key) => {
-    const [, layer, rest] = LAYER.exec(key) ?? []
-    return layer !== undefined && rest!.startsWith("mlp.router.") ? [layer] : []
+    const layer = layerOf(key)
+    return layer?.rest.startsWith("mlp.router.") ? [layer.index] : []
   }))
   if (moe.size !== 0 && moe.size !== layers) return undefined
   return (moe.size === 0 ? "*-" : "*E").repeat(layers)
 }
 
-const layersOf = (keys: ReadonlyArray<string>): number => new Set(keys.flatMap((key) => LAYER.exec(key)?.[1] ?? [])).size
+const layersOf = (keys: ReadonlyArray<string>): number => new Set(keys.flatMap((key) => layerOf(key)?.index ?? [])).size
 
 const OUTPUT_STATE = "output_layer._extra_state/shard_0_1"
 
@@ -53,13 +58,13 @@ export const toHybrid: Rule = (draft, context) => {
   const count = layersOf(keys)
   if (patternOf(keys, count) === undefined) return refuse("hybrid", "dense and mixture-of-experts layers are mixed")
   const stray = keys.filter((key) => {
-    const [, , rest] = LAYER.exec(key) ?? []
+    const rest = layerOf(key)?.rest
     return rest === undefined ? key.startsWith("decoder.layers.") : !isAttention(rest) && !isMlp(rest)
   })
   if (stray.length > 0) return refuse("hybrid", `a hybrid layer has no place for ${few(stray)}`)
   const renamed = rename(indexed, (key) => {
-    const [, layer, rest] = LAYER.exec(key) ?? []
-    if (layer !== undefined) return `decoder.layers.${2 * Number(layer) + (isAttention(rest!) ? 0 : 1)}.${rest}`
+    const layer = layerOf(key)
+    if (layer) return `decoder.layers.${2 * layer.index + (isAttention(layer.rest) ? 0 : 1)}.${layer.rest}`
     return key.replace(/^decoder\.final_layernorm\b/, "decoder.final_norm")
   })
   // The output layer of hybrid models has a module state, that of GPT models none (conformance corpus: payload None).
@@ -75,11 +80,11 @@ export const toGpt: Rule = (draft, context) => {
   if (problem !== undefined) return refuse("gpt", problem)
   const kinds = new Map<number, "attention" | "mlp">()
   for (const key of keys) {
-    const [, layer, rest] = LAYER.exec(key) ?? []
-    if (layer === undefined) continue
-    const kind = isAttention(rest!) ? "attention" : isMlp(rest!) ? "mlp" : refuse("gpt", `a GPT layer has no place for ${key}`)
-    if ((kinds.get(Number(layer)) ?? kind) !== kind) return refuse("gpt", `layer ${layer} holds attention and MLP: it is no hybrid layer`)
-    kinds.set(Number(layer), kind)
+    const layer = layerOf(key)
+    if (!layer) continue
+    const kind = isAttention(layer.rest) ? "attention" : isMlp(layer.rest) ? "mlp" : refuse("gpt", `a GPT layer has no place for ${key}`)
+    if ((kinds.get(layer.index) ?? kind) !== kind) return refuse("gpt", `layer ${layer.index} holds attention and MLP: it is no hybrid layer`)
+    kinds.set(layer.index, kind)
   }
   const numbers = [...kinds.keys()].sort((a, b) => a - b)
   const index = { attention: 0, mlp: 0 }
@@ -88,8 +93,8 @@ export const toGpt: Rule = (draft, context) => {
   const moe = keys.filter((key) => /^decoder\.layers\.\d+\.mlp\.router\.weight$/.test(key)).length
   if (moe !== 0 && moe !== index.mlp) return refuse("gpt", "dense and mixture-of-experts layers are mixed")
   const renamed = rename(draft, (key) => {
-    const [, layer, rest] = LAYER.exec(key) ?? []
-    if (layer !== undefined) return `decoder.layers.${gpt.get(Number(layer))}.${rest}`
+    const layer = layerOf(key)
+    if (layer) return `decoder.layers.${gpt.get(layer.index)}.${layer.rest}`
     return key.replace(/^decoder\.final_norm\b/, "decoder.final_layernorm")
   })
   const plain = rewrite(renamed, { object: (key) => (key === OUTPUT_STATE ? [] : undefined) })

@@ -5,32 +5,28 @@
  */
 import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewrite, slice, stack, withContent } from "../Draft.ts"
 import { providerOf, type RunConfigMap } from "../../runconfig/RunConfigFile.ts"
+import { blockLayer, stackedLayer } from "../../model/layerKeys.ts"
+import { readShardKey, shardKey } from "../../model/shardKey.ts"
 import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
-
-const STACKED = /^(.*?\blayers)\.(?!\d)(.+)$/
-/** Only transformer blocks are ever stacked: the layers of multi-token prediction and of foreign towers are not. */
-const INDEXED = /^((?:.*\.)?decoder\.layers)\.(\d{1,6})\.(.+)$/
-const SHARD = /^(.*)\/shard_([\d.]+)_([\d.]+)$/
 
 /** `X.layers.Y/shard_{l}[.e]_{L}[.E]` → `X.layers.{l}.Y/shard_{0|e}_{1|E}`. */
 const indexedObject = (key: string): string | undefined => {
-  const [, name, offset, shape] = SHARD.exec(key) ?? []
-  const split = name === undefined ? null : STACKED.exec(name)
-  if (!split) return undefined
-  const [layer, ...rest] = offset!.split(".")
-  const [, ...counts] = shape!.split(".")
-  return `${split[1]}.${layer}.${split[2]}/shard_${rest.length ? rest.join(".") : 0}_${counts.length ? counts.join(".") : 1}`
+  const shard = readShardKey(key)
+  const layer = shard && stackedLayer(shard.name)
+  if (!layer) return undefined
+  const [index = 0, ...rest] = shard.index
+  return shardKey(`${layer.list}.${index}.${layer.rest}`, rest, shard.counts.slice(1))
 }
 
 export const toIndexed: Rule = (draft) => {
   let found = false
   const indexed = rewrite(draft, {
     tensor: (key, tensor) => {
-      const split = STACKED.exec(key)
-      if (!split) return undefined
+      const stacked = stackedLayer(key)
+      if (!stacked) return undefined
       found = true
       return Array.from({ length: slicesOf("indexed", key, tensor.shape) }, (_, i): readonly [string, DraftTensor] =>
-        [`${split[1]}.${i}.${split[2]}`, slice(tensor, 0, i)])
+        [`${stacked.list}.${i}.${stacked.rest}`, slice(tensor, 0, i)])
     },
     object: (key, object) => {
       const to = indexedObject(key)
@@ -66,13 +62,12 @@ const stackable = (draft: Draft): { readonly stacks: ReadonlyMap<string, Stack>;
   const lists = new Map<string, Map<number, Map<string, DraftTensor>>>()
   for (const [full, tensor] of draft.tensors) {
     const own = modelKeyOf(full)
-    const split = own && INDEXED.exec(own.key)
-    if (!split) continue
-    const path = own.space + split[1]
+    const layer = own && blockLayer(own.key)
+    if (!layer) continue
+    const path = own.space + layer.list
     const layers = lists.get(path) ?? new Map<number, Map<string, DraftTensor>>()
     lists.set(path, layers)
-    const index = Number(split[2])
-    layers.set(index, (layers.get(index) ?? new Map<string, DraftTensor>()).set(split[3]!, tensor))
+    layers.set(layer.index, (layers.get(layer.index) ?? new Map<string, DraftTensor>()).set(layer.rest, tensor))
   }
   const stacks = new Map<string, Stack>()
   const problems: Array<string> = []
@@ -120,27 +115,26 @@ export const toStacked: Rule = (draft, { runConfig }) => {
 const stackWhere = (draft: Draft, stacks: ReadonlyMap<string, Stack>): Draft =>
   rewrite(draft, {
     tensor: (key, _, space): Replacement<DraftTensor> | undefined => {
-      const split = INDEXED.exec(key)
-      const found = split && stacks.get(space + split[1])
-      if (!split || !found || !found.suffixes.has(split[3]!)) return undefined
+      const layer = blockLayer(key)
+      const found = layer && stacks.get(space + layer.list)
+      if (!found || !found.suffixes.has(layer.rest)) return undefined
       // The key of layer 0 makes room for all.
-      if (split[2] !== "0") return []
-      const layers = Array.from({ length: found.layers }, (_x, i) => draft.tensors.get(`${space}${split[1]}.${i}.${split[3]}`)!)
-      return [[`${split[1]}.${split[3]}`, stack(layers)]]
+      if (layer.index !== 0) return []
+      const layers = Array.from({ length: found.layers }, (_x, i) => draft.tensors.get(`${space}${layer.list}.${i}.${layer.rest}`)!)
+      return [[`${layer.list}.${layer.rest}`, stack(layers)]]
     },
     object: (key, object) => {
-      const [, name, offset, shape] = SHARD.exec(key) ?? []
-      const split = name === undefined ? null : INDEXED.exec(name)
-      const found = split && stacks.get(split[1]!)
-      if (!split || !found) return undefined
-      const [inner, counts] = offset === "0" && shape === "1" ? ["", ""] : [`.${offset}`, `.${shape}`]
-      return [[`${split[1]}.${split[3]}/shard_${split[2]}${inner}_${found.layers}${counts}`, object]]
+      const shard = readShardKey(key)
+      const layer = shard && blockLayer(shard.name)
+      const found = layer && stacks.get(layer.list)
+      if (!found) return undefined
+      return [[shardKey(`${layer.list}.${layer.rest}`, [layer.index, ...shard.index], [found.layers, ...shard.counts]), object]]
     }
   })
 
 /** `layers.7.x` as loaders of equal layers never ask for it. */
 export const hasIndexed = (draft: Draft): boolean =>
-  [...draft.tensors.keys()].some((key) => INDEXED.test(modelKeyOf(key)?.key ?? ""))
+  [...draft.tensors.keys()].some((key) => blockLayer(modelKeyOf(key)?.key ?? "") !== undefined)
 
 export const hasStacked = (draft: Draft): boolean =>
-  [...draft.tensors.keys()].some((key) => STACKED.test(modelKeyOf(key)?.key ?? ""))
+  [...draft.tensors.keys()].some((key) => stackedLayer(modelKeyOf(key)?.key ?? "") !== undefined)
