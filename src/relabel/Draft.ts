@@ -40,8 +40,9 @@ export interface Draft {
   readonly notes: ReadonlyArray<string>
 }
 
+/** Flat fragments of an old core are left out: they are no slices of their tensor, so no rule can cut or name them. */
 export const draftOf = (metadata: DcpMetadata): Draft => ({
-  tensors: new Map([...metadata.tensors].map(([key, { chunks, dtype, shape }]) => [key, {
+  tensors: new Map([...metadata.tensors].filter(([key]) => !metadata.flattened?.has(key)).map(([key, { chunks, dtype, shape }]) => [key, {
     dtype,
     shape,
     pieces: chunks.map((item): Piece => ({
@@ -54,7 +55,9 @@ export const draftOf = (metadata: DcpMetadata): Draft => ({
   }])),
   objects: metadata.objects,
   content: new Map(),
-  notes: []
+  notes: metadata.flattened
+    ? [`${metadata.flattened.size} optimizer tensors in flat fragments are left behind: Megatron-Core up to 0.15 wrote them, and no later one reads them`]
+    : []
 })
 
 /** The piece is its whole item, in its shape. */

@@ -1,6 +1,8 @@
 /** Pieces of tensors: cut, sliced, stacked, joined, always the same elements. */
 import { describe, expect, it } from "vitest"
 import { concatenate, type Draft, draftOf, type DraftTensor, isWhole, modelKeyOf, range, rename, rewrite, slice, stack } from "../../src/relabel/Draft.ts"
+import { toMimo, toStandard } from "../../src/relabel/rules/components.ts"
+import { toDdp, toPlain } from "../../src/relabel/rules/wrapper.ts"
 import { toIndexed } from "../../src/relabel/rules/layers.ts"
 import type { DcpMetadata, StoredChunk } from "../../src/torch/DcpMetadata.ts"
 import { random } from "../tensor/random.ts"
@@ -102,6 +104,30 @@ describe("keys", () => {
     expect([...rename(draft, (key) => (key === "a" ? "b" : "a")).tensors.keys()]).toEqual(["b", "a"])
     expect(() => rename(draft, () => "x")).toThrow("two entries would have the same key")
     expect(() => rewrite(draft, { tensor: (_, t) => [["x", t], ["x", t]] })).toThrow("two entries would have the same key")
+  })
+
+  it("flat fragments of an optimizer stay behind, and that is said", () => {
+    const entry = { dtype: "F32" as const, shape: [1, 8], chunks: [chunk([0, 0], [1, 8])] }
+    const draft = draftOf({ className: "", tensors: new Map([["a", entry], ["optimizer.state.exp_avg.a", entry]]), objects: new Map(), flattened: new Map([["optimizer.state.exp_avg.a", [8]]]) })
+    expect([...draft.tensors.keys()]).toEqual(["a"])
+    expect(draft.notes.join()).toContain("1 optimizer tensors in flat fragments are left behind")
+  })
+
+  it("standard and MIMO move the states of the optimizer with their tensors", () => {
+    const keys = ["language_model.module.a", "modality_submodules.images.module.encoders.vit.b"]
+    const states = ["mimo.language.optimizer.state.param.language_model.module.a", "mimo.images.optimizer.state.param.modality_submodules.images.module.encoders.vit.b"]
+    const entry = { shape: [8], chunks: [chunk([0], [8])] }
+    const components = [
+      { name: "language", sourcePrefix: "language_model.", targetModulePath: "language_model" },
+      { name: "images", sourcePrefix: "tower.", targetModulePath: "modality_submodules.images.encoders.vit" }
+    ]
+    const context = { components: { components }, runConfig: undefined }
+    const mimo = draftOf(metadata(Object.fromEntries([...keys, ...states].map((key) => [key, entry]))))
+    const plain = toPlain(mimo, context)
+    expect([...plain.tensors.keys()].filter((key) => key.includes("module."))).toEqual([])
+    const standard = toStandard(plain, context)
+    expect([...standard.tensors.keys()]).toEqual(["language_model.a", "tower.b", "optimizer.state.param.language_model.a", "optimizer.state.param.tower.b"])
+    expect([...toDdp(toMimo(standard, context), context).tensors.keys()]).toEqual([...keys, ...states])
   })
 
   it("a stack of a billion layers is no model", () => {
