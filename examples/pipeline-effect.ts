@@ -30,7 +30,8 @@ const pipeline = (work: string) =>
 
     const hash = createHash("sha256")
     const count = yield* bridge.streamHfWeights(megatron).pipe(
-      Stream.tap((weight) => Effect.sync(() => hash.update(weight.bytes))),
+      Stream.tap(({ bytes }) => Effect.sync(() => hash.update(bytes))),
+      Stream.filter(({ last }) => last),
       Stream.runCount
     )
     yield* Console.log(`streamed ${count} tensors, sha256 ${hash.digest("hex").slice(0, 16)}…`)

@@ -24,7 +24,7 @@ try {
   console.log(`exported ${exported.targetTensors} tensors into ${exported.files.map((f) => f.name).join(", ")}`)
 
   let largest = { name: "", size: 0 }
-  for await (const { bytes, name } of streamHfWeights(model, megatron)) {
+  for await (const { bytes, name } of streamHfWeights(model, megatron, { pieces: "whole" })) {
     if (bytes.byteLength > largest.size) largest = { name, size: bytes.byteLength }
   }
   console.log(`the largest tensor is ${largest.name} (${largest.size} bytes)`)

@@ -1,8 +1,9 @@
 /** megatron-mimo-bridge: weights between Hugging Face safetensors and Megatron torch_dist checkpoints. */
 export {
-  AutoBridge, type BridgeOptions, type ExportOptions, type HfWeight, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions,
-  type StandardBridgeOptions
+  AutoBridge, type BridgeOptions, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions,
+  type StandardBridgeOptions, type WeightStreamOptions
 } from "./api/MegatronMimoBridge.ts"
+export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, type Model,
   relabelCheckpoint, relabelPlan, reportCheckpoints, streamHfWeights, verifyCheckpoint

@@ -16,21 +16,17 @@ import { Effect, Stream } from "effect"
 import { families as allFamilies } from "../../routes/index.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type ExportRequest, prepareExport, prepareImport, type RunOptions } from "../convert/convert.ts"
-import { exportArray } from "../convert/ExportPlan.ts"
 import { openHfConfig } from "../convert/HfSource.ts"
 import type { Form, ImportOptions } from "../convert/ImportPlan.ts"
 import type { ConversionReport } from "../convert/Report.ts"
 import { verifyHfMegatron, type VerifyOptions, type VerifyReport } from "../convert/verify.ts"
-import { stream } from "../engine/stream.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
 import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import { attempt } from "../io/attempt.ts"
+import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
 import { type ModuleParallelism, parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type ProcessGroupCollection, processGroups } from "../parallel/ProcessGroups.ts"
-import type { Shape } from "../tensor/Copy.ts"
-import type { DType } from "../tensor/DType.ts"
 
 export interface BridgeOptions {
   /** The families to dispatch among; the built-in ones by default. */
@@ -46,15 +42,7 @@ export interface StandardBridgeOptions extends BridgeOptions, Partial<Pick<Modul
 
 export interface ImportRequest extends Partial<Pick<ImportOptions, "torchDtype" | "mtp" | "allowUnmapped">>, Partial<RunOptions> {}
 export interface ExportOptions extends Partial<ExportRequest>, Partial<RunOptions> {}
-
-/** One tensor of a weight stream. */
-export interface HfWeight {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: Shape
-  /** Little-endian, C order; the receiver's own. */
-  readonly bytes: Uint8Array
-}
+export interface WeightStreamOptions extends Partial<ExportRequest>, HfWeightOptions {}
 
 const importOptions = (request: ImportRequest) => ({
   torchDtype: request.torchDtype ?? "source",
@@ -117,26 +105,13 @@ class Bridge {
   }
 
   /**
-   * The checkpoint's weights under their Hugging Face names, tensor by tensor in the order of the model. The next tensor is
-   * assembled when the consumer asks for it; memory holds the tensor in hand and the engine's buffers.
+   * The checkpoint's weights under their Hugging Face names, in the order of the model: every tensor in pieces of bounded size, or
+   * whole if asked for. The next piece is assembled when the consumer asks for it.
    */
-  streamHfWeights(megatronPath: string, options: Partial<ExportRequest> & EngineOptions = {}): Stream.Stream<HfWeight, BridgeError, Disk> {
+  streamHfWeights(megatronPath: string, options: WeightStreamOptions = {}): Stream.Stream<HfWeight, BridgeError, Disk> {
     return Stream.unwrap(Effect.map(
       prepareExport(this.families, this.hfModel, megatronPath, exportRequest(options)),
-      ({ plan }) => {
-        let parts: Array<Uint8Array> = []
-        const arrays = Iterator.from(plan.tensors.values()).map((tensor) => exportArray(plan, tensor))
-        return stream(arrays, plan.sources, options).pipe(
-          Stream.map(({ array, bytes, last }): ReadonlyArray<HfWeight> => {
-            parts.push(bytes)
-            if (!last) return []
-            const whole = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
-            parts = []
-            return [{ name: array.id, dtype: array.dtype, shape: array.shape, bytes: whole }]
-          }),
-          Stream.flattenIterable
-        )
-      }
+      ({ plan }) => hfWeights(plan, options)
     ))
   }
 

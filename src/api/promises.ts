@@ -12,8 +12,9 @@ import type { DoctorReport } from "../doctor/doctor.ts"
 import type { Inspection } from "../inspect/Inspection.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
 import * as checkpoints from "./checkpoints.ts"
+import type { HfWeight } from "./hfWeights.ts"
 import {
-  AutoBridge, type ExportOptions, type HfWeight, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions
+  AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type WeightStreamOptions
 } from "./MegatronMimoBridge.ts"
 
 export interface Abortable {
@@ -43,8 +44,8 @@ export const exportCheckpoint = (model: Model, megatronPath: string, hfPath: str
 export const verifyCheckpoint = (model: Model, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.verify(megatronPath, options)), options.signal)
 
-/** Tensor by tensor; the next one is assembled when the loop asks for it. */
-export const streamHfWeights = (model: Model, megatronPath: string, options: ExportOptions = {}): AsyncIterable<HfWeight> =>
+/** Every tensor in pieces of bounded size, or (`pieces: "whole"`) as a whole; the next one is assembled when the loop asks for it. */
+export const streamHfWeights = (model: Model, megatronPath: string, options: WeightStreamOptions = {}): AsyncIterable<HfWeight> =>
   Stream.toAsyncIterable(
     Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer))
   )

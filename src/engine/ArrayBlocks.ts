@@ -23,11 +23,12 @@ export interface Block<Item> {
   readonly parts: ReadonlyArray<ArrayPart<Item>>
 }
 
-/** Blocks with the parts of the items in order. Arrays without elements have one empty part. */
+/** Blocks with the parts of the items in order. Arrays without elements have one empty part. `undivided`: an array that fits a block is in one. */
 export const arrayBlocks = function*<Item extends Packable>(
   items: Iterable<Item>,
   { block, wide }: LaneSizes,
-  gap: number
+  gap: number,
+  undivided = false
 ): Generator<Block<Item>> {
   let parts: Array<ArrayPart<Item>> = []
   let at = 0
@@ -41,6 +42,7 @@ export const arrayBlocks = function*<Item extends Packable>(
     const { elements, width } = item.pieces
     const length = elements * width
     let start = 0
+    if (undivided && parts.length > 0 && length <= block && at + length > block) yield flush()
     do {
       const rest = Math.min(block, length - start)
       const wanted = stretch(item.pieces, start, rest, wide, gap)

@@ -10,7 +10,7 @@ import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { Sources, TargetArray } from "./Target.ts"
 
-/** Some bytes of an array. The chunks of an array come in order, its last one is marked; arrays come in order too. */
+/** Some bytes of an array. The chunks of an array come in order, its last one is marked; arrays come in order too. What fits a block is one chunk. */
 export interface ArrayChunk {
   readonly array: TargetArray
   /** Byte offset in the array. */
@@ -55,7 +55,7 @@ const chunks = async function*(
 ): AsyncGenerator<ArrayChunk, void> {
   const { arena, context, settings: { gap, sizes }, signal } = session
   const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), sizes, gap),
+    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), sizes, gap, true),
     arena,
     room: ({ size }) => laneBytes(sizes, size),
     ahead: ahead(session),
