@@ -34,11 +34,11 @@ export interface BridgeOptions {
 }
 
 export interface MimoBridgeOptions extends BridgeOptions {
-  /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component; none: every component tp=1, on consecutive ranks. */
+  /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component, with the keys of an uneven pipeline; none: every component tp=1, on consecutive ranks. */
   readonly components?: ReadonlyArray<string>
 }
 
-export interface StandardBridgeOptions extends BridgeOptions, Partial<Pick<ModuleParallelism, "tp" | "pp" | "ep" | "etp">> {}
+export interface StandardBridgeOptions extends BridgeOptions, Partial<Pick<ModuleParallelism, "tp" | "pp" | "ep" | "etp" | "pipeline">> {}
 
 export interface ImportRequest extends Partial<Pick<ImportOptions, "torchDtype" | "mtp" | "allowUnmapped">>, Partial<RunOptions> {}
 export interface ExportOptions extends Partial<ExportRequest>, Partial<RunOptions> {}

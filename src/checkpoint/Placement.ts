@@ -4,11 +4,11 @@
  */
 import type { BoundParameter, BoundState, Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import { UsageError } from "../errors.ts"
-import type { Entry, Parameter, Part, Stage } from "../model/Parameter.ts"
+import type { Entry, Parameter, Part } from "../model/Parameter.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
-import { FIRST_STAGE, lastStageOf, layersOfStage, stageOfLayer } from "../parallel/PipelineSplit.ts"
 import { writerRank } from "../parallel/RankGrid.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
+import type { StageOf } from "./stageOf.ts"
 
 /** A box of a stored tensor that one rank saves. */
 export interface Chunk {
@@ -32,15 +32,16 @@ export interface RankFile {
 
 export const rankFileName = ({ number, rank }: Pick<RankFile, "rank" | "number">): string => `__${rank}_${number}.distcp`
 
-const stageIndex = (stage: Stage, pp: number): number => {
-  if (pp === 1 || stage === "first") return FIRST_STAGE
-  return stage === "last" ? lastStageOf(pp) : stageOfLayer(layersOfStage(stage.of, pp), stage.layer)
-}
+/** What an extent may be called, for messages. */
+const SIZES = ["ffn_hidden_size", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size", "hidden_size"] as const
 
 /** Extents along the split axis, one per tensor-parallel rank, all equal. */
-const shares = (extent: number, ranks: number, name: string): ReadonlyArray<readonly [start: number, size: number]> => {
+const shares = (extent: number, ranks: number, name: string, { config, expert }: Parameter): ReadonlyArray<readonly [start: number, size: number]> => {
   if (extent % ranks !== 0) {
-    throw new UsageError({ problem: `${name}: ${extent} rows or columns cannot be divided among ${ranks} tensor-parallel ranks` })
+    const field = SIZES.find((size) => config?.[size] === extent)
+    throw new UsageError({
+      problem: `${name}: ${extent} rows or columns${field ? ` (${field})` : ""} cannot be divided among ${expert ? "etp" : "tp"}=${ranks} tensor-parallel ranks`
+    })
   }
   const size = extent / ranks
   return Array.from({ length: ranks }, (_, rank) => [rank * size, size] as const)
@@ -60,7 +61,8 @@ interface Cut {
 class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
-  cuts({ name, shape, splitAxis }: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+  cuts(parameter: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+    const { name, shape, splitAxis } = parameter
     const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
     let cuts = this.#known.get(id)
     if (cuts) return cuts
@@ -68,7 +70,7 @@ class Cutter {
     const first = shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0))
     const whole = rows ? shape.map((n, k) => (k === 0 ? rows[1] - rows[0] : n)) : shape
     const lead = stored.slice(shape.length).fill(1)
-    const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, prefix + name)
+    const slices = ranks === 1 ? [[0, whole[axis] ?? 1] as const] : shares(whole[axis]!, ranks, prefix + name, parameter)
     cuts = slices.map(([start, size], rank): Cut => {
       const sizes = ranks === 1 ? whole : whole.map((n, k) => (k === axis ? size : n))
       return { rank, box: { offsets: first.map((n, k) => (k === axis ? n + start : n)), sizes }, start, sizes: lead.concat(sizes) }
@@ -81,10 +83,10 @@ class Cutter {
 /** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut), remembered per place in the grid. */
 type WriterOf = (entry: Entry, tp: number) => number
 
-const writersOf = (parallelism: ModuleParallelism): WriterOf => {
+const writersOf = (parallelism: ModuleParallelism, stageOf: StageOf): WriterOf => {
   const known = new Map<number, number>()
   return (entry, tp) => {
-    const pp = stageIndex(entry.stage, parallelism.pp)
+    const pp = stageOf(entry)
     const ep = entry.expert && expertRank(entry.expert, parallelism.ep)
     const id = ((ep ?? -1) + 1) * parallelism.pp + pp + tp * (parallelism.ep + 1) * parallelism.pp
     let rank = known.get(id)
@@ -102,6 +104,7 @@ const expertRank = ({ index, of }: NonNullable<Entry["expert"]>, ep: number): nu
 export interface PlacementInput {
   readonly module: ConversionModule
   readonly parallelism: ModuleParallelism
+  readonly stageOf: StageOf
 }
 
 /**
@@ -121,7 +124,7 @@ export const place = (
     if (!file) files.set(id, file = { rank, number, states: [], chunks: [] })
     return file
   }
-  const placed = new Map(modules.map(({ module, parallelism }) => [module, { parallelism, writerOf: writersOf(parallelism) }]))
+  const placed = new Map(modules.map(({ module, parallelism, stageOf }) => [module, { parallelism, writerOf: writersOf(parallelism, stageOf) }]))
   const cutter = new Cutter()
   for (const bound of conversion.states) {
     fileOf(placed.get(bound.module)!.writerOf(bound.state, 0), bound.state).states.push(bound)

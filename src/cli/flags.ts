@@ -5,7 +5,7 @@ import { mtpModes, torchDtypes } from "../convert/Options.ts"
 import { UsageError } from "../errors.ts"
 import { onKept } from "./interruption.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
-import { parseComponent } from "../parallel/ModuleParallelism.ts"
+import { MAX_RANKS, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
 import type { Form } from "../convert/ImportPlan.ts"
 import { pathFlag } from "./paths.ts"
 
@@ -27,13 +27,26 @@ export const hfPath = pathFlag("hf-path", "directory").pipe(
 export const component = Flag.String("component").pipe(
   Flag.withAlias("c"),
   Flag.withMetavar("NAME=tp=N[,…]"),
-  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0. Default: every component tp=1 on consecutive ranks"),
+  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true, layout=\"Et|tt|tL\". Default: every component tp=1 on consecutive ranks"),
   Flag.between(0, 64)
 )
 
 const size = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(`${what} size of a standard checkpoint. Default 1`), Flag.optional)
 
-/** `--standard` and its single layout. */
+const stageLayers = (which: "first" | "last") =>
+  Flag.Int(`decoder-${which}-pipeline-num-layers`).pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription(`Layers of the ${which} pipeline stage of a standard checkpoint, where it has another number than the others`),
+    Flag.optional
+  )
+
+const asStage = (what: "embedding" | "loss") =>
+  Flag.Boolean(`account-for-${what}-in-pipeline-split`).pipe(
+    Flag.withDescription(`Count the ${what} as one layer where the layers of a standard checkpoint are dealt out to pipeline stages`),
+    Flag.withDefault(false)
+  )
+
+/** `--standard` and its single layout; an uneven pipeline is spelled as Megatron-LM does. */
 export const standard = {
   standard: Flag.Boolean("standard").pipe(
     Flag.withDescription("One model, one layout, instead of MegatronMIMO; what models of a single component always get"),
@@ -42,7 +55,16 @@ export const standard = {
   tp: size("tp", "Tensor-parallel"),
   pp: size("pp", "Pipeline-parallel"),
   ep: size("ep", "Expert-parallel"),
-  etp: size("etp", "Expert-tensor-parallel")
+  etp: size("etp", "Expert-tensor-parallel"),
+  firstStage: stageLayers("first"),
+  lastStage: stageLayers("last"),
+  embeddingStage: asStage("embedding"),
+  lossStage: asStage("loss"),
+  pipelineLayout: Flag.String("pipeline-model-parallel-layout").pipe(
+    Flag.withMetavar("LAYOUT"),
+    Flag.withDescription("Every pipeline stage of a standard checkpoint spelled out: E embedding, t layer, m multi-token prediction, L loss, e.g. 'Et*3|(tt|)*29,m|L'"),
+    Flag.optional
+  )
 }
 
 export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as ["source", "bfloat16", "float16", "float32"]).pipe(
@@ -197,6 +219,24 @@ export interface LayoutFlags {
   readonly pp: Option.Option<number>
   readonly ep: Option.Option<number>
   readonly etp: Option.Option<number>
+  readonly firstStage: Option.Option<number>
+  readonly lastStage: Option.Option<number>
+  readonly embeddingStage: boolean
+  readonly lossStage: boolean
+  readonly pipelineLayout: Option.Option<string>
+}
+
+/** The uneven pipeline of a standard checkpoint, if there is one. */
+const pipelineOf = (flags: LayoutFlags): { readonly pipeline?: PipelineSplit } => {
+  const [first, last] = [within(flags.firstStage, "decoder-first-pipeline-num-layers", 1, MAX_RANKS), within(flags.lastStage, "decoder-last-pipeline-num-layers", 1, MAX_RANKS)]
+  const pipeline: PipelineSplit = {
+    ...(first === undefined ? {} : { firstStageLayers: first }),
+    ...(last === undefined ? {} : { lastStageLayers: last }),
+    ...(flags.embeddingStage ? { embeddingAsStage: true } : {}),
+    ...(flags.lossStage ? { lossAsStage: true } : {}),
+    ...(Option.isSome(flags.pipelineLayout) ? { layout: flags.pipelineLayout.value } : {})
+  }
+  return Object.keys(pipeline).length > 0 ? { pipeline } : {}
 }
 
 /**
@@ -207,11 +247,13 @@ export const layoutOptions = (flags: LayoutFlags): { readonly form: Form | "auto
   const sizes = Object.fromEntries((["tp", "pp", "ep", "etp"] as const).flatMap((k) => (Option.isSome(flags[k]) ? [[k, flags[k].value]] : [])))
   if (flags.standard && flags.component.length > 0) throw new UsageError({ problem: "--component and --standard exclude each other" })
   const specs = flags.component.map(parseComponent)
+  const uneven = pipelineOf(flags)
   return {
     form: flags.standard ? "standard" : specs.length > 0 ? "mimo" : "auto",
     layout: (names) => {
-      if (names.length === 1 && names[0] === STANDARD_COMPONENT) return standardLayout(sizes)
+      if (names.length === 1 && names[0] === STANDARD_COMPONENT) return standardLayout({ ...sizes, ...uneven })
       const [size] = Object.keys(sizes)
+      if (uneven.pipeline) throw new UsageError({ problem: "these flags describe the pipeline of a standard checkpoint", hint: "--component language=pp=N,first_stage_layers=N,… for one component, or --standard" })
       if (size === undefined) return resolveLayout(specs, names)
       throw new UsageError({
         problem: `--${size} gives one layout, but this model has the components ${names.join(", ")}`,

@@ -19,6 +19,7 @@ import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { explainingHf } from "./explain.ts"
 import { fileOf, type HfConfig, type HfSource, headersOf, fileSpotOf, spotOf } from "./HfSource.ts"
+import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
@@ -119,11 +120,13 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
   const { modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))
-  const parallelismOf = new Map(layout.components.map((c) => [c.name, c.parallelism]))
-  const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => parallelismOf.get(module.name)!.tp)
+  const placed = laidOut(modules, description, form, layout)
+  const tpOf = new Map(placed.map(({ module, parallelism }) => [module, parallelism.tp]))
+  const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => tpOf.get(module)!)
   const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? [])]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
   if (padding) notes.push(paddingNote(padding))
+  notes.push(...layoutNotes(form, layout))
 
   requireTensors(
     [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
@@ -191,7 +194,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   }
 
   const beside = (entry: Entry) => form === "mimo" && isMtp(entry)
-  const ranks = place(conversion, modules.map((module) => ({ module, parallelism: parallelismOf.get(module.name)! })), beside)
+  const ranks = place(conversion, placed, beside)
   const planned = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
   const checkpoint = { ...planned, files: dequantizing(planned.files, logical) }
   const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)

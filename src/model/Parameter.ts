@@ -4,6 +4,7 @@
  * says where its parts live on disk, where tensors are global and independent of any parallel layout.
  */
 import type { DType } from "../tensor/DType.ts"
+import type { TransformerConfig } from "./TransformerConfig.ts"
 import type { Shape } from "../tensor/Copy.ts"
 
 /** Heads of the attention that owns a parameter; mapping kinds need them for interleaving. */
@@ -27,8 +28,11 @@ export interface Part {
   readonly at: ReadonlyArray<number>
 }
 
-/** Position in the pipeline: an embedding sits on the first stage, a head on the last, layer i where its stage is. */
-export type Stage = "first" | "last" | { readonly layer: number; readonly of: number }
+/**
+ * Position in the pipeline: an embedding sits on the first stage, a head on the last, layer i where its stage is; the final norm
+ * with the last layer where the trainer builds multi-token prediction, else with the head.
+ */
+export type Stage = "first" | "last" | "norm" | { readonly layer: number; readonly of: number }
 
 export interface Expert {
   readonly index: number
@@ -49,6 +53,8 @@ export interface Parameter {
   readonly attention?: AttentionShape
   /** The trainer keeps this parameter in this dtype whatever the model's (`expert_bias`). */
   readonly keep?: DType
+  /** What the trainer builds its module from. */
+  readonly config?: TransformerConfig
   /** A table or a counter: its values may be integers, those of any other parameter may not. */
   readonly integer?: true
   /** Belongs to multi-token prediction, which not every trainer has a module for. */

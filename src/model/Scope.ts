@@ -8,6 +8,7 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { stateKey } from "./shardKey.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
+import type { TransformerConfig } from "./TransformerConfig.ts"
 
 export interface ParameterOptions {
   readonly splitAxis?: number | undefined
@@ -64,6 +65,7 @@ interface Place {
   readonly stage: Stage
   readonly expert?: Expert
   readonly mtp?: true
+  readonly config?: TransformerConfig
 }
 
 export class Scope {
@@ -93,6 +95,11 @@ export class Scope {
 
   on(stage: Stage): Scope {
     return this.#with({ stage })
+  }
+
+  /** Everything below is built from this configuration: a layout must fit its sizes. */
+  from(config: TransformerConfig): Scope {
+    return this.#place.config === config ? this : this.#with({ config })
   }
 
   /** Everything below belongs to multi-token prediction. */
@@ -141,7 +148,7 @@ export class Scope {
   /** A parameter; `stored` where its last name on disk differs from the one in memory. */
   parameter(memory: string, shape: Shape, options: ParameterOptions = {}, stored = memory): void {
     const { attention, halves, integer, keep, named, ragged, splitAxis } = options
-    const { axes, expert, mtp, stage } = this.#place
+    const { axes, config, expert, mtp, stage } = this.#place
     const name = `${this.#place.memory}${memory}`
     const key = this.#collection.key(`${this.#place.stored}${stored}`)
     const whole = this.#collection.list(shape)
@@ -183,7 +190,8 @@ export class Scope {
       ...(keep ? { keep } : {}),
       ...(integer ? { integer } : {}),
       ...(expert ? { expert } : {}),
-      ...(mtp ? { mtp } : {})
+      ...(mtp ? { mtp } : {}),
+      ...(config ? { config } : {})
     }
     this.#collection.add(entry)
   }

@@ -37,7 +37,7 @@ export const compressedGpt = (root: Scope, m: CompressedGpt): void => {
   const decoder = root.at("decoder")
   embedding(root, c)
   decoder.layers("layers", c.num_layers, "indexed", (layer, i) => compressedLayer(layer, m, i))
-  norm(decoder.on("last"), "final_layernorm", c.hidden_size, "RMSNorm")
+  norm(decoder.on("norm"), "final_layernorm", c.hidden_size, "RMSNorm")
   hyperHead(decoder.on("last"), streams, c.hidden_size)
   root.on("last").forMtp().at("mtp").layers("layers", c.mtp_num_layers ?? 0, "indexed", (module, k) => {
     for (const name of ["enorm", "hnorm"]) norm(module, name, c.hidden_size, "RMSNorm")

@@ -56,7 +56,7 @@ export const gpt = (s: Scope, c: TransformerConfig, options: GptOptions = {}): v
   const plain = (layer: Scope, i: number) => transformerLayer(layer, c, { linearAttention: isLinearAttention(c, i), moe: isMoe(c, i) })
   embedding(s, c)
   s.at("decoder").layers("layers", c.num_layers, layerLayout(c), options.layer ?? plain)
-  norm(s.at("decoder").on("last"), "final_layernorm", c.hidden_size, c.normalization)
+  norm(s.at("decoder").on("norm"), "final_layernorm", c.hidden_size, c.normalization)
   mtp(s, c, options.mtpLayer)
   outputLayer(s, c)
 }

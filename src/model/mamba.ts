@@ -28,7 +28,8 @@ export const mambaSizes = (c: TransformerConfig) => {
   return { heads, inner: heads * need("mamba_head_dim"), state: need("mamba_num_groups") * need("mamba_state_dim") }
 }
 
-export const mambaMixer = (s: Scope, c: TransformerConfig, { convBias = true, fusedNorm, kernel = 4, norm = true }: MambaOptions = {}): void => {
+export const mambaMixer = (at: Scope, c: TransformerConfig, { convBias = true, fusedNorm, kernel = 4, norm = true }: MambaOptions = {}): void => {
+  const s = at.from(c)
   const { heads, inner, state } = mambaSizes(c)
   const convolved = [["x", inner], ["B", state], ["C", state]] as const
   const channels = inner + 2 * state

@@ -37,7 +37,8 @@ export interface LatentAttentionOptions {
  * `linear_q_proj` and no query norm: HF models have none (trainers before the fix of `q_lora_rank: null` build a
  * `linear_q_proj.layer_norm_weight` that nothing can fill).
  */
-export const latentAttention = (s: Scope, c: TransformerConfig, options: LatentAttentionOptions = {}): void => {
+export const latentAttention = (at: Scope, c: TransformerConfig, options: LatentAttentionOptions = {}): void => {
+  const s = at.from(c)
   const sparse = c.experimental_attention_variant === "dsa"
   const fusedNorm = sparse || !c.qk_layernorm ? undefined : c.normalization
   const heads = c.num_attention_heads

@@ -65,7 +65,8 @@ export interface SelfAttentionOptions {
  * Grouped-query attention with the input norm fused into the QKV projection. Rows of `linear_qkv`: per group, its query heads,
  * k, v. A learnable softmax offset belongs to the attention core.
  */
-export const selfAttention = (s: Scope, c: TransformerConfig, { norms, qkNorm = "head", qkvBias = c.add_qkv_bias || c.add_bias_linear }: SelfAttentionOptions = {}): void => {
+export const selfAttention = (at: Scope, c: TransformerConfig, { norms, qkNorm = "head", qkvBias = c.add_qkv_bias || c.add_bias_linear }: SelfAttentionOptions = {}): void => {
+  const s = at.from(c)
   const valueDim = c.v_head_dim ?? c.kv_channels
   const attention: AttentionShape = {
     heads: c.num_attention_heads,
@@ -116,7 +117,8 @@ export const gatedDeltaNetSizes = (c: TransformerConfig) => {
 }
 
 /** Gated DeltaNet: one fused input projection, stored as six named tensors; a depthwise convolution, stored as three. */
-export const gatedDeltaNet = (s: Scope, c: TransformerConfig): void => {
+export const gatedDeltaNet = (at: Scope, c: TransformerConfig): void => {
+  const s = at.from(c)
   const { kernel, key, value, valueDim, valueHeads } = gatedDeltaNetSizes(c)
   s.parameter("dt_bias", [valueHeads], { splitAxis: 0 })
   s.parameter("A_log", [valueHeads], { splitAxis: 0 })
@@ -139,7 +141,8 @@ export interface MlpOptions {
 }
 
 /** A dense MLP: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
-export const mlp = (s: Scope, c: TransformerConfig, ffn: number, options: MlpOptions = {}): void => {
+export const mlp = (at: Scope, c: TransformerConfig, ffn: number, options: MlpOptions = {}): void => {
+  const s = at.from(c)
   linear(s, "linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, c.hidden_size, {
     parallel: "column",
     bias: c.add_bias_linear,
@@ -150,7 +153,8 @@ export const mlp = (s: Scope, c: TransformerConfig, ffn: number, options: MlpOpt
 }
 
 /** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
-export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: number): void => {
+export const experts = (at: Scope, c: TransformerConfig, count: number, ffn: number): void => {
+  const s = at.from(c)
   const group = (name: string, out: number, input: number, splitAxis: number, halves: boolean) => {
     const all = Array.from({ length: count }, (_, e) => s.at("experts").expert(`experts.${name}`, e, count))
     for (const [e, expert] of all.entries()) expert.parameter(`${name}.weight${e}`, [out, input], { splitAxis, halves }, "weight")
@@ -165,7 +169,8 @@ export const experts = (s: Scope, c: TransformerConfig, count: number, ffn: numb
 }
 
 /** A mixture-of-experts MLP: router (its bias stays fp32), routed experts, shared experts and their gate. */
-export const moe = (s: Scope, c: TransformerConfig): void => {
+export const moe = (at: Scope, c: TransformerConfig): void => {
+  const s = at.from(c)
   const count = c.num_moe_experts
   if (!count) throw new FormatError("config/missing", "a mixture of experts needs this field", { field: "num_moe_experts" })
   s.parameter("router.weight", [count, c.hidden_size])

@@ -109,8 +109,8 @@ export interface LayoutRow extends Omit<ModuleParallelism, "rankOffset"> {
 /** A layout as rows for printing, in the order of its components. */
 export const describeLayout = ({ components }: Layout): ReadonlyArray<LayoutRow> =>
   components.map(({ name, parallelism }) => {
-    const { cp, dp, ep, etp, pp, rankOffset, tp } = parallelism
-    return { component: name, tp, pp, dp, cp, ep, etp, ranks: rankRange(rankOffset, rankCount(parallelism)) }
+    const { cp, dp, ep, etp, pipeline, pp, rankOffset, tp } = parallelism
+    return { component: name, tp, pp, dp, cp, ep, etp, ranks: rankRange(rankOffset, rankCount(parallelism)), ...(pipeline ? { pipeline } : {}) }
   })
 
 type Filled = ComponentSpec & { readonly dp: number }
@@ -162,9 +162,9 @@ const place = (specs: ReadonlyArray<Filled>, worldSize: number | undefined): Lay
     return next - ranks
   }
   const components = specs.map((spec): LayoutComponent => {
-    const { cp, dp, ep, etp, name, pp, tp } = spec
+    const { cp, dp, ep, etp, name, pipeline, pp, tp } = spec
     const rankOffset = spec.rankOffset ?? nextFree(rankCount(spec))
-    return { name, parallelism: { tp, pp, dp, cp, ep, etp, rankOffset } }
+    return { name, parallelism: { tp, pp, dp, cp, ep, etp, rankOffset, ...(pipeline ? { pipeline } : {}) } }
   })
   const end = components.reduce((most, { parallelism: p }) => Math.max(most, p.rankOffset + rankCount(p)), 0)
   return { worldSize: worldSize ?? end, components }

@@ -27,6 +27,8 @@ export const LANGUAGE_COMPONENT = "language"
  * 7. of any two dp sizes one divides the other;
  * 8. the components are exactly those of the model.
  *
+ * What a model demands of its layout continues the numbers in ModelRules.ts.
+ *
  * Without `componentNames` the layout is that of an ordinary model, for which only 2, 3 and 4 hold.
  *
  * @throws UsageError naming the components and ranks, and what to change

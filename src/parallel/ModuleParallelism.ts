@@ -6,15 +6,29 @@ import { quote, UsageError } from "../errors.ts"
 /** The largest world accepted. Ten times the largest cluster there is; it bounds what a mistyped flag can allocate. */
 export const MAX_RANKS = 1_048_576
 
+/** How layers are dealt out to the stages of a pipeline, where not every stage has equally many (see PipelineSplit.ts). */
+export interface PipelineSplit {
+  /** `num_layers_in_first_pipeline_stage` */
+  readonly firstStageLayers?: number
+  /** `num_layers_in_last_pipeline_stage` */
+  readonly lastStageLayers?: number
+  /** `account_for_embedding_in_pipeline_split` */
+  readonly embeddingAsStage?: boolean
+  /** `account_for_loss_in_pipeline_split` */
+  readonly lossAsStage?: boolean
+  /** `pipeline_model_parallel_layout`, e.g. `Et*3|(tt|)*29,m|L`. */
+  readonly layout?: string
+}
+
 /**
- * The parallel layout of one component. All sizes are whole numbers from 1, `rankOffset` is the first global rank.
+ * The sizes of a parallel layout. All are whole numbers from 1, `rankOffset` is the first global rank.
  *
  * **Details**
  *
  * A component owns the `tp·cp·dp·pp` consecutive ranks from `rankOffset`. `ep` and `etp` take no ranks of their own: they
  * factor the `tp·cp·dp` ranks of each pipeline stage a second time, as `etp·ep·edp` (see RankGrid.ts).
  */
-export interface ModuleParallelism {
+export interface ParallelSizes {
   readonly tp: number
   readonly pp: number
   readonly dp: number
@@ -22,6 +36,12 @@ export interface ModuleParallelism {
   readonly ep: number
   readonly etp: number
   readonly rankOffset: number
+}
+
+/** The parallel layout of one component. */
+export interface ModuleParallelism extends ParallelSizes {
+  /** Absent: every stage has equally many layers. */
+  readonly pipeline?: PipelineSplit
 }
 
 /** A component as the user asked for it: `dp` and `rankOffset` may be left to {@link resolveLayout} in Layout.ts. */
@@ -49,7 +69,7 @@ export const expertDataParallelSize = ({ cp, dp, ep, etp, tp }: Omit<ModuleParal
 export const rankRange = (start: number, ranks: number): string => ranks === 1 ? `${start}` : `${start}-${start + ranks - 1}`
 
 /** What the user writes for each field, in the order messages list them. */
-const KEYS: ReadonlyMap<string, keyof ModuleParallelism> = new Map([
+const KEYS: ReadonlyMap<string, keyof ParallelSizes> = new Map([
   ["tp", "tp"],
   ["pp", "pp"],
   ["dp", "dp"],
@@ -59,14 +79,24 @@ const KEYS: ReadonlyMap<string, keyof ModuleParallelism> = new Map([
   ["rank_offset", "rankOffset"]
 ])
 
-const GRAMMAR = "name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]"
+/** How an uneven pipeline is spelled. */
+const PIPELINE_KEYS: ReadonlyMap<string, keyof PipelineSplit> = new Map([
+  ["first_stage_layers", "firstStageLayers"],
+  ["last_stage_layers", "lastStageLayers"],
+  ["embedding_as_stage", "embeddingAsStage"],
+  ["loss_as_stage", "lossAsStage"],
+  ["layout", "layout"]
+])
+
+const GRAMMAR = "name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]; an uneven pipeline: " +
+  "first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout=\"Et|t|tL\""
 
 /** The smallest and largest value of a field. An offset leaves room for at least one rank. */
-const boundsOf = (field: keyof ModuleParallelism): readonly [number, number] =>
+const boundsOf = (field: keyof ParallelSizes): readonly [number, number] =>
   field === "rankOffset" ? [0, MAX_RANKS - 1] : [1, MAX_RANKS]
 
 /** The flag's word for a field. */
-const keyOf = (field: keyof ModuleParallelism): string => field === "rankOffset" ? "rank_offset" : field
+const keyOf = (field: keyof ParallelSizes): string => field === "rankOffset" ? "rank_offset" : field
 
 /**
  * Parses the value of one `--component` flag, e.g. `language=tp=4,pp=2,dp=1,ep=2,etp=1,rank_offset=0`.
@@ -75,7 +105,7 @@ const keyOf = (field: keyof ModuleParallelism): string => field === "rankOffset"
  *
  * The grammar is the reference converter's: the name up to the first `=`, then `key=value` pairs in any order; blanks
  * around every part and empty pairs (a trailing comma) are ignored; a size that is not given is 1, `dp` and `rank_offset`
- * stay open.
+ * stay open. A value with commas stands between quotes: `layout="Et*3|(tt|)*29,m|L"`.
  *
  * **Gotchas**
  *
@@ -94,25 +124,47 @@ export const parseComponent = (text: string): ComponentSpec => {
   const name = text.slice(0, equals).trim()
   if (name === "") return refuse("the component name is empty")
 
-  const given = new Map<keyof ModuleParallelism, number>()
-  for (const token of text.slice(equals + 1).split(",").map((part) => part.trim())) {
+  const given = new Map<keyof ParallelSizes, number>()
+  const pipeline = new Map<keyof PipelineSplit, number | boolean | string>()
+  const numberOf = (key: string, value: string, [least, most]: readonly [number, number]): number => {
+    const number = /^[0-9]+$/.test(value) ? Number(value) : NaN
+    return number >= least && number <= most ? number : refuse(`${key} must be a whole number from ${least} to ${most}, not "${quote(value)}"`)
+  }
+  const pipelineValue = (field: keyof PipelineSplit, key: string, value: string): number | boolean | string => {
+    if (field === "layout") return value === "" ? refuse("layout is empty") : value
+    if (field === "firstStageLayers" || field === "lastStageLayers") return numberOf(key, value, [1, MAX_RANKS])
+    return value === "true" || value === "1" ? true : value === "false" || value === "0" ? false : refuse(`${key} is true or false, not "${quote(value)}"`)
+  }
+  for (const token of tokensOf(text.slice(equals + 1)) ?? refuse("a quoted value does not end")) {
     if (token === "") continue
     const at = token.indexOf("=")
     if (at < 0) return refuse(`"${quote(token)}" is not key=value`)
     const key = token.slice(0, at).trim()
-    const value = token.slice(at + 1).trim()
+    const value = unquoted(token.slice(at + 1).trim())
     const field = KEYS.get(key)
-    if (field === undefined) return refuse(`unknown key "${quote(key)}"; known are ${[...KEYS.keys()].join(", ")}`)
-    if (given.has(field)) return refuse(`"${key}" is given twice`)
-    const [least, most] = boundsOf(field)
-    const number = /^[0-9]+$/.test(value) ? Number(value) : NaN
-    if (!(number >= least && number <= most)) {
-      return refuse(`${key} must be a whole number from ${least} to ${most}, not "${quote(value)}"`)
-    }
-    given.set(field, number)
+    const pipelineField = PIPELINE_KEYS.get(key)
+    if ((field !== undefined && given.has(field)) || (pipelineField !== undefined && pipeline.has(pipelineField))) return refuse(`"${key}" is given twice`)
+    if (field !== undefined) given.set(field, numberOf(key, value, boundsOf(field)))
+    else if (pipelineField !== undefined) pipeline.set(pipelineField, pipelineValue(pipelineField, key, value))
+    else return refuse(`unknown key "${quote(key)}"; known are ${[...KEYS.keys(), ...PIPELINE_KEYS.keys()].join(", ")}`)
   }
-  return { ...defaultSpec(name), ...Object.fromEntries(given) }
+  return { ...defaultSpec(name), ...Object.fromEntries(given), ...(pipeline.size > 0 ? { pipeline: Object.fromEntries(pipeline) } : {}) }
 }
+
+/** The parts between commas that are not quoted; undefined if a quote does not end. */
+const tokensOf = (text: string): ReadonlyArray<string> | undefined => {
+  const tokens = [""]
+  let quoted = ""
+  for (const c of text) {
+    if (c === "," && quoted === "") tokens.push("")
+    else tokens[tokens.length - 1] += c
+    if (c === quoted) quoted = ""
+    else if (quoted === "" && (c === '"' || c === "'")) quoted = c
+  }
+  return quoted === "" ? tokens.map((token) => token.trim()) : undefined
+}
+
+const unquoted = (value: string): string => value.replace(/^(["'])(.*)\1$/s, "$2")
 
 /**
  * Checks the numbers of one component, for layouts that were not parsed from flags.
@@ -142,8 +194,8 @@ export const checkSizes = (spec: ComponentSpec): void => {
 
 /** `tp=2, cp=1, …` of the fields that are set, for messages. */
 export const sizes = (
-  spec: Partial<ModuleParallelism>,
-  fields: ReadonlyArray<keyof ModuleParallelism>
+  spec: Partial<ParallelSizes>,
+  fields: ReadonlyArray<keyof ParallelSizes>
 ): string =>
   fields.filter((field) => spec[field] !== undefined).map((field) => `${keyOf(field)}=${spec[field]}`).join(", ")
 

@@ -1,91 +1,146 @@
 /**
- * Which layers each pipeline stage holds (Megatron's rule, without virtual stages).
+ * Which pipeline stage holds what: Megatron-Core's rules for even and uneven pipelines and for layout strings.
  */
 import { UsageError } from "../errors.ts"
-import { MAX_RANKS } from "./ModuleParallelism.ts"
+import { MAX_RANKS, type PipelineSplit } from "./ModuleParallelism.ts"
+import { type LayerLetter, parsePipelineLayout, type StageLetters } from "./PipelineLayout.ts"
 
-/** Layers `[start, end)` of one stage, counted from 0 over the whole model. */
-export type StageLayers = readonly [start: number, end: number]
-
-/** Numbers of layers of the outer stages where they differ from the others (`num_layers_in_{first,last}_pipeline_stage`). */
-export interface UnevenStages {
-  readonly firstStage?: number
-  readonly lastStage?: number
+/** Of a model: the rank in the pipeline (0 to pp − 1) that holds each part. */
+export interface PipelineStages {
+  /** Layer by layer. */
+  readonly layers: ReadonlyArray<number>
+  readonly embedding: number
+  /** The output layer. */
+  readonly output: number
+  /** The final norm: with the last layer where the trainer builds multi-token prediction, else with the output layer. */
+  readonly norm: number
+  /** Multi-token prediction. */
+  readonly mtp: number
 }
 
-/** The stage of the embeddings. */
-export const FIRST_STAGE = 0
-
-/** The stage of the final norm and the output layer. */
-export const lastStageOf = (pp: number): number => pp - 1
+/** A thousand times as many as the deepest model known; it bounds what a number can allocate. */
+const MOST_LAYERS = 1_000_000
 
 /** A hint lists no more stage counts than anyone would pick. */
 const MOST_STAGES_SUGGESTED = 64
 
+const refuse = (problem: string, hint?: string): never => {
+  throw new UsageError({ problem, ...(hint === undefined ? {} : { hint }) })
+}
+
+/** What an uneven pipeline is given instead of the rule that every stage has equally many layers. */
+const isExplicit = (split: PipelineSplit): boolean => Object.values(split).some((value) => value !== undefined && value !== false)
+
 /**
- * Layers of every stage, in order.
+ * Where everything sits.
  *
  * **Details**
  *
- * Layers are contiguous and every stage has equally many. An outer stage may be given its own number; the stages between
- * share the rest equally, and none may be left without a layer.
+ * - Even: every stage has `numLayers / pp` layers.
+ * - `firstStageLayers`, `lastStageLayers`: outer stages with their own number; those between share the rest equally, and none may
+ *   be left without a layer.
+ * - `embeddingAsStage`, `lossAsStage`: the embedding (the loss) counts as one layer of the even split, so that its stage has one
+ *   less.
+ * - `layout`: every stage spelled out. More stages than pp are virtual ones, dealt out to the ranks in turn.
  *
- * @throws UsageError naming layers and pp, if they do not divide
+ * The numbers exclude each other as they do in the trainer's configuration.
+ *
+ * @param mtpLayers of multi-token prediction that the trainer builds; a layout must name them
+ * @throws UsageError with the trainer's reason
  */
-export const layersOfStage = (
-  numLayers: number,
-  pp: number,
-  { firstStage, lastStage }: UnevenStages = {}
-): ReadonlyArray<StageLayers> => {
-  countsFrom1({ "the number of layers": numLayers, pp, "layers of the first stage": firstStage, "layers of the last stage": lastStage })
-  if (pp > MAX_RANKS) throw new UsageError({ problem: `pp=${pp} is more than the ${MAX_RANKS} ranks supported` })
+export const pipelineStages = (numLayers: number, pp: number, split: PipelineSplit = {}, mtpLayers = 0): PipelineStages => {
+  countsFrom1({ "the number of layers": numLayers, pp, "layers of the first stage": split.firstStageLayers, "layers of the last stage": split.lastStageLayers })
+  if (pp > MAX_RANKS) refuse(`pp=${pp} is more than the ${MAX_RANKS} ranks supported`)
+  if (numLayers > MOST_LAYERS) refuse(`${numLayers} layers are more than the ${MOST_LAYERS} supported`)
+  if (split.layout !== undefined) return fromLayout(numLayers, pp, split, mtpLayers)
+  const counts = split.embeddingAsStage || split.lossAsStage ? countsWithStages(numLayers, pp, split) : countsWithOuter(numLayers, pp, split)
+  const layers = counts.flatMap((count, stage) => new Array<number>(count).fill(stage))
+  return { layers, embedding: 0, output: pp - 1, norm: mtpLayers > 0 ? layers.at(-1)! : pp - 1, mtp: pp - 1 }
+}
 
-  const given = [firstStage, lastStage].filter((count) => count !== undefined)
+const countsWithOuter = (numLayers: number, pp: number, { firstStageLayers, lastStageLayers }: PipelineSplit): ReadonlyArray<number> => {
+  const given = [firstStageLayers, lastStageLayers].filter((count) => count !== undefined)
   const layers = given.reduce((left, count) => left - count, numLayers)
   const stages = pp - given.length
   if (stages < 0 || layers < 0 || (stages === 0) !== (layers === 0) || (stages > 0 && layers % stages !== 0)) {
-    throw new UsageError({
-      problem: given.length === 0
-        ? `${numLayers} layers cannot be split evenly into pp=${pp} stages`
-        : `${numLayers} layers cannot be split into pp=${pp} stages with ${unevenStages({ firstStage, lastStage })}: ` +
-          `${layers} layers are left for ${stages} stages`,
-      hint: given.length === 0 ? `pp can be ${stageCounts(numLayers)}` : "every other stage needs equally many, and at least one"
-    })
+    if (given.length === 0) refuse(`${numLayers} layers cannot be split evenly into pp=${pp} stages`, `pp can be ${stageCounts(numLayers)}; ${UNEVEN}`)
+    refuse(
+      `${numLayers} layers cannot be split into pp=${pp} stages with ${outerStages(firstStageLayers, lastStageLayers)}: ${layers} layers are left for ${stages} stages`,
+      "every other stage needs equally many, and at least one"
+    )
   }
-
-  let start = 0
-  return Array.from({ length: pp }, (_, stage): StageLayers => {
-    const own = stage === FIRST_STAGE ? firstStage : undefined
-    const end = start + (own ?? (stage === lastStageOf(pp) ? lastStage : undefined) ?? layers / stages)
-    const range = [start, end] as const
-    start = end
-    return range
-  })
+  return Array.from({ length: pp }, (_, stage) =>
+    (stage === 0 ? firstStageLayers : undefined) ?? (stage === pp - 1 ? lastStageLayers : undefined) ?? layers / stages)
 }
 
-/**
- * The stage that holds a layer.
- *
- * @throws RangeError if no stage does
- */
-export const stageOfLayer = (stages: ReadonlyArray<StageLayers>, layer: number): number => {
-  const stage = stages.findIndex(([start, end]) => start <= layer && layer < end)
-  if (stage < 0) throw new RangeError(`layer ${layer} is in no stage`)
-  return stage
+const UNEVEN = "first_stage_layers, last_stage_layers, embedding_as_stage, loss_as_stage or layout make an uneven pipeline"
+
+const countsWithStages = (numLayers: number, pp: number, split: PipelineSplit): ReadonlyArray<number> => {
+  if (split.firstStageLayers !== undefined || split.lastStageLayers !== undefined) {
+    refuse("first_stage_layers and last_stage_layers exclude embedding_as_stage and loss_as_stage, as they do for the trainer")
+  }
+  const [embedding, loss] = [split.embeddingAsStage ? 1 : 0, split.lossAsStage ? 1 : 0]
+  const all = numLayers + embedding + loss
+  const what = [`${numLayers} layers`, embedding && "the embedding", loss && "the loss"].filter(Boolean).join(", ")
+  if (all % pp !== 0) refuse(`${what} count as ${all} layers, which cannot be split evenly into pp=${pp} stages`, `pp can be ${stageCounts(all)}`)
+  const counts = Array.from({ length: pp }, (_, stage) => all / pp - (stage === 0 ? embedding : 0) - (stage === pp - 1 ? loss : 0))
+  if (counts.some((count) => count < 0)) refuse(`${what} leave a stage of pp=${pp} with less than nothing`)
+  return counts
+}
+
+const fromLayout = (numLayers: number, pp: number, split: PipelineSplit, mtpLayers: number): PipelineStages => {
+  const { layout = "", ...others } = split
+  if (isExplicit(others)) refuse("layout says how many layers every stage has; it excludes the other numbers, as it does for the trainer")
+  const stages = parsePipelineLayout(layout)
+  if (pp === 1 && stages.length > 1) refuse(`the layout has ${stages.length} stages; virtual stages need pp > 1`)
+  if (stages.length % pp !== 0) refuse(`the layout has ${stages.length} stages, which are not divisible by pp=${pp}`)
+  checkOrder(stages, pp, numLayers, mtpLayers)
+  const layers = stages.flatMap((stage, s) => stage.flatMap((letter) => (letter === "t" ? [s % pp] : [])))
+  return {
+    layers,
+    // The trainer builds the embedding on its first stage and the output layer on its last, whatever the letters say.
+    embedding: 0,
+    output: pp - 1,
+    norm: mtpLayers > 0 ? layers.at(-1)! : pp - 1,
+    mtp: mtpLayers > 0 ? stages.findIndex((stage) => stage.includes("m")) % pp : pp - 1
+  }
+}
+
+/** What Megatron-Core checks of a layout. */
+const checkOrder = (stages: StageLetters, pp: number, numLayers: number, mtpLayers: number): void => {
+  const flat = stages.flat()
+  const count = (letter: LayerLetter) => flat.filter((other) => other === letter).length
+  if (flat[0] !== "E" || count("E") !== 1) refuse("a layout begins with its only E, the embedding")
+  if (flat.at(-1) !== "L" || count("L") !== 1) refuse("a layout ends with its only L, the loss")
+  if (count("t") !== numLayers) refuse(`the layout has ${count("t")} decoder layers (t), the model ${numLayers}`)
+  if (count("m") !== mtpLayers) {
+    refuse(`the layout has ${count("m")} layers of multi-token prediction (m), the trainer's model ${mtpLayers}`,
+      mtpLayers === 0 ? "--mtp drop and MegatronMIMO leave them out" : undefined)
+  }
+  if (mtpLayers === 0) return
+  const holders = stages.flatMap((stage, s) => (stage.includes("m") ? [s] : []))
+  const [holder] = holders as [number]
+  if (holders.length > 1) refuse("all layers of multi-token prediction (m) must be in one stage")
+  if (flat.indexOf("m") < flat.lastIndexOf("t")) refuse("decoder layers (t) must stand before multi-token prediction (m)")
+  if (holder < stages.length - pp) refuse("multi-token prediction (m) must be in the last virtual stage of its rank")
+}
+
+/** Layers per stage, for messages and tables: `14, 16, 16, 15`. */
+export const layersPerStage = ({ layers }: PipelineStages, pp: number): ReadonlyArray<number> => {
+  const counts = new Array<number>(pp).fill(0)
+  for (const stage of layers) counts[stage]!++
+  return counts
 }
 
 const countsFrom1 = (counts: Record<string, number | undefined>): void => {
   for (const [what, count] of Object.entries(counts)) {
     if (count === undefined || (Number.isSafeInteger(count) && count >= 1)) continue
-    throw new UsageError({ problem: `${what} must be a whole number from 1, not ${count}` })
+    refuse(`${what} must be a whole number from 1, not ${count}`)
   }
 }
 
-const unevenStages = ({ firstStage, lastStage }: Record<keyof UnevenStages, number | undefined>): string =>
-  [
-    firstStage !== undefined && `${firstStage} layers in the first`,
-    lastStage !== undefined && `${lastStage} layers in the last`
-  ].filter(Boolean).join(" and ")
+const outerStages = (first: number | undefined, last: number | undefined): string =>
+  [first !== undefined && `${first} layers in the first`, last !== undefined && `${last} layers in the last`].filter(Boolean).join(" and ")
 
 const stageCounts = (numLayers: number): string =>
   Array.from({ length: Math.min(numLayers, MOST_STAGES_SUGGESTED) }, (_, index) => index + 1)

@@ -8,7 +8,7 @@ import type { LayoutComponent } from "../parallel/Layout.ts"
 import { GPT_PROVIDER, HYBRID_PROVIDER, MIMO_PROVIDER } from "./classes.ts"
 import { FloatText, floatTextTag } from "./FloatText.ts"
 import { mimoFields } from "./freshRunConfig.ts"
-import { mimoParallelism, REQUIRED_SIZES } from "./parallelism.ts"
+import { componentPipelineFields, mimoParallelism, REQUIRED_SIZES } from "./parallelism.ts"
 import type { PythonValue } from "./Provider.ts"
 import { runConfigDocument } from "./RunConfigFile.ts"
 import { toNode } from "./toYaml.ts"
@@ -44,6 +44,7 @@ export class RunConfigEdit {
     if (previous !== null && previous !== undefined && Number((provider.get("mtp_num_layers", true) as Scalar).source) !== 0) this.#set(provider, "mtp_num_layers", null)
     // The components have layouts of their own; what says no more than the default goes, and toStandard brings it back.
     for (const field of REQUIRED_SIZES) if (Number((provider.get(field, true) as Scalar | undefined)?.source) === 1) provider.delete(field)
+    for (const [field, value] of Object.entries(componentPipelineFields(layout))) this.#set(provider, field, value)
     const wrapper = {
       ...mimoFields(this.#flag(provider, "bf16"), this.#flag(provider, "fp16")),
       _target_: MIMO_PROVIDER,

@@ -28,10 +28,30 @@ describe("parseComponent", () => {
     expect(parseComponent(" images = rank_offset = 0 , tp=02, ")).toEqual({ ...defaultSpec("images"), tp: 2, rankOffset: 0 })
   })
 
+  it("reads an uneven pipeline; values with commas stand between quotes", () => {
+    const pipelineOf = (text: string) => parseComponent(`language=pp=4,${text}`).pipeline
+    expect(pipelineOf("first_stage_layers=14, last_stage_layers=15")).toEqual({ firstStageLayers: 14, lastStageLayers: 15 })
+    expect(pipelineOf("embedding_as_stage=true,loss_as_stage=0")).toEqual({ embeddingAsStage: true, lossAsStage: false })
+    for (const quote of ["\"", "'"]) expect(pipelineOf(`layout=${quote}Et*3|(tt|)*29,m|L${quote},tp=2`)).toEqual({ layout: "Et*3|(tt|)*29,m|L" })
+    expect(pipelineOf("layout=Et|tL")).toEqual({ layout: "Et|tL" })
+    expect(pipelineOf("tp=2")).toBeUndefined()
+  })
+
+  it.each([
+    ["layout=Et,m|L", "\"m|L\" is not key=value"],
+    ["layout=\"Et|L", "a quoted value does not end"],
+    ["layout=", "layout is empty"],
+    ["loss_as_stage=yes", "loss_as_stage is true or false, not \"yes\""],
+    ["first_stage_layers=0", "first_stage_layers must be a whole number from 1"],
+    ["layout=L,layout=L", "\"layout\" is given twice"]
+  ])("refuses %s", (text, problem) => {
+    expect(refusal(() => parseComponent(`language=pp=2,${text}`))).toContain(problem)
+  })
+
   it("quotes what it does not understand and says what it expects", () => {
     expect(refusal(() => parseComponent("language=tp=2,vpp=2"))).toMatchInlineSnapshot(`
-      "--component language=tp=2,vpp=2: unknown key "vpp"; known are tp, pp, dp, cp, ep, etp, rank_offset
-        expected name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]"
+      "--component language=tp=2,vpp=2: unknown key "vpp"; known are tp, pp, dp, cp, ep, etp, rank_offset, first_stage_layers, last_stage_layers, embedding_as_stage, loss_as_stage, layout
+        expected name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout="Et|t|tL""
     `)
     expect(refusal(() => parseComponent("language"))).toContain("--component language: has no '=' after the component name")
     expect(refusal(() => parseComponent("=tp=2"))).toContain("the component name is empty")

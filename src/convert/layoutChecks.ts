@@ -1,0 +1,63 @@
+/** A model under a layout: what the trainer would refuse is refused, and every entry gets its pipeline stage. Pure. */
+import type { ConversionModule } from "../bridge/Conversion.ts"
+import type { ModelDescription } from "../bridge/Family.ts"
+import type { PlacementInput } from "../checkpoint/Placement.ts"
+import { stagesOf } from "../checkpoint/stageOf.ts"
+import { componentOf, type Form } from "../mimo/routing.ts"
+import type { Entry } from "../model/Parameter.ts"
+import type { TransformerConfig } from "../model/TransformerConfig.ts"
+import type { Layout, LayoutComponent } from "../parallel/Layout.ts"
+import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
+import { validateModule } from "../parallel/ModelRules.ts"
+import type { Provider } from "../runconfig/Provider.ts"
+
+const configsOf = ({ entries }: ConversionModule): ReadonlyArray<TransformerConfig> =>
+  [...new Set(entries.flatMap((entry) => (entry.kind === "parameter" && entry.config ? [entry.config] : [])))]
+
+const whole = (value: unknown): number => (typeof value === "number" ? value : 0)
+
+/** Layers of multi-token prediction that the trainer builds: none under MIMO, none where the checkpoint has none. */
+const mtpLayersOf = (form: Form, { entries }: ConversionModule, { fields }: Provider): number =>
+  form === "standard" && entries.some((entry) => entry.mtp) ? whole(fields["mtp_num_layers"]) : 0
+
+/**
+ * The modules with their parallelism and stages.
+ *
+ * @throws UsageError for the first rule that a component breaks
+ */
+export const laidOut = (
+  modules: ReadonlyArray<ConversionModule>,
+  { components, provider }: ModelDescription,
+  form: Form,
+  layout: Layout
+): ReadonlyArray<PlacementInput> => {
+  const byName = new Map<string, LayoutComponent>(layout.components.map((component) => [component.name, component]))
+  const towerOfStandard = (entry: Entry): boolean => {
+    const component = componentOf(components, "standard", entry.kind === "state" ? entry.key : entry.name)
+    return component !== undefined && component !== LANGUAGE_COMPONENT
+  }
+  return modules.map((module) => {
+    const component = byName.get(module.name)!
+    const isTower = form === "mimo" && module.name !== LANGUAGE_COMPONENT
+    const { fields, refuses = [], target } = provider
+    validateModule({
+      component,
+      configs: configsOf(module),
+      isTower,
+      form,
+      builder: target.split(".").at(-1)!,
+      // The class builds the language model; towers have limits of their own.
+      refuses: isTower ? [] : refuses,
+      hybridPattern: typeof fields["hybrid_layer_pattern"] === "string",
+      ...(typeof fields["seq_length"] === "number" ? { seqLength: fields["seq_length"] } : {})
+    })
+    const options = { mtpLayers: mtpLayersOf(form, module, provider), ...(form === "standard" ? { isTower: towerOfStandard } : {}) }
+    return { module, parallelism: component.parallelism, stageOf: stagesOf(component.parallelism, module.entries, options) }
+  })
+}
+
+/** A layout string asks for the rank in the pipeline from global state, which the trainer of MIMO models leaves unset. */
+export const layoutNotes = (form: Form, layout: Layout): ReadonlyArray<string> =>
+  form === "mimo" && layout.components.some(({ parallelism }) => parallelism.pipeline?.layout !== undefined)
+    ? ["Megatron-Core reads an explicit pipeline layout by the global pipeline rank, which MegatronMIMO does not set: no released trainer builds this model yet (first_stage_layers, last_stage_layers and *_as_stage work)"]
+    : []
