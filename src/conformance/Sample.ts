@@ -7,6 +7,7 @@ import { bind } from "../bridge/Conversion.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { whyNotReplaceable } from "../convert/replaceable.ts"
 import { noHeaders } from "../convert/HfSource.ts"
+import { commit } from "../publish/commit.ts"
 import { publish } from "../publish/publish.ts"
 import { byCodePoint } from "../document/byCodePoint.ts"
 import { standardModules } from "../mimo/routes.ts"
@@ -75,11 +76,14 @@ export const writeSample = Effect.fnUntraced(function*(
   const bytes = tensors.reduce((sum, t) => sum + volume(t.shape) * bytesOf(t.dtype), 0)
   options.onSize?.(bytes)
   const text = JSON.stringify(source.config, undefined, 2)
-  yield* publish(directory, { overwrite: options.overwrite, size: bytes, notReplaceable: (names) => whyNotReplaceable(names, undefined) }, ({ staged }) =>
+  yield* publish(directory, { overwrite: options.overwrite, size: bytes, notReplaceable: (names) => whyNotReplaceable(names, undefined) }, (publication) =>
     writeHfCheckpointInto(
       { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
-      staged.directory,
+      publication.staged.directory,
       options.progress
-    ).pipe(Effect.andThen(attempt(() => staged.recordAll()))))
+    ).pipe(
+      Effect.andThen(attempt(() => publication.staged.recordAll())),
+      Effect.andThen(commit(publication))
+    ))
   return { directory, architecture: String((source.config["architectures"] as ReadonlyArray<string>)[0]), tensors: tensors.length, bytes } satisfies SampleReport
 })

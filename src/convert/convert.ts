@@ -12,10 +12,10 @@ import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER,
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { positioned } from "../document/position.ts"
-import { execute } from "../engine/execute.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { attempt, steadily } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { isMissing } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
 import { describeLayout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
@@ -29,10 +29,12 @@ import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./H
 import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
 import type { Recorder } from "../publish/integrity/Recorder.ts"
 import { known, sourceFile } from "../publish/journal/Job.ts"
-import { produce, type RunOptions, steadily, withChanges } from "./produce.ts"
+import { produce, type RunOptions, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
 import type { ConversionReport } from "./Report.ts"
-import { LARGEST_SIDE_FILE, type SmallSource, smallSource } from "../publish/sources.ts"
+import { commit } from "../publish/commit.ts"
+import { stage } from "../publish/stage.ts"
+import { changedSource, LARGEST_SIDE_FILE, lostSource, type SmallSource, smallSource } from "../publish/sources.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { refuseCuts, vocabularyClaims } from "./vocabularyClaims.ts"
@@ -47,7 +49,10 @@ const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.js
 
 const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
   for (const { name, path } of files) {
-    await recorder.write(join(folder, name), await readSmall(disk, path, path, LARGEST_SIDE_FILE))
+    const bytes = await readSmall(disk, path, path, LARGEST_SIDE_FILE).catch((error: unknown): never => {
+      throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
+    })
+    await recorder.write(join(folder, name), bytes)
   }
 }
 
@@ -108,30 +113,31 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       iteration: folder,
       ingredients: [...ingredients, ...small],
       arrays: plan.sources,
-      states: () => shardStates(source.tensors),
-      small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
       sources: [hfModel],
       report: withChanges(plan.report),
-      checksum: runOptions.checksum ?? true,
-      trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]],
-      write: (directory, recorder, engine) =>
-        Effect.gen(function*() {
-          yield* execute(files, plan.sources, directory, engine)
-          yield* steadily(async () => {
-            const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
-            await recorder.write(METADATA, encodeMetadata(plan.checkpoint.metadata))
-            // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
-            await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
-            await recorder.write(COMMON_FILE, commonFile(commonState(options.step)))
-            await text(RUN_CONFIG, plan.runConfig)
-            await recorder.write(TRAIN_STATE, trainState)
-            if (tokenizer.length > 0) {
-              await recorder.makeDirectory(TOKENIZER)
-              await copySmall(disk, tokenizer, recorder, TOKENIZER)
-            }
-          })
-        })
-    })
+      checksum: runOptions.checksum ?? true
+    }, Effect.fnUntraced(function*(publication) {
+      const { recorder } = publication
+      const counted = yield* stage(publication, { files, arrays: plan.sources, states: shardStates(source.tensors) }, runOptions.progress)
+      yield* steadily(async () => {
+        const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
+        await recorder.write(METADATA, encodeMetadata(plan.checkpoint.metadata))
+        // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
+        await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
+        await recorder.write(COMMON_FILE, commonFile(commonState(options.step)))
+        await text(RUN_CONFIG, plan.runConfig)
+        await recorder.write(TRAIN_STATE, trainState)
+        if (tokenizer.length > 0) {
+          await recorder.makeDirectory(TOKENIZER)
+          await copySmall(disk, tokenizer, recorder, TOKENIZER)
+        }
+      })
+      yield* commit(publication, {
+        small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
+        trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]]
+      })
+      return counted
+    }))
   })
   return { plan, run } satisfies PreparedImport
 })
@@ -198,26 +204,27 @@ export const prepareExport = Effect.fnUntraced(function*(
       folder: "",
       ingredients: [...ingredients, ...small],
       arrays: plan.sources,
-      states: () => allStates,
-      small: [...small, { ...known(CONFIG, config.bytes), path: config.path }],
       sources,
       report: withChanges(report),
-      checksum: runOptions.checksum ?? false,
-      write: (directory, recorder, engine) =>
-        Effect.gen(function*() {
-          const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
-          for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
-          const sums = new StorageSums(plan.chunks.storages())
-          yield* execute(files.files, plan.sources, directory, engine).pipe(Effect.provideService(Disk, sums.watch(disk)))
-          yield* attempt(() => sums.finish(disk))
-          const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
-          yield* steadily(async () => {
-            await copySmall(disk, beside, recorder)
-            await recorder.write(CONFIG, configBytes)
-            if (files.index) await recorder.write(files.index.name, files.index.bytes)
-          })
-        })
-    })
+      checksum: runOptions.checksum ?? false
+    }, Effect.fnUntraced(function*(publication) {
+      const { recorder } = publication
+      const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
+      for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
+      const sums = new StorageSums(plan.chunks.storages())
+      const counted = yield* stage(publication, { files: files.files, arrays: plan.sources, states: allStates }, runOptions.progress).pipe(
+        Effect.provideService(Disk, sums.watch(disk))
+      )
+      yield* attempt(() => sums.finish(disk)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
+      const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
+      yield* steadily(async () => {
+        await copySmall(disk, beside, recorder)
+        await recorder.write(CONFIG, configBytes)
+        if (files.index) await recorder.write(files.index.name, files.index.bytes)
+      })
+      yield* commit(publication, { small: [...small, { ...known(CONFIG, config.bytes), path: config.path }] })
+      return counted
+    }))
   })
   return { plan, report, run } satisfies PreparedExport
 })

@@ -5,17 +5,14 @@ import type { ExecuteOptions } from "../engine/execute.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import type { Sources, TargetFile } from "../engine/Target.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { steadily } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
-import { Recorder } from "../publish/integrity/Recorder.ts"
-import { type ContentOptions, firstDifferent } from "../publish/integrity/sourceContent.ts"
-import { contentOf, type Ingredient, jobOf } from "../publish/journal/Job.ts"
+import { type Ingredient, jobOf } from "../publish/journal/Job.ts"
+import { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "./Report.ts"
-import { changedSource, lostSource, refuseChanged, refuseChangedSmall, type SmallSource, type SourceState } from "../publish/sources.ts"
-import { Staging } from "../publish/Staging.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -43,10 +40,6 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
   readonly ingredients: ReadonlyArray<Ingredient>
   /** Where the arrays of the files come from. */
   readonly arrays: Sources
-  /** Files whose data is read, once it is: they must be as they were. */
-  readonly states: () => ReadonlyArray<SourceState>
-  /** Small files that are read, once everything is written: they must be as they were. */
-  readonly small: ReadonlyArray<SmallSource>
   /** Directories that are read. */
   readonly sources: ReadonlyArray<string>
   /** What to say of it; `changed`: elements that changed value, per array, once it is done. */
@@ -54,17 +47,17 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
   /** Bytes that will be written, if not those of all files. */
   readonly size?: number
   readonly checksum: boolean
-  /** Execute the files into `directory` and write what stands beside them. */
-  readonly write: (directory: string, recorder: Recorder, engine: ExecuteOptions) => Effect.Effect<void, BridgeError, Disk>
-  /** Files that make the target's folder valid: written last, above the folder. */
-  readonly trackers?: ReadonlyArray<readonly [name: string, bytes: Uint8Array]>
 }
 
-/** Write and publish a conversion: resume or begin, record, commit, report. */
+/**
+ * Resume or begin, publish, report. `fill` stages and commits; it returns the elements that changed value, per array. Work that is
+ * complete already is not done again.
+ */
 export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   { concurrency, io, maxMemory, onKept, overwrite, progress, resume, threads }: RunOptions,
-  c: Conversion<R>
+  c: Conversion<R>,
+  fill: (publication: Publication) => Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
@@ -79,7 +72,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ? yield* finished(join(target, c.folder), identity, c.files, c.arrays, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
     if (before?.state === "complete") {
-      yield* steadily(() => Staging.tidy(disk, target).catch(() => {}))
+      yield* steadily(() => Publication.tidy(disk, target).catch(() => {}))
       const report = c.report()
       const compared = `compared: ${(before.bytes / 1e6).toFixed(1)} MB that the sources give now with the checksums written with ${quote(target)}; of its files the sizes (verify --deep reads them)`
       return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`, compared] }
@@ -91,63 +84,23 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       size: c.size ?? c.files.reduce((n, f) => n + f.size, 0),
       sources: c.sources,
       notReplaceable: (names: ReadonlyArray<string>) => whyNotReplaceable(names, c.iteration),
+      checksums: c.checksum,
       job: { identity, folder: c.folder, engine }
     }
-    const published = publish(target, options, (work) =>
+    const published = publish(target, options, (publication) =>
       Effect.gen(function*() {
-        const directory = join(work.staged.directory, c.folder)
-        yield* steadily(() => work.staged.makeDirectory(c.folder))
-        const recorder = new Recorder(work.staged, c.folder, c.checksum)
-        const { onArray, changed } = changedTally()
-        const onWindow: NonNullable<ExecuteOptions["onWindow"]> = (file, window) => {
-          recorder.window(file, window)
-          work.execution.onWindow?.(file, window)
-        }
-        yield* c.write(directory, recorder, { ...work.execution, onArray, onWindow, ...(progress ? { progress } : {}) }).pipe(
-          Effect.mapError((error) => lostSource(error, c.states()) ?? error)
-        )
-        yield* refuseOtherContent(c, recorder, engine)
-        yield* steadily(async () => {
-          for (const [name, bytes] of c.trackers ?? []) recorder.beside(name, bytes)
-          await recorder.finish(c.files, contentOf(identity))
-          for (const [name, bytes] of c.trackers ?? []) await work.staged.write(name, bytes)
-        })
-        const report = c.report(changed)
-        return { ...report, notes: [...report.notes, ...work.notes] }
+        yield* steadily(() => publication.staged.makeDirectory(c.folder))
+        const report = c.report(yield* fill(publication))
+        return { ...report, notes: [...report.notes, ...publication.notes] }
       }))
     if (before?.state !== "other") return yield* published
     return yield* published.pipe(Effect.mapError((error) => (isInTheWay(error) ? madeFromOthers(error, before.file) : error)))
   })
 
-/** The sources must still be what was read, to the byte. */
-const refuseOtherContent = Effect.fnUntraced(function*(c: Pick<Conversion, "arrays" | "files" | "small" | "states">, recorder: Recorder, options: ContentOptions) {
-  const disk = yield* Disk
-  const touched = yield* attempt(async () => {
-    await refuseChangedSmall(disk, c.small)
-    return refuseChanged(disk, c.states())
-  })
-  if (touched.length === 0) return
-  const { files, sums } = recorder.written(c.files)
-  if ((yield* firstDifferent(files, c.arrays, sums, options)) !== undefined) return yield* changedSource(touched[0]!)
-})
-
 const isInTheWay = (error: BridgeError): error is OutputRefused => error instanceof OutputRefused && error.code === "output/exists"
 
 const madeFromOthers = ({ code, hint, path, problem }: OutputRefused, file: string): OutputRefused =>
   new OutputRefused({ path, code, problem: `${problem}; the sources give another ${quote(file)} than the one there`, ...(hint === undefined ? {} : { hint }) })
-
-/** Several calls that an interruption lets end: nothing may still be writing when the folder is removed. */
-export const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))
-
-const changedTally = () => {
-  const changed = new Map<string, number>()
-  return {
-    onArray: (id: string, done: { readonly changed: number }) => {
-      if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed)
-    },
-    changed
-  }
-}
 
 /** Put the counted value changes beside the dtype changes that caused them. */
 export const withChanges = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>): ConversionReport =>

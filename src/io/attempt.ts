@@ -7,3 +7,6 @@ export const attempt = <A>(call: (signal: AbortSignal) => Promise<A> | A): Effec
   Effect.tryPromise({ try: async (signal) => call(signal), catch: (error) => error }).pipe(
     Effect.catch((error) => (isBridgeError(error) ? Effect.fail(error) : Effect.die(error)))
   )
+
+/** Several calls that an interruption lets end: nothing may still be writing when their folder is removed. */
+export const steadily = (calls: () => Promise<void>): Effect.Effect<void, BridgeError> => Effect.uninterruptible(attempt(calls))

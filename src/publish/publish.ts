@@ -1,44 +1,44 @@
 /**
  * Atomic publishing. A directory comes to be in a hidden folder beside its target and gets the target's name by a rename when
  * everything in it is durable; until then nothing at the target changes. The folder is locked; with a job, a journal in it makes
- * interrupted work resumable. What happens on disk is in Staging.ts and io/staging.
+ * interrupted work resumable. Calls go one way: {@link publish} gives a publication, {@link stage} runs the engine into it,
+ * {@link commit} makes it visible; what happens on disk is in Publication.ts and staging/.
  */
 import { Cause, Effect, Exit } from "effect"
 import { type BridgeError, IoError, NoSpace, OutputRefused } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { Staging, type StagingOptions, type Work } from "./Staging.ts"
+import { Publication, type PublicationOptions } from "./Publication.ts"
 
-export interface PublishOptions extends StagingOptions {
+export interface PublishOptions extends PublicationOptions {
   /** Told what an interruption left behind; an error says it itself. */
   readonly onKept?: ((text: string) => void) | undefined
 }
 
 /**
- * Write a directory and publish it as `target`. `write` fills the directory it is given and makes its files durable.
+ * The bracket around a publication of `target`: `use` stages what it consists of and commits it, once.
  *
  * After a failure or an interruption the target is what it was. Finished parts of a job are kept for `resume` if going on can
  * help (no room, an I/O error, an interruption); everything else is removed.
  *
- * @throws OutputRefused `output/…`, NoSpace, IoError, and what `write` fails with.
+ * @throws OutputRefused `output/…`, NoSpace, IoError, and what `use` fails with.
  */
 export const publish = <A, E extends BridgeError, R>(
   target: string,
   options: PublishOptions,
-  write: (work: Work) => Effect.Effect<A, E, R>
+  use: (publication: Publication) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | BridgeError, R | Disk> =>
   Effect.suspend(() => {
     let kept: string | undefined
     return Effect.scoped(Effect.gen(function*() {
       const disk = yield* Disk
-      const silent = yield* attempt((signal) => Staging.awaitSilence(disk, target, signal))
-      const staging = yield* Effect.acquireRelease(
-        attempt(() => Staging.open(disk, target, options, silent)),
+      const silent = yield* attempt((signal) => Publication.awaitSilence(disk, target, signal))
+      const publication = yield* Effect.acquireRelease(
+        attempt(() => Publication.open(disk, target, options, silent)),
         (held, exit) => Effect.promise(async () => { kept = await held.close(Exit.isFailure(exit) && !canContinue(exit.cause)) })
       )
-      const result = yield* write(staging.work)
-      yield* Effect.uninterruptible(attempt(() => staging.commit()))
-      return result
+      const result = yield* use(publication)
+      return publication.isPublished ? result : yield* Effect.die(new Error("a publication ends with its commit"))
     })).pipe(
       Effect.mapError((error) => (kept === undefined ? error : withHint(error, kept))),
       Effect.onInterrupt(() => Effect.sync(() => { if (kept !== undefined) options.onKept?.(kept) }))

@@ -12,14 +12,15 @@ import {
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
-import { produce, type RunOptions, steadily } from "../convert/produce.ts"
+import { produce, type RunOptions } from "../convert/produce.ts"
+import { commit } from "../publish/commit.ts"
+import { stage } from "../publish/stage.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
-import { execute } from "../engine/execute.ts"
 import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
 import { readRunConfig } from "../inspect/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
-import { attempt } from "../io/attempt.ts"
+import { attempt, steadily } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../io/small.ts"
@@ -173,7 +174,6 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
     const arrays = { get: (id: string) => copySource(copied, id) ?? plan.sources.get(id) }
-    const linkedPaths = new Set<string>()
     return yield* produce(target, runOptions, {
       files: [...copied.map(copyFile), ...made],
       folder,
@@ -185,9 +185,6 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         ...beside.map((f) => sourceFile(f.name, f.identity))
       ],
       arrays,
-      // A linked file is the source's own: whatever happens to one happens to both.
-      states: () => [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside],
-      small: [],
       sources: [directory],
       size: expected.bytes,
       report: () => {
@@ -198,39 +195,41 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
           notes: unlinked === 0 ? notes : [...notes, `${unlinked} files could not be linked (another file system, or not permitted) and were copied`]
         }
       },
-      checksum: sums !== undefined && !(sums instanceof InvalidFile),
-      trackers: [
-        [TRAIN_STATE_TRACKER, trainState.bytes],
-        [TRACKER, Buffer.from(folder === "release" ? folder : String(iterationOf(folder)!))]
-      ],
-      write: (into, recorder, engine) =>
-        Effect.gen(function*() {
-          yield* steadily(async () => { for (const name of folders) await recorder.makeDirectory(name) })
-          const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
-          for (const { name } of kept) if (linked.has(name)) linkedPaths.add(join(directory, name))
-          const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
-          if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
-          outcome.linked = linked.size
-          outcome.cloned = cloned.size
-          outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
-          engine.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
-          yield* steadily(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
-          if (sums && !(sums instanceof InvalidFile)) {
-            const unchanged = new Set([...kept, ...beside].map((f) => f.name))
-            for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
-          }
-          yield* execute(
-            [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(copyFile), ...made],
-            arrays,
-            into,
-            engine
-          )
-          yield* steadily(async () => {
-            for (const f of beside) if (f.size === 0) await recorder.write(f.name, new Uint8Array(0))
-            for (const [name, content] of changed) await recorder.write(name, content)
-          })
-        })
-    })
+      checksum: sums !== undefined && !(sums instanceof InvalidFile)
+    }, Effect.fnUntraced(function*(publication) {
+      const { directory: into, recorder } = publication
+      yield* steadily(async () => { for (const name of folders) await recorder.makeDirectory(name) })
+      const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
+      const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
+      const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
+      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
+      outcome.linked = linked.size
+      outcome.cloned = cloned.size
+      outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
+      runOptions.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
+      yield* steadily(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
+      if (sums && !(sums instanceof InvalidFile)) {
+        const unchanged = new Set([...kept, ...beside].map((f) => f.name))
+        for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
+      }
+      const counted = yield* stage(publication, {
+        files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(copyFile), ...made],
+        arrays,
+        // A linked file is the source's own: whatever happens to one happens to both.
+        states: [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside]
+      }, runOptions.progress)
+      yield* steadily(async () => {
+        for (const f of beside) if (f.size === 0) await recorder.write(f.name, new Uint8Array(0))
+        for (const [name, content] of changed) await recorder.write(name, content)
+      })
+      yield* commit(publication, {
+        trackers: [
+          [TRAIN_STATE_TRACKER, trainState.bytes],
+          [TRACKER, Buffer.from(folder === "release" ? folder : String(iterationOf(folder)!))]
+        ]
+      })
+      return counted
+    }))
   })
   return { report, forecast, run } satisfies PreparedRelabel
 })

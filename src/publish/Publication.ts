@@ -1,11 +1,11 @@
 /**
- * The staging folder of one run, from the lock to the commit:
+ * The next content of one target, from the lock to the rename:
  *
  * 1. look at the target and refuse what cannot or must not be replaced; finish a replacement that a crash cut in two;
  * 2. lock the folder; keep what an interrupted run of the same job left (`resume`), or remove it;
  * 3. check the free space;
- * 4. (the work)
- * 5. make every directory durable, rename, make the rename durable, remove the folder.
+ * 4. (writers stage their shares: stage.ts)
+ * 5. make every directory durable, rename, make the rename durable, remove the folder (commit.ts).
  */
 import { dirname, join } from "node:path"
 import type { ExecuteOptions } from "../engine/execute.ts"
@@ -23,11 +23,13 @@ import { ensureDirectory, StagedFiles } from "./staging/StagedFiles.ts"
 import { publishData, recover } from "./staging/swap.ts"
 import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "./staging/target.ts"
 import { engineFor } from "./journal/engineFor.ts"
-import { changesBetween, type Job } from "./journal/Job.ts"
+import { Recorder } from "./integrity/Recorder.ts"
+import { changesBetween, contentOf, type Job } from "./journal/Job.ts"
 import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
 import { SpaceWatch } from "./journal/SpaceWatch.ts"
+import type { Share } from "./Share.ts"
 
-export interface StagingOptions {
+export interface PublicationOptions {
   /** Replace an existing target, at the moment of the commit. */
   readonly overwrite: boolean
   /** Go on with what an interrupted run of the same job left. */
@@ -38,6 +40,8 @@ export interface StagingOptions {
   readonly sources?: ReadonlyArray<string>
   /** Why `overwrite` must not replace a directory with these names; undefined: it may. */
   readonly notReplaceable?: Permission["notReplaceable"]
+  /** Write checksums of everything with it. */
+  readonly checksums?: boolean
   /** Makes the work resumable. */
   readonly job?: {
     readonly identity: Job
@@ -47,27 +51,26 @@ export interface StagingOptions {
   }
 }
 
-/** What the work is done in and with. */
-export interface Work {
-  /** The directory to fill, and what is in it: the commit publishes exactly that. Its folders may exist already. */
-  readonly staged: StagedFiles
-  /** For the execution of the job's files. */
-  readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
-  /** What the report should say. */
-  readonly notes: ReadonlyArray<string>
-}
-
 /** Room for directories, metadata and rounding to blocks, on top of the payload. */
 const SPARE_BYTES = 16 << 20
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 
-export class Staging {
-  readonly work: Work
+export class Publication {
+  /** The directory to fill, and what is in it: the commit publishes exactly that. */
+  readonly staged: StagedFiles
+  /** Writes the small files, and sums of everything. */
+  readonly recorder: Recorder
+  /** What was staged, by whichever writer. */
+  readonly shares: Array<Share> = []
+  /** For the engine. */
+  readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
+  /** What the report should say. */
+  readonly notes: ReadonlyArray<string>
   readonly #disk: DiskCalls
   readonly #target: ObservedTarget
   readonly #permission: Permission
-  readonly #options: StagingOptions
+  readonly #options: PublicationOptions
   readonly #folder: string
   readonly #lock: Lock
   readonly #parents: ReadonlyArray<string>
@@ -83,7 +86,7 @@ export class Staging {
     readonly disk: DiskCalls
     readonly target: ObservedTarget
     readonly permission: Permission
-    readonly options: StagingOptions
+    readonly options: PublicationOptions
     readonly lock: Lock
     readonly parents: ReadonlyArray<string>
     readonly watch: SpaceWatch
@@ -102,23 +105,37 @@ export class Staging {
     this.#watch = made.watch
     this.#journal = journal
     this.#earlierBytes = earlier?.bytes ?? 0
-    const staged = new StagedFiles(made.disk, join(this.#folder, DATA), target.shown)
-    this.work = {
-      staged,
-      notes: made.notes,
-      execution: {
-        ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
-        ...(earlier ? { earlier } : {}),
-        onFile: (file, info) => staged.finished(join(options.job?.folder ?? "", file), identityOf(info)),
-        onWindow: (file, window) => {
-          made.lock.throwIfLost()
-          if (window.found) return
-          this.#written += window.size
-          this.#watch.wrote(window.size)
-          journal?.add(file, window)
-        }
+    const folder = options.job?.folder ?? ""
+    this.staged = new StagedFiles(made.disk, join(this.#folder, DATA), target.shown)
+    this.recorder = new Recorder(this.staged, folder, options.checksums ?? false)
+    this.notes = made.notes
+    this.execution = {
+      ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
+      ...(earlier ? { earlier } : {}),
+      onFile: (file, info) => this.staged.finished(join(folder, file), identityOf(info)),
+      onWindow: (file, window) => {
+        made.lock.throwIfLost()
+        this.recorder.window(file, window)
+        if (window.found) return
+        this.#written += window.size
+        this.#watch.wrote(window.size)
+        journal?.add(file, window)
       }
     }
+  }
+
+  /** Where the files of the job are. */
+  get directory(): string {
+    return join(this.staged.directory, this.#options.job?.folder ?? "")
+  }
+
+  /** Digest of the content that the job is made from; undefined: there is no job. */
+  get content(): string | undefined {
+    return this.#options.job && contentOf(this.#options.job.identity)
+  }
+
+  get isPublished(): boolean {
+    return this.#published
   }
 
   /** Watch who holds the lock of a target, if nobody can tell whether it runs: takes a minute. */
@@ -128,7 +145,7 @@ export class Staging {
   }
 
   /** `silent`: the holder of the lock, if nobody could tell whether it runs and it was watched in vain. */
-  static async open(disk: DiskCalls, shown: string, options: StagingOptions, silent?: Silent): Promise<Staging> {
+  static async open(disk: DiskCalls, shown: string, options: PublicationOptions, silent?: Silent): Promise<Publication> {
     const permission: Permission = {
       overwrite: options.overwrite,
       sources: options.sources ?? [],
@@ -169,7 +186,7 @@ export class Staging {
           : await Journal.create(disk, journalPath, options.job.identity, engineFor(options.job.engine).sizes.block)
       }
       const watch = new SpaceWatch(disk, dirname(path), needed)
-      return new Staging({ disk, target, permission, options, lock, parents, watch, journal, earlier, notes })
+      return new Publication({ disk, target, permission, options, lock, parents, watch, journal, earlier, notes })
     } catch (error) {
       await journal?.close().catch(() => {})
       // What another run left stays.
@@ -197,10 +214,10 @@ export class Staging {
     }
   }
 
-  /** Publish the directory. */
-  async commit(): Promise<void> {
+  /** Give the directory the target's name; commit.ts calls it when everything is in it. */
+  async publish(): Promise<void> {
     await this.#journal?.close()
-    const publication = { folder: this.#folder, lock: this.#lock, target: this.#target, permission: this.#permission, staged: this.work.staged }
+    const publication = { folder: this.#folder, lock: this.#lock, target: this.#target, permission: this.#permission, staged: this.staged }
     await publishData(this.#disk, publication, () => { this.#published = true })
     this.#done = true
     // Published and durable: what cannot be removed now is removed by the next run.
@@ -236,7 +253,7 @@ export class Staging {
 }
 
 /** Keep or remove what an earlier run left; afterwards `data` is there, with nothing in it that the journal does not name. */
-const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: StagingOptions) => {
+const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: PublicationOptions) => {
   const folder = stagingOf(target.path)
   const [data, journal, replaced] = [join(folder, DATA), join(folder, JOURNAL), join(folder, REPLACED)]
   const notes: Array<string> = []

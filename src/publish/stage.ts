@@ -1,0 +1,32 @@
+/** The first half of publishing: what one writer produces comes into the staging folder, durable and recorded. */
+import { Effect } from "effect"
+import { execute } from "../engine/execute.ts"
+import type { BridgeError } from "../errors.ts"
+import type { Disk } from "../io/Disk.ts"
+import type { Publication } from "./Publication.ts"
+import type { Share } from "./Share.ts"
+import { lostSource } from "./sources.ts"
+
+/**
+ * Write the files of a share. Several writers may stage theirs, one after the other or at once, before one commits; no two have a file
+ * of the same name.
+ *
+ * @returns elements that changed value, per array in which some did.
+ */
+export const stage = (
+  publication: Publication,
+  share: Share,
+  progress: (bytes: number) => void = () => {}
+): Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk> =>
+  Effect.suspend(() => {
+    publication.shares.push(share)
+    const changed = new Map<string, number>()
+    return execute(share.files, share.arrays, publication.directory, {
+      ...publication.execution,
+      onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) },
+      progress
+    }).pipe(
+      Effect.as(changed),
+      Effect.mapError((error) => lostSource(error, share.states) ?? error)
+    )
+  })
