@@ -3,7 +3,7 @@ import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { mtpModes, torchDtypes } from "../convert/Options.ts"
 import { UsageError } from "../errors.ts"
-import { onKept } from "./interruption.ts"
+import { onKept, onWait } from "./interruption.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { MAX_RANKS, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
 import type { Form } from "../convert/ImportPlan.ts"
@@ -175,7 +175,8 @@ export const parseSize = (text: string, flag: string): number => {
 export const runStart = (flags: { readonly overwrite: boolean; readonly resume: boolean }) => ({
   overwrite: flags.overwrite,
   resume: flags.resume,
-  onKept
+  onKept,
+  onWait
 })
 
 /** How a run begins and what it leaves. */

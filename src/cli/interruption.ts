@@ -15,6 +15,9 @@ let kept: string | undefined
 /** What the work left behind, told before it ends. */
 export const onKept = (text: string): void => { kept = text }
 
+/** Said while it lasts: whoever waits wants to know for what. */
+export const onWait = (text: string): void => { process.stderr.write(`${text}\n`) }
+
 const say = (json: boolean, signal: Signal): void => {
   const message = `interrupted by ${signal}${kept === undefined ? "" : `; nothing was published\n  ${kept}`}`
   if (json) print(`${safeJson({ ok: false, error: { kind: "Interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)

@@ -26,6 +26,8 @@ export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress
   readonly checksum?: boolean
   /** Told what an interruption left behind. */
   readonly onKept?: (text: string) => void
+  /** Told why it takes a while before the work begins. */
+  readonly onWait?: (text: string) => void
 }
 
 /** A planned conversion, ready to be written. */
@@ -55,7 +57,7 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
  */
 export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
-  { concurrency, io, maxMemory, onKept, overwrite, progress, resume, threads }: RunOptions,
+  { concurrency, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Conversion<R>,
   fill: (publication: Publication) => Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
@@ -81,6 +83,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       overwrite,
       resume,
       onKept,
+      onWait,
       size: c.size ?? c.files.reduce((n, f) => n + f.size, 0),
       sources: c.sources,
       notReplaceable: (names: ReadonlyArray<string>) => whyNotReplaceable(names, c.iteration),

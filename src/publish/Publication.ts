@@ -139,9 +139,9 @@ export class Publication {
   }
 
   /** Watch who holds the lock of a target, if nobody can tell whether it runs: takes a minute. */
-  static async awaitSilence(disk: DiskCalls, shown: string, signal: AbortSignal): Promise<Silent | undefined> {
+  static async awaitSilence(disk: DiskCalls, shown: string, options: Parameters<typeof awaitSilence>[3]): Promise<Silent | undefined> {
     const { path } = await findTarget(disk, shown)
-    return awaitSilence(disk, stagingOf(path), shown, signal)
+    return awaitSilence(disk, stagingOf(path), shown, options)
   }
 
   /** `silent`: the holder of the lock, if nobody could tell whether it runs and it was watched in vain. */

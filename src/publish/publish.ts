@@ -13,6 +13,8 @@ import { Publication, type PublicationOptions } from "./Publication.ts"
 export interface PublishOptions extends PublicationOptions {
   /** Told what an interruption left behind; an error says it itself. */
   readonly onKept?: ((text: string) => void) | undefined
+  /** Told why it takes a while before the work begins. */
+  readonly onWait?: ((text: string) => void) | undefined
 }
 
 /**
@@ -32,7 +34,7 @@ export const publish = <A, E extends BridgeError, R>(
     let kept: string | undefined
     return Effect.scoped(Effect.gen(function*() {
       const disk = yield* Disk
-      const silent = yield* attempt((signal) => Publication.awaitSilence(disk, target, signal))
+      const silent = yield* attempt((signal) => Publication.awaitSilence(disk, target, { signal, onWait: options.onWait }))
       const publication = yield* Effect.acquireRelease(
         attempt(() => Publication.open(disk, target, options, silent)),
         (held, exit) => Effect.promise(async () => { kept = await held.close(Exit.isFailure(exit) && !canContinue(exit.cause)) })

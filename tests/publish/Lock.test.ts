@@ -91,8 +91,9 @@ describe("a holder of which nobody here can tell whether it runs", () => {
   afterEach(() => { vi.useRealTimers() })
 
   /** Lets the watch go on as long as it takes, and `each` happen every second. */
+  const said: Array<string> = []
   const watched = async (fs: MemoryFileSystem, each: (second: number) => void = () => {}) => {
-    const end = awaitSilence(fs.calls, FOLDER, "/out").then((silent) => ({ silent }), (error: unknown) => ({ error }))
+    const end = awaitSilence(fs.calls, FOLDER, "/out", { onWait: (text) => said.push(text) }).then((silent) => ({ silent }), (error: unknown) => ({ error }))
     let ended = false
     void end.then(() => { ended = true })
     let second = 0
@@ -113,6 +114,7 @@ describe("a holder of which nobody here can tell whether it runs", () => {
     const fs = await lockedBy(strangers[2]![1])
     const { seconds, ...result } = await watched(fs)
     expect(seconds).toBeGreaterThanOrEqual(SILENCE_MS / 1000)
+    expect(said.at(-1)).toMatch(/^process \d+ on .* holds the lock of \/out, and whether it runs cannot be seen from here: watching for a sign of life, 60 s at most$/)
     const { silent } = result as { silent: Awaited<ReturnType<typeof awaitSilence>> }
     const lock = await Lock.acquire(fs.calls, FOLDER, "/out", silent)
     expect(lock.previous?.namespace).toBe("pid:[1]")

@@ -100,10 +100,17 @@ export type Silent = Pick<Seen, "generation" | "text">
  *
  * @throws OutputRefused `output/locked` at its first sign of life.
  */
-export const awaitSilence = async (disk: DiskCalls, folder: string, target: string, signal?: AbortSignal): Promise<Silent | undefined> => {
+export const awaitSilence = async (
+  disk: DiskCalls,
+  folder: string,
+  target: string,
+  { onWait, signal }: { readonly signal?: AbortSignal; readonly onWait?: ((text: string) => void) | undefined } = {}
+): Promise<Silent | undefined> => {
   if ((await requireOurs(disk, folder, target)).is !== "ours") return undefined
   const first = await look(disk, folder)
   if (!first || lifeOfHolder(first) !== "unknown") return undefined
+  const holder = first.owner ? `process ${first.owner.pid} on ${quote(first.owner.host)}` : "another process"
+  onWait?.(`${holder} holds the lock of ${quote(target)}, and whether it runs cannot be seen from here: watching for a sign of life, ${SILENCE_MS / 1000} s at most`)
   for (let watched = 0; watched < SILENCE_MS; watched += LOOK_MS) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     signal?.throwIfAborted()
