@@ -65,7 +65,7 @@ const asOriginal = ({ original: logical, tensors }: ExportPlan, original: HfTens
       ...shard.tensors.flatMap((t) => at(t.name) ?? []),
       ...(i === original.shards.length - 1 ? unknown : [])
     ]
-    const unchanged = own.length === shard.tensors.length &&
+    const unchanged = !shard.overlaid && own.length === shard.tensors.length &&
       own.every((t, k) => t.name === shard.tensors[k]!.name && t.dtype === shard.tensors[k]!.dtype && sameShape(t.shape, shard.tensors[k]!.shape))
     return { name: shard.file, tensors: own, headerBytes: unchanged ? shard.headerBytes : encodeHeader(own, shard.metadata).headerBytes }
   }).filter((shard) => shard.tensors.length > 0)

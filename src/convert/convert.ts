@@ -12,6 +12,7 @@ import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER,
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { positioned } from "../document/position.ts"
+import type { Sources } from "../engine/Target.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt, steadily } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
@@ -21,8 +22,9 @@ import { describeLayout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
+import { BESIDE, besideModel, sideFile, type SideWeights } from "./besideModel.ts"
 import { explainingHf, recogniseHf } from "./explain.ts"
-import { exportedConfig, withVocabulary } from "./exportedConfig.ts"
+import { exportedConfig, withVocabulary, writtenDtype } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
 import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
@@ -92,7 +94,9 @@ export interface PreparedImport {
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
   const disk = yield* Disk
   const source = yield* openHfSource(hfModel)
-  const plan = yield* attempt(() => planImport(familyOf(families, source), source, options))
+  const beside = yield* besideModel(source.tensors)
+  const planned = yield* attempt(() => planImport(familyOf(families, source), source, options))
+  const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
   const folder = iterationFolder(options.step)
 
   const { files } = plan.checkpoint
@@ -171,6 +175,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const { config: published, weights } = yield* openHfModel(hfModel)
   const { vocabSize } = request
   const config = vocabSize === undefined ? published : yield* attempt(() => withVocabulary(published, vocabSize))
+  const { copied, notes: besideNotes } = weights ? yield* besideModel(weights) : { copied: [], notes: () => [] }
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* attempt(() => dataFileStates(disk, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
@@ -183,17 +188,21 @@ export const prepareExport = Effect.fnUntraced(function*(
   yield* attempt(() => readChunkHeaders(disk, asValues.chunks))
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
-  const files: HfFiles = yield* attempt(() => hfFiles(plan, weights))
-  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes] }
+  const model: HfFiles = yield* attempt(() => hfFiles(plan, weights))
+  const files: HfFiles = { ...model, files: [...model.files, ...copied.map(sideFile)] }
+  const arrays = withSide(plan.sources, copied)
+  const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
+  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...besideNotes("export")] }
 
   const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
-  const allStates = [...states, ...shardStates(weights), ...shardStates(graft)]
+  const allStates = [...states, ...shardStates(weights), ...shardStates(graft), ...copied]
   const ingredients = [
     known("config.json", config.bytes),
     known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory), ...(vocabSize === undefined ? [] : [vocabSize])])),
     ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s.identity)),
     ...shardIngredients(weights, "the original model"),
-    ...shardIngredients(graft, "--mtp-from")
+    ...shardIngredients(graft, "--mtp-from"),
+    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s.identity))
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
@@ -203,7 +212,7 @@ export const prepareExport = Effect.fnUntraced(function*(
       files: files.files,
       folder: "",
       ingredients: [...ingredients, ...small],
-      arrays: plan.sources,
+      arrays,
       sources,
       report: withChanges(report),
       checksum: runOptions.checksum ?? false
@@ -212,11 +221,11 @@ export const prepareExport = Effect.fnUntraced(function*(
       const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
       for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
       const sums = new StorageSums(plan.chunks.storages())
-      const counted = yield* stage(publication, { files: files.files, arrays: plan.sources, states: allStates }, runOptions.progress).pipe(
+      const counted = yield* stage(publication, { files: files.files, arrays, states: allStates }, runOptions.progress).pipe(
         Effect.provideService(Disk, sums.watch(disk))
       )
       yield* attempt(() => sums.finish(disk)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
-      const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: request.torchDtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
+      const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* steadily(async () => {
         await copySmall(disk, beside, recorder)
         await recorder.write(CONFIG, configBytes)
@@ -228,3 +237,9 @@ export const prepareExport = Effect.fnUntraced(function*(
   })
   return { plan, report, run } satisfies PreparedExport
 })
+
+/** What the copies of an export read, side weights of --hf-model included. */
+const withSide = (sources: Sources, copied: ReadonlyArray<SideWeights>): Sources => {
+  const side = new Map(copied.map(({ file, path, size }) => [BESIDE + file, { path, offset: 0, dtype: "U8" as const, shape: [size] }]))
+  return side.size === 0 ? sources : { get: (id) => side.get(id) ?? sources.get(id) }
+}

@@ -1,9 +1,10 @@
 /** The config.json of an export: the original's, byte for byte, unless a field must change; then in the form Python writes. */
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
-import { PlanRefused } from "../errors.ts"
+import { PlanRefused, quote } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
 import type { HfConfig } from "./HfSource.ts"
+import { type DType, isInteger } from "../tensor/DType.ts"
 import type { TorchDtype } from "./Options.ts"
 
 /** What `quantization_config` says of an export: what it said; nothing, for no tensor is quantised; that some modules are not. */
@@ -41,6 +42,31 @@ const edit = (node: JsonTree, path: ReadonlyArray<string>, change: (before: Json
   return copy
 }
 
+/** The dtype fields of a config that name one, in every section of a model. */
+const dtypePaths = (node: JsonMap): ReadonlyArray<ReadonlyArray<string>> =>
+  [...node].flatMap(([key, value]) =>
+    DTYPE_FIELDS.includes(key) && typeof value === "string" ? [[key]]
+    : isMap(value) && key.endsWith("_config") && key !== "quantization_config" ? dtypePaths(value).map((path) => [key, ...path])
+    : [])
+
+const TORCH_NAMES: Partial<Record<DType, Exclude<TorchDtype, "source">>> = { BF16: "bfloat16", F16: "float16", F32: "float32" }
+
+/**
+ * What config.json says that the weights are: the dtype that was asked for; else the one that all of them have, if they have one in
+ * common, for transformers casts weights to what config.json says. `source`: config.json stays.
+ */
+export const writtenDtype = (config: HfConfig, asked: TorchDtype, tensors: Iterable<{ readonly dtype: DType }>): { readonly dtype: TorchDtype; readonly notes: ReadonlyArray<string> } => {
+  if (asked !== "source") return { dtype: asked, notes: [] }
+  const [only, ...more] = new Set(Iterator.from(tensors).map(({ dtype }) => dtype).filter((dtype) => !isInteger(dtype)))
+  const dtype = only === undefined || more.length > 0 ? undefined : TORCH_NAMES[only]
+  const tree = treeOf(config)
+  if (dtype === undefined || !isMap(tree)) return { dtype: "source", notes: [] }
+  const said = new Set(dtypePaths(tree).map((path) => path.reduce<JsonTree | undefined>((node, key) => (isMap(node) ? node.get(key) : undefined), tree)))
+  const others = [...said].filter((name) => name !== dtype)
+  if (others.length === 0) return { dtype: "source", notes: [] }
+  return { dtype, notes: [`config.json of --hf-model says ${others.map((name) => quote(String(name))).join(", ")}; all weights are ${dtype}, and so the exported one says ${dtype}`] }
+}
+
 const withExceptions = (modules: ReadonlyArray<string>) => (config: JsonTree): JsonTree => {
   if (!isMap(config)) return config
   const field = EXCEPTIONS.find((name) => config.has(name)) ?? (config.get("quant_method") === "compressed-tensors" ? "ignore" : "modules_to_not_convert")
@@ -69,9 +95,7 @@ export const exportedConfig = (config: HfConfig, { quantization, torchDtype, voc
   let tree = vocabSize === undefined ? original : withRows(original, vocabSize)
   for (const field of zeroFields) tree = edit(tree, field.split("."), () => 0)
   if (torchDtype !== "source" && isMap(tree)) {
-    for (const section of [[], ...[...tree.keys()].filter((k) => k.endsWith("_config")).map((k) => [k])]) {
-      for (const field of DTYPE_FIELDS) tree = edit(tree, [...section, field], () => torchDtype)
-    }
+    for (const path of dtypePaths(tree)) tree = edit(tree, path, () => torchDtype)
   }
   if (quantization !== "keep") {
     const change = quantization === "remove" ? () => undefined : withExceptions(quantization.except)

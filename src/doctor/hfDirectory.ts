@@ -14,6 +14,7 @@ import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
 import { standardLayout } from "../parallel/Layout.ts"
+import { absentShards } from "../safetensors/absentShards.ts"
 import { INDEX_NAME } from "../safetensors/locate.ts"
 import { parseIndex, shardsOf } from "../safetensors/ShardIndex.ts"
 import { adviceFor } from "./advice.ts"
@@ -22,7 +23,7 @@ import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 const LARGEST_INDEX = 100_000_000
 
 /** Shards that the index names and that are not there, all of them. */
-const absentShards = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<Diagnosis>> => {
+const missingShards = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<Diagnosis>> => {
   const path = join(directory, INDEX_NAME)
   if (!(await present(disk, path))) return []
   try {
@@ -30,14 +31,12 @@ const absentShards = async (disk: DiskCalls, directory: string): Promise<Readonl
     const out: Array<Diagnosis> = []
     const shards = shardsOf(index)
     const tensorsOf = Map.groupBy(index.weightMap.keys(), (name) => index.weightMap.get(name)!)
-    const names = new Set(await disk.list(directory))
     const listed = new Set(shards)
-    const unlisted = [...names].filter((name) => name.endsWith(".safetensors") && !listed.has(name))
+    const unlisted = (await disk.list(directory)).filter((name) => name.endsWith(".safetensors") && !listed.has(name))
     const fix = unlisted.length === 0
       ? "Download that file again."
       : `${some(unlisted, 3)} ${unlisted.length === 1 ? "is" : "are"} there, which the index does not name: it is an index of another numbering. Take the one that belongs to these files.`
-    for (const shard of shards) {
-      if (shard.includes("/") ? await present(disk, join(directory, shard)) : names.has(shard)) continue
+    for (const shard of await absentShards(disk, directory, shards)) {
       const tensors = tensorsOf.get(shard) ?? []
       out.push(diagnosis("error", "absent-shard", `${INDEX_NAME} places ${tensors.length} tensors in ${quote(shard)}, which is not there`, { fix, names: tensors }))
     }
@@ -84,7 +83,7 @@ const examineAsImport = (families: FamilyRegistry, path: string) =>
 export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
   const disk = yield* Disk
   const isDirectory = yield* attempt(async () => (await disk.stat(path)).kind === "directory")
-  const absent = isDirectory ? yield* attempt(() => absentShards(disk, path)) : []
+  const absent = isDirectory ? yield* attempt(() => missingShards(disk, path)) : []
   if (absent.length > 0) return absent
   const config = isDirectory ? yield* examineConfig(families, path) : { found: [] }
   const space = yield* hfSpace(path).pipe(Effect.catchTags({

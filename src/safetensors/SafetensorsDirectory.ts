@@ -12,7 +12,8 @@ import { isNotThere } from "../io/existing.ts"
 import { refuseSpecials } from "../io/specials.ts"
 import { type FileIdentity, identityOf, sameFile } from "../io/identity.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
-import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, totalSize } from "./ShardIndex.ts"
+import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, type StaleCopy, totalSize } from "./ShardIndex.ts"
+import { absentShards } from "./absentShards.ts"
 import { type Entry, isWeightsName, locate, openRegular, realPathInside } from "./locate.ts"
 import { otherFormat, refuseOtherThanJson, START_BYTES } from "./otherFormat.ts"
 import type { TensorInfo } from "./Tensor.ts"
@@ -36,6 +37,8 @@ export interface Shard {
   readonly metadata: ReadonlyMap<string, string> | undefined
   /** In the order of their data. */
   readonly tensors: ReadonlyArray<HfTensor>
+  /** The header also has tensors that the index places in other shards; they are not among `tensors`. */
+  readonly overlaid?: true
 }
 
 export interface HfTensor extends TensorInfo {
@@ -85,7 +88,9 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const indexPath = join(entry.directory, entry.file)
   const index = indexBytes && (yield* attempt(async () => {
     refuseOtherThanJson(indexPath, indexBytes)
-    return atPath(indexPath, () => parseIndex(indexBytes), indexBytes)
+    const parsed = atPath(indexPath, () => parseIndex(indexBytes), indexBytes)
+    await refuseAbsent(disk, entry, parsed, indexBytes)
+    return parsed
   }))
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   const shards = yield* Effect.forEach(
@@ -135,31 +140,49 @@ const readShard = async (
       tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))
     }
   }
-  return withFile(disk, entry, file, read).catch(async (error: unknown): Promise<never> => {
-    throw index && isNotThere(error) ? await missingShard(disk, entry, index, indexBytes!) ?? error : error
+  return withFile(disk, entry, file, read).catch((error: unknown): never => {
+    throw index && error instanceof InvalidFile && isNotThere(error) ? missingShard(entry, index, indexBytes!, file, error.problem) : error
   })
 }
 
-/** The first shard, by name, that is not there: shards are read in no certain order. Undefined if all have come to be. */
-const missingShard = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<InvalidFile | undefined> => {
-  const missing: Array<{ readonly file: string; readonly problem: string }> = []
-  for (const file of shardsOf(index)) {
-    await realPathInside(disk, entry.directory, file).catch((error: unknown) => {
-      if (error instanceof InvalidFile && isNotThere(error)) missing.push({ file, problem: error.problem })
-    })
-  }
-  const [first, ...others] = missing
-  if (!first) return undefined
-  const more = others.length === 0 ? "" : `; ${others.length} more shard${others.length === 1 ? " is" : "s are"} missing, the last of them ${quote(others.at(-1)!.file)}`
-  const listed = new Set(shardsOf(index))
-  const unlisted = entry.weights.filter((name) => !listed.has(name))
-  return new InvalidFile({
-    ...(unlisted.length === 0 ? {} : { hint: `${some(unlisted, 3)} ${unlisted.length === 1 ? "is" : "are"} there, which the index does not name: an index of another numbering. Take the one that belongs to these files.` }),
-    path: join(entry.directory, first.file),
+const missingShard = ({ directory, file: indexFile }: Entry, index: SafetensorsIndex, indexBytes: Uint8Array, file: string, problem: string, more = "", hint?: string): InvalidFile =>
+  new InvalidFile({
+    path: join(directory, file),
     code: "safetensors/missing-shard",
-    problem: `${first.problem}, but ${entry.file} places tensors in it${more}`,
-    place: { ...positioned({ tensor: index.weightMap.entries().find(([, shard]) => shard === first.file)?.[0] }, indexBytes), record: entry.file }
+    problem: `${problem}, but ${indexFile} places tensors in it${more}`,
+    place: { ...positioned({ tensor: index.weightMap.entries().find(([, shard]) => shard === file)?.[0] }, indexBytes), record: indexFile },
+    ...(hint ? { hint } : {})
   })
+
+/** Shards that no folder lists: before any is opened, for an index can name more of them than there can be files. */
+const refuseAbsent = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<void> => {
+  const shards = shardsOf(index)
+  const [first, ...others] = await absentShards(disk, entry.directory, shards)
+  if (first === undefined) return
+  const more = others.length === 0 ? "" : `; ${others.length} more shard${others.length === 1 ? " is" : "s are"} missing, the last of them ${quote(others.at(-1)!)}`
+  const known = new Set(shards)
+  const unnamed = entry.weights.filter((name) => !known.has(name))
+  const are = unnamed.length === 1 ? "is" : "are"
+  const hint = unnamed.length === 0 ? undefined
+    : await holdAll(disk, entry, unnamed, index)
+    ? `${some(unnamed, 3)} ${are} there, which the index does not name, and ${unnamed.length === 1 ? "holds" : "hold"} all tensors that it lists: an index of another numbering. Take the one that belongs to these files, or remove it if there is a single one.`
+    : `${some(unnamed, 3)} ${are} there, which the index does not name: an index of another numbering. Take the one that belongs to these files.`
+  throw missingShard(entry, index, indexBytes, first, "does not exist", more, hint)
+}
+
+/** Do these files hold every tensor that the index lists? */
+const holdAll = async (disk: DiskCalls, entry: Entry, files: ReadonlyArray<string>, index: SafetensorsIndex): Promise<boolean> => {
+  const missing = new Set(index.weightMap.keys())
+  const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
+  try {
+    for (const file of files) {
+      for (const { name } of (await readShard(disk, entry, file, 0, undefined, undefined, budget)).tensors) missing.delete(name)
+    }
+  } catch {
+    // This only looks for advice; what is wrong with these files is not what the user asked for.
+    return false
+  }
+  return missing.size === 0
 }
 
 /** Open, check and close one file of the checkpoint. */
@@ -206,9 +229,15 @@ const readHeader = async (handle: DiskFile, path: string, size: number, budget: 
   return header
 }
 
+/** A shard as the index sees it. */
+const withoutStale = (shard: Shard, { weightMap }: SafetensorsIndex): Shard => {
+  const tensors = shard.tensors.filter(({ name }) => weightMap.get(name) === shard.file)
+  return tensors.length === shard.tensors.length ? shard : { ...shard, tensors, overlaid: true }
+}
+
 const assemble = (
   entry: Entry,
-  shards: ReadonlyArray<Shard>,
+  read: ReadonlyArray<Shard>,
   indexPath: string,
   index: SafetensorsIndex | undefined,
   indexBytes: Uint8Array | undefined
@@ -216,8 +245,11 @@ const assemble = (
   const warnings: Array<string> = []
   const tensors = new Map<string, HfTensor>()
   let tensorBytes = 0
-  if (index) {
-    atPath(indexPath, () => checkIndex(index, shards), indexBytes)
+  const stale = index ? atPath(indexPath, () => checkIndex(index, read), indexBytes) : []
+  const shards = stale.length === 0 ? read : read.map((shard) => withoutStale(shard, index!))
+  if (stale.length > 0) {
+    const [{ file, name }] = stale as readonly [StaleCopy, ...Array<StaleCopy>]
+    warnings.push(`${stale.length} tensor${stale.length === 1 ? " stands" : "s stand"} in several shards, and the index decides: ${quote(name)} is read from ${quote(index!.weightMap.get(name)!)}, not from ${quote(file)}`)
   }
   for (const shard of shards) {
     for (const tensor of shard.tensors) {

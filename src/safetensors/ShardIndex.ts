@@ -101,35 +101,42 @@ export interface ListedShard {
   readonly tensors: ReadonlyArray<{ readonly name: string }>
 }
 
+/** A copy of a tensor in a shard that the index does not name for it. */
+export interface StaleCopy {
+  readonly name: string
+  /** Where it stands. */
+  readonly file: string
+}
+
 /**
- * Index and headers must tell the same story, except for {@link totalSize}: a wrong total is common in the wild and harmless,
- * so it is the caller's warning and not an error.
+ * Index and headers must tell the same story, but for {@link totalSize}, where a wrong value is common and harmless, and for
+ * stale copies: where a tensor stands in several shards, the index says which one counts (a shard may be laid over others that
+ * way). Both are the caller's to mention.
  *
- * @throws FormatError `safetensors/index-` + `tensor-twice` (in two shards), `missing-tensor` (listed, not in its shard) or
- * `unlisted-tensor` (in a shard, not listed).
+ * @throws FormatError `safetensors/index-` + `missing-tensor` (listed, not in its shard) or `unlisted-tensor` (in a shard, not
+ * listed).
  */
-export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): void => {
+export const checkIndex = ({ weightMap }: SafetensorsIndex, shards: ReadonlyArray<ListedShard>): ReadonlyArray<StaleCopy> => {
   const count = shards.reduce((sum, { tensors }) => sum + tensors.length, 0)
-  if (count === weightMap.size && shards.every(({ file, tensors }) => tensors.every(({ name }) => weightMap.get(name) === file))) return
-  const found = new Map<string, string>()
-  const unlisted: Array<string> = []
+  if (count === weightMap.size && shards.every(({ file, tensors }) => tensors.every(({ name }) => weightMap.get(name) === file))) return []
+  const found = new Set<string>()
+  const stale: Array<StaleCopy> = []
+  const unlisted: Array<StaleCopy> = []
   for (const { file, tensors } of shards) {
     for (const { name } of tensors) {
-      const other = found.get(name)
-      if (other !== undefined) wrong("tensor-twice", `stands in ${quote(other)} and in ${quote(file)}`, { tensor: name })
-      found.set(name, file)
-      if (!weightMap.has(name)) unlisted.push(name)
+      const listed = weightMap.get(name)
+      if (listed === file) found.add(name)
+      else (listed === undefined ? unlisted : stale).push({ name, file })
     }
   }
   for (const [name, file] of weightMap) {
-    const where = found.get(name)
-    if (where === file) continue
-    wrong("missing-tensor", `the index places it in ${quote(file)}, which does not hold it` +
-      (where === undefined ? "" : `; ${quote(where)} does`), { tensor: name })
+    if (found.has(name)) continue
+    const other = stale.find((copy) => copy.name === name)
+    wrong("missing-tensor", `the index places it in ${quote(file)}, which does not hold it${other ? `; ${quote(other.file)} does` : ""}`, { tensor: name })
   }
-  if (unlisted.length > 0) {
-    wrong("unlisted-tensor", `${quote(found.get(unlisted[0]!)!)} holds tensors that the index does not list: ${some(unlisted)}`, {
-      tensor: unlisted[0]!
-    })
+  const [first] = unlisted
+  if (first) {
+    wrong("unlisted-tensor", `${quote(first.file)} holds tensors that the index does not list: ${some(unlisted.map(({ name }) => name))}`, { tensor: first.name })
   }
+  return stale
 }

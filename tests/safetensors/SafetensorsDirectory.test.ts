@@ -123,6 +123,35 @@ layer(Disk.layer)("a checkpoint", (it) => {
     }))
 })
 
+layer(Disk.layer)("an overlay", (it) => {
+  it.effect("counts where the index points at it; the copy below is stale", () =>
+    Effect.gen(function*() {
+      const two = file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, Uint8Array.of(8, 9))
+      const path = directory({ "model.safetensors.index.json": index({ a: "over.safetensors", b: "base.safetensors" }), "base.safetensors": two, "over.safetensors": one("a", 1) })
+      const hf = yield* openSafetensors(path)
+      expect([...(yield* readTensor(hf, "a"))]).toEqual([1, 1])
+      expect(hf.shards.map((s) => [s.file, s.tensors.map((t) => t.name), s.overlaid])).toEqual([["base.safetensors", ["b"], true], ["over.safetensors", ["a"], undefined]])
+      expect(hf.warnings).toEqual(["1 tensor stands in several shards, and the index decides: a is read from over.safetensors, not from base.safetensors"])
+    }))
+})
+
+layer(Disk.layer)("an index of shards that are not there", (it) => {
+  it.effect("costs one listing, not one look-up each", () =>
+    Effect.gen(function*() {
+      const path = directory({ "model.safetensors.index.json": index(Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`t${i}`, `${i % 2 ? "in/" : ""}${i}.safetensors`]))) })
+      let calls = 0
+      const counted = new Proxy(nodeCalls, {
+        get: (target, name: keyof typeof nodeCalls) => typeof target[name] !== "function" ? target[name] : (...args: Array<unknown>) => {
+          calls++
+          return (target[name] as (...a: Array<unknown>) => unknown)(...args)
+        }
+      })
+      const error = yield* Effect.flip(openSafetensors(path).pipe(Effect.provideService(Disk, counted)))
+      expect(error).toMatchObject({ code: "safetensors/missing-shard" })
+      expect(calls).toBeLessThan(20)
+    }))
+})
+
 layer(Disk.layer)("links", (it) => {
   const cache = (to: string) => {
     const repo = directory({ "blobs/abc": one("a", 1), "elsewhere/abc": one("a", 1) })
@@ -183,6 +212,9 @@ layer(Disk.layer)("a directory is refused for", (it) => {
       "safetensors/missing-shard | 3.safetensors (tensor c, record model.safetensors.index.json, byte 49): does not exist, but model.safetensors.index.json places tensors in it\n  2.safetensors is there, which the index does not name: an index of another numbering. Take the one that belongs to these files."],
     ["several missing shards", { "model.safetensors.index.json": index({ a: "3.safetensors", b: "1.safetensors", c: "2.safetensors" }), "2.safetensors": one("c", 1) },
       "safetensors/missing-shard | 1.safetensors (tensor b, record model.safetensors.index.json, byte 49): does not exist, but model.safetensors.index.json places tensors in it; 1 more shard is missing, the last of them 3.safetensors"],
+    ["an index of another numbering", { ...sharded(), "model.safetensors.index.json": index({ a: "x/3.safetensors", b: "4.safetensors" }) },
+      "safetensors/missing-shard | 4.safetensors (tensor b, record model.safetensors.index.json, byte 51): does not exist, but model.safetensors.index.json places tensors in it; 1 more shard is missing, the last of them x/3.safetensors\n" +
+      "  1.safetensors, 2.safetensors are there, which the index does not name, and hold all tensors that it lists: an index of another numbering. Take the one that belongs to these files, or remove it if there is a single one."],
     ["a tensor that its shard does not hold", sharded({ "2.safetensors": one("c", 1) }),
       "safetensors/index-missing-tensor | model.safetensors.index.json (tensor b, byte 63): the index places it in 2.safetensors, which does not hold it"],
     ["a shard cut short", sharded({ "2.safetensors": one("b", 1).subarray(0, 62) }),

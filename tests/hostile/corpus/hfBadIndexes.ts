@@ -1,7 +1,7 @@
 /** Indexes that lie, contradict themselves, or point where nobody should look. */
 import type { BadCase, Command } from "./Case.ts"
 import { directory, fifo, link, type Node } from "./FileSet.ts"
-import { filesOf, type Hf, type Json, sharded, shardName, withTensors } from "./Hf.ts"
+import { filesOf, type Hf, type Json, sharded, shardName } from "./Hf.ts"
 import { architectures } from "./Toy.ts"
 
 const COMMANDS: ReadonlyArray<Command> = ["inspect", "import"]
@@ -91,15 +91,5 @@ const documents: Readonly<Record<string, readonly [change: Partial<Hf>, ...says:
 
 export const hfBadIndexes: ReadonlyArray<BadCase> = [
   ...Object.entries(names).map(([id, name], i) => indexed(`name/${id}`, i, parsed((x) => moved(x, NORM, name)), INDEX, NORM)),
-  ...Object.entries(documents).map(([id, [change, ...says]], i) => indexed(id, i, change, ...(id === "missing-shard" || id === "other-case" || id === "percent-encoded" ? [] : [INDEX]), ...says)),
-  {
-    id: "index/tensor-in-two-shards",
-    files: () => {
-      const hf = sharded("llama")
-      const twice = hf.shards[1]!.tensors[0]!
-      return filesOf(withTensors(hf, (tensors) => [...tensors, twice]))
-    },
-    commands: COMMANDS,
-    says: [INDEX, shardName(1, 2), shardName(2, 2)]
-  }
+  ...Object.entries(documents).map(([id, [change, ...says]], i) => indexed(id, i, change, ...(id === "missing-shard" || id === "other-case" || id === "percent-encoded" ? [] : [INDEX]), ...says))
 ]
