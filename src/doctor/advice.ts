@@ -9,7 +9,6 @@ const INDEX = "Take the index that belongs to these files from the publisher."
 const ADVICE: ReadonlyArray<readonly [code: string, advice: string]> = [
   ["safetensors/no-weights", "Name a directory with safetensors weights."],
   ["safetensors/ambiguous", "Download model.safetensors.index.json of the model: without it nothing says which files belong together; or name the file that is meant."],
-  ["safetensors/index-tensor-twice", "The index and the shards disagree: one of the two files is left from another version or an overlay. Remove the tensor, or the file, that is not meant."],
   ["safetensors/index-missing-tensor", `The index places a tensor where it is not. ${INDEX}`],
   ["safetensors/index-unlisted-tensor", `A shard holds more than the index lists: loaders ignore it. ${INDEX}`],
   ["safetensors/index-shard-name", "Correct the shard names in the index: plain paths inside the directory, without ./ or ../."],
