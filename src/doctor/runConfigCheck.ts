@@ -89,7 +89,7 @@ export const examineRunConfig = (config: RunConfigMap, file: string, text: strin
       out.push(diagnosis("warning", "interpolation", `${shown}, ${quote(path)}: OmegaConf takes \${…} for a reference to another field`, { fix: "Remove the ${…}." }))
     }
   }
-  for (const [, field, value] of text.matchAll(/^\s*([\w.]+): *([-+]?\d+[eE][-+]?\d+) *$/gm)) {
+  for (const [, field, value] of text.matchAll(/^[ \t]*([\w.]+): *([-+]?\d+[eE][-+]?\d+) *$/gm)) {
     out.push(diagnosis("error", "float-text", `${shown}, ${quote(field!)}: PyYAML reads ${value} as a string, not as a number`, {
       fix: `Write it with a point: ${value!.replace(/[eE]/, ".0e")}`
     }))

@@ -2,7 +2,7 @@
  * Reading `run_config.yaml`, as data: `_target_` strings name Python classes and stay strings, no tag makes anything happen.
  * The file may come from anybody, so its size, nesting and aliases are bounded before the YAML library sees them.
  */
-import { type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
+import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
 import { FormatError, quote } from "../errors.ts"
 import type { PythonValue } from "./Provider.ts"
 
@@ -11,7 +11,9 @@ export const LARGEST_RUN_CONFIG = 4 << 20
 /** The library recurses once per level; real files have 8. */
 const DEEPEST = 64
 const LARGEST_INDENT = 4 * DEEPEST
-/** Nodes that aliases may stand for, all together. */
+/** The library takes some 5 µs for each, so a second or two in all; real files have 5,000. */
+const MOST_TOKENS = 600_000
+/** Nodes, counting for each alias what it stands for. */
 const MOST_VALUES = 200_000
 const MOST_ALIASES = 1000
 
@@ -24,22 +26,31 @@ const fail = (code: string, problem: string, offset?: number): never => {
   throw new FormatError(`run-config/${code}`, problem, offset === undefined ? {} : { offset })
 }
 
-/** Flow brackets, indentation and `- - -` are the only ways to nest. */
-const checkDepth = (text: string): void => {
+/**
+ * Limits that hold before the library builds anything: it recurses once per level, and nothing interrupts it. Flow brackets,
+ * indentation and `- - -` are the only ways to nest.
+ */
+const checkTokens = (text: string): void => {
   let flow = 0
-  let perLine = 0
+  let inRow = 0
   let offset = 0
+  let tokens = 0
   for (const token of new Lexer().lex(text)) {
+    if (++tokens > MOST_TOKENS) fail("too-many-values", `has more than ${MOST_TOKENS} tokens`, offset)
     const first = token[0]
-    if (token.includes("\n")) perLine = 0
     if (first === "[" || first === "{") flow++
     else if (first === "]" || first === "}") flow = Math.max(0, flow - 1)
-    else if (token === "-" || token === "?" || token === ":") perLine++
-    const indent = first === " " ? token.length : 0
-    if (flow > DEEPEST || perLine > DEEPEST || indent > LARGEST_INDENT) fail("depth", `is nested deeper than ${DEEPEST} levels`, offset)
-    offset += token.length
+    if (token === "-" || token === "?" || token === ":") inRow++
+    else if (first !== " ") inRow = 0
+    const indent = first === " " && token.trim() === "" && !token.includes("\n") ? token.length : 0
+    if (flow > DEEPEST || inRow > DEEPEST || indent > LARGEST_INDENT) fail("depth", `is nested deeper than ${DEEPEST} levels`, offset)
+    // The marks that the lexer puts before scalars and documents are not in the file.
+    if (!MARK.test(token)) offset += token.length
   }
 }
+
+// eslint-disable-next-line no-control-regex
+const MARK = /^[\u0002\u0018\u001f]$/
 
 const value = (node: unknown, budget: { left: number }, depth: number): PythonValue => {
   if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`)
@@ -50,7 +61,7 @@ const value = (node: unknown, budget: { left: number }, depth: number): PythonVa
     for (const { key, value: item } of node.items) {
       const name = isScalar(key) ? String(key.source ?? key.value) : fail("key", "a key is not a plain scalar")
       if (name === "__proto__") fail("key", "the key __proto__ is not allowed")
-      if (name in map) fail("duplicate-key", `the key ${name} stands twice in one mapping`)
+      if (name in map) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`)
       map[name] = value(item, budget, depth + 1)
     }
     return map
@@ -79,7 +90,8 @@ const scalar = (found: unknown, source: string | undefined): PythonValue => {
 export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
   const document = runConfigDocument(bytes)
   const budget = { left: MOST_VALUES }
-  const resolve = (node: unknown): unknown => isAlias(node) ? node.resolve(document) : node
+  const targets = aliasTargets(document)
+  const resolve = (node: unknown): unknown => isAlias(node) ? targets.get(node) : node
   const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
   return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping")
 }
@@ -88,23 +100,41 @@ export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
 export const runConfigDocument = (bytes: Uint8Array): Document.Parsed => {
   if (bytes.byteLength > LARGEST_RUN_CONFIG) fail("too-large", `has ${bytes.byteLength} bytes, at most ${LARGEST_RUN_CONFIG} are read`)
   const text = decode(bytes)
-  checkDepth(text)
-  const document = parseDocument(text, { version: "1.1", schema: "yaml-1.1", intAsBigInt: true, logLevel: "silent", resolveKnownTags: false, merge: false })
+  checkTokens(text)
+  // Keys are compared here: the library compares each with all others of its mapping.
+  const document = parseDocument(text, { version: "1.1", schema: "yaml-1.1", intAsBigInt: true, logLevel: "error", resolveKnownTags: false, merge: false, uniqueKeys: false })
   const error = document.errors[0]
   if (error) fail("syntax", `is not YAML: ${error.message.split("\n")[0]}`, error.pos[0])
-  let aliases = 0
-  const anchors = new Set<string>()
+  visit(document, {
+    Map: (_, { items }) => {
+      const names = new Set<string>()
+      for (const { key } of items) {
+        const name = isScalar(key) ? String(key.source ?? key.value) : undefined
+        if (name !== undefined && names.has(name)) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`, (key as Node).range?.[0])
+        if (name !== undefined) names.add(name)
+      }
+    }
+  })
+  aliasTargets(document)
+  return document
+}
+
+/** What each alias stands for: the last node before it that has the anchor. */
+const aliasTargets = (document: Document.Parsed): ReadonlyMap<Alias, Node> => {
+  const anchors = new Map<string, Node>()
+  const targets = new Map<Alias, Node>()
   visit(document, {
     Node: (_, node) => {
       if (!isAlias(node)) {
-        if (node.anchor !== undefined) anchors.add(node.anchor)
+        if (node.anchor !== undefined) anchors.set(node.anchor, node)
         return
       }
-      if (++aliases > MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`)
-      if (!anchors.has(node.source)) fail("aliases", `the alias *${quote(node.source)} stands for nothing: there is no &${quote(node.source)} before it`, node.range?.[0])
+      if (targets.size === MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`)
+      const target = anchors.get(node.source) ?? fail("aliases", `the alias *${quote(node.source)} stands for nothing: there is no &${quote(node.source)} before it`, node.range?.[0])
+      targets.set(node, target)
     }
   })
-  return document
+  return targets
 }
 
 const decode = (bytes: Uint8Array): string => {

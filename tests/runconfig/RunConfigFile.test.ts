@@ -51,7 +51,7 @@ describe("limits", () => {
     ["many aliases", `a: &a x\nb: [${"*a, ".repeat(1500)}]\n`, "run-config/aliases"],
     ["not YAML", "a: [1\nb: }\n", "run-config/syntax"],
     ["not UTF-8", Uint8Array.of(0x61, 0x3a, 0x20, 0xff), "run-config/syntax"],
-    ["the same key twice", "a: 1\na: 2\n", "run-config/syntax"],
+    ["the same key twice", "a: 1\na: 2\n", "run-config/duplicate-key"],
     ["a reserved key", "__proto__: 1\n", "run-config/key"],
     ["a key that is a list", "[a]: 1\n", "run-config/key"],
     ["an integer beyond 2^53", "a: 9007199254740993\n", "run-config/integer"],
