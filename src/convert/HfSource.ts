@@ -106,7 +106,7 @@ export const spotOf = (tensors: HfTensors, names: ReadonlyArray<string>): string
   const [first] = names
   const shard = first === undefined ? undefined : tensors.shards[tensors.tensors.get(first)?.shard ?? -1]
   const offset = shard && offsetOfName(shard.headerBytes, first!)
-  return `${shard?.path ?? fileOf(tensors)}${offset === undefined ? "" : `, byte ${offset}`}`
+  return `${shard?.path ?? fileOf(tensors)}${offset === undefined ? "" : ` (byte ${offset})`}`
 }
 
 /** The file of one tensor, without its folder, and where its entry begins. */

@@ -40,10 +40,10 @@ describe("a config document", () => {
     )
     expect(error.code).toBe("document/shape")
     expect(error.message).toMatchInlineSnapshot(`
-      "m/config.json: is not what was expected:
-        model_type: 3 is not a string
-        vision_config.depth: 0 is not greater than 0
-        vision_config.sizes[1]: 2.5 is not a whole number"
+      "m/config.json (byte 14): is not what was expected:
+        model_type: 3 is not a string (byte 14)
+        vision_config.depth: 0 is not greater than 0 (byte 41)
+        vision_config.sizes[1]: 2.5 is not a whole number (byte 54)"
     `)
   })
 

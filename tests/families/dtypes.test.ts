@@ -16,7 +16,7 @@ describe("on import", () => {
   it.each(["I8", "U8", "I32", "I64", "BOOL"] as const)("%s weights are refused by name and dtype", (dtype) => {
     const toy = toyOf("qwen3-untied-a")
     expect(() => importOf(toy, "standard", stored(toy, /layers\.0\.(input_layernorm|mlp\.up_proj)\.weight$/, dtype)))
-      .toThrow(`2 tensors of /toy/model-00002-of-00003.safetensors would have to be floating-point values: model.layers.0.input_layernorm.weight (${dtype}), model.layers.0.mlp.up_proj.weight (${dtype})`)
+      .toThrow(`2 tensors of /toy/model-00002-of-00003.safetensors (byte 9) would have to be floating-point values: model.layers.0.input_layernorm.weight (${dtype}), model.layers.0.mlp.up_proj.weight (${dtype})`)
   })
 
   it("also where all that are stored as one are integers", () => {

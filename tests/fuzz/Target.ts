@@ -36,7 +36,8 @@ export class Wrong extends Error {}
 
 const highest = (): number => process.resourceUsage().maxRSS * 1024
 
-const nonsense = (message: string): boolean => /\bundefined\b|\[object|\n\s+at /.test(message)
+/** A stack, as it was or with its line ends escaped. */
+const nonsense = (message: string): boolean => /\bundefined\b|\[object|(\n|\\u000a)\s+at /.test(message)
 
 const complaint = (error: unknown): string | undefined => {
   if (!(error instanceof FormatError) && !isBridgeError(error)) return error instanceof Error ? error.stack ?? error.message : String(error)
@@ -60,7 +61,8 @@ export const tryOne = async ({ name, read }: Target, input: Uint8Array): Promise
   const waited = performance.now() - started
   const milliseconds = waited > LONGEST_WAIT_MS ? waited : Math.min(waited, (system + user) / 1000)
   const raised = highest() - before
-  if (milliseconds > SLOWEST_MS) reason ??= `took ${Math.round(milliseconds)} ms`
+  // Memory first: to fill much of it takes its time.
   if (raised > MOST_MEMORY) reason ??= `took ${Math.round(raised / 2 ** 20)} MiB`
+  if (milliseconds > SLOWEST_MS) reason ??= `took ${Math.round(milliseconds)} ms`
   return { crash: reason === undefined ? undefined : { target: name, input, reason }, raised }
 }
