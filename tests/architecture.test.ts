@@ -27,6 +27,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["bridge", "engine"],
   ["publish"],
   ["mimo", "checkpoint", "quantized"],
+  ["plan"],
   ["convert"],
   ["inspect", "diff", "relabel", "doctor", "report", "conformance"],
   ["api"],

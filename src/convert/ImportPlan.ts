@@ -14,6 +14,8 @@ import type { Sources } from "../engine/Target.ts"
 import { FormatError, PlanRefused } from "../errors.ts"
 import { routeModules, standardModules } from "../mimo/routes.ts"
 import type { Entry, Model } from "../model/Parameter.ts"
+import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "../plan/accounting.ts"
+import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
@@ -25,8 +27,8 @@ import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, require
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
-import { type ConversionReport, type DtypeChange, type LeftBehind } from "./Report.ts"
-import { paddingFields, paddingNote, padVocabulary } from "./vocabulary.ts"
+import { type ConversionReport, type DtypeChange } from "./Report.ts"
+import { paddingFields, paddingNote, padVocabulary, type VocabularyPadding } from "./vocabulary.ts"
 
 export type Form = "mimo" | "standard"
 
@@ -113,7 +115,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
 const plannedImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
   // From here on quantised tensors are BF16 ones; the copies of the files are rewritten at the end.
   const logical = logicalOf(source.tensors, source)
-  const { activationScales, tensors } = logical
+  const { tensors } = logical
   const headers = headersOf(logical)
   const description = describeModel(family, source, headers)
   const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
@@ -136,59 +138,11 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   )
   checkCoverage(conversion)
 
-  // Every source tensor is converted, carried, dropped on purpose, or the plan is refused.
-  const carriedRule = compileCarried(description.carried)
-  const allowed = compileAllowed(options.allowUnmapped)
-  const dropped = new Set(mtp.dropped)
-  const kept: Array<KeptTensor> = []
-  const leftBehind: Array<LeftBehind> = []
-  const unmapped: Array<string> = []
-  for (const { begin, dtype, end, name, shape } of tensors.values()) {
-    if (conversion.hf.has(name)) continue
-    if (dropped.has(activationScales.get(name) ?? name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "multi-token prediction was dropped (--mtp drop)" })
-    else if (carriedRule(name) || activationScales.has(name)) kept.push({ name, dtype, shape })
-    else if (allowed(name)) leftBehind.push({ tensor: name, bytes: end - begin, reason: "matches --allow-unmapped" })
-    else unmapped.push(name)
-  }
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
-
+  const { carried, leftBehind } = accountSources(source, logical, conversion, modules, description, { dropped: mtp.dropped, allowUnmapped: options.allowUnmapped })
   refuseIntegerWeights(conversion.parameters, tensors, (names) => spotOf(source.tensors, names))
-
-  // The dtype of a stored tensor: the cast asked for, else what holds all of its sources exactly.
-  const cast = castTo(options.torchDtype)
-  const dtypes = new Map<string, DType>()
-  const file = (name: string) => spotOf(source.tensors, [name])
-  for (const { copies, module, parameter } of conversion.parameters) {
-    const own = copies.map((c) => tensors.get(c.source.tensor)!)
-    for (const part of parameter.parts) {
-      const key = module.keyPrefix + part.key
-      for (const { dtype, name } of own) {
-        refuseSubByte(dtype, name, file)
-        const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
-        const known = dtypes.get(key)
-        dtypes.set(key, known ? commonDtype(known, wanted, name, file) : wanted)
-      }
-    }
-  }
-  const dtypeChanges: Array<DtypeChange> = []
-  const sourcesKept = new Set(kept.map((k) => k.name))
-  for (const { copies, module, parameter } of conversion.parameters) {
-    for (const copy of copies) {
-      if (copy.echo) continue
-      const from = tensors.get(copy.source.tensor)!
-      // Refuses what cannot be read, before anything is written.
-      if (copy.transform && from.quantized) logical.read(copy)
-      const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
-      if (from.dtype !== to) {
-        dtypeChanges.push({ tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })
-      }
-      // Arithmetic rounds; the original travels along unless a cast was asked for anyway.
-      if (from.dtype === to && copy.transform && !sourcesKept.has(from.name)) {
-        sourcesKept.add(from.name)
-        kept.push({ name: from.name, dtype: from.dtype, shape: from.shape })
-      }
-    }
-  }
+  const dtypes = storedDtypes(conversion, logical, castTo(options.torchDtype), (name) => spotOf(source.tensors, [name]))
+  const { changes, rounded } = dtypeChanges(conversion, logical, dtypes)
+  const kept = [...new Map([...carried, ...rounded].map((t) => [t.name, t])).values()]
   if (form === "mimo" && !description.provider.mimo) {
     notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
   }
@@ -197,17 +151,9 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   const ranks = place(conversion, placed, beside)
   const planned = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
   const checkpoint = { ...planned, files: dequantizing(planned.files, logical) }
-  const hasMtp = [...conversion.hf.values()].some((t) => t.mtp)
-  const provider: Provider = {
-    ...description.provider,
-    fields: {
-      ...description.provider.fields,
-      ...(hasMtp || !description.provider.fields["mtp_num_layers"] ? {} : { mtp_num_layers: null }),
-      ...(padding ? paddingFields(padding) : {}),
-      ...(options.torchDtype === "source" ? {} : dtypeFields(options.torchDtype))
-    }
-  }
+  const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
+  const keptNames = new Set(kept.map((k) => k.name))
   const rows = new Map(describeLayout(layout).map((row) => [row.component, row]))
   const bytesOfKey = (key: string) => volume(checkpoint.metadata.tensors.get(key)!.shape) * bytesOf(dtypes.get(key)!)
   const targetTensors = [...checkpoint.metadata.tensors.entries()]
@@ -233,11 +179,11 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
       targetTensors: targetTensors.length,
       targetBytes: targetTensors.reduce((sum, [, t]) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
       files: checkpoint.files.map((f) => ({ name: f.name, bytes: f.size })),
-      dtypeChanges: uniqueChanges(dtypeChanges),
+      dtypeChanges: changes,
       leftBehind,
       carried: kept.map((k) => k.name),
       ...(padding ? { vocabulary: padding } : {}),
-      ...quantizedSummary(logical, (name) => conversion.hf.has(name) || sourcesKept.has(name) ? "dequantized" : undefined),
+      ...quantizedSummary(logical, (name) => conversion.hf.has(name) || keptNames.has(name) ? "dequantized" : undefined),
       notes
     }
   }
@@ -250,5 +196,84 @@ const dtypeFields = (dtype: Exclude<TorchDtype, "source">): Provider["fields"] =
   params_dtype: pythonName(`torch.${dtype}`)
 })
 
-const uniqueChanges = (changes: ReadonlyArray<DtypeChange>): ReadonlyArray<DtypeChange> =>
-  [...new Map(changes.map((c) => [c.tensor, c])).values()]
+/** Every source tensor is converted, carried, dropped on purpose, or the plan is refused. */
+const accountSources = (
+  source: HfSource,
+  { activationScales, tensors }: LogicalTensors,
+  conversion: Conversion,
+  modules: ReadonlyArray<ConversionModule>,
+  description: ModelDescription,
+  choice: { readonly dropped: ReadonlyArray<string>; readonly allowUnmapped: ReadonlyArray<string> }
+): { readonly carried: ReadonlyArray<KeptTensor>; readonly leftBehind: ReadonlyArray<LeftBehind> } => {
+  const carriedRule = compileCarried(description.carried)
+  const allowed = compileAllowed(choice.allowUnmapped)
+  const dropped = new Set(choice.dropped)
+  const isDropped = (name: string) => dropped.has(activationScales.get(name) ?? name)
+  const isCarried = (name: string) => !isDropped(name) && (carriedRule(name) !== undefined || activationScales.has(name))
+  const unused = [...tensors.values()].filter((t) => !conversion.hf.has(t.name))
+  const { leftBehind, unmapped } = account(
+    unused.filter((t) => !isCarried(t.name)).map(({ begin, end, name }) => ({ name, bytes: end - begin })),
+    (name) => (isDropped(name) ? MTP_DROPPED : allowed(name) ? ALLOWED : undefined)
+  )
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
+  return { carried: unused.filter((t) => isCarried(t.name)).map(({ dtype, name, shape }) => ({ name, dtype, shape })), leftBehind }
+}
+
+/** The dtype of every stored tensor: the cast asked for, else what holds all of its sources exactly. */
+const storedDtypes = (
+  { parameters }: Conversion,
+  { tensors }: LogicalTensors,
+  cast: DType | undefined,
+  file: Parameters<typeof refuseSubByte>[2]
+): ReadonlyMap<string, DType> => {
+  const dtypes = new Map<string, DType>()
+  for (const { copies, module, parameter } of parameters) {
+    const own = copies.map((c) => tensors.get(c.source.tensor)!)
+    for (const part of parameter.parts) {
+      const key = module.keyPrefix + part.key
+      for (const { dtype, name } of own) {
+        refuseSubByte(dtype, name, file)
+        const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
+        const known = dtypes.get(key)
+        dtypes.set(key, known ? commonDtype(known, wanted, name, file) : wanted)
+      }
+    }
+  }
+  return dtypes
+}
+
+/**
+ * What changes its dtype, one entry per source; and sources whose values arithmetic rounds, although their dtype stays: the
+ * originals travel along.
+ */
+const dtypeChanges = ({ parameters }: Conversion, logical: LogicalTensors, dtypes: ReadonlyMap<string, DType>) => {
+  const changes = new Map<string, DtypeChange>()
+  const rounded = new Map<string, KeptTensor>()
+  for (const { copies, module, parameter } of parameters) {
+    for (const copy of copies) {
+      if (copy.echo) continue
+      const from = logical.tensors.get(copy.source.tensor)!
+      // Refuses what cannot be read, before anything is written.
+      if (copy.transform && from.quantized) logical.read(copy)
+      const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
+      if (from.dtype !== to) {
+        changes.set(from.name, { tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })
+      } else if (copy.transform) rounded.set(from.name, { name: from.name, dtype: from.dtype, shape: from.shape })
+    }
+  }
+  return { changes: [...changes.values()], rounded: [...rounded.values()] }
+}
+
+/** The family's provider, with what the tensors and the options decided. */
+const importedProvider = (own: Provider, { hf }: Conversion, padding: VocabularyPadding | undefined, torchDtype: TorchDtype): Provider => {
+  const hasMtp = hf.values().some((t) => t.mtp)
+  return {
+    ...own,
+    fields: {
+      ...own.fields,
+      ...(hasMtp || !own.fields["mtp_num_layers"] ? {} : { mtp_num_layers: null }),
+      ...(padding ? paddingFields(padding) : {}),
+      ...(torchDtype === "source" ? {} : dtypeFields(torchDtype))
+    }
+  }
+}

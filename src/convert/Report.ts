@@ -1,5 +1,6 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
 import type { LayoutRow } from "../parallel/Layout.ts"
+import type { LeftBehind } from "../plan/accounting.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
 
@@ -14,12 +15,6 @@ export interface DtypeChange {
    * (a key of stacked layers counts those of all its layers).
    */
   readonly changedElements?: number
-}
-
-export interface LeftBehind {
-  readonly tensor: string
-  readonly bytes: number
-  readonly reason: string
 }
 
 export interface ComponentSummary {

@@ -5,6 +5,7 @@
 import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
+import { account, ALLOWED, type LeftBehind } from "../plan/accounting.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
@@ -12,7 +13,6 @@ import { commonDtype } from "./dtypes.ts"
 import { fileOf, fileSpotOf, spotOf } from "./HfSource.ts"
 import type { Located, Origin } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
-import type { LeftBehind } from "./Report.ts"
 
 /**
  * PlanRefused if the original lacks tensors of the model (but for multi-token prediction) or has them in other shapes.
@@ -38,10 +38,10 @@ export const notExported = (
   allowed: (name: string) => boolean,
   modules: ReadonlyArray<ConversionModule>
 ): ReadonlyArray<LeftBehind> => {
-  const others = [...original.tensors.values()].filter((t) => !accounted(t.name))
-  const unmapped = others.filter((t) => !allowed(t.name)).map((t) => t.name)
+  const unused = original.tensors.values().filter((t) => !accounted(t.name)).map(({ begin, end, name }) => ({ name, bytes: end - begin }))
+  const { leftBehind, unmapped } = account(unused, (name) => (allowed(name) ? `of --hf-model, ${ALLOWED}` : undefined))
   refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.raw, names))
-  return others.map((t) => ({ tensor: t.name, bytes: t.end - t.begin, reason: "of --hf-model, matches --allow-unmapped" }))
+  return leftBehind
 }
 
 /**

@@ -4,11 +4,11 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { keyInForm, layerForms, type LocatedPart, locatePart, type StoredParameter } from "../checkpoint/StoredChunks.ts"
 import { PlanRefused, quote, quotePath } from "../errors.ts"
 import { headMissing, thereInstead } from "../recognise/instead.ts"
+import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "../plan/accounting.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
-import type { LeftBehind } from "./Report.ts"
 
 export interface Located {
   readonly bound: BoundParameter
@@ -129,15 +129,8 @@ export const leftOver = (
   const mtpKeys = new Set(mtp.dropped
     ? modules.flatMap((m) => m.entries.flatMap((e) => (e.kind === "parameter" && e.mtp ? e.parts.map((p) => m.keyPrefix + p.key) : [])))
     : [])
-  const out: Array<LeftBehind> = []
-  const unmapped: Array<string> = []
-  for (const [key, tensor] of tensors) {
-    if (used.has(key)) continue
-    const entry = { tensor: key, bytes: volume(tensor.shape) * bytesOf(tensor.dtype) }
-    if (mtpKeys.has(key)) out.push({ ...entry, reason: "multi-token prediction was dropped (--mtp drop)" })
-    else if (allowed(key)) out.push({ ...entry, reason: "matches --allow-unmapped" })
-    else unmapped.push(key)
-  }
+  const unused = Iterator.from(tensors).filter(([key]) => !used.has(key)).map(([key, t]) => ({ name: key, bytes: volume(t.shape) * bytesOf(t.dtype) }))
+  const { leftBehind, unmapped } = account(unused, (key) => (mtpKeys.has(key) ? MTP_DROPPED : allowed(key) ? ALLOWED : undefined))
   if (unmapped.length > 0) {
     throw new PlanRefused({
       code: "plan/unmapped",
@@ -146,5 +139,5 @@ export const leftOver = (
       hint: "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything); the report lists them."
     })
   }
-  return out
+  return leftBehind
 }

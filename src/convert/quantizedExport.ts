@@ -14,7 +14,7 @@ import type { Quantization } from "./exportedConfig.ts"
 import { exportArray, type ExportPlan, FROM_HF } from "./ExportPlan.ts"
 import type { ExportTensor } from "./ExportTensor.ts"
 import { quantizedSummary } from "./quantized.ts"
-import type { LeftBehind } from "./Report.ts"
+import type { LeftBehind } from "../plan/accounting.ts"
 
 export interface ComparisonOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void

@@ -1,0 +1,36 @@
+/**
+ * The accounting of a plan, the same in both directions: a tensor of either space that the plan does not use is left behind for
+ * a reason that the report gives, or nothing accounts for it and the plan is refused.
+ */
+export interface LeftBehind {
+  readonly tensor: string
+  readonly bytes: number
+  readonly reason: string
+}
+
+/** A tensor that the plan does not use. */
+export interface Unused {
+  readonly name: string
+  readonly bytes: number
+}
+
+export interface Accounting {
+  readonly leftBehind: ReadonlyArray<LeftBehind>
+  /** What nothing accounts for; the caller knows how to say where it is. */
+  readonly unmapped: ReadonlyArray<string>
+}
+
+export const MTP_DROPPED = "multi-token prediction was dropped (--mtp drop)"
+export const ALLOWED = "matches --allow-unmapped"
+
+/** `reasonOf`: why a tensor stays behind; undefined if there is no reason. */
+export const account = (unused: Iterable<Unused>, reasonOf: (name: string) => string | undefined): Accounting => {
+  const leftBehind: Array<LeftBehind> = []
+  const unmapped: Array<string> = []
+  for (const { bytes, name } of unused) {
+    const reason = reasonOf(name)
+    if (reason === undefined) unmapped.push(name)
+    else leftBehind.push({ tensor: name, bytes, reason })
+  }
+  return { leftBehind, unmapped }
+}
