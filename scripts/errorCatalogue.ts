@@ -37,6 +37,44 @@ const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else i
 
 export const catalogue: ReadonlyArray<Area> = [
   {
+    prefix: "usage/",
+    title: "Flags and options",
+    where: "the flag",
+    exitCode: 2,
+    remedy: "`--help` shows what there is.",
+    codes: {
+      "flags": "flags that contradict each other, or a value out of its range",
+      "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers"
+    }
+  },
+  {
+    prefix: "unsupported/",
+    title: "Sound, but not done here",
+    where: "what it is",
+    exitCode: 4,
+    remedy: "The message says what there is instead, or the next step.",
+    codes: {
+      "architecture": "no family answers to the model's class",
+      "backend": "a checkpoint in another format than torch_dist",
+      "common-state": "a common state that cannot be edited",
+      "copy": "a rearrangement that the engine does not do",
+      "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
+      "mimo": "a model of one component, which has no MIMO form",
+      "other": "anything else",
+      "quantised": "quantised values that would have to be changed once more",
+      "recognised": "an adapter, a quantisation, a wrapper's names or another program's format, told by its names",
+      "relabel": "a naming that has no exact equivalent"
+    }
+  },
+  {
+    prefix: "space/",
+    title: "Room",
+    where: "the target",
+    exitCode: 6,
+    remedy: "Make room, then `--resume`.",
+    codes: { "full": "the file system or the quota is full, or will be" }
+  },
+  {
     prefix: "output/",
     title: "The target cannot be written",
     where: "the target",
@@ -443,7 +481,7 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | str
   ["`Unsupported`", 4, "sound, but asks for what does not exist here: an architecture, a format, an option", "The message names what there is."],
   ["`OutputRefused`", 5, "the target exists, is in use or cannot be replaced; codes below", "See the code."],
   ["`NoSpace`", 6, "the file system or the quota is full, or will be (looked at before and while writing)", "Make room, then `--resume`."],
-  ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno", "Depends on the errno; what was done is kept for `--resume`."],
+  ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno; the code is `io/` and the errno", "Depends on the errno; what was done is kept for `--resume`."],
   ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
   ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); nothing was published, finished work is kept", "`--resume`."]
 ]

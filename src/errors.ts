@@ -45,86 +45,101 @@ const at = ({ field, offset, record, tensor }: Place): string =>
     offset !== undefined && `byte ${offset}`
   ].filter(Boolean).join(", ")
 
+/**
+ * What every error here has: a stable `code`, an exit code, what happened (`summary`) and, where there is something to be done, a
+ * `hint`. `message` is all of it, as the command line prints it.
+ */
+export abstract class Failure extends Data.Error<{ readonly code: string; readonly hint?: string }> {
+  readonly exitCode: number = ExitCode.input
+  /** What happened and where, without what to do about it. */
+  get summary(): string { return "" }
+  override get message(): string { return this.hint === undefined ? this.summary : `${this.summary}\n  ${this.hint}` }
+  override get [Runtime.errorExitCode](): number { return this.exitCode }
+}
+
+/** A class of errors with a tag, an exit code and fields of its own; `usual`: the code of one that is not given any. */
+const failure = <const Tag extends string>(tag: Tag, exitCode: number, usual?: { readonly code: string } | ((fields: never) => string)) => {
+  class Tagged extends Failure {
+    readonly _tag = tag
+    override readonly exitCode = exitCode
+    constructor(fields: { readonly code?: string }) {
+      super({ ...fields, code: fields.code ?? (typeof usual === "function" ? usual(fields as never) : usual!.code) })
+    }
+  }
+  Object.defineProperty(Tagged.prototype, "name", { value: tag })
+  return Tagged as unknown as new<Fields extends { readonly [key: string]: unknown }>(fields: Fields) =>
+    & Failure & { readonly _tag: Tag } & Readonly<Omit<Fields, "code">>
+}
+
 /** A file that is not what its format demands. Exit code 3. */
-export class InvalidFile extends Data.TaggedError("InvalidFile")<{
+export class InvalidFile extends failure("InvalidFile", ExitCode.input)<{
   readonly path: string
   readonly code: string
   readonly problem: string
   readonly place?: Place
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.input
-  override get message() {
+  override get summary() {
     const where = at(this.place ?? {})
-    return `${quotePath(this.path)}${where && ` (${where})`}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.path)}${where && ` (${where})`}: ${this.problem}`
   }
-  override readonly [Runtime.errorExitCode] = ExitCode.input
 }
 
 /** The input is sound but asks for something that does not exist here (architecture, format, option). Exit code 4. */
-export class Unsupported extends Data.TaggedError("Unsupported")<{
+export class Unsupported extends failure("Unsupported", ExitCode.unsupported, { code: "unsupported/other" })<{
+  readonly code?: string
   readonly what: string
   readonly problem: string
   readonly place?: Place
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.unsupported
-  override get message() {
+  override get summary() {
     const where = at(this.place ?? {})
-    return `${quotePath(this.what)}${where && ` (${where})`}: ${escaped(this.problem)}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.what)}${where && ` (${where})`}: ${escaped(this.problem)}`
   }
-  override readonly [Runtime.errorExitCode] = ExitCode.unsupported
 }
 
 /** The plan does not account for every byte, or the config contradicts the tensors. Nothing has been written. Exit code 3. */
-export class PlanRefused extends Data.TaggedError("PlanRefused")<{
+export class PlanRefused extends failure("PlanRefused", ExitCode.input)<{
   readonly code: string
   readonly problem: string
   /** Offending names, complete; the message shows the first ten. */
   readonly names?: ReadonlyArray<string>
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.input
-  override get message() {
+  override get summary() {
     const list = this.names && this.names.length > 0 ? `: ${some(this.names)}` : ""
-    return `${escaped(this.problem)}${list}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${escaped(this.problem)}${list}`
   }
-  override readonly [Runtime.errorExitCode] = ExitCode.input
 }
 
 /** A flag, or a combination of flags, that makes no sense. Exit code 2. */
-export class UsageError extends Data.TaggedError("UsageError")<{ readonly problem: string; readonly hint?: string }> {
-  readonly exitCode: number = ExitCode.usage
-  override get message() { return `${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
-  override readonly [Runtime.errorExitCode] = ExitCode.usage
+export class UsageError extends failure("UsageError", ExitCode.usage, { code: "usage/flags" })<{ readonly code?: string; readonly problem: string; readonly hint?: string }> {
+  override get summary() { return this.problem }
 }
 
 /** The target exists, or another process holds it. Exit code 5. */
-export class OutputRefused extends Data.TaggedError("OutputRefused")<{
+export class OutputRefused extends failure("OutputRefused", ExitCode.output)<{
   readonly path: string
   readonly code: string
   readonly problem: string
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.output
-  override get message() { return `${quotePath(this.path)}: ${this.problem}${this.hint ? `\n  ${this.hint}` : ""}` }
-  override readonly [Runtime.errorExitCode] = ExitCode.output
+  override get summary() { return `${quotePath(this.path)}: ${this.problem}` }
 }
 
 /** Not enough room on the target's file system. Exit code 6. */
-export class NoSpace extends Data.TaggedError("NoSpace")<{
+export class NoSpace extends failure("NoSpace", ExitCode.space, { code: "space/full" })<{
   readonly path: string
   /** Bytes; 0 if the file system did not say how many it lacks. */
   readonly needed: number
   readonly free?: number
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.space
-  override get message() {
+  override get summary() {
     const lack = this.free === undefined ? "the file system (or the quota) is full" : `${this.needed} bytes are needed, ${this.free} are free`
-    return `${quotePath(this.path)}: ${lack}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.path)}: ${lack}`
   }
-  override readonly [Runtime.errorExitCode] = ExitCode.space
 }
 
 /** What users know these by. */
@@ -148,31 +163,29 @@ const WORDS: Readonly<Record<string, string>> = {
 const plain = (detail: string): string => detail.replace(/^E[A-Z0-9]+: /, "").replace(/, [a-z]+( '.*)?$/, "")
 
 /** The operating system refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
-export class IoError extends Data.TaggedError("IoError")<{
+export class IoError extends failure("IoError", ExitCode.io, ({ errno }: { readonly errno: string }) => `io/${errno}`)<{
   readonly path: string
   readonly operation: string
   readonly errno: string
   readonly detail?: string
   readonly hint?: string
 }> {
-  readonly exitCode: number = ExitCode.io
-  override get message() {
+  override get summary() {
     const call = `${this.operation} failed with ${this.errno}`
     const words = WORDS[this.errno]
     const problem = words !== undefined ? `${words} (${call})` : `${call}${this.detail ? ` (${plain(this.detail)})` : ""}`
-    return `${quotePath(this.path)}: ${problem}${this.hint ? `\n  ${this.hint}` : ""}`
+    return `${quotePath(this.path)}: ${problem}`
   }
-  override readonly [Runtime.errorExitCode] = ExitCode.io
 }
-
-/** The message without its hint, for whoever shows the two apart. */
-export const withoutHint = (error: BridgeError): string =>
-  error.hint === undefined ? error.message : error.message.slice(0, error.message.length - error.hint.length - "\n  ".length)
 
 /** Attach a path to what a codec found. */
 export const invalidFile = (path: string, error: FormatError, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: error.code, problem: error.message, place: error.place, ...(hint ? { hint } : {}) })
 
+/** Reading what is there: it is not what it should be, is not known here, was left half replaced, or the system refuses. */
+export type ReadError = InvalidFile | Unsupported | OutputRefused | NoSpace | IoError
+
+/** Everything that a conversion can fail with. */
 export type BridgeError =
   | InvalidFile
   | Unsupported
@@ -182,6 +195,4 @@ export type BridgeError =
   | NoSpace
   | IoError
 
-export const isBridgeError = (error: unknown): error is BridgeError =>
-  error instanceof InvalidFile || error instanceof Unsupported || error instanceof PlanRefused || error instanceof UsageError ||
-  error instanceof OutputRefused || error instanceof NoSpace || error instanceof IoError
+export const isBridgeError = (error: unknown): error is BridgeError => error instanceof Failure

@@ -59,7 +59,7 @@ export class FamilyRegistry {
       .sort((a, b) => a[0] - b[0])
       .slice(0, 3)
       .map(([, name]) => name)
-    throw new Unsupported({
+    throw new Unsupported({ code: "unsupported/architecture",
       what: path ?? architecture,
       problem: path === undefined ? "no family here answers to this architecture" : `no family here answers to its architecture: "${quote(architecture)}"`,
       ...(path === undefined ? {} : { place }),
@@ -78,7 +78,7 @@ export class FamilyRegistry {
    */
   withMimoRoutes(architecture: string, components: (config: unknown) => ReadonlyArray<Component>): FamilyRegistry {
     const own = this.#byArchitecture.get(architecture)
-    if (!own) throw new Unsupported({ what: architecture, problem: "no family here answers to this architecture" })
+    if (!own) throw new Unsupported({ code: "unsupported/architecture", what: architecture, problem: "no family here answers to this architecture" })
     // Their table depends on the config, so a checkpoint alone does not show it.
     const { mimo: _, ...described } = own
     const routed: Family = {

@@ -104,6 +104,7 @@ const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly 
 
 const legacy = (path: string) =>
   new Unsupported({
+    code: "unsupported/legacy",
     what: path,
     problem: "this is a legacy `torch` checkpoint (mp_rank_*: one pickle per model-parallel rank), not torch_dist",
     hint: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist first."
@@ -138,6 +139,7 @@ const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyA
   }
   if (backend !== "torch_dist") {
     throw new Unsupported({
+      code: "unsupported/backend",
       what: path,
       problem: `the checkpoint's format is ${quote(backend)}; torch_dist is what is read here`,
       hint: backend === "zarr"

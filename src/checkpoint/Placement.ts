@@ -39,7 +39,7 @@ const SIZES = ["ffn_hidden_size", "moe_ffn_hidden_size", "moe_shared_expert_inte
 const shares = (extent: number, ranks: number, name: string, { config, expert }: Parameter): ReadonlyArray<readonly [start: number, size: number]> => {
   if (extent % ranks !== 0) {
     const field = SIZES.find((size) => config?.[size] === extent)
-    throw new UsageError({
+    throw new UsageError({ code: "usage/layout",
       problem: `${name}: ${extent} rows or columns${field ? ` (${field})` : ""} cannot be divided among ${expert ? "etp" : "tp"}=${ranks} tensor-parallel ranks`
     })
   }
@@ -97,7 +97,7 @@ const writersOf = (parallelism: ModuleParallelism, stageOf: StageOf): WriterOf =
 
 /** Which expert-parallel rank holds an expert. */
 const expertRank = ({ index, of }: NonNullable<Entry["expert"]>, ep: number): number => {
-  if (of % ep !== 0) throw new UsageError({ problem: `${of} experts cannot be divided among ep=${ep} expert-parallel ranks` })
+  if (of % ep !== 0) throw new UsageError({ code: "usage/layout", problem: `${of} experts cannot be divided among ep=${ep} expert-parallel ranks` })
   return Math.floor(index / (of / ep))
 }
 

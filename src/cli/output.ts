@@ -17,8 +17,8 @@ export const emit = <A extends object>(flags: OutputFlags, data: A, text: (data:
   })
 
 const details = (error: BridgeError): object => {
-  const { code, names, path, place } = error as { code?: string; names?: ReadonlyArray<string>; path?: string; place?: object }
-  return { kind: error._tag, ...(code ? { code } : {}), ...(path ? { path } : {}), ...place, ...(names ? { names } : {}) }
+  const { hint, names, path, place } = error as { hint?: string; names?: ReadonlyArray<string>; path?: string; place?: object }
+  return { kind: error._tag, code: error.code, ...(hint === undefined ? {} : { hint }), ...(path ? { path } : {}), ...place, ...(names ? { names } : {}) }
 }
 
 /** Print an error and set the exit code. */

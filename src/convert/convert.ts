@@ -76,6 +76,7 @@ const familyOf = (families: FamilyRegistry, source: HfSource): Family => explain
     const lines = patterns.slice(0, MOST_PATTERNS).map((p) => `\n    ${quote(p.pattern)} (${p.count} × [${p.shape}]): ${p.looksLike}`)
     const rest = patterns.length > MOST_PATTERNS ? `\n    … ${patterns.length} patterns in all` : ""
     throw new Unsupported({
+      code: error.code,
       what: error.what,
       ...(error.place ? { place: error.place } : {}),
       problem: error.problem,

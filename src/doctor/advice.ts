@@ -31,6 +31,5 @@ const ADVICE: ReadonlyArray<readonly [code: string, advice: string]> = [
 /** The error's own hint says it best; else what its code stands for. */
 export const adviceFor = (error: BridgeError): string => {
   if (error.hint !== undefined) return error.hint
-  const code = "code" in error && typeof error.code === "string" ? error.code : ""
-  return ADVICE.find(([start]) => code.startsWith(start))?.[1] ?? "See docs/errors.md."
+  return ADVICE.find(([start]) => error.code.startsWith(start))?.[1] ?? "See docs/errors.md."
 }

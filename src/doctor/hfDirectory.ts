@@ -4,7 +4,7 @@ import { join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { prepareImport } from "../convert/convert.ts"
 import { CONFIG, openHfConfig } from "../convert/HfSource.ts"
-import { type BridgeError, FormatError, InvalidFile, quote, some, Unsupported, withoutHint } from "../errors.ts"
+import { type BridgeError, FormatError, InvalidFile, quote, some, Unsupported } from "../errors.ts"
 import { findings } from "../inspect/findings.ts"
 import { hfSpace } from "../inspect/hfSpace.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
@@ -50,8 +50,7 @@ const missingShards = async (disk: DiskCalls, directory: string): Promise<Readon
 
 const fromError = (error: BridgeError, severity: "error" | "warning" = "error"): Diagnosis => {
   const names = error._tag === "PlanRefused" ? error.names : undefined
-  const code = "code" in error && typeof error.code === "string" ? error.code.replace("/", "-") : "unsupported"
-  return diagnosis(severity, code, oneLine(withoutHint(error)), { fix: oneLine(adviceFor(error)), ...(names ? { names } : {}) })
+  return diagnosis(severity, error.code.replace("/", "-"), oneLine(error.summary), { fix: oneLine(adviceFor(error)), ...(names ? { names } : {}) })
 }
 
 /** config.json: missing, not readable, without architectures, or of a model that no family answers to. */

@@ -112,7 +112,7 @@ const index = (array: TargetArray, copy: Copy, sources: Sources, resolved: Map<s
   const operands = origins.slice(1).map((o) => o.array.dtype)
   const kernel = kernelFor(from, array.dtype, copy.transform, operands)
   if (kernel === undefined) {
-    throw new Unsupported({
+    throw new Unsupported({ code: "unsupported/copy",
       what: array.id,
       problem: `no ${copy.transform?.kind ?? "cast"} from ${from} to ${array.dtype}`
     })

@@ -61,7 +61,7 @@ const keyOf = (entry: Entry): string => (entry.kind === "state" ? entry.key : en
 export const routeModules = (description: ModelDescription): ReadonlyArray<ConversionModule> => {
   const { components, model } = description
   if (components.length === 0) {
-    throw new Unsupported({ what: "MIMO", problem: "this model has a single component, so there is nothing to lay out apart", hint: "Convert it without --component, as a standard checkpoint (--tp, --pp … give its layout)." })
+    throw new Unsupported({ code: "unsupported/mimo", what: "MIMO", problem: "this model has a single component, so there is nothing to lay out apart", hint: "Convert it without --component, as a standard checkpoint (--tp, --pp … give its layout)." })
   }
   validateRouteTable(components)
   const homeless = model.map(keyOf).filter((key) => componentOf(components, "standard", key) === undefined)

@@ -65,7 +65,7 @@ export const resolveLayout = (
   requireLanguage(wanted, componentNames)
   const seen = new Set<string>()
   for (const spec of wanted) {
-    if (seen.has(spec.name)) throw new UsageError({ problem: `component ${quote(spec.name)} is given twice` })
+    if (seen.has(spec.name)) throw new UsageError({ code: "usage/layout", problem: `component ${quote(spec.name)} is given twice` })
     seen.add(spec.name)
     checkSizes(spec)
   }
@@ -117,7 +117,7 @@ type Filled = ComponentSpec & { readonly dp: number }
 
 const checkWorldSize = (worldSize: number | undefined): void => {
   if (worldSize === undefined || (Number.isInteger(worldSize) && worldSize >= 1 && worldSize <= MAX_RANKS)) return
-  throw new UsageError({ problem: `the world size must be a whole number from 1 to ${MAX_RANKS}, not ${worldSize}` })
+  throw new UsageError({ code: "usage/layout", problem: `the world size must be a whole number from 1 to ${MAX_RANKS}, not ${worldSize}` })
 }
 
 const withDp = (specs: ReadonlyArray<ComponentSpec>, worldSize: number | undefined): ReadonlyArray<Filled> =>
@@ -133,14 +133,14 @@ const withEvenShare = (specs: ReadonlyArray<ComponentSpec>, worldSize: number): 
   return specs.map((spec) => {
     if (spec.dp !== undefined) return { ...spec, dp: spec.dp }
     if (!Number.isInteger(share)) {
-      throw new UsageError({
+      throw new UsageError({ code: "usage/layout",
         problem: `${worldSize} ranks cannot be shared evenly by ${specs.length} components`,
         hint: `give dp and rank_offset for every component (${quote(spec.name)} has no dp)`
       })
     }
     const dp = share / modelParallelSize(spec)
     if (!Number.isInteger(dp)) {
-      throw new UsageError({
+      throw new UsageError({ code: "usage/layout",
         problem: `component ${quote(spec.name)}: its ${share} ranks are not divisible by tp·pp·cp = ` +
           `${modelParallelSize(spec)} (${sizes(spec, ["tp", "pp", "cp"])})`,
         hint: "give dp for every component, or change its sizes or the world size"

@@ -52,7 +52,7 @@ export const requireLanguage = (
   expected: ReadonlyArray<string>
 ): void => {
   if (components.some(({ name }) => name === LANGUAGE_COMPONENT)) return
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: `no component "${LANGUAGE_COMPONENT}": given are ${some(components.map(({ name }) => name)) || "none"}`,
     hint: `the components of this model are ${some(expected)}`
   })
@@ -60,7 +60,7 @@ export const requireLanguage = (
 
 const expertsDivide = ({ name, parallelism: p }: LayoutComponent): void => {
   if ((p.tp * p.cp * p.dp) % (p.etp * p.ep) === 0) return
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: `component ${quote(name)}: tp·cp·dp = ${p.tp * p.cp * p.dp} is not divisible by etp·ep = ${p.etp * p.ep} ` +
       `(${sizes(p, ["tp", "cp", "dp", "etp", "ep"])})`,
     hint: "raise dp, or lower ep or etp: experts are spread over the tp·cp·dp ranks of a pipeline stage"
@@ -76,14 +76,14 @@ const rangesTile = ({ components, worldSize }: Layout): void => {
   let previous = ""
   for (const { end, name, start } of ranges) {
     if (start < next) {
-      throw new UsageError({
+      throw new UsageError({ code: "usage/layout",
         problem: `components ${quote(previous)} and ${quote(name)} share ranks ${rankRange(start, Math.min(next, end) - start)} ` +
           `(${described})`,
         hint: `every component needs ranks of its own: give ${quote(name)} rank_offset=${next}, or leave rank_offset out`
       })
     }
     if (start > next) {
-      throw new UsageError({
+      throw new UsageError({ code: "usage/layout",
         problem: `no component has ranks ${rankRange(next, start - next)} (${described})`,
         hint: `give ${quote(name)} rank_offset=${next}, or leave rank_offset out`
       })
@@ -92,7 +92,7 @@ const rangesTile = ({ components, worldSize }: Layout): void => {
     previous = name
   }
   if (next !== worldSize) {
-    throw new UsageError({
+    throw new UsageError({ code: "usage/layout",
       problem: `the components take ${next} ranks (${described}), the world has ${worldSize}`,
       hint: next < worldSize ? "raise dp, or lower the world size" : `lower dp, or use a world of ${next} ranks`
     })
@@ -101,7 +101,7 @@ const rangesTile = ({ components, worldSize }: Layout): void => {
 
 const encoderIsDense = ({ name, parallelism: p }: LayoutComponent): void => {
   if (name === LANGUAGE_COMPONENT || (p.ep === 1 && p.etp === 1)) return
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: `component ${quote(name)}: ${sizes(p, ["ep", "etp"])}, but only "${LANGUAGE_COMPONENT}" can have experts`,
     hint: `leave ep and etp out for ${quote(name)}`
   })
@@ -110,7 +110,7 @@ const encoderIsDense = ({ name, parallelism: p }: LayoutComponent): void => {
 const tensorParallelIsPowerOfTwo = ({ name, parallelism: { tp } }: LayoutComponent): void => {
   if ((tp & (tp - 1)) === 0) return
   const below = 2 ** Math.floor(Math.log2(tp))
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: `component ${quote(name)}: tp=${tp} is not a power of two`,
     hint: `use tp=${below} or tp=${below * 2}: components exchange activations over tp groups of 1, 2, 4, 8, … ranks`
   })
@@ -122,7 +122,7 @@ const dataParallelSizesDivide = (components: ReadonlyArray<LayoutComponent>): vo
   for (const [index, small] of sorted.entries()) {
     const large = sorted[index + 1]
     if (large === undefined || large.parallelism.dp % small.parallelism.dp === 0) continue
-    throw new UsageError({
+    throw new UsageError({ code: "usage/layout",
       problem: `component ${quote(small.name)} has dp=${small.parallelism.dp}, ${quote(large.name)} has ` +
         `dp=${large.parallelism.dp}: neither divides the other`,
       hint: "change one of them so that batches can be handed over in whole parts"
@@ -135,7 +135,7 @@ const namesMatch = (components: ReadonlyArray<LayoutComponent>, expected: Readon
   const unknown = [...names].filter((name) => !expected.includes(name))
   const missing = expected.filter((name) => !names.has(name))
   if (unknown.length === 0 && missing.length === 0) return
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: [
       unknown.length > 0 && `this model has no component ${some(unknown)}`,
       missing.length > 0 && `no ranks are given for component ${some(missing)}`

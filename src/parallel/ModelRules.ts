@@ -135,7 +135,7 @@ export const MODULE_RULES: ReadonlyArray<ModuleRule> = [
 export const validateModule = (module: BuiltModule): void => {
   const { component: { name, parallelism }, configs } = module
   const refuse = (rule: Rule | ModuleRule, problem: string): never => {
-    throw new UsageError({
+    throw new UsageError({ code: "usage/layout",
       problem: `component ${quote(name)}: ${problem}`,
       hint: `rule ${rule.number} of the trainer's ${quote(module.builder)}: ${rule.trainer}`
     })

@@ -116,7 +116,7 @@ const keyOf = (field: keyof ParallelSizes): string => field === "rankOffset" ? "
  */
 export const parseComponent = (text: string): ComponentSpec => {
   const refuse = (problem: string): never => {
-    throw new UsageError({ problem: `--component ${quote(text)}: ${problem}`, hint: `expected ${GRAMMAR}` })
+    throw new UsageError({ code: "usage/layout", problem: `--component ${quote(text)}: ${problem}`, hint: `expected ${GRAMMAR}` })
   }
 
   const equals = text.indexOf("=")
@@ -178,14 +178,14 @@ export const checkSizes = (spec: ComponentSpec): void => {
     if (value === undefined && (field === "dp" || field === "rankOffset")) continue
     const [least, most] = boundsOf(field)
     if (value === undefined || !Number.isInteger(value) || value < least || value > most) {
-      throw new UsageError({
+      throw new UsageError({ code: "usage/layout",
         problem: `component ${quote(spec.name)}: ${key} must be a whole number from ${least} to ${most}, not ${value}`
       })
     }
   }
   const ranks = rankCount({ ...spec, dp: spec.dp ?? 1 })
   if ((spec.rankOffset ?? 0) + ranks > MAX_RANKS) {
-    throw new UsageError({
+    throw new UsageError({ code: "usage/layout",
       problem: `component ${quote(spec.name)}: ${sizes(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
         `${MAX_RANKS}, the largest world supported`
     })

@@ -17,7 +17,7 @@ const LONGEST_UNROLLED = 100_000
 const LETTERS = "EtmL"
 
 const refuse = (layout: string, problem: string): never => {
-  throw new UsageError({
+  throw new UsageError({ code: "usage/layout",
     problem: `layout "${quote(layout)}": ${problem}`,
     hint: "E (embedding), t (decoder layer), m (multi-token prediction) and L (loss), stages between |; x*n and (…)*n repeat, commas mean nothing"
   })

@@ -25,7 +25,7 @@ const MOST_LAYERS = 1_000_000
 const MOST_STAGES_SUGGESTED = 64
 
 const refuse = (problem: string, hint?: string): never => {
-  throw new UsageError({ problem, ...(hint === undefined ? {} : { hint }) })
+  throw new UsageError({ code: "usage/layout", problem, ...(hint === undefined ? {} : { hint }) })
 }
 
 /** What an uneven pipeline is given instead of the rule that every stage has equally many layers. */

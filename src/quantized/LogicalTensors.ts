@@ -86,7 +86,7 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
     // A constant does not depend on what is read.
     if (copy.transform?.kind === "fill") return [{ ...copy, source: { ...copy.source, tensor: prefix + own.layout.codes.tensor } }]
     if (copy.transform) {
-      throw new Unsupported({ what: own.name, problem: `is quantised (${own.form}), and its values would have to be changed once more (${copy.transform.kind})` })
+      throw new Unsupported({ code: "unsupported/quantised", what: own.name, problem: `is quantised (${own.form}), and its values would have to be changed once more (${copy.transform.kind})` })
     }
     const { codes, scales, ...layout } = own.layout
     return fromBlocks(copy, { ...layout, codes: { ...codes, tensor: prefix + codes.tensor }, scales: { ...scales, tensor: prefix + scales.tensor } })

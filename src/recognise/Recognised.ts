@@ -22,7 +22,7 @@ export const described = ({ example, what }: Recognised): string => (example ===
 
 /** The refusal; `command` is what a user can paste. */
 export const refusal = (path: string, found: Recognised, command?: string): Unsupported =>
-  new Unsupported({ what: path, problem: described(found), hint: command === undefined ? found.next : `${found.next}\n  ${command}` })
+  new Unsupported({ code: "unsupported/recognised", what: path, problem: described(found), hint: command === undefined ? found.next : `${found.next}\n  ${command}` })
 
 /** For reports and findings: the same in one line. */
 export const remark = (path: string, found: Recognised): string => `${quotePath(path)}: ${described(found)}. ${found.next}`

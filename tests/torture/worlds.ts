@@ -50,7 +50,7 @@ export const outcomeOf = async (effect: Effect.Effect<{ readonly notes: Readonly
   if (Exit.isSuccess(exit)) return { status: "done", notes: exit.value.notes }
   const error: unknown = Cause.squash(exit.cause)
   return isBridgeError(error)
-    ? { status: "refused", tag: error._tag, code: "code" in error ? error.code : "errno" in error ? error.errno : "", message: error.message, exitCode: error.exitCode }
+    ? { status: "refused", tag: error._tag, code: error._tag === "IoError" ? error.errno : error.code, message: error.message, exitCode: error.exitCode }
     : { status: "defect", message: error instanceof Error ? error.stack ?? error.message : String(error) }
 }
 

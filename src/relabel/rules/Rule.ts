@@ -14,7 +14,7 @@ export type Rule = (draft: Draft, context: RuleContext) => Draft
 
 /** No exact equivalent: why, and what can be done. */
 export const refuse = (to: string, problem: string, hint?: string): never => {
-  throw new Unsupported({ what: `--to ${to}`, problem, ...(hint ? { hint } : {}) })
+  throw new Unsupported({ code: "unsupported/relabel", what: `--to ${to}`, problem, ...(hint ? { hint } : {}) })
 }
 
 /** The names at fault, the first few. */
