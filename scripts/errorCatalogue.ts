@@ -56,7 +56,6 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
-      "common-state": "a common state that cannot be edited",
       "copy": "a rearrangement that the engine does not do",
       "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
       "mimo": "a model of one component, which has no MIMO form",
