@@ -21,6 +21,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["quote.ts", "version.ts"],
   ["errors.ts"],
   ["tensor", "io", "document"],
+  ["store"],
   ["recognise"],
   ["safetensors", "torch", "parallel", "model"],
   ["runconfig"],

@@ -1,6 +1,7 @@
 /** The files that are read: opened once, a bounded number of them at a time, by direct I/O where asked and possible. */
 import { IoError } from "../errors.ts"
-import { type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
+import { readFully } from "../io/Disk.ts"
+import type { Store, StoredFile } from "../store/Store.ts"
 import { PAGE, roundDown, roundUp } from "./Arena.ts"
 
 /** Far below the usual limit of 1024 descriptors per process. */
@@ -14,7 +15,7 @@ const PROBES = 9
 const WARM = 1.5e6
 
 interface Handle {
-  readonly file: Promise<DiskFile>
+  readonly file: Promise<StoredFile>
   users: number
 }
 
@@ -25,7 +26,7 @@ interface Handle {
 export type IoMode = "auto" | "direct" | "buffered"
 
 export class SourceFiles {
-  readonly #disk: DiskCalls
+  readonly #store: Store
   readonly #mode: IoMode
   /** Least recently used first. */
   readonly #open = new Map<string, Handle>()
@@ -33,8 +34,8 @@ export class SourceFiles {
   readonly #closing = new Set<Promise<void>>()
   bytesRead = 0
 
-  constructor(disk: DiskCalls, mode: IoMode) {
-    this.#disk = disk
+  constructor(store: Store, mode: IoMode) {
+    this.#store = store
     this.#mode = mode
   }
 
@@ -118,9 +119,9 @@ export class SourceFiles {
     }
   }
 
-  async #using(path: string, direct: boolean, use: (file: DiskFile) => Promise<void>): Promise<void> {
+  async #using(path: string, direct: boolean, use: (file: StoredFile) => Promise<void>): Promise<void> {
     const key = `${direct ? "direct" : "buffered"}:${path}`
-    const handle = this.#open.get(key) ?? { file: this.#disk.open(path, "read", { direct }), users: 0 }
+    const handle = this.#open.get(key) ?? { file: this.#store.open(path, { direct }), users: 0 }
     this.#open.delete(key)
     this.#open.set(key, handle)
     handle.users++

@@ -2,6 +2,7 @@
 import { Effect, Stream } from "effect"
 import { IoError, NoSpace, OutputRefused, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
+import { localStore } from "../store/localStore.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
 import { Hands } from "./Hands.ts"
@@ -62,7 +63,7 @@ const withSession = async function*<A>(
   const settings = settingsOf(options, blocks)
   const arena = new Arena(settings.memory, settings.threads * Hands.room)
   const hands = new Hands(arena, settings.threads, settings.sharing)
-  const files = new SourceFiles(disk, settings.io)
+  const files = new SourceFiles(localStore(disk), settings.io)
   try {
     yield* results({ disk, settings, arena, signal, context: { memory: arena.memory, files, hands, gap: settings.gap } })
   } finally {

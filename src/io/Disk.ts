@@ -175,7 +175,7 @@ export const openScoped = (disk: DiskCalls, path: string, mode: OpenMode) =>
   Effect.acquireRelease(lift(() => disk.open(path, mode)), (file) => Effect.promise(() => file.close().catch(() => {})))
 
 /** Fill `into` from `position`; an {@link IoError} `ESHORT` if the file ends first. */
-export const readFully = async (file: DiskFile, into: Uint8Array, position: number): Promise<void> => {
+export const readFully = async (file: Pick<DiskFile, "path" | "read">, into: Uint8Array, position: number): Promise<void> => {
   for (let done = 0; done < into.byteLength;) {
     const part = into.subarray(done, Math.min(into.byteLength, done + LARGEST_TRANSFER))
     const n = await file.read(part, position + done)

@@ -4,7 +4,7 @@ import { engineFor } from "../../src/publish/journal/engineFor.ts"
 import { changesBetween, contentOf, type Job, jobOf, known, sourceFile } from "../../src/publish/journal/Job.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
 import { SpaceWatch } from "../../src/publish/journal/SpaceWatch.ts"
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "../torture/FaultyDisk.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
 const job: Job = { ingredients: [known("config.json", "{}")] }

@@ -1,6 +1,6 @@
 /** Replacing a directory: at every moment its former or its next content is whole, and whoever comes next finds one of them. */
 import { beforeEach, describe, expect, it } from "vitest"
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "../torture/FaultyDisk.ts"
 import type { DiskCalls } from "../../src/io/Disk.ts"
 import { discard } from "../../src/publish/staging/discard.ts"
 import { createFolder } from "../../src/publish/staging/folder.ts"

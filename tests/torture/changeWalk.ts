@@ -1,5 +1,5 @@
 /** Before the k-th call another program changes or truncates a file that is being read. Nobody may get a mixture of both. */
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "./FaultyDisk.ts"
 import { differences, intact } from "./checks.ts"
 import { callsOf, type WalkResult } from "./faultWalk.ts"
 import type { World } from "./worlds.ts"

@@ -10,7 +10,7 @@ import { Layer } from "effect"
 import { existsSync } from "node:fs"
 import { main } from "../../src/cli/main.ts"
 import { Disk, type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "./FaultyDisk.ts"
 import { hurry } from "./hurry.ts"
 
 const [at, how, ...args] = process.argv.slice(2) as [string, string, ...Array<string>]

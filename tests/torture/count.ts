@@ -2,7 +2,7 @@
 import { Layer } from "effect"
 import { main } from "../../src/cli/main.ts"
 import { Disk, nodeCalls } from "../../src/io/Disk.ts"
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "./FaultyDisk.ts"
 import { hurry } from "./hurry.ts"
 
 hurry()

@@ -1,5 +1,5 @@
 /** Every call of a job fails once, in every way in which it can. */
-import { type Call, type Fault, faultyDisk, type Operation } from "../../src/io/FaultyDisk.ts"
+import { type Call, type Fault, faultyDisk, type Operation } from "./FaultyDisk.ts"
 import { complete, intact, recoverable } from "./checks.ts"
 import type { World } from "./worlds.ts"
 

@@ -6,7 +6,7 @@
  * between the last look at the data and the rename, in which a link in its place is renamed instead (and reported).
  */
 import { join } from "node:path"
-import { faultyDisk, type Call } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk, type Call } from "./FaultyDisk.ts"
 import { stagingOf } from "../../src/publish/staging/names.ts"
 import { differences } from "./checks.ts"
 import { callsOf, type WalkResult } from "./faultWalk.ts"

@@ -3,7 +3,7 @@
  * again, and both ways on from there must lead to the same bytes.
  */
 import type { DiskCalls } from "../../src/io/Disk.ts"
-import { faultyDisk } from "../../src/io/FaultyDisk.ts"
+import { faultyDisk } from "./FaultyDisk.ts"
 import { intact, recoverable } from "./checks.ts"
 import { callsOf, type WalkResult } from "./faultWalk.ts"
 import type { CrashModel, MemoryFileSystem } from "./MemoryFileSystem.ts"

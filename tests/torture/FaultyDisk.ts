@@ -1,7 +1,7 @@
 /**
  * A disk on which any single call can go wrong: for tests that walk through every call of a run. It also knows what is open.
  */
-import { type DiskCalls, diskError, type DiskFile } from "./Disk.ts"
+import { type DiskCalls, diskError, type DiskFile } from "../../src/io/Disk.ts"
 
 export type Operation = Exclude<keyof DiskCalls, "open"> | "open" | "create" | Exclude<keyof DiskFile, "path">
 
