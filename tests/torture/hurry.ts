@@ -1,18 +1,20 @@
-/**
- * Time passes quickly, so that what happens every so many seconds happens all the time, and nobody watches a silent lock for a minute.
- * Returns the way back.
- */
+/** Time passes quickly, so that what happens every so many seconds happens all the time. Returns the way back. */
 export const hurry = (): (() => void) => {
-  const [now, setTimeout] = [performance.now, globalThis.setTimeout]
+  const now = performance.now
   let time = 0
   performance.now = () => (time += 700)
-  // A second is over at once; longer delays are limits of the tests themselves.
+  return () => { performance.now = now }
+}
+
+/**
+ * Nobody watches a silent lock for a minute: a wait of a second is over at once. For runs in this process that show no progress, which
+ * would be shown all the time. Returns the way back.
+ */
+export const impatient = (): (() => void) => {
+  const setTimeout = globalThis.setTimeout
   globalThis.setTimeout = Object.assign(
     (callback: (value?: unknown) => void, delay?: number, value?: unknown) => setTimeout(callback, delay === 1000 ? 0 : delay, value),
     setTimeout
   ) as typeof setTimeout
-  return () => {
-    performance.now = now
-    globalThis.setTimeout = setTimeout
-  }
+  return () => { globalThis.setTimeout = setTimeout }
 }

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util"
 import { belowWalk } from "./below/belowWalk.ts"
 import { changeWalk } from "./changeWalk.ts"
 import { faultWalk, type WalkResult } from "./faultWalk.ts"
-import { hurry } from "./hurry.ts"
+import { hurry, impatient } from "./hurry.ts"
 import { killWalk } from "./killWalk.ts"
 import { neighbourWalk } from "./neighbourWalk.ts"
 import { powerWalk } from "./powerWalk.ts"
@@ -35,7 +35,7 @@ const take = (walk: string, job: string, results: ReadonlyMap<string, WalkResult
   process.stderr.write(`${walk}: ${job} done\n`)
 }
 
-const slow = hurry()
+const [slow, patient] = [hurry(), impatient()]
 for (const world of wants("faults") || wants("changes") || wants("neighbours") || wants("power") ? await worlds() : []) {
   if (wants("faults")) {
     take("faults", world.name, await faultWalk(world, { every: quick ? 40 : 1, concurrency: 1 }))
@@ -46,6 +46,7 @@ for (const world of wants("faults") || wants("changes") || wants("neighbours") |
   if (wants("power")) take("power", world.name, await powerWalk(world, { points: quick ? 20 : 200, seed: 1 }))
 }
 slow()
+patient()
 if (wants("below")) take("below", "import, --overwrite, export", await belowWalk({ every: quick ? 61 : 1 }))
 if (wants("kills")) take("kills", "import, --overwrite, export", await killWalk({ points: quick ? 18 : 216 }))
 

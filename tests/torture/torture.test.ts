@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { changeWalk } from "./changeWalk.ts"
 import { faultWalk, type WalkResult } from "./faultWalk.ts"
-import { hurry } from "./hurry.ts"
+import { hurry, impatient } from "./hurry.ts"
 import { killWalk } from "./killWalk.ts"
 import { neighbourWalk } from "./neighbourWalk.ts"
 import { powerWalk } from "./powerWalk.ts"
@@ -13,7 +13,11 @@ let all: ReadonlyArray<World>
 let slow: () => void
 
 beforeAll(async () => {
-  slow = hurry()
+  const [slow1, slow2] = [hurry(), impatient()]
+  slow = () => {
+    slow1()
+    slow2()
+  }
   all = await worlds()
 }, LONG)
 afterAll(() => slow())
