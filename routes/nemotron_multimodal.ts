@@ -52,7 +52,7 @@ const images = (prefix: string): Modality => ({
 const audio: Modality = { name: "audio", sourcePrefix: "sound_model.", encoder: "parakeet", projectors: ["sound_projection."] }
 
 const OMNI = { prefix: "", target: "megatron.bridge.models.nemotron_omni.nemotron_omni_provider.NemotronOmniModelProvider" }
-const VL = { prefix: "llava_model.", target: "megatron.bridge.models.nemotron_vl.nemotron_vl_provider.NemotronNano12Bv2VLModelProvider" }
+const VL = { prefix: "llava_model.", target: "megatron.bridge.models.nemotron_vl.nemotron_vl_provider.NemotronVLModelProvider" }
 
 const componentsOf = ({ prefix }: typeof OMNI) => languageBelow(`${prefix}language_model.`, images(prefix), audio)
 const mimoForm = (form: typeof OMNI): MimoForm => ({ providers: [form.target], components: componentsOf(form) })
