@@ -8,7 +8,8 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { recognise } from "../recognise/patterns.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
-import { BACKEND, COMMON_FILE, iterationFolder, METADATA, RUN_CONFIG, TOKENIZER, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
+import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { positioned } from "../document/position.ts"
@@ -19,8 +20,6 @@ import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isMissing } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
 import { describeLayout } from "../parallel/Layout.ts"
-import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
-import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { BESIDE, besideModel, sideFile, type SideWeights } from "./besideModel.ts"
 import { explainingHf, recogniseHf } from "./explain.ts"
@@ -125,13 +124,8 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       const { recorder } = publication
       const counted = yield* stage(publication, { files, arrays: plan.sources, states: shardStates(source.tensors) }, runOptions.progress)
       yield* steadily(async () => {
-        const text = (name: string, content: string) => recorder.write(name, Buffer.from(content))
-        await recorder.write(METADATA, encodeMetadata(plan.checkpoint.metadata))
-        // Megatron-Core up to 0.18 wants the four-key form and common.pt; later versions read the common_state entry.
-        await text(BACKEND, '{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}')
-        await recorder.write(COMMON_FILE, commonFile(commonState(options.step)))
-        await text(RUN_CONFIG, plan.runConfig)
-        await recorder.write(TRAIN_STATE, trainState)
+        const { checkpoint: { metadata }, runConfig } = plan
+        for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
         if (tokenizer.length > 0) {
           await recorder.makeDirectory(TOKENIZER)
           await copySmall(disk, tokenizer, recorder, TOKENIZER)
@@ -139,7 +133,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       })
       yield* commit(publication, {
         small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
-        trackers: [[TRAIN_STATE_TRACKER, trainState], [TRACKER, Buffer.from(String(options.step))]]
+        trackers: trackerFiles(folder, trainState)
       })
       return counted
     }))

@@ -4,8 +4,10 @@
  */
 import { chunkId, StoredChunks } from "../checkpoint/StoredChunks.ts"
 import { rankFileName } from "../checkpoint/Placement.ts"
-import type { Segment, SourceArray, Sources, TargetFile } from "../engine/Target.ts"
-import { type Copy, identity, stridesOf, volume } from "../tensor/Copy.ts"
+import { bytesSegment, type ItemPlace, ItemFiles } from "../checkpoint/ItemFile.ts"
+import type { SourceArray, Sources, TargetArray, TargetFile } from "../engine/Target.ts"
+import { type Copy, type Shape, stridesOf, volume } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
 import { objectItem } from "../torch/ObjectItem.ts"
 import { EMPTY_UINT8 } from "../torch/PyValue.ts"
@@ -27,39 +29,28 @@ export interface RelabelPlan {
   readonly files: () => ReadonlyArray<TargetFile>
 }
 
-interface Place {
-  readonly file: string
-  readonly offset: number
-  readonly length: number
-}
-
-/** Collects the segments of one file. */
-class Output {
-  readonly name: string
-  readonly #segments: Array<() => ReadonlyArray<Segment>> = []
-  size = 0
-
-  constructor(name: string) {
-    this.name = name
-  }
-
-  add(length: number, segments: () => ReadonlyArray<Segment>): Place {
-    const place = { file: this.name, offset: this.size, length }
-    this.#segments.push(segments)
-    this.size += length
-    return place
-  }
-
-  file(): TargetFile {
-    return { name: this.name, size: this.size, segments: this.#segments.flatMap((make) => make()) }
-  }
-}
-
 const RAW = "raw:"
 
-/** Bytes of a file as an array, named after what they hold. */
-const rawSegment = (id: string, key: string, length: number): Segment =>
-  ({ kind: "array", array: { id: key, dtype: "U8", shape: [length], copies: length === 0 ? [] : [identity(id, key, [length])] }, crc: false })
+/** A piece as an array; its copies are settled when they are asked for, because the headers of the chunks are read in between. */
+class PieceArray implements TargetArray {
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly #chunks: StoredChunks
+  readonly #piece: Piece
+
+  constructor(id: string, dtype: DType, piece: Piece, chunks: StoredChunks) {
+    this.id = id
+    this.dtype = dtype
+    this.shape = piece.sizes
+    this.#chunks = chunks
+    this.#piece = piece
+  }
+
+  get copies(): ReadonlyArray<Copy> {
+    return volume(this.shape) === 0 ? [] : this.#chunks.settle([copyOf(this.#piece, this.id)])
+  }
+}
 
 /** The copy that cuts a piece out of its item. */
 const copyOf = (piece: Piece, key: string): Copy => {
@@ -106,43 +97,28 @@ export const relabelPlan = (
     }
   }
   const raw = new Map<string, SourceArray>()
-  const outputs = new Map<string, Output>()
-  const outputOf = (name: string): Output => {
-    let output = outputs.get(name)
-    if (!output) outputs.set(name, output = new Output(name))
-    return output
-  }
-  const verbatim = new Map<string, Place>()
-  const copied = (key: string, { file, length, offset }: Place): Place => {
+  const outputs = new ItemFiles()
+  const verbatim = new Map<string, ItemPlace>()
+  const copied = (key: string, { file, length, offset }: ItemPlace): ItemPlace => {
     const id = `${RAW}${file}:${offset}:${length}`
     const known = verbatim.get(id)
     if (known) return known
     raw.set(id, { path: source.pathOf(file), offset, dtype: "U8", shape: [length] })
-    const place = outputOf(file).add(length, () => [rawSegment(id, key, length)])
+    const place = outputs.named(file).verbatim(id, key, length)
     verbatim.set(id, place)
     return place
   }
   const placed = (key: string, tensor: DraftTensor, piece: Piece): StoredChunk => {
     const { item, offsets, sizes } = piece
     if (isWhole(piece)) return { offsets, sizes, ...(touched.has(item.file) ? copied(key, item) : { file: item.file, offset: item.offset, length: item.length }) }
-    const layout = tensorItem(tensor.dtype, sizes)
-    const place = outputOf(item.file).add(layout.length, () => [
-      { kind: "bytes", bytes: layout.prefix },
-      {
-        kind: "array",
-        array: { id: key, dtype: tensor.dtype, shape: sizes, copies: volume(sizes) === 0 ? [] : chunks.settle([copyOf(piece, key)]) },
-        crc: true
-      },
-      { kind: "seal", length: layout.suffixLength, bytes: layout.suffix }
-    ])
-    return { offsets, sizes, ...place }
+    return { offsets, sizes, ...outputs.named(item.file).tensor(new PieceArray(key, tensor.dtype, piece, chunks), sizes) }
   }
 
   const beside = unusedFile(new Set(source.files.keys()))
-  const fresh = new Map<string, Place>()
-  const supplied = (id: string, bytes: Uint8Array, file: string): Place => {
+  const fresh = new Map<string, ItemPlace>()
+  const supplied = (id: string, bytes: Uint8Array, file: string): ItemPlace => {
     let place = fresh.get(id)
-    if (!place) fresh.set(id, place = outputOf(file).add(bytes.byteLength, () => [{ kind: "bytes", bytes }]))
+    if (!place) fresh.set(id, place = outputs.named(file).object(bytesSegment(bytes)))
     return place
   }
   const payloads = { empty: () => objectItem(EMPTY_UINT8), none: () => objectItem(null) } as const
@@ -172,14 +148,14 @@ export const relabelPlan = (
   const used = new Set([...[...tensors.values()].flatMap((t) => t.chunks.map((c) => c.file)), ...[...objects.values()].map((o) => o.file)])
   return {
     kept: [...source.files.keys()].filter((name) => !touched.has(name) && used.has(name)),
-    written: [...outputs.keys()].sort(byFile),
+    written: outputs.names.toSorted(byFile),
     supplied: count,
     moved,
     metadata: { className: "torch.distributed.checkpoint.metadata.Metadata", tensors, objects },
     chunks,
     sources: { get: (id) => (id.startsWith(RAW) ? raw.get(id) : chunks.get(id)) },
-    files: () => [...outputs.values()].map((output) => output.file())
+    files: () => outputs.files()
   }
 }
 
-const byPlace = (a: Place, b: Place): number => byFile(a.file, b.file) || a.offset - b.offset
+const byPlace = (a: ItemPlace, b: ItemPlace): number => byFile(a.file, b.file) || a.offset - b.offset

@@ -7,8 +7,9 @@ import { basename, join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import {
-  COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER
+  COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRAIN_STATE
 } from "../checkpoint/names.ts"
+import { trackerFiles } from "../checkpoint/folder.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
@@ -223,10 +224,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         for (const [name, content] of changed) await recorder.write(name, content)
       })
       yield* commit(publication, {
-        trackers: [
-          [TRAIN_STATE_TRACKER, trainState.bytes],
-          [TRACKER, Buffer.from(folder === "release" ? folder : String(iterationOf(folder)!))]
-        ]
+        trackers: trackerFiles(folder, trainState.bytes)
       })
       return counted
     }))
