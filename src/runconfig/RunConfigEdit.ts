@@ -42,8 +42,6 @@ export class RunConfigEdit {
     const provider = this.#model()
     const previous = this.#get(provider, "mtp_num_layers")
     if (previous !== null && previous !== undefined && Number((provider.get("mtp_num_layers", true) as Scalar).source) !== 0) this.#set(provider, "mtp_num_layers", null)
-    // The components have layouts of their own; what says no more than the default goes, and toStandard brings it back.
-    for (const field of REQUIRED_SIZES) if (Number((provider.get(field, true) as Scalar | undefined)?.source) === 1) provider.delete(field)
     for (const [field, value] of Object.entries(componentPipelineFields(layout))) this.#set(provider, field, value)
     const wrapper = {
       ...mimoFields(this.#flag(provider, "bf16"), this.#flag(provider, "fp16")),
