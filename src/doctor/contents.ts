@@ -155,7 +155,10 @@ const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray
   if (islands.length > 0) {
     out.push(diagnosis("note", "fp32-islands", `${islands.length} tensors are wider than the ${main} of the rest; trainers load them into ${main} parameters`, { names: islands.map((t) => t.name) }))
   }
-  const quantised = tensors.filter((t) => isQuantisation(t.name) || /^F[48]/.test(t.dtype))
+  // A scale goes with the weight that it is named after; a parameter may be called one, too.
+  const names = new Set(tensors.map((t) => t.name))
+  const goesWithWeight = (name: string) => !/_scales?$/.test(name) || names.has(name.replace(/_scales?$/, ""))
+  const quantised = tensors.filter((t) => /^F[48]/.test(t.dtype) || (isQuantisation(t.name) && goesWithWeight(t.name)))
   if (quantised.length > 0) {
     out.push(diagnosis("error", "quantised", `${quantised.length} quantised tensors: Megatron saves weights dequantised and does not know these`, { fix: "Import again from the original.", names: quantised.map((t) => t.name) }))
   }
