@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
-import { bailingBiases, bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { auxLossOf, BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -41,7 +41,7 @@ export const bailingMoeV2 = family({
         moe_aux_loss_coeff: auxLossOf(t),
         mtp_num_layers: modules
       }),
-      carried: [...mtp.carried, ...bailingBiases(t)],
+      carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

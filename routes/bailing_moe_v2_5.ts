@@ -13,7 +13,7 @@ import { mlp, moe, norm } from "../src/model/modules.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
-import { bailingBiases, bailingFields, bailingMlp, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { bailingFields, bailingMlp, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { size } from "./shared/config.ts"
 import { commonOf, extraOf, headDimOf } from "./shared/llama.ts"
 import { latentAttention, MLA, mlaOf } from "./shared/mla.ts"
@@ -95,7 +95,7 @@ export const bailingMoeV2_5 = family({
         moe_z_loss_coeff: float(3.5e-6),
         mtp_num_layers: modules
       }),
-      carried: [...mtp.carried, ...bailingBiases(t)],
+      carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

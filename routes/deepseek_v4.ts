@@ -248,7 +248,8 @@ export const deepseekV4 = family({
         seq_length: 4096
       }),
       components: [],
-      carried: tied ? [{ pattern: "head.weight", alias: "embed.weight" }] : [],
+      carried: [],
+      vocabulary: { embedding: "embed.weight", head: "head.weight", tied },
       mtpFields: ["num_nextn_predict_layers"]
     }
   }

@@ -15,9 +15,9 @@ import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
 import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { commonOf, frameRows, tiedHead } from "./shared/llama.ts"
+import { commonOf, frameRows, vocabularyOf } from "./shared/llama.ts"
 import { sharedExperts } from "./shared/moe.ts"
-import { languageAnd, mropeOf } from "./shared/multimodal.ts"
+import { languageAnd, mropeOf, tiedOf } from "./shared/multimodal.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import { resampledVision, resampledVisionFields, resampler, resamplerRows } from "./shared/towers/resampledVision.ts"
 
@@ -80,8 +80,7 @@ export const ernie4_5VlMoe = family({
     const t = c.text_config
     const v = c.vision_config
     const [textFfn, visionFfn] = t.moe_intermediate_size
-    const tied = c.tie_word_embeddings ?? t.tie_word_embeddings ?? true
-    const tc = ernieTransformer(t, textFfn, tied)
+    const tc = ernieTransformer(t, textFfn, tiedOf(c, true))
     const sets = [
       { name: "text_moe_layer", experts: t.moe_num_experts, ffn: textFfn },
       { name: "vision_moe_layer", experts: t.moe_num_experts, ffn: visionFfn }
@@ -126,7 +125,8 @@ export const ernie4_5VlMoe = family({
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       }),
       components: COMPONENTS,
-      carried: [...tiedHead(tied), ...paddleMtp],
+      carried: paddleMtp,
+      vocabulary: vocabularyOf(tc),
       mtpFields: []
     }
   }

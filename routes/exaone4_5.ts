@@ -5,10 +5,11 @@ import { float } from "../src/runconfig/Provider.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
+import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { afterNorms, attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageAnd, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { ropeFactorFields } from "./shared/ropeScaling.ts"
@@ -41,9 +42,9 @@ export const exaone4_5 = family({
   }),
   describe: (c) => {
     const { text_config: t, vision_config: v } = c
+    refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
     const modules = t.num_nextn_predict_layers ?? 0
     const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
       qk_layernorm: true,
       share_embeddings_and_output_weights: tiedOf(c),
       // All dense; a list, however, keeps the layer numbers in the stored keys.
@@ -80,7 +81,6 @@ export const exaone4_5 = family({
         vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", { ...wholeVision(v), dtype: dtypeOf(t) })
       }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
-      carried: [NAMES.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model)),
       mtpFields: ["text_config.num_nextn_predict_layers"]
     })
   }

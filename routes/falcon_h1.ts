@@ -1,6 +1,6 @@
 /** Falcon-H1: in every layer a Mamba-2 mixer and attention side by side behind one norm, then a gated MLP. */
 import { z } from "zod"
-import { type Carried, family } from "../src/bridge/Family.ts"
+import { family } from "../src/bridge/Family.ts"
 import { gatedMlpOf, qkvOf } from "../src/bridge/kinds.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
@@ -8,8 +8,9 @@ import { hybrid } from "../src/model/hybrid.ts"
 import { mambaMixer } from "../src/model/mamba.ts"
 import { layerNorms, mlp, norm, selfAttention } from "../src/model/modules.ts"
 import { Scope } from "../src/model/Scope.ts"
+import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { size } from "./shared/config.ts"
-import { commonOf, denseFields, divided, tiedHead, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, divided, transformerOf, vocabularyOf } from "./shared/llama.ts"
 import { mambaMixer as mambaRows } from "./shared/mamba.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
 
@@ -40,17 +41,6 @@ const schema = z.looseObject({
   ssm_multipliers: z.array(z.number()).max(16).nullish(),
   ...Object.fromEntries(MULTIPLIERS.map((name) => [name, factor])) as Record<(typeof MULTIPLIERS)[number], typeof factor>
 })
-type Config = z.infer<typeof schema>
-
-/** Biases that the Megatron model has no place for; the published models have none. */
-const biases = (t: Config): ReadonlyArray<Carried> =>
-  [
-    ...(t.attention_bias ? ["self_attn.o_proj"] : []),
-    ...(t.mlp_bias ? ["feed_forward.gate_proj", "feed_forward.up_proj", "feed_forward.down_proj"] : []),
-    ...(t.mamba_proj_bias ? ["mamba.in_proj"] : []),
-    ...(t.projectors_bias ? ["mamba.out_proj"] : [])
-  ].map((name) => ({ pattern: `model.layers.*.${name}.bias` }))
-
 const floats = (values: ReadonlyArray<number> | null | undefined) => values?.map(float)
 
 export const falconH1 = family({
@@ -58,9 +48,9 @@ export const falconH1 = family({
   architectures: ["FalconH1ForCausalLM"],
   config: schema,
   describe: (t) => {
+    refuseBiases(t, ["attention_bias", "mlp_bias", "mamba_proj_bias", "projectors_bias"], NO_PLACE.mixer)
     const inner = t.mamba_d_ssm ?? t.mamba_expand * t.hidden_size
     const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
       mamba_num_heads: t.mamba_n_heads,
       mamba_head_dim: typeof t.mamba_d_head === "number" ? t.mamba_d_head : divided(inner, t.mamba_n_heads, "mamba_n_heads"),
       mamba_num_groups: t.mamba_n_groups,
@@ -88,7 +78,6 @@ export const falconH1 = family({
           ...mambaRows("mamba_mixer.", "mamba."),
           "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
           "self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight"),
-          "self_attention.linear_qkv.bias": qkvOf("self_attn.{q,k,v}_proj.bias"),
           "mlp.linear_fc1.layer_norm_weight": "pre_ff_layernorm.weight",
           "mlp.linear_fc1.weight": gatedMlpOf("feed_forward.{gate,up}_proj.weight"),
           "mlp.linear_fc2.weight": "feed_forward.down_proj.weight"
@@ -108,7 +97,8 @@ export const falconH1 = family({
         ...defined(Object.fromEntries(MULTIPLIERS.map((name) => [name, typeof t[name] === "number" ? float(t[name]) : undefined])))
       }),
       components: [],
-      carried: [...tiedHead(tc.share_embeddings_and_output_weights), ...biases(t)],
+      carried: [],
+      vocabulary: vocabularyOf(tc),
       mtpFields: []
     }
   }

@@ -2,10 +2,11 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float, type PythonValue } from "../src/runconfig/Provider.ts"
-import { aroundNorms, attention, denseMlp, linearBiases, qkNorm } from "./shared/blocks.ts"
+import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, zeroBiases } from "./shared/biases.ts"
+import { aroundNorms, attention, denseMlp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
-import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
 
@@ -21,7 +22,7 @@ const fields = {
 const PROVIDERS = "megatron.bridge.models.gemma."
 
 /** Embeddings are tied unless the config says otherwise. */
-const transformer = (t: TextConfig) => transformerOf(t, { ...biasesOf(t), share_embeddings_and_output_weights: t.tie_word_embeddings ?? true })
+const transformer = (t: TextConfig) => transformerOf(t, { ...biasFields(attentionBiases(t)), share_embeddings_and_output_weights: t.tie_word_embeddings ?? true })
 
 /** Norm weights are deviations from one on both sides. Old configs call the activation `gelu` and mean its tanh form. */
 const provider = (name: string, t: TextConfig, tc: ReturnType<typeof transformer>, extra: Record<string, PythonValue>) =>
@@ -40,9 +41,9 @@ export const gemma = family({
     const tc = transformer(t)
     return textModel({
       tc,
-      table: { ...attention, ...denseMlp, ...linearBiases },
+      table: withZeroBiases({ ...attention, ...denseMlp, ...mlpBiases }, attentionBiases(t)),
       provider: provider("gemma_provider.GemmaModelProvider", t, tc, {}),
-      carried: carriedBiases(t)
+      ...zeroBiases(attentionBiases(t))
     })
   }
 })
@@ -57,18 +58,18 @@ export const gemma2 = family({
     final_logit_softcapping: z.number().nullable().default(30)
   }),
   describe: (t) => {
+    refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
     const tc = transformer(t)
     return textModel({
       tc,
       norms: "around",
-      table: { ...attention, ...denseMlp, ...aroundNorms, ...linearBiases },
+      table: { ...attention, ...denseMlp, ...aroundNorms },
       provider: { ...provider("gemma2_provider.Gemma2ModelProvider", t, tc, {
         query_pre_attn_scalar: t.query_pre_attn_scalar,
         attn_logit_softcapping: t.attn_logit_softcapping,
         final_logit_softcapping: t.final_logit_softcapping,
         ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0] })
-      }), refuses: ["context"] },
-      carried: carriedBiases(t)
+      }), refuses: ["context"] }
     })
   }
 })
@@ -78,19 +79,19 @@ export const gemma3 = family({
   architectures: ["Gemma3ForCausalLM"],
   config: z.looseObject({ ...fields, ...dualRopeFields, num_key_value_heads: size.default(4) }),
   describe: (t) => {
+    refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
     const tc = { ...transformer(t), qk_layernorm: true }
     const { factor, global, local } = dualRope(t)
     return textModel({
       tc,
       norms: "around",
-      table: { ...attention, ...qkNorm, ...denseMlp, ...aroundNorms, ...linearBiases },
+      table: { ...attention, ...qkNorm, ...denseMlp, ...aroundNorms },
       provider: provider("gemma3_provider.Gemma3ModelProvider", t, tc, {
         rotary_base: [float(local), float(global)],
         softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
         ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
         ...(t.sliding_window === null ? {} : { window_size: t.sliding_window })
-      }),
-      carried: carriedBiases(t)
+      })
     })
   }
 })

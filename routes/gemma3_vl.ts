@@ -6,12 +6,13 @@ import { float, pythonObject } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import { linear, norm } from "../src/model/modules.ts"
+import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { aroundNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
-import { generationOf, languageAnd, mirrored, multimodalModel, vocabularyMarks, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, vocabularyMarks, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { pairVision, pairVisionFields } from "./shared/towers/pairVision.ts"
 
@@ -48,14 +49,16 @@ export const gemma3Vl = family({
     vision_config: z.looseObject(pairVisionFields),
     image_token_index: count.nullish(),
     image_token_id: count.nullish(),
-    mm_tokens_per_image: size.nullish()
+    mm_tokens_per_image: size.nullish(),
+    tie_word_embeddings: z.boolean().nullish()
   }),
   describe: (c, headers) => {
     const { text_config: t, vision_config: v } = c
+    refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
     const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
     const { tower } = generationOf(headers, towerIn(outer))
     const { factor, global, local } = dualRope(t)
-    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, share_embeddings_and_output_weights: true })
+    const tc = transformerOf(t, { qk_layernorm: true, share_embeddings_and_output_weights: tiedOf(c, true) })
     return multimodalModel({
       tc,
       names: { megatron: "language_model.", model, head },
@@ -102,7 +105,7 @@ export const gemma3Vl = family({
       ),
       components: COMPONENTS,
       // The pooling head of the tower, whose output the model does not use.
-      carried: [...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model), { pattern: `${tower}head.**` }]
+      carried: [{ pattern: `${tower}head.**` }]
     })
   }
 })

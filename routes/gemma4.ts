@@ -6,9 +6,9 @@ import { rows } from "../src/bridge/Registry.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { count, dtypeField } from "./shared/config.ts"
-import { carriedBiases, commonOf, dtypeOf, extraOf, tiedHead } from "./shared/llama.ts"
+import { commonOf, dtypeOf, extraOf, vocabularyOf } from "./shared/llama.ts"
 import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { languageAnd, vocabularyMarks } from "./shared/multimodal.ts"
+import { languageAnd, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import {
   describeSlidingGlobal, slidingGlobalFields, slidingGlobalModel, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
@@ -37,7 +37,8 @@ export const gemma4 = family({
       moe: "megatron.bridge.models.gemma.gemma4_provider.Gemma4ModelProvider"
     }),
     components: [],
-    carried: [...tiedHead(t.tie_word_embeddings), ...carriedBiases(t)],
+    carried: [],
+    vocabulary: vocabularyOf(slidingGlobalModel(t).c),
     mtpFields: []
   })
 })
@@ -68,7 +69,7 @@ const COMPONENTS = languageAnd(
 
 const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) => {
   const { audio_config: audio, vision_config: vision } = c
-  const t = { ...c.text_config, tie_word_embeddings: c.tie_word_embeddings ?? c.text_config.tie_word_embeddings }
+  const t = { ...c.text_config, tie_word_embeddings: tiedOf(c, true) }
   const model = Scope.collect((root) => {
     if (vision) {
       clippedVision(root.at("vision_tower"), vision)
@@ -94,7 +95,8 @@ const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) =
       ...(audio ? { audio_config: hfConfig(`${CONFIGS}AudioConfig`, whole(audio)) } : {})
     }),
     components: COMPONENTS.filter(({ name }) => name === "language" || (name === "images" ? vision : audio)),
-    carried: [...tiedHead(t.tie_word_embeddings, PREFIXES), ...carriedBiases(t, PREFIXES.model)],
+    carried: [],
+    vocabulary: vocabularyOf(slidingGlobalModel(t).c, PREFIXES),
     mtpFields: []
   }
 }

@@ -15,7 +15,7 @@ import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { count, size } from "./shared/config.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { commonOf } from "./shared/llama.ts"
-import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
+import { latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
 import { auxLossOf, perLayer } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -100,10 +100,7 @@ export const glmMoeDsa = family({
         dsa_indexer_loss_coeff: float(0.001),
         dsa_indexer_use_sparse_loss: true
       }),
-      carried: [
-        ...appendedCarried({ layers: t.num_hidden_layers, modules: appendedModules(headers, t), table }),
-        ...latentBiases(t.attention_bias)
-      ],
+      carried: appendedCarried({ layers: t.num_hidden_layers, modules: appendedModules(headers, t), table }),
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

@@ -56,7 +56,6 @@ export const gptOss = family({
       tc,
       table: {
         ...attention,
-        "self_attention.linear_proj.bias": "self_attn.o_proj.bias",
         "self_attention.core_attention.softmax_offset": "self_attn.sinks",
         ...router("mlp.router.weight"),
         "mlp.router.bias": "mlp.router.bias",

@@ -1,9 +1,10 @@
 /** Hunyuan V3: dense layers first, a sigmoid router, a shared MLP, multi-token prediction behind the decoder. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
-import { carriedBiases, commonOf, extraOf } from "./shared/llama.ts"
+import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -21,6 +22,7 @@ export const hyV3 = family({
     [".mlp.shared_mlp.", ".mlp.shared_experts."]
   ],
   describe: (t, headers) => {
+    refuseBiases(t, ["attention_bias", "mlp_bias"], NO_PLACE.shared)
     const { mtp, table, tc } = denseFirstMoe(t, headers, {
       qkNorm: t.qk_norm ?? true,
       shared: 1,
@@ -42,7 +44,7 @@ export const hyV3 = family({
         moe_router_bias_update_rate: 0,
         moe_router_load_balancing_type: "none"
       }),
-      carried: [...mtp.carried, ...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })],
+      carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

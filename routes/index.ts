@@ -1,6 +1,7 @@
 /** Every family, in one list. The only file outside routes/ that knows it is the command line's and the library's entry. */
 import { FamilyRegistry } from "../src/bridge/FamilyRegistry.ts"
 import { withPositionNotes } from "./shared/positionNotes.ts"
+import { withTieRule } from "./shared/tie.ts"
 import { exaone4 } from "./exaone4.ts"
 import { gemma, gemma2, gemma3 } from "./gemma.ts"
 import { gemma4, gemma4Multimodal } from "./gemma4.ts"
@@ -123,4 +124,4 @@ export const families = new FamilyRegistry([
   deepseekV4,
   nemotronOmni,
   nemotronVl
-].map(withPositionNotes))
+], [withTieRule, withPositionNotes])

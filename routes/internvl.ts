@@ -8,12 +8,13 @@ import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Fam
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError, quote } from "../src/errors.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
-import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
+import { attentionBiases, biasFields, flaggedBiases, flaggedZeroBiases, type LinearBiases, withZeroBiases, zeroBiases } from "./shared/biases.ts"
+import { attention, denseMlp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
-import { generationOf, languageAnd, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { generationOf, languageAnd, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT } from "./shared/textModel.ts"
 import { convertedScaledVision, normedProjector, publishedScaledVision, scaledVision, scaledVisionFields } from "./shared/towers/scaledVision.ts"
@@ -36,29 +37,34 @@ const common = {
 /** What the language models differ in. */
 interface Language {
   readonly change: (t: Text) => Partial<TransformerConfig>
+  readonly biases: (t: Text) => LinearBiases
+  /** Fields of config.json that give the language model all biases. */
+  readonly allBiases?: (t: Text, section: string) => ReturnType<typeof zeroBiases>
   readonly table: (tc: TransformerConfig, headers: HfHeaders, model: string) => Table
   /** Its embedding and head, if they are not called `embed_tokens` and `lm_head`. */
   readonly frame?: readonly [embedding: string, head: string]
 }
 
-const dense = (change: Language["change"]): Language => ({ change, table: () => ({ ...attention, ...qkNorm, ...denseMlp }) })
-const biased = dense((t) => ({ add_qkv_bias: t.attention_bias ?? false }))
+const dense = (biases: Language["biases"], change: Partial<TransformerConfig> = {}): Language => ({
+  change: () => change,
+  biases,
+  table: () => ({ ...attention, ...qkNorm, ...denseMlp, ...mlpBiases })
+})
+const NONE: LinearBiases = { qkv: false, output: false, mlp: false }
 
 const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
-  ["llama", biased],
-  ["mistral", biased],
-  ["qwen2", dense(() => ({ add_qkv_bias: true }))],
-  ["qwen3", dense((t) => ({ add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true }))],
+  ["llama", { ...dense(flaggedBiases), allBiases: flaggedZeroBiases }],
+  ["mistral", dense(() => NONE)],
+  ["qwen2", dense(() => ({ ...NONE, qkv: true }))],
+  ["qwen3", dense(attentionBiases, { qk_layernorm: true })],
   ["qwen3_moe", {
-    change: (t) => ({
-      add_qkv_bias: t.attention_bias ?? false,
-      qk_layernorm: true,
-      ...sparseMoe(t)
-    }),
+    change: (t) => ({ qk_layernorm: true, ...sparseMoe(t) }),
+    biases: attentionBiases,
     table: (tc, headers, model) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model }) })
   }],
   ["internlm2", {
-    change: (t) => ({ add_qkv_bias: t.bias ?? false, add_bias_linear: t.bias ?? false }),
+    change: () => ({}),
+    biases: (t) => attentionBiases({ attention_bias: t.bias }),
     table: () => ({
       "self_attention.linear_qkv.layer_norm_weight": "attention_norm.weight",
       // Its rows already stand group by group.
@@ -68,9 +74,7 @@ const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
       "self_attention.linear_proj.bias": "attention.wo.bias",
       "mlp.linear_fc1.layer_norm_weight": "ffn_norm.weight",
       "mlp.linear_fc1.weight": gatedMlpOf("feed_forward.{w1,w3}.weight"),
-      "mlp.linear_fc1.bias": gatedMlpOf("feed_forward.{w1,w3}.bias"),
-      "mlp.linear_fc2.weight": "feed_forward.w2.weight",
-      "mlp.linear_fc2.bias": "feed_forward.w2.bias"
+      "mlp.linear_fc2.weight": "feed_forward.w2.weight"
     }),
     frame: ["tok_embeddings", "output"]
   }]
@@ -91,29 +95,28 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
   const { vision_config: v } = c
   const { head, model, outer } = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
   const language = languageOf(t)
-  const [own, above] = form === "published" ? [t, c] : [c, t]
-  const tc = transformerOf(t, { share_embeddings_and_output_weights: own.tie_word_embeddings ?? above.tie_word_embeddings ?? false, ...language.change(t) })
+  const biases = language.biases(t)
+  const [embedding, lmHead] = language.frame ?? ["embed_tokens", "lm_head"]
+  // The class of the converted form ties by default.
+  const tc = transformerOf(t, { share_embeddings_and_output_weights: tiedOf({ ...c, text_config: t }, form === "converted"), ...biasFields(biases), ...language.change(t) })
   return multimodalModel({
     tc,
     names: { megatron: "language_model.", model, head },
-    table: language.table(tc, headers, model),
+    table: withZeroBiases(language.table(tc, headers, model), biases),
+    ...(language.allBiases ?? (() => zeroBiases(biases)))(t, form === "published" ? "llm_config." : "text_config."),
+    vocabulary: { embedding: `${model}${embedding}.weight`, head: `${head}${lmHead}.weight`, tied: tc.share_embeddings_and_output_weights },
     towers: (root) => {
       scaledVision(root.at("vision_model"), v)
       normedProjector(root.at("vision_projection"), v.hidden_size * Math.round(1 / c.downsample_ratio) ** 2, t.hidden_size)
     },
     rows: [
       ...(form === "published" ? publishedScaledVision : convertedScaledVision(outer)),
-      ...(language.frame
-        ? rows("language_model.", "", { "embedding.word_embeddings.weight": `${model}${language.frame[0]}.weight`, "output_layer.weight": `${head}${language.frame[1]}.weight` })
-        : [])
+      ...rows("language_model.", "", { "embedding.word_embeddings.weight": `${model}${embedding}.weight`, "output_layer.weight": `${head}${lmHead}.weight` })
     ],
     provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? { ...GROUPED, moe_router_topk: t.num_experts_per_tok ?? 8 } : {}) }),
     components: COMPONENTS,
-    carried: [
-      ...carriedBiases({ attention_bias: t.model_type === "internlm2" || t.model_type === "qwen2" ? false : t.attention_bias, mlp_bias: false }, model),
-      // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
-      ...["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}` }))
-    ]
+    // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
+    carried: ["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}` }))
   })
 }
 

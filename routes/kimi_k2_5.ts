@@ -8,7 +8,7 @@ import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"
 import { commonOf, dtypeOf } from "./shared/llama.ts"
-import { latentBiases, latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
+import { latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
 import { languageAnd, mirrored, multimodalModel, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moonVision.ts"
@@ -69,7 +69,7 @@ export const kimiK2_5 = family({
         ignore_index: c.ignore_index ?? undefined
       }),
       components: COMPONENTS,
-      carried: [...mtp.carried, ...latentBiases(t.attention_bias, names.model)],
+      carried: mtp.carried,
       mtpFields: ["text_config.num_nextn_predict_layers"]
     })
   }

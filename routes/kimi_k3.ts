@@ -14,9 +14,10 @@ import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
 import { LATENT_FUSIONS } from "./shared/fusions.ts"
-import { commonOf, dtypeOf, frameRows, transformerOf } from "./shared/llama.ts"
+import { commonOf, dtypeOf, frameRows, transformerOf, vocabularyOf } from "./shared/llama.ts"
 import { mlaFields, mlaOf } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, sharedWidth } from "./shared/moe.ts"
+import { tiedOf } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { moonNames } from "./shared/towers/moonVision.ts"
 
@@ -76,14 +77,14 @@ const moeLayers = (t: Text): ReadonlyArray<number> =>
 export const kimiK3 = family({
   name: "kimi-k3",
   architectures: ["KimiK3ForConditionalGeneration"],
-  config: z.looseObject({ text_config: text, dtype: dtypeField, torch_dtype: dtypeField }),
+  config: z.looseObject({ text_config: text, tie_word_embeddings: z.boolean().nullish(), dtype: dtypeField, torch_dtype: dtypeField }),
   describe: (c, headers) => {
     const t = c.text_config
     const delta = t.linear_attn_config
     const deltaLayers = new Set(delta.kda_layers)
     const tc = transformerOf(t, {
       ...mlaOf(t),
-      share_embeddings_and_output_weights: false,
+      share_embeddings_and_output_weights: tiedOf(c),
       num_moe_experts: expertsOf(t),
       moe_ffn_hidden_size: t.moe_intermediate_size,
       moe_shared_expert_intermediate_size: sharedWidth(t),
@@ -135,6 +136,7 @@ export const kimiK3 = family({
       }),
       components: [],
       carried: moonNames().map((pattern) => ({ pattern })),
+      vocabulary: vocabularyOf(tc, { model, head: "language_model." }),
       mtpFields: []
     }
   }

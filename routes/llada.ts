@@ -7,6 +7,7 @@ import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { activationOf } from "./shared/activations.ts"
+import { biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { dtypeOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -25,7 +26,7 @@ const config = z.looseObject({
   rms_norm_eps: z.number().default(1e-5),
   rope_theta: z.number().default(10_000),
   init_std: z.number().default(0.02),
-  weight_tying: z.boolean().default(true),
+  weight_tying: z.boolean().nullish(),
   include_bias: z.boolean().default(false),
   include_qkv_bias: z.boolean().nullish(),
   residual_dropout: z.number().default(0),
@@ -43,6 +44,7 @@ export const llada = family({
   architectures: ["LLaDAModelLM"],
   config,
   describe: (c) => {
+    const biases = { qkv: c.include_qkv_bias ?? c.include_bias, output: c.include_bias, mlp: c.include_bias }
     const tc = transformerOf({
       num_hidden_layers: c.n_layers,
       hidden_size: c.d_model,
@@ -51,9 +53,8 @@ export const llada = family({
       num_key_value_heads: c.n_kv_heads,
       vocab_size: c.embedding_size ?? c.vocab_size
     }, {
-      add_bias_linear: c.include_bias,
-      add_qkv_bias: c.include_qkv_bias ?? c.include_bias,
-      share_embeddings_and_output_weights: c.weight_tying
+      ...biasFields(biases),
+      share_embeddings_and_output_weights: c.weight_tying ?? true
     })
     return {
       model: Scope.collect((root) => gpt(root, tc)),
@@ -63,7 +64,7 @@ export const llada = family({
           "decoder.final_layernorm.weight": "ln_f.weight",
           "output_layer.weight": "ff_out.weight"
         }),
-        ...rows("decoder.layers.*.", "model.transformer.blocks.*.", {
+        ...rows("decoder.layers.*.", "model.transformer.blocks.*.", withZeroBiases({
           "self_attention.linear_qkv.layer_norm_weight": "attn_norm.weight",
           "self_attention.linear_qkv.weight": qkvOf("{q,k,v}_proj.weight"),
           "self_attention.linear_qkv.bias": qkvOf("{q,k,v}_proj.bias"),
@@ -74,7 +75,7 @@ export const llada = family({
           "mlp.linear_fc1.bias": gatedMlpOf("{ff,up}_proj.bias"),
           "mlp.linear_fc2.weight": "ff_out.weight",
           "mlp.linear_fc2.bias": "ff_out.bias"
-        })
+        }, biases))
       ],
       provider: gptProvider("megatron.bridge.diffusion.models.llada15.llada15_provider.LLaDA15ModelProvider", tc, {
         dtype: dtypeOf(c),
@@ -86,7 +87,9 @@ export const llada = family({
         seq_length: c.max_sequence_length
       }, { hidden_dropout: float(c.residual_dropout), attention_dropout: float(c.attention_dropout) }),
       components: [],
-      carried: c.weight_tying ? [{ pattern: "model.transformer.ff_out.weight", alias: "model.transformer.wte.weight" }] : [],
+      carried: [],
+      ...zeroBiases(biases, [{ path: "include_qkv_bias", value: true }]),
+      vocabulary: { embedding: "model.transformer.wte.weight", head: "model.transformer.ff_out.weight", tied: tc.share_embeddings_and_output_weights, flag: "weight_tying" },
       mtpFields: []
     }
   }

@@ -1,9 +1,10 @@
 /** Llama 1-3 and the many models that publish themselves under its architecture. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
+import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
+import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
 import { DENSE_FUSIONS } from "./shared/fusions.ts"
-import { biasesOf, commonOf, denseFields, extraOf, requiredBiases, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -13,12 +14,13 @@ export const llama = family({
   architectures: ["LlamaForCausalLM"],
   config: z.looseObject(denseFields),
   describe: (t) => {
-    const tc = transformerOf(t, biasesOf(t))
+    const biases = flaggedBiases(t)
+    const tc = transformerOf(t, biasFields(biases))
     return textModel({
       tc,
-      table: { ...attention, ...denseMlp, ...linearBiases },
+      table: withZeroBiases({ ...attention, ...denseMlp, ...mlpBiases }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...DENSE_FUSIONS, ...llamaScalingFields(t) }),
-      carried: requiredBiases(t)
+      ...flaggedZeroBiases(t)
     })
   }
 })

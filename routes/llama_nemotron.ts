@@ -5,9 +5,10 @@ import { gpt } from "../src/model/gpt.ts"
 import { type Block, heterogeneousLayer } from "../src/model/heterogeneous.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { FormatError } from "../src/errors.ts"
-import { attention, denseMlp, linearBiases } from "./shared/blocks.ts"
+import { biasFields, flaggedBiases, flaggedZeroBiases, refuseBiases, withZeroBiases } from "./shared/biases.ts"
+import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
-import { biasesOf, carriedBiases, commonOf, divided, extraOf, textFields, transformerOf } from "./shared/llama.ts"
+import { commonOf, divided, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { whole } from "./shared/hfConfig.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
@@ -56,26 +57,30 @@ export const llamaNemotron = family({
       throw new FormatError("config/block", `${t.block_configs.length} blocks for ${t.num_hidden_layers} layers`, { field: "block_configs" })
     }
     const blocks = t.block_configs.map((b, i) => blockOf(b, t, i))
-    const tc = transformerOf(t, { ...biasesOf(t), ffn_hidden_size: t.intermediate_size ?? 4 * t.hidden_size, heterogeneous_block_specs: true })
+    const biases = flaggedBiases(t)
+    if (blocks.some((b) => b.attention === "linear" || b.mlp === "linear")) {
+      refuseBiases(t, ["attention_bias", "mlp_bias"], "its linear maps in place of a module have none unless all layers do")
+    }
+    const tc = transformerOf(t, { ...biasFields(biases), ffn_hidden_size: t.intermediate_size ?? 4 * t.hidden_size, heterogeneous_block_specs: true })
     return textModel({
       tc,
       model: Scope.collect((root) => gpt(root, tc, { layer: (layer, i) => heterogeneousLayer(layer, tc, blocks[i]!) })),
-      table: {
+      table: withZeroBiases({
         ...attention,
         "self_attention.layer_norm_weight": "input_layernorm.weight",
         "self_attention.weight": "self_attn.linear_attn.weight",
         ...denseMlp,
         "mlp.layer_norm_weight": "post_attention_layernorm.weight",
         "mlp.weight": "mlp.linear_mlp.weight",
-        ...linearBiases
-      },
+        ...mlpBiases
+      }, biases),
       provider: gptProvider(
         "megatron.bridge.models.llama_nemotron.llama_nemotron_provider.LlamaNemotronHeterogeneousProvider",
         tc,
         commonOf(t),
         { ...extraOf(t), ...llamaScalingFields(t), heterogeneous_layers_config_encoded_json: sortedJson(asWritten(t)) }
       ),
-      carried: carriedBiases(t)
+      ...flaggedZeroBiases(t)
     })
   }
 })

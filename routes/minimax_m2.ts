@@ -4,10 +4,11 @@ import { family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
-import { carriedBiases, commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -29,8 +30,9 @@ export const minimaxM2 = family({
   }),
   spellings: SPARSE_BLOCK,
   describe: (t, headers) => {
+    const biases = attentionBiases(t)
     const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
+      ...biasFields(biases),
       qk_layernorm: t.use_qk_norm ?? true,
       num_moe_experts: expertsOf(t),
       moe_ffn_hidden_size: t.intermediate_size,
@@ -40,12 +42,12 @@ export const minimaxM2 = family({
     return textModel({
       tc,
       model: Scope.collect((root) => gpt(root, tc, { layer })),
-      table: {
+      table: withZeroBiases({
         ...attention,
         ...qkNorm,
         ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
         ...routedExperts(tc, headers, { names: BLOCK_SPARSE })
-      },
+      }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
@@ -56,7 +58,7 @@ export const minimaxM2 = family({
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(0.001)
       }),
-      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+      ...zeroBiases(biases)
     })
   }
 })

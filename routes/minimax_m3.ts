@@ -12,7 +12,7 @@ import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { indexedFields, indexerModel, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, router, sharedExperts } from "./shared/moe.ts"
-import { languageAnd, mirrored, multimodalModel } from "./shared/multimodal.ts"
+import { languageAnd, mirrored, multimodalModel, tiedOf } from "./shared/multimodal.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
 import { pairLayers, pairVisionFields } from "./shared/towers/pairVision.ts"
 
@@ -101,7 +101,7 @@ export const minimaxM3 = family({
     const tc = transformerOf(t, {
       ffn_hidden_size: t.dense_intermediate_size ?? t.intermediate_size,
       qk_layernorm: t.use_qk_norm,
-      share_embeddings_and_output_weights: c.tie_word_embeddings ?? t.tie_word_embeddings ?? false,
+      share_embeddings_and_output_weights: tiedOf(c),
       num_moe_experts: expertsOf(t),
       ...(freq ? { moe_layer_freq: freq } : {}),
       moe_ffn_hidden_size: t.intermediate_size,

@@ -7,7 +7,7 @@ import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
 import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
-import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
 
@@ -43,7 +43,7 @@ export const mistral3 = family({
   describe: (c, headers) => {
     const { text_config: t, vision_config: v } = c
     const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
-    const tc = transformerOf(t, { share_embeddings_and_output_weights: t.tie_word_embeddings ?? c.tie_word_embeddings ?? false })
+    const tc = transformerOf(t, { share_embeddings_and_output_weights: tiedOf(c, true) })
     const features = v.hidden_size * (Array.isArray(c.vision_feature_layer) ? c.vision_feature_layer.length : 1)
     return multimodalModel({
       tc,

@@ -1,8 +1,9 @@
 /** Nemotron-4 and Minitron: LayerNorm with biases, a squared-ReLU MLP without gate, partly rotated heads. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { attention, denseMlp, layerNormBiases, linearBiases } from "./shared/blocks.ts"
-import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
+import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
+import { attention, denseMlp, layerNormBiases, mlpBiases } from "./shared/blocks.ts"
+import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -17,19 +18,20 @@ export const nemotron = family({
     initializer_range: z.number().default(0.0134)
   }),
   describe: (t) => {
-    const tc = transformerOf(t, { ...biasesOf(t), normalization: "LayerNorm", gated_linear_unit: false })
+    const biases = flaggedBiases(t)
+    const tc = transformerOf(t, { ...biasFields(biases), normalization: "LayerNorm", gated_linear_unit: false })
     return textModel({
       tc,
-      table: {
+      table: withZeroBiases({
         ...attention,
         ...denseMlp,
-        ...linearBiases,
+        ...mlpBiases,
         ...layerNormBiases,
         "mlp.linear_fc1.weight": "mlp.up_proj.weight",
         "mlp.linear_fc1.bias": "mlp.up_proj.bias"
-      },
+      }, biases),
       provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), apply_rope_fusion: true, masked_softmax_fusion: true, persist_layer_norm: true, layernorm_zero_centered_gamma: true }),
-      carried: carriedBiases(t)
+      ...flaggedZeroBiases(t)
     })
   }
 })

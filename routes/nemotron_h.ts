@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { Scope } from "../src/model/Scope.ts"
-import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows } from "./shared/nemotronH.ts"
+import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 
 export const nemotronH = family({
@@ -17,7 +17,8 @@ export const nemotronH = family({
       rows: nemotronHRows(text, headers),
       provider: gptProvider("megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider", text.tc, nemotronHCommon(t), nemotronHExtra(t, text)),
       components: [],
-      carried: nemotronHCarried(t, text, headers),
+      carried: nemotronHCarried(text, headers),
+      vocabulary: nemotronHVocabulary(text),
       mtpFields: ["num_nextn_predict_layers"]
     }
   }

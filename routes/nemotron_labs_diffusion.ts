@@ -37,7 +37,6 @@ export const nemotronLabsDiffusion = family({
     const t = c.text_config === undefined ? c : { ...c.text_config, dtype: dtypeOf(c.text_config, c) }
     const { carried, head, model } = wrapped ? WRAPPED : TEXT
     const tc = transformerOf(t)
-    const tied = tc.share_embeddings_and_output_weights
     return {
       model: Scope.collect((root) => gpt(root, tc)),
       rows: [
@@ -55,7 +54,8 @@ export const nemotronLabsDiffusion = family({
         extraOf(t)
       ),
       components: [],
-      carried: [...carried, ...(tied ? [{ pattern: head, alias: `${model}embed_tokens.weight` }] : [])],
+      carried,
+      vocabulary: { embedding: `${model}embed_tokens.weight`, head, tied: tc.share_embeddings_and_output_weights },
       mtpFields: []
     }
   }

@@ -12,7 +12,7 @@ import { count, dtypeField, size } from "./shared/config.ts"
 import { section } from "./shared/hfConfig.ts"
 import { dtypeOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, type Modality } from "./shared/multimodal.ts"
-import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows } from "./shared/nemotronH.ts"
+import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { conformer, conformerFields } from "./shared/towers/conformer.ts"
 import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/radioVision.ts"
@@ -67,7 +67,7 @@ interface Form {
 
 const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): ModelDescription => {
   const t = c.llm_config
-  const text = nemotronH(t, t.tie_word_embeddings ?? c.tie_word_embeddings ?? false)
+  const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false)
   const { tc } = text
   const names = { megatron: `${prefix}language_model.`, model: "language_model.backbone.", head: "language_model." }
   const vision = radioOf(c.vision_config, headers, classTokens)
@@ -96,8 +96,9 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
     carried: [
       ...radioCarried,
       ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
-      ...nemotronHCarried(t, text, headers, names)
+      ...nemotronHCarried(text, headers, names)
     ],
+    vocabulary: nemotronHVocabulary(text, names),
     mtpFields: ["llm_config.num_nextn_predict_layers"]
   }
 }

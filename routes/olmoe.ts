@@ -4,10 +4,11 @@ import { family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { Scope } from "../src/model/Scope.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -18,8 +19,9 @@ export const olmoe = family({
   config: defaulted({ num_key_value_heads: 16, rms_norm_eps: 1e-5 }, z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size })),
   describe: (t, headers) => {
     const experts = expertsOf(t)
+    const biases = attentionBiases(t)
     const tc = transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
+      ...biasFields(biases),
       qk_layernorm: true,
       num_moe_experts: experts,
       moe_ffn_hidden_size: t.intermediate_size
@@ -28,7 +30,7 @@ export const olmoe = family({
     return textModel({
       tc,
       model: Scope.collect((root) => gpt(root, tc, { layer })),
-      table: { ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) },
+      table: withZeroBiases({ ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
@@ -40,7 +42,7 @@ export const olmoe = family({
         moe_router_pre_softmax: true,
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.01)
       }),
-      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+      ...zeroBiases(biases)
     })
   }
 })

@@ -1,13 +1,14 @@
 /** Qwen3, dense: norms of each query and key head, no biases, optionally multi-token prediction. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { attention, denseMlp, fcMtp, linearBiases, qkNorm } from "./shared/blocks.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
+import { attention, denseMlp, fcMtp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { biasesOf, carriedBiases, commonOf, denseFields, extraOf, requiredBiases, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
-const layer = { ...attention, ...qkNorm, ...denseMlp, ...linearBiases }
+const table = { ...attention, ...qkNorm, ...denseMlp, ...mlpBiases }
 
 export const qwen3 = family({
   name: "qwen3",
@@ -20,14 +21,16 @@ export const qwen3 = family({
     num_nextn_predict_layers: many.nullish()
   }),
   describe: (t) => {
+    const biases = attentionBiases(t)
+    const layer = withZeroBiases(table, biases)
     const modules = t.mtp_num_hidden_layers ?? t.num_nextn_predict_layers ?? 0
-    const tc = transformerOf(t, { ...biasesOf(t), qk_layernorm: true, mtp_num_layers: modules })
+    const tc = transformerOf(t, { ...biasFields(biases), qk_layernorm: true, mtp_num_layers: modules })
     return textModel({
       tc,
       table: layer,
       rows: fcMtp(modules, layer, "mtp_num_hidden_layers"),
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
-      carried: t.mlp_bias ? carriedBiases(t) : requiredBiases(t),
+      ...zeroBiases(biases),
       mtpFields: ["mtp_num_hidden_layers", "num_nextn_predict_layers"]
     })
   }

@@ -1,7 +1,7 @@
 /** Qwen3.5 without its vision tower, dense and MoE. */
 import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
-import { hybridCarried, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
+import { hybridZeroBiases, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -16,7 +16,7 @@ const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): ModelDes
     rows: hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
     // The reference derives the width of a dense MLP that a MoE model does not have.
     provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(moe) }, { omit: moe ? ["ffn_hidden_size"] : [] }),
-    carried: hybridCarried(t, NAMES, false),
+    ...hybridZeroBiases(t),
     mtpFields: ["mtp_num_hidden_layers"]
   })
 }

@@ -12,9 +12,9 @@ import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { visionTransformer } from "../src/model/vision.ts"
 import { many } from "./shared/config.ts"
-import { hybridDenseFields, hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
+import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
-import { dtypeOf } from "./shared/llama.ts"
+import { dtypeOf, vocabularyOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { languageAnd, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
 import { blockVision, blockVisionFields, blockVisionRows } from "./shared/towers/blockVision.ts"
@@ -76,7 +76,9 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
       { mimo: labels === undefined, omit: moe ? ["ffn_hidden_size"] : [] }
     ),
     components: COMPONENTS,
-    carried: hybridCarried(t, NAMES, tied),
+    carried: [],
+    ...hybridZeroBiases(t),
+    ...(labels === undefined ? { vocabulary: vocabularyOf(tc, NAMES) } : {}),
     mtpFields: ["text_config.mtp_num_hidden_layers"]
   }
 }

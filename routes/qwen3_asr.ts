@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, size } from "./shared/config.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { generationOf, languageBelow, mirrored, mropeOf, multimodalModel, sectioned } from "./shared/multimodal.ts"
+import { generationOf, languageBelow, mirrored, mropeOf, multimodalModel, sectioned, tiedOf } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { THINKER, thinkerIds } from "./shared/thinker.ts"
 import { audioFields, downsamplingAudioEncoder } from "./shared/towers/audio.ts"
@@ -38,7 +38,7 @@ export const qwen3Asr = family({
   describe: ({ thinker_config: c }, headers) => {
     const { audio_config: a, text_config: t } = c
     const { audio, names, projector } = generationOf(headers, GENERATIONS)
-    const tc = transformerOf(t, { qk_layernorm: true, share_embeddings_and_output_weights: t.tie_word_embeddings ?? c.tie_word_embeddings ?? false })
+    const tc = transformerOf(t, { qk_layernorm: true, share_embeddings_and_output_weights: tiedOf(c, true) })
     return multimodalModel({
       tc,
       names,

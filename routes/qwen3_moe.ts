@@ -2,10 +2,11 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { carriedBiases, commonOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -23,10 +24,11 @@ export const qwen3Moe = family({
     mlp_only_layers: z.array(many).nullish()
   }),
   describe: (t, headers) => {
-    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, ...sparseMoe(t) })
+    const biases = attentionBiases(t)
+    const tc = transformerOf(t, { ...biasFields(biases), qk_layernorm: true, ...sparseMoe(t) })
     return textModel({
       tc,
-      table: { ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) },
+      table: withZeroBiases({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
@@ -34,7 +36,7 @@ export const qwen3Moe = family({
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(0.001)
       }),
-      carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false })
+      ...zeroBiases(biases)
     })
   }
 })

@@ -5,7 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import { gatedDeltaNet } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
-import { hybridCarried, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
+import { hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
@@ -34,7 +34,7 @@ export const qwen3Next = family({
       provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_aux_loss_coeff: float(0.001), moe_router_dtype: "fp32" }, {
         omit: t.intermediate_size ? [] : ["ffn_hidden_size"]
       }),
-      carried: hybridCarried(t, NAMES, false),
+      ...hybridZeroBiases(t),
       mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
     })
   }

@@ -1,11 +1,12 @@
 /** Qwen3-Omni: a Qwen3-MoE language model behind mirrored vision and audio encoders. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { section, whole, wholeVision } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -47,18 +48,19 @@ export const qwen3Omni = family({
   describe: (top, headers) => {
     const { thinker_config: c } = top
     const { audio_config: a, text_config: t, vision_config: v } = c
-    const tc = transformerOf(t, { add_qkv_bias: t.attention_bias ?? false, qk_layernorm: true, ...sparseMoe(t) })
+    const biases = attentionBiases(t)
+    const tc = transformerOf(t, { ...biasFields(biases), qk_layernorm: true, ...sparseMoe(t) })
     const { attention_dropout: _, ...extra } = extraOf(t)
     return multimodalModel({
       tc,
       names: THINKER,
-      table: {
+      table: withZeroBiases({
         ...attention,
         ...qkNorm,
         ...denseMlp,
         ...router("mlp.gate.weight"),
         ...routedExperts(tc, headers, { model: THINKER.model })
-      },
+      }, biases),
       towers: (root) => {
         listVision(root.at("thinker.visual"), v, v.deepstack_visual_indexes.length)
         downsamplingAudioEncoder(root.at("thinker.audio_model"), a)
@@ -89,7 +91,8 @@ export const qwen3Omni = family({
         { omit: t.intermediate_size ? [] : ["ffn_hidden_size"], refuses: ["padded-vocabulary"] }
       ),
       components: COMPONENTS,
-      carried: [...speaking("talker", "code2wav"), ...carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, THINKER.model)]
+      carried: speaking("talker", "code2wav"),
+      ...zeroBiases(biases)
     })
   }
 })

@@ -3,11 +3,12 @@ import { z } from "zod"
 import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { visionTransformer } from "../src/model/vision.ts"
+import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { hfConfig, section, whole, wholeVision } from "./shared/hfConfig.ts"
-import { carriedBiases, commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
+import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageAnd, mropeOf, multimodalModel, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -35,8 +36,9 @@ const NAMES = { megatron: "language_model.", model: "model.language_model.", hea
 
 const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
   const { text_config: t, vision_config: v } = c
+  const biases = attentionBiases(t)
   const tc = transformerOf(t, {
-    add_qkv_bias: t.attention_bias ?? false,
+    ...biasFields(biases),
     qk_layernorm: true,
     share_embeddings_and_output_weights: tiedOf(c),
     ...(moe ? sparseMoe(t) : {})
@@ -45,7 +47,12 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
   return multimodalModel({
     tc,
     names: NAMES,
-    table: { ...attention, ...qkNorm, ...denseMlp, ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {}) },
+    table: withZeroBiases({
+      ...attention,
+      ...qkNorm,
+      ...denseMlp,
+      ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {})
+    }, biases),
     towers: (root) => visionTransformer(root.at("vision_model"), blockVision(v, v.deepstack_visual_indexes.length)),
     rows: blockVisionRows("vision_model.", "model.visual."),
     provider: gptProvider(
@@ -67,7 +74,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
     ),
     components: COMPONENTS,
-    carried: carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, NAMES.model)
+    ...zeroBiases(biases)
   })
 }
 

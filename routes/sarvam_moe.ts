@@ -1,7 +1,7 @@
 /** Sarvam MoE: the layers of Bailing MoE V2 without multi-token prediction. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { bailingBiases, bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -29,8 +29,7 @@ export const sarvamMoe = family({
         moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_pre_softmax: true
-      }),
-      carried: bailingBiases(t)
+      })
     })
   }
 })

@@ -8,7 +8,7 @@ import { plainLayer } from "../src/model/plain.ts"
 import { Scope } from "../src/model/Scope.ts"
 import { count } from "./shared/config.ts"
 import { section, whole } from "./shared/hfConfig.ts"
-import { commonOf } from "./shared/llama.ts"
+import { commonOf, vocabularyOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { type StepConfig, stepFields, stepRope, stepText } from "./shared/stepText.ts"
@@ -30,6 +30,7 @@ export const step3p5 = family({
       provider: gptProvider(`${STEPFUN}.step35_provider.Step35ModelProvider`, text.tc, common(t), text.fields),
       components: [],
       carried: text.carried,
+      vocabulary: vocabularyOf(text.tc),
       mtpFields: ["num_nextn_predict_layers"]
     }
   }
@@ -101,6 +102,7 @@ export const step3p7 = family({
       }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,
       carried: text.carried,
+      vocabulary: vocabularyOf(text.tc),
       mtpFields: ["text_config.num_nextn_predict_layers"]
     }
   }

@@ -154,6 +154,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "contradicting-rows": ["two mapping rows expect different shapes of one tensor: the family's table is wrong", "Report it."],
       "coverage": ["the mapping would not write every byte exactly once: the family's table is wrong", "Report it."],
       "dtypes": "values of these dtypes cannot be stored together, or are no weights",
+      "grown": ["training changed parameters that an import fills with zeros and the Hugging Face model does not have", "Freeze them in training."],
       "missing": "tensors that config.json implies are not there",
       "mtp-required": ["`--mtp require`, but multi-token prediction is not there", "`--mtp keep`, or `--mtp-from` on export."],
       "parameter-without-row": ["a parameter that no mapping row claims: the family's table is incomplete", "Report it."],
@@ -170,6 +171,7 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "Get the config that belongs to the weights.",
     codes: {
       "activation": "an activation that the family does not know",
+      "biases": ["biases for which the trainer's model has no place: carried along, they would not be trained", "Use a model without them."],
       "block": "a block of a pruned model without its sizes",
       "indexer": "the sparse attention's indexer pattern makes no sense",
       "indivisible": "a size that does not divide by another as it must",

@@ -3,6 +3,7 @@ import { z } from "zod"
 import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { denseMlp, fusedAttention } from "./blocks.ts"
 import { size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
@@ -25,8 +26,9 @@ export const bailingFields = {
 const schema = z.looseObject(bailingFields)
 export type BailingConfig = z.infer<typeof schema>
 
-export const bailingTransformer = (t: BailingConfig, change: Partial<TransformerConfig> = {}): TransformerConfig =>
-  transformerOf(t, {
+export const bailingTransformer = (t: BailingConfig, change: Partial<TransformerConfig> = {}): TransformerConfig => {
+  refuseBiases(t, ["use_bias"], NO_PLACE.shared)
+  return transformerOf(t, {
     add_qkv_bias: t.use_qkv_bias ?? false,
     qk_layernorm: t.use_qk_norm ?? true,
     num_moe_experts: expertsOf(t),
@@ -36,6 +38,7 @@ export const bailingTransformer = (t: BailingConfig, change: Partial<Transformer
     moe_router_enable_expert_bias: t.moe_router_enable_expert_bias ?? true,
     ...change
   })
+}
 
 /** MLP rows of one layer, dense or MoE. */
 export const bailingMlp = (tc: TransformerConfig, headers: HfHeaders): Table => ({
@@ -46,6 +49,3 @@ export const bailingMlp = (tc: TransformerConfig, headers: HfHeaders): Table => 
 })
 
 export const bailingLayer = (tc: TransformerConfig, headers: HfHeaders): Table => ({ ...fusedAttention, ...bailingMlp(tc, headers) })
-
-/** The output projection has a bias of its own, for which Megatron has no place without one in every linear layer. */
-export const bailingBiases = (t: BailingConfig) => (t.use_bias ? [{ pattern: "model.layers.*.attention.dense.bias" }] : [])

@@ -10,7 +10,8 @@ export const attention: Table = {
   "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
   "self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight"),
   "self_attention.linear_qkv.bias": qkvOf("self_attn.{q,k,v}_proj.bias"),
-  "self_attention.linear_proj.weight": "self_attn.o_proj.weight"
+  "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
+  "self_attention.linear_proj.bias": "self_attn.o_proj.bias"
 }
 
 /** Norms of each query and key head. */
@@ -44,9 +45,8 @@ export const fusedGateUp = (headers: HfHeaders, ...below: ReadonlyArray<"mlp." |
     return [[prefix === "mlp." ? "mlp.linear_fc1.weight" : "mlp.shared_experts.linear_fc1.weight", name]]
   }))
 
-/** Biases of the other linear layers of attention and gated MLP. */
-export const linearBiases: Table = {
-  "self_attention.linear_proj.bias": "self_attn.o_proj.bias",
+/** Biases of a gated MLP. */
+export const mlpBiases: Table = {
   "mlp.linear_fc1.bias": gatedMlpOf("mlp.{gate,up}_proj.bias"),
   "mlp.linear_fc2.bias": "mlp.down_proj.bias"
 }

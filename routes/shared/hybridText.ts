@@ -4,15 +4,16 @@
  * vision tower share them.
  */
 import { z } from "zod"
-import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
+import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { float, pythonName } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
-import { attention, denseMlp, gatedDeltaNet, fcMtp, qkNorm, sharedExpertMoe } from "./blocks.ts"
+import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, zeroBiases } from "./biases.ts"
+import { attention, denseMlp, gatedDeltaNet, fcMtp, mlpBiases, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
-import { carriedBiases, commonOf, frameRows, headDimOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import { commonOf, frameRows, headDimOf, type TextPrefixes, transformerOf } from "./llama.ts"
 import { moeFields, sparseMoe } from "./moe.ts"
 import { mropeOf } from "./multimodal.ts"
 import type { CommonFields } from "./provider.ts"
@@ -43,29 +44,31 @@ const linearLayers = (t: HybridText): ReadonlyArray<number> =>
   t.layer_types?.map((kind) => (kind === "linear_attention" ? 1 : 0)) ??
     Array.from({ length: t.num_hidden_layers }, (_, i) => ((i + 1) % (t.full_attention_interval ?? 4) === 0 ? 0 : 1))
 
-export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly moe: boolean; readonly mtp: number; readonly tied: boolean }): TransformerConfig =>
-  transformerOf(t, {
-    kv_channels: t.head_dim === undefined ? 256 : headDimOf(t),
-    add_qkv_bias: t.attention_bias ?? false,
-    qk_layernorm: true,
-    attention_output_gate: true,
-    share_embeddings_and_output_weights: tied,
-    hetereogenous_dist_checkpoint: true,
-    linear_attention_freq: linearLayers(t),
-    linear_num_key_heads: t.linear_num_key_heads,
-    linear_num_value_heads: t.linear_num_value_heads,
-    linear_key_head_dim: t.linear_key_head_dim,
-    linear_value_head_dim: t.linear_value_head_dim,
-    linear_conv_kernel_dim: t.linear_conv_kernel_dim,
-    mtp_num_layers: mtp,
-    ...(moe
-      ? {
-        ...sparseMoe(t),
-        moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
-        moe_shared_expert_gate: true
-      }
-      : {})
-  })
+export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly moe: boolean; readonly mtp: number; readonly tied: boolean }): TransformerConfig => {
+  if (moe) refuseBiases(t, ["attention_bias"], NO_PLACE.shared)
+  return transformerOf(t, {
+      kv_channels: t.head_dim === undefined ? 256 : headDimOf(t),
+      ...biasFields(attentionBiases(t)),
+      qk_layernorm: true,
+      attention_output_gate: true,
+      share_embeddings_and_output_weights: tied,
+      hetereogenous_dist_checkpoint: true,
+      linear_attention_freq: linearLayers(t),
+      linear_num_key_heads: t.linear_num_key_heads,
+      linear_num_value_heads: t.linear_num_value_heads,
+      linear_key_head_dim: t.linear_key_head_dim,
+      linear_value_head_dim: t.linear_value_head_dim,
+      linear_conv_kernel_dim: t.linear_conv_kernel_dim,
+      mtp_num_layers: mtp,
+      ...(moe
+        ? {
+          ...sparseMoe(t),
+          moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
+          moe_shared_expert_gate: true
+        }
+        : {})
+    })
+}
 
 /** Rows of the text model; layers and MTP may hold their experts in different forms. `linear`: rows of a Gated DeltaNet. */
 export const hybridRows = (
@@ -76,18 +79,16 @@ export const hybridRows = (
 ): ReadonlyArray<Row> => {
   const mlp = (model: string): Table =>
     tc.num_moe_experts ? { ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers, { model, otherwise: experts }) } : denseMlp
+  const biases = attentionBiases(t)
   return [
     ...frameRows(names),
-    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, { ...attention, ...qkNorm, ...linear, ...mlp(names.model) }),
-    ...fcMtp(tc.mtp_num_layers ?? 0, { ...attention, ...qkNorm, ...mlp("mtp.") }, "mtp_num_hidden_layers", names.megatron)
+    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, withZeroBiases({ ...attention, ...qkNorm, ...mlpBiases, ...linear, ...mlp(names.model) }, biases)),
+    ...fcMtp(tc.mtp_num_layers ?? 0, withZeroBiases({ ...attention, ...qkNorm, ...mlpBiases, ...mlp("mtp.") }, biases), "mtp_num_hidden_layers", names.megatron)
   ]
 }
 
-/** A stored head that is the embedding; output biases, for which Megatron has no place where only attention has biases. */
-export const hybridCarried = (t: HybridText, names: Required<TextPrefixes>, tied: boolean): ReadonlyArray<Carried> => [
-  ...tiedHead(tied, names),
-  ...[names.model, "mtp."].flatMap((model) => carriedBiases({ attention_bias: t.attention_bias, mlp_bias: false }, model))
-]
+/** Only attention has them in HF; a MoE model with them is refused. */
+export const hybridZeroBiases = (t: HybridText) => zeroBiases(attentionBiases(t))
 
 export const hybridCommon = (t: HybridText): CommonFields => ({
   ...commonOf(t),

@@ -1,9 +1,9 @@
 /**
  * What decoder-only language models with llama-like configs have in common: the config fields by their HF names (older
- * spellings too), the TransformerConfig and provider fields they mean, the rows around the layers, the tied head.
+ * spellings too), the TransformerConfig and provider fields they mean, the rows around the layers, the names of embedding and head.
  */
 import { z } from "zod"
-import type { Carried } from "../../src/bridge/Family.ts"
+import type { Carried, Vocabulary } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows } from "../../src/bridge/Registry.ts"
@@ -88,25 +88,6 @@ export const transformerOf = (t: TextConfig, change: Partial<TransformerConfig> 
   ...change
 })
 
-/**
- * Which linear layers have biases. HF counts the output projection with the attention, Megatron with the other linear layers,
- * so that one flag without the other leaves HF biases without a place: {@link carriedBiases}.
- */
-export const biasesOf = ({ attention_bias, mlp_bias }: Pick<TextConfig, "attention_bias" | "mlp_bias">) => ({
-  add_qkv_bias: attention_bias ?? false,
-  add_bias_linear: (attention_bias && mlp_bias) ?? false
-})
-
-/** The biases that {@link biasesOf} has no place for. */
-export const carriedBiases = ({ attention_bias, mlp_bias }: Pick<TextConfig, "attention_bias" | "mlp_bias">, model = "model."): ReadonlyArray<Carried> => {
-  const names = attention_bias && !mlp_bias ? ["self_attn.o_proj"] : mlp_bias && !attention_bias ? ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] : []
-  return names.map((name) => ({ pattern: `${model}layers.*.${name}.bias` }))
-}
-
-/** The same for models that have each of them as soon as its flag is set: a checkpoint without one is incomplete. */
-export const requiredBiases = (t: Pick<TextConfig, "attention_bias" | "mlp_bias">): ReadonlyArray<Carried> =>
-  carriedBiases(t).map(({ pattern }) => ({ pattern, biasOf: pattern.replace(/bias$/, "weight") }))
-
 /** The provider fields that every text config decides. */
 export const commonOf = (t: TextConfig): CommonFields => {
   const { percent, theta } = ropeOf(t)
@@ -147,9 +128,12 @@ export const frameRows = ({ embedding = "embed_tokens", head = "", megatron = ""
     "output_layer.weight": `${head}lm_head.weight`
   })
 
-/** A head that is stored although it is the embedding: carried, or a copy of the embedding where a checkpoint lacks it. */
-export const tiedHead = (tied: boolean, { embedding = "embed_tokens", head = "", model = "model." }: FramePrefixes = {}): ReadonlyArray<Carried> =>
-  tied ? [{ pattern: `${head}lm_head.weight`, alias: `${model}${embedding}.weight` }] : []
+/** Embedding and head of a model with these names; what comes of a head that is the embedding is `tie.ts`'s to say. */
+export const vocabularyOf = (tc: TransformerConfig, { embedding = "embed_tokens", head = "", model = "model." }: FramePrefixes = {}): Vocabulary => ({
+  embedding: `${model}${embedding}.weight`,
+  head: `${head}lm_head.weight`,
+  tied: tc.share_embeddings_and_output_weights
+})
 
 /** Rotary frequencies that old checkpoints store per layer: a function of the config, kept as they are. */
 export const rotaryBuffers = (model = "model."): ReadonlyArray<Carried> => [

@@ -3,11 +3,12 @@
  * fields, TransformerConfig, rows, provider fields, and the whole description of those that differ in constants only.
  */
 import { z } from "zod"
-import type { Carried, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
+import type { HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./appendedMtp.ts"
+import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { denseMlp } from "./blocks.ts"
 import { size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
@@ -55,11 +56,9 @@ export const latentAttention = (prefix = "self_attn.", output = "o_proj"): Table
   "self_attention.kv_layernorm.weight": `${prefix}kv_a_layernorm.weight`
 })
 
-/** Biases of the down-projections and the output: latent attention has none in Megatron. */
-export const latentBiases = (attentionBias: boolean | null | undefined, model = "model."): ReadonlyArray<Carried> =>
-  attentionBias
-    ? ["q_a_proj", "kv_a_proj_with_mqa", "o_proj"].map((name) => ({ pattern: `${model}layers.*.self_attn.${name}.bias` }))
-    : []
+/** Its attention's flag is about the projections to the latents and the output. */
+const refuseLatentBiases = (t: { readonly attention_bias?: boolean | null | undefined }): void =>
+  refuseBiases(t, ["attention_bias"], NO_PLACE.latent)
 
 /** Rotary fields: latent attention always stretches; by the factor 1 where the config says nothing. */
 export const mlaRope = (t: Parameters<typeof scalingOf>[0]): Record<string, PythonValue> => {
@@ -91,8 +90,9 @@ export interface LatentMoeOptions {
   readonly extra: Readonly<Record<string, PythonValue | undefined>>
 }
 
-export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partial<TransformerConfig>): TransformerConfig =>
-  transformerOf(t, {
+export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partial<TransformerConfig>): TransformerConfig => {
+  refuseLatentBiases(t)
+  return transformerOf(t, {
     ...mlaOf(t),
     num_moe_experts: expertsOf(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
@@ -100,6 +100,7 @@ export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partia
     moe_layer_freq: denseFirst(t, dense),
     ...change
   })
+}
 
 /** Rows of one layer, dense or MoE. */
 export const latentMoeLayer = (tc: TransformerConfig, headers: HfHeaders, model = "model."): Table => ({
@@ -153,7 +154,7 @@ export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias,
     table,
     rows: mtp.rows,
     provider: gptProvider(target, tc, commonOf(t), { ...latentMoeExtra(t), ...extra }),
-    carried: [...mtp.carried, ...latentBiases(t.attention_bias)],
+    carried: mtp.carried,
     mtpFields: ["num_nextn_predict_layers"],
     notes: unrankedNotes(t)
   })

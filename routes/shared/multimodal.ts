@@ -1,7 +1,7 @@
-/** What models of several modalities have in common: tied heads, token ids, components, generations of names. */
+/** What models of several modalities have in common: tie flags, token ids, components, generations of names. */
 import { z } from "zod"
 import type { Component } from "../../src/bridge/Component.ts"
-import type { Carried, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
+import type { Carried, HfHeaders, ModelDescription, Vocabulary, ZeroFilled } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
@@ -10,11 +10,13 @@ import { gpt, type GptOptions } from "../../src/model/gpt.ts"
 import { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { count } from "./config.ts"
-import { frameRows, type TextConfig, type TextPrefixes, tiedHead } from "./llama.ts"
+import { frameRows, type TextConfig, type TextPrefixes, vocabularyOf } from "./llama.ts"
 
-/** The whole model's flag decides; a text section's where the whole says nothing. */
-export const tiedOf = (c: { readonly tie_word_embeddings?: boolean | null | undefined; readonly text_config: Pick<TextConfig, "tie_word_embeddings"> }): boolean =>
-  c.tie_word_embeddings ?? c.text_config.tie_word_embeddings ?? false
+/** The flag, wherever it stands (`tie.ts` sets all that contradict one another), or the default of the model's class. */
+export const tiedOf = (
+  c: { readonly tie_word_embeddings?: boolean | null | undefined; readonly text_config: Pick<TextConfig, "tie_word_embeddings"> },
+  byDefault = false
+): boolean => c.tie_word_embeddings ?? c.text_config.tie_word_embeddings ?? byDefault
 
 const VISION_TOKENS = ["image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"] as const
 
@@ -115,10 +117,13 @@ export interface MultimodalModel {
   readonly provider: Provider
   readonly components: ReadonlyArray<Component>
   readonly carried?: ReadonlyArray<Carried>
+  /** Where embedding and head are not called `embed_tokens` and `lm_head`. */
+  readonly vocabulary?: Vocabulary
   readonly mtpFields?: ReadonlyArray<string>
+  readonly zeroFilled?: ZeroFilled
 }
 
-/** The description of a language model with towers; a tied head is carried. */
+/** The description of a language model with towers. */
 export const multimodalModel = (m: MultimodalModel): ModelDescription => ({
   model: Scope.collect((root) => {
     m.towers(root)
@@ -127,6 +132,8 @@ export const multimodalModel = (m: MultimodalModel): ModelDescription => ({
   rows: [...m.rows, ...frameRows(m.names), ...rows(`${m.names.megatron}decoder.layers.*.`, `${m.names.model}layers.*.`, m.table)],
   provider: m.provider,
   components: m.components,
-  carried: [...tiedHead(m.tc.share_embeddings_and_output_weights, m.names), ...(m.carried ?? [])],
-  mtpFields: m.mtpFields ?? []
+  carried: m.carried ?? [],
+  vocabulary: m.vocabulary ?? vocabularyOf(m.tc, m.names),
+  mtpFields: m.mtpFields ?? [],
+  ...(m.zeroFilled ? { zeroFilled: m.zeroFilled } : {})
 })

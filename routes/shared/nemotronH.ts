@@ -3,7 +3,7 @@
  * attention, squared-ReLU MLP, experts, possibly at a latent width), optional multi-token prediction.
  */
 import { z } from "zod"
-import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
+import type { Carried, HfHeaders, Vocabulary } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { qkvOf } from "../../src/bridge/kinds.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
@@ -13,9 +13,10 @@ import { hybrid, HYBRID_LETTERS, type HybridBlock, hybridLayer } from "../../src
 import type { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { activationOf } from "./activations.ts"
+import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { many, size } from "./config.ts"
 import { plainExperts } from "./experts.ts"
-import { commonOf, type TextPrefixes, tiedHead, transformerOf } from "./llama.ts"
+import { commonOf, type TextPrefixes, transformerOf, vocabularyOf } from "./llama.ts"
 import { mambaMixer } from "./mamba.ts"
 import { GROUPED, moeFields, required, sigmoidRouter } from "./moe.ts"
 import type { CommonFields } from "./provider.ts"
@@ -76,6 +77,7 @@ const DEFAULT_MTP = "full_attention,moe"
 
 /** Block lists win over the older pattern strings, unless they hold the config class's default. */
 export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): HybridText => {
+  refuseBiases(t, ["attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"], NO_PLACE.mixer)
   const main = t.layers_block_type ?? t.layer_types ?? t.hybrid_override_pattern
   if (!main) throw new FormatError("config/missing", "a hybrid model needs its layers", { field: "hybrid_override_pattern" })
   const listed = t.mtp_layers_block_type
@@ -87,7 +89,6 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): 
     kv_channels: t.head_dim ?? t.attention_head_dim ?? 128,
     ffn_hidden_size: all.includes("mlp") ? required(t.intermediate_size, "intermediate_size") : t.intermediate_size ?? 0,
     gated_linear_unit: false,
-    add_qkv_bias: t.attention_bias ?? false,
     share_embeddings_and_output_weights: tied,
     mamba_num_heads: t.mamba_num_heads,
     mamba_head_dim: t.mamba_head_dim,
@@ -124,7 +125,6 @@ const layerRows = (experts: Table): Table => ({
   "self_attention.linear_proj.weight": "mixer.o_proj.weight",
   "self_attention.linear_qkv.layer_norm_weight": "norm.weight",
   "self_attention.linear_qkv.weight": qkvOf("mixer.{q,k,v}_proj.weight"),
-  "self_attention.linear_qkv.bias": qkvOf("mixer.{q,k,v}_proj.bias"),
   "pre_mlp_layernorm.weight": "norm.weight",
   "mlp.router.weight": "mixer.gate.weight",
   "mlp.router.expert_bias": "mixer.gate.e_score_correction_bias",
@@ -162,22 +162,16 @@ export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, headers: HfHeaders,
   ]
 }
 
-/** A stored tied head, biases that Megatron has no place for, further multi-token-prediction modules where it repeats the first. */
-export const nemotronHCarried = (t: NemotronH, text: HybridText, headers: HfHeaders, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
-  const { tc } = text
-  const { head, megatron, model } = names
-  const biases = [
-    ...(t.attention_bias ? ["o_proj"] : []),
-    ...(t.mlp_bias ? ["up_proj", "down_proj", "fc1_latent_proj", "fc2_latent_proj", "experts.*.up_proj", "experts.*.down_proj", "shared_experts.up_proj", "shared_experts.down_proj"] : []),
-    ...(t.use_bias || t.mamba_proj_bias ? ["in_proj", "out_proj"] : [])
-  ]
-  const repeats = tc.mtp_use_repeated_layer ? nemotronHRows(text, headers, names).filter(({ megatron: m }) => m.startsWith(`${megatron}mtp.layers.`) && !m.startsWith(`${megatron}mtp.layers.0.`)) : []
-  return [
-    ...tiedHead(tc.share_embeddings_and_output_weights, { head, model, embedding: "embeddings" }),
-    ...[`${model}layers.*.`, "mtp.layers.*."].flatMap((place) => biases.map((name) => ({ pattern: `${place}mixer.${name}.bias` }))),
-    ...[...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern }))
-  ]
+/** Further multi-token-prediction modules where the trainer repeats the first. */
+export const nemotronHCarried = (text: HybridText, headers: HfHeaders, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+  if (!text.tc.mtp_use_repeated_layer) return []
+  const modules = `${names.megatron}mtp.layers.`
+  const repeats = nemotronHRows(text, headers, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))
+  return [...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern }))
 }
+
+export const nemotronHVocabulary = ({ tc }: HybridText, { head, model }: Required<TextPrefixes> = prefixes): Vocabulary =>
+  vocabularyOf(tc, { head, model, embedding: "embeddings" })
 
 export const nemotronHCommon = (t: NemotronH): CommonFields => ({
   ...commonOf({ ...t, num_hidden_layers: 1 }),

@@ -6,22 +6,7 @@
 import type { Family } from "../../src/bridge/Family.ts"
 import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { quote } from "../../src/errors.ts"
-
-type Section = { readonly [key: string]: unknown }
-
-const sectionOf = (value: unknown): Section | undefined =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? value as Section : undefined
-
-/** The sections of the language model, from the outside in. */
-const LANGUAGE = ["thinker_config", "text_config", "llm_config", "language_config"]
-
-const languageOf = (config: Section): Section => {
-  for (const name of LANGUAGE) {
-    const inner = sectionOf(config[name])
-    if (inner) return languageOf(inner)
-  }
-  return config
-}
+import { languageSections, type Section, sectionOf } from "./languageSections.ts"
 
 /** Types that stretch nothing, or are about the axes of images and videos. */
 const UNSTRETCHED = new Set(["default", "mrope", "axial"])
@@ -84,7 +69,7 @@ const CONSEQUENCE = "a trainer that goes by it computes other positions than the
 /** Notes for a plan; none where the run configuration says what config.json says. */
 export const positionNotes = (config: unknown, { fields }: Provider): ReadonlyArray<string> => {
   const top = sectionOf(config)
-  const stretches = top ? stretchesOf(languageOf(top)) : []
+  const stretches = top ? stretchesOf(languageSections(top).at(-1)![1]) : []
   if (stretches.length === 0 && fields["position_embedding_type"] === "yarn") {
     return [`run_config.yaml stretches rotary positions (yarn), as the reference's provider always does, and config.json does not: ${CONSEQUENCE}`]
   }

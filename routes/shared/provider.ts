@@ -66,7 +66,9 @@ export const gptProvider = (
         rotary_base: common.rotary_base ?? undefined,
         rotary_percent: floatOr(common.rotary_percent),
         seq_length: common.seq_length ?? undefined,
-        ...extra
+        ...extra,
+        // The trainer's experts refuse to fuse theirs.
+        ...(tc.num_moe_experts && tc.add_bias_linear ? { bias_dropout_fusion: false } : {})
       })
     }
   }

@@ -7,6 +7,7 @@ import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { Scope } from "../../src/model/Scope.ts"
 import { denseSlidingGlobal, moeSlidingGlobal, type SlidingGlobal } from "../../src/model/slidingGlobal.ts"
+import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { aroundNorms, attention, denseMlp, qkNorm } from "./blocks.ts"
 import { count, many, size } from "./config.ts"
 import { dualRope, dualRopeFields } from "./dualRope.ts"
@@ -33,7 +34,7 @@ export const slidingGlobalText = z.looseObject({
   top_k_experts: size.nullish(),
   moe_intermediate_size: size.nullish(),
   final_logit_softcapping: z.number().nullish(),
-  tie_word_embeddings: z.boolean().default(true)
+  tie_word_embeddings: z.boolean().nullish()
 })
 
 export type SlidingGlobalText = z.infer<typeof slidingGlobalText>
@@ -44,14 +45,15 @@ const reachOf = (t: SlidingGlobalText): SlidingGlobal["reach"] =>
     i === t.num_hidden_layers - 1 || (t.layer_types ? t.layer_types[i] === "full_attention" : (i + 1) % 6 === 0) ? "global" : "sliding")
 
 export const slidingGlobalModel = (t: SlidingGlobalText): SlidingGlobal => {
+  refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
   const reach = reachOf(t)
   // Layer numbers are keys, written with leading zeros.
   const override = Object.entries(t.per_layer_config ?? {}).find(([layer]) => Number(layer) === reach.indexOf("global"))?.[1]
   const moe = t.enable_moe_block
   return {
     c: transformerOf(t, {
-      add_qkv_bias: t.attention_bias ?? false,
       qk_layernorm: moe,
+      share_embeddings_and_output_weights: t.tie_word_embeddings ?? true,
       ...(moe
         ? {
           num_moe_experts: required(t.num_experts || null, "num_experts"),

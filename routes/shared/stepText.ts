@@ -15,7 +15,7 @@ import { isMoe, type TransformerConfig } from "../../src/model/TransformerConfig
 import { appendedModules, appendedMtp } from "./appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./blocks.ts"
 import { many, size } from "./config.ts"
-import { extraOf, frameRows, rotaryBuffers, textFields, tiedHead, transformerOf } from "./llama.ts"
+import { extraOf, frameRows, rotaryBuffers, textFields, transformerOf } from "./llama.ts"
 import { GROUPED, perLayer, required, router, sharedExperts } from "./moe.ts"
 import { defined } from "./provider.ts"
 
@@ -168,6 +168,6 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
         mtp_num_layers: modules
       })
     },
-    carried: [...tiedHead(tied), ...rotaryBuffers(), ...mtp.carried]
+    carried: [...rotaryBuffers(), ...mtp.carried]
   }
 }

@@ -1,5 +1,5 @@
 /** The description of a text-only GPT: what its family leaves open is the table of one layer and the provider. */
-import type { Carried, ModelDescription } from "../../src/bridge/Family.ts"
+import type { Carried, ModelDescription, ZeroFilled } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { Provider } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
@@ -8,7 +8,7 @@ import type { NormPlacement } from "../../src/model/modules.ts"
 import type { Model } from "../../src/model/Parameter.ts"
 import { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
-import { frameRows, rotaryBuffers, tiedHead } from "./llama.ts"
+import { frameRows, rotaryBuffers, vocabularyOf } from "./llama.ts"
 
 /** The provider class of models without one of their own. */
 export const GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"
@@ -26,19 +26,22 @@ export interface TextModel {
   /** The HF embedding, if it is not `embed_tokens`. */
   readonly embedding?: string
   readonly notes?: ReadonlyArray<string>
+  readonly zeroFilled?: ZeroFilled
   /** Instead of the plain GPT of dense layers. */
   readonly model?: Model
 }
 
 const DENSE = { linearAttention: false, moe: false }
 
-/** Tied heads and rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, notes = [], provider, rows: own = [], table, tc }: TextModel): ModelDescription => ({
+/** Rotary buffers are carried; there are no MIMO components. */
+export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, notes = [], provider, rows: own = [], table, tc, zeroFilled }: TextModel): ModelDescription => ({
   model: model ?? Scope.collect((root) => gpt(root, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {})),
   rows: [...own, ...frameRows({ embedding }), ...rows("decoder.layers.*.", "model.layers.*.", table)],
   provider,
   components: [],
-  carried: [...tiedHead(tc.share_embeddings_and_output_weights, { embedding }), ...rotaryBuffers(), ...carried],
+  carried: [...rotaryBuffers(), ...carried],
+  vocabulary: vocabularyOf(tc, { embedding }),
   mtpFields,
-  notes
+  notes,
+  ...(zeroFilled ? { zeroFilled } : {})
 })

@@ -28,6 +28,8 @@ export interface BoundParameter {
   readonly copies: ReadonlyArray<Copy>
   /** Mapping kind, for plans. */
   readonly kind: string
+  /** The value of all its elements, of which no HF tensor knows. */
+  readonly constant?: number
 }
 
 export interface BoundState {
@@ -79,7 +81,8 @@ export const bind = (modules: ReadonlyArray<ConversionModule>): Conversion => {
         if (!sameShape(known.shape, shape)) contradictions.push(`${name} ([${known.shape}] or [${shape}])`)
         return known
       })
-      parameters.push({ module, parameter: entry, tensors, copies: relation.copies, kind: relation.match.row.kind.name })
+      const { constant, name: kind } = relation.match.row.kind
+      parameters.push({ module, parameter: entry, tensors, copies: relation.copies, kind, ...(constant === undefined ? {} : { constant }) })
     }
   }
   if (unmapped.length > 0) {

@@ -19,18 +19,57 @@ import { type Renaming, spellingOf } from "./Spelling.ts"
 export interface HfHeaders {
   readonly names: ReadonlyArray<string>
   readonly tensor: (name: string) => { readonly dtype: DType; readonly shape: Shape; readonly quantized?: string } | undefined
+  /** The output layer has a matrix of its own (true) or the embedding's (false): known where contents, or a trained checkpoint, show it. */
+  readonly ownHead?: boolean
+}
+
+/** The two matrices over the vocabulary, by their HF names, and whether they are one. */
+export interface Vocabulary {
+  readonly embedding: string
+  readonly head: string
+  readonly tied: boolean
+  /** The field of config.json that says so, if it is not `tie_word_embeddings`. */
+  readonly flag?: string
+  /** What config.json says, filled in by the rule for all families. */
+  readonly said?: {
+    /** From the outside in. */
+    readonly flags: ReadonlyArray<TieFlag>
+    /** Any of them says tied, or, where there is none, the model's class does. */
+    readonly tied: boolean
+  }
+}
+
+/** A field of config.json that an export writes otherwise. */
+export interface ConfigField {
+  /** Names from the outside in, joined by dots. */
+  readonly path: string
+  readonly value: number | boolean
+  /** Where the original has no such field. */
+  readonly add?: true
+}
+
+/** A flag of config.json, by its path (`text_config.tie_word_embeddings`). */
+export interface TieFlag {
+  readonly path: string
+  readonly tied: boolean
 }
 
 /**
- * HF tensors that Megatron has no place for. Their bytes travel in the checkpoint as `hf_source.<name>` entries, which loaders
+ * HF tensors that the trainer's forward pass does not use. Their bytes travel in the checkpoint as `hf_source.<name>` entries, which loaders
  * do not ask for; where a checkpoint lacks them (a trained one), the tensor is written as a copy of `alias`, or left out.
  */
 export interface Carried {
   /** HF name, `*` for digits, `**` for anything. */
   readonly pattern: string
   readonly alias?: string
-  /** A weight, as a pattern with the same wildcards: where the model has it, it has this as its bias, one element per row. */
-  readonly biasOf?: string
+}
+
+/** Parameters of rows of kind `zeros`, which HF does not have. */
+export interface ZeroFilled {
+  /** Why there are any. */
+  readonly why: string
+  /** Under these fields of config.json the HF model has them too: how an export keeps what training made of them. Empty: it cannot. */
+  readonly fields: ReadonlyArray<ConfigField>
 }
 
 /** Everything a conversion needs to know about one model. */
@@ -41,6 +80,10 @@ export interface ModelDescription {
   /** Empty: the family has no MIMO form. */
   readonly components: ReadonlyArray<Component>
   readonly carried: ReadonlyArray<Carried>
+  /** Where rows are of kind `zeros`. */
+  readonly zeroFilled?: ZeroFilled
+  /** Absent: the model predicts no tokens. */
+  readonly vocabulary?: Vocabulary
   /** Paths in config.json that are set to 0 when the MTP layers stay behind. */
   readonly mtpFields: ReadonlyArray<string>
   /** What the user of an import should know: where a trainer's model cannot be what config.json says. */
@@ -78,19 +121,23 @@ export interface Family {
 /** The headers under the published names. */
 const publishedHeaders = (headers: HfHeaders, { published, stored }: Spelling): HfHeaders => ({
   names: headers.names.map(published),
-  tensor: (name) => headers.tensor(stored(name))
+  tensor: (name) => headers.tensor(stored(name)),
+  ...(headers.ownHead === undefined ? {} : { ownHead: headers.ownHead })
 })
 
 /** A description in published names, of a checkpoint that has others. */
 const spelled = (description: ModelDescription, spelling: Spelling): ModelDescription => ({
   ...description,
   rows: description.rows.map((row) => ({ ...row, spelling })),
-  carried: description.carried.map(({ alias, biasOf, pattern }) => ({
+  carried: description.carried.map(({ alias, pattern }) => ({
     pattern: spelling.stored(pattern),
-    ...(alias === undefined ? {} : { alias: spelling.stored(alias) }),
-    ...(biasOf === undefined ? {} : { biasOf: spelling.stored(biasOf) })
-  }))
+    ...(alias === undefined ? {} : { alias: spelling.stored(alias) })
+  })),
+  ...(description.vocabulary ? { vocabulary: spelledVocabulary(description.vocabulary, spelling) } : {})
 })
+
+const spelledVocabulary = (vocabulary: Vocabulary, { stored }: Spelling): Vocabulary =>
+  ({ ...vocabulary, embedding: stored(vocabulary.embedding), head: stored(vocabulary.head) })
 
 export const family = <Config>(source: FamilySource<Config>): Family => ({
   name: source.name,

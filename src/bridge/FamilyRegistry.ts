@@ -28,12 +28,20 @@ export const architectureOf = (config: unknown): string => {
   return first
 }
 
+/** What holds for every family: the same family, described further. */
+export type FamilyRule = (family: Family) => Family
+
 export class FamilyRegistry {
   readonly families: ReadonlyArray<Family>
+  readonly #own: ReadonlyArray<Family>
+  readonly #rules: ReadonlyArray<FamilyRule>
   readonly #byArchitecture = new Map<string, Family>()
 
-  constructor(families: Iterable<Family>) {
-    this.families = [...families]
+  /** `rules` are applied to every family, also to those added later, the first one first. */
+  constructor(families: Iterable<Family>, rules: ReadonlyArray<FamilyRule> = []) {
+    this.#own = [...families]
+    this.#rules = rules
+    this.families = this.#own.map((own) => rules.reduce((family, rule) => rule(family), own))
     for (const family of this.families) {
       for (const architecture of family.architectures) {
         const other = this.#byArchitecture.get(architecture)
@@ -69,7 +77,7 @@ export class FamilyRegistry {
 
   /** The registry with a further family. */
   with(family: Family): FamilyRegistry {
-    return new FamilyRegistry([...this.families, family])
+    return new FamilyRegistry([...this.#own, family], this.#rules)
   }
 
   /**
@@ -77,7 +85,7 @@ export class FamilyRegistry {
    * family's own.
    */
   withMimoRoutes(architecture: string, components: (config: unknown) => ReadonlyArray<Component>): FamilyRegistry {
-    const own = this.#byArchitecture.get(architecture)
+    const own = this.#own.find((f) => f.architectures.includes(architecture))
     if (!own) throw new Unsupported({ code: "unsupported/architecture", what: architecture, problem: "no family here answers to this architecture" })
     // Their table depends on the config, so a checkpoint alone does not show it.
     const { mimo: _, ...described } = own
@@ -88,6 +96,6 @@ export class FamilyRegistry {
       describe: (config, headers) => ({ ...own.describe(config, headers), components: components(config) })
     }
     const rest = { ...own, architectures: own.architectures.filter((a) => a !== architecture) }
-    return new FamilyRegistry([...this.families.flatMap((f) => (f !== own ? [f] : rest.architectures.length > 0 ? [rest] : [])), routed])
+    return new FamilyRegistry([...this.#own.flatMap((f) => (f !== own ? [f] : rest.architectures.length > 0 ? [rest] : [])), routed], this.#rules)
   }
 }

@@ -23,6 +23,8 @@ export interface MappingKind {
   readonly name: string
   /** Number of HF names the kind takes. */
   readonly arity: number
+  /** Every element has this value, for HF has no such tensor: what an export leaves out, and only while it is so. */
+  readonly constant?: number
   /** `names`: the resolved HF names, in the row's order; `captures`: the numbers that the row's wildcards matched. */
   readonly relate: (parameter: Parameter, names: ReadonlyArray<string>, captures: ReadonlyArray<string>) => Relation
 }

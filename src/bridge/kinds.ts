@@ -185,6 +185,14 @@ export const filled = (value: number): MappingKind => ({
   relate: (p, [name]) => ({ tensors: [{ name: name!, shape: p.shape }], copies: [constant(value, identity(name!, p.name, p.shape))] })
 })
 
+/** `y = 0`, a parameter that HF does not have; `x`, a tensor of the same layer and of any shape, says which dtype it is stored in. */
+export const zeros: MappingKind = {
+  name: "zeros",
+  arity: 1,
+  constant: 0,
+  relate: (p, [like]) => ({ tensors: [], copies: [constant(0, identity(like!, p.name, p.shape))] })
+}
+
 /** Group-wise interleave of one tensor `cat₀(q, k, v)`. */
 export const concatenatedQkv: MappingKind = {
   name: "concatenated-qkv",
@@ -268,6 +276,7 @@ export const swappedHalvesOf = from(swappedHalves)
 export const valuesAreKeysOf = from(valuesAreKeys)
 export const queriesAloneOf = from(queriesAlone)
 export const filledOf = (value: number, pattern: string): RowSource => from(filled(value))(pattern)
+export const zerosOf = from(zeros)
 export const zeroCentredOf = from(zeroCentred)
 export const gatedDeltaNetOf = from(gatedDeltaNetSeparate)
 export const packedExpertOf = (packed: PackedExperts, pattern: string): RowSource => from(packedExpert(packed))(pattern)

@@ -4,7 +4,7 @@
  * tensor, is refused. Pure.
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
-import type { Family, HfHeaders } from "../bridge/Family.ts"
+import type { ConfigField, Family, HfHeaders, ModelDescription, ZeroFilled } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { StoredChunks } from "../checkpoint/StoredChunks.ts"
@@ -12,13 +12,13 @@ import type { Sources, TargetArray } from "../engine/Target.ts"
 import { PlanRefused, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { sameShape, type Shape, volume } from "../tensor/Copy.ts"
+import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { notExported, requireOriginal, unwidened } from "./againstOriginal.ts"
 import { type ExportTensor, ModelTensor } from "./ExportTensor.ts"
 import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
 import { type HfConfig, headersOf, noHeaders } from "./HfSource.ts"
-import { leftOver, locate, originsOf, refuseIntegers, refuseMissing, requireAllElements } from "./located.ts"
+import { leftOver, type Located, locate, originsOf, refuseIntegers, refuseMissing, requireAllElements } from "./located.ts"
 import { describeModel, type Form, modulesOf, withoutMtp } from "./ImportPlan.ts"
 import { compileAllowed, compileCarried } from "./match.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
@@ -34,8 +34,26 @@ export interface ExportOptions {
   readonly allowUnmapped: ReadonlyArray<string>
   /** Rows of the vocabulary, decided by the user; config.json has been changed to say so. */
   readonly vocabSize?: number
+  /** Fields of config.json (already set) by which the model has tensors that --hf-model does not. */
+  readonly grown?: ReadonlyArray<ConfigField>
   /** Leave out HF tensors whose parameters are not all stored, instead of refusing: for comparisons. */
   readonly partial?: boolean
+}
+
+export interface OwnHead {
+  readonly name: string
+  /** The embedding, which config.json says it is. */
+  readonly of: string
+  /** --hf-model stores a head as well: if it is the embedding, its flags have been true. */
+  readonly stored: boolean
+  /** What config.json must say of it. */
+  readonly fields: ReadonlyArray<ConfigField>
+}
+
+/** A parameter as it is stored, under its key, and as it would be filled. */
+export interface Constant {
+  readonly stored: TargetArray
+  readonly filled: TargetArray
 }
 
 export interface ExportPlan {
@@ -45,10 +63,16 @@ export interface ExportPlan {
   readonly sources: Sources
   /** The tensors of --hf-model, as if none were quantised. */
   readonly original: LogicalTensors | undefined
-  /** Paths in config.json to set to 0: the MTP layers are not in the export. */
-  readonly zeroFields: ReadonlyArray<string>
+  /** What config.json says otherwise of this export, e.g. that there are no MTP layers. */
+  readonly configFields: ReadonlyArray<ConfigField>
   /** Stored tables of the vocabulary that have more rows than the export. */
   readonly cuts: ReadonlyArray<VocabularyCut>
+  /** Parameters that are left out, for HF has none: they must still hold what an import filled them with. */
+  readonly constants: ReadonlyArray<Constant>
+  /** Where there are constants: how config.json can give the HF model such parameters. */
+  readonly zeroFilled?: ZeroFilled
+  /** The trained model has a head of its own, although config.json says that the embedding serves as both. */
+  readonly ownHead?: OwnHead
   readonly report: Omit<ConversionReport, "files">
 }
 
@@ -62,7 +86,21 @@ const describe = (family: Family, config: HfConfig, headers: HfHeaders, stored: 
   // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
   const form: Form = description.components.length === 0 ? "standard" : stored
   const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
-  return { form, modules, carried: description.carried, mtpFields: description.mtpFields, vocabulary: description.provider.fields["vocab_size"] }
+  return { form, modules, description }
+}
+
+/** Whether the trained model has an output layer: it decides over the flags of config.json. */
+export const hasOwnHead = ({ tensors }: Checkpoint): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
+
+const ownHeadOf = ({ vocabulary }: ModelDescription, weights: LogicalTensors | undefined): OwnHead | undefined => {
+  if (!vocabulary?.said?.tied || vocabulary.tied) return undefined
+  const { embedding, flag = "tie_word_embeddings", head, said: { flags } } = vocabulary
+  return {
+    name: head,
+    of: embedding,
+    stored: weights?.tensors.has(head) === true && weights.tensors.has(embedding),
+    fields: flags.length === 0 ? [{ path: flag, value: false, add: true }] : flags.filter((own) => own.tied).map(({ path }) => ({ path, value: false }))
+  }
 }
 
 /** Drop the MTP parameters if the checkpoint has none of them, or on demand. */
@@ -108,9 +146,14 @@ const plannedExport = (
   const logical = (tensors: HfTensors | undefined) => tensors && explainingHf(tensors, config, () => logicalOf(tensors, config))
   const weights = logical(hfTensors)
   const graftTensors = logical(options.mtpFrom)
-  const { carried: carriedRules, form, modules, mtpFields, vocabulary } = describe(family, config, weights ? headersOf(weights) : noHeaders, checkpoint.form)
+  const headers = { ...(weights ? headersOf(weights) : noHeaders), ownHead: hasOwnHead(checkpoint) }
+  const { description, form, modules } = describe(family, config, headers, checkpoint.form)
+  const { carried: carriedRules, mtpFields, provider: { fields: { vocab_size: vocabulary } } } = description
   const full = bind(modules)
-  if (weights && !options.partial) explainingHf(weights.raw, config, () => requireOriginal(weights, full, carriedRules, options.vocabSize))
+  const ownHead = ownHeadOf(description, weights)
+  const added = (name: string): boolean => name === ownHead?.name || options.grown !== undefined
+  const allowedBeside = { added, ...(options.vocabSize === undefined ? {} : { vocabSize: options.vocabSize }) }
+  if (weights && !options.partial) explainingHf(weights.raw, config, () => requireOriginal(weights, full, carriedRules, allowedBeside))
   const mtp = resolveMtp(full, modules, checkpoint, options)
   const { conversion, located, missing } = mtp
   const notes: Array<string> = [...checkpoint.notes]
@@ -183,7 +226,7 @@ const plannedExport = (
   }
 
   // MTP that the checkpoint lacks comes from another copy of the model, or is left out and config.json says so.
-  let zeroFields: ReadonlyArray<string> = []
+  const configFields: Array<ConfigField> = [...(options.grown ?? [])]
   if (mtp.dropped) {
     const graft = mtp.stored ? undefined : graftTensors
     if (graft) {
@@ -195,7 +238,7 @@ const plannedExport = (
       notes.push(`${mtp.mtpNames.length} multi-token-prediction tensors are taken from ${graft.directory}`)
     } else {
       const promised = weights && !mtp.mtpNames.some((name) => weights.tensors.has(name))
-      if (!promised) zeroFields = mtpFields
+      if (!promised) configFields.push(...mtpFields.map((path) => ({ path, value: 0 })))
       if (promised) notes.push("config.json promises multi-token-prediction layers; neither the checkpoint nor --hf-model has them")
       else if (!mtp.stored) notes.push("the checkpoint holds no multi-token-prediction tensors; config.json is written without those layers (--mtp-from HF_DIR restores them)")
     }
@@ -218,8 +261,11 @@ const plannedExport = (
     chunks,
     sources: sourcesOf(chunks, weights, graftTensors),
     original: weights,
-    zeroFields,
+    configFields,
     cuts,
+    constants: located.flatMap((l) => constantOf(l, chunks)),
+    ...(description.zeroFilled ? { zeroFilled: description.zeroFilled } : {}),
+    ...(ownHead ? { ownHead } : {}),
     report: {
       direction: "export",
       form,
@@ -241,6 +287,15 @@ const plannedExport = (
       notes
     }
   }
+}
+
+const constantOf = ({ bound: { constant, module, parameter }, parts }: Located, chunks: StoredChunks): ReadonlyArray<Constant> => {
+  if (constant === undefined) return []
+  const { name, shape } = parameter
+  const id = module.keyPrefix + name
+  const copies = chunks.toHf({ shape, copies: [identity(id, name, shape)], parts }, id)
+  const array = { id, dtype: parts[0]!.tensor.dtype, shape }
+  return [{ stored: { ...array, copies }, filled: { ...array, copies: copies.map((copy) => ({ ...copy, transform: { kind: "fill" as const, value: constant } })) } }]
 }
 
 const sourcesOf = (chunks: StoredChunks, weights: LogicalTensors | undefined, graft: LogicalTensors | undefined): Sources => ({

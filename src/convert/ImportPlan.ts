@@ -3,7 +3,7 @@
  * accounted for here, before anything is written. Pure.
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
-import type { Family, ModelDescription } from "../bridge/Family.ts"
+import type { Family, HfHeaders, ModelDescription } from "../bridge/Family.ts"
 import { type Provider, pythonName } from "../runconfig/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
@@ -22,7 +22,6 @@ import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { explainingHf } from "./explain.ts"
 import { fileOf, type HfConfig, type HfSource, headersOf, fileSpotOf, spotOf } from "./HfSource.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
-import type { HfHeaders } from "../bridge/Family.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
@@ -87,6 +86,12 @@ export const modulesOf = (form: Form, description: ModelDescription): ReadonlyAr
 
 export const withoutMtp = (entries: Model): Model => entries.filter((e) => !isMtp(e))
 
+/** Parameters that HF does not have are said, by their names without layer and expert numbers. */
+const zeroFilledNotes = ({ zeroFilled }: ModelDescription, { parameters }: Conversion): ReadonlyArray<string> => {
+  const names = new Set(parameters.filter((p) => p.constant !== undefined).map(({ module, parameter }) => module.keyPrefix + parameter.name.replace(/(?<=\.)\d+(?=\.)|\d+$/g, "*")))
+  return names.size === 0 ? [] : [`${[...names].join(", ")} are filled with zeros${zeroFilled ? `: ${zeroFilled.why}` : ""}; an export leaves them out while they are zero`]
+}
+
 /** What happens to multi-token prediction: the modules to convert, and the HF tensors that stay behind. */
 const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has: (name: string) => boolean) => {
   const full = bind(modules)
@@ -108,16 +113,30 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
   return { conversion: bind(kept), modules: kept, dropped: present, absent }
 }
 
-/** Errors: what the directory is, if it is no plain model; else PlanRefused, InvalidFile or Unsupported. */
-export const planImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan =>
-  explainingHf(source.tensors, source, () => plannedImport(family, source, options))
+/** A source and the model that it holds. */
+export interface DescribedSource {
+  /** Its tensors; quantised ones are seen as BF16 ones, and the copies of the files are rewritten at the end. */
+  readonly logical: LogicalTensors
+  readonly headers: HfHeaders
+  readonly description: ModelDescription
+  /** What was found on the way. */
+  readonly notes: ReadonlyArray<string>
+}
 
-const plannedImport = (family: Family, source: HfSource, options: ImportOptions): ImportPlan => {
-  // From here on quantised tensors are BF16 ones; the copies of the files are rewritten at the end.
-  const logical = logicalOf(source.tensors, source)
+/** Errors: what the directory is, if it is no plain model; else InvalidFile or Unsupported. */
+export const describeSource = (family: Family, source: HfSource): DescribedSource =>
+  explainingHf(source.tensors, source, () => {
+    const logical = logicalOf(source.tensors, source)
+    const headers = headersOf(logical)
+    return { logical, headers, description: describeModel(family, source, headers), notes: [] }
+  })
+
+/** Errors: what the directory is, if it is no plain model; else PlanRefused, InvalidFile or Unsupported. */
+export const planImport = (family: Family, source: HfSource, options: ImportOptions, described = describeSource(family, source)): ImportPlan =>
+  explainingHf(source.tensors, source, () => plannedImport(family, source, options, described))
+
+const plannedImport = (family: Family, source: HfSource, options: ImportOptions, { description, logical, notes: found }: DescribedSource): ImportPlan => {
   const { tensors } = logical
-  const headers = headersOf(logical)
-  const description = describeModel(family, source, headers)
   const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
   const { modules } = mtp
@@ -125,7 +144,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   const placed = laidOut(modules, description, form, layout)
   const tpOf = new Map(placed.map(({ module, parallelism }) => [module, parallelism.tp]))
   const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => tpOf.get(module)!)
-  const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? [])]
+  const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? []), ...found]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
   if (padding) notes.push(paddingNote(padding))
   notes.push(...layoutNotes(form, layout))
@@ -143,6 +162,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions)
   const dtypes = storedDtypes(conversion, logical, castTo(options.torchDtype), (name) => spotOf(source.tensors, [name]))
   const { changes, rounded } = dtypeChanges(conversion, logical, dtypes)
   const kept = [...new Map([...carried, ...rounded].map((t) => [t.name, t])).values()]
+  notes.push(...zeroFilledNotes(description, conversion))
   if (form === "mimo" && !description.provider.mimo) {
     notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
   }

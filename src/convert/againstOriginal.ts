@@ -16,15 +16,21 @@ import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 
 /**
  * PlanRefused if the original lacks tensors of the model (but for multi-token prediction) or has them in other shapes.
- * `carried`: the family's rules; `vocabSize`: rows of the exported vocabulary, if the user chose them.
+ * `carried`: the family's rules; `added`: what training may have added; `vocabSize`: rows of the exported vocabulary, if the user
+ * chose them.
  */
-export const requireOriginal = (original: LogicalTensors, { hf }: Conversion, carried: ReadonlyArray<Carried>, vocabSize?: number): void => {
+export const requireOriginal = (
+  original: LogicalTensors,
+  { hf }: Conversion,
+  carried: ReadonlyArray<Carried>,
+  { added, vocabSize }: { readonly added: (name: string) => boolean; readonly vocabSize?: number }
+): void => {
   const { tensors } = original
   // Its tables keep the rows they have where the export was told to have others.
   const resized = ({ name, shape }: HfTensor): boolean =>
     vocabSize !== undefined && shape[0] === vocabSize && sameShape(tensors.get(name)?.shape.with(0, vocabSize) ?? [], shape)
   requireTensors(
-    [...[...hf.values()].filter((t) => !t.mtp || tensors.has(t.name)), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
+    [...[...hf.values()].filter((t) => tensors.has(t.name) || !(t.mtp || added(t.name))), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
     tensors,
     fileOf(original),
     ({ name }) => fileSpotOf(original.raw, name)

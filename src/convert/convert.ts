@@ -13,6 +13,7 @@ import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { positioned } from "../document/position.ts"
+import type { JsonValue } from "../document/StrictJson.ts"
 import type { Sources } from "../engine/Target.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt, steadily } from "../io/attempt.ts"
@@ -22,12 +23,14 @@ import { readSmall } from "../io/small.ts"
 import { describeLayout } from "../parallel/Layout.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { BESIDE, besideModel, sideFile, type SideWeights } from "./besideModel.ts"
+import { describedByContents, withOwnHead } from "./aliases.ts"
+import { checkedConstants, grownNotes, withFields } from "./constants.ts"
 import { explainingHf, recogniseHf } from "./explain.ts"
 import { exportedConfig, withVocabulary, writtenDtype } from "./exportedConfig.ts"
 import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
 import { type HfFiles, hfFiles } from "./HfFiles.ts"
 import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
-import { type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
+import { describeSource, type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
 import type { Recorder } from "../publish/integrity/Recorder.ts"
 import { known, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions, withChanges } from "./produce.ts"
@@ -95,7 +98,9 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const disk = yield* Disk
   const source = yield* openHfSource(hfModel)
   const beside = yield* besideModel(source.tensors)
-  const planned = yield* attempt(() => planImport(familyOf(families, source), source, options))
+  const family = yield* attempt(() => familyOf(families, source))
+  const described = yield* describedByContents(family, source, yield* attempt(() => describeSource(family, source)))
+  const planned = yield* attempt(() => planImport(family, source, options, described))
   const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
   const folder = iterationFolder(options.step)
 
@@ -175,12 +180,22 @@ export const prepareExport = Effect.fnUntraced(function*(
   const states = yield* attempt(() => dataFileStates(disk, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
-  const asValues = yield* attempt(() => planExport(families.find(config.json, config.path), config, weights, checkpoint, { ...rest, ...(graft ? { mtpFrom: graft } : {}) }))
-  const asked = vocabSize === undefined && asValues.cuts[0]
-    ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, asValues.cuts[0]!.rows))
-    : { claims: [], notes: [] }
-  yield* attempt(() => refuseCuts(asValues.cuts, asked.claims))
-  yield* attempt(() => readChunkHeaders(disk, asValues.chunks))
+  const family = yield* attempt(() => families.find(config.json, config.path))
+  const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportOptions, "grown">) {
+    const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
+    const plan = yield* attempt(() => planExport(family, { ...config, json }, weights, checkpoint, options))
+    const asked = vocabSize === undefined && plan.cuts[0]
+      ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, plan.cuts[0]!.rows))
+      : { claims: [], notes: [] }
+    yield* attempt(() => refuseCuts(plan.cuts, asked.claims))
+    yield* attempt(() => readChunkHeaders(disk, plan.chunks))
+    return { plan, asked, checked: yield* checkedConstants(plan) }
+  })
+  const first = yield* planned(config.json, {})
+  const { asked } = first
+  const grown = first.plan.zeroFilled?.fields ?? []
+  const kept = first.checked ?? grownNotes((yield* planned(withFields(config.json, grown), { grown })).plan, grown)
+  const asValues = yield* withOwnHead(kept)
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
   const model: HfFiles = yield* attempt(() => hfFiles(plan, weights))
@@ -220,7 +235,7 @@ export const prepareExport = Effect.fnUntraced(function*(
         Effect.provideService(Disk, sums.watch(disk))
       )
       yield* attempt(() => sums.finish(disk)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
-      const configBytes = yield* attempt(() => exportedConfig(config, { zeroFields: plan.zeroFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
+      const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* steadily(async () => {
         await copySmall(disk, beside, recorder)
         await recorder.write(CONFIG, configBytes)

@@ -1,4 +1,5 @@
 /** The config.json of an export: the original's, byte for byte, unless a field must change; then in the form Python writes. */
+import type { ConfigField } from "../bridge/Family.ts"
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { PlanRefused, quote } from "../errors.ts"
@@ -11,8 +12,7 @@ import type { TorchDtype } from "./Options.ts"
 export type Quantization = "keep" | "remove" | { readonly except: ReadonlyArray<string> }
 
 export interface ConfigEdits {
-  /** Paths of numbers that become 0. */
-  readonly zeroFields: ReadonlyArray<string>
+  readonly fields: ReadonlyArray<ConfigField>
   readonly torchDtype: TorchDtype
   readonly quantization: Quantization
   /** Rows of the exported vocabulary, if the user chose them. */
@@ -90,10 +90,13 @@ export const withVocabulary = (config: HfConfig, rows: number): HfConfig => ({
   json: parseJson(printed(withRows(treeOf(config), rows)), { allowNonFinite: true })
 })
 
-export const exportedConfig = (config: HfConfig, { quantization, torchDtype, vocabSize, zeroFields }: ConfigEdits): Uint8Array => {
+export const exportedConfig = (config: HfConfig, { quantization, torchDtype, vocabSize, fields }: ConfigEdits): Uint8Array => {
   const original = treeOf(config)
   let tree = vocabSize === undefined ? original : withRows(original, vocabSize)
-  for (const field of zeroFields) tree = edit(tree, field.split("."), () => 0)
+  for (const { add, path, value } of fields) {
+    if (add && isMap(tree) && !tree.has(path)) tree = new Map(tree).set(path, value)
+    else tree = edit(tree, path.split("."), () => value)
+  }
   if (torchDtype !== "source" && isMap(tree)) {
     for (const path of dtypePaths(tree)) tree = edit(tree, path, () => torchDtype)
   }

@@ -1,7 +1,7 @@
 /** Matching source tensors against what a model is made of: the accounting that refuses silent loss. */
 import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
-import { type MappingRegistry, resolve } from "../bridge/Registry.ts"
+import type { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
 import { type Contradiction, headMissing, shapesExplained, thereInstead } from "../recognise/instead.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
@@ -39,23 +39,15 @@ export const compileCarried = (rules: ReadonlyArray<Carried>) => {
   return (name: string): Carried | undefined => compiled.find(([r]) => r.test(name))?.[1]
 }
 
-/**
- * What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it
- * repeats, and a bias that the config promises is there.
- */
+/** What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it repeats. */
 export const expectedBeside = (
   rules: ReadonlyArray<Carried>,
   model: ReadonlyMap<string, HfTensor>,
   has: (name: string) => boolean
 ): ReadonlyArray<HfTensor> =>
-  rules.flatMap(({ alias, biasOf, pattern }) => {
+  rules.flatMap(({ alias, pattern }) => {
     const repeated = alias === undefined ? undefined : model.get(alias)
-    if (repeated && has(pattern)) return [{ name: pattern, shape: repeated.shape }]
-    const weight = biasOf === undefined ? undefined : wildcard(biasOf)
-    return weight === undefined ? [] : [...model.values()].flatMap(({ name, shape }) => {
-      const found = weight.exec(name)
-      return found ? [{ name: resolve(pattern, found.slice(1)), shape: shape.slice(0, 1) }] : []
-    })
+    return repeated && has(pattern) ? [{ name: pattern, shape: repeated.shape }] : []
   })
 
 interface Present {

@@ -13,6 +13,7 @@ import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
+import { constantComparison } from "./constants.ts"
 import { exportArray, FROM_HF, planExport } from "./ExportPlan.ts"
 import { hfSources, openHfModel } from "./HfSource.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -126,7 +127,8 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
     planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"], partial: true }))
   yield* attempt(() => readChunkHeaders(disk, plan.chunks))
   const original = plan.original!
-  const lefts = new Map<string, Side>(plan.tensors)
+  const constants = new Map(plan.constants.map((constant) => [constant.stored.id, constant]))
+  const lefts = new Map<string, Side>([...plan.tensors, ...[...constants].map(([id, { stored }]) => [id, stored] as const)])
   // Stored tensors that no HF tensor is made of are extra, under their own keys.
   for (const { tensor } of plan.report.leftBehind) lefts.set(tensor, checkpoint.tensors.get(tensor)!)
   return yield* run({
@@ -134,9 +136,12 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
     right: hfModel,
     reference: "right",
     lefts,
-    rights: original.tensors,
+    // What an import fills with a constant is the model's, though no HF tensor is made of it.
+    rights: new Map<string, Side>([...original.tensors, ...[...constants].map(([id, { filled }]) => [id, filled] as const)]),
     sources: plan.sources,
     comparisons: (name, dtype) => {
+      const constant = constants.get(name)
+      if (constant) return [constantComparison(plan, constant)]
       const tensor = plan.tensors.get(name)!
       const values = original.quantized.has(name)
         ? { id: name, dtype, shape: tensor.shape, copies: original.whole(name, name, FROM_HF) }

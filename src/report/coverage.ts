@@ -3,6 +3,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type BoundParameter, bind } from "../bridge/Conversion.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { locatePart } from "../checkpoint/StoredChunks.ts"
+import { hasOwnHead } from "../convert/ExportPlan.ts"
 import { headersOf } from "../convert/HfSource.ts"
 import { describeModel, modulesOf } from "../convert/ImportPlan.ts"
 import { compileCarried } from "../convert/match.ts"
@@ -41,7 +42,7 @@ export const coverageOf = (families: FamilyRegistry, hf: Space, megatron: Space,
   const { form, tensors } = megatron.checkpoint
   const stored: ReadonlyMap<string, StoredTensor> = tensors
   const logical = logicalOf(weights, config)
-  const description = describeModel(families.find(config.json), config, headersOf(logical))
+  const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead(megatron.checkpoint) })
   const { hf: mapped, parameters } = bind(modulesOf(form, description))
   const keys = new Map<string, Set<string>>()
   const kinds = new Map<string, string>()

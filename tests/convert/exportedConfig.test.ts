@@ -6,7 +6,7 @@ import { parseJson } from "../../src/document/StrictJson.ts"
 const exported = (text: string, edits: Partial<ConfigEdits>): string => {
   const bytes = Buffer.from(text)
   const config = { directory: "/hf", path: "/hf/config.json", bytes, json: parseJson(bytes, { allowNonFinite: true }), architecture: "A" }
-  return Buffer.from(exportedConfig(config, { zeroFields: [], torchDtype: "source", quantization: "keep", ...edits })).toString()
+  return Buffer.from(exportedConfig(config, { fields: [], torchDtype: "source", quantization: "keep", ...edits })).toString()
 }
 
 const odd = `{"rope_theta":10000.0,  "quantization_config":{"quant_method":"fp8"},"dtype":"bfloat16"}`
@@ -14,7 +14,7 @@ const odd = `{"rope_theta":10000.0,  "quantization_config":{"quant_method":"fp8"
 describe("an exported config.json", () => {
   it("is the original, spacing and all, if nothing changes", () => {
     expect(exported(odd, {})).toBe(odd)
-    expect(exported(`{ "a": 1 }`, { quantization: "remove", zeroFields: ["mtp.layers"], torchDtype: "float16" })).toBe(`{ "a": 1 }`)
+    expect(exported(`{ "a": 1 }`, { quantization: "remove", fields: [{ path: "mtp.layers", value: 0 }], torchDtype: "float16" })).toBe(`{ "a": 1 }`)
   })
 
   it("says nothing of quantisation if no tensor is quantised, at the top or in a section", () => {
@@ -38,6 +38,6 @@ describe("an exported config.json", () => {
   })
 
   it("counts no layers where they were left out", () => {
-    expect(JSON.parse(exported(`{"text_config": {"mtp_num_hidden_layers": 1}}`, { zeroFields: ["text_config.mtp_num_hidden_layers"] }))).toEqual({ text_config: { mtp_num_hidden_layers: 0 } })
+    expect(JSON.parse(exported(`{"text_config": {"mtp_num_hidden_layers": 1}}`, { fields: [{ path: "text_config.mtp_num_hidden_layers", value: 0 }] }))).toEqual({ text_config: { mtp_num_hidden_layers: 0 } })
   })
 })

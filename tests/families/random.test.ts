@@ -11,7 +11,6 @@ import type { SourceTensor } from "../../src/conformance/Case.ts"
 import { exportArray } from "../../src/convert/ExportPlan.ts"
 import { noHeaders } from "../../src/convert/HfSource.ts"
 import type { ImportPlan } from "../../src/convert/ImportPlan.ts"
-import { expectedBeside } from "../../src/convert/match.ts"
 import { FormatError, isBridgeError } from "../../src/errors.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { volume } from "../../src/tensor/Copy.ts"
@@ -44,7 +43,7 @@ const described = (family: Family, config: Config, headers: HfHeaders): ModelDes
 
 const tensorsOf = (description: ModelDescription): ReadonlyArray<SourceTensor> => {
   const { hf } = bind(standardModules(description))
-  return [...hf.values(), ...expectedBeside(description.carried, hf, () => false)]
+  return [...hf.values()]
     .map(({ name, shape }) => ({ name, dtype: "BF16", shape: [...shape], file: "model.safetensors" }))
 }
 

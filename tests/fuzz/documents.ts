@@ -67,7 +67,7 @@ const readConfig = (bytes: Uint8Array): void => {
   const quantization = quantizationConfig(json)
   if (!quantization.blockSize.every((n) => Number.isSafeInteger(n) && n > 0)) throw new Wrong(`blocks of ${quantization.blockSize}`)
   for (const change of ["keep", "remove", { except: ["lm_head"] }] as const) {
-    const edited = exportedConfig(config, { zeroFields: ["text_config.mtp_num_hidden_layers"], torchDtype: "float16", quantization: change })
+    const edited = exportedConfig(config, { fields: [{ path: "text_config.mtp_num_hidden_layers", value: 0 }], torchDtype: "float16", quantization: change })
     parseJson(edited, { allowNonFinite: true })
   }
   describeModel(families.find(json), config, noHeaders)
