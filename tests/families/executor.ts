@@ -40,6 +40,7 @@ const run = (copy: Copy, contents: Contents, target: Float64Array): void => {
     const result = transform === undefined ? value
       : transform.kind === "add" ? add(transform, value)
       : transform.kind === "restore" ? restored(transform, value, candidates!.values[candidates!.at.next().value!]!)
+      : transform.kind === "fill" ? transform.value
       : Number.NaN
     if (to >= target.length || !Number.isNaN(target[to]!)) throw new Error(`${copy.target.tensor} element ${to} is written twice, or outside`)
     target[to] = result
