@@ -85,7 +85,8 @@ export const everyVerb = async (toy: Toy, directory: string): Promise<void> => {
   }).pipe(Effect.provide(Disk.layer)))
   await importCheckpoint({ hfModel: hf, standard: true }, standard)
   await exportCheckpoint({ hfModel: hf }, standard, exported)
-  expectSameFiles(exported, hf)
+  // Quantised weights are exported as the values they stand for; verify compares those.
+  if (!("quantization_config" in toy.config)) expectSameFiles(exported, hf)
   const verified = await verifyCheckpoint({ hfModel: hf }, standard)
   same(verified.equal, verified.total)
   await expectEqual(hf, standard)
