@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { isMissing } from "../../io/present.ts"
-import { type FolderIdentity, isForeign, isSameFolder, isStill, standingOf } from "./folder.ts"
+import { type FolderIdentity, isForeign, isSameFolder, isStill, isUnborn, standingOf } from "./folder.ts"
 import { asideOf, COMMIT, discardedPrefix, MARKER, STAGING_NAME, stagingOf } from "./names.ts"
 import { isFormerDisposable } from "./record.ts"
 
@@ -29,13 +29,15 @@ export const discard = async (disk: DiskCalls, target: string, own: FolderIdenti
   return false
 }
 
-/** The marker goes last, so that a crash leaves a folder that is known to be ours. */
+/** The marker goes last, when all else is gone for good, so that a crash leaves a folder that is known to be ours, or an empty one. */
 const removeFolder = async (disk: DiskCalls, folder: string): Promise<boolean> => {
   const names = await disk.list(folder)
   for (const name of names) if (name !== MARKER && name !== COMMIT && !isForeign(name)) await disk.removeTree(join(folder, name))
+  // It says what the former content was, as long as that is there.
+  if (names.includes(COMMIT)) await disk.remove(join(folder, COMMIT))
   if (names.some(isForeign)) return false
   await disk.syncDirectory(folder)
-  for (const name of [COMMIT, MARKER]) if (names.includes(name)) await disk.remove(join(folder, name))
+  await disk.remove(join(folder, MARKER))
   await disk.removeDirectory(folder)
   return true
 }
@@ -50,7 +52,7 @@ export const sweep = async (disk: DiskCalls, target: string): Promise<void> => {
     const remove = async (): Promise<unknown> => {
       const standing = await standingOf(disk, path)
       if (standing.is === "empty") return disk.removeDirectory(path)
-      if (standing.is === "ours") return removeFolder(disk, path)
+      if (standing.is === "ours" || await isUnborn(disk, path)) return removeFolder(disk, path)
       return undefined
     }
     await remove().catch(() => {})

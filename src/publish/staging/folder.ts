@@ -103,6 +103,14 @@ export const isStill = async (disk: DiskCalls, folder: string, identity: FolderI
 }
 
 
+/** Was it being created when the power failed? Then there is a marker in it without content, and nothing else. */
+export const isUnborn = async (disk: DiskCalls, folder: string): Promise<boolean> => {
+  const path = join(folder, MARKER)
+  const names = (await present(disk, folder))?.kind === "directory" ? await disk.list(folder) : []
+  if (names.length !== 1 || names[0] !== MARKER || (await present(disk, path))?.kind !== "file") return false
+  return (await readSmall(disk, path, path, LARGEST_MARKER)).every((byte) => byte === 0)
+}
+
 /** Remove a folder that was just created, unless somebody put something into it. */
 export const removeCreated = async (disk: DiskCalls, folder: string, identity: FolderIdentity): Promise<void> => {
   const aside = asideOf(folder)
