@@ -23,7 +23,11 @@ export const discard = async (disk: DiskCalls, target: string, own: FolderIdenti
   } catch (error) {
     return isMissing(error) || removeFolder(disk, staging)
   }
-  if (await isStill(disk, aside, own)) return removeFolder(disk, aside)
+  if (await isStill(disk, aside, own)) {
+    // Under its own name, half of a former content would be kept for its owner.
+    await disk.syncDirectory(dirname(staging))
+    return removeFolder(disk, aside)
+  }
   // Since the look another folder had got that name.
   await disk.rename(aside, staging)
   return false
