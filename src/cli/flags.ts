@@ -1,6 +1,9 @@
 /** Flags that several commands share. Names follow the reference's CLI. */
-import { Option } from "effect"
+import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { modelDirectory } from "../io/hubCache.ts"
 import { mtpModes, torchDtypes } from "../convert/Options.ts"
 import { UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
@@ -11,8 +14,18 @@ import { pathFlag } from "./paths.ts"
 
 export const hfModel = pathFlag("hf-model", "directory").pipe(
   Flag.withMetavar("DIR"),
-  Flag.withDescription("Hugging Face model directory (config.json, *.safetensors)")
+  Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache")
 )
+
+export const hfRevision = Flag.String("hf-revision").pipe(
+  Flag.withMetavar("REV"),
+  Flag.withDescription("Branch, tag or commit of a model in the Hub's cache. Default main"),
+  Flag.optional
+)
+
+/** The directory that `--hf-model` names: itself, or a model in the Hub's cache. */
+export const modelOf = ({ hfModel, hfRevision }: { readonly hfModel: string; readonly hfRevision: Option.Option<string> }) =>
+  Effect.flatMap(Disk, (disk) => attempt(() => modelDirectory(disk, hfModel, Option.getOrUndefined(hfRevision))))
 
 export const megatronPath = pathFlag("megatron-path", "directory").pipe(
   Flag.withMetavar("DIR"),

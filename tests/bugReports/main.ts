@@ -65,9 +65,14 @@ const run = (name: string, scratch: string): ReadonlyArray<string> => {
   }
   if (/\n\s+at .*\.ts:\d+/.test(done.text)) problems.push("a stack trace")
   if ("refused" in outcome) {
-    if (done.code !== 3 && done.code !== 4) problems.push(`exit code ${done.code} where a refusal was due`)
+    if (done.code !== 2 && done.code !== 3 && done.code !== 4) problems.push(`exit code ${done.code} where a refusal was due`)
     problems.push(...misses(done.text, outcome.refused))
     if (existsSync(exported)) problems.push("something was written")
+  } else if ("other" in outcome) {
+    if (done.code !== 0) problems.push(`exit code ${done.code}`)
+    problems.push(...misses(done.text, outcome.other))
+    const written = done.code === 0 ? tensorsOf(exported) : new Map<string, string>()
+    if (outcome.tied && written.get("lm_head.weight") !== written.get("model.embed_tokens.weight")) problems.push("the head is not the embedding")
   } else {
     if (done.code !== 0) problems.push(`exit code ${done.code}`)
     else problems.push(...differences(isExport && existsSync(join(folder, "hf/model.safetensors")) ? join(folder, "hf") : model, exported).map((tensor) => `${tensor} differs`))

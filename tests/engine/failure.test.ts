@@ -83,7 +83,7 @@ describe("an execution", () => {
     const exit = await disk.run(Effect.exit(execute(
       [{ name: "f", size: LENGTH * 4, segments: [{ kind: "array", array: wrong, crc: false }] }], sources, "/out", OPTIONS
     )))
-    expect(exit).toEqual(Exit.fail(new Unsupported({ what: "w", problem: "no cast from U8 to F32" })))
+    expect(exit).toEqual(Exit.fail(new Unsupported({ code: "unsupported/copy", what: "w", problem: "no cast from U8 to F32" })))
     expect(disk.files.has("/out/f")).toBe(false)
   })
 

@@ -101,7 +101,6 @@ describe("doctor's advice fits the finding", () => {
   it.each<readonly [what: string, files: FileSet, advice: RegExp]>([
     ["no architectures", filesOf({ ...model, config: { ...model.config, architectures: undefined } }), /name of the model's class into architectures/],
     ["two shards, no index", filesOf({ ...sharded("qwen3"), index: undefined }), /needs a model\.safetensors\.index\.json/],
-    ["an overlay", filesOf(withTensors(sharded("qwen3"), (all) => [...all, sharded("qwen3").shards[1]!.tensors[0]!])), /overlay/],
     ["a path", filesOf({ ...sharded("qwen3"), indexFile: (text) => Buffer.from(text.replaceAll('"model-0', '"./model-0')) }), /plain paths/],
     ["an index of another numbering", filesOf({ ...sharded("qwen3"), indexFile: (text) => Buffer.from(text.replaceAll("of-00002", "of-00003")) }), /another numbering/],
     ["a cut file", filesOf({ ...model, shards: [{ ...model.shards[0]!, bytes: (file) => file.subarray(0, file.length - 7) }] }), /Download the file again/]

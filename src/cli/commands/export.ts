@@ -23,6 +23,7 @@ const restoreQuantized = Flag.Boolean("restore-quantized").pipe(
 
 export const exportCommand = Command.make("export", {
   hfModel: flags.hfModel,
+  hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath,
   hfPath: flags.hfPath,
   torchDtype: flags.torchDtype,
@@ -43,6 +44,7 @@ export const exportCommand = Command.make("export", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("export")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* refuseDryReport(input)
@@ -51,7 +53,7 @@ export const exportCommand = Command.make("export", {
   const { allowUnmapped, mtp, torchDtype } = input
   const request = { torchDtype, mtp, allowUnmapped, ...vocabulary, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
   const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
-    prepareExport(families, input.hfModel, input.megatronPath, { ...request, ...comparison })
+    prepareExport(families, hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized
     ? yield* withProgress("comparing", input, (progress) =>
       prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))

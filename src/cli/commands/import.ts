@@ -11,6 +11,7 @@ import { refuseDryReport, reportTargets, writeReports } from "../reportFiles.ts"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
+  hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the Megatron checkpoint is written")),
   component: flags.component,
   ...flags.standard,
@@ -29,20 +30,21 @@ export const importCommand = Command.make("import", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("import")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
   const engine = yield* attempt(() => flags.engineOptions(input))
   yield* refuseDryReport(input)
   const targets = yield* reportTargets(input)
   const started = performance.now()
   const { allowUnmapped, mtp, torchDtype } = input
-  const prepared = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
+  const prepared = yield* prepareImport(families, hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
   const { report } = prepared.plan
   if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
-  yield* writeReports(targets, { command: "import", paths: [input.hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
+  yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
   yield* emit(input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),

@@ -9,6 +9,7 @@ import { renderReport } from "../render.ts"
 
 export const planCommand = Command.make("plan", {
   hfModel: flags.hfModel,
+  hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath.pipe(
     Flag.withDescription("Plan the export of this checkpoint; without it, the import of --hf-model is planned"),
     Flag.optional
@@ -23,14 +24,15 @@ export const planCommand = Command.make("plan", {
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("plan")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
   const { allowUnmapped, mtp, torchDtype } = input
   if (Option.isSome(input.megatronPath)) {
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-    const { report } = yield* prepareExport(families, input.hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped, ...vocabulary })
+    const { report } = yield* prepareExport(families, hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped, ...vocabulary })
     return yield* emit(input, report, (r) => renderReport(r, undefined, false))
   }
   const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
-  const { plan: { report } } = yield* prepareImport(families, input.hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
+  const { plan: { report } } = yield* prepareImport(families, hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
   yield* emit(input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
