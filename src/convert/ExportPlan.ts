@@ -9,7 +9,7 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { StoredChunks } from "../checkpoint/StoredChunks.ts"
 import type { Sources, TargetArray } from "../engine/Target.ts"
-import { PlanRefused, UsageError } from "../errors.ts"
+import { PlanRefused, some, UsageError } from "../errors.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
@@ -205,13 +205,18 @@ const plannedExport = (
 
   // What Megatron has no place for: the checkpoint's own copy, else the alias or the original model's bytes.
   const carried: Array<string> = []
+  /** Kept for a model of another spelling or config. */
+  const placeless: Array<string> = []
   const carriedRule = compileCarried(carriedRules)
   const unmade = (names: Iterable<string>) => Iterator.from(names).filter((name) => !tensors.has(name))
   for (const name of new Set([...unmade(checkpoint.kept.keys()), ...unmade(weights?.tensors.keys() ?? [])])) {
     const isActivationScale = weights?.activationScales.has(name) === true
     const rule = carriedRule(name) ?? (isActivationScale ? { pattern: name } : undefined)
-    if (!rule) continue
     const kept = checkpoint.kept.get(name)
+    if (!rule) {
+      if (kept && !conversion.hf.has(name) && !mtp.mtpNames.includes(name)) placeless.push(name)
+      continue
+    }
     const alias = rule.alias === undefined ? undefined : tensors.get(rule.alias)
     const original = weights?.tensors.get(name)
     if (kept) tensors.set(name, { name, dtype: kept.dtype, shape: kept.shape, copies: chunks.whole(HF_SOURCE + name, kept, name) })
@@ -223,6 +228,9 @@ const plannedExport = (
       if (!isActivationScale) notes.push(`${name} is taken from --hf-model: the checkpoint does not hold it`)
     }
     carried.push(name)
+  }
+  if (placeless.length > 0) {
+    notes.push(`${placeless.length} tensor${placeless.length === 1 ? "" : "s"} that the checkpoint carries beside the model ${placeless.length === 1 ? "has" : "have"} no place in the model of --hf-model and ${placeless.length === 1 ? "is" : "are"} not written: ${some(placeless, 5)}`)
   }
 
   // MTP that the checkpoint lacks comes from another copy of the model, or is left out and config.json says so.
