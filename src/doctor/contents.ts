@@ -163,7 +163,7 @@ const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray
     out.push(diagnosis("error", "quantised", `${quantised.length} quantised tensors: Megatron saves weights dequantised and does not know these`, { fix: "Import again from the original.", names: quantised.map((t) => t.name) }))
   }
   const rows = facts.vocabulary
-  const padded = rows === undefined ? [] : tensors.filter((t) => (isEmbedding(t.name) || isHead(t.name)) && t.shape.length === 2 && t.shape[0] !== rows)
+  const padded = rows === undefined ? [] : tensors.filter((t) => (isEmbedding(t.name) || (isHead(t.name) && t.shape[0] !== facts.labels)) && t.shape.length === 2 && t.shape[0] !== rows)
   if (padded.length > 0 && rows !== undefined) {
     const stored = padded[0]!.shape[0]!
     out.push(stored > rows

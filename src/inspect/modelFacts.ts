@@ -16,6 +16,8 @@ export interface ModelFacts {
   readonly fields: ReadonlyArray<readonly [name: string, value: string]>
   readonly layers?: number
   readonly vocabulary?: number
+  /** Rows of a classifier's head, which is not the vocabulary's. */
+  readonly labels?: number
   readonly tied?: boolean
   /** `BF16` … that the config wants. */
   readonly dtype?: string
@@ -47,6 +49,7 @@ const fromRunConfig = (config: RunConfigMap): ModelFacts => {
   const dtype = DTYPES[lastName(textAt(section(provider ?? {}, "params_dtype"), "_target_") ?? "")]
   const layers = numberAt(provider, "num_layers")
   const vocabulary = numberAt(provider, "vocab_size")
+  const labels = numberAt(provider, "num_labels")
   return {
     ...(target === undefined ? {} : { name: lastName(target) }),
     fields: MEGATRON_FIELDS.flatMap((field) => {
@@ -55,6 +58,7 @@ const fromRunConfig = (config: RunConfigMap): ModelFacts => {
     }),
     ...(layers === undefined ? {} : { layers }),
     ...(vocabulary === undefined ? {} : { vocabulary }),
+    ...(labels === undefined ? {} : { labels }),
     ...(typeof tied === "boolean" ? { tied } : {}),
     ...(dtype ? { dtype } : {}),
     layout
