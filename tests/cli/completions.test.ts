@@ -39,7 +39,7 @@ describe("bash", () => {
     [["in"], ["inspect"]],
     [["relabel", "--to", "m"], ["mimo", "mtp-model-layer", "mtp-transformer-layer"]],
     [["import", "--torch-dtype", "f"], ["float16", "float32"]],
-    [["import", "--hf"], ["--hf-model"]],
+    [["import", "--hf"], ["--hf-model", "--hf-revision"]],
     [["inspect", "mod"], ["models", "models.pt"]],
     [["import", "--hf-model", "mod"], ["models"]]
   ])("%s", (words, expected) => {
