@@ -7,6 +7,8 @@ export interface Area {
   /** What the message names besides the file. */
   readonly where: string
   readonly exitCode: number
+  /** The tests that provoke them. */
+  readonly heldBy: ReadonlyArray<string>
   /** What to do, unless the code says otherwise. */
   readonly remedy: string
   /** Code without the prefix → what happened, and what else to do. */
@@ -38,6 +40,7 @@ const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else i
 export const catalogue: ReadonlyArray<Area> = [
   {
     prefix: "usage/",
+    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts"],
     title: "Flags and options",
     where: "the flag",
     exitCode: 2,
@@ -49,6 +52,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "unsupported/",
+    heldBy: ["tests/recognise/recognise.test.ts", "tests/errors.test.ts"],
     title: "Sound, but not done here",
     where: "what it is",
     exitCode: 4,
@@ -67,6 +71,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "space/",
+    heldBy: ["tests/errors.test.ts", "tests/torture/torture.test.ts"],
     title: "Room",
     where: "the target",
     exitCode: 6,
@@ -75,6 +80,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "output/",
+    heldBy: ["tests/publish/target.test.ts", "tests/publish/swap.test.ts", "tests/publish/Lock.test.ts", "tests/publish/neighbours.test.ts"],
     title: "The target cannot be written",
     where: "the target",
     exitCode: 5,
@@ -99,6 +105,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "file/",
+    heldBy: ["tests/hostile/commandLine.test.ts", "tests/io/specials.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
     title: "Files and paths",
     where: "nothing else",
     exitCode: 3,
@@ -114,6 +121,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "hub/",
+    heldBy: ["tests/io/hubCache.test.ts"],
     title: "Models in the Hub's cache",
     where: "what was looked at",
     exitCode: 3,
@@ -126,6 +134,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "source/",
+    heldBy: ["tests/convert/resume.test.ts", "tests/torture/torture.test.ts"],
     title: "Sources",
     where: "nothing else",
     exitCode: 3,
@@ -134,6 +143,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "integrity/",
+    heldBy: ["tests/convert/integrity.test.ts"],
     title: "Checksums (`.checksums.json`)",
     where: "nothing else",
     exitCode: 3,
@@ -146,6 +156,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "plan/",
+    heldBy: ["tests/convert/convert.test.ts", "tests/convert/vocabulary.test.ts", "tests/convert/biases.test.ts", "tests/families/accounting.test.ts"],
     title: "The plan does not account for every byte",
     where: "the tensors",
     exitCode: 3,
@@ -165,6 +176,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "config/",
+    heldBy: ["tests/families/random.test.ts", "tests/routes/biases.test.ts", "tests/hostile/huggingFace.test.ts"],
     title: "config.json",
     where: "the field",
     exitCode: 3,
@@ -191,15 +203,17 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "document/",
+    heldBy: ["tests/document/decode.test.ts", "tests/document/position.test.ts"],
     title: "Documents",
     where: "the fields",
     exitCode: 3,
     remedy: "Get the file that belongs to the weights.",
     codes: { "shape": "fields are missing, or of another kind than they must be" }
   },
-  { prefix: "json/", title: "JSON", where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "other-format": "another format behind the name" } },
+  { prefix: "json/", title: "JSON", heldBy: ["tests/document/StrictJson.test.ts", "tests/document/decode.test.ts"], where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "other-format": "another format behind the name" } },
   {
     prefix: "safetensors/",
+    heldBy: ["tests/hostile/huggingFace.test.ts", "tests/safetensors/Header.test.ts", "tests/safetensors/ShardIndex.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
     title: "safetensors files and their index",
     where: "tensor, byte",
     exitCode: 3,
@@ -253,6 +267,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "quantized/",
+    heldBy: ["tests/quantized/LogicalTensors.test.ts", "tests/quantized/blocks.test.ts"],
     title: "Quantised weights",
     where: "the tensor",
     exitCode: 3,
@@ -274,6 +289,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "checkpoint/",
+    heldBy: ["tests/hostile/megatron.test.ts", "tests/inspect/inspect.test.ts"],
     title: "Megatron checkpoint directories",
     where: "tensor or field",
     exitCode: 3,
@@ -302,6 +318,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "dcp/",
+    heldBy: ["tests/torch/DcpCheck.test.ts", "tests/torch/DcpMetadata.test.ts"],
     title: "`.metadata` of a Megatron checkpoint",
     where: "the tensor",
     exitCode: 3,
@@ -334,6 +351,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "distcp/",
+    heldBy: ["tests/hostile/megatron.test.ts", "tests/hostile/corpus/megatronBadTables.ts"],
     title: "Single `.distcp` files",
     where: "the byte",
     exitCode: 3,
@@ -345,6 +363,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "pickle/",
+    heldBy: ["tests/torch/Pickle.test.ts", "tests/hostile/megatron.test.ts"],
     title: "Pickles: read, never run",
     where: "the byte",
     exitCode: 3,
@@ -366,6 +385,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "zip/",
+    heldBy: ["tests/torch/Zip.test.ts"],
     title: "torch.save archives",
     where: "record, byte",
     exitCode: 3,
@@ -389,6 +409,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "torch/",
+    heldBy: ["tests/torch/TensorItem.test.ts", "tests/torch/ObjectItem.test.ts"],
     title: "What torch.save archives hold",
     where: "the record",
     exitCode: 3,
@@ -412,6 +433,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "run-config/",
+    heldBy: ["tests/runconfig/RunConfigFile.test.ts"],
     title: "run_config.yaml",
     where: "field, byte",
     exitCode: 3,
@@ -434,6 +456,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "relabel/",
+    heldBy: ["tests/relabel/relabel.test.ts"],
     title: "relabel",
     where: "the keys",
     exitCode: 3,
@@ -446,6 +469,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "inspect/",
+    heldBy: ["tests/inspect/inspect.test.ts"],
     title: "inspect, diff",
     where: "nothing else",
     exitCode: 3,
@@ -454,6 +478,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "mimo/",
+    heldBy: ["tests/mimo/routes.test.ts", "tests/mimo/recognise.test.ts"],
     title: "Route tables",
     where: "the names",
     exitCode: 3,
@@ -462,6 +487,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "conformance/",
+    heldBy: ["tests/conformance/Case.test.ts"],
     title: "Conformance cases",
     where: "the field",
     exitCode: 3,

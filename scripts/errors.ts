@@ -17,10 +17,10 @@ An error is one message: where (file; tensor, field or byte), what happened, wha
 | kind | exit code | what happened | what to do |
 | --- | --- | --- | --- |
 ${kinds.map(([kind, exitCode, happened, remedy]) => row(kind, String(exitCode), happened, remedy)).join("\n")}
-${catalogue.map(({ codes, exitCode, prefix, remedy, title, where }) => `
+${catalogue.map(({ codes, exitCode, heldBy, prefix, remedy, title, where }) => `
 ## ${title}
 
-Exit code ${exitCode}. Named besides the file: ${where}. ${remedy}
+Exit code ${exitCode}. Named besides the file: ${where}. ${remedy} Held by ${heldBy.map((file) => `\`${file}\``).join(", ")}.
 
 | code | what happened |
 | --- | --- |

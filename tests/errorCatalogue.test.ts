@@ -17,6 +17,12 @@ describe("the error catalogue", () => {
     expect([...listed].filter((code) => !raised.has(code))).toEqual([])
   })
 
+  it.each(catalogue.map(({ heldBy, prefix }) => [prefix, heldBy] as const))("%s: tests are named, and speak of these errors", (prefix, heldBy) => {
+    const texts = heldBy.map((file) => readFileSync(new URL(`../${file}`, import.meta.url), "utf8"))
+    expect(heldBy.length).toBeGreaterThan(0)
+    expect(texts.some((text) => text.includes(prefix.slice(0, -1)))).toBe(true)
+  })
+
   it("is what docs/errors.md says", () => {
     expect(readFileSync(page, "utf8"), "run `node scripts/errors.ts`").toBe(errorsPage())
   })
