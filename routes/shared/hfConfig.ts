@@ -15,13 +15,16 @@ const DEEPEST = 6
 /** Fields that the config classes want as floats, even where JSON wrote a whole number. */
 const FLOATS = /(dropout|layerdrop|_eps|initializer_range|rope_theta|factor|mscale|mscale_all_dim|beta_fast|beta_slow|softcapping|_logit_cap|_logits_value|gradient_clipping|moe_norm_min|residual_weight|_scale|_coef)$/
 
+/** What the config classes keep for themselves (`_name_or_path`, `_attn_implementation_autoset`); `_target_` and its like are not of them. */
+const OWN = /^_.*[^_]$/
+
 const plain = (value: unknown, field: string, depth = 0): PythonValue => {
   if (value === null || typeof value === "boolean") return value
   if (typeof value === "number") return FLOATS.test(field) ? float(value) : value
   if (typeof value === "string" && !value.includes("${")) return value
   if (typeof value === "object" && depth < DEEPEST) {
     if (Array.isArray(value)) return value.map((v) => plain(v, field, depth + 1))
-    const entries = Object.entries(value)
+    const entries = Object.entries(value).filter(([key]) => !OWN.test(key))
     if (entries.every(([key]) => /^[A-Za-z0-9][A-Za-z0-9_. -]*$/.test(key))) {
       return Object.fromEntries(entries.map(([key, v]) => [key, plain(v, `${field}.${key}`, depth + 1)]))
     }

@@ -21,6 +21,10 @@ describe("a section", () => {
     expect(whole({ rope_parameters, rope_theta: 1 })).toEqual({ rope_parameters })
   })
 
+  it("leaves out what a config class keeps for itself, at any depth", () => {
+    expect(whole({ text_config: { _name_or_path: "", _attn_implementation_autoset: true, hidden_size: 8 } })).toEqual({ text_config: { hidden_size: 8 } })
+  })
+
   it("refuses what the trainer would take for something else", () => {
     expect(() => whole({ name: "${oc.env:HOME}" })).toThrow(/cannot be handed/)
     expect(() => whole({ nested: { _target_: "os.system" } })).toThrow(/cannot be handed/)
