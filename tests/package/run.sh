@@ -36,7 +36,8 @@ for peers in "" "$lowest"; do
     npm install --no-fund --no-audit "$work/$tarball" $peers > install.log 2>&1 || { cat install.log; fail "$name: npm install"; }
     if grep -i 'warn' install.log; then fail "$name: npm install warns"; fi
     size=$(du -sm node_modules | cut -f1)
-    [ "$size" -le 75 ] || fail "$name: $size MB are installed"
+    # 75 today, 61 of them effect, whose newest version is not ours to choose.
+    [ "$size" -le 80 ] || fail "$name: $size MB are installed"
     echo "$name: $size MB"
     cp "$root/tests/package/use.mjs" .
   )
