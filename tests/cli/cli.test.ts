@@ -1,56 +1,52 @@
-/** The command line as a process: what it prints, where, and with which exit code. */
-import { spawnSync } from "node:child_process"
+/** The command line: what it prints, where, and with which exit code. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { VERSION } from "../../src/version.ts"
+import { cliIn } from "./run.ts"
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "cli-"))
 const at = (...names: ReadonlyArray<string>) => join(work, ...names)
 afterAll(() => rmSync(work, { recursive: true }))
 
-const run = (...args: ReadonlyArray<string>) => {
-  const { status, stderr, stdout } = spawnSync(process.execPath, [bin, ...args], { encoding: "utf8", env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } })
-  return { code: status, out: stdout, err: stderr }
-}
+const run = cliIn(work)
 
-beforeAll(() => {
-  expect(run("sample", at("hf")).code).toBe(0)
+beforeAll(async () => {
+  expect((await run("sample", at("hf"))).code).toBe(0)
 })
 
-it("the version is the package's", () => {
+it("the version is the package's", async () => {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
   expect(VERSION).toBe(version)
-  expect(run("--version").out.trim()).toContain(version)
+  expect((await run("--version")).out.trim()).toContain(version)
 })
 
 describe("the main job", () => {
-  it("imports, verifies and exports, and says what it did", () => {
-    const imported = run("import", "--hf-model", at("hf"), "--megatron-path", at("mg"), "-c", "language=tp=2", "-c", "images=tp=1")
+  it("imports, verifies and exports, and says what it did", async () => {
+    const imported = await run("import", "--hf-model", at("hf"), "--megatron-path", at("mg"), "-c", "language=tp=2", "-c", "images=tp=1")
     expect(imported.code).toBe(0)
     expect(imported.out).toContain("imported Qwen3_5ForConditionalGeneration")
     expect(imported.out).toMatch(/language +2 +1 +1 +1 +1 +1 +0-1/)
-    const verified = run("verify", "--hf-model", at("hf"), "--megatron-path", at("mg"))
+    const verified = await run("verify", "--hf-model", at("hf"), "--megatron-path", at("mg"))
     expect(verified).toMatchObject({ code: 0, out: "104/104 equal\n" })
-    expect(run("export", "--hf-model", at("hf"), "--megatron-path", at("mg", "iter_0000000"), "--hf-path", at("out")).code).toBe(0)
+    expect((await run("export", "--hf-model", at("hf"), "--megatron-path", at("mg", "iter_0000000"), "--hf-path", at("out"))).code).toBe(0)
     for (const file of readdirSync(at("hf"))) expect(readFileSync(at("out", file)).equals(readFileSync(at("hf", file))), file).toBe(true)
   })
 
-  it("verify of two that differ ends with 1 and names the tensor", () => {
+  it("verify of two that differ ends with 1 and names the tensor", async () => {
     const shard = readdirSync(at("out")).filter((f) => f.endsWith(".safetensors")).sort()[0]!
     const bytes = readFileSync(at("out", shard))
     bytes[bytes.length - 2]! ^= 1
     writeFileSync(at("out", shard), bytes)
-    const { code, out } = run("verify", at("hf"), at("out"))
+    const { code, out } = await run("verify", at("hf"), at("out"))
     expect(code).toBe(1)
     expect(out).toMatch(/^different +model\.\S+ +1 of \d+ values differ, by at most [\d.e-]+\n103\/104 equal\n$/)
   })
 
-  it("plan and --dry-run print the same and write nothing", () => {
-    const plan = run("plan", "--hf-model", at("hf"), "--json")
-    const dry = run("import", "--hf-model", at("hf"), "--megatron-path", at("never"), "--dry-run", "--json")
+  it("plan and --dry-run print the same and write nothing", async () => {
+    const plan = await run("plan", "--hf-model", at("hf"), "--json")
+    const dry = await run("import", "--hf-model", at("hf"), "--megatron-path", at("never"), "--dry-run", "--json")
     expect(plan.code).toBe(0)
     const { target, ...rest } = JSON.parse(dry.out) as { target: string }
     expect(target).toBe(at("never"))
@@ -58,29 +54,29 @@ describe("the main job", () => {
     expect(existsSync(at("never"))).toBe(false)
   })
 
-  it("--quiet says nothing", () => {
-    expect(run("plan", "--hf-model", at("hf"), "--quiet")).toEqual({ code: 0, out: "", err: "" })
+  it("--quiet says nothing", async () => {
+    expect(await run("plan", "--hf-model", at("hf"), "--quiet")).toEqual({ code: 0, out: "", err: "" })
   })
 })
 
 describe("errors", () => {
-  it("one message on stderr, no stack, the documented exit code", () => {
-    expect(run("import", "--hf-model", at("hf"), "--megatron-path", at("mg"))).toMatchObject({
+  it("one message on stderr, no stack, the documented exit code", async () => {
+    expect(await run("import", "--hf-model", at("hf"), "--megatron-path", at("mg"))).toMatchObject({
       code: 5,
       out: "",
       err: expect.stringMatching(/^error: .*mg: .*\n {2}--overwrite .*\n$/)
     })
   })
 
-  it("as JSON with --json", () => {
-    const { code, err, out } = run("import", "--hf-model", at("nowhere"), "--megatron-path", at("x"), "--json")
+  it("as JSON with --json", async () => {
+    const { code, err, out } = await run("import", "--hf-model", at("nowhere"), "--megatron-path", at("x"), "--json")
     expect(err).toBe("")
     expect(JSON.parse(out)).toMatchObject({ ok: false, error: { path: expect.stringContaining("nowhere"), exitCode: code } })
   })
 
-  it("of usage as JSON, too", () => {
+  it("of usage as JSON, too", async () => {
     for (const args of [["import", "--hf-mode", "x"], ["nonsense"], ["plan", "--hf-model", at("hf"), "--tp", "1e99"], ["import", "--hf-model", at("hf"), "--megatron-path", at("x"), "--max-memory", "1e99"]]) {
-      const { code, err, out } = run(...args, "--json")
+      const { code, err, out } = await run(...args, "--json")
       expect([code, err]).toEqual([2, ""])
       expect(JSON.parse(out)).toMatchObject({ ok: false, error: { kind: "UsageError", exitCode: 2 } })
     }
@@ -94,8 +90,8 @@ describe("errors", () => {
     ["an unknown component", ["plan", "--hf-model", "@hf", "-c", "language=tp=1", "-c", "video=tp=1"], "video"],
     ["a size that is none", ["plan", "--hf-model", "@hf", "-c", "language=tp=two"], "tp"],
     ["component and standard", ["plan", "--hf-model", "@hf", "-c", "language=tp=1", "--standard"], "exclude each other"]
-  ])("%s is a usage error", (_, args, fragment) => {
-    const { code, err } = run(...args.map((a) => a.replace("@hf", at("hf"))))
+  ])("%s is a usage error", async (_, args, fragment) => {
+    const { code, err } = await run(...args.map((a) => a.replace("@hf", at("hf"))))
     expect(code).toBe(2)
     expect(err).toContain(fragment)
     expect(err).not.toMatch(/\n\s+at /)

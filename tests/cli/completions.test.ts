@@ -4,18 +4,18 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { runCli } from "./run.ts"
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "completions-"))
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 const has = (shell: string) => spawnSync(shell, ["-c", "true"]).status === 0
 
-beforeAll(() => {
+beforeAll(async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
-    const { status, stdout } = spawnSync(process.execPath, [bin, "--completions", shell], { encoding: "utf8" })
-    expect(status).toBe(0)
-    writeFileSync(join(work, `script.${shell}`), stdout)
+    const { code, out } = await runCli(["--completions", shell])
+    expect(code).toBe(0)
+    writeFileSync(join(work, `script.${shell}`), out)
   }
   mkdirSync(join(work, "models"))
   writeFileSync(join(work, "models.pt"), "")

@@ -2,16 +2,15 @@
  * What a terminal obeys, wherever it stands in a file, is never printed raw: every text field of every document, one at a time,
  * through every verb, as text, CSV, JSON, page and card.
  */
-import { Effect } from "effect"
 import { existsSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { beforeAll, describe, expect, it, vi } from "vitest"
-import { program } from "../../src/cli/main.ts"
+import { beforeAll, describe, expect, it } from "vitest"
 import { cleaned, escaped, safeJson } from "../../src/quote.ts"
 import { type FileSet, writeFileSet } from "../hostile/corpus/FileSet.ts"
 import { filesOf, type Hf, sharded, withShard, withTensor } from "../hostile/corpus/Hf.ts"
 import { checkpointOf, filesOf as megatronFiles, type Megatron } from "../hostile/corpus/Megatron.ts"
-import { quickDisk, workFolder } from "../hostile/run.ts"
+import { workFolder } from "../hostile/run.ts"
+import { runCli } from "./run.ts"
 
 const EVIL = "\u001b[31mEVIL\u009b\u202e\u200b\u2028\u0007\r\nFORGED"
 // eslint-disable-next-line no-control-regex
@@ -25,29 +24,10 @@ const written = (files: FileSet): string => {
   return path
 }
 
-/** What is written to standard output and standard error while a command runs. */
-const taken = vi.hoisted((): { texts: Array<string> | undefined } => ({ texts: undefined }))
-
-vi.mock("node:fs", async (original) => {
-  const fs = await original<typeof import("node:fs")>()
-  const writeSync = (fd: number, bytes: Uint8Array, ...rest: Array<never>): number => {
-    if (taken.texts === undefined || fd > 2) return fs.writeSync(fd, bytes, ...rest)
-    taken.texts.push(Buffer.from(bytes).toString())
-    return bytes.byteLength
-  }
-  return { ...fs, default: fs, writeSync }
-})
-
 /** Everything that one command line prints. */
 const printed = async (...args: ReadonlyArray<string>): Promise<string> => {
-  taken.texts = []
-  try {
-    await Effect.runPromise(program(args, quickDisk))
-    return taken.texts.join("")
-  } finally {
-    taken.texts = undefined
-    process.exitCode = undefined
-  }
+  const { err, out } = await runCli(args)
+  return out + err
 }
 
 const page = join(work, "page.html")

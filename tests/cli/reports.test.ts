@@ -1,27 +1,23 @@
-/** `--report FILE` and `--card FILE`, as a process: what is written, with which numbers, and what is refused before any work. */
-import { spawnSync } from "node:child_process"
+/** `--report FILE` and `--card FILE`: what is written, with which numbers, and what is refused before any work. */
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { parse } from "yaml"
+import { cliIn } from "./run.ts"
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "reports-"))
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
-const run = (...args: ReadonlyArray<string>) => {
-  const { status, stderr, stdout } = spawnSync(process.execPath, [bin, ...args], { encoding: "utf8", cwd: work, env: { ...process.env, NO_COLOR: "1" } })
-  return { code: status, out: stdout, err: stderr }
-}
+const run = cliIn(work)
 const text = (name: string) => readFileSync(join(work, name), "utf8")
 const numbers = (html: string) => new Map([...html.matchAll(/<data data-key="([^"]+)" value="([^"]+)"/g)].map((m) => [m[1]!, Number(m[2])]))
 const sha256 = (...names: ReadonlyArray<string>) => createHash("sha256").update(readFileSync(join(work, ...names))).digest("hex")
 
-beforeAll(() => {
-  expect(run("sample", "hf", "-q").code).toBe(0)
-  expect(run("import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2", "-c", "images=tp=1", "--report", "import.html", "--card", "import.yaml", "-q")).toEqual({ code: 0, out: "", err: "" })
+beforeAll(async () => {
+  expect((await run("sample", "hf", "-q")).code).toBe(0)
+  expect(await run("import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2", "-c", "images=tp=1", "--report", "import.html", "--card", "import.yaml", "-q")).toEqual({ code: 0, out: "", err: "" })
 })
 
 describe("import", () => {
@@ -53,24 +49,24 @@ describe("import", () => {
 })
 
 describe("export", () => {
-  it("writes both, a .yaml under --report being the card", () => {
-    expect(run("export", "--hf-model", "hf", "--megatron-path", "mg", "--hf-path", "out", "--report", "export.html", "-q").code).toBe(0)
+  it("writes both, a .yaml under --report being the card", async () => {
+    expect((await run("export", "--hf-model", "hf", "--megatron-path", "mg", "--hf-path", "out", "--report", "export.html", "-q")).code).toBe(0)
     expect(text("export.html")).toContain("Every one of 104 source tensors is accounted for")
-    expect(run("export", "--hf-model", "hf", "--megatron-path", "mg", "--hf-path", "out", "--overwrite", "--report", "export.yaml", "-q").code).toBe(0)
+    expect((await run("export", "--hf-model", "hf", "--megatron-path", "mg", "--hf-path", "out", "--overwrite", "--report", "export.yaml", "-q")).code).toBe(0)
     expect(parse(text("export.yaml"))).toMatchObject({ command: "export", conversion: { direction: "export", target: { tensors: 104 } } })
   })
 })
 
 describe("verify", () => {
-  it("of equal ones", () => {
-    expect(run("verify", "--hf-model", "hf", "--megatron-path", "mg", "--report", "verify.html", "--card", "verify.yaml", "-q").code).toBe(0)
+  it("of equal ones", async () => {
+    expect((await run("verify", "--hf-model", "hf", "--megatron-path", "mg", "--report", "verify.html", "--card", "verify.yaml", "-q")).code).toBe(0)
     expect(numbers(text("verify.html")).get("verify.equal")).toBe(104)
     expect(parse(text("verify.yaml"))).toMatchObject({ command: "verify", parity: { verdict: "equal", equal: 104, total: 104, not_equal: [] } })
   })
 
-  it("of different ones: exit code 1, and the reports are there", () => {
-    expect(run("import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q").code).toBe(0)
-    const { code } = run("verify", "hf", "half", "--report", "different.html", "--card", "different.yaml", "-q")
+  it("of different ones: exit code 1, and the reports are there", async () => {
+    expect((await run("import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q")).code).toBe(0)
+    const { code } = await run("verify", "hf", "half", "--report", "different.html", "--card", "different.yaml", "-q")
     expect(code).toBe(1)
     const card = parse(text("different.yaml")) as { parity: { verdict: string; equal: number; total: number; not_equal: ReadonlyArray<object> } }
     expect(card.parity.verdict).toBe("different")
@@ -78,16 +74,16 @@ describe("verify", () => {
     expect(numbers(text("different.html")).get("verify.equal")).toBe(card.parity.equal)
   })
 
-  it("--deep writes none, and says so", () => {
-    const { code, err } = run("verify", "--deep", "mg", "--report", "deep.html")
+  it("--deep writes none, and says so", async () => {
+    const { code, err } = await run("verify", "--deep", "mg", "--report", "deep.html")
     expect(code).toBe(2)
     expect(err).toContain("verify --deep writes no report")
   })
 })
 
-it("a dry run has nothing to report, and says so", () => {
+it("a dry run has nothing to report, and says so", async () => {
   for (const flag of ["--report", "--card"]) {
-    const { code, err } = run("import", "--hf-model", "hf", "--megatron-path", "never", "--dry-run", flag, "dry.html")
+    const { code, err } = await run("import", "--hf-model", "hf", "--megatron-path", "never", "--dry-run", flag, "dry.html")
     expect(code).toBe(2)
     expect(err).toContain(`--dry-run writes nothing, so there is nothing for ${flag} to report`)
   }
@@ -95,27 +91,27 @@ it("a dry run has nothing to report, and says so", () => {
 })
 
 describe("report", () => {
-  it("of several paths, with the numbers of inspect --json", () => {
-    expect(run("report", "hf", "mg", "-o", "report.html", "--card", "report.yaml")).toMatchObject({ code: 0, out: "wrote report.html\nwrote report.yaml\n" })
+  it("of several paths, with the numbers of inspect --json", async () => {
+    expect(await run("report", "hf", "mg", "-o", "report.html", "--card", "report.yaml")).toMatchObject({ code: 0, out: "wrote report.html\nwrote report.yaml\n" })
     const shown = numbers(text("report.html"))
     for (const [k, path] of ["hf", "mg"].entries()) {
-      const { totals } = JSON.parse(run("inspect", path, "--json", "--summary").out) as { totals: Record<string, number> }
+      const { totals } = JSON.parse((await run("inspect", path, "--json", "--summary")).out) as { totals: Record<string, number> }
       for (const [field, value] of Object.entries(totals)) expect(shown.get(`subjects.${k}.totals.${field}`), field).toBe(value)
     }
   })
 
-  it("of one that exists is replaced, and nothing is left beside it", () => {
+  it("of one that exists is replaced, and nothing is left beside it", async () => {
     const before = text("report.html")
-    expect(run("report", "hf", "-o", "report.html", "-q").code).toBe(0)
+    expect((await run("report", "hf", "-o", "report.html", "-q")).code).toBe(0)
     expect(text("report.html")).not.toBe(before)
     expect(readdirSync(work).filter((name) => name.endsWith(".tmp"))).toEqual([])
   })
 })
 
-it("a path that cannot be written is refused before the work begins", () => {
+it("a path that cannot be written is refused before the work begins", async () => {
   mkdirSync(join(work, "folder"))
   for (const [flag, path, fragment] of [["--report", "nowhere/x.html", "does not exist"], ["--card", "folder", "exists and is no file"]] as const) {
-    const { code, err } = run("import", "--hf-model", "hf", "--megatron-path", "never", flag, path)
+    const { code, err } = await run("import", "--hf-model", "hf", "--megatron-path", "never", flag, path)
     expect(code).toBe(2)
     expect(err).toContain(fragment)
     expect(existsSync(join(work, "never"))).toBe(false)
