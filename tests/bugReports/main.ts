@@ -7,14 +7,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import bundle from "../bundle.ts"
 import { type Expected, expected } from "./expected.ts"
 
 const { values } = parseArgs({ options: { made: { type: "string" }, filter: { type: "string" } } })
 if (values.made === undefined) throw new Error("--made DIR is missing")
 const made = values.made
+const removeBundle = await bundle()
+const { program } = await import("../program.ts")
 
 const cli = (...args: ReadonlyArray<string>): { readonly code: number | null; readonly text: string } => {
-  const { status, stderr, stdout } = spawnSync(process.execPath, ["src/cli/bin.ts", ...args], { encoding: "utf8", maxBuffer: 64 << 20 })
+  const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", maxBuffer: 64 << 20 })
   return { code: status, text: `${stdout}\n${stderr}` }
 }
 
@@ -109,5 +112,6 @@ for (const name of names) {
     rmSync(scratch, { recursive: true, force: true })
   }
 }
+removeBundle()
 console.log(`bug reports: ${names.length - failed} passed, ${failed} failed`)
 process.exitCode = failed > 0 || names.length === 0 ? 1 : 0

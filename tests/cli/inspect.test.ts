@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, it } from "vitest"
+import { program } from "../program.ts"
 import { runCli } from "./run.ts"
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "inspect-"))
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
@@ -31,7 +31,7 @@ it("in a pipe: columns as wide as they need, no colours", async () => {
 })
 
 it("a reader that has seen enough is no failure", () => {
-  const { stderr, stdout } = spawnSync("bash", ["-c", '"$NODE" "$BIN" inspect mg --chunks --json | head -c 10; echo " ${PIPESTATUS[0]}"'], { encoding: "utf8", cwd: work, env: { ...process.env, NODE: process.execPath, BIN: bin } })
+  const { stderr, stdout } = spawnSync("bash", ["-c", '"$NODE" "$BIN" inspect mg --chunks --json | head -c 10; echo " ${PIPESTATUS[0]}"'], { encoding: "utf8", cwd: work, env: { ...process.env, NODE: process.execPath, BIN: program } })
   expect(stderr).toBe("")
   expect(stdout).toMatch(/ 0\n$/)
 })

@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 
-const BIN = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "interrupted-"))
 const hf = join(work, "hf")
 afterAll(() => rmSync(work, { recursive: true }))
 beforeAll(() => {
-  expect(spawnSync(process.execPath, [BIN, "sample", hf]).status).toBe(0)
+  expect(spawnSync(process.execPath, [program, "sample", hf]).status).toBe(0)
 })
 
 /** Before anything is written, and in the middle of the writing. */

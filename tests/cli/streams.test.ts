@@ -4,8 +4,8 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 
-const BIN = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "streams-"))
 const hf = join(work, "hf")
 /** Every write to it says ENOSPC. */
@@ -13,7 +13,7 @@ const full = existsSync("/dev/full") ? openSync("/dev/full", "w") : undefined
 const FULL = "error: standard output: the file system (or the quota) is full\n"
 
 beforeAll(() => {
-  expect(spawnSync(process.execPath, [BIN, "sample", hf]).status).toBe(0)
+  expect(spawnSync(process.execPath, [program, "sample", hf]).status).toBe(0)
 })
 afterAll(() => {
   if (full !== undefined) closeSync(full)
@@ -23,14 +23,14 @@ afterAll(() => {
 type End = "pipe" | number
 
 const run = (args: ReadonlyArray<string>, out: End, err: End = "pipe") => {
-  const { output, status } = spawnSync(process.execPath, [BIN, ...args], { stdio: ["ignore", out, err], encoding: "utf8" })
+  const { output, status } = spawnSync(process.execPath, [program, ...args], { stdio: ["ignore", out, err], encoding: "utf8" })
   return { code: status, out: output[1] ?? "", err: output[2] ?? "" }
 }
 
 /** Whoever reads these streams is gone before a word was said. */
 const unread = (args: ReadonlyArray<string>, ...streams: ReadonlyArray<"stdout" | "stderr">) =>
   new Promise<{ readonly code: number | null; readonly err: string }>((resolve) => {
-    const child = spawn(process.execPath, [BIN, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+    const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] })
     let err = ""
     child.stderr.on("data", (part: Buffer) => { err += part.toString() })
     for (const name of streams) child[name].destroy()

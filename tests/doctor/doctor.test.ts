@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, trunc
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 import { families } from "../../routes/index.ts"
 import { verified } from "../../routes/verified.ts"
 import { examinePath, type DoctorReport } from "../../src/doctor/doctor.ts"
@@ -25,12 +26,11 @@ beforeAll(async () => {
   mimo = await imported(work, { hfModel: vlm, components: ["language=tp=2", "images=tp=1"] })
 })
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 
 /** Run what doctor says, as a user would. */
 const paste = (command: string | undefined): void => {
   expect(command).toBeDefined()
-  execFileSync("bash", ["-c", `convert_megatron_mimo() { "$NODE" "$BIN" "$@"; }; set -e; ${command}`], { env: { ...process.env, NODE: process.execPath, BIN: bin } })
+  execFileSync("bash", ["-c", `convert_megatron_mimo() { "$NODE" "$BIN" "$@"; }; set -e; ${command}`], { env: { ...process.env, NODE: process.execPath, BIN: program } })
 }
 
 const examined = (path: string): Promise<DoctorReport> => run(examinePath(families, path, verified.flatMap((v) => v.providers)))

@@ -7,6 +7,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 import type { BadCase, Command } from "./corpus/Case.ts"
 import { snapshot, writeFileSet } from "./corpus/FileSet.ts"
 import { hfBadConfigs } from "./corpus/hfBadConfigs.ts"
@@ -75,13 +76,12 @@ interface Finished {
   readonly memory: number
 }
 
-const BIN = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 /** The process says at its end what it took. */
 const METER = "data:text/javascript,import{writeSync}from'node:fs';process.on('exit',()=>writeSync(3,String(process.resourceUsage().maxRSS)))"
 
 const asProcess = (args: ReadonlyArray<string>): Promise<Finished> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--import", METER, BIN, ...args], { stdio: ["ignore", "pipe", "pipe", "pipe"] })
+    const child = spawn(process.execPath, ["--import", METER, program, ...args], { stdio: ["ignore", "pipe", "pipe", "pipe"] })
     const texts = ["", "", "", ""]
     for (const i of [1, 2, 3]) child.stdio[i]!.on("data", (part: Buffer) => { texts[i] += part.toString() })
     child.on("error", reject)

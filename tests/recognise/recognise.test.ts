@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 import { families } from "../../routes/index.ts"
 import { examinePath } from "../../src/doctor/doctor.ts"
 import { isBridgeError } from "../../src/errors.ts"
@@ -184,8 +185,7 @@ describe("sequential experts", () => {
     const { message } = await failure(exportInto(moe, path, target).pipe(Effect.provide(quickDisk)))
     const command = /^ *convert_megatron_mimo (.*--to grouped.*)$/m.exec(message)
     expect(command).not.toBeNull()
-    const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
-    execFileSync("bash", ["-c", `"${process.execPath}" "${bin}" ${command![1]} --quiet`])
+    execFileSync("bash", ["-c", `"${process.execPath}" "${program}" ${command![1]} --quiet`])
     await run(exportInto(moe, `${path}-mended`, target))
   })
 })

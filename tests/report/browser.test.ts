@@ -4,19 +4,19 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { program } from "../program.ts"
 import type { Inspection } from "../../src/inspect/Inspection.ts"
 import { renderPage } from "../../src/report/renderPage.ts"
 import { writeLarge } from "../inspect/large.ts"
 import { installed, type Tab, withTab } from "./chromium.ts"
 import { samplePage } from "./samples.ts"
 
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "browser-"))
 const at = (name: string) => join(work, name)
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 const command = (...args: ReadonlyArray<string>): string => {
-  const { status, stderr, stdout } = spawnSync(process.execPath, [bin, ...args], { encoding: "utf8", cwd: work, maxBuffer: 1 << 28 })
+  const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", cwd: work, maxBuffer: 1 << 28 })
   expect(status, stderr).toBeLessThan(2)
   return stdout
 }

@@ -8,6 +8,7 @@ import { spawn } from "node:child_process"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { program } from "../program.ts"
 import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
@@ -20,7 +21,6 @@ import type { WalkResult } from "./faultWalk.ts"
 
 const COUNT = new URL("./count.ts", import.meta.url).pathname
 const CHILD = new URL("./child.ts", import.meta.url).pathname
-const COMMAND = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 
 export interface Ended {
   readonly code: number | null
@@ -44,7 +44,7 @@ export const runScript = (script: string, args: ReadonlyArray<string>, kill?: nu
     })
   })
 
-export const runCli = (args: ReadonlyArray<string>, kill?: number): Promise<Ended> => runScript(COMMAND, args, kill)
+export const runCli = (args: ReadonlyArray<string>, kill?: number): Promise<Ended> => runScript(program, args, kill)
 
 /** Files below a directory by relative path; folders end with a slash. */
 export const filesBelow = async (directory: string): Promise<Map<string, Uint8Array>> => {

@@ -7,13 +7,13 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { expect, it } from "vitest"
+import { program } from "../program.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { loadCase } from "../conformance/cases.ts"
 import { runCli } from "./killWalk.ts"
 
 const CHILD = new URL("./child.ts", import.meta.url).pathname
-const COMMAND = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 /** In the middle of the work. */
 const MIDDLE = "payload+8"
 
@@ -33,7 +33,7 @@ it.skipIf(inNamespace === undefined)("a second in another PID namespace waits fo
     const ended = once(first, "exit")
     const staging = join(root, ".out.partial")
     while (!(existsSync(staging) && readdirSync(staging).includes("lock.1"))) await new Promise((resolve) => setTimeout(resolve, 20))
-    const second = spawnSync("unshare", [...inNamespace!, process.execPath, COMMAND, ...args], { encoding: "utf8" })
+    const second = spawnSync("unshare", [...inNamespace!, process.execPath, program, ...args], { encoding: "utf8" })
     expect([second.status, JSON.parse(second.stdout).error.code]).toEqual([5, "output/locked"])
     await writeFile(join(root, "go"), "")
     expect(await ended).toEqual([0, null])

@@ -4,13 +4,13 @@ import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSyn
 import { constants, tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
+import { program } from "../../program.ts"
 import { belowWalk, buildFaults, faultsIn } from "./belowWalk.ts"
 
 const work = realpathSync(mkdtempSync(join(tmpdir(), "below-")))
 const library = buildFaults(work)
 afterAll(() => rmSync(work, { recursive: true }))
 
-const BIN = new URL("../../../src/cli/bin.ts", import.meta.url).pathname
 const LONG = 120_000
 
 describe.skipIf(library === undefined)("below the runtime", () => {
@@ -29,9 +29,9 @@ describe.skipIf(library === undefined)("below the runtime", () => {
       import { openSync } from "node:fs"
       try { openSync("/.faults/arm/write/0/${constants.errno.EDQUOT}/1", "r") } catch {}
       process.argv.splice(1, 1)
-      await import(${JSON.stringify(BIN)})
+      await import(${JSON.stringify(program)})
     `)
-    const { status, stderr, stdout } = spawnSync(process.execPath, [start, BIN, "sample", join(root, "hf")], {
+    const { status, stderr, stdout } = spawnSync(process.execPath, [start, program, "sample", join(root, "hf")], {
       encoding: "utf8",
       env: faultsIn(library!, root, join(work, "report"))
     })

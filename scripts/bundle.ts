@@ -1,0 +1,42 @@
+/** What rolldown makes of the sources: the library with its dependencies left out, the command line with everything in it. */
+import { chmodSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { rolldown } from "rolldown"
+
+const root = new URL("..", import.meta.url).pathname
+const external = ["effect", /^effect\//, "zod", "yaml", "ws", /^@effect\//, /^@tensorflow\//, /^node:/]
+
+const write = async (input: Record<string, string>, dir: string, bundleAll: boolean) => {
+  const build = await rolldown({ input, platform: "node", ...(bundleAll ? {} : { external }), logLevel: "warn" })
+  await build.write({ dir, format: "esm", minify: bundleAll, sourcemap: false, chunkFileNames: "chunks/[name]-[hash].js" })
+  await build.close()
+}
+
+/** The engine starts its threads from a file beside it. */
+const thread = (dir: string) => write({ thread: `${root}src/engine/thread.ts` }, dir, true)
+
+/** The library leaves its dependencies to the package manager. */
+export const bundleLibrary = async (dir: string): Promise<void> => {
+  await write({ index: `${root}src/index.ts`, safetensors: `${root}src/safetensors/index.ts` }, dir, false)
+  await thread(dir)
+}
+
+/** `dir/bin.js` and what it needs: the command line carries everything, for a fast start. */
+export const bundleCommand = async (dir: string): Promise<void> => {
+  await write({ main: `${root}src/cli/main.ts` }, join(dir, "cli"), true)
+  await thread(join(dir, "cli"))
+  writeFileSync(join(dir, "bin.js"), `#!/usr/bin/env node
+import module from "node:module"
+import { homedir } from "node:os"
+import { join } from "node:path"
+const [major, minor] = process.versions.node.split(".").map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error("error: Node 22.19 or later is needed; this is " + process.versions.node)
+  process.exit(2)
+}
+module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "megatron-mimo-bridge"))
+const { main } = await import("./cli/main.js")
+main(process.argv.slice(2))
+`)
+  chmodSync(join(dir, "bin.js"), 0o755)
+}
