@@ -10,7 +10,7 @@ import type { Table } from "../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { lightningAttention } from "../src/model/lightningAttention.ts"
 import { mlp, moe, norm } from "../src/model/modules.ts"
-import { Scope } from "../src/model/Scope.ts"
+import type { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingMlp, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
@@ -69,10 +69,10 @@ export const bailingMoeV2_5 = family({
     })
     return textModel({
       tc,
-      model: Scope.collect((root) =>
-        gpt(root, tc, {
+      build: (s) =>
+        gpt(s, tc, {
           layer: (layer, i) => (isLightning(i) ? lightningLayer(layer, i) : transformerLayer(layer, tc, { linearAttention: false, moe: isMoe(tc, i) }))
-        })),
+        }),
       table: { ...latent, ...lightningRows },
       rows: mtp.rows,
       embedding: EMBEDDING,

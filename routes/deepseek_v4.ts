@@ -13,7 +13,6 @@ import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import type { CompressedAttention } from "../src/model/compressedAttention.ts"
 import { compressedGpt } from "../src/model/compressedGpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { count, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
@@ -212,7 +211,12 @@ export const deepseekV4 = family({
       mtp_num_layers: t.num_nextn_predict_layers ?? 0
     })
     return {
-      model: Scope.collect((root) => compressedGpt(root, { c: tc, attention: attentionOf(t), ratios, streams: t.hc_mult, tables: { layers: hashLayers(t), experts: t.num_experts_per_tok ?? 6 } })),
+      modules: [{
+        kind: "language",
+        path: "",
+        config: tc,
+        build: (s) => compressedGpt(s, { c: tc, attention: attentionOf(t), ratios, streams: t.hc_mult, tables: { layers: hashLayers(t), experts: t.num_experts_per_tok ?? 6 } })
+      }],
       rows: table(tc, headers),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,
@@ -247,8 +251,6 @@ export const deepseekV4 = family({
         make_vocab_size_divisible_by: 1280,
         seq_length: 4096
       }),
-      components: [],
-      carried: [],
       vocabulary: { embedding: "embed.weight", head: "head.weight", tied },
       mtpFields: ["num_nextn_predict_layers"]
     }

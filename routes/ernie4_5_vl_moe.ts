@@ -9,7 +9,6 @@ import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { dualMoeLayer } from "../src/model/dualMoe.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
@@ -86,13 +85,17 @@ export const ernie4_5VlMoe = family({
       { name: "vision_moe_layer", experts: t.moe_num_experts, ffn: visionFfn }
     ]
     return {
-      model: Scope.collect((root) => {
-        resampledVision(root.at("vision_tower"), v)
-        resampler(root.at("resampler_model"), v, t.hidden_size)
-        gpt(root.at("language_model"), tc, {
-          layer: (layer, i) => (isMoe(tc, i) ? dualMoeLayer(layer, tc, sets) : transformerLayer(layer, tc, { linearAttention: false, moe: false }))
-        })
-      }),
+      modules: [
+        resampledVision("vision_tower", v),
+        resampler("resampler_model", v, t.hidden_size),
+        {
+          kind: "language",
+          path: "language_model",
+          config: tc,
+          build: (s) =>
+            gpt(s, tc, { layer: (layer, i) => (isMoe(tc, i) ? dualMoeLayer(layer, tc, sets) : transformerLayer(layer, tc, { linearAttention: false, moe: false })) })
+        }
+      ],
       rows: [
         ...frameRows({ megatron: "language_model." }),
         ...rows("language_model.decoder.layers.*.", "model.layers.*.", {
@@ -126,8 +129,7 @@ export const ernie4_5VlMoe = family({
       }),
       components: COMPONENTS,
       carried: paddleMtp,
-      vocabulary: vocabularyOf(tc),
-      mtpFields: []
+      vocabulary: vocabularyOf(tc)
     }
   }
 })

@@ -4,7 +4,6 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
-import { visionTransformer } from "../src/model/vision.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { afterNorms, attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
@@ -59,7 +58,7 @@ export const exaone4_5 = family({
       tc,
       names: NAMES,
       table,
-      towers: (root) => visionTransformer(root.at("vision_model"), groupedVision(v)),
+      towers: [groupedVision("vision_model", v)],
       gpt: { layer, mtpLayer: layer },
       rows: [
         ...groupedVisionRows("vision_model.", "model.visual."),

@@ -3,7 +3,6 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
@@ -54,8 +53,7 @@ export const exaoneMoe = family({
     const sliding = types?.map((kind) => (kind === "sliding_attention" ? 1 : 0))
     return textModel({
       tc,
-      model: Scope.collect((root) =>
-        gpt(root, tc, { mtpLayer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }) })),
+      build: (s) => gpt(s, tc, { mtpLayer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }) }),
       table: {
         ...dense,
         ...router("mlp.gate.weight", "mlp.e_score_correction_bias"),

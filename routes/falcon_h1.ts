@@ -7,7 +7,6 @@ import { rows } from "../src/bridge/Registry.ts"
 import { hybrid } from "../src/model/hybrid.ts"
 import { mambaMixer } from "../src/model/mamba.ts"
 import { layerNorms, mlp, norm, selfAttention } from "../src/model/modules.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { size } from "./shared/config.ts"
 import { commonOf, denseFields, divided, transformerOf, vocabularyOf } from "./shared/llama.ts"
@@ -58,15 +57,20 @@ export const falconH1 = family({
     })
     const mixer = { kernel: t.mamba_d_conv, convBias: t.mamba_conv_bias ?? true, norm: t.mamba_rms_norm ?? false }
     return {
-      model: Scope.collect((root) =>
-        hybrid(root, tc, {
-          layer: (layer) => {
-            norm(layer, "norm", tc.hidden_size, tc.normalization)
-            mambaMixer(layer.at("mamba_mixer"), tc, mixer)
-            selfAttention(layer.at("self_attention"), tc, { norms: "apart" })
-            mlp(layer.at("mlp"), tc, tc.ffn_hidden_size, layerNorms(tc))
-          }
-        })),
+      modules: [{
+        kind: "language",
+        path: "",
+        config: tc,
+        build: (s) =>
+          hybrid(s, tc, {
+            layer: (layer) => {
+              norm(layer, "norm", tc.hidden_size, tc.normalization)
+              mambaMixer(layer.at("mamba_mixer"), tc, mixer)
+              selfAttention(layer.at("self_attention"), tc, { norms: "apart" })
+              mlp(layer.at("mlp"), tc, tc.ffn_hidden_size, layerNorms(tc))
+            }
+          })
+      }],
       rows: [
         ...rows("", "", {
           "embedding.word_embeddings.weight": "model.embed_tokens.weight",
@@ -96,10 +100,7 @@ export const falconH1 = family({
         ssm_multipliers: floats(t.ssm_multipliers),
         ...defined(Object.fromEntries(MULTIPLIERS.map((name) => [name, typeof t[name] === "number" ? float(t[name]) : undefined])))
       }),
-      components: [],
-      carried: [],
-      vocabulary: vocabularyOf(tc),
-      mtpFields: []
+      vocabulary: vocabularyOf(tc)
     }
   }
 })

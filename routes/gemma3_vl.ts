@@ -63,12 +63,18 @@ export const gemma3Vl = family({
       tc,
       names: { megatron: "language_model.", model, head },
       table: { ...attention, ...qkNorm, ...denseMlp, ...aroundNorms },
-      towers: (root) => {
-        pairVision(root.at("vision_tower"), v)
-        const projector = root.at("multi_modal_projector")
-        norm(projector, "mm_soft_embed_norm", v.hidden_size, "RMSNorm")
-        linear(projector, "proj", t.hidden_size, v.hidden_size, { state: "none" })
-      },
+      towers: [
+        pairVision("vision_tower", v),
+        {
+          kind: "projector",
+          path: "multi_modal_projector",
+          sizes: { input: v.hidden_size, output: t.hidden_size },
+          build: (s) => {
+            norm(s, "mm_soft_embed_norm", v.hidden_size, "RMSNorm")
+            linear(s, "proj", t.hidden_size, v.hidden_size, { state: "none" })
+          }
+        }
+      ],
       gpt: { layer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }, { norms: "around" }) },
       rows: [
         ...mirrored("vision_tower.", tower),

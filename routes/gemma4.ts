@@ -2,16 +2,14 @@
 import { z } from "zod"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import type { PythonValue } from "../src/runconfig/Provider.ts"
-import { rows } from "../src/bridge/Registry.ts"
-import { plainLayer } from "../src/model/plain.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { count, dtypeField } from "./shared/config.ts"
 import { commonOf, dtypeOf, extraOf, vocabularyOf } from "./shared/llama.ts"
 import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { languageAnd, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
+import { languageAnd, mirrored, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
+import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import {
-  describeSlidingGlobal, slidingGlobalFields, slidingGlobalModel, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
+  slidingGlobalFields, slidingGlobalModel, slidingGlobalModule, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
 } from "./shared/slidingGlobal.ts"
 import { clippedAudio, clippedAudioFields, clippedVision, clippedVisionFields } from "./shared/towers/clippedTowers.ts"
 
@@ -30,16 +28,13 @@ export const gemma4 = family({
   architectures: ["Gemma4ForCausalLM"],
   config: slidingGlobalText,
   describe: (t, headers) => ({
-    model: Scope.collect((root) => describeSlidingGlobal(root, t)),
+    modules: [slidingGlobalModule("", t)],
     rows: slidingGlobalRows(t, headers),
     provider: provider(t, {
       dense: "megatron.bridge.models.gemma.gemma4_provider.Gemma4DenseProvider",
       moe: "megatron.bridge.models.gemma.gemma4_provider.Gemma4ModelProvider"
     }),
-    components: [],
-    carried: [],
-    vocabulary: vocabularyOf(slidingGlobalModel(t).c),
-    mtpFields: []
+    vocabulary: vocabularyOf(slidingGlobalModel(t).c)
   })
 })
 
@@ -67,25 +62,21 @@ const COMPONENTS = languageAnd(
   { name: "audio", sourcePrefix: "audio_tower.", encoder: "gemma_audio", projectors: ["embed_audio."] }
 )
 
+const VISION_ROWS = ["vision_tower.", "embed_vision."].flatMap((name) => mirrored(name, `model.${name}`))
+const AUDIO_ROWS = ["audio_tower.", "embed_audio."].flatMap((name) => mirrored(name, `model.${name}`))
+
 const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) => {
   const { audio_config: audio, vision_config: vision } = c
   const t = { ...c.text_config, tie_word_embeddings: tiedOf(c, true) }
-  const model = Scope.collect((root) => {
-    if (vision) {
-      clippedVision(root.at("vision_tower"), vision)
-      plainLayer(root, "embed_vision.embedding_projection", [t.hidden_size, vision.hidden_size], false)
-    }
-    if (audio) {
-      clippedAudio(root.at("audio_tower"), audio)
-      plainLayer(root, "embed_audio.embedding_projection", [t.hidden_size, audio.output_proj_dims], false)
-    }
-    describeSlidingGlobal(root.at("language_model"), t)
-  })
-  const towers = model.flatMap((entry) => (entry.kind === "parameter" && !entry.name.startsWith(PREFIXES.megatron) ? [entry.name] : []))
+  const projector = (path: string, input: number) => linearProjector(path, "embedding_projection", { input, output: t.hidden_size }, { bias: false })
   return {
-    model,
+    modules: [
+      ...(vision ? [clippedVision("vision_tower", vision), projector("embed_vision", vision.hidden_size)] : []),
+      ...(audio ? [clippedAudio("audio_tower", audio), projector("embed_audio", audio.output_proj_dims)] : []),
+      slidingGlobalModule("language_model", t)
+    ],
     // Encoders and projectors keep their names.
-    rows: [...rows("", "model.", Object.fromEntries(towers.map((name) => [name, name]))), ...slidingGlobalRows(t, headers, PREFIXES)],
+    rows: [...(vision ? VISION_ROWS : []), ...(audio ? AUDIO_ROWS : []), ...slidingGlobalRows(t, headers, PREFIXES)],
     provider: provider(t, VL_PROVIDERS, {
       ...pick(c, ["image_token_id", "video_token_id", "audio_token_id"]),
       text_config: hfConfig(`${CONFIGS}TextConfig`, besides(whole(c.text_config), { global_head_dim: 512, per_layer_config: {} })),
@@ -95,9 +86,7 @@ const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) =
       ...(audio ? { audio_config: hfConfig(`${CONFIGS}AudioConfig`, whole(audio)) } : {})
     }),
     components: COMPONENTS.filter(({ name }) => name === "language" || (name === "images" ? vision : audio)),
-    carried: [],
-    vocabulary: vocabularyOf(slidingGlobalModel(t).c, PREFIXES),
-    mtpFields: []
+    vocabulary: vocabularyOf(slidingGlobalModel(t).c, PREFIXES)
   }
 }
 

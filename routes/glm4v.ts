@@ -70,7 +70,7 @@ export const glm4vMoe = family({
       tc,
       names: NAMES,
       table,
-      towers: (root) => gridVision(root.at("visual"), v),
+      towers: [gridVision("visual", v)],
       rows: mirrored("visual.", "model.visual."),
       // Token ids and rotary sections stay the provider's: the reference does not read them.
       provider: gptProvider(MOE_PROVIDER, tc, common(t), {
@@ -112,7 +112,7 @@ export const glm4v = family({
         "mlp.linear_fc1.weight": "mlp.gate_up_proj.weight",
         "post_mlp_layernorm.weight": "post_mlp_layernorm.weight"
       },
-      towers: (root) => gridVision(root.at("vision_model"), v),
+      towers: [gridVision("vision_model", v)],
       gpt: {
         layer: (layer) => {
           transformerLayer(layer, tc, { linearAttention: false, moe: false })

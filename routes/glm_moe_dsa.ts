@@ -9,7 +9,6 @@ import { float, pythonName } from "../src/runconfig/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { count, size } from "./shared/config.ts"
@@ -71,10 +70,8 @@ export const glmMoeDsa = family({
     return textModel({
       tc,
       table,
-      model: Scope.collect((root) =>
-        gpt(root, tc, {
-          layer: (layer, i) => transformerLayer(layer, tc, { linearAttention: false, moe: isMoe(tc, i) }, { indexer: own[i] === true })
-        })),
+      build: (s) =>
+        gpt(s, tc, { layer: (layer, i) => transformerLayer(layer, tc, { linearAttention: false, moe: isMoe(tc, i) }, { indexer: own[i] === true }) }),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...latentMoeExtra(t),
         rotary_scaling_factor: float(1),

@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
-import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError, quote } from "../src/errors.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
@@ -91,12 +91,13 @@ type Config = z.infer<z.ZodObject<typeof common>>
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "intern_vit", projectors: ["vision_projection."] })
 const MIMO = [{ providers: [GPT], components: COMPONENTS }]
 
-const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "converted"): ModelDescription => {
+const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "converted"): FamilyDescription => {
   const { vision_config: v } = c
   const { head, model, outer } = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
   const language = languageOf(t)
   const biases = language.biases(t)
   const [embedding, lmHead] = language.frame ?? ["embed_tokens", "lm_head"]
+  const merge = Math.round(1 / c.downsample_ratio)
   // The class of the converted form ties by default.
   const tc = transformerOf(t, { share_embeddings_and_output_weights: tiedOf({ ...c, text_config: t }, form === "converted"), ...biasFields(biases), ...language.change(t) })
   return multimodalModel({
@@ -105,10 +106,10 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
     table: withZeroBiases(language.table(tc, headers, model), biases),
     ...(language.allBiases ?? (() => zeroBiases(biases)))(t, form === "published" ? "llm_config." : "text_config."),
     vocabulary: { embedding: `${model}${embedding}.weight`, head: `${head}${lmHead}.weight`, tied: tc.share_embeddings_and_output_weights },
-    towers: (root) => {
-      scaledVision(root.at("vision_model"), v)
-      normedProjector(root.at("vision_projection"), v.hidden_size * Math.round(1 / c.downsample_ratio) ** 2, t.hidden_size)
-    },
+    towers: [
+      scaledVision("vision_model", v, merge),
+      normedProjector("vision_projection", v.hidden_size * merge ** 2, t.hidden_size)
+    ],
     rows: [
       ...(form === "published" ? publishedScaledVision : convertedScaledVision(outer)),
       ...rows("language_model.", "", { "embedding.word_embeddings.weight": `${model}${embedding}.weight`, "output_layer.weight": `${head}${lmHead}.weight` })

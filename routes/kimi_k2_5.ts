@@ -50,10 +50,7 @@ export const kimiK2_5 = family({
       tc,
       names,
       table,
-      towers: (root) => {
-        moonVision(root.at("vision_tower"), c.vision_config)
-        moonProjector(root.at("mm_projector"), c.vision_config, tc.hidden_size)
-      },
+      towers: [moonVision("vision_tower", c.vision_config), moonProjector("mm_projector", c.vision_config, tc.hidden_size)],
       rows: [...mirrored("vision_tower.", "vision_tower."), ...mirrored("mm_projector.", "mm_projector."), ...mtp.rows],
       provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(t, c) }, {
         ...latentMoeExtra(t),

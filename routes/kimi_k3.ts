@@ -9,7 +9,6 @@ import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { deltaGpt } from "../src/model/deltaGpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
@@ -93,12 +92,17 @@ export const kimiK3 = family({
       moe_layer_freq: moeLayers(t)
     })
     return {
-      model: Scope.collect((root) =>
-        deltaGpt(root, tc, {
-          delta: { heads: delta.num_heads, headDim: delta.head_dim, kernel: delta.short_conv_kernel_size },
-          // The config counts layers from 1.
-          isDelta: (i) => deltaLayers.has(i + 1)
-        })),
+      modules: [{
+        kind: "language",
+        path: "",
+        config: tc,
+        build: (s) =>
+          deltaGpt(s, tc, {
+            delta: { heads: delta.num_heads, headDim: delta.head_dim, kernel: delta.short_conv_kernel_size },
+            // The config counts layers from 1.
+            isDelta: (i) => deltaLayers.has(i + 1)
+          })
+      }],
       rows: [
         ...frameRows({ model, head: "language_model." }),
         ...rows(`decoder.layers.${tc.num_layers - 1}.`, model, same("", "", ["output_attn_res_norm.weight", "output_attn_res_proj.weight"])),
@@ -134,10 +138,8 @@ export const kimiK3 = family({
         moe_aux_loss_coeff: float(0),
         use_te_activation_func: true
       }),
-      components: [],
       carried: moonNames().map((pattern) => ({ pattern })),
-      vocabulary: vocabularyOf(tc, { model, head: "language_model." }),
-      mtpFields: []
+      vocabulary: vocabularyOf(tc, { model, head: "language_model." })
     }
   }
 })

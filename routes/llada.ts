@@ -5,7 +5,6 @@ import { gatedMlpOf, qkvOf } from "../src/bridge/kinds.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { activationOf } from "./shared/activations.ts"
 import { biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
@@ -57,7 +56,7 @@ export const llada = family({
       share_embeddings_and_output_weights: c.weight_tying ?? true
     })
     return {
-      model: Scope.collect((root) => gpt(root, tc)),
+      modules: [{ kind: "language", path: "", config: tc, build: (s) => gpt(s, tc) }],
       rows: [
         ...rows("", "model.transformer.", {
           "embedding.word_embeddings.weight": "wte.weight",
@@ -86,11 +85,8 @@ export const llada = family({
         rotary_percent: 1,
         seq_length: c.max_sequence_length
       }, { hidden_dropout: float(c.residual_dropout), attention_dropout: float(c.attention_dropout) }),
-      components: [],
-      carried: [],
       ...zeroBiases(biases, [{ path: "include_qkv_bias", value: true }]),
-      vocabulary: { embedding: "model.transformer.wte.weight", head: "model.transformer.ff_out.weight", tied: tc.share_embeddings_and_output_weights, flag: "weight_tying" },
-      mtpFields: []
+      vocabulary: { embedding: "model.transformer.wte.weight", head: "model.transformer.ff_out.weight", tied: tc.share_embeddings_and_output_weights, flag: "weight_tying" }
     }
   }
 })

@@ -3,7 +3,6 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { type Block, heterogeneousLayer } from "../src/model/heterogeneous.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { FormatError } from "../src/errors.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, refuseBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
@@ -64,7 +63,7 @@ export const llamaNemotron = family({
     const tc = transformerOf(t, { ...biasFields(biases), ffn_hidden_size: t.intermediate_size ?? 4 * t.hidden_size, heterogeneous_block_specs: true })
     return textModel({
       tc,
-      model: Scope.collect((root) => gpt(root, tc, { layer: (layer, i) => heterogeneousLayer(layer, tc, blocks[i]!) })),
+      build: (s) => gpt(s, tc, { layer: (layer, i) => heterogeneousLayer(layer, tc, blocks[i]!) }),
       table: withZeroBiases({
         ...attention,
         "self_attention.layer_norm_weight": "input_layernorm.weight",

@@ -4,7 +4,6 @@ import { family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { isMoe, type TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
@@ -87,11 +86,11 @@ export const mimoV2Flash = family({
     const dense = { ...attention, "self_attention.core_attention.softmax_offset": "self_attn.attention_sink_bias", ...denseMlp }
     return textModel({
       tc: full,
-      model: Scope.collect((root) =>
-        gpt(root, full, {
+      build: (s) =>
+        gpt(s, full, {
           layer: (layer, i) => transformerLayer(layer, kinds[i] === 1 ? layers.sliding : layers.full, { linearAttention: false, moe: isMoe(full, i) }),
           mtpLayer: (layer) => transformerLayer(layer, layers.sliding, { linearAttention: false, moe: false })
-        })),
+        }),
       table: {
         ...dense,
         ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),

@@ -2,19 +2,20 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float, type PythonValue } from "../src/runconfig/Provider.ts"
-import { keepIn } from "../src/model/keep.ts"
-import { plainLayer, plainWeight } from "../src/model/plain.ts"
+import { gpt } from "../src/model/gpt.ts"
+import { plainLayer } from "../src/model/plain.ts"
 import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { indexedFields, indexerModel, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
+import { indexedFields, indexerModule, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, router, sharedExperts } from "./shared/moe.ts"
 import { languageAnd, mirrored, multimodalModel, tiedOf } from "./shared/multimodal.ts"
+import { plainProjector } from "./shared/projectors.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
-import { pairLayers, pairVisionFields } from "./shared/towers/pairVision.ts"
+import { pairLayers, pairSizes, pairVisionFields } from "./shared/towers/pairVision.ts"
 
 const text = z.looseObject({
   ...indexedFields,
@@ -108,7 +109,7 @@ export const minimaxM3 = family({
       moe_shared_expert_intermediate_size: (t.n_shared_experts ?? 1) * (t.shared_intermediate_size ?? 0) || null,
       moe_router_enable_expert_bias: true
     })
-    const described = multimodalModel({
+    return multimodalModel({
       // The trainer has no module for multi-token prediction, which the published checkpoint lacks too.
       carried: ["mtp.**", "**.mtp.**"].map((pattern) => ({ pattern })),
       tc,
@@ -122,16 +123,27 @@ export const minimaxM3 = family({
         ...routedExperts(tc, headers, { model: NAMES.model, names: BLOCK_SPARSE }),
         ...fusedGateUp(headers, "mlp.", "block_sparse_moe.shared_experts.")
       },
-      towers: (root) => {
-        const tower = root.at("vision_tower.vision_model")
-        plainWeight(tower, "embeddings.patch_embedding", [v.hidden_size, v.num_channels, time, v.patch_size, v.patch_size])
-        plainLayer(tower, "pre_layrnorm", [v.hidden_size])
-        pairLayers(tower, v, ["q", "k", "v"])
-        for (const [name, input] of [["multi_modal_projector", v.hidden_size], ["patch_merge_mlp", t.hidden_size * merge ** 2]] as const) {
-          plainLayer(root.at(name), "linear_1", [projector, input], bias)
-          plainLayer(root.at(name), "linear_2", [t.hidden_size, projector], bias)
-        }
-      },
+      towers: [
+        {
+          kind: "vision",
+          path: "vision_tower",
+          sizes: {
+            ...pairSizes(v),
+            patch: { height: v.patch_size, width: v.patch_size, channels: v.num_channels, frames: time },
+            merge
+          },
+          build: (s) => {
+            const tower = s.at("vision_model")
+            tower.parameter("embeddings.patch_embedding.weight", [v.hidden_size, v.num_channels, time, v.patch_size, v.patch_size], { keep: "F32" })
+            plainLayer(tower, "pre_layrnorm", [v.hidden_size])
+            pairLayers(tower, v, ["q", "k", "v"])
+          }
+        },
+        plainProjector("multi_modal_projector", { input: v.hidden_size, hidden: projector, output: t.hidden_size }, { bias }),
+        plainProjector("patch_merge_mlp", { input: t.hidden_size * merge ** 2, hidden: projector, output: t.hidden_size }, { bias })
+      ],
+      build: (s) => gpt(s.keeping("F32", /\.mlp\.router\.weight$/), tc),
+      behind: [indexerModule(t, indexers)],
       rows: [...["vision_tower.", "multi_modal_projector.", "patch_merge_mlp."].flatMap((prefix) => mirrored(prefix, prefix)), ...indexerRows(NAMES.model)],
       provider: gptProvider(
         PROVIDER,
@@ -170,6 +182,5 @@ export const minimaxM3 = family({
       ),
       components: COMPONENTS
     })
-    return { ...described, model: keepIn([...described.model, ...indexerModel(t, indexers)], "F32", /\.mlp\.router\.weight$|\.patch_embedding\.weight$/) }
   }
 })

@@ -49,14 +49,20 @@ export const mistral3 = family({
       tc,
       names: { megatron: "language_model.", model, head },
       table: { ...attention, ...denseMlp },
-      towers: (root) => {
-        pixelVision(root.at("vision_tower"), v)
-        const projector = root.at("multi_modal_projector")
-        plainWeight(projector, "norm", [v.hidden_size])
-        plainWeight(projector, "patch_merger.merging_layer", [v.hidden_size, v.hidden_size * c.spatial_merge_size ** 2])
-        plainLayer(projector, "linear_1", [t.hidden_size, features], c.multimodal_projector_bias)
-        plainLayer(projector, "linear_2", [t.hidden_size, t.hidden_size], c.multimodal_projector_bias)
-      },
+      towers: [
+        pixelVision("vision_tower", v),
+        {
+          kind: "projector",
+          path: "multi_modal_projector",
+          sizes: { input: v.hidden_size * c.spatial_merge_size ** 2, hidden: t.hidden_size, output: t.hidden_size },
+          build: (s) => {
+            plainWeight(s, "norm", [v.hidden_size])
+            plainWeight(s, "patch_merger.merging_layer", [v.hidden_size, v.hidden_size * c.spatial_merge_size ** 2])
+            plainLayer(s, "linear_1", [t.hidden_size, features], c.multimodal_projector_bias)
+            plainLayer(s, "linear_2", [t.hidden_size, t.hidden_size], c.multimodal_projector_bias)
+          }
+        }
+      ],
       rows: [...mirrored("vision_tower.", `${outer}vision_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
       provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: "bfloat16" }, {
         ...YARN,

@@ -1,8 +1,7 @@
 /** Nemotron-H and Nemotron 3: hybrid text models. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { Scope } from "../src/model/Scope.ts"
-import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
+import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 
 export const nemotronH = family({
@@ -13,10 +12,9 @@ export const nemotronH = family({
   describe: (t, headers) => {
     const text = textOf(t)
     return {
-      model: Scope.collect((root) => nemotronHModel(root, t, text)),
+      modules: [nemotronHModule("", t, text)],
       rows: nemotronHRows(text, headers),
       provider: gptProvider("megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider", text.tc, nemotronHCommon(t), nemotronHExtra(t, text)),
-      components: [],
       carried: nemotronHCarried(text, headers),
       vocabulary: nemotronHVocabulary(text),
       mtpFields: ["num_nextn_predict_layers"]

@@ -6,7 +6,6 @@ import { z } from "zod"
 import { type Carried, family } from "../src/bridge/Family.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { dtypeField, size } from "./shared/config.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
@@ -38,7 +37,7 @@ export const nemotronLabsDiffusion = family({
     const { carried, head, model } = wrapped ? WRAPPED : TEXT
     const tc = transformerOf(t)
     return {
-      model: Scope.collect((root) => gpt(root, tc)),
+      modules: [{ kind: "language", path: "", config: tc, build: (s) => gpt(s, tc) }],
       rows: [
         ...rows("", "", {
           "embedding.word_embeddings.weight": `${model}embed_tokens.weight`,
@@ -53,10 +52,8 @@ export const nemotronLabsDiffusion = family({
         commonOf(t),
         extraOf(t)
       ),
-      components: [],
       carried,
-      vocabulary: { embedding: `${model}embed_tokens.weight`, head, tied: tc.share_embeddings_and_output_weights },
-      mtpFields: []
+      vocabulary: { embedding: `${model}embed_tokens.weight`, head, tied: tc.share_embeddings_and_output_weights }
     }
   }
 })

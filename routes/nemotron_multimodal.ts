@@ -3,16 +3,15 @@
  * labelled VL whose text model has experts is an Omni model without sound.
  */
 import { z } from "zod"
-import { family, type HfHeaders, type MimoForm, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription, type HfHeaders, type MimoForm } from "../src/bridge/Family.ts"
 import type { PythonValue } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { mlpProjector, radioVision } from "../src/model/radioVision.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { count, dtypeField, size } from "./shared/config.ts"
 import { section } from "./shared/hfConfig.ts"
 import { dtypeOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, type Modality } from "./shared/multimodal.ts"
-import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModel, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
+import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { conformer, conformerFields } from "./shared/towers/conformer.ts"
 import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/radioVision.ts"
@@ -65,25 +64,26 @@ interface Form {
   readonly extra: Readonly<Record<string, PythonValue | undefined>>
 }
 
-const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): ModelDescription => {
+const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): FamilyDescription => {
   const t = c.llm_config
   const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false)
   const { tc } = text
   const names = { megatron: `${prefix}language_model.`, model: "language_model.backbone.", head: "language_model." }
   const vision = radioOf(c.vision_config, headers, classTokens)
   const sound = c.sound_config
-  const merged = vision.transformer.hidden_size * Math.round(1 / c.downsample_ratio) ** 2
+  const merge = Math.round(1 / c.downsample_ratio)
   return {
-    model: Scope.collect((root) => {
-      const place = prefix === "" ? root : root.at(prefix.slice(0, -1))
-      radioVision(place.at("vision_model"), vision)
-      mlpProjector(place.at("vision_projection"), { from: merged, ffn: c.projector_hidden_size, to: tc.hidden_size, kind: tc.normalization })
-      if (sound) {
-        conformer(place.at("sound_model.encoder"), sound)
-        mlpProjector(place.at("sound_projection"), { from: sound.hidden_size, ffn: sound.projection_hidden_size, to: tc.hidden_size, kind: tc.normalization })
-      }
-      nemotronHModel(place.at("language_model"), t, text)
-    }),
+    modules: [
+      radioVision(`${prefix}vision_model`, vision, merge),
+      mlpProjector(`${prefix}vision_projection`, { input: vision.transformer.hidden_size * merge ** 2, hidden: c.projector_hidden_size, output: tc.hidden_size }, tc.normalization),
+      ...(sound
+        ? [
+          conformer(`${prefix}sound_model.encoder`, sound),
+          mlpProjector(`${prefix}sound_projection`, { input: sound.hidden_size, hidden: sound.projection_hidden_size, output: tc.hidden_size }, tc.normalization)
+        ]
+        : []),
+      nemotronHModule(`${prefix}language_model`, t, text)
+    ],
     rows: [
       ...radioRows(`${prefix}vision_model.`),
       ...rows(`${prefix}vision_projection.encoder.linear_`, "mlp1.", { "fc1.layer_norm_weight": "0.weight", "fc1.weight": "1.weight", "fc2.weight": "3.weight" }),
@@ -103,7 +103,7 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
   }
 }
 
-const omni = (c: Config, headers: HfHeaders): ModelDescription => {
+const omni = (c: Config, headers: HfHeaders): FamilyDescription => {
   const vision = radioOf(c.vision_config, headers, 10)
   return describe(c, headers, {
     ...OMNI,

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
+import type { Scope } from "../src/model/Scope.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
@@ -29,7 +29,7 @@ export const olmoe = family({
     const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: true }, { qkNorm: "replicated" })
     return textModel({
       tc,
-      model: Scope.collect((root) => gpt(root, tc, { layer })),
+      build: (s) => gpt(s, tc, { layer }),
       table: withZeroBiases({ ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),

@@ -39,10 +39,7 @@ export const qwen2_5Omni = family({
       tc,
       names: THINKER,
       table: { ...attention, ...denseMlp },
-      towers: (root) => {
-        windowVision(root.at("thinker.visual"), v, { qkv: "three" })
-        projectedAudioEncoder(root.at("thinker.audio_model"), a)
-      },
+      towers: [windowVision("thinker.visual", v, { qkv: "three" }), projectedAudioEncoder("thinker.audio_model", a)],
       rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
       provider: gptProvider(PROVIDER, tc, { ...commonOf(t), dtype: dtypeOf(c) }, {
         ...extraOf(t),

@@ -36,7 +36,7 @@ export const qwen2_5Vl = family({
       tc,
       names: { megatron: "language_model.", model, head: "" },
       table: { ...attention, ...denseMlp },
-      towers: (root) => windowVision(root.at("visual"), v, { qkv: "one" }),
+      towers: [windowVision("visual", v, { qkv: "one" })],
       rows: mirrored("visual.", visual),
       // Rotary sections stay the provider's: the reference does not read them.
       provider: gptProvider(PROVIDER, tc, commonOf(t), {

@@ -1,12 +1,12 @@
 /** Qwen2-Audio: a Qwen2 language model behind a mirrored audio encoder and a linear projector. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { plainLayer } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { hfConfig, whole } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
+import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { audioEncoder, audioFields } from "./shared/towers/audio.ts"
 
@@ -43,10 +43,10 @@ export const qwen2Audio = family({
       tc,
       names: { megatron: "language_model.", model, head },
       table: { ...attention, ...denseMlp },
-      towers: (root) => {
-        audioEncoder(root.at("audio_tower"), a)
-        plainLayer(root, "multi_modal_projector.linear", [t.hidden_size, a.d_model])
-      },
+      towers: [
+        audioEncoder("audio_tower", a),
+        linearProjector("multi_modal_projector", "linear", { input: a.d_model, output: t.hidden_size }, { bias: true })
+      ],
       rows: [...mirrored("audio_tower.", `${outer}audio_tower.`), ...mirrored("multi_modal_projector.", `${outer}multi_modal_projector.`)],
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),

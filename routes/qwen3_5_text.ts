@@ -1,13 +1,13 @@
 /** Qwen3.5 without its vision tower, dense and MoE. */
 import { z } from "zod"
-import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
 import { hybridZeroBiases, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 const NAMES = { megatron: "", model: "model.", head: "" }
 
-const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): ModelDescription => {
+const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): FamilyDescription => {
   const tc = hybridTransformer(t, { moe, mtp: t.mtp_num_hidden_layers ?? 0, tied: t.tie_word_embeddings ?? false })
   const { mrope_section: _, ...extra } = hybridExtra(t, moe)
   return textModel({

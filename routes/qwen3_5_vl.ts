@@ -4,13 +4,11 @@
  * With a label head instead of the vocabulary's it classifies tokens.
  */
 import { z } from "zod"
-import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { plainLayer } from "../src/model/plain.ts"
-import { Scope } from "../src/model/Scope.ts"
-import { visionTransformer } from "../src/model/vision.ts"
+import type { ModuleSource } from "../src/model/ModelModule.ts"
 import { many } from "./shared/config.ts"
 import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
@@ -39,7 +37,19 @@ const PROVIDERS = {
 }
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 
-const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeaders): ModelDescription => {
+/** In place of the vocabulary's output layer. */
+const labelHead = (labels: number, hidden: number): ModuleSource => ({
+  kind: "classifier",
+  path: "language_model.output_layer",
+  sizes: { hidden, labels },
+  build: (s) => {
+    const last = s.on("last")
+    last.parameter("weight", [labels, hidden])
+    last.parameter("bias", [labels])
+  }
+})
+
+const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeaders): FamilyDescription => {
   const t = c.text_config
   const moe = form === "moe"
   const labels = form === "labels" ? c.num_labels ?? Object.keys(c.id2label ?? { 0: "", 1: "" }).length : undefined
@@ -48,12 +58,11 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
   const tc = hybridTransformer(t, { moe, mtp, tied })
   const variant = moe ? ["qwen3_5_moe", "Qwen3_5Moe"] : ["qwen3_5", "Qwen3_5"]
   return {
-    model: Scope.collect((root) => {
-      visionTransformer(root.at("vision_model"), blockVision(c.vision_config))
-      const language = root.at("language_model")
-      gpt(language, { ...tc, share_embeddings_and_output_weights: tied || labels !== undefined })
-      if (labels !== undefined) plainLayer(language.on("last"), "output_layer", [labels, t.hidden_size])
-    }),
+    modules: [
+      blockVision("vision_model", c.vision_config),
+      { kind: "language", path: "language_model", config: tc, build: (s) => gpt(s, { ...tc, share_embeddings_and_output_weights: tied || labels !== undefined }) },
+      ...(labels === undefined ? [] : [labelHead(labels, t.hidden_size)])
+    ],
     rows: [
       ...(labels === undefined ? [] : rows("language_model.output_layer.", "score.", { weight: "weight", bias: "bias" })),
       ...hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
@@ -76,7 +85,6 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
       { mimo: labels === undefined, omit: moe ? ["ffn_hidden_size"] : [] }
     ),
     components: COMPONENTS,
-    carried: [],
     ...hybridZeroBiases(t),
     ...(labels === undefined ? { vocabulary: vocabularyOf(tc, NAMES) } : {}),
     mtpFields: ["text_config.mtp_num_hidden_layers"]

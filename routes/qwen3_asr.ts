@@ -43,7 +43,7 @@ export const qwen3Asr = family({
       tc,
       names,
       table: { ...attention, ...qkNorm, ...denseMlp },
-      towers: (root) => downsamplingAudioEncoder(root.at("thinker.audio_model"), a),
+      towers: [downsamplingAudioEncoder("thinker.audio_model", a)],
       rows: [
         ...(projector === undefined
           ? []

@@ -61,10 +61,7 @@ export const qwen3Omni = family({
         ...router("mlp.gate.weight"),
         ...routedExperts(tc, headers, { model: THINKER.model })
       }, biases),
-      towers: (root) => {
-        listVision(root.at("thinker.visual"), v, v.deepstack_visual_indexes.length)
-        downsamplingAudioEncoder(root.at("thinker.audio_model"), a)
-      },
+      towers: [listVision("thinker.visual", v, v.deepstack_visual_indexes.length), downsamplingAudioEncoder("thinker.audio_model", a)],
       rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],
       provider: gptProvider(
         PROVIDER,

@@ -1,8 +1,7 @@
 /** Qwen3-VL, dense and MoE: a Qwen3 language model behind a vision transformer of Megatron's own layers with deepstack. */
 import { z } from "zod"
-import { family, type HfHeaders, type ModelDescription } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
-import { visionTransformer } from "../src/model/vision.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
@@ -34,7 +33,7 @@ const PROVIDERS = {
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
 
-const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): ModelDescription => {
+const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): FamilyDescription => {
   const { text_config: t, vision_config: v } = c
   const biases = attentionBiases(t)
   const tc = transformerOf(t, {
@@ -53,7 +52,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       ...denseMlp,
       ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {})
     }, biases),
-    towers: (root) => visionTransformer(root.at("vision_model"), blockVision(v, v.deepstack_visual_indexes.length)),
+    towers: [blockVision("vision_model", v, v.deepstack_visual_indexes.length)],
     rows: blockVisionRows("vision_model.", "model.visual."),
     provider: gptProvider(
       moe ? PROVIDERS.moe : PROVIDERS.dense,

@@ -4,12 +4,11 @@ import { family } from "../src/bridge/Family.ts"
 import { pythonObject } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { plainLayer } from "../src/model/plain.ts"
-import { Scope } from "../src/model/Scope.ts"
 import { count } from "./shared/config.ts"
 import { section, whole } from "./shared/hfConfig.ts"
 import { commonOf, vocabularyOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
+import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { type StepConfig, stepFields, stepRope, stepText } from "./shared/stepText.ts"
 import { perceptionEncoder, perceptionFields, splitQkv, widthOf } from "./shared/towers/perceptionEncoder.ts"
@@ -25,10 +24,9 @@ export const step3p5 = family({
   describe: (t, headers) => {
     const text = stepText(t, headers, false)
     return {
-      model: Scope.collect((root) => gpt(root, text.tc, text.options)),
+      modules: [{ kind: "language", path: "", config: text.tc, build: (s) => gpt(s, text.tc, text.options) }],
       rows: text.rows,
       provider: gptProvider(`${STEPFUN}.step35_provider.Step35ModelProvider`, text.tc, common(t), text.fields),
-      components: [],
       carried: text.carried,
       vocabulary: vocabularyOf(text.tc),
       mtpFields: ["num_nextn_predict_layers"]
@@ -82,11 +80,11 @@ export const step3p7 = family({
     const t = c.text_config
     const text = stepText(t, headers, true, "language_model.")
     return {
-      model: Scope.collect((root) => {
-        perceptionEncoder(root.at("vision_model"), c.vision_config)
-        gpt(root.at("language_model"), text.tc, text.options)
-        plainLayer(root, "image_insert_embedding.align_projector", [t.hidden_size, 4 * widthOf(c.vision_config)], c.projector_bias ?? false)
-      }),
+      modules: [
+        perceptionEncoder("vision_model", c.vision_config),
+        { kind: "language", path: "language_model", config: text.tc, build: (s) => gpt(s, text.tc, text.options) },
+        linearProjector("image_insert_embedding", "align_projector", { input: 4 * widthOf(c.vision_config), output: t.hidden_size }, { bias: c.projector_bias ?? false })
+      ],
       rows: [
         ...text.rows,
         ...(headers.names.some((name) => name.endsWith(".attn.q_proj.weight")) ? rows("vision_model.", "vision_model.", splitQkv(c.vision_config)) : []),

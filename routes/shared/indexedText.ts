@@ -5,9 +5,8 @@
 import { z } from "zod"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows } from "../../src/bridge/Registry.ts"
-import type { Entry } from "../../src/model/Parameter.ts"
+import type { ModuleSource } from "../../src/model/ModelModule.ts"
 import { plainWeight } from "../../src/model/plain.ts"
-import { Scope } from "../../src/model/Scope.ts"
 import { many, size } from "./config.ts"
 import { moeFields, perLayer } from "./moe.ts"
 
@@ -60,16 +59,20 @@ export const indexersOf = (t: IndexedText, kind: string): Indexers => {
 }
 
 /** Each indexer sits on its layer's pipeline stage. */
-export const indexerModel = (t: IndexedText, { heads, layers, width }: Indexers): ReadonlyArray<Entry> =>
-  Scope.collect((root) => {
+export const indexerModule = (t: IndexedText, { heads, layers, width }: Indexers): ModuleSource => ({
+  kind: "indexers",
+  path: "lightning_indexers",
+  sizes: { layers, hidden: t.hidden_size, heads, headDim: width },
+  build: (root) => {
     for (const i of layers) {
-      const s = root.at(`lightning_indexers.${i}`).on({ layer: i, of: t.num_hidden_layers })
+      const s = root.at(String(i)).on({ layer: i, of: t.num_hidden_layers })
       plainWeight(s, "q_proj", [heads * width, t.hidden_size])
       plainWeight(s, "k_proj", [width, t.hidden_size])
       plainWeight(s, "q_norm", [width])
       plainWeight(s, "k_norm", [width])
     }
-  })
+  }
+})
 
 export const indexerRows = (model: string): ReadonlyArray<Row> =>
   rows("lightning_indexers.*.", `${model}layers.*.self_attn.`, {

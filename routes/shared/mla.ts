@@ -3,7 +3,7 @@
  * fields, TransformerConfig, rows, provider fields, and the whole description of those that differ in constants only.
  */
 import { z } from "zod"
-import type { HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
+import type { FamilyDescription, HfHeaders } from "../../src/bridge/Family.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
@@ -144,7 +144,7 @@ export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undef
 })
 
 /** The description of a text model whose layers are all of this kind, with multi-token prediction as appended layers. */
-export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): ModelDescription => {
+export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): FamilyDescription => {
   const modules = appendedModules(headers, t)
   const tc = latentMoeTransformer(t, dense, { moe_router_enable_expert_bias: expertBias, mtp_num_layers: modules })
   const table = latentMoeLayer(tc, headers)

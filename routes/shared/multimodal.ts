@@ -1,13 +1,14 @@
 /** What models of several modalities have in common: tie flags, token ids, components, generations of names. */
 import { z } from "zod"
 import type { Component } from "../../src/bridge/Component.ts"
-import type { Carried, HfHeaders, ModelDescription, Vocabulary, ZeroFilled } from "../../src/bridge/Family.ts"
+import type { Carried, FamilyDescription, HfHeaders, Vocabulary, ZeroFilled } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
 import { gpt, type GptOptions } from "../../src/model/gpt.ts"
-import { Scope } from "../../src/model/Scope.ts"
+import type { Scope } from "../../src/model/Scope.ts"
+import type { ModuleSource } from "../../src/model/ModelModule.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { count } from "./config.ts"
 import { frameRows, type TextConfig, type TextPrefixes, vocabularyOf } from "./llama.ts"
@@ -110,10 +111,14 @@ export interface MultimodalModel {
   /** Rows of one decoder layer. */
   readonly table: Table
   /** What stands in front of the language model. */
-  readonly towers: (root: Scope) => void
+  readonly towers: ReadonlyArray<ModuleSource>
   /** Its rows, and rows that win over the language model's. */
   readonly rows: ReadonlyArray<Row>
   readonly gpt?: GptOptions
+  /** Instead of a plain GPT. */
+  readonly build?: (s: Scope) => void
+  /** What stands behind the language model. */
+  readonly behind?: ReadonlyArray<ModuleSource>
   readonly provider: Provider
   readonly components: ReadonlyArray<Component>
   readonly carried?: ReadonlyArray<Carried>
@@ -124,16 +129,13 @@ export interface MultimodalModel {
 }
 
 /** The description of a language model with towers. */
-export const multimodalModel = (m: MultimodalModel): ModelDescription => ({
-  model: Scope.collect((root) => {
-    m.towers(root)
-    gpt(root.at(m.names.megatron.slice(0, -1)), m.tc, m.gpt)
-  }),
-  rows: [...m.rows, ...frameRows(m.names), ...rows(`${m.names.megatron}decoder.layers.*.`, `${m.names.model}layers.*.`, m.table)],
-  provider: m.provider,
-  components: m.components,
-  carried: m.carried ?? [],
-  vocabulary: m.vocabulary ?? vocabularyOf(m.tc, m.names),
-  mtpFields: m.mtpFields ?? [],
-  ...(m.zeroFilled ? { zeroFilled: m.zeroFilled } : {})
+export const multimodalModel = ({ behind = [], build, gpt: options, names, rows: own, table, tc, towers, vocabulary, ...slots }: MultimodalModel): FamilyDescription => ({
+  ...slots,
+  modules: [
+    ...towers,
+    { kind: "language", path: names.megatron.slice(0, -1), config: tc, build: build ?? ((s) => gpt(s, tc, options)) },
+    ...behind
+  ],
+  rows: [...own, ...frameRows(names), ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, table)],
+  vocabulary: vocabulary ?? vocabularyOf(tc, names)
 })

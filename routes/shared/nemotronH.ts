@@ -10,7 +10,7 @@ import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { FormatError } from "../../src/errors.ts"
 import { hybrid, HYBRID_LETTERS, type HybridBlock, hybridLayer } from "../../src/model/hybrid.ts"
-import type { Scope } from "../../src/model/Scope.ts"
+import type { ModuleSource } from "../../src/model/ModelModule.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { activationOf } from "./activations.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
@@ -109,11 +109,16 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): 
   return { blocks, mtpBlocks, tc }
 }
 
-export const nemotronHModel = (s: Scope, t: NemotronH, { blocks, mtpBlocks, tc }: HybridText): void =>
-  hybrid(s, tc, {
-    layer: (layer, i) => hybridLayer(layer, tc, blocks[i]!, { kernel: t.conv_kernel, convBias: t.use_conv_bias ?? true }),
-    mtp: mtpBlocks
-  })
+export const nemotronHModule = (path: string, t: NemotronH, { blocks, mtpBlocks, tc }: HybridText): ModuleSource => ({
+  kind: "language",
+  path,
+  config: tc,
+  build: (s) =>
+    hybrid(s, tc, {
+      layer: (layer, i) => hybridLayer(layer, tc, blocks[i]!, { kernel: t.conv_kernel, convBias: t.use_conv_bias ?? true }),
+      mtp: mtpBlocks
+    })
+})
 
 /** Rows of any layer: its block is called `mixer` whatever it is. */
 const layerRows = (experts: Table): Table => ({

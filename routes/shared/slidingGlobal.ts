@@ -5,7 +5,7 @@ import { filledOf, gatedMlpOf, packedExpertOf, queriesAloneOf, valuesAreKeysOf }
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
-import type { Scope } from "../../src/model/Scope.ts"
+import type { ModuleSource } from "../../src/model/ModelModule.ts"
 import { denseSlidingGlobal, moeSlidingGlobal, type SlidingGlobal } from "../../src/model/slidingGlobal.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { aroundNorms, attention, denseMlp, qkNorm } from "./blocks.ts"
@@ -79,14 +79,19 @@ const firstShared = (t: SlidingGlobalText): number => (t.num_kv_shared_layers ==
 
 const perLayerWidth = (t: SlidingGlobalText): number => t.hidden_size_per_layer_input ?? 0
 
-export const describeSlidingGlobal = (root: Scope, t: SlidingGlobalText): void => {
+export const slidingGlobalModule = (path: string, t: SlidingGlobalText): ModuleSource => {
   const m = slidingGlobalModel(t)
-  if (t.enable_moe_block) moeSlidingGlobal(root, m)
-  else {
-    denseSlidingGlobal(root, m, {
-      perLayer: { vocabulary: t.vocab_size_per_layer_input, width: perLayerWidth(t) },
-      ffn: (i) => t.intermediate_size * (t.use_double_wide_mlp && firstShared(t) > 0 && i >= firstShared(t) ? 2 : 1)
-    })
+  return {
+    kind: "language",
+    path,
+    config: m.c,
+    build: (s) => {
+      if (t.enable_moe_block) return moeSlidingGlobal(s, m)
+      denseSlidingGlobal(s, m, {
+        perLayer: { vocabulary: t.vocab_size_per_layer_input, width: perLayerWidth(t) },
+        ffn: (i) => t.intermediate_size * (t.use_double_wide_mlp && firstShared(t) > 0 && i >= firstShared(t) ? 2 : 1)
+      })
+    }
   }
 }
 

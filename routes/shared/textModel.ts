@@ -1,12 +1,11 @@
 /** The description of a text-only GPT: what its family leaves open is the table of one layer and the provider. */
-import type { Carried, ModelDescription, ZeroFilled } from "../../src/bridge/Family.ts"
+import type { Carried, FamilyDescription, ZeroFilled } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import type { Provider } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import { gpt, transformerLayer } from "../../src/model/gpt.ts"
 import type { NormPlacement } from "../../src/model/modules.ts"
-import type { Model } from "../../src/model/Parameter.ts"
-import { Scope } from "../../src/model/Scope.ts"
+import type { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { frameRows, rotaryBuffers, vocabularyOf } from "./llama.ts"
 
@@ -27,21 +26,22 @@ export interface TextModel {
   readonly embedding?: string
   readonly notes?: ReadonlyArray<string>
   readonly zeroFilled?: ZeroFilled
-  /** Instead of the plain GPT of dense layers. */
-  readonly model?: Model
+  /** Instead of a plain GPT. */
+  readonly build?: (s: Scope) => void
 }
 
 const DENSE = { linearAttention: false, moe: false }
 
 /** Rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ carried = [], embedding = "embed_tokens", model, mtpFields = [], norms, notes = [], provider, rows: own = [], table, tc, zeroFilled }: TextModel): ModelDescription => ({
-  model: model ?? Scope.collect((root) => gpt(root, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {})),
+export const textModel = ({ build, carried = [], embedding = "embed_tokens", norms, rows: own = [], table, tc, ...slots }: TextModel): FamilyDescription => ({
+  ...slots,
+  modules: [{
+    kind: "language",
+    path: "",
+    config: tc,
+    build: build ?? ((s) => gpt(s, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {}))
+  }],
   rows: [...own, ...frameRows({ embedding }), ...rows("decoder.layers.*.", "model.layers.*.", table)],
-  provider,
-  components: [],
   carried: [...rotaryBuffers(), ...carried],
-  vocabulary: vocabularyOf(tc, { embedding }),
-  mtpFields,
-  notes,
-  ...(zeroFilled ? { zeroFilled } : {})
+  vocabulary: vocabularyOf(tc, { embedding })
 })

@@ -5,6 +5,7 @@
  */
 import type { z } from "zod"
 import type { Component } from "./Component.ts"
+import { buildModules, type ModelModule, type ModuleSource } from "../model/ModelModule.ts"
 import type { Model } from "../model/Parameter.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { Shape } from "../tensor/Copy.ts"
@@ -72,22 +73,37 @@ export interface ZeroFilled {
   readonly fields: ReadonlyArray<ConfigField>
 }
 
-/** Everything a conversion needs to know about one model. */
-export interface ModelDescription {
-  readonly model: Model
+/** One model as its family describes it, in named slots. */
+export interface FamilyDescription {
+  /** Language model, towers, projectors, in state-dict order: what each is, its sizes, and what it stores. */
+  readonly modules: ReadonlyArray<ModuleSource>
+  /** Megatron parameter ⇐ HF tensors; the first row that matches wins. */
   readonly rows: ReadonlyArray<Row>
+  /** The trainer's class and its fields, for `run_config.yaml`. */
   readonly provider: Provider
-  /** Empty: the family has no MIMO form. */
-  readonly components: ReadonlyArray<Component>
-  readonly carried: ReadonlyArray<Carried>
+  /** What trains under a layout of its own; absent: the family has no MIMO form. */
+  readonly components?: ReadonlyArray<Component>
+  /** HF tensors that Megatron has no place for. */
+  readonly carried?: ReadonlyArray<Carried>
   /** Where rows are of kind `zeros`. */
   readonly zeroFilled?: ZeroFilled
   /** Absent: the model predicts no tokens. */
   readonly vocabulary?: Vocabulary
   /** Paths in config.json that are set to 0 when the MTP layers stay behind. */
-  readonly mtpFields: ReadonlyArray<string>
+  readonly mtpFields?: ReadonlyArray<string>
   /** What the user of an import should know: where a trainer's model cannot be what config.json says. */
   readonly notes?: ReadonlyArray<string>
+}
+
+/** Everything a conversion needs to know about one model. */
+export interface ModelDescription extends Omit<FamilyDescription, "modules"> {
+  readonly modules: ReadonlyArray<ModelModule>
+  /** What the modules store, in order. */
+  readonly model: Model
+  /** Empty: the family has no MIMO form. */
+  readonly components: ReadonlyArray<Component>
+  readonly carried: ReadonlyArray<Carried>
+  readonly mtpFields: ReadonlyArray<string>
 }
 
 /** A MIMO form of a family's models, and the standard provider classes that such models have. */
@@ -106,7 +122,7 @@ export interface FamilySource<Config> {
   /** Other names that checkpoints of these models have, in the order in which they are turned into the published ones. */
   readonly spellings?: ReadonlyArray<Renaming>
   /** `config.json` and headers in, description out. Throws FormatError where the two contradict each other. */
-  readonly describe: (config: Config, headers: HfHeaders) => ModelDescription
+  readonly describe: (config: Config, headers: HfHeaders) => FamilyDescription
 }
 
 /** A family with its config type closed over: `read` validates config.json and describes the model. */
@@ -139,6 +155,27 @@ const spelled = (description: ModelDescription, spelling: Spelling): ModelDescri
 const spelledVocabulary = (vocabulary: Vocabulary, { stored }: Spelling): Vocabulary =>
   ({ ...vocabulary, embedding: stored(vocabulary.embedding), head: stored(vocabulary.head) })
 
+/** The one component of a model without a MIMO form. */
+const WHOLE = "language"
+
+/** The component that a module trains with; undefined where its routes divide it. */
+const componentOf = (components: ReadonlyArray<Component>, path: string): string | undefined =>
+  components.length === 0 ? WHOLE : components.find((c) => [c, ...(c.also ?? [])].some(({ sourcePrefix }) => `${path}.`.startsWith(sourcePrefix)))?.name
+
+/** The same model under other routes. */
+export const routed = (description: ModelDescription, components: ReadonlyArray<Component>): ModelDescription => ({
+  ...description,
+  components,
+  modules: description.modules.map((module) => ({ ...module, component: componentOf(components, module.path) }))
+})
+
+/** Build what a family describes. */
+const built = (description: FamilyDescription): ModelDescription => {
+  const { carried = [], components = [], modules: sources, mtpFields = [] } = description
+  const modules = buildModules(sources).map((module) => ({ ...module, component: componentOf(components, module.path) }))
+  return { ...description, components, carried, mtpFields, modules, model: modules.flatMap(({ entries }) => entries) }
+}
+
 export const family = <Config>(source: FamilySource<Config>): Family => ({
   name: source.name,
   architectures: source.architectures,
@@ -146,6 +183,8 @@ export const family = <Config>(source: FamilySource<Config>): Family => ({
   ...(source.mimo ? { mimo: source.mimo } : {}),
   describe: (config, headers) => {
     const spelling = spellingOf(headers.names, source.spellings ?? [])
-    return spelling ? spelled(source.describe(config as Config, publishedHeaders(headers, spelling)), spelling) : source.describe(config as Config, headers)
+    return spelling
+      ? spelled(built(source.describe(config as Config, publishedHeaders(headers, spelling))), spelling)
+      : built(source.describe(config as Config, headers))
   }
 })

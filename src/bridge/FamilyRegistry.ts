@@ -1,7 +1,7 @@
 /** Which family reads a config.json: dispatch by `architectures`, as the reference does; unknown ones name their closest kin. */
 import { FormatError, type Place, quote, Unsupported } from "../errors.ts"
 import type { Component } from "./Component.ts"
-import type { Family } from "./Family.ts"
+import { type Family, routed } from "./Family.ts"
 
 /** Edit distance, for suggestions only; the inputs are capped. */
 const distance = (a: string, b: string): number => {
@@ -89,13 +89,13 @@ export class FamilyRegistry {
     if (!own) throw new Unsupported({ code: "unsupported/architecture", what: architecture, problem: "no family here answers to this architecture" })
     // Their table depends on the config, so a checkpoint alone does not show it.
     const { mimo: _, ...described } = own
-    const routed: Family = {
+    const rerouted: Family = {
       ...described,
       name: `${own.name} (explicit routes)`,
       architectures: [architecture],
-      describe: (config, headers) => ({ ...own.describe(config, headers), components: components(config) })
+      describe: (config, headers) => routed(own.describe(config, headers), components(config))
     }
     const rest = { ...own, architectures: own.architectures.filter((a) => a !== architecture) }
-    return new FamilyRegistry([...this.#own.flatMap((f) => (f !== own ? [f] : rest.architectures.length > 0 ? [rest] : [])), routed], this.#rules)
+    return new FamilyRegistry([...this.#own.flatMap((f) => (f !== own ? [f] : rest.architectures.length > 0 ? [rest] : [])), rerouted], this.#rules)
   }
 }

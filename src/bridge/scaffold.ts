@@ -28,7 +28,6 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { Scope } from "../src/model/Scope.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -78,12 +77,9 @@ export const ${camel(architecture)} = family({
   describe: (c) => {
     const tc = transformer(c)
     return {
-      model: Scope.collect((root) => gpt(root, tc)),
+      modules: [{ kind: "language", path: "", config: tc, build: (s) => gpt(s, tc) }],
       rows: table,
-      provider: gptProvider("megatron.bridge.models.gpt_provider.GPTModelProvider", tc, { dtype: c.dtype ?? "bfloat16", layernorm_epsilon: c.rms_norm_eps }),
-      components: [],
-      carried: [],
-      mtpFields: []
+      provider: gptProvider("megatron.bridge.models.gpt_provider.GPTModelProvider", tc, { dtype: c.dtype ?? "bfloat16", layernorm_epsilon: c.rms_norm_eps })
     }
   }
 })

@@ -58,7 +58,7 @@ const reroot = (entry: Entry, from: string, to: string): Entry =>
 const keyOf = (entry: Entry): string => (entry.kind === "state" ? entry.key : entry.name)
 
 /** One conversion module per component. Every entry of the model must belong to exactly one of them. */
-export const routeModules = (description: ModelDescription): ReadonlyArray<ConversionModule> => {
+export const routeModules = (description: Pick<ModelDescription, "components" | "model" | "rows">): ReadonlyArray<ConversionModule> => {
   const { components, model } = description
   if (components.length === 0) {
     throw new Unsupported({ code: "unsupported/mimo", what: "MIMO", problem: "this model has a single component, so there is nothing to lay out apart", hint: "Convert it without --component, as a standard checkpoint (--tp, --pp … give its layout)." })
@@ -85,6 +85,6 @@ export const routeModules = (description: ModelDescription): ReadonlyArray<Conve
 }
 
 /** The standard model as a single module. */
-export const standardModules = (description: ModelDescription): ReadonlyArray<ConversionModule> => [
+export const standardModules = (description: Pick<ModelDescription, "model" | "rows">): ReadonlyArray<ConversionModule> => [
   { name: "model", keyPrefix: "", entries: description.model, registry: new MappingRegistry(description.rows) }
 ]

@@ -7,6 +7,7 @@ import { FormatError } from "../errors.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { stateKey } from "./shardKey.ts"
+import type { Block, PlacedBlock } from "./Block.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
@@ -28,6 +29,7 @@ const MOST_ENTRIES = 400_000
 /** The entries so far, and what many of them have in common: a key or shape is repeated by every layer and expert. */
 class Collection {
   readonly entries: Array<Entry> = []
+  readonly blocks: Array<PlacedBlock> = []
   readonly #keys = new Map<string, string>()
   readonly #lists = new Map<string, Shape>()
 
@@ -63,9 +65,18 @@ interface Place {
   /** Leading axes of the stored tensors: this module is number `index` of `of`. */
   readonly axes: ReadonlyArray<{ readonly index: number; readonly of: number }>
   readonly stage: Stage
+  /** Number of the innermost layer. */
+  readonly layer?: number
   readonly expert?: Expert
   readonly mtp?: true
   readonly config?: TransformerConfig
+  readonly keep?: { readonly dtype: DType; readonly names: RegExp }
+}
+
+/** What a module consists of. */
+export interface ModuleParts {
+  readonly entries: ReadonlyArray<Entry>
+  readonly blocks: ReadonlyArray<PlacedBlock>
 }
 
 export class Scope {
@@ -79,9 +90,17 @@ export class Scope {
 
   /** Collect a whole model. */
   static collect(describe: (root: Scope) => void): ReadonlyArray<Entry> {
+    return Scope.collectAll([describe])[0]!.entries
+  }
+
+  /** Collect the modules of one model, in order, each apart. */
+  static collectAll(modules: ReadonlyArray<(root: Scope) => void>): ReadonlyArray<ModuleParts> {
     const collection = new Collection()
-    describe(new Scope(collection, { memory: "", stored: "", axes: [], stage: "first" }))
-    return collection.entries
+    return modules.map((describe) => {
+      const [entries, blocks] = [collection.entries.length, collection.blocks.length]
+      describe(new Scope(collection, { memory: "", stored: "", axes: [], stage: "first" }))
+      return { entries: collection.entries.slice(entries), blocks: collection.blocks.slice(blocks) }
+    })
   }
 
   #with(change: Partial<Place>): Scope {
@@ -100,6 +119,11 @@ export class Scope {
   /** Everything below is built from this configuration: a layout must fit its sizes. */
   from(config: TransformerConfig): Scope {
     return this.#place.config === config ? this : this.#with({ config })
+  }
+
+  /** Parameters below with such a name stay in this dtype, whatever the model's. */
+  keeping(dtype: DType, names: RegExp): Scope {
+    return this.#with({ keep: { dtype, names } })
   }
 
   /** Everything below belongs to multi-token prediction. */
@@ -132,7 +156,7 @@ export class Scope {
     for (let i = 0; i < count; i++) {
       const layer = layout === "stacked" ? this.at(`${name}.${i}`, name).stacked(i, count) : this.at(`${name}.${i}`)
       const before = this.#collection.entries.length
-      describe(options.staged === false ? layer : layer.on({ layer: i, of: count }), i)
+      describe(layer.#with({ layer: i, ...(options.staged === false ? {} : { stage: { layer: i, of: count } }) }), i)
       this.#collection.expect((this.#collection.entries.length - before) * (count - i - 1), `: ${count} layers`)
     }
   }
@@ -145,11 +169,18 @@ export class Scope {
     return this.stacked(index, of).#with({ stored: `${this.#place.stored}${stored}.`, expert: { index, of } })
   }
 
+  /** What is built here, as facts. */
+  block(block: Block): void {
+    const { layer, memory, mtp } = this.#place
+    this.#collection.blocks.push({ path: memory, ...(layer === undefined ? {} : { layer }), ...(mtp ? { mtp } : {}), block })
+  }
+
   /** A parameter; `stored` where its last name on disk differs from the one in memory. */
   parameter(memory: string, shape: Shape, options: ParameterOptions = {}, stored = memory): void {
-    const { attention, halves, integer, keep, named, ragged, splitAxis } = options
-    const { axes, config, expert, mtp, stage } = this.#place
+    const { attention, halves, integer, named, ragged, splitAxis } = options
+    const { axes, config, expert, keep: rule, mtp, stage } = this.#place
     const name = `${this.#place.memory}${memory}`
+    const keep = options.keep ?? (rule?.names.test(name) ? rule.dtype : undefined)
     const key = this.#collection.key(`${this.#place.stored}${stored}`)
     const whole = this.#collection.list(shape)
     const refuse = (problem: string): never => {

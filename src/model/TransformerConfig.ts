@@ -1,6 +1,6 @@
 /**
- * The fields of Megatron-Core's TransformerConfig that decide which parameters a model has and how they are shaped, under
- * Megatron's own names: the same object goes into `run_config.yaml`, so that what is written and what the trainer rebuilds
+ * The fields of Megatron-Core's TransformerConfig that decide which parameters a model has, how they are shaped and how many
+ * of them a token uses, under Megatron's own names: the same object goes into `run_config.yaml`, so that what is written and what the trainer rebuilds
  * cannot disagree.
  */
 export interface TransformerConfig {
@@ -47,6 +47,8 @@ export interface TransformerConfig {
   readonly linear_value_head_dim?: number
   readonly linear_conv_kernel_dim?: number
   readonly num_moe_experts?: number | null
+  /** Experts that a token goes through. */
+  readonly moe_router_topk?: number
   /** 1 = MoE, 0 = dense, per layer; a number f: layer i is MoE where i % f = 0. */
   readonly moe_layer_freq?: number | ReadonlyArray<number>
   readonly moe_ffn_hidden_size?: number

@@ -20,8 +20,11 @@ export interface CompressedAttention {
   readonly indexerHeadDim: number
 }
 
+/** Overlapping blocks are twice as wide. */
+const compressedWidth = (width: number, ratio: number): number => (ratio === OVERLAPPING ? 2 * width : width)
+
 const compressor = (s: Scope, hidden: number, width: number, ratio: number): void => {
-  const out = ratio === OVERLAPPING ? 2 * width : width
+  const out = compressedWidth(width, ratio)
   s.parameter("ape", [ratio, out], { keep: "F32" })
   linear(s, "linear_wkv", out, hidden)
   linear(s, "linear_wgate", out, hidden)
@@ -31,6 +34,20 @@ const compressor = (s: Scope, hidden: number, width: number, ratio: number): voi
 /** `ratio`: 0 for a sliding window alone. */
 export const compressedAttention = (s: Scope, a: CompressedAttention, ratio: number): void => {
   const core = s.at("core_attention")
+  s.block({
+    kind: "compressed-attention",
+    hidden: a.hidden,
+    heads: a.heads,
+    headDim: a.headDim,
+    queryRank: a.queryRank,
+    outputGroups: a.outputGroups,
+    outputRank: a.outputRank,
+    ratio,
+    ...(ratio > 0 ? { compressedWidth: compressedWidth(a.headDim, ratio) } : {}),
+    ...(ratio === OVERLAPPING
+      ? { indexer: { heads: a.indexerHeads, headDim: a.indexerHeadDim, compressedWidth: compressedWidth(a.indexerHeadDim, ratio) } }
+      : {})
+  })
   s.parameter("linear_o_group_proj", [a.outputGroups * a.outputRank, (a.heads * a.headDim) / a.outputGroups])
   core.parameter("attn_sink", [a.heads], { splitAxis: 0, keep: "F32" })
   if (ratio > 0) compressor(core.at("compressor"), a.hidden, a.headDim, ratio)

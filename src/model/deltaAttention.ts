@@ -21,6 +21,7 @@ const column = { parallel: "column" } as const
 /** Delta attention whose decay is per channel, from a projection of the rank of one head. */
 export const channelDeltaAttention = (s: Scope, c: TransformerConfig, { headDim, heads, kernel }: DeltaSizes): void => {
   const width = heads * headDim
+  s.block({ kind: "channel-delta-attention", hidden: c.hidden_size, heads, headDim, kernel })
   s.parameter("A_log", [heads], { splitAxis: 0, keep: "F32" })
   s.parameter("dt_bias", [width], { splitAxis: 0, keep: "F32" })
   for (const name of ["q_proj", "k_proj", "v_proj"]) linear(s, name, width, c.hidden_size, column)
@@ -37,6 +38,7 @@ export const channelDeltaAttention = (s: Scope, c: TransformerConfig, { headDim,
 export const gatedLatentAttention = (s: Scope, c: TransformerConfig): void => {
   const { kv_lora_rank: rank, num_attention_heads: heads, q_lora_rank: queryRank, qk_head_dim: nope, qk_pos_emb_head_dim: extra, v_head_dim: value } = c
   if (!rank || !queryRank || !nope || !extra || !value) throw new FormatError("config/missing", "gated latent attention needs its ranks and widths", { field: "q_lora_rank" })
+  s.block({ kind: "latent-attention", hidden: c.hidden_size, heads, queryRank, rank, nopeDim: nope, ropeDim: extra, valueDim: value, outputGate: true })
   linear(s, "q_a_proj", queryRank, c.hidden_size)
   plainWeight(s, "q_a_layernorm", [queryRank])
   linear(s, "q_b_proj", heads * (nope + extra), queryRank, column)

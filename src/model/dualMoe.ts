@@ -15,7 +15,7 @@ export const dualMoe = (s: Scope, c: TransformerConfig, sets: ReadonlyArray<Expe
   for (const { experts, ffn, name } of sets) {
     moe(s.at(name), { ...c, num_moe_experts: experts, moe_ffn_hidden_size: ffn, moe_shared_expert_intermediate_size: null })
   }
-  if (c.moe_shared_expert_intermediate_size) mlp(s.at("shared_experts"), c, c.moe_shared_expert_intermediate_size)
+  if (c.moe_shared_expert_intermediate_size) mlp(s.at("shared_experts"), c, c.moe_shared_expert_intermediate_size, { shared: true })
 }
 
 /** A decoder layer with {@link dualMoe} in place of its MLP. */

@@ -9,8 +9,10 @@ export interface Block {
 }
 
 /** A linear map in place of a module keeps the module's norm in front of it. */
-const replaced = (s: Scope, name: string, c: TransformerConfig): void =>
+const replaced = (s: Scope, name: string, c: TransformerConfig): void => {
+  s.at(name).block({ kind: "linear", hidden: c.hidden_size })
   linear(s, name, c.hidden_size, c.hidden_size, { parallel: "column", fusedNorm: c.normalization })
+}
 
 export const heterogeneousLayer = (s: Scope, c: TransformerConfig, block: Block): void => {
   if (block.attention === "linear") replaced(s, "self_attention", c)

@@ -10,6 +10,7 @@ import type { TransformerConfig } from "./TransformerConfig.ts"
 export const lightningAttention = (s: Scope, c: TransformerConfig, headDim: number): void => {
   const heads = c.num_attention_heads
   const width = heads * headDim
+  s.block({ kind: "lightning-attention", hidden: c.hidden_size, heads, headDim })
   linear(s, "linear_qkv", 3 * width, c.hidden_size, { parallel: "column", attention: { heads, groups: heads, headDim } })
   linear(s, "linear_gate", width, c.hidden_size, { parallel: "column" })
   linear(s, "linear_proj", c.hidden_size, width, { parallel: "row" })

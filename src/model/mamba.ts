@@ -25,12 +25,14 @@ export const mambaSizes = (c: TransformerConfig) => {
     return value
   }
   const heads = need("mamba_num_heads")
-  return { heads, inner: heads * need("mamba_head_dim"), state: need("mamba_num_groups") * need("mamba_state_dim") }
+  const [headDim, groups, stateDim] = [need("mamba_head_dim"), need("mamba_num_groups"), need("mamba_state_dim")]
+  return { heads, headDim, groups, stateDim, inner: heads * headDim, state: groups * stateDim }
 }
 
 export const mambaMixer = (at: Scope, c: TransformerConfig, { convBias = true, fusedNorm, kernel = 4, norm = true }: MambaOptions = {}): void => {
   const s = at.from(c)
-  const { heads, inner, state } = mambaSizes(c)
+  const { groups, headDim, heads, inner, state, stateDim } = mambaSizes(c)
+  s.block({ kind: "mamba", hidden: c.hidden_size, heads, headDim, groups, state: stateDim, kernel })
   const convolved = [["x", inner], ["B", state], ["C", state]] as const
   const channels = inner + 2 * state
   s.parameter("conv1d.weight", [channels, 1, kernel], { splitAxis: 0, named: convolved })

@@ -43,7 +43,20 @@ export const latentAttention = (at: Scope, c: TransformerConfig, options: Latent
   const fusedNorm = sparse || !c.qk_layernorm ? undefined : c.normalization
   const heads = c.num_attention_heads
   const [rank, nope, rope, value] = [need(c, "kv_lora_rank"), need(c, "qk_head_dim"), need(c, "qk_pos_emb_head_dim"), need(c, "v_head_dim")]
-  if (sparse && options.indexer !== false) sparseIndexer(s.at("core_attention.indexer"), c)
+  const indexer = sparse && options.indexer !== false ? { heads: need(c, "dsa_indexer_n_heads"), headDim: need(c, "dsa_indexer_head_dim") } : undefined
+  s.block({
+    kind: "latent-attention",
+    hidden: c.hidden_size,
+    heads,
+    queryRank: c.q_lora_rank ?? null,
+    rank,
+    nopeDim: nope,
+    ropeDim: rope,
+    valueDim: value,
+    outputGate: false,
+    ...(indexer ? { indexer } : {})
+  })
+  if (indexer) sparseIndexer(s.at("core_attention.indexer"), c)
   linear(s, "linear_proj", c.hidden_size, heads * value, { parallel: "row", bias: c.add_bias_linear })
   if (c.q_lora_rank) {
     linear(s, "linear_q_down_proj", c.q_lora_rank, c.hidden_size)

@@ -60,7 +60,7 @@ const specimens = (): ReadonlyArray<Entry> => [
     layer: (s, i) => hybridLayer(s, MAMBA, (["mamba", "attention", "mlp", "moe"] as const)[i]!),
     mtp: ["attention", "moe"]
   })),
-  ...Scope.collect((root) => visionTransformer(root, { transformer: DENSE, patchEmbedding: [2, 2], spatialMerge: 1, outputWidth: 2, deepstack: 1 })),
+  ...Scope.collect((root) => visionTransformer(root, { transformer: DENSE, patchEmbedding: [2, 2, 1, 1, 1], spatialMerge: 1, outputWidth: 2, deepstack: 1 })),
   ...Scope.collect((root) => {
     const layer = root.at("layer")
     selfAttention(layer.at("self_attention"), DENSE, { norms: "around" })

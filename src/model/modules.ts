@@ -76,6 +76,15 @@ export const selfAttention = (at: Scope, c: TransformerConfig, { norms, qkNorm =
     ...(c.attention_output_gate ? { outputGate: true } : {})
   }
   const width = c.num_attention_heads * c.kv_channels
+  at.block({
+    kind: "attention",
+    hidden: c.hidden_size,
+    heads: c.num_attention_heads,
+    groups: c.num_query_groups,
+    headDim: c.kv_channels,
+    valueDim,
+    outputGate: c.attention_output_gate ?? false
+  })
   const rows = width * (c.attention_output_gate ? 2 : 1) + c.num_query_groups * (c.kv_channels + valueDim)
   if (c.softmax_type === "learnable") {
     s.parameter("core_attention.softmax_offset", [c.num_attention_heads], { splitAxis: 0 })
@@ -119,7 +128,8 @@ export const gatedDeltaNetSizes = (c: TransformerConfig) => {
 /** Gated DeltaNet: one fused input projection, stored as six named tensors; a depthwise convolution, stored as three. */
 export const gatedDeltaNet = (at: Scope, c: TransformerConfig): void => {
   const s = at.from(c)
-  const { kernel, key, value, valueDim, valueHeads } = gatedDeltaNetSizes(c)
+  const { kernel, key, keyDim, keyHeads, value, valueDim, valueHeads } = gatedDeltaNetSizes(c)
+  s.block({ kind: "gated-delta-net", hidden: c.hidden_size, keyHeads, valueHeads, keyDim, valueDim, kernel })
   s.parameter("dt_bias", [valueHeads], { splitAxis: 0 })
   s.parameter("A_log", [valueHeads], { splitAxis: 0 })
   linear(s, "in_proj", 2 * key + 2 * value + 2 * valueHeads, c.hidden_size, {
@@ -138,11 +148,23 @@ export const gatedDeltaNet = (at: Scope, c: TransformerConfig): void => {
 export interface MlpOptions {
   readonly fusedNorm?: Norm | undefined
   readonly postNorm?: Norm | undefined
+  /** Beside routed experts. */
+  readonly shared?: true
+  /** Each token's output is weighed by a scalar of its own. */
+  readonly tokenGate?: boolean
 }
 
 /** A dense MLP: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
 export const mlp = (at: Scope, c: TransformerConfig, ffn: number, options: MlpOptions = {}): void => {
   const s = at.from(c)
+  s.block({
+    kind: "mlp",
+    hidden: c.hidden_size,
+    ffn,
+    gated: c.gated_linear_unit,
+    ...(options.shared ? { shared: true } : {}),
+    ...(options.tokenGate ? { tokenGate: true } : {})
+  })
   linear(s, "linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, c.hidden_size, {
     parallel: "column",
     bias: c.add_bias_linear,
@@ -150,6 +172,7 @@ export const mlp = (at: Scope, c: TransformerConfig, ffn: number, options: MlpOp
     fusedNorm: options.fusedNorm
   })
   linear(s, "linear_fc2", c.hidden_size, ffn, { parallel: "row", bias: c.add_bias_linear, postNorm: options.postNorm })
+  if (options.tokenGate) s.parameter("gate_weight", [1, c.hidden_size])
 }
 
 /** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
@@ -164,6 +187,15 @@ export const experts = (at: Scope, c: TransformerConfig, count: number, ffn: num
     for (const expert of all) expert.state("")
   }
   const width = c.moe_latent_size || c.hidden_size
+  s.block({
+    kind: "experts",
+    hidden: c.hidden_size,
+    experts: count,
+    ...(c.moe_router_topk === undefined ? {} : { perToken: c.moe_router_topk }),
+    width,
+    ffn,
+    gated: c.gated_linear_unit
+  })
   group("linear_fc1", c.gated_linear_unit ? 2 * ffn : ffn, width, 0, c.gated_linear_unit)
   group("linear_fc2", width, ffn, 1, false)
 }
@@ -182,8 +214,6 @@ export const moe = (at: Scope, c: TransformerConfig): void => {
   }
   experts(s, c, count, c.moe_ffn_hidden_size ?? c.ffn_hidden_size)
   if (c.moe_shared_expert_intermediate_size) {
-    const shared = s.at("shared_experts")
-    mlp(shared, c, c.moe_shared_expert_intermediate_size)
-    if (c.moe_shared_expert_gate) shared.parameter("gate_weight", [1, c.hidden_size])
+    mlp(s.at("shared_experts"), c, c.moe_shared_expert_intermediate_size, { shared: true, tokenGate: c.moe_shared_expert_gate ?? false })
   }
 }

@@ -4,6 +4,7 @@
  * norm. The embeddings' linears are the trainer's own class, whose module state is None.
  */
 import { layerNorms, linear, mlp, type Norm, selfAttention } from "./modules.ts"
+import type { ModuleSource, ProjectorSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
@@ -11,27 +12,56 @@ export interface RadioVision {
   readonly transformer: TransformerConfig
   readonly classTokens: number
   readonly positions: number
-  /** Values of one patch. */
-  readonly patch: number
+  /** Side in pixels. */
+  readonly patchSize: number
+  readonly channels: number
   /** Frames of one video patch; 0: videos are embedded as images. */
   readonly videoFrames: number
 }
 
-export const radioVision = (s: Scope, v: RadioVision): void => {
+const build = (s: Scope, v: RadioVision): void => {
   const c = v.transformer
+  const patch = v.channels * v.patchSize ** 2
   s.parameter("class_token", [v.classTokens, c.hidden_size])
   s.parameter("position_embeddings", [1, v.positions, c.hidden_size])
-  linear(s, "embedder", c.hidden_size, v.patch, { parallel: "column", state: "none" })
-  if (v.videoFrames > 0) linear(s, "video_embedder", c.hidden_size, v.videoFrames * v.patch, { parallel: "column", state: "none" })
+  linear(s, "embedder", c.hidden_size, patch, { parallel: "column", state: "none" })
+  if (v.videoFrames > 0) linear(s, "video_embedder", c.hidden_size, v.videoFrames * patch, { parallel: "column", state: "none" })
   s.at("decoder").layers("layers", c.num_layers, "stacked", (layer) => {
     selfAttention(layer.at("self_attention"), c)
     mlp(layer.at("mlp"), c, c.ffn_hidden_size, layerNorms(c))
   }, { staged: false })
 }
 
-/** `linear_fc1` behind a fused norm, `linear_fc2`; no gate, no biases. */
-export const mlpProjector = (s: Scope, { ffn, from, kind, to }: { readonly from: number; readonly ffn: number; readonly to: number; readonly kind: Norm }): void => {
-  const encoder = s.at("encoder")
-  linear(encoder, "linear_fc1", ffn, from, { parallel: "column", fusedNorm: kind })
-  linear(encoder, "linear_fc2", to, ffn, { parallel: "row" })
+/** `merge`: patches per side that become one token in front of the projector. */
+export const radioVision = (path: string, v: RadioVision, merge: number): ModuleSource => {
+  const c = v.transformer
+  return {
+    kind: "vision",
+    path,
+    config: c,
+    sizes: {
+      layers: c.num_layers,
+      hidden: c.hidden_size,
+      heads: c.num_attention_heads,
+      ffn: c.ffn_hidden_size,
+      gated: c.gated_linear_unit,
+      patch: { height: v.patchSize, width: v.patchSize, channels: v.channels, frames: Math.max(1, v.videoFrames) },
+      merge,
+      positions: v.positions,
+      output: c.hidden_size
+    },
+    build: (s) => build(s, v)
+  }
 }
+
+/** `linear_fc1` behind a fused norm, `linear_fc2`; no gate, no biases. */
+export const mlpProjector = (path: string, sizes: ProjectorSizes & { readonly hidden: number }, kind: Norm): ModuleSource => ({
+  kind: "projector",
+  path,
+  sizes,
+  build: (s) => {
+    const encoder = s.at("encoder")
+    linear(encoder, "linear_fc1", sizes.hidden, sizes.input, { parallel: "column", fusedNorm: kind })
+    linear(encoder, "linear_fc2", sizes.output, sizes.hidden, { parallel: "row" })
+  }
+})

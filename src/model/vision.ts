@@ -1,12 +1,13 @@
 /** Vision transformers that Megatron builds from its own layers: patch embedding, positions, stacked blocks, patch merger. */
 import { layerNorms, linear, mlp, norm, selfAttention } from "./modules.ts"
+import type { ModuleSource } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
 export interface VisionConfig {
   readonly transformer: TransformerConfig
-  /** Shape of the convolution that embeds patches, `[hidden, channels, (time,) height, width]`. */
-  readonly patchEmbedding: ReadonlyArray<number>
+  /** Shape of the convolution that embeds patches, `[hidden, channels, frames, height, width]`. */
+  readonly patchEmbedding: readonly [hidden: number, channels: number, frames: number, height: number, width: number]
   /** The convolution has a bias unless this is false. */
   readonly patchBias?: boolean
   /** Learned positions; absent where positions are rotary only. */
@@ -40,4 +41,28 @@ export const visionTransformer = (s: Scope, v: VisionConfig): void => {
   s.at("decoder").on("last").layers("deepstack_merger_list", v.deepstack ?? 0, "stacked", (merger) =>
     patchMerger(merger, v, { normMerged: true }), { staged: false })
   patchMerger(s.at("merger").on("last"), v, { normMerged: false })
+}
+
+/** The tower as a typed module at `path`. */
+export const visionModule = (path: string, v: VisionConfig): ModuleSource => {
+  const { transformer: c } = v
+  const [, channels, frames, height, width] = v.patchEmbedding
+  return {
+    kind: "vision",
+    path,
+    config: c,
+    sizes: {
+      layers: c.num_layers,
+      hidden: c.hidden_size,
+      heads: c.num_attention_heads,
+      groups: c.num_query_groups,
+      ffn: c.ffn_hidden_size,
+      gated: c.gated_linear_unit,
+      patch: { height, width, channels, frames },
+      merge: v.spatialMerge,
+      ...(v.positions === undefined ? {} : { positions: v.positions }),
+      output: v.outputWidth
+    },
+    build: (s) => visionTransformer(s, v)
+  }
 }

@@ -5,7 +5,8 @@
 import type { z } from "zod"
 import type { Row } from "../../../src/bridge/Mapping.ts"
 import { rows } from "../../../src/bridge/Registry.ts"
-import type { VisionConfig } from "../../../src/model/vision.ts"
+import type { ModuleSource } from "../../../src/model/ModelModule.ts"
+import { visionModule } from "../../../src/model/vision.ts"
 import { patchMerger, visionBlock, visionFrame } from "../blocks.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
@@ -28,7 +29,7 @@ export const blockVisionFields = {
 type Fields = z.infer<z.ZodObject<typeof blockVisionFields>>
 
 /** `deepstack`: number of inner layers whose output is merged too. */
-export const blockVision = (v: Fields, deepstack = 0): VisionConfig => ({
+export const blockVision = (path: string, v: Fields, deepstack = 0): ModuleSource => visionModule(path, {
   transformer: {
     num_layers: v.depth,
     hidden_size: v.hidden_size,

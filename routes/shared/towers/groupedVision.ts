@@ -6,7 +6,8 @@ import type { z } from "zod"
 import { gatedMlpOf } from "../../../src/bridge/kinds.ts"
 import type { Row } from "../../../src/bridge/Mapping.ts"
 import { rows } from "../../../src/bridge/Registry.ts"
-import type { VisionConfig } from "../../../src/model/vision.ts"
+import type { ModuleSource } from "../../../src/model/ModelModule.ts"
+import { visionModule } from "../../../src/model/vision.ts"
 import { visionBlock } from "../blocks.ts"
 import { size } from "../config.ts"
 import { divided } from "../llama.ts"
@@ -14,7 +15,7 @@ import { windowVisionFields } from "./windowVision.ts"
 
 export const groupedVisionFields = { ...windowVisionFields, num_key_value_heads: size.default(8) }
 
-export const groupedVision = (v: z.infer<z.ZodObject<typeof groupedVisionFields>>): VisionConfig => ({
+export const groupedVision = (path: string, v: z.infer<z.ZodObject<typeof groupedVisionFields>>): ModuleSource => visionModule(path, {
   transformer: {
     num_layers: v.depth,
     hidden_size: v.hidden_size,

@@ -1,5 +1,6 @@
 /** The plain pre-norm vision transformer of contrastive image-text models: LayerNorm, separate q, k, v, a two-layer MLP, biases; mirrored. */
 import { z } from "zod"
+import type { ModuleSource, VisionSizes } from "../../../src/model/ModelModule.ts"
 import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/model/plain.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
 import type { Shape } from "../../../src/tensor/Copy.ts"
@@ -17,6 +18,17 @@ export const pairVisionFields = {
 
 export type PairVision = z.infer<z.ZodObject<typeof pairVisionFields>>
 
+export const pairSizes = (v: Omit<PairVision, "image_size">): VisionSizes => ({
+  layers: v.num_hidden_layers,
+  hidden: v.hidden_size,
+  heads: v.num_attention_heads,
+  ffn: v.intermediate_size,
+  gated: false,
+  patch: { height: v.patch_size, width: v.patch_size, channels: v.num_channels, frames: 1 },
+  merge: 1,
+  output: v.hidden_size
+})
+
 /** The encoder's layers, below `encoder.layers`; `projections` in the order the module declares them. */
 export const pairLayers = (s: Scope, v: Pick<PairVision, "hidden_size" | "intermediate_size" | "num_hidden_layers">, projections: ReadonlyArray<"q" | "k" | "v">): void => {
   const h = v.hidden_size
@@ -30,11 +42,16 @@ export const pairLayers = (s: Scope, v: Pick<PairVision, "hidden_size" | "interm
 }
 
 /** With a biased patch embedding, learned positions and a norm behind the layers. */
-export const pairVision = (s: Scope, v: PairVision): void => {
-  const h = v.hidden_size
-  const patches: Shape = [h, v.num_channels, v.patch_size, v.patch_size]
-  plainLayer(s, "embeddings.patch_embedding", patches)
-  plainWeight(s, "embeddings.position_embedding", [Math.floor(v.image_size / v.patch_size) ** 2, h])
-  pairLayers(s, v, ["k", "v", "q"])
-  plainLayer(s, "post_layernorm", [h])
-}
+export const pairVision = (path: string, v: PairVision): ModuleSource => ({
+  kind: "vision",
+  path,
+  sizes: { ...pairSizes(v), positions: Math.floor(v.image_size / v.patch_size) ** 2 },
+  build: (s) => {
+    const h = v.hidden_size
+    const patches: Shape = [h, v.num_channels, v.patch_size, v.patch_size]
+    plainLayer(s, "embeddings.patch_embedding", patches)
+    plainWeight(s, "embeddings.position_embedding", [Math.floor(v.image_size / v.patch_size) ** 2, h])
+    pairLayers(s, v, ["k", "v", "q"])
+    plainLayer(s, "post_layernorm", [h])
+  }
+})

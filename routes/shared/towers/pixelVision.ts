@@ -1,7 +1,7 @@
 /** The vision transformer with two-dimensional rotary positions and no bias anywhere: RMSNorm and a gated MLP; mirrored. */
 import { z } from "zod"
+import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import { plainBlocks, plainLayers, plainWeight } from "../../../src/model/plain.ts"
-import type { Scope } from "../../../src/model/Scope.ts"
 import { many, size } from "../config.ts"
 
 /** Absent fields have the defaults of the published config class. */
@@ -14,15 +14,29 @@ export const pixelVisionFields = {
   patch_size: size.default(16)
 }
 
-export const pixelVision = (s: Scope, v: z.infer<z.ZodObject<typeof pixelVisionFields>>): void => {
-  const h = v.hidden_size
-  plainWeight(s, "patch_conv", [h, v.num_channels, v.patch_size, v.patch_size])
-  plainWeight(s, "ln_pre", [h])
-  plainBlocks(s.at("transformer"), "layers", v.num_hidden_layers, (layer) => {
-    plainWeight(layer, "attention_norm", [h])
-    plainLayers(layer, ["feed_forward.gate_proj", "feed_forward.up_proj"], [v.intermediate_size, h], false)
-    plainWeight(layer, "feed_forward.down_proj", [h, v.intermediate_size])
-    plainLayers(layer, ["attention.k_proj", "attention.v_proj", "attention.q_proj", "attention.o_proj"], [h, h], false)
-    plainWeight(layer, "ffn_norm", [h])
-  })
-}
+export const pixelVision = (path: string, v: z.infer<z.ZodObject<typeof pixelVisionFields>>): ModuleSource => ({
+  kind: "vision",
+  path,
+  sizes: {
+    layers: v.num_hidden_layers,
+    hidden: v.hidden_size,
+    heads: v.num_attention_heads,
+    ffn: v.intermediate_size,
+    gated: true,
+    patch: { height: v.patch_size, width: v.patch_size, channels: v.num_channels, frames: 1 },
+    merge: 1,
+    output: v.hidden_size
+  },
+  build: (s) => {
+    const h = v.hidden_size
+    plainWeight(s, "patch_conv", [h, v.num_channels, v.patch_size, v.patch_size])
+    plainWeight(s, "ln_pre", [h])
+    plainBlocks(s.at("transformer"), "layers", v.num_hidden_layers, (layer) => {
+      plainWeight(layer, "attention_norm", [h])
+      plainLayers(layer, ["feed_forward.gate_proj", "feed_forward.up_proj"], [v.intermediate_size, h], false)
+      plainWeight(layer, "feed_forward.down_proj", [h, v.intermediate_size])
+      plainLayers(layer, ["attention.k_proj", "attention.v_proj", "attention.q_proj", "attention.o_proj"], [h, h], false)
+      plainWeight(layer, "ffn_norm", [h])
+    })
+  }
+})

@@ -58,7 +58,8 @@ export const radioOf = (v: Fields, headers: HfHeaders, classTokens: number): Rad
     },
     classTokens: tokens ?? dimension(`${PATCHES}cls_token.token`, 0) ?? classTokens,
     positions: v.max_img_size ? Math.floor(v.max_img_size / patchSize) ** 2 : dimension(`${PATCHES}pos_embed`, 1) ?? 128 ** 2,
-    patch: v.num_channels * patchSize ** 2,
+    patchSize,
+    channels: v.num_channels,
     videoFrames: v.separate_video_embedder ?? (v.video_temporal_patch_size ?? 1) > 1 ? v.video_temporal_patch_size ?? 2 : 0
   }
 }

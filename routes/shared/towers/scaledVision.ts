@@ -7,6 +7,7 @@ import { concatenatedQkvOf, qkvOf } from "../../../src/bridge/kinds.ts"
 import type { Row } from "../../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../../src/bridge/Registry.ts"
 import { layerNorms, linear, mlp, norm, selfAttention } from "../../../src/model/modules.ts"
+import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../../src/model/TransformerConfig.ts"
 import { many, size } from "../config.ts"
@@ -34,6 +35,12 @@ type Fields = z.infer<z.ZodObject<typeof scaledVisionFields>>
 
 const sides = (n: number | ReadonlyArray<number>): readonly [number, number] => (typeof n === "number" ? [n, n] : [n[0]!, n[1] ?? n[0]!])
 
+/** A grid of patches, and the class token. */
+const positionsOf = (v: Fields): number => {
+  const [[height, width], [patchHeight, patchWidth]] = [sides(v.image_size), sides(v.patch_size)]
+  return Math.floor(height / patchHeight) * Math.floor(width / patchWidth) + 1
+}
+
 const transformer = (v: Fields): TransformerConfig => ({
   num_layers: v.num_hidden_layers,
   hidden_size: v.hidden_size,
@@ -50,12 +57,10 @@ const transformer = (v: Fields): TransformerConfig => ({
   share_embeddings_and_output_weights: false
 })
 
-export const scaledVision = (s: Scope, v: Fields): void => {
-  const c = transformer(v)
+const build = (s: Scope, v: Fields, c: TransformerConfig): void => {
   const [patchHeight, patchWidth] = sides(v.patch_size)
-  const [height, width] = sides(v.image_size)
   s.parameter("class_token", [1, 1, v.hidden_size])
-  s.parameter("position_embedding", [1, Math.floor(height / patchHeight) * Math.floor(width / patchWidth) + 1, v.hidden_size])
+  s.parameter("position_embedding", [1, positionsOf(v), v.hidden_size])
   s.parameter("conv1.weight", [v.hidden_size, v.num_channels, patchHeight, patchWidth])
   s.parameter("conv1.bias", [v.hidden_size])
   s.at("decoder").layers("layers", c.num_layers, "stacked", (layer) => {
@@ -69,12 +74,40 @@ export const scaledVision = (s: Scope, v: Fields): void => {
   })
 }
 
-/** The projector: a norm over `merged` features fused into the first of two layers. */
-export const normedProjector = (s: Scope, merged: number, out: number): void => {
-  const projector = s.at("encoder")
-  linear(projector, "linear_fc1", out, merged, { parallel: "column", bias: true, fusedNorm: "LayerNorm" })
-  linear(projector, "linear_fc2", out, out, { parallel: "row", bias: true })
+/** `merge`: patches per side that become one token in front of the projector. */
+export const scaledVision = (path: string, v: Fields, merge: number): ModuleSource => {
+  const c = transformer(v)
+  const [height, width] = sides(v.patch_size)
+  return {
+    kind: "vision",
+    path,
+    config: c,
+    sizes: {
+      layers: c.num_layers,
+      hidden: c.hidden_size,
+      heads: c.num_attention_heads,
+      ffn: c.ffn_hidden_size,
+      gated: false,
+      patch: { height, width, channels: v.num_channels, frames: 1 },
+      merge,
+      positions: positionsOf(v),
+      output: c.hidden_size
+    },
+    build: (s) => build(s, v, c)
+  }
 }
+
+/** The projector: a norm over `merged` features fused into the first of two layers. */
+export const normedProjector = (path: string, merged: number, out: number): ModuleSource => ({
+  kind: "projector",
+  path,
+  sizes: { input: merged, hidden: out, output: out },
+  build: (s) => {
+    const projector = s.at("encoder")
+    linear(projector, "linear_fc1", out, merged, { parallel: "column", bias: true, fusedNorm: "LayerNorm" })
+    linear(projector, "linear_fc2", out, out, { parallel: "row", bias: true })
+  }
+})
 
 const frame = (embeddings: Readonly<Record<"class_token" | "position_embedding" | "conv1", string>>): Table => ({
   class_token: embeddings.class_token,
