@@ -13,11 +13,10 @@
  * ```
  */
 import { Effect, Stream } from "effect"
-import { families as allFamilies } from "../../routes/index.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type ExportRequest, prepareExport, prepareImport, type RunOptions } from "../convert/convert.ts"
 import { openHfConfig } from "../convert/HfSource.ts"
-import type { Form, ImportOptions } from "../convert/ImportPlan.ts"
+import type { Form } from "../convert/ImportPlan.ts"
 import type { ConversionReport } from "../convert/Report.ts"
 import { verifyHfMegatron, type VerifyOptions, type VerifyReport } from "../convert/verify.ts"
 import type { BridgeError } from "../errors.ts"
@@ -25,37 +24,24 @@ import type { Disk } from "../io/Disk.ts"
 import { attempt } from "../io/attempt.ts"
 import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
-import { type ModuleParallelism, parseComponent } from "../parallel/ModuleParallelism.ts"
+import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type ProcessGroupCollection, processGroups } from "../parallel/ProcessGroups.ts"
+import { familiesOf, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
-export interface BridgeOptions {
-  /** The families to dispatch among; the built-in ones by default. */
-  readonly families?: FamilyRegistry
-}
+export interface BridgeOptions extends WithFamilies {}
 
 export interface MimoBridgeOptions extends BridgeOptions {
   /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component, with the keys of an uneven pipeline; none: every component tp=1, on consecutive ranks. */
   readonly components?: ReadonlyArray<string>
 }
 
-export interface StandardBridgeOptions extends BridgeOptions, Partial<Pick<ModuleParallelism, "tp" | "pp" | "ep" | "etp" | "pipeline">> {}
+export interface StandardBridgeOptions extends BridgeOptions, StandardSizes {}
 
-export interface ImportRequest extends Partial<Pick<ImportOptions, "torchDtype" | "mtp" | "allowUnmapped">>, Partial<RunOptions> {}
+export interface ImportRequest extends TensorChoices, Partial<RunOptions> {}
 export interface ExportOptions extends Partial<ExportRequest>, Partial<RunOptions> {}
 export interface WeightStreamOptions extends Partial<ExportRequest>, HfWeightOptions {}
 
-const importOptions = (request: ImportRequest) => ({
-  torchDtype: request.torchDtype ?? "source",
-  mtp: request.mtp ?? "keep",
-  allowUnmapped: request.allowUnmapped ?? []
-} as const)
-
-const exportRequest = (options: ExportOptions): ExportRequest => ({
-  ...options,
-  torchDtype: options.torchDtype ?? "source",
-  mtp: options.mtp ?? "keep",
-  allowUnmapped: options.allowUnmapped ?? []
-})
+const exportRequest = (options: ExportOptions): ExportRequest => ({ ...options, ...tensorChoices(options) })
 
 class Bridge {
   /** The Hugging Face directory. */
@@ -74,7 +60,7 @@ class Bridge {
   }
 
   #prepare(request: ImportRequest) {
-    return prepareImport(this.families, this.hfModel, { form: this.#form, layout: this.#layout, step: 0, ...importOptions(request) })
+    return prepareImport(this.families, this.hfModel, { form: this.#form, layout: this.#layout, step: 0, ...tensorChoices(request) })
   }
 
   /** What {@link importCheckpoint} would do. Reads headers only. */
@@ -127,7 +113,7 @@ const open = (hfModel: string, families: FamilyRegistry) =>
 /** MegatronMIMO: every component under a layout of its own. */
 export class MegatronMimoBridge extends Bridge {
   static fromHfPretrained(hfModel: string, options: MimoBridgeOptions = {}): Effect.Effect<MegatronMimoBridge, BridgeError, Disk> {
-    const families = options.families ?? allFamilies
+    const families = familiesOf(options)
     return Effect.gen(function*() {
       const specs = yield* attempt(() => (options.components ?? []).map(parseComponent))
       const config = yield* open(hfModel, families)
@@ -139,7 +125,8 @@ export class MegatronMimoBridge extends Bridge {
 /** Standard Megatron checkpoints: one model, one layout. */
 export class AutoBridge extends Bridge {
   static fromHfPretrained(hfModel: string, options: StandardBridgeOptions = {}): Effect.Effect<AutoBridge, BridgeError, Disk> {
-    const { families = allFamilies, ...sizes } = options
+    const { families: _, ...sizes } = options
+    const families = familiesOf(options)
     return Effect.gen(function*() {
       const config = yield* open(hfModel, families)
       return new AutoBridge(hfModel, config.architecture, families, "standard", () => standardLayout(sizes))

@@ -1,15 +1,10 @@
 /** Flags that several commands share. Names follow the reference's CLI. */
-import { Effect, Option } from "effect"
+import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { attempt } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
-import { modelDirectory } from "../io/hubCache.ts"
-import { mtpModes, torchDtypes } from "../convert/Options.ts"
+import { modelPath } from "../api/conversions.ts"
+import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
-import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
-import { MAX_RANKS, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
-import type { Form } from "../convert/ImportPlan.ts"
 import { pathFlag } from "./paths.ts"
 
 export const hfModel = pathFlag("hf-model", "directory").pipe(
@@ -25,7 +20,7 @@ export const hfRevision = Flag.String("hf-revision").pipe(
 
 /** The directory that `--hf-model` names: itself, or a model in the Hub's cache. */
 export const modelOf = ({ hfModel, hfRevision }: { readonly hfModel: string; readonly hfRevision: Option.Option<string> }) =>
-  Effect.flatMap(Disk, (disk) => attempt(() => modelDirectory(disk, hfModel, Option.getOrUndefined(hfRevision))))
+  modelPath(hfModel, Option.getOrUndefined(hfRevision))
 
 export const megatronPath = pathFlag("megatron-path", "directory").pipe(
   Flag.withMetavar("DIR"),
@@ -62,7 +57,7 @@ const asStage = (what: "embedding" | "loss") =>
 /** `--standard` and its single layout; an uneven pipeline is spelled as Megatron-LM does. */
 export const standard = {
   standard: Flag.Boolean("standard").pipe(
-    Flag.withDescription("One model, one layout, instead of MegatronMIMO; what models of a single component always get"),
+    Flag.withDescription("One model, one layout, instead of MegatronMIMO; so it is with --tp, --pp, --ep, --etp, and for models of a single component"),
     Flag.withDefault(false)
   ),
   tp: size("tp", "Tensor-parallel"),
@@ -80,14 +75,14 @@ export const standard = {
   )
 }
 
-export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as ["source", "bfloat16", "float16", "float32"]).pipe(
+export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as [TorchDtype, ...Array<TorchDtype>]).pipe(
   Flag.withDescription("Cast floating tensors. Default source: every tensor keeps its own dtype"),
-  Flag.withDefault("source")
+  Flag.withDefault(TENSOR_DEFAULTS.torchDtype as TorchDtype)
 )
 
-export const mtp = Flag.Literals("mtp", mtpModes as ["keep", "drop", "require"]).pipe(
+export const mtp = Flag.Literals("mtp", mtpModes as [MtpMode, ...Array<MtpMode>]).pipe(
   Flag.withDescription("Multi-token-prediction tensors: keep them (default), drop them, or require them to be there"),
-  Flag.withDefault("keep")
+  Flag.withDefault(TENSOR_DEFAULTS.mtp as MtpMode)
 )
 
 export const allowUnmapped = Flag.String("allow-unmapped").pipe(
@@ -253,26 +248,29 @@ const pipelineOf = (flags: LayoutFlags): { readonly pipeline?: PipelineSplit } =
   return Object.keys(pipeline).length > 0 ? { pipeline } : {}
 }
 
-/**
- * The form and the layout that the flags ask for. Without `--standard` a model of several components becomes a MegatronMIMO
- * checkpoint, a model of one a standard one.
- */
-export const layoutOptions = (flags: LayoutFlags): { readonly form: Form | "auto"; readonly layout: (names: ReadonlyArray<string>) => Layout } => {
-  const sizes = Object.fromEntries((["tp", "pp", "ep", "etp"] as const).flatMap((k) => (Option.isSome(flags[k]) ? [[k, flags[k].value]] : [])))
-  if (flags.standard && flags.component.length > 0) throw new UsageError({ problem: "--component and --standard exclude each other" })
-  const specs = flags.component.map(parseComponent)
-  const uneven = pipelineOf(flags)
-  return {
-    form: flags.standard ? "standard" : specs.length > 0 ? "mimo" : "auto",
-    layout: (names) => {
-      if (names.length === 1 && names[0] === STANDARD_COMPONENT) return standardLayout({ ...sizes, ...uneven })
-      const [size] = Object.keys(sizes)
-      if (uneven.pipeline) throw new UsageError({ problem: "these flags describe the pipeline of a standard checkpoint", hint: "--component language=pp=N,first_stage_layers=N,… for one component, or --standard" })
-      if (size === undefined) return resolveLayout(specs, names)
-      throw new UsageError({
-        problem: `--${size} gives one layout, but this model has the components ${names.join(", ")}`,
-        hint: `--component ${names[0]}=${size}=${sizes[size]} for one of them, or --standard for a single layout`
-      })
-    }
-  }
+/** An export reads any layout: flags that decide one would do nothing. @throws UsageError */
+export const refuseLayoutOfImport = (flags: LayoutFlags): void => {
+  const { components: _, ...others } = arrangementOf(flags)
+  const [first] = Object.keys(others)
+  if (first === undefined) return
+  throw new UsageError({
+    problem: `${first === "pipeline" ? "flags that describe a pipeline go" : `--${first} goes`} with an import`,
+    hint: "An export reads any layout; without --megatron-path an import is planned."
+  })
 }
+
+/** What the flags say of form and layout, and nothing where they say nothing. */
+export const arrangementOf = (flags: LayoutFlags): Arrangement => ({
+  ...(flags.standard ? { standard: true } : {}),
+  ...(flags.component.length > 0 ? { components: flags.component } : {}),
+  ...Object.fromEntries((["tp", "pp", "ep", "etp"] as const).flatMap((k) => (Option.isSome(flags[k]) ? [[k, flags[k].value]] : []))),
+  ...pipelineOf(flags)
+})
+
+export interface TensorFlags {
+  readonly torchDtype: TorchDtype
+  readonly mtp: MtpMode
+  readonly allowUnmapped: ReadonlyArray<string>
+}
+
+export const tensorsOf = ({ allowUnmapped, mtp, torchDtype }: TensorFlags): TensorChoices => ({ torchDtype, mtp, allowUnmapped })

@@ -2,7 +2,7 @@
 import { format, stripVTControlCharacters } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Layer } from "effect"
+import { Cause, Console, Effect, Layer, Logger } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
@@ -16,6 +16,7 @@ import { modelsCommand } from "./commands/models.ts"
 import { planCommand } from "./commands/plan.ts"
 import { relabelCommand } from "./commands/relabel.ts"
 import { reportCommand } from "./commands/report.ts"
+import { roundtripCommand } from "./commands/roundtrip.ts"
 import { sampleCommand } from "./commands/sample.ts"
 import { scaffoldCommand } from "./commands/scaffold.ts"
 import { verifyCommand } from "./commands/verify.ts"
@@ -29,7 +30,7 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
-  Command.withSubcommands([importCommand, exportCommand, verifyCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, modelsCommand, sampleCommand, scaffoldCommand])
+  Command.withSubcommands([importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, modelsCommand, sampleCommand, scaffoldCommand])
 )
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help; or as JSON. */
@@ -56,6 +57,12 @@ const asFlags = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
 const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
   log: (...args: ReadonlyArray<unknown>) => { printOwn(`${format(...args)}\n`) },
   error: (...args: ReadonlyArray<unknown>) => { tellOwn(`${format(...args)}\n`) }
+})
+
+/** What `--log-level debug` adds: on stderr, whatever goes to stdout. */
+const stderrLogger = Logger.make<unknown, void>(({ logLevel, message }) => {
+  const words = (Array.isArray(message) ? message : [message]).map((part) => (typeof part === "string" ? part : JSON.stringify(part)))
+  tell(`${logLevel.toLowerCase()}: ${words.join(" ")}\n`)
 })
 
 /** Run a command line. `disk`: what it reads and writes. */
@@ -85,6 +92,6 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
       return crash(error, json, debug)
     }),
     Effect.provideService(Console.Console, streamConsole),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), CliOutput.layer(helpFormatter)))
+    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), Logger.layer([stderrLogger]), CliOutput.layer(helpFormatter)))
   )
 }

@@ -62,9 +62,32 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "--low-memory-save": without(STREAMED),
   "--distributed-save": without(STREAMED),
   "--no-distributed-save": without(STREAMED),
+  "--no-low-memory-save": without(STREAMED),
   "--save-every-n-ranks": withValue(STREAMED),
+  "--cp": withValue("context parallelism does not cut weights"),
+  "--context-parallel-size": withValue("context parallelism does not cut weights"),
+  "--ckpt-format": withValue("torch_dist is what is written, and what Megatron-Core loads under any layout"),
+  "--use-te": without("keys are those of Transformer Engine's modules anyway"),
+  "--megatron-vocab-size": withValue("loaders pad the vocabulary to what their layout asks for"),
+  "--verify": without("`verify` compares the two afterwards, byte by byte"),
   "--strict": without("every tensor is accounted for anyway"),
   "--not-strict": without("keys may not differ unseen here; --allow-unmapped PATTERN leaves named tensors behind")
+}
+
+const ANY_LAYOUT = "an export reads any layout"
+const EXACT = "bytes are compared, not closeness"
+
+/** What has another meaning in one command. */
+const IN_COMMAND: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
+  import: { "--hf-path": is("--hf-model"), "--output": is("--megatron-path"), "--out-path": is("--megatron-path") },
+  export: Object.fromEntries(["--tp", "--pp", "--ep", "--etp"].map((flag) => [flag, withValue(ANY_LAYOUT)])),
+  roundtrip: {
+    "--megatron-load-path": is("--megatron-load-path"),
+    "--megatron-save-path": is("--megatron-save-path"),
+    "--torch-dtype": withValue("tensors keep their own dtypes"),
+    "--atol": withValue(EXACT),
+    "--rtol": withValue(EXACT)
+  }
 }
 
 /** Subcommands that the reference has. */
@@ -79,9 +102,17 @@ export interface Translated {
 /** `--a_b` is `--a-b`; the value of `--a-b=c` stays as it is. */
 const spelled = (flag: string): string => (flag.startsWith("--") ? flag.replaceAll("_", "-") : flag)
 
+/** What a flag stands for: another name may stand for one that is not needed. */
+const meaningOf = (meanings: Readonly<Record<string, Meaning>>, flag: string): Meaning | undefined => {
+  const meaning = Object.hasOwn(meanings, flag) ? meanings[flag]! : undefined
+  return meaning !== undefined && "is" in meaning && meaning.is !== flag ? meaningOf(meanings, meaning.is) ?? meaning : meaning
+}
+
 /** Translate a command line. Pure; arguments that are nobody's stay, so that the parser names them. */
 export const fromReference = (args: ReadonlyArray<string>): Translated => {
-  if (!REFERENCE_COMMANDS.has(args.find((arg) => !arg.startsWith("-")) ?? "")) return { args: lowerLogLevel(args), notes: [] }
+  const command = args.find((arg) => !arg.startsWith("-")) ?? ""
+  if (!REFERENCE_COMMANDS.has(command)) return { args: lowerLogLevel(args), notes: [] }
+  const meanings: Readonly<Record<string, Meaning>> = { ...MEANINGS, ...IN_COMMAND[command] }
   const translated: Array<string> = []
   const notes: Array<string> = []
   let weightDtype = false
@@ -91,10 +122,10 @@ export const fromReference = (args: ReadonlyArray<string>): Translated => {
       translated.push(...args.slice(i))
       break
     }
-    const equals = arg.startsWith("--") ? arg.indexOf("=") : -1
+    const equals = arg.startsWith("-") ? arg.indexOf("=") : -1
     const flag = spelled(equals < 0 ? arg : arg.slice(0, equals))
     const value = equals < 0 ? undefined : arg.slice(equals + 1)
-    const meaning = Object.hasOwn(MEANINGS, flag) ? MEANINGS[flag]! : undefined
+    const meaning = meaningOf(meanings, flag)
     if (meaning === undefined) translated.push(flag.startsWith("--") ? flag + (value === undefined ? "" : `=${value}`) : arg)
     else if ("is" in meaning) {
       weightDtype ||= flag === "--export-weight-dtype"

@@ -40,7 +40,7 @@ import { commit } from "../publish/commit.ts"
 import { stage } from "../publish/stage.ts"
 import { changedSource, LARGEST_SIDE_FILE, lostSource, type SmallSource, smallSource } from "../publish/sources.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { refuseCuts, vocabularyClaims } from "./vocabularyClaims.ts"
 
 export type { RunOptions } from "./produce.ts"
@@ -59,6 +59,21 @@ const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: 
     await recorder.write(join(folder, name), bytes)
   }
 }
+
+/** For `--log-level debug`: what was opened … */
+const tellSource = (path: string, architecture: string, tensors: HfTensors | undefined) =>
+  Effect.logDebug(`resolve: ${quote(path)}: ${quote(architecture)}, ${tensors ? `${tensors.tensors.size} tensors in ${tensors.shards.length} files` : "no weights"}`)
+
+/** … and what follows from it. */
+const tellPlan = ({ components, family, files, form, sourceTensors, targetTensors }: ConversionReport, rows?: number) =>
+  Effect.gen(function*() {
+    yield* Effect.logDebug(`resolve: family ${family}${rows === undefined ? "" : `, ${rows} mapping rows`}, ${form}`)
+    for (const { layout, name, tensors } of components) {
+      const sizes = layout ? `tp=${layout.tp} pp=${layout.pp} dp=${layout.dp} cp=${layout.cp} ep=${layout.ep} etp=${layout.etp} on ranks ${layout.ranks}, ` : ""
+      yield* Effect.logDebug(`layout: ${quote(name)}: ${sizes}${tensors} tensors`)
+    }
+    yield* Effect.logDebug(`plan: ${sourceTensors} tensors become ${targetTensors}, in ${files.length} files of ${files.reduce((n, f) => n + f.bytes, 0)} bytes`)
+  })
 
 const smallSources = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {
   const sources: Array<SmallSource> = []
@@ -102,6 +117,8 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const described = yield* describedByContents(family, source, yield* attempt(() => describeSource(family, source)))
   const planned = yield* attempt(() => planImport(family, source, options, described))
   const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
+  yield* tellSource(source.path, source.architecture, source.tensors)
+  yield* tellPlan(plan.report, described.description.rows.length)
   const folder = iterationFolder(options.step)
 
   const { files } = plan.checkpoint
@@ -202,7 +219,10 @@ export const prepareExport = Effect.fnUntraced(function*(
   const files: HfFiles = { ...model, files: [...model.files, ...copied.map(sideFile)] }
   const arrays = withSide(plan.sources, copied)
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
+  yield* tellSource(config.path, config.architecture, weights)
+  yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects.size} objects in ${checkpoint.fileSizes.size} data files`)
   const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...besideNotes("export")] }
+  yield* tellPlan(report)
 
   const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
   const allStates = [...states, ...shardStates(weights), ...shardStates(graft), ...copied]

@@ -1,13 +1,8 @@
 /** The model behind a space in a few lines: from `run_config.yaml`, from `config.json`, from the common state. */
 import type { JsonValue } from "../document/StrictJson.ts"
-import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
-import { readParallelism } from "../runconfig/parallelism.ts"
-import { isMapping, numberAt, providerOf, type RunConfigMap, section, textAt } from "../runconfig/RunConfigFile.ts"
+import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
+import { numberAt, providerOf, type RunConfigMap, section, textAt } from "../runconfig/RunConfigFile.ts"
 import type { Space } from "./Space.ts"
-
-export interface ComponentLayout extends ModuleParallelism {
-  readonly component: string
-}
 
 export interface ModelFacts {
   /** Provider class or architecture. */
@@ -41,10 +36,6 @@ const DTYPES: Readonly<Record<string, string>> = { bfloat16: "BF16", float16: "F
 const fromRunConfig = (config: RunConfigMap): ModelFacts => {
   const provider = providerOf(config)
   const target = textAt(provider, "_target_")
-  const modules = section(config, "model", "megatron_mimo_parallelism_config", "module_parallelisms")
-  const layout = modules
-    ? Object.entries(modules).flatMap(([name, value]) => (isMapping(value) ? [{ component: name, ...readParallelism(value) }] : []))
-    : provider ? [{ component: "model", ...readParallelism(provider) }] : []
   const tied = provider?.["share_embeddings_and_output_weights"]
   const dtype = DTYPES[lastName(textAt(section(provider ?? {}, "params_dtype"), "_target_") ?? "")]
   const layers = numberAt(provider, "num_layers")
@@ -61,7 +52,7 @@ const fromRunConfig = (config: RunConfigMap): ModelFacts => {
     ...(labels === undefined ? {} : { labels }),
     ...(typeof tied === "boolean" ? { tied } : {}),
     ...(dtype ? { dtype } : {}),
-    layout
+    layout: recordedLayout(config)
   }
 }
 

@@ -19,6 +19,7 @@ export const commit = (publication: Publication, { small = [], trackers = [] }: 
   Effect.gen(function*() {
     const { content, recorder, shares, staged } = publication
     yield* requireSameSources(publication, small)
+    yield* Effect.logDebug(`publish: the sources are as they were; ${content === undefined ? "" : "checksums, "}trackers and the rename follow`)
     yield* steadily(async () => {
       for (const [name, bytes] of trackers) recorder.beside(name, bytes)
       if (content !== undefined) await recorder.finish(shares.flatMap((share) => share.files), content)

@@ -5,7 +5,7 @@
  * {@link commit} makes it visible; what happens on disk is in Publication.ts and staging/.
  */
 import { Cause, Effect, Exit } from "effect"
-import { type BridgeError, IoError, NoSpace, OutputRefused } from "../errors.ts"
+import { type BridgeError, IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { Publication, type PublicationOptions } from "./Publication.ts"
@@ -39,7 +39,9 @@ export const publish = <A, E extends BridgeError, R>(
         attempt(() => Publication.open(disk, target, options, silent)),
         (held, exit) => Effect.promise(async () => { kept = await held.close(Exit.isFailure(exit) && !canContinue(exit.cause)) })
       )
+      yield* Effect.logDebug(`publish: staging in ${quote(publication.directory)}${publication.execution.earlier ? ", going on with earlier work" : ""}`)
       const result = yield* use(publication)
+      yield* Effect.logDebug(`publish: ${quote(target)} has its new content`)
       return publication.isPublished ? result : yield* Effect.die(new Error("a publication ends with its commit"))
     })).pipe(
       Effect.mapError((error) => (kept === undefined ? error : withHint(error, kept))),

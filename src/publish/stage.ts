@@ -1,6 +1,7 @@
 /** The first half of publishing: what one writer produces comes into the staging folder, durable and recorded. */
 import { Effect } from "effect"
 import { execute } from "../engine/execute.ts"
+import { settingsOf } from "../engine/Settings.ts"
 import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Publication } from "./Publication.ts"
@@ -21,11 +22,13 @@ export const stage = (
   Effect.suspend(() => {
     publication.shares.push(share)
     const changed = new Map<string, number>()
-    return execute(share.files, share.arrays, publication.directory, {
+    const { concurrency, io, memory, sizes, threads } = settingsOf(publication.execution)
+    return Effect.logDebug(`engine: ${concurrency} blocks of ${sizes.block} bytes at once, ${threads} threads, ${memory} bytes of buffers, io ${io}`).pipe(Effect.andThen(execute(share.files, share.arrays, publication.directory, {
       ...publication.execution,
       onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) },
       progress
-    }).pipe(
+    })),
+      Effect.tap(({ bytesRead, bytesWritten, files }) => Effect.logDebug(`engine: ${files.length} files, ${bytesRead} bytes read, ${bytesWritten} written`)),
       Effect.as(changed),
       Effect.mapError((error) => lostSource(error, share.states) ?? error)
     )

@@ -54,6 +54,20 @@ describe("the main job", () => {
     expect(existsSync(at("never"))).toBe(false)
   })
 
+  it.each(["debug", "DEBUG", "Debug"])("--log-level %s tells the steps on stderr, whatever goes to stdout", async (level) => {
+    const { code, err, out } = await run("import", "--hf-model", at("hf"), "--megatron-path", at(`told-${level}`), "--json", "--log-level", level)
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({ ok: true })
+    const lines = err.trimEnd().split("\n")
+    expect(lines.filter((line) => !line.startsWith("debug: "))).toEqual([])
+    for (const step of ["resolve: ", "layout: ", "plan: ", "engine: ", "publish: "]) expect(err).toContain(`debug: ${step}`)
+    expect(err).toMatch(/family \S+, \d+ mapping rows, mimo/)
+  })
+
+  it("--log-level INFO adds nothing", async () => {
+    expect(await run("plan", "--hf-model", at("hf"), "--quiet", "--log-level=INFO")).toEqual({ code: 0, out: "", err: "" })
+  })
+
   it("--quiet says nothing", async () => {
     expect(await run("plan", "--hf-model", at("hf"), "--quiet")).toEqual({ code: 0, out: "", err: "" })
   })

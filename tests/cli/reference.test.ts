@@ -1,6 +1,19 @@
 /** Command lines of the reference's conversion programs, flag by flag. */
-import { describe, expect, it } from "vitest"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { fromReference } from "../../src/cli/reference.ts"
+import { linesOf, referenceNames, referencePrograms } from "./referencePrograms.ts"
+import { cliIn } from "./run.ts"
+
+const work = mkdtempSync(join(tmpdir(), "reference-"))
+const run = cliIn(work)
+beforeAll(async () => {
+  expect((await run("sample", "hf", "-q")).code).toBe(0)
+  expect((await run("import", "--hf-model", "hf", "--megatron-path", "MEGATRON", "-c", "language=tp=2", "-c", "images=tp=1", "-q")).code).toBe(0)
+})
+afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 const words = (line: string): ReadonlyArray<string> => line.split(" ")
 
@@ -44,5 +57,85 @@ describe("reference command lines", () => {
     expect(fromReference(words("import --no-such thing")).args).toEqual(words("import --no-such thing"))
     expect(fromReference(words("doctor --device gpu")).args).toEqual(words("doctor --device gpu"))
     expect(fromReference(words("import --hf-model m -- --device gpu")).args).toEqual(words("import --hf-model m -- --device gpu"))
+  })
+})
+
+/** What every line of a subcommand has, with nothing written by import and export. */
+const LEAST: Readonly<Record<"import" | "export" | "roundtrip", string>> = {
+  import: "import --hf-model hf --megatron-path NEVER --dry-run",
+  export: "export --hf-model hf --megatron-path MEGATRON --hf-path NEVER --dry-run",
+  roundtrip: "roundtrip --hf-model hf"
+}
+
+describe("command lines of the reference's programs run", () => {
+  it.each(referencePrograms)("$file $command", async (program) => {
+    for (const line of linesOf(program)) {
+      const { code, err } = await run(...words(`${LEAST[program.command].replace(line.includes("dry-run") ? " --dry-run" : "\n", "")} ${line}`))
+      const others = err.split("\n").filter((text) => text !== "" && !/^(note|debug|info): /.test(text))
+      expect({ line, code, others }).toEqual({ line, code: 0, others: [] })
+      for (const folder of ["OUT", "SAVE"]) rmSync(join(work, folder), { recursive: true, force: true })
+    }
+    expect(existsSync(join(work, "NEVER"))).toBe(false)
+  })
+
+  it.each(referenceNames)("%s %s is %s", async (command, there, here) => {
+    const { code, err } = await run(...words(LEAST[command].replace(`${here} `, `${there} `)))
+    expect({ code, err }).toEqual({ code: 0, err: "" })
+  })
+
+  it("a whole line of convert.sh", async () => {
+    const { code, err, out } = await run(...words(
+      "import --executor slurm --device gpu --nodes 1 --gpus-per-node 8 --account A --partition P --time 01:00:00 --container-image i --mount /workspace --env HF_TOKEN " +
+      "--hf-model hf --megatron-path NEVER --tp 2 --pp 1 --ep 1 --etp 1 --low-memory-save --submission-dry-run"))
+    expect(code).toBe(0)
+    expect(out).toContain("standard)")
+    expect(err.trimEnd().split("\n")).toHaveLength(11)
+  })
+})
+
+describe("export --component", () => {
+  const line = (...components: ReadonlyArray<string>) => run(...words(LEAST.export), ...components.flatMap((c) => ["--component", c]))
+
+  it("as it was written says nothing", async () => {
+    const { code, out } = await line("language=tp=2", "images=tp=1")
+    expect([code, out.includes("--component")]).toEqual([0, false])
+  })
+
+  it("of another layout says which, and goes on", async () => {
+    const { code, out } = await line("language=tp=4,dp=1", "images=tp=1,rank_offset=4")
+    expect(code).toBe(0)
+    expect(out).toContain("note --component: language was written with tp=2, not tp=4; images was written with rank_offset=2, not rank_offset=4; an export reads any layout")
+  })
+
+  it("of a component that is not there is refused, with those that are", async () => {
+    const { code, err } = await line("video=tp=1")
+    expect([code, err]).toEqual([2, "error: --component video: the checkpoint has no such component\n  It has language, images. An export needs no --component: it reads any layout.\n"])
+  })
+})
+
+describe("roundtrip", () => {
+  it("prints the reference's table and its last line, and leaves nothing", async () => {
+    const { code, out } = await run("roundtrip", "--hf-model", "hf", "--component", "language=tp=2", "--component", "images=tp=1", "--work-dir", ".")
+    expect(code).toBe(0)
+    expect(out).toMatch(/^Hugging Face Weights Verification\n/)
+    expect(out).toMatch(/\nWeight verification: 104\/104 compared weights matched\n$/)
+  })
+
+  it("keeps what it is told to keep", async () => {
+    const { code, out } = await run("roundtrip", "--hf-model", "hf", "--output-dir", "kept", "--megatron-save-path", "saved", "--json")
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({ equal: 104, total: 104, form: "mimo", hfPath: join("kept", "hf"), megatronPath: "saved" })
+    expect((await run("verify", "hf", "kept/hf", "-q")).code).toBe(0)
+    expect((await run("verify", "hf", "saved", "-q")).code).toBe(0)
+  })
+
+  it("of a checkpoint that holds something else ends with 1 and names the weights", async () => {
+    expect((await run("import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q")).code).toBe(0)
+    const { code, out } = await run("roundtrip", "--hf-model", "hf", "--megatron-load-path", "half", "--json")
+    expect(code).toBe(1)
+    const { equal, tensors, total } = JSON.parse(out) as { equal: number; total: number; tensors: ReadonlyArray<{ status: string; dtype: string; shape: ReadonlyArray<number> }> }
+    expect(tensors.filter((t) => t.status === "equal")).toHaveLength(equal)
+    expect(tensors).toHaveLength(total)
+    expect(equal).toBeLessThan(total)
   })
 })

@@ -1,6 +1,7 @@
 /** Fuzz targets: what users type. */
 import { Option } from "effect"
-import { engineOptions, layoutOptions, parseSize } from "../../src/cli/flags.ts"
+import { arrange } from "../../src/api/requests.ts"
+import { arrangementOf, engineOptions, parseSize } from "../../src/cli/flags.ts"
 import { compileAllowed } from "../../src/convert/match.ts"
 import { globs } from "../../src/inspect/glob.ts"
 import type { Random } from "./Random.ts"
@@ -46,7 +47,7 @@ export const commandLine: ReadonlyArray<Target> = [
       const { components, names, sizes, standard } = parsed(input) as { components: Array<string>; names: Array<string>; sizes: Record<string, unknown>; standard: boolean }
       const flags = { tp: number(sizes["tp"]), pp: number(sizes["pp"]), ep: number(sizes["ep"]), etp: number(sizes["etp"]) }
       const even = { firstStage: Option.none(), lastStage: Option.none(), embeddingStage: false, lossStage: false, pipelineLayout: Option.none() }
-      const { layout } = layoutOptions({ standard, component: components, ...flags, ...even })
+      const { layout } = arrange(arrangementOf({ standard, component: components, ...flags, ...even }))
       for (const { parallelism } of layout(names).components) {
         for (const [what, n] of Object.entries(parallelism)) if (typeof n === "number") size(n, what)
       }

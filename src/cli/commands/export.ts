@@ -1,7 +1,6 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { type ExportRequest, prepareExport } from "../../convert/convert.ts"
+import { type ExportPlanRequest, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -26,6 +25,7 @@ export const exportCommand = Command.make("export", {
   hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath,
   hfPath: flags.hfPath,
+  component: flags.component.pipe(Flag.withDescription("Layout that the checkpoint is said to have; differences are noted. Not needed: an export reads any layout. Repeatable")),
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   mtpFrom,
@@ -50,10 +50,8 @@ export const exportCommand = Command.make("export", {
   yield* refuseDryReport(input)
   const targets = yield* reportTargets(input)
   const started = performance.now()
-  const { allowUnmapped, mtp, torchDtype } = input
-  const request = { torchDtype, mtp, allowUnmapped, ...vocabulary, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
-  const prepare = (comparison: Pick<ExportRequest, "restoreQuantized">) =>
-    prepareExport(families, hfModel, input.megatronPath, { ...request, ...comparison })
+  const request = { ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
+  const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized
     ? yield* withProgress("comparing", input, (progress) =>
       prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))

@@ -1,7 +1,6 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { prepareImport } from "../../convert/convert.ts"
+import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -31,14 +30,12 @@ export const importCommand = Command.make("import", {
   ...flags.progress
 }, Effect.fn("import")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
-  const engine = yield* attempt(() => flags.engineOptions(input))
+  const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
   const targets = yield* reportTargets(input)
   const started = performance.now()
-  const { allowUnmapped, mtp, torchDtype } = input
-  const prepared = yield* prepareImport(families, hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
-  const { report } = prepared.plan
+  const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
+  const { report } = prepared
   if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { prepareExport, prepareImport } from "../../convert/convert.ts"
+import { prepareExport, prepareImport } from "../../api/conversions.ts"
+import { UsageError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -25,14 +25,15 @@ export const planCommand = Command.make("plan", {
   quiet: flags.quiet
 }, Effect.fn("plan")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const { allowUnmapped, mtp, torchDtype } = input
   if (Option.isSome(input.megatronPath)) {
+    yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-    const { report } = yield* prepareExport(families, hfModel, input.megatronPath.value, { torchDtype, mtp, allowUnmapped, ...vocabulary })
+    const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...flags.tensorsOf(input), ...vocabulary, components: input.component })
     return yield* emit(input, report, (r) => renderReport(r, undefined, false))
   }
-  const { form, layout } = yield* attempt(() => flags.layoutOptions(input))
-  const { plan: { report } } = yield* prepareImport(families, hfModel, { form, layout, torchDtype, mtp, allowUnmapped, step: 0 })
+  if (Option.isSome(input.vocabSize)) return yield* new UsageError({ problem: "--vocab-size goes with an export", hint: "--megatron-path names the checkpoint whose export is planned." })
+  const arrangement = yield* attempt(() => flags.arrangementOf(input))
+  const { report } = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
   yield* emit(input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),

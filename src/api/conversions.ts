@@ -1,0 +1,71 @@
+/**
+ * Import and export, planned before they are run: what the command line and the bridges stand on. A plan reads headers only; its `run`
+ * writes, atomically: the target is complete or as it was.
+ */
+import { Effect } from "effect"
+import { type ExportRequest, prepareExport as planExport, prepareImport as planImport, type RunOptions } from "../convert/convert.ts"
+import type { ExportPlan } from "../convert/ExportPlan.ts"
+import type { ConversionReport } from "../convert/Report.ts"
+import { statedLayoutNotes } from "../convert/statedLayout.ts"
+import type { BridgeError } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { modelDirectory } from "../io/hubCache.ts"
+import type { Layout } from "../parallel/Layout.ts"
+import { parseComponent } from "../parallel/ModuleParallelism.ts"
+import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
+
+export type { RunOptions } from "../convert/convert.ts"
+export type { ConversionReport } from "../convert/Report.ts"
+
+/** A conversion that is planned. */
+export interface Prepared {
+  /** What it will do. */
+  readonly report: ConversionReport
+  readonly run: (target: string, options?: Partial<RunOptions>) => Effect.Effect<ConversionReport, BridgeError, Disk>
+}
+
+export interface PreparedImport extends Prepared {
+  readonly layout: Layout
+}
+
+export interface PreparedExport extends Prepared {
+  readonly plan: ExportPlan
+}
+
+export interface ImportPlanRequest extends WithFamilies, TensorChoices, Arrangement {}
+
+export interface ExportPlanRequest extends WithFamilies, TensorChoices, Pick<ExportRequest, "mtpFrom" | "vocabSize" | "restoreQuantized"> {
+  /** Layouts that the checkpoint is said to have: held against what it records, differences are notes of the report. */
+  readonly components?: ReadonlyArray<string>
+}
+
+const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
+
+/** The directory that a model's name stands for: itself, or a model in the Hub's cache. InvalidFile `hub/…`, UsageError, IoError. */
+export const modelPath = (name: string, revision?: string): Effect.Effect<string, BridgeError, Disk> =>
+  Effect.flatMap(Disk, (disk) => attempt(() => modelDirectory(disk, name, revision)))
+
+/** Plan an import of the Hugging Face directory `hfModel`. */
+export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const arranged = yield* attempt(() => arrange(request))
+    const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
+    return { report: plan.report, layout: plan.layout, run: (target, options) => run(target, { ...FRESH, ...options }) }
+  })
+
+/** Plan an export of the checkpoint at `megatronPath` with the config and the shards of `hfModel`. */
+export const prepareExport = (hfModel: string, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const { components = [], mtpFrom, restoreQuantized, vocabSize } = request
+    const specs = yield* attempt(() => components.map(parseComponent))
+    const { plan, report, run } = yield* planExport(familiesOf(request), hfModel, megatronPath, {
+      ...tensorChoices(request),
+      ...(mtpFrom === undefined ? {} : { mtpFrom }),
+      ...(vocabSize === undefined ? {} : { vocabSize }),
+      ...(restoreQuantized === undefined ? {} : { restoreQuantized })
+    })
+    const stated = yield* statedLayoutNotes(report, specs)
+    const noted = (r: ConversionReport): ConversionReport => (stated.length === 0 ? r : { ...r, notes: [...r.notes, ...stated] })
+    return { plan, report: noted(report), run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
+  })

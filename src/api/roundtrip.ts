@@ -1,0 +1,123 @@
+/** Hugging Face → Megatron → Hugging Face, and every tensor compared with what it was. */
+import { Effect } from "effect"
+import { randomUUID } from "node:crypto"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { type TensorVerdict, verifyHf, type VerifyReport } from "../convert/verify.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
+import type { BridgeError } from "../errors.ts"
+import { steadily } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import { type ConversionReport, prepareExport, prepareImport, type RunOptions } from "./conversions.ts"
+import type { Arrangement, WithFamilies } from "./requests.ts"
+
+/** Where the progress of a phase goes: bytes in all, and bytes done since the last call. */
+export interface Progress {
+  readonly total: (bytes: number) => void
+  readonly add: (bytes: number) => void
+}
+
+/** Surrounds each phase of the work (`importing`, `exporting`, `comparing`). */
+export type Watch = <A, E, R>(phase: string, work: (progress: Progress) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+export interface RoundtripRequest extends WithFamilies, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
+  /** Folder for what is removed afterwards: a checkpoint and a model, each as large as the model. Default: the system's for temporary files. */
+  readonly workDirectory?: string
+  /** Take this checkpoint instead of importing one. */
+  readonly loadMegatron?: string
+  /** Keep the checkpoint, here. */
+  readonly saveMegatron?: string
+  /** Keep the exported model, here. */
+  readonly saveHf?: string
+  /** Replace what is at the two. Default: false. */
+  readonly overwrite?: boolean
+  readonly watch?: Watch
+}
+
+export interface RoundtripTensor extends TensorVerdict {
+  /** Of the original; absent for a tensor that only the export has. */
+  readonly dtype?: DType
+  readonly shape?: Shape
+}
+
+export interface RoundtripReport extends Omit<VerifyReport, "left" | "right" | "tensors">, Pick<ConversionReport, "architecture" | "family" | "form" | "components"> {
+  readonly hfModel: string
+  /** Every tensor, equal or not. */
+  readonly tensors: ReadonlyArray<RoundtripTensor>
+  /** What was kept. */
+  readonly megatronPath?: string
+  readonly hfPath?: string
+}
+
+const unwatched: Watch = (_, work) => work({ total: () => {}, add: () => {} })
+
+/** A folder that goes away, whatever happens. */
+const temporary = (parent: string) =>
+  Effect.acquireRelease(
+    Effect.flatMap(Disk, (disk) => {
+      const folder = join(parent, `megatron-mimo-roundtrip-${randomUUID()}`)
+      return Effect.as(steadily(() => disk.makeDirectory(folder)), { disk, folder })
+    }),
+    ({ disk, folder }) => Effect.promise(() => disk.removeTree(folder).catch(() => {}))
+  ).pipe(Effect.map(({ folder }) => folder))
+
+const bytesOf = ({ files }: ConversionReport): number => files.reduce((sum, { bytes }) => sum + bytes, 0)
+
+/**
+ * Import `hfModel` to a checkpoint, export that again, and compare: equal means the same bytes, dtype and shape under the same name.
+ *
+ * @throws what an import and an export fail with
+ */
+export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effect.Effect<RoundtripReport, BridgeError, Disk> =>
+  Effect.scoped(Effect.gen(function*() {
+    const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, watch = unwatched, workDirectory = tmpdir() } = request
+    const engine: EngineLimits = {
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(io === undefined ? {} : { io }),
+      ...(maxMemory === undefined ? {} : { maxMemory }),
+      ...(threads === undefined ? {} : { threads })
+    }
+    const run = { ...engine, overwrite, ...(onKept ? { onKept } : {}), ...(onWait ? { onWait } : {}) }
+    const folder = yield* temporary(workDirectory)
+    const megatron = loadMegatron ?? saveMegatron ?? join(folder, "megatron")
+    const hf = saveHf ?? join(folder, "hf")
+    const notes: Array<string> = []
+
+    if (loadMegatron === undefined) {
+      const planned = yield* prepareImport(hfModel, request)
+      notes.push(...planned.report.notes)
+      yield* watch("importing", (progress) => {
+        progress.total(bytesOf(planned.report))
+        return planned.run(megatron, { ...run, progress: progress.add })
+      })
+    }
+    const planned = yield* prepareExport(hfModel, megatron, request)
+    const exported = yield* watch("exporting", (progress) => {
+      progress.total(bytesOf(planned.report))
+      return planned.run(hf, { ...run, progress: progress.add })
+    })
+    const { bytes, equal, tensors, total } = yield* watch("comparing", (progress) =>
+      verifyHf(hfModel, hf, { ...engine, progress: progress.add, onSize: progress.total }))
+    const original = (yield* openSafetensors(hfModel)).tensors
+    const { architecture, components, family, form } = exported
+    return {
+      hfModel,
+      architecture,
+      family,
+      form,
+      components,
+      equal,
+      total,
+      bytes,
+      tensors: tensors.map((verdict) => {
+        const side = original.get(verdict.name)
+        return side ? { ...verdict, dtype: side.dtype, shape: side.shape } : verdict
+      }),
+      ...(loadMegatron === undefined && saveMegatron !== undefined ? { megatronPath: saveMegatron } : {}),
+      ...(saveHf === undefined ? {} : { hfPath: saveHf }),
+      notes: [...notes, ...exported.notes]
+    }
+  }))

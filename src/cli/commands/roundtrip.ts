@@ -1,0 +1,96 @@
+import { stripVTControlCharacters } from "node:util"
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import { basename, join, resolve } from "node:path"
+import { prepareExport, prepareImport } from "../../api/conversions.ts"
+import { type RoundtripReport, type RoundtripTensor, roundtrip } from "../../api/roundtrip.ts"
+import { ExitCode, quote, UsageError } from "../../errors.ts"
+import { attempt } from "../../io/attempt.ts"
+import * as flags from "../flags.ts"
+import { onKept, onWait } from "../interruption.ts"
+import { emit } from "../output.ts"
+import { pathFlag } from "../paths.ts"
+import { withProgress } from "../progress.ts"
+import { renderReport } from "../render.ts"
+import { bad, bold, good, table, terminalWidth } from "../text.ts"
+
+const saved = (name: string, what: string) => pathFlag(name, "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription(what), Flag.optional)
+
+const mark = ({ status }: RoundtripTensor): string => (status === "equal" ? good("✓") : bad("✗"))
+
+/** As Python writes a tuple. */
+const tuple = (shape: ReadonlyArray<number> = []): string => (shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`)
+
+const cells = (t: RoundtripTensor): ReadonlyArray<string> =>
+  [quote(t.name), tuple(t.shape), t.dtype ?? "", t.status === "equal" ? mark(t) : `${mark(t)} ${t.detail ?? t.status}`]
+
+const HEAD = ["Weight Name", "Shape", "DType", "Matches Original"]
+
+/** The reference's table; on a narrow terminal, shape and dtype stand below the name. */
+const weights = (tensors: ReadonlyArray<RoundtripTensor>): string => {
+  const wide = table([HEAD, ...tensors.map(cells)])
+  const width = wide.split("\n").reduce((most, line) => Math.max(most, stripVTControlCharacters(line).length), 0)
+  if (width <= terminalWidth()) return wide
+  return tensors.map(cells).map(([name, shape, dtype, verdict]) => `${verdict}  ${name}\n   ${shape} ${dtype}`).join("\n")
+}
+
+const renderRoundtrip = (r: RoundtripReport): string => {
+  const sum = `Weight verification: ${r.equal}/${r.total} compared weights matched`
+  const kept = [...(r.megatronPath ? [`checkpoint kept: ${r.megatronPath}`] : []), ...(r.hfPath ? [`exported model kept: ${r.hfPath}`] : [])]
+  return [
+    bold("Hugging Face Weights Verification"),
+    weights(r.tensors),
+    ...(r.notes.length > 0 ? [r.notes.map((note) => `${bold("note")} ${note}`).join("\n")] : []),
+    ...(kept.length > 0 ? [kept.join("\n")] : []),
+    r.equal === r.total ? good(sum) : bad(sum)
+  ].join("\n\n")
+}
+
+export const roundtripCommand = Command.make("roundtrip", {
+  hfModel: flags.hfModel,
+  hfRevision: flags.hfRevision,
+  component: flags.component,
+  ...flags.standard,
+  outputDir: saved("output-dir", "Keep the exported model, in a folder of its own name in this one"),
+  megatronSavePath: saved("megatron-save-path", "Keep the checkpoint here"),
+  megatronLoadPath: saved("megatron-load-path", "Take this checkpoint instead of importing one"),
+  skipSave: Flag.Boolean("skip-save").pipe(Flag.withDescription("Keep nothing, whatever the flags above say"), Flag.withDefault(false)),
+  workDir: saved("work-dir", "Folder for what is removed afterwards, twice the size of the model. Default: the system's for temporary files"),
+  overwrite: flags.overwrite,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  json: flags.json,
+  quiet: flags.quiet,
+  ...flags.progress
+}, Effect.fn("roundtrip")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
+  const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
+  const [load, save] = [Option.getOrUndefined(input.megatronLoadPath), input.skipSave ? undefined : Option.getOrUndefined(input.megatronSavePath)]
+  if (load !== undefined && save !== undefined) return yield* new UsageError({ problem: "--megatron-load-path and --megatron-save-path exclude each other", hint: "What is loaded is there already." })
+  const output = input.skipSave ? undefined : Option.getOrUndefined(input.outputDir)
+  if (input.dryRun) {
+    const { report } = load === undefined ? yield* prepareImport(hfModel, arrangement) : yield* prepareExport(hfModel, load)
+    return yield* emit(input, report, (r) => renderReport(r, undefined, false))
+  }
+  const report = yield* roundtrip(hfModel, {
+    ...arrangement,
+    ...engine,
+    overwrite: input.overwrite,
+    ...(load === undefined ? {} : { loadMegatron: load }),
+    ...(save === undefined ? {} : { saveMegatron: save }),
+    ...(output === undefined ? {} : { saveHf: join(output, basename(resolve(input.hfModel))) }),
+    ...(Option.isSome(input.workDir) ? { workDirectory: input.workDir.value } : {}),
+    onKept,
+    onWait,
+    watch: (phase, work) => withProgress(phase, input, work)
+  })
+  yield* emit(input, report, renderRoundtrip)
+  if (report.equal !== report.total) process.exitCode = ExitCode.different
+})).pipe(
+  Command.withDescription("Import a Hugging Face model to a temporary checkpoint, export that again and compare every tensor; exit code 1 if one differs"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo roundtrip --hf-model ./hf", description: "Nothing is kept" },
+    { command: "convert_megatron_mimo roundtrip --hf-model ./hf --tp 2 --pp 2 --output-dir ./out", description: "Through a standard checkpoint; ./out/hf is kept" }
+  ])
+)
