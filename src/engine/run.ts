@@ -69,6 +69,7 @@ const withSession = async function*<A>(
   } finally {
     await hands.close()
     await files.close()
+    arena.close()
   }
 }
 
