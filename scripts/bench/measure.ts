@@ -28,14 +28,17 @@ export const measureShell = (command: string): Measured => {
   return { wall, cpu: (user ?? 0) + (system ?? 0), rss: 0, read: 0, written: 0 }
 }
 
-/** Preloaded into a measured process: writes what it used when it ends. Plain JavaScript, so that it costs nothing itself. */
+/**
+ * Preloaded into a measured process: writes what it used when it ends. Plain JavaScript, so that it costs nothing itself. The memory
+ * is the high-water mark of its own address space: `maxRSS` would begin with that of the process that started it.
+ */
 const METER = `data:text/javascript,${encodeURIComponent(`
 import { readFileSync, writeFileSync } from "node:fs"
 process.on("exit", () => {
-  const { maxRSS, systemCPUTime, userCPUTime } = process.resourceUsage()
-  const text = readFileSync("/proc/self/io", "utf8")
-  const io = (field) => Number(new RegExp("^" + field + ": ([0-9]+)$", "m").exec(text)?.[1] ?? 0)
-  writeFileSync(process.env.BENCH_USAGE, JSON.stringify({ rss: maxRSS * 1024, cpu: (systemCPUTime + userCPUTime) / 1e6, read: io("rchar"), written: io("wchar") }))
+  const { systemCPUTime, userCPUTime } = process.resourceUsage()
+  const text = readFileSync("/proc/self/io", "utf8") + readFileSync("/proc/self/status", "utf8")
+  const field = (name) => Number(new RegExp("^" + name + ":\\\\s+([0-9]+)", "m").exec(text)?.[1] ?? 0)
+  writeFileSync(process.env.BENCH_USAGE, JSON.stringify({ rss: field("VmHWM") * 1024, cpu: (systemCPUTime + userCPUTime) / 1e6, read: field("rchar"), written: field("wchar") }))
 })`)}`
 
 /** Our own command line, as built. */

@@ -7,6 +7,7 @@ import { spawn } from "node:child_process"
 import { existsSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
+import { METER, type Usage, usageOf } from "../measure/usage.ts"
 import { program } from "../program.ts"
 import type { BadCase, Command } from "./corpus/Case.ts"
 import { snapshot, writeFileSet } from "./corpus/FileSet.ts"
@@ -72,20 +73,16 @@ interface Finished {
   readonly signal: string | null
   readonly stdout: string
   readonly stderr: string
-  /** Bytes. */
-  readonly memory: number
+  readonly usage: Usage
 }
-
-/** The process says at its end what it took. */
-const METER = "data:text/javascript,import{writeSync}from'node:fs';process.on('exit',()=>writeSync(3,String(process.resourceUsage().maxRSS)))"
 
 const asProcess = (args: ReadonlyArray<string>): Promise<Finished> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--import", METER, program, ...args], { stdio: ["ignore", "pipe", "pipe", "pipe"] })
+    const child = spawn(process.execPath, ["--max-old-space-size=256", "--import", METER, program, ...args], { stdio: ["ignore", "pipe", "pipe", "pipe"] })
     const texts = ["", "", "", ""]
     for (const i of [1, 2, 3]) child.stdio[i]!.on("data", (part: Buffer) => { texts[i] += part.toString() })
     child.on("error", reject)
-    child.on("close", (code, signal) => resolve({ code, signal, stdout: texts[1]!, stderr: texts[2]!, memory: Number(texts[3]) * 1024 }))
+    child.on("close", (code, signal) => resolve({ code, signal, stdout: texts[1]!, stderr: texts[2]!, usage: usageOf(texts[3]!) }))
   })
 
 const argumentsOf = (command: Command, bad: BadCase, isHf: boolean, path: string, target: string): ReadonlyArray<string> => {
@@ -120,9 +117,9 @@ describe("the command refuses", () => {
     const before = snapshot(source)
     const args = argumentsOf(command, bad, hf.includes(bad), path, target)
     if (greedy.has(id)) {
-      const { code, memory, signal, stderr, stdout } = await asProcess(args)
+      const { code, signal, stderr, stdout, usage } = await asProcess(args)
       expect.soft(signal).toBe(null)
-      expect.soft(memory).toBeLessThan(MOST_MEMORY)
+      expect.soft(usage.bytes).toBeLessThan(MOST_MEMORY)
       refused(id, { code, err: stderr, out: stdout }, exitCode, bad.says)
     } else refused(id, await runCli(args), exitCode, bad.says)
     expect.soft(snapshot(source)).toEqual(before)

@@ -25,6 +25,7 @@ import { fromBytes } from "../../src/torch/Ranges.ts"
 import { saveArchive } from "../../src/torch/SaveArchive.ts"
 import { readDirectory } from "../../src/torch/Zip.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
+import { cpuMs } from "../measure/cpu.ts"
 
 type Work = (n: number) => () => unknown
 
@@ -108,16 +109,14 @@ const parsers: Readonly<Record<string, Work>> = {
 }
 
 /** CPU milliseconds; a refusal is an answer too. */
-const cost = (work: () => unknown): number => {
-  const start = process.cpuUsage()
-  try {
-    work()
-  } catch {
-    // Measured all the same.
-  }
-  const { system, user } = process.cpuUsage(start)
-  return (user + system) / 1000
-}
+const cost = (work: () => unknown): number =>
+  cpuMs(() => {
+    try {
+      work()
+    } catch {
+      // Measured all the same.
+    }
+  })
 const least = (work: () => unknown): number => Math.min(cost(work), cost(work))
 
 /** Long enough that fixed costs vanish. */

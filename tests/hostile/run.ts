@@ -10,6 +10,7 @@ import { inspection } from "../../src/inspect/Inspection.ts"
 import { openSpace } from "../../src/inspect/openSpace.ts"
 import { Disk, nodeCalls } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
+import { cpuMsUntil } from "../measure/cpu.ts"
 import type { Command } from "./corpus/Case.ts"
 import { type FileSet, snapshot, writeFileSet } from "./corpus/FileSet.ts"
 import { filesOf, single } from "./corpus/Hf.ts"
@@ -87,9 +88,8 @@ export const run = async (work: string, command: Command, subject: Subject, soun
     : command === "import" ? importInto(path, target)
     : subject.kind === "hf" ? exportInto(path, sound.megatron, target)
     : exportInto(sound.hf, path, target)
-  const started = performance.now()
-  const exit = await Effect.runPromiseExit(effect.pipe(Effect.provide(quickDisk)))
-  const milliseconds = performance.now() - started
+  let exit: Exit.Exit<unknown, BridgeError> = Exit.void
+  const milliseconds = await cpuMsUntil(async () => { exit = await Effect.runPromiseExit(effect.pipe(Effect.provide(quickDisk))) })
   const error: unknown = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
   if (error !== undefined && !isBridgeError(error)) throw error
   const after = snapshot(source)

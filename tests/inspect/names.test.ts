@@ -4,6 +4,7 @@ import { globs } from "../../src/inspect/glob.ts"
 import { componentsOf, isMtp, isQuantisation, layerOf, rankOf } from "../../src/inspect/names.ts"
 import { groupRows, ranges, treeOf, type TreeNode } from "../../src/inspect/tree.ts"
 import type { TensorRow } from "../../src/inspect/Inspection.ts"
+import { cpuMs } from "../measure/cpu.ts"
 
 describe("components", () => {
   it.each([
@@ -68,9 +69,7 @@ describe("globs", () => {
   })
 
   it("cost no more than they match", () => {
-    const started = performance.now()
-    expect(globs(["*a*a*a*a*a*a*a*a*b"])("a".repeat(5000))).toBe(false)
-    expect(performance.now() - started).toBeLessThan(1000)
+    expect(cpuMs(() => expect(globs(["*a*a*a*a*a*a*a*a*b"])("a".repeat(5000))).toBe(false))).toBeLessThan(2000)
     expect(() => globs([`${"{a,b}".repeat(12)}`])).toThrow("stands for more than 256 patterns")
     expect(() => globs(["x".repeat(600)])).toThrow("too long")
   })

@@ -427,7 +427,6 @@ describe("unchanged files", () => {
     const large = (await relabelled(work, mimo, ["standard"])).path
     for (const name of dataFiles(mimo).keys()) truncateSync(join(folderOf(large), name), 2.5e9)
     const read: Array<string> = []
-    const started = performance.now()
     const report = await Effect.runPromise(
       prepareRelabel(families, large, { to: ["mimo"], layout: (names) => resolveLayout([], names) }).pipe(
         Effect.flatMap((p) => p.run(fresh(work), { link: true, overwrite: false })),
@@ -443,8 +442,6 @@ describe("unchanged files", () => {
     expect(report.dataBytes).toBeGreaterThan(10e9)
     expect(report.linked).toBe(dataFiles(mimo).size)
     expect(read).toEqual([])
-    // A fraction of a second on an idle machine.
-    expect(performance.now() - started).toBeLessThan(10_000)
   })
 
   it("any other failure ends the run", async () => {
