@@ -42,7 +42,9 @@ const floorOf = (path: string): number => {
   return floor
 }
 
-const KNOWS_ROUTES = ["src/api/", "src/cli/", "src/index.ts", "src/conformance/main.ts"]
+const KNOWS_ROUTES = ["src/api/", "src/index.ts", "src/conformance/main.ts"]
+/** What the command line stands on besides the library's front door: errors, quoting for terminals, the version. */
+const BELOW_CLI = ["src/cli/", "src/api/", "src/errors.ts", "src/quote.ts", "src/version.ts"]
 
 describe("architecture", () => {
   it("rooms depend on lower floors only", () => {
@@ -58,6 +60,12 @@ describe("architecture", () => {
       importsOf(file).filter((other) => other.startsWith("routes/")).map((other) => [file, other] as const))
     expect(users.filter(([file]) => !KNOWS_ROUTES.some((allowed) => file.startsWith(allowed)))).toEqual([])
     expect(users.filter(([, other]) => !["routes/index.ts", "routes/samples/index.ts", "routes/verified.ts"].includes(other))).toEqual([])
+  })
+
+  it("the command line calls the library's front door and nothing behind it", () => {
+    const behind = filesBelow("src/cli").flatMap((file) =>
+      importsOf(file).filter((other) => !BELOW_CLI.some((allowed) => other.startsWith(allowed))).map((other) => `${file} → ${other}`))
+    expect(behind).toEqual([])
   })
 
   it("routes use the vocabulary of bridge, runconfig, model, tensor and errors", () => {

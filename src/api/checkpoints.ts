@@ -13,13 +13,12 @@
  * ```
  */
 import { Effect } from "effect"
-import { families as allFamilies } from "../../routes/index.ts"
-import { verified } from "../../routes/verified.ts"
-import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { diff as compare, type DiffOptions, type DiffReport } from "../diff/diff.ts"
+import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
+import { examineMachine as machine } from "../doctor/machine.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import type { BridgeError } from "../errors.ts"
+import { type BridgeError, UsageError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
@@ -29,15 +28,22 @@ import { attempt } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { resolveLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
-import { prepareRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
+import { prepareRelabel as planRelabel, type PreparedRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
 import type { RelabelTo } from "../relabel/rules/index.ts"
 import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
 import { renderPage } from "../report/renderPage.ts"
+import { knownProviders } from "./models.ts"
+import { familiesOf, type WithFamilies } from "./requests.ts"
 
-interface WithFamilies {
-  /** The families whose names and mappings are known; the built-in ones by default. */
-  readonly families?: FamilyRegistry
-}
+export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
+export type { Diagnosis } from "../doctor/Diagnosis.ts"
+export type { DoctorReport } from "../doctor/doctor.ts"
+export type { Inspection, TensorRow } from "../inspect/Inspection.ts"
+export { rankOf } from "../inspect/names.ts"
+export type { Statistics } from "../inspect/Statistics.ts"
+export { ranges, type TreeNode, treeOf } from "../inspect/tree.ts"
+export type { PreparedRelabel, RelabelReport } from "../relabel/relabel.ts"
+export { relabelTargets, type RelabelTo } from "../relabel/rules/index.ts"
 
 export interface InspectRequest extends WithFamilies, MeasureOptions, EngineLimits {
   /** Globs, one of which a name must match to be among `tensors`; sums are of everything. */
@@ -56,12 +62,12 @@ export interface InspectRequest extends WithFamilies, MeasureOptions, EngineLimi
  */
 export const inspect = (path: string, request: InspectRequest = {}): Effect.Effect<Inspection, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { boxes = false, families = allFamilies, filter: patterns = [], statistics: wanted = false, ...reading } = request
+    const { boxes = false, families: _, filter: patterns = [], statistics: wanted = false, ...reading } = request
     const filter = yield* attempt(() => globs(patterns))
     const space = yield* openSpace(path)
     const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || patterns.length > 0))
     const statistics = wanted ? yield* measure(space, listed(), reading) : undefined
-    const component = familyComponents(families, space)
+    const component = familyComponents(familiesOf(request), space)
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
   })
 
@@ -75,8 +81,8 @@ export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "fi
  */
 export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { families = allFamilies, filter = [], ...options } = request
-    return yield* compare(families, left, right, { headers: false, norms: true, ...options, filter: yield* attempt(() => globs(filter)) })
+    const { families: _, filter = [], ...options } = request
+    return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...options, filter: yield* attempt(() => globs(filter)) })
   })
 
 export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
@@ -88,14 +94,18 @@ export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
   readonly components?: ReadonlyArray<string>
 }
 
-const preparedRelabel = Effect.fnUntraced(function*(from: string, { components = [], families = allFamilies, hfModel, to }: RelabelRequest) {
-  const specs = yield* attempt(() => components.map(parseComponent))
-  return yield* prepareRelabel(families, from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
-})
+/** Plan a relabelling. UsageError for components without a MegatronMIMO naming among the ones wanted; what reading the checkpoint fails with. */
+export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Effect<PreparedRelabel, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const { components = [], hfModel, to } = request
+    const specs = yield* attempt(() => components.map(parseComponent))
+    if (specs.length > 0 && !to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
+    return yield* planRelabel(familiesOf(request), from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
+  })
 
 /** What {@link relabel} would do. */
 export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effect<RelabelReport, BridgeError, Disk> =>
-  preparedRelabel(from, request).pipe(Effect.map(({ report }) => report))
+  prepareRelabel(from, request).pipe(Effect.map(({ report }) => report))
 
 /**
  * Write a Megatron checkpoint under other names. Data files are linked (`link`) or copied as they are wherever their items keep their
@@ -104,11 +114,15 @@ export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effec
  * @throws Unsupported for what has no exact equivalent; PlanRefused `relabel/collision`; OutputRefused, NoSpace, IoError.
  */
 export const relabel = (from: string, target: string, request: RelabelRequest): Effect.Effect<RelabelReport, BridgeError, Disk> =>
-  preparedRelabel(from, request).pipe(Effect.flatMap(({ run }) => run(target, { link: false, overwrite: false, ...request })))
+  prepareRelabel(from, request).pipe(Effect.flatMap(({ run }) => run(target, { link: false, overwrite: false, ...request })))
 
 /** What a loader would stumble over, each with what mends it. Fails only where the path itself cannot be read. */
-export const examine = (path: string, { families = allFamilies }: WithFamilies = {}): Effect.Effect<DoctorReport, BridgeError, Disk> =>
-  examinePath(families, path, verified.flatMap((v) => v.providers))
+export const examine = (path: string, request: WithFamilies = {}): Effect.Effect<DoctorReport, BridgeError, Disk> =>
+  examinePath(familiesOf(request), path, knownProviders)
+
+/** What this machine can do, and what the file system of `directory` allows. */
+export const examineMachine = (directory: string): Effect.Effect<DoctorReport, BridgeError, Disk> =>
+  Effect.map(machine(directory), (found) => ({ path: directory, found: bySeverity(found), sound: !found.some((d) => d.severity === "error") }))
 
 export interface ReportRequest extends WithFamilies, Partial<Omit<PageRequest, "paths">> {}
 
@@ -122,7 +136,7 @@ export interface Report {
 /** A page about checkpoints, and the card. With a Hugging Face model and a Megatron checkpoint of it: where every tensor went. */
 export const report = (paths: ReadonlyArray<string>, request: ReportRequest = {}): Effect.Effect<Report, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { families = allFamilies, ...rest } = request
-    const gathered = yield* pageOf(families, { command: "report", ...rest, paths })
+    const { families: _, ...rest } = request
+    const gathered = yield* pageOf(familiesOf(request), { command: "report", ...rest, paths })
     return { html: renderPage(gathered.page), card: yield* cardOf(gathered) }
   })

@@ -2,6 +2,7 @@
 import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { modelPath } from "../api/conversions.ts"
+import { ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
@@ -154,8 +155,8 @@ export const card = pathFlag("card", "file").pipe(
 
 /** How the engine runs. */
 export const engine = {
-  concurrency: Flag.Int("concurrency").pipe(Flag.withMetavar("N"), Flag.withDescription("Blocks in flight. Default 4"), Flag.optional),
-  maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription("Memory for buffers, e.g. 256MB. Default 48MiB"), Flag.optional),
+  concurrency: Flag.Int("concurrency").pipe(Flag.withMetavar("N"), Flag.withDescription(`Blocks in flight. Default ${ENGINE_DEFAULTS.concurrency}`), Flag.optional),
+  maxMemory: Flag.String("max-memory").pipe(Flag.withMetavar("SIZE"), Flag.withDescription(`Memory for buffers, e.g. 256MB. Default ${ENGINE_DEFAULTS.maxMemory >> 20}MiB`), Flag.optional),
   threads: Flag.Int("threads").pipe(
     Flag.withMetavar("N"),
     Flag.withDescription("Threads that compute beside the one that reads and writes. Default: one per core beyond the second, at most 4"),
@@ -163,7 +164,7 @@ export const engine = {
   ),
   io: Flag.Literals("io", ["auto", "direct", "buffered"]).pipe(
     Flag.withDescription("Past the page cache (direct), through it (buffered), or whichever fits (auto, the default)"),
-    Flag.withDefault("auto")
+    Flag.withDefault(ENGINE_DEFAULTS.io as IoMode)
   )
 }
 
@@ -193,11 +194,13 @@ export const runOptions = (flags: { readonly overwrite: boolean; readonly resume
   ...(Option.isSome(flags.checksum) ? { checksum: flags.checksum.value } : {})
 })
 
+type IoMode = NonNullable<EngineLimits["io"]>
+
 export interface EngineFlags {
   readonly concurrency: Option.Option<number>
   readonly maxMemory: Option.Option<string>
   readonly threads: Option.Option<number>
-  readonly io: "auto" | "direct" | "buffered"
+  readonly io: IoMode
 }
 
 const SMALLEST_MEMORY = 8e6

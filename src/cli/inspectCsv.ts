@@ -1,5 +1,5 @@
 /** An inspection as CSV, in pieces. */
-import type { Inspection, TensorRow } from "../inspect/Inspection.ts"
+import type { Inspection, TensorRow } from "../api/checkpoints.ts"
 
 /** Tensors per piece. */
 const ROWS = 1000

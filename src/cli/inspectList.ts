@@ -1,7 +1,7 @@
 /** One line per tensor, in pieces; on a narrow terminal the name has a line of its own. */
 import { quote } from "../errors.ts"
-import type { Inspection, TensorRow } from "../inspect/Inspection.ts"
-import type { Statistics } from "../inspect/Statistics.ts"
+import type { Inspection, TensorRow } from "../api/checkpoints.ts"
+import type { Statistics } from "../api/checkpoints.ts"
 import { shapeText, where } from "./inspectTree.ts"
 import { bad, bytes, dim, grouped, plural, terminalWidth } from "./text.ts"
 

@@ -1,6 +1,6 @@
 /** An inspection as text and JSON, in pieces: a hundred thousand tensors need no string of their own this way. */
-import type { Inspection } from "../inspect/Inspection.ts"
-import { ranges } from "../inspect/tree.ts"
+import type { Inspection } from "../api/checkpoints.ts"
+import { ranges } from "../api/checkpoints.ts"
 import { quote, safeJson, some } from "../quote.ts"
 import { wrap } from "./help.ts"
 import { listPieces } from "./inspectList.ts"

@@ -1,9 +1,9 @@
 /** The modules of a checkpoint as a tree. */
 import { stripVTControlCharacters } from "node:util"
 import { quote } from "../errors.ts"
-import type { TensorRow } from "../inspect/Inspection.ts"
-import { rankOf } from "../inspect/names.ts"
-import { ranges, type TreeNode, treeOf } from "../inspect/tree.ts"
+import type { TensorRow } from "../api/checkpoints.ts"
+import { rankOf } from "../api/checkpoints.ts"
+import { ranges, type TreeNode, treeOf } from "../api/checkpoints.ts"
 import { bytes, dim, terminalWidth } from "./text.ts"
 
 /** Ranks of data files; other files by name. */

@@ -1,8 +1,7 @@
 /** Reports as text. */
 import { quote, some } from "../errors.ts"
-import type { ConversionReport } from "../convert/Report.ts"
-import type { DeepReport } from "../convert/deep/deep.ts"
-import type { VerifyReport } from "../convert/verify.ts"
+import type { ConversionReport } from "../api/conversions.ts"
+import type { DeepReport, VerifyReport } from "../api/verification.ts"
 import { bad, bold, bytes, dim, good, plural, table } from "./text.ts"
 
 const MOST_LINES = 10

@@ -3,8 +3,7 @@
  * the work goes on and ends as it would: a stream that failed is written to no more, and the end of the process says so.
  */
 import { writeSync } from "node:fs"
-import { diskError, type DiskError } from "../io/Disk.ts"
-import { errnoOf } from "../io/errno.ts"
+import { diskError, type DiskError, errnoOf } from "../api/ground.ts"
 import { safe } from "./terminal.ts"
 
 interface Stream {

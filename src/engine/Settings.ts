@@ -34,13 +34,13 @@ export interface Settings {
   readonly memory: number
 }
 
-const CONCURRENCY = 4
+/** What holds where nothing is said; threads follow from the machine. */
+export const ENGINE_DEFAULTS = { concurrency: 4, maxMemory: 48 << 20, io: "auto" } as const satisfies EngineLimits
 /**
  * One thread does 2 GB/s and more; the fastest disks do 10. Two cores have enough to do with one thread and the kernel's share
  * of reading and writing (docs/performance.md).
  */
 const THREADS = 4
-const MEMORY = 48 << 20
 /** More of any of these is of no use anywhere; WebAssembly memory ends at 4 GiB. */
 const MOST_CONCURRENCY = 256
 const MOST_THREADS = 128
@@ -55,8 +55,8 @@ const GAP = 32 << 10
 
 /** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
 export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
-  const concurrency = clamped(options.concurrency ?? CONCURRENCY, 1, MOST_CONCURRENCY)
-  const maxMemory = Math.min(options.maxMemory ?? MEMORY, MOST_MEMORY)
+  const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, 1, MOST_CONCURRENCY)
+  const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, MOST_MEMORY)
   const none = { block: 0, wide: 0, read: 0, work: WORK }
   const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
   const block = Math.max(SMALLEST_BLOCK, fit)
@@ -68,7 +68,7 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
     concurrency,
     threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), 0, MOST_THREADS),
     sharing: options.sharing ?? SHARING,
-    io: options.io ?? "auto",
+    io: options.io ?? ENGINE_DEFAULTS.io,
     sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
     gap: options.gap ?? GAP,
     memory

@@ -1,6 +1,8 @@
 /** Small files, read and written whole. */
+import { dirname } from "node:path"
 import { InvalidFile } from "../errors.ts"
 import { type DiskCalls, type FileInfo, readFully, writeFully } from "./Disk.ts"
+import { hasErrno, present } from "./present.ts"
 
 /**
  * Read a regular file of at most `limit` bytes. `shown` is the path for messages.
@@ -35,4 +37,13 @@ export const writeSmall = async (disk: DiskCalls, path: string, bytes: Uint8Arra
   } finally {
     await file.close()
   }
+}
+
+/** Make a folder and those above it, as far as they are missing. */
+export const makeFolders = async (disk: DiskCalls, path: string): Promise<void> => {
+  if (await present(disk, path) !== undefined) return
+  if (dirname(path) !== path) await makeFolders(disk, dirname(path))
+  await disk.makeDirectory(path).catch((error: unknown) => {
+    if (!hasErrno(error, "EEXIST")) throw error
+  })
 }

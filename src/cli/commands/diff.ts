@@ -1,12 +1,10 @@
 import { stripVTControlCharacters } from "node:util"
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../diff/diff.ts"
+import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../api/checkpoints.ts"
+import { attempt } from "../../api/ground.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { cleaned } from "../../quote.ts"
-import { globs } from "../../inspect/glob.ts"
-import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
@@ -81,13 +79,12 @@ export const diffCommand = Command.make("diff", {
   ...flags.progress
 }, Effect.fn("diff")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const filter = yield* attempt(() => globs(input.filter))
   const report = yield* withProgress("comparing", input, (progress) =>
-    diff(families, input.left, input.right, {
+    diff(input.left, input.right, {
       ...engine,
       headers: input.headers,
       norms: !input.summary,
-      filter,
+      filter: input.filter,
       progress: progress.add,
       onSize: progress.total
     }))

@@ -1,10 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { verified } from "../../../routes/verified.ts"
-import { type Diagnosis, bySeverity } from "../../doctor/Diagnosis.ts"
-import { examinePath } from "../../doctor/doctor.ts"
-import { examineMachine } from "../../doctor/machine.ts"
+import { type Diagnosis, examine, examineMachine } from "../../api/checkpoints.ts"
 import { ExitCode } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { wrap } from "../help.ts"
@@ -38,12 +34,8 @@ export const doctorCommand = Command.make("doctor", {
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
   const report = Option.isSome(input.path)
-    ? yield* examinePath(families, input.path.value, verified.flatMap((v) => v.providers))
-    : yield* examineMachine(input.directory).pipe(Effect.map((found) => ({
-      path: input.directory,
-      found: bySeverity(found),
-      sound: !found.some((d) => d.severity === "error")
-    })))
+    ? yield* examine(input.path.value)
+    : yield* examineMachine(input.directory)
   yield* emit(input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"))
   if (!report.sound) process.exitCode = ExitCode.different
 })).pipe(

@@ -1,12 +1,13 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { type ExportPlanRequest, prepareExport } from "../../api/conversions.ts"
-import { attempt } from "../../io/attempt.ts"
+import { attempt } from "../../api/ground.ts"
+import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
-import { refuseDryReport, reportTargets, writeReports } from "../reportFiles.ts"
+import { refuseDryReport, reportPaths } from "../reportFlags.ts"
 import { pathFlag } from "../paths.ts"
 
 export const mtpFrom = pathFlag("mtp-from", "either").pipe(
@@ -48,7 +49,7 @@ export const exportCommand = Command.make("export", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* refuseDryReport(input)
-  const targets = yield* reportTargets(input)
+  const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   const request = { ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
   const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })

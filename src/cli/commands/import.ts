@@ -1,12 +1,13 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { prepareImport } from "../../api/conversions.ts"
-import { attempt } from "../../io/attempt.ts"
+import { attempt } from "../../api/ground.ts"
+import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
-import { refuseDryReport, reportTargets, writeReports } from "../reportFiles.ts"
+import { refuseDryReport, reportPaths } from "../reportFlags.ts"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
@@ -32,7 +33,7 @@ export const importCommand = Command.make("import", {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
-  const targets = yield* reportTargets(input)
+  const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
   const { report } = prepared

@@ -1,13 +1,8 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
+import { inspect } from "../../api/checkpoints.ts"
+import { attempt } from "../../api/ground.ts"
 import { UsageError } from "../../errors.ts"
-import { familyComponents } from "../../inspect/familyComponents.ts"
-import { globs } from "../../inspect/glob.ts"
-import { inspection } from "../../inspect/Inspection.ts"
-import { measure } from "../../inspect/measure.ts"
-import { openSpace } from "../../inspect/openSpace.ts"
-import { attempt } from "../../io/attempt.ts"
 import * as flags from "../flags.ts"
 import { inspectionCsv } from "../inspectCsv.ts"
 import { inspectionJson, inspectionText } from "../inspectText.ts"
@@ -39,23 +34,10 @@ export const inspectCommand = Command.make("inspect", {
 }, Effect.fn("inspect")(function*(input) {
   if (input.csv && input.json) return yield* new UsageError({ problem: "--csv and --json exclude each other" })
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const filter = yield* attempt(() => globs(input.filter))
-  const space = yield* openSpace(input.path)
-  const statistics = input.stats
-    ? yield* withProgress("reading", input, (progress) =>
-      measure(space, [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || input.filter.length > 0)), {
-        ...engine,
-        progress: progress.add,
-        onSize: progress.total
-      }))
-    : undefined
-  const component = familyComponents(families, space)
-  const found = inspection(space, {
-    filter,
-    boxes: input.chunks,
-    ...(statistics ? { statistics } : {}),
-    ...(component ? { component } : {})
-  })
+  const request = { ...engine, filter: input.filter, boxes: input.chunks }
+  const found = input.stats
+    ? yield* withProgress("reading", input, (progress) => inspect(input.path, { ...request, statistics: true, progress: progress.add, onSize: progress.total }))
+    : yield* inspect(input.path, request)
   const show = (pieces: Iterable<string>) => Effect.sync(() => { Iterator.from(pieces).every(print) })
   if (input.csv) return yield* show(inspectionCsv(cleaned(found)))
   if (input.json) return yield* show(inspectionJson(input.summary ? { ...found, tensors: [] } : found))

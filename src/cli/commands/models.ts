@@ -1,7 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command } from "effect/cli"
-import { verified } from "../../../routes/verified.ts"
-import { type Support, verification } from "../../bridge/Support.ts"
+import { type Support, supported, verification } from "../../api/models.ts"
 import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -38,7 +37,7 @@ export const modelsCommand = Command.make("models", {
   json: flags.json
 }, Effect.fn("models")(function*({ filter, json }) {
   const wanted = Option.getOrElse(filter, () => "").toLowerCase()
-  const models = verified.filter((s) => s.architecture.toLowerCase().includes(wanted) || s.family.toLowerCase().includes(wanted))
+  const models = supported.filter((s) => s.architecture.toLowerCase().includes(wanted) || s.family.toLowerCase().includes(wanted))
   if (models.length === 0) {
     return yield* new UsageError({ problem: `no architecture and no family has ${wanted} in its name`, hint: "`convert_megatron_mimo models` lists all." })
   }

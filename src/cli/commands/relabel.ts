@@ -1,12 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { families } from "../../../routes/index.ts"
-import { UsageError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
-import { resolveLayout } from "../../parallel/Layout.ts"
-import { parseComponent } from "../../parallel/ModuleParallelism.ts"
-import { prepareRelabel, type RelabelReport } from "../../relabel/relabel.ts"
-import { relabelTargets, type RelabelTo } from "../../relabel/rules/index.ts"
+import { prepareRelabel, type RelabelReport, relabelTargets, type RelabelTo } from "../../api/checkpoints.ts"
+import { attempt } from "../../api/ground.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
@@ -58,11 +53,9 @@ export const relabelCommand = Command.make("relabel", {
   ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const specs = yield* attempt(() => input.component.map(parseComponent))
-  if (specs.length > 0 && !input.to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
-  const prepared = yield* prepareRelabel(families, input.source, {
+  const prepared = yield* prepareRelabel(input.source, {
     to: input.to,
-    layout: (names) => resolveLayout(specs, names),
+    components: input.component,
     ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
   })
   const forecast = yield* prepared.forecast(input.target, input.link)

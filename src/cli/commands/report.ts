@@ -3,7 +3,8 @@ import { Argument, Command, Flag } from "effect/cli"
 import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { reportTargets, writeReports } from "../reportFiles.ts"
+import { reportPaths } from "../reportFlags.ts"
+import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 
 const output = pathFlag("output", "file").pipe(
@@ -24,7 +25,7 @@ export const reportCommand = Command.make("report", {
   quiet: flags.quiet
 }, Effect.fn("report")(function*(input) {
   if (/\.ya?ml$/i.test(input.output)) return yield* new UsageError({ problem: "-o names the HTML page", hint: "--card FILE writes the YAML card." })
-  const targets = yield* reportTargets({ report: Option.some(input.output), card: input.card })
+  const targets = yield* reportTargets(reportPaths({ report: Option.some(input.output), card: input.card }))
   yield* writeReports(targets, { command: "report", paths: input.paths })
   const files = [...targets.pages, ...targets.cards]
   yield* emit(input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))

@@ -1,31 +1,16 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
-import { families } from "../../../routes/index.ts"
-import { verifyDeep } from "../../convert/deep/deep.ts"
-import { verifyHf, verifyHfMegatron, verifyMegatron } from "../../convert/verify.ts"
+import { attempt } from "../../api/ground.ts"
+import { reportTargets, writeReports } from "../../api/reportFiles.ts"
+import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
-import { Disk } from "../../io/Disk.ts"
-import { existing } from "../../io/existing.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
-import { reportTargets, writeReports } from "../reportFiles.ts"
-import { recoverToRead } from "../../publish/staging/swap.ts"
+import { reportPaths } from "../reportFlags.ts"
 import { renderDeep, renderVerify } from "../render.ts"
 import { pathArgument } from "../paths.ts"
-
-/** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
-const isHf = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
-  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
-  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => {
-    await recoverToRead(disk, path)
-    return (await existing(disk, path)).kind === "directory" ? disk.list(path) : []
-  })
-  return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
-})
 
 export const verifyCommand = Command.make("verify", {
   paths: pathArgument("path", "either").pipe(
@@ -48,7 +33,7 @@ export const verifyCommand = Command.make("verify", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
   const paths = [...input.paths, ...named]
-  const targets = yield* reportTargets(input)
+  const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
     const [path, ...others] = paths
@@ -64,13 +49,7 @@ export const verifyCommand = Command.make("verify", {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }
   const [left, right] = paths as [string, string]
-  const kinds = [yield* isHf(left), yield* isHf(right)]
-  const report = yield* withProgress("verifying", input, (progress) => {
-    const options = { ...engine, progress: progress.add, onSize: progress.total }
-    if (kinds[0] && kinds[1]) return verifyHf(left, right, options)
-    if (!kinds[0] && !kinds[1]) return verifyMegatron(left, right, options)
-    return kinds[0] ? verifyHfMegatron(families, left, right, options) : verifyHfMegatron(families, right, left, options)
-  })
+  const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...engine, progress: progress.add, onSize: progress.total }))
   yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report })
   yield* emit(input, report, renderVerify)
   if (report.equal !== report.total) process.exitCode = ExitCode.different

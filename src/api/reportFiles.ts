@@ -1,17 +1,18 @@
 /** Writing the report page and the verification card. */
-import { Effect, Option } from "effect"
+import { Effect } from "effect"
 import { basename, dirname, join, resolve } from "node:path"
-import { families } from "../../routes/index.ts"
 import { UsageError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls, writeFully } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
 import { renderPage } from "../report/renderPage.ts"
+import { familiesOf, type WithFamilies } from "./requests.ts"
 
-export interface ReportFlags {
-  readonly report: Option.Option<string>
-  readonly card: Option.Option<string>
+export interface ReportPaths {
+  /** The page; a name in `.yaml` makes it the card. */
+  readonly report?: string
+  readonly card?: string
 }
 
 export interface ReportTargets {
@@ -22,13 +23,12 @@ export interface ReportTargets {
 const isCard = (path: string): boolean => /\.ya?ml$/i.test(path)
 
 /**
- * Where the flags want files: `--report` with a name in `.yaml` is a card. Checked before any work, so that a long run does not
- * end with a wrong path. Errors: UsageError, IoError.
+ * Where files are to be. Checked before any work, so that a long run does not end with a wrong path. Errors: UsageError, IoError.
  */
-export const reportTargets = Effect.fnUntraced(function*(flags: ReportFlags) {
+export const reportTargets = Effect.fnUntraced(function*({ card, report }: ReportPaths) {
   const disk = yield* Disk
-  const reports = Option.toArray(flags.report)
-  const targets: ReportTargets = { pages: reports.filter((p) => !isCard(p)), cards: [...reports.filter(isCard), ...Option.toArray(flags.card)] }
+  const reports = report === undefined ? [] : [report]
+  const targets: ReportTargets = { pages: reports.filter((p) => !isCard(p)), cards: [...reports.filter(isCard), ...(card === undefined ? [] : [card])] }
   yield* attempt(async () => {
     for (const path of [...targets.pages, ...targets.cards]) {
       const folder = dirname(resolve(path))
@@ -41,20 +41,11 @@ export const reportTargets = Effect.fnUntraced(function*(flags: ReportFlags) {
   return targets
 })
 
-/** A dry run has nothing that a report could be about. @throws UsageError */
-export const refuseDryReport = ({ card, dryRun, report }: ReportFlags & { readonly dryRun: boolean }): Effect.Effect<void, UsageError> =>
-  dryRun && Option.isSome(Option.orElse(report, () => card))
-    ? Effect.fail(new UsageError({
-      problem: `--dry-run writes nothing, so there is nothing for ${Option.isSome(report) ? "--report" : "--card"} to report`,
-      hint: "--dry-run --json gives the plan to machines."
-    }))
-    : Effect.void
-
-/** Open the paths and write what the flags asked for; existing reports are replaced. */
-export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest) {
+/** Open the paths of `request` and write what is wanted; existing reports are replaced. */
+export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest & WithFamilies) {
   if (targets.pages.length + targets.cards.length === 0) return
   const disk = yield* Disk
-  const gathered = yield* pageOf(families, request)
+  const gathered = yield* pageOf(familiesOf(request), request)
   if (targets.pages.length > 0) {
     const html = Buffer.from(renderPage(gathered.page))
     yield* attempt(async () => { for (const path of targets.pages) await replace(disk, path, html) })

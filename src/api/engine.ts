@@ -1,0 +1,2 @@
+/** How the engine runs where nothing is said. */
+export { ENGINE_DEFAULTS, type EngineLimits } from "../engine/Settings.ts"

@@ -1,0 +1,4 @@
+/** What a program around the library needs of its ground: the file system to provide, and the border between promises and Effects. */
+export { attempt } from "../io/attempt.ts"
+export { Disk, type DiskError, diskError } from "../io/Disk.ts"
+export { errnoOf } from "../io/errno.ts"

@@ -1,0 +1,63 @@
+/** Which models are known, samples of some, and a start for those that are not. */
+import { Effect } from "effect"
+import { dirname } from "node:path"
+import { type SampleSize, samples } from "../../routes/samples/index.ts"
+import { verified } from "../../routes/verified.ts"
+import { scaffold } from "../bridge/scaffold.ts"
+import type { Support } from "../bridge/Support.ts"
+import { writeSample as write } from "../conformance/Sample.ts"
+import { openHfSource } from "../convert/HfSource.ts"
+import type { BridgeError } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { makeFolders, writeSmall } from "../io/small.ts"
+import { familiesOf, type WithFamilies } from "./requests.ts"
+
+export { type Support, verification } from "../bridge/Support.ts"
+export type { SampleSize }
+
+/** Every supported architecture, and how it is verified. */
+export const supported: ReadonlyArray<Support> = verified
+
+/** Python classes that a run configuration may name. */
+export const knownProviders: ReadonlyArray<string> = verified.flatMap((v) => v.providers)
+
+export const sampleModels = Object.keys(samples) as [string, ...Array<string>]
+export const sampleSizes = ["tiny", "small", "1GB", "10GB"] as const satisfies ReadonlyArray<SampleSize>
+
+export interface SampleRequest extends WithFamilies {
+  /** One of {@link sampleModels}. Default: the first. */
+  readonly model?: string
+  readonly size?: SampleSize
+  readonly overwrite?: boolean
+  readonly progress?: (bytes: number) => void
+  readonly onSize?: (bytes: number) => void
+}
+
+/** Write a deterministic Hugging Face checkpoint: real structure, generated weights. */
+export const writeSample = (directory: string, request: SampleRequest = {}) => {
+  const { families: _, model = sampleModels[0], overwrite = false, size = "tiny", ...options } = request
+  return write(familiesOf(request), samples[model]![size], directory, { overwrite, ...options })
+}
+
+export interface Scaffold {
+  readonly architecture: string
+  /** A TypeScript module. */
+  readonly text: string
+  /** Where it was written. */
+  readonly file?: string
+}
+
+/** A starter family file for the model in `hfModel`; written to `file` (which must be free) if it is given, with the folders above it. */
+export const scaffoldFamily = (hfModel: string, file?: string): Effect.Effect<Scaffold, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    const { architecture, tensors } = yield* openHfSource(hfModel)
+    const text = scaffold(architecture, tensors.tensors.values())
+    if (file === undefined) return { architecture, text }
+    yield* attempt(async () => {
+      await makeFolders(disk, dirname(file))
+      await writeSmall(disk, file, Buffer.from(text))
+    })
+    return { architecture, text, file }
+  })

@@ -1,0 +1,40 @@
+/** Proof that two checkpoints of any kinds hold the same, or that one is as it was written. */
+import { Effect } from "effect"
+import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../convert/deep/deep.ts"
+import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type VerifyReport } from "../convert/verify.ts"
+import type { BridgeError } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { existing } from "../io/existing.ts"
+import { recoverToRead } from "../publish/staging/swap.ts"
+import { familiesOf, type WithFamilies } from "./requests.ts"
+
+export type { DeepOptions, DeepReport, VerifyOptions, VerifyReport }
+
+/** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
+const isHf = Effect.fnUntraced(function*(path: string) {
+  const disk = yield* Disk
+  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
+  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => {
+    await recoverToRead(disk, path)
+    return (await existing(disk, path)).kind === "directory" ? disk.list(path) : []
+  })
+  return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
+})
+
+/**
+ * Compare two checkpoints, tensor by tensor: two of a kind, or a Hugging Face model and a Megatron checkpoint of it through the family's
+ * mapping. Both are streamed, in constant memory.
+ */
+export const verify = (left: string, right: string, request: VerifyOptions & WithFamilies = {}): Effect.Effect<VerifyReport, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const { families: _, ...options } = request
+    const [isLeftHf, isRightHf] = [yield* isHf(left), yield* isHf(right)]
+    if (isLeftHf && isRightHf) return yield* verifyHf(left, right, options)
+    if (!isLeftHf && !isRightHf) return yield* verifyMegatron(left, right, options)
+    const [hf, megatron] = isLeftHf ? [left, right] : [right, left]
+    return yield* verifyHfMegatron(familiesOf(request), hf, megatron, options)
+  })
+
+/** Read one checkpoint again and compare it with the checksums that were written with it. InvalidFile `integrity/no-checksums`. */
+export const verifyDeep = (path: string, options: DeepOptions = {}): Effect.Effect<DeepReport, BridgeError, Disk> => deep(path, options)
