@@ -28,9 +28,10 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["bridge", "engine"],
   ["publish"],
   ["mimo", "checkpoint", "quantized"],
+  ["space"],
   ["plan"],
   ["convert"],
-  ["inspect", "diff", "relabel", "doctor", "report", "conformance"],
+  ["verify", "inspect", "diff", "relabel", "doctor", "report", "conformance"],
   ["api"],
   ["cli", "index.ts"]
 ]

@@ -4,8 +4,8 @@
  */
 import { Effect } from "effect"
 import { type ExportRequest, prepareExport as planExport, prepareImport as planImport, type RunOptions } from "../convert/convert.ts"
-import type { ExportPlan } from "../convert/ExportPlan.ts"
-import type { ConversionReport } from "../convert/Report.ts"
+import type { ExportPlan } from "../plan/ExportDraft.ts"
+import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
@@ -16,7 +16,7 @@ import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
 export type { RunOptions } from "../convert/convert.ts"
-export type { ConversionReport } from "../convert/Report.ts"
+export type { ConversionReport } from "../plan/Report.ts"
 
 /** A conversion that is planned. */
 export interface Prepared {

@@ -1,7 +1,6 @@
 /** The weights of a checkpoint as a stream: in pieces of bounded size, or tensor by tensor. */
 import { Stream } from "effect"
-import type { ExportPlan } from "../convert/ExportPlan.ts"
-import { exportArray } from "../convert/ExportPlan.ts"
+import { exportArray, type ExportPlan } from "../plan/ExportDraft.ts"
 import type { EngineOptions } from "../engine/Settings.ts"
 import type { EngineError } from "../engine/run.ts"
 import { type ArrayChunk, stream } from "../engine/stream.ts"
@@ -50,7 +49,7 @@ const assembling = (): (chunk: ArrayChunk) => ReadonlyArray<HfWeight> => {
 
 export const hfWeights = (plan: ExportPlan, { pieces = "bounded", ...options }: HfWeightOptions): Stream.Stream<HfWeight, EngineError, Disk> => {
   const arrays = Iterator.from(plan.tensors.values()).map((tensor) => exportArray(plan, tensor))
-  if (pieces === "bounded") return Stream.map(stream(arrays, plan.sources, options), pieceOf)
+  if (pieces === "bounded") return Stream.map(stream(arrays, options), pieceOf)
   const assembled = assembling()
-  return stream(arrays, plan.sources, { ...options, lend: true }).pipe(Stream.map(assembled), Stream.flattenIterable)
+  return stream(arrays, { ...options, lend: true }).pipe(Stream.map(assembled), Stream.flattenIterable)
 }

@@ -1,13 +1,13 @@
 /** What can be asked of a conversion, and what holds where nothing is said. The command line and the library have it from here. */
 import { families as allFamilies } from "../../routes/index.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import type { Form } from "../convert/ImportPlan.ts"
-import type { MtpMode, TorchDtype } from "../convert/Options.ts"
+import type { Form } from "../mimo/routing.ts"
+import type { MtpMode, TorchDtype } from "../plan/Options.ts"
 import { UsageError } from "../errors.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { type ModuleParallelism, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
 
-export { mtpModes, torchDtypes } from "../convert/Options.ts"
+export { mtpModes, torchDtypes } from "../plan/Options.ts"
 export { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
 export type { MtpMode, PipelineSplit, TorchDtype }
 

@@ -1,7 +1,7 @@
 /** Proof that two checkpoints of any kinds hold the same, or that one is as it was written. */
 import { Effect } from "effect"
-import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../convert/deep/deep.ts"
-import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type VerifyReport } from "../convert/verify.ts"
+import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../verify/deep/deep.ts"
+import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type VerifyReport } from "../verify/verify.ts"
 import type { BridgeError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"

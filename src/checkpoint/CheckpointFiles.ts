@@ -3,7 +3,7 @@
  * tensors grouped by key, as the reference writes them. Pure.
  */
 import type { BoundParameter } from "../bridge/Conversion.ts"
-import type { TargetArray, TargetFile } from "../engine/Target.ts"
+import type { SourceCopy, TargetArray, TargetFile } from "../engine/Target.ts"
 import { type Box, type Copy, identity, rebase, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
@@ -33,38 +33,43 @@ export const commonState = (step: number): ReadonlyMap<PyValue, PyValue> =>
     ["content_metadata", new Map<PyValue, PyValue>([["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])]
   ])
 
-/**
- * The array of one chunk: the parameter's copies, cut to the chunk's box. They are cut when asked for, and not kept: a plan of
- * 100 000 tensors stays small.
- */
+/** The array of one chunk: the parameter's copies, cut to the chunk's box. */
 class ChunkArray implements TargetArray {
   readonly id: string
   readonly dtype: DType
   readonly shape: Shape
   readonly #bound: BoundParameter
   readonly #box: Box
+  readonly #read: Read
 
-  constructor(id: string, dtype: DType, { bound, box }: Chunk) {
+  constructor(id: string, dtype: DType, { bound, box }: Chunk, read: Read) {
     this.id = id
     this.dtype = dtype
     this.shape = box.sizes
     this.#bound = bound
     this.#box = box
+    this.#read = read
   }
 
-  get copies(): ReadonlyArray<Copy> {
+  copies(): ReadonlyArray<SourceCopy> {
     const { copies, parameter } = this.#bound
     const start = this.shape.map(() => 0)
-    return copies.flatMap((copy) => rebase(copy, "target", parameter.shape, this.#box, this.id, this.shape, start))
+    return copies.flatMap((copy) => rebase(copy, "target", parameter.shape, this.#box, this.id, this.shape, start)).flatMap(this.#read)
   }
 }
 
-export const checkpointFiles = (
-  ranks: ReadonlyArray<RankFile>,
-  dtypeOf: (key: string) => DType,
-  kept: ReadonlyArray<KeptTensor>,
-  step: number
-): CheckpointFiles => {
+/** A copy from an HF tensor, as copies from what is in the files. */
+type Read = (copy: Copy) => ReadonlyArray<SourceCopy>
+
+export interface CheckpointContents {
+  /** Of a stored tensor. */
+  readonly dtypeOf: (key: string) => DType
+  readonly kept: ReadonlyArray<KeptTensor>
+  readonly step: number
+  readonly read: Read
+}
+
+export const checkpointFiles = (ranks: ReadonlyArray<RankFile>, { dtypeOf, kept, read, step }: CheckpointContents): CheckpointFiles => {
   const empty = bytesSegment(objectItem(EMPTY_UINT8))
   const none = bytesSegment(objectItem(null))
   const tensors = new Map<string, { dtype: DType; shape: Shape; chunks: Array<StoredChunk> }>()
@@ -82,12 +87,12 @@ export const checkpointFiles = (
       const tensor = tensors.get(key) ?? { dtype, shape: chunks[0]!.keyShape, chunks: [] }
       tensors.set(key, tensor)
       for (const chunk of chunks) {
-        tensor.chunks.push({ ...chunk.stored, ...builder.tensor(new ChunkArray(key, dtype, chunk), chunk.stored.sizes) })
+        tensor.chunks.push({ ...chunk.stored, ...builder.tensor(new ChunkArray(key, dtype, chunk, read), chunk.stored.sizes) })
       }
     }
   }
   for (const { dtype, name, shape } of kept) {
-    const array = { id: name, dtype, shape, copies: [identity(name, HF_SOURCE + name, shape)] }
+    const array = { id: name, dtype, shape, copies: () => read(identity(name, HF_SOURCE + name, shape)) }
     const place = builders.of(0, 1).tensor(array, shape)
     tensors.set(HF_SOURCE + name, { dtype, shape, chunks: [{ offsets: shape.map(() => 0), sizes: shape, ...place }] })
   }

@@ -3,7 +3,7 @@
  * where each one lies. Items are byte-identical to torch's (torch-dist-format.md C.6); every length is known before a byte
  * moves. It knows nothing of models.
  */
-import type { Segment, TargetArray, TargetFile } from "../engine/Target.ts"
+import type { Segment, SourceArray, TargetArray, TargetFile } from "../engine/Target.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
 import { type TensorItem, tensorItem } from "../torch/TensorItem.ts"
 import { rankFileName } from "./Placement.ts"
@@ -59,9 +59,10 @@ class ItemFile {
     return this.#place(item.length, before, { kind: "array", array, crc: true }, after)
   }
 
-  /** An item as it lies elsewhere: `length` bytes of the source array `id`, named after what they hold. */
-  verbatim(id: string, key: string, length: number): ItemPlace {
-    const copies = length === 0 ? [] : [identity(id, key, [length])]
+  /** An item as it lies elsewhere: `length` bytes of a file, named after what they hold. */
+  verbatim(bytes: Pick<SourceArray, "path" | "offset">, key: string, length: number): ItemPlace {
+    const source: SourceArray = { path: bytes.path, offset: bytes.offset, dtype: "U8", shape: [length] }
+    const copies = () => (length === 0 ? [] : [identity(source, key, [length])])
     return this.#place(length, { kind: "array", array: { id: key, dtype: "U8", shape: [length], copies }, crc: false })
   }
 

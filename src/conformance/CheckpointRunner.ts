@@ -9,7 +9,7 @@ import { join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { prepareExport, prepareImport } from "../convert/convert.ts"
-import { exportArray } from "../convert/ExportPlan.ts"
+import { exportArray } from "../plan/ExportDraft.ts"
 import { digest } from "../engine/digest.ts"
 import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -38,7 +38,7 @@ const compareBareExport = Effect.fnUntraced(function*(families: FamilyRegistry, 
   const digestsOf = Effect.fnUntraced(function*(model: string, path: string) {
     const { plan } = yield* prepareExport(families, model, path, KEEP)
     const digests = new Map<string, string>()
-    yield* digest([...plan.tensors.values()].map((t) => exportArray(plan, t)), plan.sources).pipe(
+    yield* digest([...plan.tensors.values()].map((t) => exportArray(plan, t))).pipe(
       Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))
     return digests
   })

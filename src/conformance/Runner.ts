@@ -13,11 +13,12 @@ import { parse as parseYaml } from "yaml"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
-import { readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { prepareExport, prepareImport } from "../convert/convert.ts"
-import type { Form } from "../convert/ImportPlan.ts"
-import type { TorchDtype } from "../convert/Options.ts"
-import { verifyHfMegatron } from "../convert/verify.ts"
+import type { Form } from "../mimo/routing.ts"
+import type { TorchDtype } from "../plan/Options.ts"
+import { verifyHfMegatron } from "../verify/verify.ts"
 import { digest } from "../engine/digest.ts"
 import { type BridgeError, some } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
@@ -62,12 +63,12 @@ const boxes = (chunks: ReadonlyArray<{ readonly offsets: ReadonlyArray<number>; 
 const digestsOf = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(directory)
-  const chunks = new StoredChunks(checkpoint.directory)
-  const keys = [...checkpoint.tensors].map(([key, tensor]) => ({ key, tensor, copies: chunks.whole(key, tensor, key) }))
-  yield* attempt(() => readChunkHeaders(disk, chunks))
-  const arrays = keys.map(({ copies, key, tensor: { dtype, shape } }) => ({ id: key, dtype, shape, copies: chunks.settle(copies) }))
+  const chunks = new ChunkSelection(checkpoint.directory)
+  for (const [key, tensor] of checkpoint.tensors) chunks.add(key, tensor)
+  const stored = yield* attempt(() => readChunks(disk, chunks))
+  const arrays = Array.from(checkpoint.tensors, ([key, tensor]) => ({ id: key, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor, key) }))
   const digests = new Map<string, string>()
-  yield* digest(arrays, chunks).pipe(Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))
+  yield* digest(arrays).pipe(Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))
   return { checkpoint, digests }
 })
 

@@ -11,10 +11,9 @@ import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
-import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
 import { positioned } from "../document/position.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
-import type { Sources } from "../engine/Target.ts"
+import { wholeFile } from "../engine/wholeFile.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt, steadily } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
@@ -22,26 +21,27 @@ import { isMissing } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
 import { describeLayout } from "../parallel/Layout.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
-import { BESIDE, besideModel, sideFile, type SideWeights } from "./besideModel.ts"
-import { describedByContents, withOwnHead } from "./aliases.ts"
-import { checkedConstants, grownNotes, withFields } from "./constants.ts"
-import { explainingHf, recogniseHf } from "./explain.ts"
-import { exportedConfig, withVocabulary, writtenDtype } from "./exportedConfig.ts"
-import { type ExportOptions, type ExportPlan, planExport } from "./ExportPlan.ts"
-import { type HfFiles, hfFiles } from "./HfFiles.ts"
-import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "./HfSource.ts"
-import { describeSource, type ImportOptions, type ImportPlan, planImport } from "./ImportPlan.ts"
+import { besideModel } from "../space/besideModel.ts"
+import { describedByContents, withOwnHead } from "../plan/aliases.ts"
+import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
+import { explainingHf, recogniseHf } from "../plan/explain.ts"
+import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
+import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
+import { type ExportOptions, planExport } from "../plan/planExport.ts"
+import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
+import { CONFIG, type HfSource, openHfModel, openHfSource, sideFiles } from "../space/HfSource.ts"
+import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
 import type { Recorder } from "../publish/integrity/Recorder.ts"
 import { known, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions, withChanges } from "./produce.ts"
-import { type ComparisonOptions, unchangedTensors, withQuantized } from "./quantizedExport.ts"
-import type { ConversionReport } from "./Report.ts"
+import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
+import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import { stage } from "../publish/stage.ts"
 import { changedSource, LARGEST_SIDE_FILE, lostSource, type SmallSource, smallSource } from "../publish/sources.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
-import { refuseCuts, vocabularyClaims } from "./vocabularyClaims.ts"
+import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
 export type { RunOptions } from "./produce.ts"
 
@@ -138,13 +138,12 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],
-      arrays: plan.sources,
       sources: [hfModel],
       report: withChanges(plan.report),
       checksum: runOptions.checksum ?? true
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
-      const counted = yield* stage(publication, { files, arrays: plan.sources, states: shardStates(source.tensors) }, runOptions.progress)
+      const counted = yield* stage(publication, { files, states: shardStates(source.tensors) }, runOptions.progress)
       yield* steadily(async () => {
         const { checkpoint: { metadata }, runConfig } = plan
         for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
@@ -200,12 +199,11 @@ export const prepareExport = Effect.fnUntraced(function*(
   const family = yield* attempt(() => families.find(config.json, config.path))
   const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportOptions, "grown">) {
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
-    const plan = yield* attempt(() => planExport(family, { ...config, json }, weights, checkpoint, options))
-    const asked = vocabSize === undefined && plan.cuts[0]
-      ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, plan.cuts[0]!.rows))
-      : { claims: [], notes: [] }
-    yield* attempt(() => refuseCuts(plan.cuts, asked.claims))
-    yield* attempt(() => readChunkHeaders(disk, plan.chunks))
+    const draft = yield* attempt(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
+    const [cut] = draft.cuts
+    const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
+    yield* attempt(() => refuseCuts(draft.cuts, asked.claims))
+    const plan = yield* attempt(() => readExportPlan(disk, draft))
     return { plan, asked, checked: yield* checkedConstants(plan) }
   })
   const first = yield* planned(config.json, {})
@@ -216,8 +214,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
   const model: HfFiles = yield* attempt(() => hfFiles(plan, weights))
-  const files: HfFiles = { ...model, files: [...model.files, ...copied.map(sideFile)] }
-  const arrays = withSide(plan.sources, copied)
+  const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
   yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects.size} objects in ${checkpoint.fileSizes.size} data files`)
@@ -242,7 +239,6 @@ export const prepareExport = Effect.fnUntraced(function*(
       files: files.files,
       folder: "",
       ingredients: [...ingredients, ...small],
-      arrays,
       sources,
       report: withChanges(report),
       checksum: runOptions.checksum ?? false
@@ -250,8 +246,8 @@ export const prepareExport = Effect.fnUntraced(function*(
       const { recorder } = publication
       const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
       for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
-      const sums = new StorageSums(plan.chunks.storages())
-      const counted = yield* stage(publication, { files: files.files, arrays, states: allStates }, runOptions.progress).pipe(
+      const sums = new StorageSums(plan.stored.storages())
+      const counted = yield* stage(publication, { files: files.files, states: allStates }, runOptions.progress).pipe(
         Effect.provideService(Disk, sums.watch(disk))
       )
       yield* attempt(() => sums.finish(disk)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
@@ -267,9 +263,3 @@ export const prepareExport = Effect.fnUntraced(function*(
   })
   return { plan, report, run } satisfies PreparedExport
 })
-
-/** What the copies of an export read, side weights of --hf-model included. */
-const withSide = (sources: Sources, copied: ReadonlyArray<SideWeights>): Sources => {
-  const side = new Map(copied.map(({ file, path, size }) => [BESIDE + file, { path, offset: 0, dtype: "U8" as const, shape: [size] }]))
-  return side.size === 0 ? sources : { get: (id) => side.get(id) ?? sources.get(id) }
-}

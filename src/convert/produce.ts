@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { join } from "node:path"
 import type { ExecuteOptions } from "../engine/execute.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import type { Sources, TargetFile } from "../engine/Target.ts"
+import type { TargetFile } from "../engine/Target.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { steadily } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -12,7 +12,7 @@ import { type Ingredient, jobOf } from "../publish/journal/Job.ts"
 import { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
-import type { ConversionReport } from "./Report.ts"
+import type { ConversionReport } from "../plan/Report.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -40,8 +40,6 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
   readonly iteration?: string
   /** What decides which bytes are written, and the files among it. */
   readonly ingredients: ReadonlyArray<Ingredient>
-  /** Where the arrays of the files come from. */
-  readonly arrays: Sources
   /** Directories that are read. */
   readonly sources: ReadonlyArray<string>
   /** What to say of it; `changed`: elements that changed value, per array, once it is done. */
@@ -71,7 +69,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ...(io === undefined ? {} : { io })
     }
     const before = resume
-      ? yield* finished(join(target, c.folder), identity, c.files, c.arrays, { ...engine, ...(progress ? { progress } : {}) })
+      ? yield* finished(join(target, c.folder), identity, c.files, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
     if (before?.state === "complete") {
       yield* steadily(() => Publication.tidy(disk, target).catch(() => {}))

@@ -14,7 +14,7 @@ import { readSmall } from "../io/small.ts"
 import type { ComponentSpec, ParallelSizes } from "../parallel/ModuleParallelism.ts"
 import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig } from "../runconfig/RunConfigFile.ts"
-import type { ConversionReport } from "./Report.ts"
+import type { ConversionReport } from "../plan/Report.ts"
 
 const recorded = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk

@@ -101,7 +101,7 @@ export const compareData = Effect.fnUntraced(function*(pairs: ReadonlyArray<Pair
     distances.set(id, distanceOf(sum, dtype, norms))
     sum = undefined
   }
-  yield* Stream.zipWith(stream(arrays(left), left.sources, engine), stream(arrays(right), right.sources, engine), (a, b) => [a, b] as const).pipe(
+  yield* Stream.zipWith(stream(arrays(left), engine), stream(arrays(right), engine), (a, b) => [a, b] as const).pipe(
     Stream.runForEach(([a, b]) => Effect.sync(() => add(a, b)))
   )
   return distances as ReadonlyMap<string, Distance>

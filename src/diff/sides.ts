@@ -4,9 +4,9 @@
  */
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
-import { exportArray, FROM_HF, planExport } from "../convert/ExportPlan.ts"
-import type { Sources, TargetArray } from "../engine/Target.ts"
+import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
+import { planExport } from "../plan/planExport.ts"
+import type { TargetArray } from "../engine/Target.ts"
 import { openSpace } from "../inspect/openSpace.ts"
 import type { Space, SpaceTensor } from "../inspect/Space.ts"
 import { openData } from "../inspect/SpaceData.ts"
@@ -25,7 +25,6 @@ export interface SideTensor {
 
 /** The elements of some tensors of a side. */
 export interface SideData {
-  readonly sources: Sources
   readonly array: (name: string) => TargetArray
 }
 
@@ -50,7 +49,6 @@ const plainSide = (space: Space, rename: (name: string) => string = (name) => na
     path: space.path,
     tensors: own,
     open: (names) => Effect.map(openData(space, names.map((name) => own.get(name)!)), (data): SideData => ({
-      sources: data.sources,
       array: (name) => ({ ...data.whole(own.get(name)!), id: name })
     }))
   }
@@ -62,29 +60,26 @@ const plainSide = (space: Space, rename: (name: string) => string = (name) => na
  */
 const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: Space, hf: Space) {
   const disk = yield* Disk
-  const plan = yield* attempt(() =>
-    planExport(families.find(hf.hfConfig!.json), hf.hfConfig!, hf.hf, megatron.checkpoint!, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
-  const original = plan.original!
+  const config = hf.hfConfig!
+  const draft = yield* attempt(() =>
+    planExport({ family: families.find(config.json), config, weights: hf.hf, checkpoint: megatron.checkpoint! }, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
+  const original = draft.original!
   const exported: Side = {
     path: megatron.path,
-    tensors: plan.tensors,
-    open: () => Effect.map(attempt(() => readChunkHeaders(disk, plan.chunks)), (): SideData => ({
-      sources: plan.sources,
-      array: (name) => exportArray(plan, plan.tensors.get(name)!)
-    }))
+    tensors: draft.tensors,
+    open: () => Effect.map(attempt(() => readExportPlan(disk, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
   }
   const source: Side = {
     path: hf.path,
     tensors: original.tensors,
     open: () => Effect.succeed({
-      sources: plan.sources,
       array: (name) => {
         const { dtype, shape } = original.tensors.get(name)!
-        return { id: name, dtype, shape, copies: original.whole(name, name, FROM_HF) }
+        return { id: name, dtype, shape, copies: () => original.whole(name, name) }
       }
     })
   }
-  return { exported, source, notes: plan.report.notes }
+  return { exported, source, notes: draft.report.notes }
 })
 
 /** Open two paths and find names that both have. */

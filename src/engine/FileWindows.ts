@@ -9,7 +9,7 @@ import type { LaneSizes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
 import { Seam } from "./Seam.ts"
 import { isWasteful, stretch } from "./stretch.ts"
-import type { Sources, TargetFile } from "./Target.ts"
+import type { SourceArray, TargetFile } from "./Target.ts"
 
 /** A seal, and the array whose checksum it takes. */
 export interface Seal {
@@ -44,12 +44,11 @@ type Placed = { readonly start: number; readonly end: number } & (
  */
 export const fileWindows = function*(
   file: TargetFile,
-  sources: Sources,
   sizes: LaneSizes,
   gap: number,
   begin: (array: ArrayProgress) => void
 ): Generator<FileWindow> {
-  const segments = placed(file, sources, begin)
+  const segments = placed(file, begin)
   /** Segments that are not wholly behind the current window. */
   const near: Array<Placed> = []
   const lookAhead = (end: number) => {
@@ -111,14 +110,15 @@ const endOfAlike = (near: ReadonlyArray<Placed>, i: number, furthest: number): n
   const source = sourceOf(near[i]!)
   for (const segment of near.slice(i + 1)) {
     if (segment.kind !== "array") continue
-    if (sourceOf(segment) !== source || segment.end > furthest) break
+    if (!isSame(sourceOf(segment), source) || segment.end > furthest) break
     together = segment.end
   }
   return together
 }
 
-const sourceOf = (segment: Placed): string | undefined =>
-  segment.kind === "array" ? segment.array.pieces.array.copies[0]?.source.tensor : undefined
+const sourceOf = (segment: Placed): SourceArray | undefined => (segment.kind === "array" ? segment.array.pieces.source : undefined)
+
+const isSame = (a: SourceArray | undefined, b: SourceArray | undefined): boolean => a?.path === b?.path && a?.offset === b?.offset
 
 const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<FileWindow, "before" | "after" | "last"> => {
   const window = { position, size: end - position, parts: [], literals: [], seals: [] } as {
@@ -144,7 +144,7 @@ const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<F
   return window
 }
 
-const placed = function*(file: TargetFile, sources: Sources, begin: (array: ArrayProgress) => void): Generator<Placed> {
+const placed = function*(file: TargetFile, begin: (array: ArrayProgress) => void): Generator<Placed> {
   let at = 0
   let previous: ArrayProgress | undefined
   for (const [i, segment] of file.segments.entries()) {
@@ -156,7 +156,7 @@ const placed = function*(file: TargetFile, sources: Sources, begin: (array: Arra
         break
       case "array": {
         const sealed = segment.crc || sealFollows(file, i)
-        const array = new ArrayProgress(new Pieces(segment.array, sources), sealed)
+        const array = new ArrayProgress(new Pieces(segment.array), sealed)
         at += array.length
         previous = array
         begin(array)

@@ -3,10 +3,10 @@
  * divided until every read is of bounded size and mostly useful.
  */
 import { Unsupported } from "../errors.ts"
-import { type Copy, rebase, type Shape, simplify, type View, volume } from "../tensor/Copy.ts"
+import { rebase, type Shape, simplify, type View, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf } from "../tensor/DType.ts"
 import { kernelFor, type Step } from "../tensor/kernels/kernelFor.ts"
-import type { SourceArray, Sources, TargetArray } from "./Target.ts"
+import type { SourceArray, SourceCopy, TargetArray } from "./Target.ts"
 
 /** Where a view of a piece is read. */
 export interface Origin {
@@ -18,9 +18,9 @@ export interface Origin {
 /** A copy whose target offset counts from the start of the range it was clipped to; source first, operands after it. */
 export interface Piece {
   readonly shape: Shape
-  readonly views: ReadonlyArray<View>
+  readonly views: ReadonlyArray<Omit<View, "tensor">>
   readonly origins: ReadonlyArray<Origin>
-  readonly target: View
+  readonly target: Omit<View, "tensor">
   readonly step: Step | "move"
 }
 
@@ -32,7 +32,7 @@ export const hullOf = (shape: Shape, strides: ReadonlyArray<number>): number => 
 }
 
 interface Indexed {
-  readonly copy: Copy
+  readonly copy: SourceCopy
   readonly start: number
   readonly end: number
   readonly origins: ReadonlyArray<Origin>
@@ -49,18 +49,23 @@ export class Pieces {
   readonly #reach: ReadonlyArray<number>
 
   /** Throws {@link Unsupported} where no kernel does what a copy asks, RangeError where a copy leaves its arrays. */
-  constructor(array: TargetArray, sources: Sources) {
+  constructor(array: TargetArray) {
     this.array = array
     this.width = bytesOf(array.dtype)
     this.elements = volume(array.shape)
-    const resolved = new Map<string, Origin>()
-    this.#copies = array.copies
+    const origins = new Map<SourceArray, Origin>()
+    this.#copies = array.copies()
       .filter((copy) => copy.shape.every((count) => count > 0))
-      .map((copy) => index(array, copy, sources, resolved))
+      .map((copy) => index(array, copy, origins))
       .sort((a, b) => a.start - b.start)
     let reach = 0
     this.#reach = this.#copies.map((c) => reach = Math.max(reach, c.end))
     if (reach > this.elements) throw new RangeError(`a copy leaves ${array.id} [${array.shape}]`)
+  }
+
+  /** Where its first elements come from; undefined if it has none. */
+  get source(): SourceArray | undefined {
+    return this.#copies[0]?.origins[0]!.array
   }
 
   /** What fills the elements [from, to). Throws RangeError if that is not each of them once. */
@@ -98,13 +103,13 @@ export class Pieces {
   }
 }
 
-const index = (array: TargetArray, copy: Copy, sources: Sources, resolved: Map<string, Origin>): Indexed => {
+const index = (array: TargetArray, copy: SourceCopy, known: Map<SourceArray, Origin>): Indexed => {
   const origins = [copy.source, ...(copy.operands ?? [])].map((view) => {
-    const origin = resolved.get(view.tensor) ?? resolve(array, view.tensor, sources)
-    resolved.set(view.tensor, origin)
+    let origin = known.get(view.tensor)
+    if (!origin) known.set(view.tensor, origin = { array: view.tensor, width: bitsOf(view.tensor.dtype) / 8 })
     const hull = hullOf(copy.shape, view.strides)
     if (view.offset < 0 || view.offset + hull > volume(origin.array.shape)) {
-      throw new RangeError(`a copy for ${array.id} leaves ${view.tensor} [${origin.array.shape}]`)
+      throw new RangeError(`a copy for ${array.id} leaves the array [${origin.array.shape}] at byte ${origin.array.offset} of ${origin.array.path}`)
     }
     return origin
   })
@@ -122,18 +127,12 @@ const index = (array: TargetArray, copy: Copy, sources: Sources, resolved: Map<s
   return { copy, start, end: start + hullOf(copy.shape, copy.target.strides), origins, step }
 }
 
-const resolve = (array: TargetArray, id: string, sources: Sources): Origin => {
-  const source = sources.get(id)
-  if (source === undefined) throw new RangeError(`${array.id} is filled from ${id}, which is not among the sources`)
-  return { array: source, width: bitsOf(source.dtype) / 8 }
-}
-
 /** The same copy with its axes ordered by target stride, so that neighbouring axes can join. */
-const inTargetOrder = (copy: Copy): Copy => {
+const inTargetOrder = (copy: SourceCopy): SourceCopy => {
   const { strides } = copy.target
   if (strides.every((stride, i) => i === 0 || stride <= strides[i - 1]!)) return copy
   const order = strides.map((_, i) => i).sort((a, b) => strides[b]! - strides[a]!)
-  const view = (v: View): View => ({ ...v, strides: order.map((i) => v.strides[i]!) })
+  const view = <Tensor>(v: View<Tensor>): View<Tensor> => ({ ...v, strides: order.map((i) => v.strides[i]!) })
   return {
     ...copy,
     shape: order.map((i) => copy.shape[i]!),
@@ -187,7 +186,7 @@ const stepsPerRead = (
 }
 
 const section = (piece: Piece, axis: number, at: number, count: number): Piece => {
-  const advance = (view: View): View => ({ ...view, offset: view.offset + at * view.strides[axis]! })
+  const advance = (view: Omit<View, "tensor">): Omit<View, "tensor"> => ({ ...view, offset: view.offset + at * view.strides[axis]! })
   return {
     ...piece,
     shape: piece.shape.map((n, i) => i === axis ? count : n),

@@ -13,21 +13,20 @@ export interface SourceArray {
   readonly shape: Shape
 }
 
-/** Finds source arrays by the tensor names of views; a `Map` is one. */
-export interface Sources {
-  readonly get: (id: string) => SourceArray | undefined
-}
+/** A copy from arrays in files. */
+export type SourceCopy = Copy<SourceArray>
 
-/**
- * An array and what fills it: copies whose target addresses are element addresses in this array and whose source and operand
- * tensors are names in {@link Sources}. Together they cover the array exactly once.
- */
+/** An array and what fills it. */
 export interface TargetArray {
   /** Names the array in errors and reports. */
   readonly id: string
   readonly dtype: DType
   readonly shape: Shape
-  readonly copies: ReadonlyArray<Copy>
+  /**
+   * Copies whose target addresses are element addresses in this array; together they cover it exactly once. Cut when asked for, and
+   * not kept: a plan of 100 000 tensors stays small.
+   */
+  readonly copies: () => ReadonlyArray<SourceCopy>
 }
 
 export type Segment =

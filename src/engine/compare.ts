@@ -11,7 +11,7 @@ import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
-import type { SourceArray, Sources, TargetArray } from "./Target.ts"
+import type { SourceArray, TargetArray } from "./Target.ts"
 
 /** An array assembled from sources, and the one it should equal, which exists or is assembled too: same dtype, same shape. */
 export interface Comparison {
@@ -38,35 +38,32 @@ export interface Compared {
 /** The outcomes in order. Throws RangeError (a defect) for a pair of unequal dtype or shape. */
 export const compare = (
   comparisons: Iterable<Comparison>,
-  sources: Sources,
   options: EngineOptions = {}
-): Stream.Stream<Compared, EngineError, Disk> => streamOf(options, 2, (session) => outcomes(session, comparisons, sources))
+): Stream.Stream<Compared, EngineError, Disk> => streamOf(options, 2, (session) => outcomes(session, comparisons))
 
 interface Item {
   readonly pieces: Pieces
   readonly other: Pieces
 }
 
-const itemOf = (comparison: Comparison, sources: Sources): Item => {
+const itemOf = (comparison: Comparison): Item => {
   const { array, with: stored } = comparison
   if (array.dtype !== stored.dtype || !sameShape(array.shape, stored.shape)) {
     throw new RangeError(`${array.id}: ${array.dtype} [${array.shape}] cannot equal ${stored.dtype} [${stored.shape}]`)
   }
-  const pieces = new Pieces(array, sources)
-  if ("copies" in stored) return { pieces, other: new Pieces(stored, sources) }
-  const copies = [identity("stored", array.id, array.shape)]
-  return { pieces, other: new Pieces({ ...array, copies }, { get: () => stored }) }
+  const pieces = new Pieces(array)
+  if ("copies" in stored) return { pieces, other: new Pieces(stored) }
+  return { pieces, other: new Pieces({ id: array.id, dtype: array.dtype, shape: array.shape, copies: () => [identity(stored, array.id, array.shape)] }) }
 }
 
 const outcomes = async function*(
   session: Session,
-  comparisons: Iterable<Comparison>,
-  sources: Sources
+  comparisons: Iterable<Comparison>
 ): AsyncGenerator<Compared, void> {
   const { arena, context, settings: { gap, sizes }, signal } = session
   const { memory } = context
   const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(comparisons).map((c) => itemOf(c, sources)), sizes, gap),
+    items: arrayBlocks(Iterator.from(comparisons).map((c) => itemOf(c)), sizes, gap),
     arena,
     room: ({ size }) => laneBytes(sizes, size, 2),
     ahead: ahead(session),

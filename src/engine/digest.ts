@@ -9,7 +9,7 @@ import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
-import type { Sources, TargetArray } from "./Target.ts"
+import type { TargetArray } from "./Target.ts"
 
 export interface ArrayDigest {
   readonly id: string
@@ -20,17 +20,15 @@ export interface ArrayDigest {
 /** The digests of the arrays' bytes, in order. */
 export const digest = (
   arrays: Iterable<TargetArray>,
-  sources: Sources,
   options: EngineOptions = {}
-): Stream.Stream<ArrayDigest, EngineError, Disk> => streamOf(options, 1, (session) => digests(session, arrays, sources))
+): Stream.Stream<ArrayDigest, EngineError, Disk> => streamOf(options, 1, (session) => digests(session, arrays))
 
 const digests = async function*(
   session: Session,
-  arrays: Iterable<TargetArray>,
-  sources: Sources
+  arrays: Iterable<TargetArray>
 ): AsyncGenerator<ArrayDigest, void> {
   const { arena, context, settings: { gap, sizes }, signal } = session
-  const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources), hash: createHash("sha256") }))
+  const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array), hash: createHash("sha256") }))
   const blocks = pipeline({
     items: arrayBlocks<{ pieces: Pieces; hash: Hash }>(items, sizes, gap),
     arena,

@@ -12,7 +12,7 @@ import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode } from "./SourceFiles.ts"
-import type { Sources, TargetFile } from "./Target.ts"
+import type { TargetFile } from "./Target.ts"
 
 export interface ExecuteOptions extends EngineOptions {
   /** Called with the bytes written since the last call. */
@@ -45,11 +45,10 @@ export interface ExecutionReport {
  */
 export const execute = (
   files: Iterable<TargetFile>,
-  sources: Sources,
   directory: string,
   options: ExecuteOptions = {}
 ): Effect.Effect<ExecutionReport, EngineError, Disk> =>
-  streamOf(options, 1, (session) => run(session, files, sources, directory, options)).pipe(
+  streamOf(options, 1, (session) => run(session, files, directory, options)).pipe(
     Stream.runLast,
     Effect.map((report) => {
       if (report._tag === "None") throw new Error("an execution ends with its report")
@@ -68,7 +67,6 @@ interface Task {
 const run = async function*(
   session: Session,
   files: Iterable<TargetFile>,
-  sources: Sources,
   directory: string,
   { earlier, onArray, onFile, onWindow, progress }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
@@ -90,7 +88,7 @@ const run = async function*(
   const tasks = function*(): Generator<Task> {
     for (const file of files) {
       const output = outputs.add(file.name, file.size, earlier?.began(file.name) ?? false)
-      for (const window of fileWindows(file, sources, sizes, gap, (array) => assembly.begin(array))) {
+      for (const window of fileWindows(file, sizes, gap, (array) => assembly.begin(array))) {
         output.pending++
         output.ending = window.last
         yield { output, window }

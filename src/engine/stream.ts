@@ -8,7 +8,7 @@ import { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
-import type { Sources, TargetArray } from "./Target.ts"
+import type { TargetArray } from "./Target.ts"
 
 /** Some bytes of an array. The chunks of an array come in order, its last one is marked; arrays come in order too. What fits a block is one chunk. */
 export interface ArrayChunk {
@@ -34,11 +34,10 @@ export interface StreamOptions extends EngineOptions {
  */
 export const stream = (
   arrays: Iterable<TargetArray>,
-  sources: Sources,
   options: StreamOptions = {}
 ): Stream.Stream<ArrayChunk, EngineError, Disk> =>
   // Memory that threads share is refused by some consumers.
-  streamOf({ ...options, threads: 0 }, 1, (session) => chunks(session, arrays, sources, options.lend ? (bytes) => bytes : own))
+  streamOf({ ...options, threads: 0 }, 1, (session) => chunks(session, arrays, options.lend ? (bytes) => bytes : own))
 
 /** Memory that is filled right away need not be cleared first. */
 const own = (bytes: Uint8Array): Uint8Array => {
@@ -50,12 +49,11 @@ const own = (bytes: Uint8Array): Uint8Array => {
 const chunks = async function*(
   session: Session,
   arrays: Iterable<TargetArray>,
-  sources: Sources,
   give: (bytes: Uint8Array) => Uint8Array
 ): AsyncGenerator<ArrayChunk, void> {
   const { arena, context, settings: { gap, sizes }, signal } = session
   const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array, sources) })), sizes, gap, true),
+    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array) })), sizes, gap, true),
     arena,
     room: ({ size }) => laneBytes(sizes, size),
     ahead: ahead(session),

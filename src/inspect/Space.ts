@@ -3,7 +3,7 @@
  * headers are read. Everything `inspect`, `diff` and `doctor` say is said of this.
  */
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
-import type { HfConfig } from "../convert/HfSource.ts"
+import type { HfConfig } from "../space/HfSource.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"

@@ -1,20 +1,20 @@
 /** The elements of a space's tensors as arrays for the engine, whatever the files are. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { readChunks } from "../checkpoint/StoredArrays.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
-import { hfSources } from "../convert/HfSource.ts"
 import { checksumsIn } from "../publish/integrity/Checksums.ts"
-import type { SourceArray, Sources, TargetArray } from "../engine/Target.ts"
+import type { SourceArray, TargetArray } from "../engine/Target.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { storedArray } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type Copy, identity, volume } from "../tensor/Copy.ts"
+import { identity, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
 
 export interface SpaceData {
-  readonly sources: Sources
   /** A whole tensor. */
   readonly whole: (tensor: SpaceTensor) => TargetArray
   /** The same elements in the boxes in which they are stored, each in C order; `id` is the tensor's name. */
@@ -28,29 +28,31 @@ export const isAddressable = ({ dtype }: SpaceTensor): boolean => bitsOf(dtype) 
 
 const megatronData = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>) {
   const disk = yield* Disk
-  const chunks = new StoredChunks(space.directory)
-  const copies = new Map(tensors.map((tensor) => [tensor.name, chunks.whole(tensor.name, tensor, tensor.name)]))
-  yield* attempt(() => readChunkHeaders(disk, chunks))
-  const whole = ({ dtype, name, shape }: SpaceTensor): TargetArray => ({ id: name, dtype, shape, copies: chunks.settle(copies.get(name)!) })
+  const chunks = new ChunkSelection(space.directory)
+  for (const tensor of tensors) chunks.add(tensor.name, tensor)
+  const stored = yield* attempt(() => readChunks(disk, chunks))
+  const whole = (tensor: SpaceTensor): TargetArray => ({ id: tensor.name, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor, tensor.name) })
   const pieces = (tensor: SpaceTensor) =>
-    tensor.chunks.filter(({ sizes }) => volume(sizes) > 0).map(({ sizes, ...chunk }): TargetArray => ({
-      id: tensor.name,
-      dtype: tensor.dtype,
-      shape: sizes,
-      copies: chunks.settle([identity(chunkId({ sizes, ...chunk }), tensor.name, sizes)])
-    }))
-  return { sources: chunks, whole, pieces, storages: [...chunks.storages()] } satisfies SpaceData
+    tensor.chunks.filter(({ sizes }) => volume(sizes) > 0).map((chunk): TargetArray => {
+      const { sizes } = chunk
+      const copies = () => stored.box(chunk, sizes.map(() => 0), sizes, sizes.map((_, axis) => axis), tensor.name)
+      return { id: tensor.name, dtype: tensor.dtype, shape: sizes, copies }
+    })
+  return { whole, pieces, storages: [...stored.storages()] } satisfies SpaceData
 })
 
 /** Spaces whose tensors are one range each. */
-const singleData = (sources: Sources, space: Space, storages: ReadonlyArray<Storage>): SpaceData => {
-  const whole = ({ dtype, name, shape }: SpaceTensor): TargetArray => {
+const singleData = (arrayOf: (tensor: SpaceTensor) => SourceArray, space: Space, storages: ReadonlyArray<Storage>): SpaceData => {
+  const whole = (tensor: SpaceTensor): TargetArray => {
+    const { dtype, name, shape } = tensor
     const strides = space.places?.get(name)?.strides
-    const copy: Copy = identity(name, name, shape)
-    const copies = volume(shape) === 0 ? [] : strides ? [{ ...copy, source: { ...copy.source, strides } }] : [copy]
+    const copies = () => {
+      const copy = identity(arrayOf(tensor), name, shape)
+      return volume(shape) === 0 ? [] : strides ? [{ ...copy, source: { ...copy.source, strides } }] : [copy]
+    }
     return { id: name, dtype, shape, copies }
   }
-  return { sources, whole, pieces: (tensor) => (volume(tensor.shape) === 0 ? [] : [whole(tensor)]), storages }
+  return { whole, pieces: (tensor) => (volume(tensor.shape) === 0 ? [] : [whole(tensor)]), storages }
 }
 
 /** Of `tensors` in archives; several may be views of one storage. */
@@ -78,23 +80,18 @@ const checksummedStorages = async (disk: DiskCalls, hf: HfTensors, tensors: Read
   })
 }
 
-const placedSources = (space: Space): Sources => ({
-  get: (name): SourceArray | undefined => {
-    const place = space.places?.get(name)
-    const tensor = space.tensors.get(name)
-    if (!place || !tensor) return undefined
-    const shape = place.strides ? [place.elements] : tensor.shape
-    return { path: join(space.directory, tensor.chunks[0]!.file), offset: place.offset, dtype: tensor.dtype, shape }
-  }
-})
+const placedArray = (space: Space) => ({ chunks, dtype, name, shape }: SpaceTensor): SourceArray => {
+  const { elements, offset, strides } = space.places!.get(name)!
+  return { path: join(space.directory, chunks[0]!.file), offset, dtype, shape: strides ? [elements] : shape }
+}
 
 /** Make the elements of `tensors` readable. For a Megatron checkpoint this reads the header of each of their chunks. */
 export const openData = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>) {
   if (space.kind === "megatron") return yield* megatronData(space, tensors)
   const { hf } = space
-  if (!hf) return singleData(placedSources(space), space, placedStorages(space, tensors))
+  if (!hf) return singleData(placedArray(space), space, placedStorages(space, tensors))
   const disk = yield* Disk
-  return singleData(hfSources(hf), space, yield* attempt(() => checksummedStorages(disk, hf, tensors)))
+  return singleData(({ name }) => storedArray(hf, name), space, yield* attempt(() => checksummedStorages(disk, hf, tensors)))
 })
 
 /** Pieces in the order in which they lie on disk. */

@@ -1,8 +1,8 @@
 /** The component of a tensor as a model's family routes it: a projector trains with its encoder, whatever its name says. */
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { MappingRegistry } from "../bridge/Registry.ts"
-import { describeModel } from "../convert/ImportPlan.ts"
-import { type HfConfig, headersOf } from "../convert/HfSource.ts"
+import { describeModel } from "../plan/describe.ts"
+import { type HfConfig, headersOf } from "../space/HfSource.ts"
 import { FormatError, isBridgeError } from "../errors.ts"
 import { candidatesFor } from "../mimo/recognise.ts"
 import { componentOf, routesOf } from "../mimo/routing.ts"

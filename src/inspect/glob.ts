@@ -1,5 +1,5 @@
 /** Filters by name: `*` is anything, `?` one character, `{a,b}` either. A pattern without them must be part of the name. */
-import { matchesStars } from "../convert/match.ts"
+import { matchesStars } from "../plan/match.ts"
 import { UsageError } from "../errors.ts"
 
 const LONGEST = 512

@@ -1,6 +1,6 @@
 /** Safetensors files and Hugging Face model directories as a {@link Space}. */
 import { Effect } from "effect"
-import { CONFIG, openHfConfig } from "../convert/HfSource.ts"
+import { CONFIG, openHfConfig } from "../space/HfSource.ts"
 import { oneLine } from "../quote.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"

@@ -35,7 +35,7 @@ export const measure = Effect.fnUntraced(function*(space: Space, tensors: Readon
   }
   const disk = yield* Disk
   const sums = new StorageSums(data.storages)
-  yield* stream(arrays(), data.sources, options).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => {
+  yield* stream(arrays(), options).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => {
     if (current?.name !== array.id) {
       finish()
       current = { name: array.id, gatherer: new Gatherer(array.dtype) }

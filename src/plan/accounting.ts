@@ -2,6 +2,9 @@
  * The accounting of a plan, the same in both directions: a tensor of either space that the plan does not use is left behind for
  * a reason that the report gives, or nothing accounts for it and the plan is refused.
  */
+import { type Shape, volume } from "../tensor/Copy.ts"
+import { bytesOf, type DType } from "../tensor/DType.ts"
+
 export interface LeftBehind {
   readonly tensor: string
   readonly bytes: number
@@ -33,4 +36,11 @@ export const account = (unused: Iterable<Unused>, reasonOf: (name: string) => st
     else leftBehind.push({ tensor: name, bytes, reason })
   }
   return { leftBehind, unmapped }
+}
+
+/** Bytes of the elements of some tensors. */
+export const bytesOfTensors = (tensors: Iterable<{ readonly dtype: DType; readonly shape: Shape }>): number => {
+  let sum = 0
+  for (const { dtype, shape } of tensors) sum += volume(shape) * bytesOf(dtype)
+  return sum
 }

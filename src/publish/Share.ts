@@ -1,10 +1,9 @@
 /** What one writer contributes to a publication: whole files, made from arrays in files that are read. */
-import type { Sources, TargetFile } from "../engine/Target.ts"
+import type { TargetFile } from "../engine/Target.ts"
 import type { SourceState } from "./sources.ts"
 
 export interface Share {
   readonly files: ReadonlyArray<TargetFile>
-  readonly arrays: Sources
   /** The files that are read, as they were when the share was planned. */
   readonly states: ReadonlyArray<SourceState>
 }

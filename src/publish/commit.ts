@@ -32,10 +32,10 @@ export const commit = (publication: Publication, { small = [], trackers = [] }: 
 const requireSameSources = Effect.fnUntraced(function*({ execution, recorder, shares }: Publication, small: ReadonlyArray<SmallSource>) {
   const disk = yield* Disk
   yield* attempt(() => refuseChangedSmall(disk, small))
-  for (const { arrays, files, states } of shares) {
+  for (const { files, states } of shares) {
     const [touched] = yield* attempt(() => refuseChanged(disk, states))
     if (touched === undefined) continue
     const written = recorder.written(files)
-    if ((yield* firstDifferent(written.files, arrays, written.sums, execution)) !== undefined) return yield* changedSource(touched)
+    if ((yield* firstDifferent(written.files, written.sums, execution)) !== undefined) return yield* changedSource(touched)
   }
 })

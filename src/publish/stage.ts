@@ -23,7 +23,7 @@ export const stage = (
     publication.shares.push(share)
     const changed = new Map<string, number>()
     const { concurrency, io, memory, sizes, threads } = settingsOf(publication.execution)
-    return Effect.logDebug(`engine: ${concurrency} blocks of ${sizes.block} bytes at once, ${threads} threads, ${memory} bytes of buffers, io ${io}`).pipe(Effect.andThen(execute(share.files, share.arrays, publication.directory, {
+    return Effect.logDebug(`engine: ${concurrency} blocks of ${sizes.block} bytes at once, ${threads} threads, ${memory} bytes of buffers, io ${io}`).pipe(Effect.andThen(execute(share.files, publication.directory, {
       ...publication.execution,
       onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) },
       progress

@@ -2,14 +2,14 @@
  * A checkpoint as if nothing in it were quantised: every quantised tensor is one BF16 tensor of its own shape under its own name,
  * in the place of its codes; its scales are not seen. Copies from such tensors become copies from codes and scales by `read`.
  */
-import type { SourceArray, Sources } from "../engine/Target.ts"
+import type { SourceArray, SourceCopy } from "../engine/Target.ts"
 import { FormatError, Unsupported } from "../errors.ts"
 import type { HfTensor, HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type Copy, identity } from "../tensor/Copy.ts"
+import { type Copy, identity, readFrom } from "../tensor/Copy.ts"
 import { fromBlocks } from "./blocks.ts"
 import { ACTIVATION_SCALES, forms, ownersOfScales } from "./forms.ts"
 import { type BlockSize, quantizationConfig } from "./QuantizationConfig.ts"
-import { fromNibbles, type QuantizedTensor } from "./QuantizedTensor.ts"
+import type { QuantizedTensor, StoredCodes } from "./QuantizedTensor.ts"
 
 export interface LogicalTensor extends HfTensor {
   /** The form it is stored in, if that is not plain values. */
@@ -25,12 +25,10 @@ export interface LogicalTensors extends HfTensors {
   readonly logicalOf: ReadonlyMap<string, string>
   /** Activation scales: tensors like any other, and the weight that each stands beside. */
   readonly activationScales: ReadonlyMap<string, string>
-  /** What copies made by `read` refer to, without their prefix. */
-  readonly sources: Sources
-  /** A copy from a logical tensor, as copies from what is in the files; `prefix` goes before the names of their sources. */
-  readonly read: (copy: Copy, prefix?: string) => ReadonlyArray<Copy>
+  /** A copy from a logical tensor, as copies from what is in the files. */
+  readonly read: (copy: Copy) => ReadonlyArray<SourceCopy>
   /** The copies that give a whole logical tensor, under the name `target`. */
-  readonly whole: (name: string, target: string, prefix?: string) => ReadonlyArray<Copy>
+  readonly whole: (name: string, target: string) => ReadonlyArray<SourceCopy>
 }
 
 /** The quantised tensors by the name of their codes, and every tensor that belongs to one. */
@@ -80,16 +78,16 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
   const shards = byCodes.size === 0 ? raw.shards : raw.shards.map((shard) => ({ ...shard, tensors: shard.tensors.flatMap(logical) }))
   const tensors: ReadonlyMap<string, LogicalTensor> = byCodes.size === 0 ? raw.tensors : new Map(shards.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const)))
   const activationScales = activationScalesOf(quantized.keys(), tensors, staticActivations)
-  const read: LogicalTensors["read"] = (copy, prefix = "") => {
+  const read: LogicalTensors["read"] = (copy) => {
     const own = quantized.get(copy.source.tensor)
-    if (own === undefined) return prefix === "" ? [copy] : [{ ...copy, source: { ...copy.source, tensor: prefix + copy.source.tensor } }]
+    if (own === undefined) return [readFrom(copy, (name) => storedArray(raw, name))]
     // A constant does not depend on what is read.
-    if (copy.transform?.kind === "fill") return [{ ...copy, source: { ...copy.source, tensor: prefix + own.layout.codes.tensor } }]
+    if (copy.transform?.kind === "fill") return [readFrom(copy, () => codesArray(raw, own.layout.codes.tensor))]
     if (copy.transform) {
       throw new Unsupported({ code: "unsupported/quantised", what: own.name, problem: `is quantised (${own.form}), and its values would have to be changed once more (${copy.transform.kind})` })
     }
     const { codes, scales, ...layout } = own.layout
-    return fromBlocks(copy, { ...layout, codes: { ...codes, tensor: prefix + codes.tensor }, scales: { ...scales, tensor: prefix + scales.tensor } })
+    return fromBlocks(copy, { ...layout, codes: { ...codes, tensor: codesArray(raw, codes.tensor) }, scales: { ...scales, tensor: codesArray(raw, scales.tensor) } })
   }
   return {
     ...raw,
@@ -99,9 +97,8 @@ export const logicalTensors = (raw: HfTensors, config?: unknown): LogicalTensors
     quantized,
     logicalOf: new Map([...byCodes].map(([codes, { name }]) => [codes, name])),
     activationScales,
-    sources: { get: (id) => sourceOf(raw, id) },
     read,
-    whole: (name, target, prefix) => read(identity(name, target, tensors.get(name)!.shape), prefix)
+    whole: (name, target) => read(identity(name, target, tensors.get(name)!.shape))
   }
 }
 
@@ -119,12 +116,15 @@ const activationScalesOf = (weights: Iterable<string>, tensors: ReadonlyMap<stri
   return found
 }
 
-const sourceOf = (raw: HfTensors, id: string): SourceArray | undefined => {
-  const nibbles = fromNibbles(id)
-  const tensor = raw.tensors.get(nibbles ?? id)
-  if (tensor === undefined) return undefined
-  const { path } = raw.shards[tensor.shard]!
-  return nibbles === undefined
-    ? { path, offset: tensor.begin, dtype: tensor.dtype, shape: tensor.shape }
-    : { path, offset: tensor.begin, dtype: "F4", shape: [(tensor.end - tensor.begin) * 2] }
+/** A tensor as it is in the files. */
+export const storedArray = (raw: HfTensors, name: string): SourceArray => {
+  const tensor = raw.tensors.get(name)
+  if (!tensor) throw new RangeError(`${raw.directory} has no tensor ${name}`)
+  return { path: raw.shards[tensor.shard]!.path, offset: tensor.begin, dtype: tensor.dtype, shape: tensor.shape }
+}
+
+const codesArray = (raw: HfTensors, { name, packed }: StoredCodes): SourceArray => {
+  const stored = storedArray(raw, name)
+  const { begin, end } = raw.tensors.get(name)!
+  return packed ? { ...stored, dtype: "F4", shape: [(end - begin) * 2] } : stored
 }

@@ -2,6 +2,12 @@
 import type { Shape } from "../tensor/Copy.ts"
 import type { BlockLayout } from "./blocks.ts"
 
+/** A tensor in the files as codes or scales: its own elements, or the 4-bit codes of which each of its bytes holds two. */
+export interface StoredCodes {
+  readonly name: string
+  readonly packed: boolean
+}
+
 export interface QuantizedTensor {
   /** The name under which an unquantised checkpoint would have it. */
   readonly name: string
@@ -10,10 +16,5 @@ export interface QuantizedTensor {
   readonly form: string
   /** The tensors in the files that make it up, its codes first. */
   readonly members: ReadonlyArray<string>
-  readonly layout: BlockLayout
+  readonly layout: BlockLayout<StoredCodes>
 }
-
-/** Under this name 4-bit codes are read element by element; under their own, as the bytes they are. */
-export const asNibbles = (tensor: string): string => `4bit:${tensor}`
-
-export const fromNibbles = (id: string): string | undefined => (id.startsWith("4bit:") ? id.slice(5) : undefined)

@@ -7,11 +7,11 @@ import { type Coordinate, coordinates, type Copy, type Digit, type Shape, type V
 import type { Dequantize } from "../tensor/Transform.ts"
 
 /** How a tensor of some shape is stored: where codes and scales of its elements lie, in elements of theirs, axis by axis. */
-export interface BlockLayout {
+export interface BlockLayout<Tensor> {
   readonly shape: Shape
-  readonly codes: { readonly tensor: string; readonly strides: ReadonlyArray<number> }
+  readonly codes: { readonly tensor: Tensor; readonly strides: ReadonlyArray<number> }
   /** `strides`: from one block to the next along an axis; 0 where all share a scale. `blocks`: elements per block. */
-  readonly scales: { readonly tensor: string; readonly strides: ReadonlyArray<number>; readonly blocks: ReadonlyArray<number> }
+  readonly scales: { readonly tensor: Tensor; readonly strides: ReadonlyArray<number>; readonly blocks: ReadonlyArray<number> }
   readonly transform: Dequantize
 }
 
@@ -75,7 +75,7 @@ const runs = (base: number, digits: ReadonlyArray<Digit>, size: number, stride: 
 const withoutRepeats = (copy: Copy): Copy => ({ ...copy, shape: copy.shape.map((n, axis) => (copy.source.strides[axis] === 0 ? 1 : n)) })
 
 /** The copies that read codes and scales in place of a copy from the tensor of `layout`. */
-export const fromBlocks = (copy: Copy, layout: BlockLayout): Array<Copy> => {
+export const fromBlocks = <Tensor>(copy: Copy, layout: BlockLayout<Tensor>): Array<Copy<Tensor>> => {
   const { codes, scales, shape, transform } = layout
   if (copy.shape.includes(0)) return []
   const axes: ReadonlyArray<Coordinate> = coordinates(withoutRepeats(copy), copy.source, shape)
@@ -95,7 +95,7 @@ export const fromBlocks = (copy: Copy, layout: BlockLayout): Array<Copy> => {
       const own = sections.filter((s) => s.digit.axis === axis)
       return own.length > 0 ? own.map((s) => ({ axis, ...s })) : [{ axis, start: 0, count, every: 1, scaleStep: 0 }]
     })
-    const view = (tensor: string, offset: number, stride: (axis: number) => number): View => ({
+    const view = <T>(tensor: T, offset: number, stride: (axis: number) => number): View<T> => ({
       tensor,
       offset: cut.reduce((at, s) => at + s.start * stride(s.axis), offset),
       strides: cut.map((s) => s.every * stride(s.axis))

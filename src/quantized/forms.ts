@@ -9,7 +9,7 @@ import { isPacked, dtypeOfCodes } from "../tensor/kernels/codes.ts"
 import type { Codes } from "../tensor/Transform.ts"
 import { blocked, byRows, type Geometry, grouped, single } from "./geometry.ts"
 import type { BlockSize } from "./QuantizationConfig.ts"
-import { asNibbles, type QuantizedTensor } from "./QuantizedTensor.ts"
+import type { QuantizedTensor } from "./QuantizedTensor.ts"
 
 export interface Stored {
   readonly name: string
@@ -62,8 +62,8 @@ const assemble = ({ codes, extra = [], geometry, name, rounded, scales, shape, s
   members: [stored.name, scales.name, ...extra],
   layout: {
     shape,
-    codes: { tensor: isPacked(dtypeOfCodes(codes)) ? asNibbles(stored.name) : stored.name, strides: stridesOf(shape) },
-    scales: { tensor: scales.name, strides: geometry.strides, blocks: geometry.blocks },
+    codes: { tensor: { name: stored.name, packed: isPacked(dtypeOfCodes(codes)) }, strides: stridesOf(shape) },
+    scales: { tensor: { name: scales.name, packed: false }, strides: geometry.strides, blocks: geometry.blocks },
     transform: { kind: "dequantize", codes, ...(rounded ? { scale: "BF16" as const } : {}) }
   }
 })

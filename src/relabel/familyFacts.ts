@@ -1,8 +1,8 @@
 /** Which components a checkpoint's model has: from its config.json, or from what the checkpoint shows by itself. */
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { noHeaders, openHfConfig } from "../convert/HfSource.ts"
-import { describeModel } from "../convert/ImportPlan.ts"
+import { noHeaders, openHfConfig } from "../space/HfSource.ts"
+import { describeModel } from "../plan/describe.ts"
 import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { attempt } from "../io/attempt.ts"
 import { recognise, type Recognised } from "../mimo/recognise.ts"

@@ -10,12 +10,13 @@ import {
   COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRAIN_STATE
 } from "../checkpoint/names.ts"
 import { trackerFiles } from "../checkpoint/folder.ts"
-import { readChunkHeaders } from "../checkpoint/StoredChunks.ts"
+import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
 import { stage } from "../publish/stage.ts"
+import { wholeFile } from "../engine/wholeFile.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
 import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
@@ -32,9 +33,8 @@ import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfCheckpoint, describeFrom } from "./familyFacts.ts"
-import { copyFile, copySource } from "./copies.ts"
 import { placeFiles } from "./placeFiles.ts"
-import { relabelPlan } from "./RelabelPlan.ts"
+import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
 import { filesBelow, type SideFile } from "./sideFiles.ts"
@@ -120,14 +120,17 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const { files: all, folders } = yield* attempt(() => filesBelow(disk, directory))
   const sums = all.some((f) => f.name === CHECKSUMS) ? yield* attempt(() => readChecksums(disk, directory)) : undefined
   const dataFiles = new Set(checkpoint.fileSizes.keys())
+  const moved = yield* attempt(() => movedChunks(draft, directory))
+  const stored = yield* attempt(() => readChunks(disk, moved.chunks))
   const plan = yield* attempt(() =>
     relabelPlan(
       draft,
-      { directory, files: checkpoint.fileSizes, pathOf: (file) => join(directory, file) },
+      moved,
+      stored,
+      { files: checkpoint.fileSizes, pathOf: (file) => join(directory, file) },
       new Map(common.item ? [[COMMON_STATE, common.item]] : [])
     ))
-  yield* attempt(() => readChunkHeaders(disk, plan.chunks))
-  const made = plan.files()
+  const made = plan.files
   const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
   const trainState = yield* attempt(() => trainStateOf(disk, all, iteration))
   const folder = iteration ?? iterationFolder(trainState.step)
@@ -174,9 +177,8 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     const expected = yield* forecast(target, link)
     const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
-    const arrays = { get: (id: string) => copySource(copied, id) ?? plan.sources.get(id) }
     return yield* produce(target, runOptions, {
-      files: [...copied.map(copyFile), ...made],
+      files: [...copied.map(wholeFile), ...made],
       folder,
       iteration: folder,
       ingredients: [
@@ -185,7 +187,6 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         ...dataStates.map((s) => (link ? linkedFile : sourceFile)(basename(s.path), s.identity)),
         ...beside.map((f) => sourceFile(f.name, f.identity))
       ],
-      arrays,
       sources: [directory],
       size: expected.bytes,
       report: () => {
@@ -214,8 +215,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
       }
       const counted = yield* stage(publication, {
-        files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(copyFile), ...made],
-        arrays,
+        files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(wholeFile), ...made],
         // A linked file is the source's own: whatever happens to one happens to both.
         states: [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside]
       }, runOptions.progress)

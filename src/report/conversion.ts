@@ -1,6 +1,6 @@
 /** The sections about a conversion: what was done, where every source tensor went, and whether both sides are equal. */
-import type { ConversionReport } from "../convert/Report.ts"
-import type { TensorVerdict, VerifyReport } from "../convert/verify.ts"
+import type { ConversionReport } from "../plan/Report.ts"
+import type { TensorVerdict, VerifyReport } from "../verify/verify.ts"
 import { bytesDatum, code, count, countDatum, esc, size, table } from "./html.ts"
 import type { Coverage, CoverageRow, Fate } from "./PageData.ts"
 import { listShell, select } from "./subject.ts"

@@ -7,22 +7,26 @@ import type { Transform } from "./Transform.ts"
 
 export type Shape = ReadonlyArray<number>
 
-/** Element addresses `offset + Σ index[i]·strides[i]` of a tensor. A stride of 0 repeats an element (broadcast operands). */
-export interface View {
-  readonly tensor: string
+/**
+ * Element addresses `offset + Σ index[i]·strides[i]` of a tensor. A stride of 0 repeats an element (broadcast operands). `Tensor`: what
+ * the tensor is known by, its name in a space or, once it is known where that lies, the array itself.
+ */
+export interface View<Tensor = string> {
+  readonly tensor: Tensor
   readonly offset: number
   readonly strides: ReadonlyArray<number>
 }
 
-export interface Copy {
+/** `Source`: what source and operands are known by; a target is always known by its name. */
+export interface Copy<Source = string> {
   /** Extent of each axis; both views have one stride per axis. */
   readonly shape: Shape
-  readonly source: View
+  readonly source: View<Source>
   readonly target: View
   /** What happens to values on the way; absent: the bytes are the same (or cast, if the dtypes differ). */
   readonly transform?: Transform
   /** Further inputs of the transform (scales, the original of a rounded value), read element by element alongside. */
-  readonly operands?: ReadonlyArray<View>
+  readonly operands?: ReadonlyArray<View<Source>>
   /**
    * Fills elements that no source element is the value of: it repeats source elements that another copy moves, or writes a
    * constant. It has no opposite direction.
@@ -62,15 +66,22 @@ export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length 
 export const wholeBox = (shape: Shape): Box => ({ offsets: shape.map(() => 0), sizes: shape })
 
 /** The contiguous view of a whole tensor, or of the rows from `row` on. */
-export const viewOf = (tensor: string, shape: Shape, row = 0): View => {
+export const viewOf = <Tensor>(tensor: Tensor, shape: Shape, row = 0): View<Tensor> => {
   const strides = stridesOf(shape)
   return { tensor, offset: row * (strides[0] ?? 1), strides }
 }
 
 /** The whole of `source` is the whole of `target`. */
-export const identity = (source: string, target: string, shape: Shape): Copy => {
+export const identity = <Source>(source: Source, target: string, shape: Shape): Copy<Source> => {
   const strides = stridesOf(shape)
   return { shape, source: { tensor: source, offset: 0, strides }, target: { tensor: target, offset: 0, strides } }
+}
+
+/** The same copy from what its source and operands are known by otherwise. */
+export const readFrom = <From, To>(copy: Copy<From>, of: (tensor: From) => To): Copy<To> => {
+  const { operands, source, ...rest } = copy
+  const view = (v: View<From>): View<To> => ({ ...v, tensor: of(v.tensor) })
+  return { ...rest, source: view(source), ...(operands ? { operands: operands.map(view) } : {}) }
 }
 
 /** One axis of a copy, as seen along one axis of a tensor: `count` steps of `step` coordinates. */
@@ -87,7 +98,7 @@ export interface Coordinate {
 }
 
 /** Express a view of a tensor of `shape` axis by axis. Copy axes may subdivide tensor axes, never span several. */
-export const coordinates = (copy: Copy, view: View, shape: Shape): ReadonlyArray<Coordinate> => {
+export const coordinates = (copy: Pick<Copy, "shape">, view: Omit<View, "tensor">, shape: Shape): ReadonlyArray<Coordinate> => {
   const strides = stridesOf(shape)
   const digits: Array<Array<Digit>> = shape.map(() => [])
   for (const [axis, count] of copy.shape.entries()) {
@@ -95,7 +106,7 @@ export const coordinates = (copy: Copy, view: View, shape: Shape): ReadonlyArray
     const stride = view.strides[axis]!
     const along = strides.findIndex((s, k) => stride >= s && shape[k]! > 1)
     if (along < 0 || stride % strides[along]! !== 0) {
-      throw new RangeError(`axis ${axis} of a copy of ${view.tensor} does not lie along one axis of [${shape}]`)
+      throw new RangeError(`axis ${axis} of a copy does not lie along one axis of [${shape}]`)
     }
     digits[along]!.push({ axis, count, step: stride / strides[along]! })
   }
@@ -106,7 +117,7 @@ export const coordinates = (copy: Copy, view: View, shape: Shape): ReadonlyArray
     const own = digits[k]!.sort((a, b) => b.step - a.step)
     let reach = base
     for (const d of own) reach += (d.count - 1) * d.step
-    if (reach >= extent) throw new RangeError(`a copy leaves ${view.tensor} [${shape}] along axis ${k}`)
+    if (reach >= extent) throw new RangeError(`a copy leaves its tensor [${shape}] along axis ${k}`)
     return { base, digits: own }
   })
 }
@@ -145,16 +156,16 @@ const within = ({ base, digits }: Coordinate, low: number, high: number, level =
  * axes (a layer or expert axis), fixed at `at`.
  * Returns no copy if they do not meet; the other side and the operands follow.
  */
-export const rebase = (
-  copy: Copy,
-  side: Side,
+export const rebase = <Source, S extends Side>(
+  copy: Copy<Source>,
+  side: S,
   from: Shape,
   box: Box,
-  tensor: string,
+  tensor: S extends "source" ? Source : string,
   to: Shape,
   at: ReadonlyArray<number>,
   toStrides: ReadonlyArray<number> = stridesOf(to)
-): Array<Copy> => {
+): Array<Copy<Source>> => {
   const lead = to.length - from.length
   const axes = coordinates(copy, copy[side], from)
   let pieces: Array<ReadonlyArray<readonly [axis: number, start: number, count: number]>> = [[]]
@@ -181,23 +192,22 @@ export const rebase = (
       start[axis] = s
       shape[axis] = n
     }
-    const advance = (view: View): View => ({
+    const advance = <Tensor>(view: View<Tensor>): View<Tensor> => ({
       ...view,
       offset: view.strides.reduce((sum, stride, axis) => sum + stride * start[axis]!, view.offset)
     })
-    const moved = advance({ tensor, offset: fixed, strides })
     return {
       ...copy,
       shape,
-      source: side === "source" ? moved : advance(copy.source),
-      target: side === "target" ? moved : advance(copy.target),
+      source: side === "source" ? advance({ tensor: tensor as Source, offset: fixed, strides }) : advance(copy.source),
+      target: side === "target" ? advance({ tensor: tensor as string, offset: fixed, strides }) : advance(copy.target),
       ...(copy.operands ? { operands: copy.operands.map(advance) } : {})
     }
   })
 }
 
 /** Drop axes of extent 1 and join neighbours that are one run on every view. The address sequence stays the same. */
-export const simplify = (copy: Copy): Copy => {
+export const simplify = <Source>(copy: Copy<Source>): Copy<Source> => {
   const views = [copy.source, copy.target, ...(copy.operands ?? [])]
   const shape: Array<number> = []
   const strides: Array<Array<number>> = views.map(() => [])
@@ -214,12 +224,11 @@ export const simplify = (copy: Copy): Copy => {
       views.forEach((v, i) => { strides[i]!.push(v.strides[axis]!) })
     }
   }
-  const rebuilt = views.map((v, i): View => ({ tensor: v.tensor, offset: v.offset, strides: strides[i]! }))
   return {
     ...copy,
     shape,
-    source: rebuilt[0]!,
-    target: rebuilt[1]!,
-    ...(copy.operands ? { operands: rebuilt.slice(2) } : {})
+    source: { ...copy.source, strides: strides[0]! },
+    target: { ...copy.target, strides: strides[1]! },
+    ...(copy.operands ? { operands: copy.operands.map((v, i) => ({ ...v, strides: strides[2 + i]! })) } : {})
   }
 }

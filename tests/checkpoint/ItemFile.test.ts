@@ -9,13 +9,13 @@ describe("item files", () => {
   it("say where each item lies; equal frames are shared", () => {
     const files = new ItemFiles()
     const main = files.of(0, 0)
-    const array = { id: "a", dtype: "BF16", shape: [4], copies: [] } as const
+    const array = { id: "a", dtype: "BF16", shape: [4], copies: () => [] } as const
     const { length } = tensorItem("BF16", [1, 4])
     expect(main.object(bytesSegment(new Uint8Array(10)))).toEqual({ file: "__0_0.distcp", offset: 0, length: 10 })
     expect(main.tensor(array, [1, 4])).toEqual({ file: "__0_0.distcp", offset: 10, length })
     expect(main.tensor(array, [1, 4]).offset).toBe(10 + length)
     expect(files.named("__0_0.distcp")).toBe(main)
-    expect(files.of(1, 0).verbatim("raw", "b", 7)).toEqual({ file: "__1_0.distcp", offset: 0, length: 7 })
+    expect(files.of(1, 0).verbatim({ path: "/c/d", offset: 3 }, "b", 7)).toEqual({ file: "__1_0.distcp", offset: 0, length: 7 })
     const [first, second] = files.files()
     expect([first!.size, second!.size]).toEqual([10 + 2 * length, 7])
     expect(first!.segments[1]).toBe(first!.segments[4])

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { formOf, layoutOf, referenceDtype } from "../../src/conformance/Runner.ts"
-import { planImport } from "../../src/convert/ImportPlan.ts"
+import { planImport } from "../../src/plan/ImportPlan.ts"
 import { sourceOf } from "../families/toys.ts"
 import { caseNames, loadCase } from "./cases.ts"
 

@@ -8,7 +8,7 @@ import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { importCheckpoint, exportCheckpoint, verifyCheckpoint, type ImportRequest, Disk } from "../../src/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
-import { verifyHf, verifyMegatron } from "../../src/convert/verify.ts"
+import { verifyHf, verifyMegatron } from "../../src/verify/verify.ts"
 import { readSafetensors, type TensorData, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts"
 
 const work = mkdtempSync(join(tmpdir(), "convert-"))

@@ -1,6 +1,6 @@
 /** config.json of an export: what stays byte for byte, and what is rewritten. */
 import { describe, expect, it } from "vitest"
-import { exportedConfig, type ConfigEdits } from "../../src/convert/exportedConfig.ts"
+import { exportedConfig, type ConfigEdits } from "../../src/plan/exportedConfig.ts"
 import { parseJson } from "../../src/document/StrictJson.ts"
 
 const exported = (text: string, edits: Partial<ConfigEdits>): string => {

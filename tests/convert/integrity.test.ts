@@ -5,8 +5,8 @@ import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { prepareExport, prepareImport } from "../../src/convert/convert.ts"
 import { ChecksumsBuilder, decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
-import { type DeepReport, verifyDeep } from "../../src/convert/deep/deep.ts"
-import { flippedBit } from "../../src/convert/deep/flippedBit.ts"
+import { type DeepReport, verifyDeep } from "../../src/verify/deep/deep.ts"
+import { flippedBit } from "../../src/verify/deep/flippedBit.ts"
 import { SUM_BLOCK, sumsOf } from "../../src/engine/WindowSums.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
@@ -54,7 +54,7 @@ it("one flipped bit is found wherever it is in the data", () => {
 describe("checksums", () => {
   const files = [{ name: "f", size: 8, segments: [
     { kind: "bytes" as const, bytes: Buffer.from("head") },
-    { kind: "array" as const, array: { id: "w", dtype: "U8" as const, shape: [4], copies: [] }, crc: false }
+    { kind: "array" as const, array: { id: "w", dtype: "U8" as const, shape: [4], copies: () => [] }, crc: false }
   ] }]
   const encoded = () => {
     const builder = new ChecksumsBuilder()

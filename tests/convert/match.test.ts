@@ -1,6 +1,6 @@
 /** Patterns of carried tensors and of `--allow-unmapped`. */
 import { expect, it } from "vitest"
-import { compileAllowed, compileCarried } from "../../src/convert/match.ts"
+import { compileAllowed, compileCarried } from "../../src/plan/match.ts"
 import { cpuMs } from "../measure/cpu.ts"
 
 it("a carried pattern: one star stands for digits, two for anything", () => {

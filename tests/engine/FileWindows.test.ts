@@ -6,7 +6,8 @@ const MB = 1 << 20
 const SIZES = { block: 4 * MB, wide: 40 * MB, read: 4 * MB, work: MB }
 
 /** Experts whose gate and up projections are stored side by side, [in, 2·out], and become one item each, [out, in]. */
-const halves = (experts: number, inner: number, outer: number): { readonly file: TargetFile; readonly source: SourceArray; readonly items: ReadonlyArray<number> } => {
+const halves = (experts: number, inner: number, outer: number): { readonly file: TargetFile; readonly items: ReadonlyArray<number> } => {
+  const source: SourceArray = { path: "/in", offset: 0, dtype: "BF16", shape: [experts * inner * 2 * outer] }
   const segments: Array<Segment> = []
   const items: Array<number> = []
   let size = 0
@@ -16,9 +17,9 @@ const halves = (experts: number, inner: number, outer: number): { readonly file:
         id: `${expert} ${half}`,
         dtype: "BF16",
         shape: [outer, inner],
-        copies: [{
+        copies: () => [{
           shape: [outer, inner],
-          source: { tensor: "gate_up", offset: expert * inner * 2 * outer + half * outer, strides: [1, 2 * outer] },
+          source: { tensor: source, offset: expert * inner * 2 * outer + half * outer, strides: [1, 2 * outer] },
           target: { tensor: "w", offset: 0, strides: [inner, 1] }
         }]
       }
@@ -28,12 +29,12 @@ const halves = (experts: number, inner: number, outer: number): { readonly file:
       items.push(size)
     }
   }
-  return { file: { name: "f", size, segments }, source: { path: "/in", offset: 0, dtype: "BF16", shape: [experts * inner * 2 * outer] }, items }
+  return { file: { name: "f", size, segments }, items }
 }
 
 it("the halves of a transposed matrix are assembled together, so that their rows are read once", () => {
-  const { file, items, source } = halves(6, 2048, 768)
-  const ends = [...fileWindows(file, { get: () => source }, SIZES, 32 << 10, () => {})].map((w) => w.position + w.size)
+  const { file, items } = halves(6, 2048, 768)
+  const ends = [...fileWindows(file, SIZES, 32 << 10, () => {})].map((w) => w.position + w.size)
   expect(ends.at(-1)).toBe(file.size)
   // Every window ends with a matrix: behind its second half, never behind its first or within one.
   expect(ends.filter((end) => !items.includes(end) || items.indexOf(end) % 2 === 0)).toEqual([])

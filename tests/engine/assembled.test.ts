@@ -23,7 +23,7 @@ const worlds = (count: number): Array<World> =>
 describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s", (_, options) => {
   it("an array's digest is that of its bytes", async () => {
     for (const world of worlds(20)) {
-      const found = await diskWith(world.files).run(Stream.runCollect(digest(world.arrays, world.sources, options)))
+      const found = await diskWith(world.files).run(Stream.runCollect(digest(world.arrays, options)))
       expect(found).toEqual(world.arrays.map((array) => ({
         id: array.id,
         sha256: createHash("sha256").update(expectedBytes(world, array)).digest("hex")
@@ -33,7 +33,7 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
 
   it("the chunks of an array, in order, are its bytes", async () => {
     for (const world of worlds(20)) {
-      const chunks = await diskWith(world.files).run(Stream.runCollect(stream(world.arrays, world.sources, options)))
+      const chunks = await diskWith(world.files).run(Stream.runCollect(stream(world.arrays, options)))
       const arrays: Array<Buffer> = []
       let parts: Array<Uint8Array> = []
       for (const { bytes, last, offset } of chunks) {
@@ -65,7 +65,7 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
         world.files.set(path, stored)
         return { array, with: { path, offset: 0, dtype: array.dtype, shape: array.shape } }
       })
-      const found = await diskWith(world.files).run(Stream.runCollect(compare(pairs, world.sources, options)))
+      const found = await diskWith(world.files).run(Stream.runCollect(compare(pairs, options)))
       expect(found.map(({ id, equal, elements, differing, firstDifference }) => [id, equal, elements, differing, firstDifference?.element]))
         .toEqual(world.arrays.map((array) => {
           const at = flipped.get(array.id)
@@ -80,7 +80,7 @@ describe("chunks that are lent", () => {
     for (const world of worlds(20)) {
       const hashes = new Map(world.arrays.map((array) => [array.id, createHash("sha256")]))
       await diskWith(world.files).run(
-        Stream.runForEach(stream(world.arrays, world.sources, { ...SMALL, lend: true }), ({ array, bytes }) =>
+        Stream.runForEach(stream(world.arrays, { ...SMALL, lend: true }), ({ array, bytes }) =>
           Effect.promise(async () => {
             await new Promise((resolve) => setImmediate(resolve))
             hashes.get(array.id)!.update(bytes)
@@ -101,8 +101,8 @@ describe("a difference", () => {
     disk.files.set("/b", stored)
     const shape = [assembled.byteLength / bytesOf(dtype)]
     const a: SourceArray = { path: "/a", offset: 0, dtype, shape }
-    const array: TargetArray = { id: "w", dtype, shape, copies: [identity("a", "w", shape)] }
-    const all = await disk.run(Stream.runCollect(compare([{ array, with: { ...a, path: "/b" } }], new Map([["a", a]]))))
+    const array: TargetArray = { id: "w", dtype, shape, copies: () => [identity(a, "w", shape)] }
+    const all = await disk.run(Stream.runCollect(compare([{ array, with: { ...a, path: "/b" } }])))
     return all[0]!
   }
   const f32 = (...values: Array<number>) => new Uint8Array(Float32Array.from(values).buffer)
@@ -133,9 +133,9 @@ describe("a difference", () => {
 
   it("cannot be asked for between different dtypes or shapes", async () => {
     const a: SourceArray = { path: "/a", offset: 0, dtype: "F32", shape: [2] }
-    const array: TargetArray = { id: "w", dtype: "F32", shape: [2], copies: [identity("a", "w", [2])] }
+    const array: TargetArray = { id: "w", dtype: "F32", shape: [2], copies: () => [identity(a, "w", [2])] }
     const run = (stored: SourceArray) =>
-      new MemoryDisk().run(Stream.runCollect(compare([{ array, with: stored }], new Map([["a", a]]))))
+      new MemoryDisk().run(Stream.runCollect(compare([{ array, with: stored }])))
     await expect(run({ ...a, dtype: "BF16" })).rejects.toThrow("w: F32 [2] cannot equal BF16 [2]")
     await expect(run({ ...a, shape: [1, 2] })).rejects.toThrow("w: F32 [2] cannot equal F32 [1,2]")
   })
@@ -145,11 +145,11 @@ it("a stream assembles no further ahead than its memory", async () => {
   const disk = new MemoryDisk()
   const length = 1 << 20
   disk.files.set("/a", new Uint8Array(length))
-  const sources = new Map<string, SourceArray>([["a", { path: "/a", offset: 0, dtype: "U8", shape: [length] }]])
-  const array: TargetArray = { id: "w", dtype: "U8", shape: [length], copies: [identity("a", "w", [length])] }
+  const source: SourceArray = { path: "/a", offset: 0, dtype: "U8", shape: [length] }
+  const array: TargetArray = { id: "w", dtype: "U8", shape: [length], copies: () => [identity(source, "w", [length])] }
   const options: EngineOptions = { concurrency: 2, maxMemory: 1, sizes: { block: 4096, wide: 4096, read: 4096, work: 8192 } }
   const reads = () => disk.calls.filter((c) => c.call === "read").length
-  const taken = await disk.run(stream([array], sources, options).pipe(
+  const taken = await disk.run(stream([array], options).pipe(
     Stream.take(3),
     Stream.mapEffect(() => Effect.promise(async () => {
       await new Promise((resolve) => setTimeout(resolve, 5))

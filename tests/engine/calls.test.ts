@@ -18,22 +18,21 @@ const fileOf = (arrays: ReadonlyArray<TargetArray>): TargetFile => ({
 
 describe("calls", () => {
   it.each(["direct", "buffered"] as const)("a thousand small neighbours cost one %s read and one write", async (io) => {
-    const sources = new Map<string, SourceArray>()
     const arrays = Array.from({ length: 1000 }, (_, i): TargetArray => {
-      sources.set(`${i}`, { path: "/in", offset: 8 + i * 1500, dtype: "BF16", shape: [750] })
-      return { id: `${i}`, dtype: "BF16", shape: [750], copies: [identity(`${i}`, `${i}`, [750])] }
+      const source: SourceArray = { path: "/in", offset: 8 + i * 1500, dtype: "BF16", shape: [750] }
+      return { id: `${i}`, dtype: "BF16", shape: [750], copies: () => [identity(source, `${i}`, [750])] }
     })
     const disk = diskWith(new Map([["/in", new Uint8Array(1_500_008)]]))
-    await disk.run(execute([fileOf(arrays)], sources, "/out", { io }))
+    await disk.run(execute([fileOf(arrays)], "/out", { io }))
     const counts = disk.calls.filter((c) => c.call === "read" || c.call === "write").map((c) => c.call)
     expect(counts).toEqual(["read", "write"])
   })
 
   it("bytes that stay as they are are read straight into the block", async () => {
-    const sources = new Map<string, SourceArray>([["a", { path: "/in", offset: 8, dtype: "BF16", shape: [1 << 20] }]])
-    const array: TargetArray = { id: "w", dtype: "BF16", shape: [1 << 20], copies: [identity("a", "w", [1 << 20])] }
+    const source: SourceArray = { path: "/in", offset: 8, dtype: "BF16", shape: [1 << 20] }
+    const array: TargetArray = { id: "w", dtype: "BF16", shape: [1 << 20], copies: () => [identity(source, "w", [1 << 20])] }
     const disk = diskWith(new Map([["/in", new Uint8Array((2 << 20) + 8)]]))
-    const report = await disk.run(execute([fileOf([array])], sources, "/out", { io: "buffered" }))
+    const report = await disk.run(execute([fileOf([array])], "/out", { io: "buffered" }))
     expect(report.bytesRead).toBe(2 << 20)
     expect(disk.calls.filter((c) => c.call === "read").map((c) => c.bytes)).toEqual([2 << 20])
   })
@@ -45,7 +44,7 @@ describe("calls", () => {
       const next = random(seed)
       const world = randomWorld(next, 4, floats, 9, seed % 2 === 0 ? "same" : "changed")
       const disk = diskWith(world.files)
-      await disk.run(execute([fileOf(world.arrays)], world.sources, "/out", options))
+      await disk.run(execute([fileOf(world.arrays)], "/out", options))
       expect(Math.max(0, ...disk.calls.filter((c) => c.call === "read").map((c) => c.bytes)), `seed ${seed}`).toBeLessThanOrEqual(read)
     }
   })

@@ -11,13 +11,13 @@ import { MemoryDisk } from "./MemoryDisk.ts"
 
 const LENGTH = 50_000
 const BLOCK = 4096
-const sources = new Map([["a", { path: "/in", offset: 0, dtype: "U8" as const, shape: [LENGTH] }]])
+const whole = { path: "/in", offset: 0, dtype: "U8" as const, shape: [LENGTH] }
 const file: TargetFile = {
   name: "f",
   size: LENGTH + 14,
   segments: [
     { kind: "bytes", bytes: Buffer.from("ten bytes.") },
-    { kind: "array", array: { id: "w", dtype: "U8", shape: [LENGTH], copies: [identity("a", "w", [LENGTH])] }, crc: true },
+    { kind: "array", array: { id: "w", dtype: "U8", shape: [LENGTH], copies: () => [identity(whole, "w", [LENGTH])] }, crc: true },
     { kind: "seal", length: 4, bytes: (crc) => Buffer.from(Uint32Array.of(crc).buffer) }
   ]
 }
@@ -26,7 +26,7 @@ const source = Uint8Array.from({ length: LENGTH }, (_, i) => i * 7 % 251)
 const run = async (disk: MemoryDisk, records: ReadonlyMap<number, WindowRecord> = new Map()) => {
   const windows: Array<WrittenWindow> = []
   const earlier = { began: () => records.size > 0, find: (_: string, position: number) => records.get(position) }
-  const report = await disk.run(execute([file], sources, "/out", {
+  const report = await disk.run(execute([file], "/out", {
     sizes: { block: BLOCK, read: 2000, work: 8192 },
     earlier,
     onWindow: (_, window) => windows.push(window)

@@ -76,7 +76,7 @@ describe("execute writes what element-by-element copying would", () => {
       const disk = diskWith(world.files, behaviour)
       let progress = 0
       const report = await disk.run(
-        execute(files, world.sources, "/out", { ...options, progress: (bytes) => { progress += bytes } })
+        execute(files, "/out", { ...options, progress: (bytes) => { progress += bytes } })
       )
       for (const [path, bytes] of contents) {
         expect(Buffer.compare(disk.files.get(path)!, bytes), `seed ${seed}, ${path}`).toBe(0)
@@ -101,7 +101,7 @@ describe("execute writes what element-by-element copying would", () => {
       const { changed, contents, files } = randomFiles(next, world)
       const disk = diskWith(world.files, { before: (call) => call === "read" ? setTimeout(4) : undefined })
       const report = await disk.run(
-        execute(files, world.sources, "/out", { threads: 2, sharing: { from: 1, after: 0 }, io: "buffered", sizes: { block: 300, wide: 900, read: 200, work: 512 } })
+        execute(files, "/out", { threads: 2, sharing: { from: 1, after: 0 }, io: "buffered", sizes: { block: 300, wide: 900, read: 200, work: 512 } })
       )
       for (const [path, bytes] of contents) expect(Buffer.compare(disk.files.get(path)!, bytes), `seed ${seed}, ${path}`).toBe(0)
       expect(report.changed, `seed ${seed}`).toBe(changed)

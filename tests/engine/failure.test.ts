@@ -11,8 +11,8 @@ import { type Behaviour, MemoryDisk } from "./MemoryDisk.ts"
 
 const LENGTH = 50_000
 const OPTIONS: EngineOptions = { concurrency: 3, io: "buffered", sizes: { block: 4096, wide: 4096, read: 2000, work: 8192 } }
-const sources = new Map<string, SourceArray>([["a", { path: "/in", offset: 0, dtype: "U8", shape: [LENGTH] }]])
-const array: TargetArray = { id: "w", dtype: "U8", shape: [LENGTH], copies: [identity("a", "w", [LENGTH])] }
+const source: SourceArray = { path: "/in", offset: 0, dtype: "U8", shape: [LENGTH] }
+const array: TargetArray = { id: "w", dtype: "U8", shape: [LENGTH], copies: () => [identity(source, "w", [LENGTH])] }
 const file = (name: string): TargetFile => ({
   name,
   size: LENGTH + 4,
@@ -38,7 +38,7 @@ describe("an execution", () => {
       // Truncation happens where whole pages are written.
       const options: EngineOptions = call === "truncate" ? { ...OPTIONS, io: "direct" } : OPTIONS
       const files = Array.from({ length: 10 }, (_, i) => file(`f${i}`))
-      const exit = await disk.run(Effect.exit(execute(files, sources, "/out", options)))
+      const exit = await disk.run(Effect.exit(execute(files, "/out", options)))
       expect(exit, `${call} ${after}`).toEqual(Exit.fail(io(call)))
       expect(disk.open).toBe(0)
       const calls = disk.calls.length
@@ -50,7 +50,7 @@ describe("an execution", () => {
   it("reports a full disk as such", async () => {
     const full = new NoSpace({ path: "/out/f", needed: 0 })
     const disk = diskThat({ before: (c) => { if (c === "write") throw full } })
-    expect(await disk.run(Effect.exit(execute([file("f")], sources, "/out", OPTIONS)))).toEqual(Exit.fail(full))
+    expect(await disk.run(Effect.exit(execute([file("f")], "/out", OPTIONS)))).toEqual(Exit.fail(full))
   })
 
   it.each([9, 11])("a target that another program cuts while it is written is noticed", async (nth) => {
@@ -58,14 +58,14 @@ describe("an execution", () => {
     const disk = diskThat({
       before: (call, path) => { if (call === "info" && path === "/out/f" && ++looks === nth) disk.files.set(path, disk.files.get(path)!.slice(0, 1000)) }
     })
-    const exit = await disk.run(Effect.exit(execute([file("f")], sources, "/out", { ...OPTIONS, concurrency: 1 })))
+    const exit = await disk.run(Effect.exit(execute([file("f")], "/out", { ...OPTIONS, concurrency: 1 })))
     expect(exit).toEqual(Exit.fail(new IoError({ path: "/out/f", operation: "write", errno: "ESHORT", detail: "another program cut it at byte 1000 while it was written" })))
   })
 
   it("does not replace a file", async () => {
     const disk = diskThat({})
     disk.files.set("/out/f", Uint8Array.of(1, 2, 3))
-    const exit = await disk.run(Effect.exit(execute([file("f")], sources, "/out", OPTIONS)))
+    const exit = await disk.run(Effect.exit(execute([file("f")], "/out", OPTIONS)))
     expect(exit).toEqual(Exit.fail(new IoError({ path: "/out/f", operation: "open", errno: "EEXIST" })))
     expect(disk.files.get("/out/f")).toEqual(Uint8Array.of(1, 2, 3))
   })
@@ -73,7 +73,7 @@ describe("an execution", () => {
   it("notices a source that is shorter than its header said", async () => {
     const disk = diskThat({})
     disk.files.set("/in", new Uint8Array(LENGTH - 1))
-    const exit = await disk.run(Effect.exit(execute([file("f")], sources, "/out", OPTIONS)))
+    const exit = await disk.run(Effect.exit(execute([file("f")], "/out", OPTIONS)))
     expect(exit).toMatchObject(Exit.fail({ errno: "ESHORT", path: "/in" }))
   })
 
@@ -81,7 +81,7 @@ describe("an execution", () => {
     const wrong: TargetArray = { ...array, dtype: "F32" }
     const disk = diskThat({})
     const exit = await disk.run(Effect.exit(execute(
-      [{ name: "f", size: LENGTH * 4, segments: [{ kind: "array", array: wrong, crc: false }] }], sources, "/out", OPTIONS
+      [{ name: "f", size: LENGTH * 4, segments: [{ kind: "array", array: wrong, crc: false }] }], "/out", OPTIONS
     )))
     expect(exit).toEqual(Exit.fail(new Unsupported({ code: "unsupported/copy", what: "w", problem: "no cast from U8 to F32" })))
     expect(disk.files.has("/out/f")).toBe(false)
@@ -89,7 +89,7 @@ describe("an execution", () => {
 
   it("keeps few files open", async () => {
     const disk = diskThat({})
-    await disk.run(execute(Array.from({ length: 40 }, (_, i) => file(`f${i}`)), sources, "/out", OPTIONS))
+    await disk.run(execute(Array.from({ length: 40 }, (_, i) => file(`f${i}`)), "/out", OPTIONS))
     expect(disk.mostOpen).toBeLessThanOrEqual(9)
   })
 })
@@ -97,27 +97,26 @@ describe("an execution", () => {
 describe("a plan that is wrong is refused before the array is written", () => {
   const refusal = async (target: TargetFile) => {
     const disk = diskThat({})
-    const exit = await disk.run(Effect.exit(execute([target], sources, "/out", OPTIONS)))
+    const exit = await disk.run(Effect.exit(execute([target], "/out", OPTIONS)))
     expect(disk.open).toBe(0)
     return Exit.isFailure(exit) ? String(exit.cause) : "written"
   }
-  const filled = (copies: TargetArray["copies"]): TargetFile => ({
+  const filled = (...copies: ReturnType<TargetArray["copies"]>): TargetFile => ({
     name: "f",
     size: LENGTH,
-    segments: [{ kind: "array", array: { ...array, copies }, crc: false }]
+    segments: [{ kind: "array", array: { ...array, copies: () => copies }, crc: false }]
   })
-  const part = (shape: number, source: number, target: number) => ({
+  const part = (shape: number, from: number, to: number) => ({
     shape: [shape],
-    source: { tensor: "a", offset: source, strides: [1] },
-    target: { tensor: "w", offset: target, strides: [1] }
+    source: { tensor: source, offset: from, strides: [1] },
+    target: { tensor: "w", offset: to, strides: [1] }
   })
 
   it.each([
-    ["a hole", filled([part(LENGTH - 1, 0, 0)]), "848 elements from 49152 on"],
-    ["an overlap", filled([part(LENGTH, 0, 0), part(1, 0, 5)]), "4097 values for the 4096 elements from 0 on"],
-    ["a source address beyond the source", filled([part(LENGTH, 1, 0)]), "a copy for w leaves a [50000]"],
-    ["a target address beyond the array", filled([part(LENGTH, 0, 1)]), "a copy leaves w [50000]"],
-    ["an unknown source", filled([identity("b", "w", [LENGTH])]), "w is filled from b, which is not among the sources"],
+    ["a hole", filled(part(LENGTH - 1, 0, 0)), "848 elements from 49152 on"],
+    ["an overlap", filled(part(LENGTH, 0, 0), part(1, 0, 5)), "4097 values for the 4096 elements from 0 on"],
+    ["a source address beyond the source", filled(part(LENGTH, 1, 0)), "a copy for w leaves the array [50000] at byte 0 of /in"],
+    ["a target address beyond the array", filled(part(LENGTH, 0, 1)), "a copy leaves w [50000]"],
     ["a file larger than its segments", { ...file("f"), size: LENGTH + 5 }, "the segments of f have 50004 bytes, not 50005"],
     ["a file smaller than its segments", { ...file("f"), size: LENGTH + 3 }, "the segments of f have 50004 bytes, not 50003"],
     ["a seal without an array", { name: "f", size: 4, segments: file("f").segments.slice(1) }, "a seal of f has no array before it"],
@@ -139,7 +138,7 @@ describe("an interruption", () => {
       }
     })
     await disk.run(Effect.gen(function*() {
-      const fiber = yield* Effect.forkChild(execute([file("f0"), file("f1")], sources, "/out", OPTIONS))
+      const fiber = yield* Effect.forkChild(execute([file("f0"), file("f1")], "/out", OPTIONS))
       yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
       expect(underWay).toBeGreaterThan(0)
       yield* Fiber.interrupt(fiber)
@@ -151,7 +150,7 @@ describe("an interruption", () => {
 
   it("is also to stop taking chunks", async () => {
     const disk = diskThat({})
-    await disk.run(stream([array], sources, OPTIONS).pipe(Stream.take(1), Stream.runDrain))
+    await disk.run(stream([array], OPTIONS).pipe(Stream.take(1), Stream.runDrain))
     expect(disk.open).toBe(0)
   })
 })

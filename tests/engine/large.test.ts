@@ -27,8 +27,6 @@ const hole = (name: string, size: number, parts: ReadonlyArray<readonly [positio
   return path
 }
 
-const sourceOf = (array: SourceArray) => ({ get: (id: string) => (id === "far" ? array : undefined) })
-
 describe("a file of 3 TiB", () => {
   const values = Uint8Array.from({ length: 4096 }, (_, i) => i * 7 + (i >> 8))
 
@@ -38,25 +36,25 @@ describe("a file of 3 TiB", () => {
     const source: SourceArray = { path, offset: 0, dtype: "U8", shape: [3 * TIB] }
     const contiguous: TargetArray = {
       id: "run", dtype: "U8", shape: [4096],
-      copies: [{ shape: [4096], source: { tensor: "far", offset: start, strides: [1] }, target: { tensor: "run", offset: 0, strides: [1] } }]
+      copies: () => [{ shape: [4096], source: { tensor: source, offset: start, strides: [1] }, target: { tensor: "run", offset: 0, strides: [1] } }]
     }
     const transposed: TargetArray = {
       id: "transposed", dtype: "U8", shape: [64, 64],
-      copies: [{ shape: [64, 64], source: { tensor: "far", offset: start, strides: [1, 64] }, target: { tensor: "transposed", offset: 0, strides: [64, 1] } }]
+      copies: () => [{ shape: [64, 64], source: { tensor: source, offset: start, strides: [1, 64] }, target: { tensor: "transposed", offset: 0, strides: [64, 1] } }]
     }
     const file = { name: `near-${io}`, size: 8192, segments: [contiguous, transposed].map((array) => ({ kind: "array" as const, array, crc: true })) }
-    await Effect.runPromise(execute([file], sourceOf(source), directory, { io }).pipe(Effect.provide(Disk.layer)))
+    await Effect.runPromise(execute([file], directory, { io }).pipe(Effect.provide(Disk.layer)))
     const expected = Buffer.concat([values, Uint8Array.from({ length: 4096 }, (_, i) => values[(i % 64) * 64 + (i >> 6)]!)])
     expect(Buffer.compare(readFileSync(join(directory, file.name)), expected)).toBe(0)
   })
 
   it("is written in windows that follow one another to its end", () => {
     const source: SourceArray = { path: "far", offset: 0, dtype: "BF16", shape: [1.5 * TIB] }
-    const array: TargetArray = { id: "whole", dtype: "BF16", shape: source.shape, copies: [identity("far", "whole", source.shape)] }
+    const array: TargetArray = { id: "whole", dtype: "BF16", shape: source.shape, copies: () => [identity(source, "whole", source.shape)] }
     const literal = new Uint8Array(100)
     const file = { name: "whole", size: 3 * TIB + 100, segments: [{ kind: "bytes" as const, bytes: literal }, { kind: "array" as const, array, crc: false }] }
     let position = 0
-    for (const window of fileWindows(file, sourceOf(source), { block: 2 ** 31, wide: 2 ** 31, read: 2 ** 31, work: 4096 }, 0, () => {})) {
+    for (const window of fileWindows(file, { block: 2 ** 31, wide: 2 ** 31, read: 2 ** 31, work: 4096 }, 0, () => {})) {
       expect(window.position).toBe(position)
       for (const { at, start } of window.parts) expect(start + 100).toBe(position + at)
       position += window.size
@@ -71,11 +69,11 @@ it("an array of more than 2^32 bytes and 2^31 elements arrives whole", async () 
   const tail = Uint8Array.from({ length: 6000 }, (_, i) => i * 13)
   const path = hole("many", 8 + 2 * elements, [[8 + 2 * elements - tail.byteLength, tail]])
   const source: SourceArray = { path, offset: 8, dtype: "BF16", shape: [elements] }
-  const array: TargetArray = { id: "many", dtype: "BF16", shape: [elements], copies: [identity("far", "many", [elements])] }
+  const array: TargetArray = { id: "many", dtype: "BF16", shape: [elements], copies: () => [identity(source, "many", [elements])] }
   let end = 0
   let found = Buffer.alloc(0)
   await Effect.runPromise(
-    stream([array], sourceOf(source), { lend: true, io: "direct" }).pipe(
+    stream([array], { lend: true, io: "direct" }).pipe(
       Stream.runForEach(({ bytes, last, offset }) =>
         Effect.sync(() => {
           expect(offset).toBe(end)

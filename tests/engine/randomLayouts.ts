@@ -12,7 +12,6 @@ export const randomBytes = (next: Random, length: number): Uint8Array => Uint8Ar
 
 export interface World {
   readonly files: Map<string, Uint8Array>
-  readonly sources: Map<string, SourceArray>
   readonly arrays: Array<TargetArray>
 }
 
@@ -24,9 +23,9 @@ export const randomWorld = (
   largest = 9,
   values: "same" | "changed" = "same"
 ): World => {
-  const world: World = { files: new Map(), sources: new Map(), arrays: [] }
+  const world: World = { files: new Map(), arrays: [] }
   const contents = new Map<string, Array<Uint8Array>>()
-  const view = (axes: ReadonlyArray<number>, dtype: DType) => sourceView(next, world, contents, dtype, axes)
+  const view = (axes: ReadonlyArray<number>, dtype: DType) => sourceView(next, contents, dtype, axes)
   for (let i = 0; i < arrays; i++) {
     const dtype = dtypes[next(dtypes.length)]!
     const shape = Array.from({ length: next(4) }, () => next(20) === 0 ? 0 : 1 + next(largest))
@@ -45,7 +44,7 @@ export const randomWorld = (
         ...(transform?.kind === "restore" ? { operands: [view(extents, oneOf(next, floats))] } : {})
       }
     })
-    world.arrays.push({ id: `array ${i}`, dtype, shape, copies })
+    world.arrays.push({ id: `array ${i}`, dtype, shape, copies: () => copies })
   }
   for (const [path, parts] of contents) world.files.set(path, new Uint8Array(Buffer.concat(parts)))
   return world
@@ -63,11 +62,10 @@ const oneOf = <A>(next: Random, list: ReadonlyArray<A>): A => list[next(list.len
 /** A view of the given extents into a new source tensor, whose axes lie in another order and are longer than needed. */
 const sourceView = (
   next: Random,
-  world: World,
   contents: Map<string, Array<Uint8Array>>,
   dtype: DType,
   counts: ReadonlyArray<number>
-): View => {
+): View<SourceArray> => {
   const order = shuffled(next, counts.map((_, i) => i))
   const padded = next(3) === 0
   const extents = order.map((i) => counts[i]! + (padded ? next(3) : 0))
@@ -76,15 +74,14 @@ const sourceView = (
   // Now and then one value serves a whole axis.
   if (strides.length > 0 && next(8) === 0) strides[next(strides.length)] = 0
   const slack = padded ? next(5) : 0
-  const id = `source ${world.sources.size}`
   const path = `/in/${next(3)}`
   const parts = contents.get(path) ?? []
   contents.set(path, parts)
   parts.push(randomBytes(next, next(3) === 0 ? next(40) : 8 * next(3)))
   const length = volume(extents) + slack
-  world.sources.set(id, { path, offset: parts.reduce((sum, p) => sum + p.byteLength, 0), dtype, shape: [length] })
+  const tensor = { path, offset: parts.reduce((sum, p) => sum + p.byteLength, 0), dtype, shape: [length] }
   parts.push(randomBytes(next, length * bytesOf(dtype)))
-  return { tensor: id, offset: slack === 0 ? 0 : next(slack), strides }
+  return { tensor, offset: slack === 0 ? 0 : next(slack), strides }
 }
 
 export const expectedBytes = (world: World, array: TargetArray): Uint8Array => expected(world, array).bytes
@@ -94,9 +91,9 @@ export const expected = (world: World, array: TargetArray): { readonly bytes: Ui
   let changed = 0
   const width = bytesOf(array.dtype)
   const out = new Uint8Array(volume(array.shape) * width)
-  for (const { operands = [], shape, source, target, transform } of array.copies) {
+  for (const { operands = [], shape, source, target, transform } of array.copies()) {
     const [values, ...others] = [source, ...operands].map((view) => {
-      const from = world.sources.get(view.tensor)!
+      const from = view.tensor
       const bytes = world.files.get(from.path)!
       const each = addresses(shape, view).map((at) => from.offset + at * bytesOf(from.dtype))
       return { dtype: from.dtype, bytes: new Uint8Array(Buffer.concat(each.map((at) => bytes.subarray(at, at + bytesOf(from.dtype))))) }

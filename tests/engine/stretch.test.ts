@@ -2,15 +2,15 @@ import { describe, expect, it } from "vitest"
 import { Pieces } from "../../src/engine/Pieces.ts"
 import { stretch } from "../../src/engine/stretch.ts"
 import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
-import { type Copy, identity, type Shape, stridesOf, viewOf, volume } from "../../src/tensor/Copy.ts"
+import { type Copy, identity, readFrom, type Shape, stridesOf, viewOf, volume } from "../../src/tensor/Copy.ts"
 
 const GAP = 32 * 1024
 const MB = 1 << 20
 
 const piecesOf = (shape: Shape, copies: ReadonlyArray<Copy>, dtype: "BF16" | "F32" = "BF16"): Pieces => {
-  const array: TargetArray = { id: "w", dtype, shape, copies }
   const source: SourceArray = { path: "/in", offset: 0, dtype: "BF16", shape: [volume(shape) * 4] }
-  return new Pieces(array, { get: () => source })
+  const array: TargetArray = { id: "w", dtype, shape, copies: () => copies.map((copy) => readFrom(copy, () => source)) }
+  return new Pieces(array)
 }
 
 /** Each of `count` matrices is the transpose of a stored one. */
@@ -39,7 +39,7 @@ describe("a stretch of an array", () => {
     const copy: Copy = { shape, source: { tensor: "a", offset: 0, strides: [16384, 1] }, target: viewOf("w", shape) }
     const source: SourceArray = { path: "/in", offset: 0, dtype: "BF16", shape: [1000, 16384 * 4] }
     const wide = { ...copy, source: { ...copy.source, strides: [16384 * 4, 1] } }
-    const pieces = new Pieces({ id: "w", dtype: "BF16", shape, copies: [wide] }, { get: () => source })
+    const pieces = new Pieces({ id: "w", dtype: "BF16", shape, copies: () => [readFrom(wide, () => source)] })
     expect(stretch(pieces, 0, MB, 8 * MB, GAP)).toBe(MB)
   })
 

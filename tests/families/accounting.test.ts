@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { describeSource } from "../../src/convert/ImportPlan.ts"
+import { describeSource } from "../../src/plan/ImportPlan.ts"
 import { importOf } from "./inMemory.ts"
 import { sourceOf, type Toy, toys } from "./toys.ts"
 

@@ -1,8 +1,8 @@
 /** Integers are no weights: codes whose scales are missing, or another model's. Tables and counters hold them. */
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { planExport } from "../../src/convert/ExportPlan.ts"
-import type { ImportPlan } from "../../src/convert/ImportPlan.ts"
+import { planExport } from "../../src/plan/planExport.ts"
+import type { ImportPlan } from "../../src/plan/ImportPlan.ts"
 import type { DType } from "../../src/tensor/DType.ts"
 import { importOf, opened } from "./inMemory.ts"
 import { sourceOf, type Toy, toys } from "./toys.ts"
@@ -40,7 +40,7 @@ describe("on export by a config alone", () => {
   const exportAlone = (toy: Toy, plan: ImportPlan, names: RegExp) => {
     const checkpoint = opened(plan)
     const tensors = new Map([...checkpoint.tensors].map(([key, t]) => [key, names.test(key) ? { ...t, dtype: "I64" as const } : t]))
-    return planExport(families.find(toy.config), sourceOf(toy, []), undefined, { ...checkpoint, tensors }, { torchDtype: "source", mtp: "keep", allowUnmapped: [] })
+    return planExport({ family: families.find(toy.config), config: sourceOf(toy, []), weights: undefined, checkpoint: { ...checkpoint, tensors } }, { torchDtype: "source", mtp: "keep", allowUnmapped: [] })
   }
 
   it("stored integers are refused by key and dtype", () => {

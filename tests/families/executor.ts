@@ -2,16 +2,28 @@
  * Runs plans in memory, element by element: the plainest reading of a copy, to hold the plans against. Every element is a
  * number of its own, so that one that is lost, doubled or misplaced shows.
  */
-import type { TargetArray } from "../../src/engine/Target.ts"
-import { type Copy, type Shape, type View, volume } from "../../src/tensor/Copy.ts"
+import type { SourceArray, SourceCopy, TargetArray } from "../../src/engine/Target.ts"
+import { type Shape, type View, volume } from "../../src/tensor/Copy.ts"
 
-/** What arrays hold, by the names that copies give them. */
-export type Contents = { readonly get: (tensor: string) => Float64Array | undefined }
+/** What arrays in files hold. */
+export class Contents {
+  readonly #values = new Map<string, Float64Array>()
+
+  put({ offset, path }: Pick<SourceArray, "path" | "offset">, values: Float64Array): void {
+    this.#values.set(`${path}:${offset}`, values)
+  }
+
+  get({ offset, path }: SourceArray): Float64Array {
+    const values = this.#values.get(`${path}:${offset}`)
+    if (!values) throw new Error(`nothing is at byte ${offset} of ${path}`)
+    return values
+  }
+}
 
 const add = ({ constant }: { readonly constant: number }, value: number): number => value + constant
 
 /** Addresses of a view in the order of the copy's axes. */
-function* addresses(shape: Shape, { offset, strides }: View): Generator<number> {
+function* addresses(shape: Shape, { offset, strides }: Omit<View, "tensor">): Generator<number> {
   const index = shape.map(() => 0)
   const total = volume(shape)
   for (let i = 0, at = offset; i < total; i++) {
@@ -25,13 +37,9 @@ function* addresses(shape: Shape, { offset, strides }: View): Generator<number> 
   }
 }
 
-const run = (copy: Copy, contents: Contents, target: Float64Array): void => {
+const run = (copy: SourceCopy, contents: Contents, target: Float64Array): void => {
   const { operands = [], shape, source, transform } = copy
-  const read = (view: View) => {
-    const values = contents.get(view.tensor)
-    if (!values) throw new Error(`nothing holds ${view.tensor}`)
-    return values
-  }
+  const read = (view: View<SourceArray>) => contents.get(view.tensor)
   const from = read(source)
   const sources = addresses(shape, source)
   const candidates = operands[0] && { values: read(operands[0]), at: addresses(shape, operands[0]) }
@@ -48,13 +56,14 @@ const run = (copy: Copy, contents: Contents, target: Float64Array): void => {
 }
 
 /** The original where the step forward gives what is stored, else the step back. */
-const restored = (step: Extract<NonNullable<Copy["transform"]>, { kind: "restore" }>, value: number, candidate: number): number =>
+const restored = (step: Extract<NonNullable<SourceCopy["transform"]>, { kind: "restore" }>, value: number, candidate: number): number =>
   step.forward && add(step.forward, candidate) === value ? candidate : add(step.backward!, value)
 
 /** The array with all its copies run; every element must have been written. */
-export const assemble = ({ copies, id, shape }: TargetArray, contents: Contents): Float64Array => {
+export const assemble = (array: TargetArray, contents: Contents): Float64Array => {
+  const { id, shape } = array
   const values = new Float64Array(volume(shape)).fill(Number.NaN)
-  for (const copy of copies) run(copy, contents, values)
+  for (const copy of array.copies()) run(copy, contents, values)
   const hole = values.findIndex(Number.isNaN)
   if (hole >= 0) throw new Error(`${id} element ${hole} is never written`)
   return values

@@ -3,8 +3,12 @@ import { families } from "../../routes/index.ts"
 import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
 import { HF_SOURCE } from "../../src/checkpoint/names.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { type ExportPlan, planExport } from "../../src/convert/ExportPlan.ts"
-import { type Form, type ImportPlan, planImport } from "../../src/convert/ImportPlan.ts"
+import type { ExportPlan } from "../../src/plan/ExportDraft.ts"
+import type { ExportDraft } from "../../src/plan/ExportDraft.ts"
+import { planExport } from "../../src/plan/planExport.ts"
+import { StoredArrays } from "../../src/checkpoint/StoredArrays.ts"
+import { type ImportPlan, planImport } from "../../src/plan/ImportPlan.ts"
+import type { Form } from "../../src/mimo/routing.ts"
 import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { sourceOf, type Toy } from "./toys.ts"
 
@@ -36,8 +40,14 @@ export const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkp
   }
 }
 
+/** A plan whose items have the headers that this program writes. */
+export const asWritten = ({ chunks, ...draft }: ExportDraft): ExportPlan => {
+  for (const sources of chunks.chosen.values()) for (const source of sources.values()) source.header = 0
+  return { ...draft, stored: new StoredArrays(chunks) }
+}
+
 /** The export of what an import would write. */
 export const exportOf = (toy: Toy, plan: ImportPlan): ExportPlan => {
   const source = sourceOf(toy, toy.tensors)
-  return planExport(families.find(toy.config), source, source.tensors, opened(plan), OPTIONS)
+  return asWritten(planExport({ family: families.find(toy.config), config: source, weights: source.tensors, checkpoint: opened(plan) }, OPTIONS))
 }

@@ -3,13 +3,13 @@
  * prints how many of what came out.
  */
 import { families } from "../../routes/index.ts"
-import { planExport } from "../../src/convert/ExportPlan.ts"
-import { hfFiles } from "../../src/convert/HfFiles.ts"
-import { planImport } from "../../src/convert/ImportPlan.ts"
+import { planExport } from "../../src/plan/planExport.ts"
+import { hfFiles } from "../../src/plan/HfFiles.ts"
+import { planImport } from "../../src/plan/ImportPlan.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import { decodeMetadata } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
-import { opened } from "./inMemory.ts"
+import { asWritten, opened } from "./inMemory.ts"
 import { sourceOf, tensorsOf } from "./toys.ts"
 
 const config = {
@@ -25,10 +25,10 @@ const imported = planImport(families.find(config), source, { ...options, form: "
 const exported = () => {
   const checkpoint = opened(imported)
   const metadata = decodeMetadata(encodeMetadata(checkpoint.metadata))
-  const plan = planExport(families.find(config), source, source.tensors, checkpoint, options)
+  const plan = asWritten(planExport({ family: families.find(config), config: source, weights: source.tensors, checkpoint }, options))
   // Copies are cut when asked for: here those of every tensor.
   const copies = hfFiles(plan, source.tensors).files.flatMap((f) => f.segments)
-    .reduce((sum, s) => sum + (s.kind === "array" ? s.array.copies.length : 0), 0)
+    .reduce((sum, s) => sum + (s.kind === "array" ? s.array.copies().length : 0), 0)
   return { objects: metadata.objects.size, lost: checkpoint.metadata.objects.size - metadata.objects.size, targetTensors: plan.report.targetTensors, copies }
 }
 

@@ -6,19 +6,19 @@ import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { bind } from "../../src/bridge/Conversion.ts"
 import type { Family, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
-import { chunkId } from "../../src/checkpoint/StoredChunks.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { exportArray } from "../../src/convert/ExportPlan.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
-import type { ImportPlan } from "../../src/convert/ImportPlan.ts"
+import { exportArray } from "../../src/plan/ExportDraft.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
+import type { ImportPlan } from "../../src/plan/ImportPlan.ts"
 import { FormatError, isBridgeError } from "../../src/errors.ts"
+import { storedArray } from "../../src/quantized/LogicalTensors.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { volume } from "../../src/tensor/Copy.ts"
 import { type Random, random } from "../tensor/random.ts"
-import { assemble } from "./executor.ts"
+import { assemble, Contents } from "./executor.ts"
 import { exportOf, importOf } from "./inMemory.ts"
 import { type Config, variationOf } from "./mutate.ts"
-import { type Toy, toys } from "./toys.ts"
+import { sourceOf, type Toy, toys } from "./toys.ts"
 
 const VARIATIONS = Number(process.env["VARIATIONS"] ?? 6)
 /** Larger variations are planned, not run. */
@@ -61,15 +61,21 @@ const variationFrom = (toy: Toy, next: Random): Toy | undefined => {
 const roundTrip = (toy: Toy, plan: ImportPlan): void => {
   let element = 0
   const hf = new Map(toy.tensors.map(({ name, shape }) => [name, Float64Array.from({ length: volume(shape) }, () => element++)]))
+  const source = sourceOf(toy, toy.tensors).tensors
+  const contents = new Contents()
+  for (const [name, values] of hf) contents.put(storedArray(source, name), values)
+  const back = exportOf(toy, plan)
   const stored = [...plan.checkpoint.metadata.tensors.values()].flatMap((t) => t.chunks)
-  const chunks = new Map<string, Float64Array>()
+  const chunks = new Contents()
   for (const { name, segments } of plan.checkpoint.files) {
     const places = stored.filter((c) => c.file === name).sort((x, y) => x.offset - y.offset).values()
     for (const segment of segments) {
-      if (segment.kind === "array") chunks.set(chunkId(places.next().value!), assemble(segment.array, hf))
+      if (segment.kind !== "array") continue
+      const array = back.stored.array(places.next().value!)
+      const values = assemble(segment.array, contents)
+      if (array) chunks.put(array, values)
     }
   }
-  const back = exportOf(toy, plan)
   expect([...back.tensors.keys()].sort()).toEqual([...hf.keys()].sort())
   for (const tensor of back.tensors.values()) {
     const values = assemble(exportArray(back, tensor), chunks)

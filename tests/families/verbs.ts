@@ -12,7 +12,7 @@ import { HF_SOURCE } from "../../src/checkpoint/names.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
 import { CHECKSUMS } from "../../src/publish/integrity/names.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import {
   diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, verifyCheckpoint
 } from "../../src/index.ts"

@@ -2,7 +2,7 @@
 import { Option } from "effect"
 import { arrange } from "../../src/api/requests.ts"
 import { arrangementOf, engineOptions, parseSize } from "../../src/cli/flags.ts"
-import { compileAllowed } from "../../src/convert/match.ts"
+import { compileAllowed } from "../../src/plan/match.ts"
 import { globs } from "../../src/inspect/glob.ts"
 import type { Random } from "./Random.ts"
 import { type Target, Wrong } from "./Target.ts"

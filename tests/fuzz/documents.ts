@@ -1,9 +1,9 @@
 /** Fuzz targets: documents that are read as JSON or YAML and what is made of them. */
 import { families } from "../../routes/index.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
-import { exportedConfig } from "../../src/convert/exportedConfig.ts"
-import { describeModel } from "../../src/convert/ImportPlan.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { exportedConfig } from "../../src/plan/exportedConfig.ts"
+import { describeModel } from "../../src/plan/describe.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { contentOf, type Job } from "../../src/publish/journal/Job.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
 import { atPath } from "../../src/document/decode.ts"

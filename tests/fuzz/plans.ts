@@ -6,17 +6,19 @@ import { families } from "../../routes/index.ts"
 import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
 import type { CheckpointFiles } from "../../src/checkpoint/CheckpointFiles.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { exportArray, planExport } from "../../src/convert/ExportPlan.ts"
-import type { HfSource } from "../../src/convert/HfSource.ts"
-import { planImport } from "../../src/convert/ImportPlan.ts"
+import { exportArray } from "../../src/plan/ExportDraft.ts"
+import { planExport } from "../../src/plan/planExport.ts"
+import type { HfSource } from "../../src/space/HfSource.ts"
+import { planImport } from "../../src/plan/ImportPlan.ts"
 import { parseJson } from "../../src/document/StrictJson.ts"
 import { Pieces } from "../../src/engine/Pieces.ts"
-import type { Sources, TargetArray } from "../../src/engine/Target.ts"
+import type { TargetArray } from "../../src/engine/Target.ts"
 import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { tensorBytes } from "../../src/safetensors/Tensor.ts"
 import { type DType, dtypes, torchName } from "../../src/tensor/DType.ts"
 import type { StoredTensor } from "../../src/torch/DcpMetadata.ts"
+import { asWritten } from "../families/inMemory.ts"
 import { sourceOf, type Toy, toys } from "../families/toys.ts"
 import { mutateTree, print, type Tree } from "./mutate.ts"
 import type { Random } from "./Random.ts"
@@ -58,13 +60,13 @@ const importPlan = ({ form = "standard", source }: { readonly form?: "standard" 
   })
 
 /** Would the engine do it? */
-const executable = (array: TargetArray, sources: Sources): void => {
-  const pieces = new Pieces(array, sources)
+const executable = (array: TargetArray): void => {
+  const pieces = new Pieces(array)
   if (pieces.elements > 0 && pieces.elements < 2 ** 24) pieces.within(0, pieces.elements)
 }
 
-const execute = ({ files }: CheckpointFiles, sources: Sources): void => {
-  for (const file of files) for (const segment of file.segments) if (segment.kind === "array") executable(segment.array, sources)
+const execute = ({ files }: CheckpointFiles): void => {
+  for (const file of files) for (const segment of file.segments) if (segment.kind === "array") executable(segment.array)
 }
 
 const checkpointOf = (tensors: ReadonlyMap<string, StoredTensor>): Checkpoint => ({
@@ -144,7 +146,7 @@ export const plans: ReadonlyArray<Target> = [
     },
     read: (input) => {
       const plan = importPlan(recipe(input))
-      execute(plan.checkpoint, plan.sources)
+      execute(plan.checkpoint)
     }
   },
   {
@@ -155,7 +157,7 @@ export const plans: ReadonlyArray<Target> = [
     },
     read: (input) => {
       const plan = importPlan(recipe(input))
-      execute(plan.checkpoint, plan.sources)
+      execute(plan.checkpoint)
     }
   },
   {
@@ -167,9 +169,9 @@ export const plans: ReadonlyArray<Target> = [
     read: (input) => {
       const made = recipe(input)
       const { source } = made
-      const plan = planExport(families.find(source.json), source, made.config === undefined ? source.tensors : undefined, checkpointOf(new Map(made.stored)), options)
-      for (const sources of plan.chunks.used.values()) for (const source of sources.values()) source.header = 0
-      for (const tensor of plan.tensors.values()) executable(exportArray(plan, tensor), plan.sources)
+      const weights = made.config === undefined ? source.tensors : undefined
+      const plan = asWritten(planExport({ family: families.find(source.json), config: source, weights, checkpoint: checkpointOf(new Map(made.stored)) }, options))
+      for (const tensor of plan.tensors.values()) executable(exportArray(plan, tensor))
     }
   }
 ]

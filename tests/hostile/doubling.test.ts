@@ -4,8 +4,8 @@
  */
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
-import { matchesStars } from "../../src/convert/match.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
+import { matchesStars } from "../../src/plan/match.ts"
 import { examineRunConfig } from "../../src/doctor/runConfigCheck.ts"
 import { pythonJson } from "../../src/document/PythonJson.ts"
 import { parseJson, parseJsonTree } from "../../src/document/StrictJson.ts"

@@ -13,7 +13,7 @@ import { stage } from "../../src/publish/stage.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
 const file = (name: string, text: string): TargetFile => ({ name, size: text.length, segments: [{ kind: "bytes", bytes: Buffer.from(text) }] })
-const share = (...files: ReadonlyArray<TargetFile>): Share => ({ files, arrays: new Map(), states: [] })
+const share = (...files: ReadonlyArray<TargetFile>): Share => ({ files, states: [] })
 const [one, two] = [share(file("a", "first"), file("b", "second")), share(file("c", "third"))]
 
 let fs: MemoryFileSystem

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest"
 import { stream } from "../../src/engine/stream.ts"
 import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
 import { type BlockLayout, fromBlocks } from "../../src/quantized/blocks.ts"
-import { type Copy, identity, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
+import { type Copy, identity, readFrom, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
 import { valuesOf } from "../../src/tensor/kernels/codes.ts"
 import { bf16OfF32Bits, bitsOfF32 } from "../../src/tensor/kernels/float.ts"
 import { diskWith } from "../engine/MemoryDisk.ts"
@@ -12,10 +12,10 @@ import { type Random, random } from "../tensor/random.ts"
 import { coordinatesOf, randomPart, randomShape, related, shuffled, sorted, subdivided } from "../tensor/randomCopies.ts"
 import { clip } from "../tensor/clip.ts"
 
-const scaleShape = (layout: BlockLayout): Array<number> => layout.shape.map((n, axis) => Math.ceil(n / layout.scales.blocks[axis]!))
+const scaleShape = (layout: BlockLayout<string>): Array<number> => layout.shape.map((n, axis) => Math.ceil(n / layout.scales.blocks[axis]!))
 
 /** A tensor whose axes lie in any order, with blocks of any size; some axes share a scale throughout. */
-const randomLayout = (next: Random, shape: Shape, codes: "e4m3" | "e2m1" = "e4m3"): BlockLayout => {
+const randomLayout = (next: Random, shape: Shape, codes: "e4m3" | "e2m1" = "e4m3"): BlockLayout<string> => {
   const order = shuffled(next, shape.map((_, axis) => axis))
   const inner = stridesOf(order.map((axis) => shape[axis]!))
   const blocks = shape.map((n) => (next(3) === 0 ? n : 1 + next(Math.min(n, 6))))
@@ -29,7 +29,7 @@ const randomLayout = (next: Random, shape: Shape, codes: "e4m3" | "e2m1" = "e4m3
 }
 
 /** Where the code and the scale of a logical element lie. */
-const placesOf = ({ codes, scales, shape }: BlockLayout, element: number): readonly [code: number, scale: number] => {
+const placesOf = ({ codes, scales, shape }: BlockLayout<string>, element: number): readonly [code: number, scale: number] => {
   const at = coordinatesOf(shape, element)
   return [
     at.reduce((sum, c, axis) => sum + c * codes.strides[axis]!, 0),
@@ -37,7 +37,7 @@ const placesOf = ({ codes, scales, shape }: BlockLayout, element: number): reado
   ]
 }
 
-const check = (copy: Copy, layout: BlockLayout) => {
+const check = (copy: Copy, layout: BlockLayout<string>) => {
   const expected = related(copy).map(([source, target]) => {
     const [code, scale] = placesOf(layout, source!)
     return [code, target!, scale]
@@ -64,7 +64,7 @@ describe("a copy from blocks reads of each element its code and the scale of its
   })
 
   it("for tensor-parallel pieces that cut through blocks", () => {
-    const layout: BlockLayout = {
+    const layout: BlockLayout<string> = {
       shape: [60, 40],
       codes: { tensor: "codes", strides: [40, 1] },
       scales: { tensor: "scales", strides: [3, 1], blocks: [16, 16] },
@@ -100,7 +100,7 @@ describe("a copy from blocks reads of each element its code and the scale of its
 
 describe("through the engine", () => {
   /** Codes and F32 scales of a layout in a file, and the BF16 values that they mean. */
-  const world = (next: Random, layout: BlockLayout) => {
+  const world = (next: Random, layout: BlockLayout<string>) => {
     const count = volume(layout.shape)
     const packed = layout.transform.codes === "e2m1"
     const scaleCount = volume(scaleShape(layout))
@@ -145,9 +145,9 @@ describe("through the engine", () => {
       }
       const expected = new Uint16Array(volume(shape))
       for (const [source, target] of related(copy)) expected[target!] = value(source!)
-      const array: TargetArray = { id: "y", dtype: "BF16", shape: targetOrder.map((axis) => shape[axis]!), copies: fromBlocks(copy, layout) }
+      const array: TargetArray = { id: "y", dtype: "BF16", shape: targetOrder.map((axis) => shape[axis]!), copies: () => fromBlocks(copy, layout).map((c) => readFrom(c, (name) => sources.get(name)!)) }
       for (const options of [{}, { sizes: { block: 192, read: 300, work: 8192 }, gap: 20 }, { sizes: { block: 64, read: 64, work: 1024 }, gap: 0 }]) {
-        const chunks = await diskWith(files).run(Stream.runCollect(stream([array], sources, options)))
+        const chunks = await diskWith(files).run(Stream.runCollect(stream([array], options)))
         expect(Buffer.compare(Buffer.concat(chunks.map((c) => c.bytes)), new Uint8Array(expected.buffer))).toBe(0)
       }
     }

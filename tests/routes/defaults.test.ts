@@ -1,7 +1,7 @@
 /** What a config leaves out has the value of the published config class (transformers 5.18), as the trainer's own import reads it. */
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { loadCase } from "../conformance/cases.ts"
 
 type Config = Record<string, unknown>

@@ -1,7 +1,7 @@
 /** Descriptions of the configs of conformance cases with other values in them. */
 import { families } from "../../routes/index.ts"
 import type { ModelDescription } from "../../src/bridge/Family.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { loadCase } from "../conformance/cases.ts"
 
 type Config = Readonly<Record<string, unknown>>

@@ -1,7 +1,7 @@
 /** How routed experts lie in a checkpoint, by the shapes of its tensors: 2 experts, hidden size 8. */
 import { describe, expect, it } from "vitest"
 import { expertForm } from "../../routes/shared/experts.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 
 const headers = (shapes: Readonly<Record<string, ReadonlyArray<number>>>) => ({
   names: Object.keys(shapes),

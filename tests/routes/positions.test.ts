@@ -1,7 +1,7 @@
 /** Stretched rotary positions: what run_config.yaml says of them, and that it says so where it cannot. */
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { toys } from "../families/toys.ts"
 import { describeCase, fieldsOf } from "./describe.ts"
 

@@ -1,7 +1,7 @@
 /** Provider fields that a model is rebuilt wrong without. */
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { toys } from "../families/toys.ts"
 import { describeCase } from "./describe.ts"
 

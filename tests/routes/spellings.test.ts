@@ -1,7 +1,7 @@
 /** Configs as older libraries wrote them describe the same model to the trainer. */
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { toys } from "../families/toys.ts"
 
 type Config = Readonly<Record<string, unknown>>

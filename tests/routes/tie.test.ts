@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import type { HfHeaders } from "../../src/bridge/Family.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { type Toy, toys } from "../families/toys.ts"
 
 type Section = { [key: string]: unknown }

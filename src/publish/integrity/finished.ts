@@ -1,7 +1,7 @@
 /** Is a target already what a job would write? The content of the sources decides, never names or times. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { Sources, TargetFile } from "../../engine/Target.ts"
+import type { TargetFile } from "../../engine/Target.ts"
 import { InvalidFile, IoError } from "../../errors.ts"
 import { attempt } from "../../io/attempt.ts"
 import { Disk, type DiskCalls } from "../../io/Disk.ts"
@@ -42,14 +42,13 @@ export const finished = Effect.fnUntraced(function*(
   directory: string,
   job: Job,
   files: ReadonlyArray<TargetFile>,
-  sources: Sources,
   options: ContentOptions
 ) {
   const disk = yield* Disk
   const checksums = yield* attempt(() => recorded(disk, directory, job))
   if (checksums === undefined) return { state: "unknown" } satisfies Finished as Finished
   const sums = new Map<string, FileChecksums>(checksums.files.map((file) => [file.name, file]))
-  const file = yield* firstDifferent(files, sources, sums, options)
+  const file = yield* firstDifferent(files, sums, options)
   const bytes = files.reduce((sum, { size }) => sum + size, 0)
   return (file === undefined ? { state: "complete", bytes } : { state: "other", file }) satisfies Finished as Finished
 })

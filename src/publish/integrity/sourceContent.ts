@@ -5,7 +5,7 @@
 import { Effect, Stream } from "effect"
 import type { EngineLimits } from "../../engine/Settings.ts"
 import { type ArrayChunk, stream } from "../../engine/stream.ts"
-import type { Sources, TargetFile } from "../../engine/Target.ts"
+import type { TargetFile } from "../../engine/Target.ts"
 import { crc32, crc32Combine } from "../../torch/Crc32.ts"
 import { type FileChecksums, hexOf } from "./Checksums.ts"
 
@@ -46,14 +46,13 @@ const comparing = function*(
 /** The first of `files` that the sources do not give as `recorded` has it; undefined if there is none. */
 export const firstDifferent = Effect.fnUntraced(function*(
   files: ReadonlyArray<TargetFile>,
-  sources: Sources,
   recorded: ReadonlyMap<string, FileChecksums>,
   { progress, ...options }: ContentOptions
 ) {
   const comparison = comparing(files, recorded)
   let state = comparison.next()
   const arrays = files.flatMap(({ segments }) => segments.flatMap((segment) => (segment.kind === "array" ? [segment.array] : [])))
-  yield* stream(arrays, sources, { ...options, lend: true }).pipe(
+  yield* stream(arrays, { ...options, lend: true }).pipe(
     Stream.takeWhile(() => !state.done),
     Stream.runForEach((chunk) => Effect.sync(() => {
       state = comparison.next(chunk)

@@ -53,7 +53,7 @@ const outlineOf = (files: ReadonlyArray<TargetFile>): string => {
           hash.update(`b${segment.bytes.byteLength}:`).update(segment.bytes)
           break
         case "array":
-          hash.update(JSON.stringify([segment.array.id, segment.array.dtype, segment.array.shape, segment.array.copies.length]))
+          hash.update(JSON.stringify([segment.array.id, segment.array.dtype, segment.array.shape]))
           break
         case "seal":
           hash.update(`s${segment.length}:`)

@@ -1,10 +1,11 @@
 /** The parameters of a model in a checkpoint: where each is stored, and what the two have that the other lacks. */
 import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
-import { keyInForm, layerForms, type LocatedPart, locatePart, type StoredParameter } from "../checkpoint/StoredChunks.ts"
+import { keyInForm, layerForms, type LocatedPart, locatePart } from "../checkpoint/locatePart.ts"
+import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
 import { PlanRefused, quote, quotePath } from "../errors.ts"
 import { headMissing, thereInstead } from "../recognise/instead.ts"
-import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "../plan/accounting.ts"
+import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
@@ -22,12 +23,18 @@ export interface Origin {
   readonly parameters: Array<StoredParameter>
 }
 
+export interface Missing {
+  readonly bound: BoundParameter
+  /** As the checkpoint would name it. */
+  readonly key: string
+}
+
 /** Find every parameter in the checkpoint; names the keys that are absent. */
 export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
   const forms = layerForms(checkpoint.tensors.keys())
   const where = quote(checkpoint.directory)
   const located: Array<Located> = []
-  const missing: Array<{ readonly bound: BoundParameter; readonly key: string }> = []
+  const missing: Array<Missing> = []
   for (const bound of parameters) {
     const { module, parameter } = bound
     const found = parameter.parts.map((part) =>
@@ -40,7 +47,7 @@ export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Ch
 
 /** PlanRefused: stored tensors that config.json implies are not there; what is there instead. */
 export const refuseMissing = (
-  missing: ReadonlyArray<{ readonly bound: BoundParameter; readonly key: string }>,
+  missing: ReadonlyArray<Missing>,
   located: ReadonlyArray<Located>,
   { directory, tensors }: Checkpoint
 ): never => {

@@ -9,7 +9,6 @@ import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
 import { offsetOfName } from "../document/position.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
-import type { Sources } from "../engine/Target.ts"
 import { InvalidFile } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
@@ -115,14 +114,6 @@ export const fileSpotOf = (tensors: HfTensors, name: string): string => {
   const offset = shard && offsetOfName(shard.headerBytes, name)
   return `${shard?.file ?? tensors.directory}${offset === undefined ? "" : ` (byte ${offset})`}`
 }
-
-/** The tensors as arrays in files, by name. */
-export const hfSources = (tensors: HfTensors): Sources => ({
-  get: (name) => {
-    const tensor = tensors.tensors.get(name)
-    return tensor && { path: tensors.shards[tensor.shard]!.path, offset: tensor.begin, dtype: tensor.dtype, shape: tensor.shape }
-  }
-})
 
 /** Files that belong to a model besides its weights; never weights of another format. */
 const SIDE_FILE = /\.(json|jinja|txt|model|tiktoken|py|md|spm|vocab|bpe|yaml|yml)$|^(LICENSE|NOTICE|merges|vocab)/

@@ -10,9 +10,10 @@ import { sameShape } from "../tensor/Copy.ts"
 import { isFloat } from "../tensor/DType.ts"
 import { attempt } from "../io/attempt.ts"
 import { commonDtype } from "./dtypes.ts"
-import type { ExportPlan } from "./ExportPlan.ts"
-import type { HfSource } from "./HfSource.ts"
-import { type DescribedSource, describeModel } from "./ImportPlan.ts"
+import type { ExportPlan } from "./ExportDraft.ts"
+import type { HfSource } from "../space/HfSource.ts"
+import { describeModel } from "./describe.ts"
+import type { DescribedSource } from "./ImportPlan.ts"
 
 export interface Alias {
   readonly name: string
@@ -33,10 +34,10 @@ export const differing = Effect.fnUntraced(function*(aliases: ReadonlyArray<Alia
   const comparisons = yield* attempt(() => aliases.map(({ name, of }) => {
     const [own, other] = [source.tensors.get(name)!, source.tensors.get(of)!]
     const dtype = commonDtype(own.dtype, other.dtype, name)
-    const array = (tensor: string) => ({ id: name, dtype, shape: own.shape, copies: source.whole(tensor, name) })
+    const array = (tensor: string) => ({ id: name, dtype, shape: own.shape, copies: () => source.whole(tensor, name) })
     return { array: array(name), with: array(of) }
   }))
-  yield* compare(comparisons, source.sources).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.add(id)))))
+  yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.add(id)))))
   return found
 })
 

@@ -6,21 +6,23 @@ import { Effect, Stream } from "effect"
 import type { ConfigField } from "../bridge/Family.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { compare, type Comparison } from "../engine/compare.ts"
-import type { Sources } from "../engine/Target.ts"
 import { PlanRefused } from "../errors.ts"
-import type { Constant, ExportPlan } from "./ExportPlan.ts"
+import type { ConstantParameter, ExportPlan } from "./ExportDraft.ts"
 
-/** Call when the chunk headers of the plan are read. */
-export const constantComparison = ({ chunks }: ExportPlan, { filled, stored }: Constant): Comparison => ({
-  array: { ...stored, copies: chunks.settle(stored.copies) },
-  with: { ...filled, copies: chunks.settle(filled.copies) }
-})
+/** A constant as it is stored, held against what an import filled it with. */
+export const constantComparison = ({ stored }: ExportPlan, { dtype, id, parameter, shape, value }: ConstantParameter): Comparison => {
+  const copies = () => stored.toHf(parameter, id)
+  return {
+    array: { id, dtype, shape, copies },
+    with: { id, dtype, shape, copies: () => copies().map((copy) => ({ ...copy, transform: { kind: "fill", value } })) }
+  }
+}
 
 /** The keys of those that hold other values. */
-const changed = Effect.fnUntraced(function*(plan: ExportPlan, sources: Sources) {
+const changed = Effect.fnUntraced(function*(plan: ExportPlan) {
   const found: Array<string> = []
   const comparisons = Iterator.from(plan.constants).map((constant) => constantComparison(plan, constant))
-  yield* compare(comparisons, sources).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.push(id)))))
+  yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.push(id)))))
   return found
 })
 
@@ -42,7 +44,7 @@ export const withFields = (json: JsonValue, fields: ReadonlyArray<ConfigField>):
  */
 export const checkedConstants = Effect.fnUntraced(function*(plan: ExportPlan) {
   if (plan.constants.length === 0) return plan
-  const other = yield* changed(plan, plan.sources)
+  const other = yield* changed(plan)
   if (other.length > 0 && plan.zeroFilled?.fields.length) return undefined
   if (other.length > 0) {
     return yield* new PlanRefused({
@@ -52,7 +54,7 @@ export const checkedConstants = Effect.fnUntraced(function*(plan: ExportPlan) {
       hint: `An import fills them with zeros, because ${plan.zeroFilled?.why ?? "the trainer asks for them"}; freeze them in training, and an export can leave them out.`
     })
   }
-  const note = `${plan.constants.length} parameters that Hugging Face's model does not have are left out; they are zero, which has been checked (${plan.constants[0]!.stored.id} …)`
+  const note = `${plan.constants.length} parameters that Hugging Face's model does not have are left out; they are zero, which has been checked (${plan.constants[0]!.id} …)`
   return { ...plan, report: { ...plan.report, notes: [...plan.report.notes, note] } } satisfies ExportPlan
 })
 

@@ -2,16 +2,14 @@
  * From HF tensors to safetensors files. Where the original model's shards are known, they are kept: same file names, same
  * order, same header bytes if a shard's table did not change. Pure.
  */
-import type { StoredChunks } from "../checkpoint/StoredChunks.ts"
-import type { TargetArray, TargetFile } from "../engine/Target.ts"
+import type { TargetFile } from "../engine/Target.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
 import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { INDEX_NAME, SINGLE_NAME } from "../safetensors/locate.ts"
 import { encodeIndex } from "../safetensors/ShardIndex.ts"
-import { type Copy, sameShape, type Shape, volume } from "../tensor/Copy.ts"
-import { bytesOf, type DType } from "../tensor/DType.ts"
-import type { ExportPlan } from "./ExportPlan.ts"
-import type { ExportTensor } from "./ExportTensor.ts"
+import { sameShape } from "../tensor/Copy.ts"
+import { bytesOfTensors } from "./accounting.ts"
+import { exportArray, type ExportPlan, type ExportTensor } from "./ExportDraft.ts"
 
 /** Bytes of tensors per shard where no original decides. */
 const SHARD_BYTES = 5_000_000_000
@@ -22,37 +20,10 @@ export interface HfFiles {
   readonly index?: { readonly name: string; readonly bytes: Uint8Array }
 }
 
-/** The array of one tensor. Its copies are cut when asked for, and not kept. */
-class ExportedArray implements TargetArray {
-  readonly id: string
-  readonly dtype: DType
-  readonly shape: Shape
-  readonly #tensor: ExportTensor
-  readonly #chunks: StoredChunks
-
-  constructor(tensor: ExportTensor, chunks: StoredChunks) {
-    this.id = tensor.name
-    this.dtype = tensor.dtype
-    this.shape = tensor.shape
-    this.#tensor = tensor
-    this.#chunks = chunks
-  }
-
-  get copies(): ReadonlyArray<Copy> {
-    return this.#chunks.settle(this.#tensor.copies)
-  }
-}
-
 interface ShardPlan {
   readonly name: string
   readonly tensors: ReadonlyArray<ExportTensor>
   readonly headerBytes: Uint8Array
-}
-
-const bytesIn = (tensors: Iterable<ExportTensor>): number => {
-  let sum = 0
-  for (const t of tensors) sum += volume(t.shape) * bytesOf(t.dtype)
-  return sum
 }
 
 /** The original's shards, with what the export has of them; tensors it does not know go to its last one. */
@@ -76,7 +47,7 @@ const byDefault = (tensors: ReadonlyMap<string, ExportTensor>): ReadonlyArray<Sh
   const groups: Array<Array<ExportTensor>> = [[]]
   let size = 0
   for (const tensor of tensors.values()) {
-    const bytes = bytesIn([tensor])
+    const bytes = bytesOfTensors([tensor])
     if (size > 0 && size + bytes > SHARD_BYTES) {
       groups.push([])
       size = 0
@@ -111,17 +82,16 @@ const indexOf = (shards: ReadonlyArray<ShardPlan>, total: number, original: HfTe
   }
 }
 
-/** Call when the chunk headers of the plan are read. */
 export const hfFiles = (plan: ExportPlan, original: HfTensors | undefined): HfFiles => {
   const shards = original ? asOriginal(plan, original) : byDefault(plan.tensors)
-  const index = indexOf(shards, bytesIn(plan.tensors.values()), original)
+  const index = indexOf(shards, bytesOfTensors(plan.tensors.values()), original)
   return {
     files: shards.map(({ headerBytes, name, tensors }) => ({
       name,
-      size: headerBytes.byteLength + bytesIn(tensors),
+      size: headerBytes.byteLength + bytesOfTensors(tensors),
       segments: [
         { kind: "bytes", bytes: headerBytes },
-        ...tensors.map((t) => ({ kind: "array" as const, array: new ExportedArray(t, plan.chunks), crc: false }))
+        ...tensors.map((t) => ({ kind: "array" as const, array: exportArray(plan, t), crc: false }))
       ]
     })),
     ...(index ? { index } : {})

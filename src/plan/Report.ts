@@ -1,6 +1,6 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
 import type { LayoutRow } from "../parallel/Layout.ts"
-import type { LeftBehind } from "../plan/accounting.ts"
+import type { LeftBehind } from "./accounting.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
 

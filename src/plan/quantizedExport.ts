@@ -7,14 +7,14 @@ import { HF_SOURCE } from "../checkpoint/names.ts"
 import { compare } from "../engine/compare.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import { UsageError } from "../errors.ts"
-import { identity, sameShape, volume } from "../tensor/Copy.ts"
+import { storedArray } from "../quantized/LogicalTensors.ts"
+import { sameShape, volume } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import type { Quantization } from "./exportedConfig.ts"
-import { exportArray, type ExportPlan, FROM_HF } from "./ExportPlan.ts"
-import type { ExportTensor } from "./ExportTensor.ts"
-import { quantizedSummary } from "./quantized.ts"
-import type { LeftBehind } from "../plan/accounting.ts"
+import { exportArray, type ExportPlan, type ExportTensor, storedDtype } from "./ExportDraft.ts"
+import { quantizedSummary } from "./quantizedSummary.ts"
+import { bytesOfTensors, type LeftBehind } from "./accounting.ts"
 
 export interface ComparisonOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
@@ -22,7 +22,7 @@ export interface ComparisonOptions extends EngineLimits {
   readonly onSize?: (bytes: number) => void
 }
 
-/** Quantised tensors of the original whose dequantised values the checkpoint still holds, exactly. Call when the chunk headers are read. */
+/** Quantised tensors of the original whose dequantised values the checkpoint still holds, exactly. */
 export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { onSize, progress, ...engine }: ComparisonOptions) {
   const { original } = plan
   if (!original || original.quantized.size === 0) {
@@ -34,23 +34,21 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   const comparable = [...original.quantized.values()].flatMap(({ name, shape }) => {
     const tensor = plan.tensors.get(name)
     // As wide as what is stored, so that nothing is rounded to equality.
-    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(tensor.stored ?? tensor.dtype, "BF16", name) }] : []
+    return tensor && sameShape(tensor.shape, shape) ? [{ tensor, dtype: commonDtype(storedDtype(tensor) ?? tensor.dtype, "BF16", name) }] : []
   })
   const bytes = new Map(comparable.map(({ dtype, tensor }) => [tensor.name, volume(tensor.shape) * bytesOf(dtype)]))
   onSize?.([...bytes.values()].reduce((sum, n) => sum + n, 0))
   const unchanged = new Set<string>()
   const comparisons = Iterator.from(comparable).map(({ dtype, tensor }) => ({
     array: { ...exportArray(plan, tensor), dtype },
-    with: { id: tensor.name, dtype, shape: tensor.shape, copies: original.whole(tensor.name, tensor.name, FROM_HF) }
+    with: { id: tensor.name, dtype, shape: tensor.shape, copies: () => original.whole(tensor.name, tensor.name) }
   }))
-  yield* compare(comparisons, plan.sources, engine).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => {
+  yield* compare(comparisons, engine).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => {
     if (equal) unchanged.add(id)
     progress?.(bytes.get(id)!)
   })))
   return unchanged
 })
-
-const bytesIn = ({ dtype, shape }: ExportTensor): number => volume(shape) * bytesOf(dtype)
 
 const moduleOf = (name: string): string => (name.endsWith(".weight") ? name.slice(0, -".weight".length) : name)
 
@@ -62,7 +60,7 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
   if (original.quantized.size === 0) return { plan, quantization: "keep" }
   const stored = (name: string): ExportTensor => {
     const { dtype, shape } = original.raw.tensors.get(name)!
-    return { name, dtype, shape, copies: [identity(FROM_HF + name, name, shape)] }
+    return { name, dtype, shape, from: { kind: "stored", array: storedArray(original.raw, name) } }
   }
   const tensors = new Map<string, ExportTensor>()
   const leftBehind: Array<LeftBehind> = []
@@ -75,8 +73,7 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
     else if (unchanged.has(owner)) tensors.set(name, stored(name))
     else {
       dropped.add(name)
-      const isStored = !tensor.copies.some((copy) => copy.source.tensor.startsWith(FROM_HF))
-      if (isStored) leftBehind.push({ tensor: HF_SOURCE + name, bytes: bytesIn(tensor), reason: "scales activations; its weight is written as values" })
+      if (tensor.from.kind !== "values") leftBehind.push({ tensor: HF_SOURCE + name, bytes: bytesOfTensors([tensor]), reason: "scales activations; its weight is written as values" })
     }
   }
   const exported = [...original.quantized.keys()].filter((name) => plan.tensors.has(name))
@@ -88,7 +85,7 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
       report: {
         ...plan.report,
         targetTensors: tensors.size,
-        targetBytes: [...tensors.values()].reduce((sum, t) => sum + bytesIn(t), 0),
+        targetBytes: bytesOfTensors(tensors.values()),
         leftBehind: [...plan.report.leftBehind, ...leftBehind],
         dtypeChanges: plan.report.dtypeChanges.filter((change) => !unchanged.has(change.tensor)),
         carried: plan.report.carried.filter((name) => !dropped.has(name)),

@@ -10,7 +10,6 @@
  */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { TargetFile } from "../engine/Target.ts"
 import { InvalidFile, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
@@ -26,9 +25,6 @@ export interface BesideModel {
   /** What an import, or an export, says of the files. */
   readonly notes: (verb: "import" | "export") => ReadonlyArray<string>
 }
-
-/** What {@link sideFile} reads, by file name. */
-export const BESIDE = "beside:"
 
 /** InvalidFile `safetensors/two-models` where loaders do not agree which of two models the directory holds. */
 export const refuseTwoModels = ({ directory, indexFile, otherFiles }: HfTensors): void => {
@@ -90,14 +86,3 @@ export const besideModel = Effect.fnUntraced(function*(model: HfTensors) {
   ]
   return { copied, notes } satisfies BesideModel
 })
-
-/** A copy of a file beside the model. */
-export const sideFile = ({ file, size }: SideWeights): TargetFile => {
-  const shape = [size]
-  const view = (tensor: string) => ({ tensor, offset: 0, strides: [1] })
-  return {
-    name: file,
-    size,
-    segments: [{ kind: "array", crc: false, array: { id: file, dtype: "U8", shape, copies: [{ shape, source: view(BESIDE + file), target: view(file) }] } }]
-  }
-}

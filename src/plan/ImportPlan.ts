@@ -8,28 +8,25 @@ import { type Provider, pythonName } from "../runconfig/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
-import { atPath, decodeWith } from "../document/decode.ts"
-import type { JsonValue } from "../document/StrictJson.ts"
-import type { Sources } from "../engine/Target.ts"
-import { FormatError, PlanRefused } from "../errors.ts"
-import { routeModules, standardModules } from "../mimo/routes.ts"
-import type { Entry, Model } from "../model/Parameter.ts"
-import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "../plan/accounting.ts"
+import { PlanRefused } from "../errors.ts"
+import type { Form } from "../mimo/routing.ts"
+import type { Entry } from "../model/Parameter.ts"
+import { describeModel, modulesOf, withoutMtp } from "./describe.ts"
+import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { explainingHf } from "./explain.ts"
-import { fileOf, type HfConfig, type HfSource, headersOf, fileSpotOf, spotOf } from "./HfSource.ts"
+import { fileOf, type HfSource, headersOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
-import { dequantizing, logicalOf, quantizedSummary } from "./quantized.ts"
+import { quantizedSummary } from "./quantizedSummary.ts"
+import { logicalOf } from "../space/logical.ts"
 import { type ConversionReport, type DtypeChange } from "./Report.ts"
 import { paddingFields, paddingNote, padVocabulary, type VocabularyPadding } from "./vocabulary.ts"
-
-export type Form = "mimo" | "standard"
 
 export interface ImportOptions {
   /** `auto`: MIMO if the model has more than one component. */
@@ -46,45 +43,9 @@ export interface ImportPlan {
   readonly conversion: Conversion
   readonly layout: Layout
   readonly checkpoint: CheckpointFiles
-  /** What the copies of the files read. */
-  readonly sources: Sources
   readonly runConfig: string
   readonly report: ConversionReport
 }
-
-/** Validate config.json with the family's schema and describe the model that it and the headers mean. */
-export const describeModel = (family: Family, config: HfConfig, headers: HfHeaders): ModelDescription => {
-  const parsed = decodeWith(family.schema, config.path, config.json, config.bytes)
-  try {
-    return family.describe(parsed, headers)
-  } catch (error) {
-    // Sizes that fit the schema one by one but not together (a head width that is no integer, a product beyond 2^53).
-    const found = error instanceof RangeError ? new FormatError("config/sizes", error.message) : error
-    return atPath(config.path, () => { throw found instanceof FormatError ? withField(found, config.json) : found }, config.bytes)
-  }
-}
-
-/** What counts too many parts does not know which field says so: the largest that counts layers or experts. */
-const withField = (error: FormatError, config: JsonValue): FormatError => {
-  if (error.code !== "config/too-many-parts" || error.place.field !== undefined) return error
-  let [largest, field] = [0, undefined as string | undefined]
-  const look = (value: JsonValue, path: string): void => {
-    if (typeof value === "number" && value > largest && COUNT.test(path)) [largest, field] = [value, path]
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return
-    for (const [key, inner] of Object.entries(value)) look(inner, path === "" ? key : `${path}.${key}`)
-  }
-  look(config, "")
-  return new FormatError(error.code, error.message, { ...error.place, field })
-}
-
-const COUNT = /(layers?|depth|blocks|experts)$/
-
-const isMtp = (entry: Entry): boolean => entry.mtp === true
-
-export const modulesOf = (form: Form, description: ModelDescription): ReadonlyArray<ConversionModule> =>
-  form === "mimo" ? routeModules(description) : standardModules(description)
-
-export const withoutMtp = (entries: Model): Model => entries.filter((e) => !isMtp(e))
 
 /** Parameters that HF does not have are said, by their names without layer and expert numbers. */
 const zeroFilledNotes = ({ zeroFilled }: ModelDescription, { parameters }: Conversion): ReadonlyArray<string> => {
@@ -115,7 +76,7 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
 
 /** A source and the model that it holds. */
 export interface DescribedSource {
-  /** Its tensors; quantised ones are seen as BF16 ones, and the copies of the files are rewritten at the end. */
+  /** Its tensors; quantised ones are seen as BF16 ones. */
   readonly logical: LogicalTensors
   readonly headers: HfHeaders
   readonly description: ModelDescription
@@ -167,10 +128,9 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
     notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
   }
 
-  const beside = (entry: Entry) => form === "mimo" && isMtp(entry)
+  const beside = (entry: Entry) => form === "mimo" && entry.mtp === true
   const ranks = place(conversion, placed, beside)
-  const planned = checkpointFiles(ranks, (key) => dtypes.get(key)!, kept, options.step)
-  const checkpoint = { ...planned, files: dequantizing(planned.files, logical) }
+  const checkpoint = checkpointFiles(ranks, { dtypeOf: (key) => dtypes.get(key)!, kept, step: options.step, read: logical.read })
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
   const keptNames = new Set(kept.map((k) => k.name))
@@ -181,7 +141,6 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
     conversion,
     layout,
     checkpoint,
-    sources: logical.sources,
     runConfig: freshRunConfig(provider, layout.components, form),
     report: {
       direction: "import",

@@ -5,17 +5,19 @@
 import { Effect, Stream } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
-import { chunkId, readChunkHeaders, StoredChunks } from "../checkpoint/StoredChunks.ts"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { type Compared, compare, type Comparison } from "../engine/compare.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import type { Sources } from "../engine/Target.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
-import { constantComparison } from "./constants.ts"
-import { exportArray, FROM_HF, planExport } from "./ExportPlan.ts"
-import { hfSources, openHfModel } from "./HfSource.ts"
+import { constantComparison } from "../plan/constants.ts"
+import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
+import { planComparison } from "../plan/planExport.ts"
+import { storedArray } from "../quantized/LogicalTensors.ts"
+import { openHfModel } from "../space/HfSource.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 
 export interface TensorVerdict {
@@ -59,7 +61,6 @@ interface Pairing {
   readonly reference: "left" | "right"
   readonly lefts: ReadonlyMap<string, Side>
   readonly rights: ReadonlyMap<string, Side>
-  readonly sources: Sources
   /** The comparisons that together hold `name` of the left, in the right's dtype, against the right's own. */
   readonly comparisons: (name: string, dtype: DType) => Iterable<Comparison>
   readonly notes: ReadonlyArray<string>
@@ -84,7 +85,7 @@ const run = (pairing: Pairing, options: VerifyOptions) =>
     const queue = function*() {
       for (const name of common) yield* pairing.comparisons(name, rights.get(name)!.dtype)
     }
-    yield* compare(queue(), pairing.sources, options).pipe(Stream.runForEach((found) => Effect.sync(() => {
+    yield* compare(queue(), options).pipe(Stream.runForEach((found) => Effect.sync(() => {
       const right = rights.get(found.id)!
       options.progress?.(found.elements * bytesOf(right.dtype))
       verdicts.set(found.id, combine(verdicts.get(found.id), found, lefts.get(found.id)!.dtype, right.dtype))
@@ -123,12 +124,11 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const { config, weights } = yield* openHfModel(hfModel)
   const tensors = weights ?? (yield* openSafetensors(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
-  const plan = yield* attempt(() =>
-    planExport(families.find(config.json), config, tensors, checkpoint, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"], partial: true }))
-  yield* attempt(() => readChunkHeaders(disk, plan.chunks))
+  const draft = yield* attempt(() => planComparison({ family: families.find(config.json), config, weights: tensors, checkpoint }))
+  const plan = yield* attempt(() => readExportPlan(disk, draft))
   const original = plan.original!
-  const constants = new Map(plan.constants.map((constant) => [constant.stored.id, constant]))
-  const lefts = new Map<string, Side>([...plan.tensors, ...[...constants].map(([id, { stored }]) => [id, stored] as const)])
+  const constants = new Map(plan.constants.map((constant) => [constant.id, constant]))
+  const lefts = new Map<string, Side>([...plan.tensors, ...constants])
   // Stored tensors that no HF tensor is made of are extra, under their own keys.
   for (const { tensor } of plan.report.leftBehind) lefts.set(tensor, checkpoint.tensors.get(tensor)!)
   return yield* run({
@@ -137,15 +137,14 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
     reference: "right",
     lefts,
     // What an import fills with a constant is the model's, though no HF tensor is made of it.
-    rights: new Map<string, Side>([...original.tensors, ...[...constants].map(([id, { filled }]) => [id, filled] as const)]),
-    sources: plan.sources,
+    rights: new Map<string, Side>([...original.tensors, ...constants]),
     comparisons: (name, dtype) => {
       const constant = constants.get(name)
       if (constant) return [constantComparison(plan, constant)]
       const tensor = plan.tensors.get(name)!
       const values = original.quantized.has(name)
-        ? { id: name, dtype, shape: tensor.shape, copies: original.whole(name, name, FROM_HF) }
-        : original.sources.get(name)!
+        ? { id: name, dtype, shape: tensor.shape, copies: () => original.whole(name, name) }
+        : storedArray(original.raw, name)
       return [{ array: { ...exportArray(plan, tensor), dtype }, with: values }]
     },
     notes: plan.report.notes
@@ -156,17 +155,15 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
 export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
   const a = yield* openSafetensors(left)
   const b = yield* openSafetensors(right)
-  const [from, to] = [hfSources(a), hfSources(b)]
   return yield* run({
     left,
     right,
     reference: "left",
     lefts: a.tensors,
     rights: b.tensors,
-    sources: from,
     comparisons: (name, dtype) => {
       const { shape } = a.tensors.get(name)!
-      return [{ array: { id: name, dtype, shape, copies: [identity(name, name, shape)] }, with: to.get(name)! }]
+      return [{ array: { id: name, dtype, shape, copies: () => [identity(storedArray(a, name), name, shape)] }, with: storedArray(b, name) }]
     },
     notes: []
   }, options)
@@ -181,25 +178,23 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
   const disk = yield* Disk
   const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
   const [lefts, rights] = [spaceOf(a), spaceOf(b)]
-  const [from, to] = [new StoredChunks(a.directory), new StoredChunks(b.directory)]
-  for (const [key, tensor] of lefts) if (rights.has(key)) from.useAll(key, tensor)
-  for (const [key, tensor] of rights) if (lefts.has(key)) to.useAll(key, tensor)
-  yield* attempt(() => readChunkHeaders(disk, from))
-  yield* attempt(() => readChunkHeaders(disk, to))
+  const [used, others] = [new ChunkSelection(a.directory), new ChunkSelection(b.directory)]
+  for (const [key, tensor] of lefts) if (rights.has(key)) used.add(key, tensor)
+  for (const [key, tensor] of rights) if (lefts.has(key)) others.add(key, tensor)
+  const from = yield* attempt(() => readChunks(disk, used))
+  const to = yield* attempt(() => readChunks(disk, others))
   return yield* run({
     left: a.directory,
     right: b.directory,
     reference: "left",
     lefts,
     rights,
-    sources: from,
     *comparisons(key, dtype) {
       for (const chunk of rights.get(key)!.chunks) {
-        const stored = to.get(chunkId(chunk))
-        // A chunk without elements has no source.
-        if (!stored) continue
-        const copies = from.settle(from.within(lefts.get(key)!, chunk, key))
-        yield { array: { id: key, dtype, shape: chunk.sizes, copies }, with: { ...stored, shape: chunk.sizes } }
+        if (volume(chunk.sizes) === 0) continue
+        const box = { id: key, dtype, shape: chunk.sizes }
+        const copies = () => from.within(lefts.get(key)!, chunk, key)
+        yield { array: { ...box, copies }, with: { ...box, copies: () => to.within(rights.get(key)!, chunk, key) } }
       }
     },
     notes: [...a.notes, ...b.notes]

@@ -4,7 +4,7 @@ import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { PlanRefused, quote } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
-import type { HfConfig } from "./HfSource.ts"
+import type { HfConfig } from "../space/HfSource.ts"
 import { type DType, isInteger } from "../tensor/DType.ts"
 import type { TorchDtype } from "./Options.ts"
 

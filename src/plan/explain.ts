@@ -6,7 +6,7 @@ import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { type Recognised, refusal, remark } from "../recognise/Recognised.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type HfConfig, fileOf } from "./HfSource.ts"
+import { type HfConfig, fileOf } from "../space/HfSource.ts"
 
 /** Errors that may have such a cause; a flag that makes no sense has none. */
 const mayBeElse = (error: unknown): boolean =>

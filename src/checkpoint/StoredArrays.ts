@@ -1,0 +1,170 @@
+/**
+ * Stored chunks whose headers are read, as arrays in files. A parameter's bytes may be cut into any boxes; its copies are cut along
+ * the chunks that they meet and re-addressed inside them. Pure, but for {@link readChunks}.
+ */
+import { join } from "node:path"
+import type { DiskCalls } from "../io/Disk.ts"
+import type { SourceArray, SourceCopy } from "../engine/Target.ts"
+import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
+import { bytesOf } from "../tensor/DType.ts"
+import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
+import { isContiguous } from "../torch/TensorItem.ts"
+import type { ChunkSelection } from "./ChunkSelection.ts"
+import { type ChunkSource, itemOf, readItemHeaders } from "./ItemHeaders.ts"
+import { type LocatedPart, rowsOf, storedBox } from "./locatePart.ts"
+import type { Storage } from "./StorageSums.ts"
+
+/** A parameter and where it is stored: all that its way back to HF tensors needs. */
+export interface StoredParameter {
+  readonly shape: Shape
+  /** From HF tensors to it. */
+  readonly copies: ReadonlyArray<Copy>
+  readonly parts: ReadonlyArray<LocatedPart>
+}
+
+/** Where the elements of a chunk lie; `strides` if they are not in C order there: an item may be a view of its storage. */
+interface ChunkPlace {
+  readonly array: SourceArray
+  readonly strides?: ReadonlyArray<number>
+}
+
+export class StoredArrays {
+  readonly #selection: ChunkSelection
+
+  /** Only {@link readChunks} makes one. */
+  constructor(selection: ChunkSelection) {
+    this.#selection = selection
+  }
+
+  /** A chunk whose elements lie in C order, as an array; undefined if they do not, or there are none. */
+  array(chunk: StoredChunk): SourceArray | undefined {
+    const place = volume(chunk.sizes) === 0 ? undefined : this.#place(chunk)
+    return place && !place.strides ? { ...place.array, shape: chunk.sizes } : undefined
+  }
+
+  /** What the chosen chunks are stored in. */
+  *storages(): Generator<Storage> {
+    for (const [file, sources] of this.#selection.chosen) {
+      const path = join(this.#selection.directory, file)
+      for (const source of sources.values()) {
+        const item = itemRead(source)
+        const start = source.chunk.offset + item.dataOffset
+        yield { path, key: source.key, start, end: start + item.dataLength, crc32: item.crc32 }
+      }
+    }
+  }
+
+  /** A box of a chunk as the whole of the array `target`; an axis of extent 1 that the chunk lacks has no `axes` entry. */
+  box(chunk: StoredChunk, start: ReadonlyArray<number>, sizes: Shape, axes: ReadonlyArray<number | undefined>, target: string): ReadonlyArray<SourceCopy> {
+    if (volume(sizes) === 0) return []
+    const place = this.#place(chunk)
+    const strides = place.strides ?? stridesOf(chunk.sizes)
+    return [{
+      shape: sizes,
+      source: {
+        tensor: place.array,
+        offset: start.reduce((sum, s, axis) => sum + s * strides[axis]!, 0),
+        strides: axes.map((axis) => (axis === undefined ? 0 : strides[axis]!))
+      },
+      target: { tensor: target, offset: 0, strides: stridesOf(sizes) }
+    }]
+  }
+
+  /** The copies that assemble a stored tensor under the name `target`. */
+  whole(tensor: StoredTensor, target: string): ReadonlyArray<SourceCopy> {
+    const strides = stridesOf(tensor.shape)
+    return tensor.chunks.filter((c) => volume(c.sizes) > 0).map((chunk) => {
+      const place = this.#place(chunk)
+      return {
+        shape: chunk.sizes,
+        source: { tensor: place.array, offset: 0, strides: place.strides ?? stridesOf(chunk.sizes) },
+        target: { tensor: target, offset: chunk.offsets.reduce((sum, o, k) => sum + o * strides[k]!, 0), strides }
+      }
+    })
+  }
+
+  /** The copies that assemble a box of a stored tensor under the name `target`. */
+  within(tensor: StoredTensor, box: Box, target: string): ReadonlyArray<SourceCopy> {
+    const strides = stridesOf(box.sizes)
+    return Array.from(this.#selection.meeting(tensor, box), (chunk): SourceCopy => {
+      const low = box.offsets.map((o, k) => Math.max(o, chunk.offsets[k]!))
+      const place = this.#place(chunk)
+      const own = place.strides ?? stridesOf(chunk.sizes)
+      return {
+        shape: low.map((l, k) => Math.min(box.offsets[k]! + box.sizes[k]!, chunk.offsets[k]! + chunk.sizes[k]!) - l),
+        source: { tensor: place.array, offset: low.reduce((sum, l, k) => sum + (l - chunk.offsets[k]!) * own[k]!, 0), strides: own },
+        target: { tensor: target, offset: low.reduce((sum, l, k) => sum + (l - box.offsets[k]!) * strides[k]!, 0), strides }
+      }
+    })
+  }
+
+  /** The copies of a parameter that fill the HF tensor `name`, turned round: from stored chunks to it. */
+  toHf({ copies, parts, shape }: StoredParameter, name: string): ReadonlyArray<SourceCopy> {
+    const wanted = copies.filter((copy) => !copy.echo && copy.source.tensor === name)
+    const out: Array<SourceCopy> = []
+    for (const { part, tensor } of parts) {
+      const own = rowsOf(shape, part)
+      const stored = storedBox(part, own)
+      const lead = part.shape.length - shape.length
+      for (const chunk of this.#selection.meeting(tensor, stored)) {
+        const { array, strides } = this.#place(chunk)
+        // The meeting of part and chunk, in the parameter's coordinates and in the chunk's.
+        const low = stored.offsets.map((o, k) => Math.max(o, chunk.offsets[k]!))
+        const high = stored.offsets.map((o, k) => Math.min(o + stored.sizes[k]!, chunk.offsets[k]! + chunk.sizes[k]!))
+        const box: Box = {
+          offsets: own.offsets.map((o, k) => o + low[k + lead]! - stored.offsets[k + lead]!),
+          sizes: own.sizes.map((_, k) => high[k + lead]! - low[k + lead]!)
+        }
+        const at = low.map((l, k) => l - chunk.offsets[k]!)
+        for (const copy of wanted) {
+          for (const { source: hf, target: megatron, operands: _, ...rest } of rebase(copy, "target", shape, box, part.key, chunk.sizes, at)) {
+            const turned: SourceCopy = { ...rest, source: { ...megatron, tensor: array }, target: hf }
+            if (!strides) out.push(turned)
+            else out.push(...rebase(turned, "source", chunk.sizes, wholeBox(chunk.sizes), array, chunk.sizes, chunk.sizes.map(() => 0), strides))
+          }
+        }
+      }
+    }
+    return out
+  }
+
+  #place(chunk: StoredChunk): ChunkPlace {
+    const source = this.#selection.chosen.get(chunk.file)?.get(chunk.offset)
+    if (!source) throw new RangeError(`the item at byte ${chunk.offset} of ${chunk.file} was not chosen`)
+    const { dtype } = source
+    const item = itemRead(source)
+    const width = bytesOf(dtype)
+    const contiguous = isContiguous(item)
+    const elements = contiguous ? volume(source.chunk.sizes) : item.storageLength / width - item.storageOffset
+    const array = {
+      path: join(this.#selection.directory, chunk.file),
+      offset: source.chunk.offset + item.dataOffset + item.storageOffset * width,
+      dtype,
+      shape: [elements]
+    }
+    return contiguous ? { array } : { array, strides: item.strides }
+  }
+}
+
+const itemRead = (source: ChunkSource) => {
+  const item = itemOf(source)
+  if (!item) throw new RangeError(`the header of ${source.key} is not read`)
+  return item
+}
+
+/**
+ * Read the header of every chosen chunk and check it against `.metadata` (dtype, shape, strides).
+ *
+ * @throws InvalidFile naming file, tensor and byte offset.
+ */
+export const readChunks = async (disk: DiskCalls, selection: ChunkSelection): Promise<StoredArrays> => {
+  for (const [name, sources] of selection.chosen) {
+    const file = await disk.open(join(selection.directory, name), "read")
+    try {
+      await readItemHeaders(file, sources.values())
+    } finally {
+      await file.close()
+    }
+  }
+  return new StoredArrays(selection)
+}

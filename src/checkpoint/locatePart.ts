@@ -1,0 +1,90 @@
+/** Where the parts of a parameter are stored: a checkpoint may name or shape them otherwise than the model does. Pure. */
+import { PlanRefused, quote } from "../errors.ts"
+import type { Part } from "../model/Parameter.ts"
+import { shapesExplained } from "../recognise/instead.ts"
+import { type Box, sameShape, type Shape } from "../tensor/Copy.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+
+/** A part of a parameter as it is stored in this checkpoint, which may name or shape it differently. */
+export interface LocatedPart {
+  readonly part: Part
+  readonly tensor: StoredTensor
+}
+
+/**
+ * Find where a part is stored. A checkpoint may have been written by another Megatron version or with other flags: layers under one stacked key or
+ * one key each; the vocabulary padded. Returns undefined if the key is absent in every form; throws if the shape does not fit.
+ */
+export const locatePart = (
+  key: string,
+  part: Part,
+  ragged: boolean,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  where = "the checkpoint"
+): LocatedPart | undefined => {
+  const own = part.key === key ? part : { ...part, key }
+  const form = tensors.has(key) ? own : otherLayerForm(own, tensors)
+  const tensor = form && tensors.get(form.key)
+  if (!tensor) return undefined
+  if (sameShape(tensor.shape, form.shape)) return { part: form, tensor }
+  // Padded vocabularies have more rows; the model's own come first.
+  const fits = ragged && tensor.shape.length === form.shape.length && tensor.shape.every((n, k) => (k === 0 ? n >= form.shape[k]! : n === form.shape[k]))
+  if (!fits) {
+    const hint = shapesExplained([{ name: form.key, implied: form.shape, stored: tensor.shape }])
+    throw new PlanRefused({
+      code: "plan/shape",
+      problem: "a stored tensor contradicts config.json",
+      names: [`${form.key} (config.json implies [${form.shape}], ${where} has [${tensor.shape}]${spot(tensor)})`],
+      ...(hint === undefined ? {} : { hint })
+    })
+  }
+  return { part: { ...form, shape: tensor.shape }, tensor }
+}
+
+/** Where a tensor begins. */
+const spot = ({ chunks: [first] }: StoredTensor): string => (first === undefined ? "" : ` in ${quote(first.file)}, byte ${first.offset}`)
+
+/** Of every stack of layers, by the key in front of the layer (`decoder.layers`): has each layer keys of its own? */
+export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed" | "stacked"> => {
+  const forms = new Map<string, "indexed" | "stacked">()
+  for (const key of keys) {
+    const match = /^(.*\blayers)\.(\d+\.)?/.exec(key)
+    if (match) forms.set(match[1]!, match[2] ? "indexed" : "stacked")
+  }
+  return forms
+}
+
+/** The key of a part as a checkpoint of these forms would have it. */
+export const keyInForm = (key: string, part: Part, forms: ReadonlyMap<string, "indexed" | "stacked">): string => {
+  const [, stack, layer, rest] = /^(.*\blayers)\.(\d+\.)?(.*)$/.exec(key) ?? []
+  if (stack === undefined) return key
+  const form = forms.get(stack)
+  if (form === "indexed" && layer === undefined) return `${stack}.${part.at[0]}.${rest}`
+  return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
+}
+
+const otherLayerForm = (part: Part, tensors: ReadonlyMap<string, StoredTensor>): Part | undefined => {
+  const { at, key, shape } = part
+  const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
+  if (indexed) {
+    const stacked = `${indexed[1]}.${indexed[3]}`
+    const count = tensors.get(stacked)?.shape[0]
+    return count === undefined || Number(indexed[2]) >= count ? undefined : { ...part, key: stacked, shape: [count, ...shape], at: [Number(indexed[2]), ...at] }
+  }
+  const position = key.search(/\blayers\.(?!\d)/)
+  if (position < 0) return undefined
+  const split = position + "layers.".length
+  return { ...part, key: `${key.slice(0, split)}${at[0]}.${key.slice(split)}`, shape: shape.slice(1), at: at.slice(1) }
+}
+
+/** The rows of a parameter that a part holds, in the parameter's own coordinates. */
+export const rowsOf = (shape: Shape, { rows }: Part): Box => ({
+  offsets: shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0)),
+  sizes: rows ? shape.with(0, rows[1] - rows[0]) : shape
+})
+
+/** The same elements in the stored tensor. */
+export const storedBox = ({ at, shape }: Part, { sizes }: Box): Box => ({
+  offsets: at,
+  sizes: [...new Array<number>(shape.length - sizes.length).fill(1), ...sizes]
+})
