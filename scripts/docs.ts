@@ -1,11 +1,13 @@
 /**
- * Generate docs/cli.md from the commands' own help, docs/models.md and routes/verified.ts from the test models. `--check` fails if a
+ * Generate docs/cli.md from the commands' own help, docs/models.md and routes/verified.ts from the test models,
+ * docs/schemas from the schemas of what `--json` prints. `--check` fails if a
  * committed file is not what would be written.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { root } from "../src/cli/main.ts"
 import { modelsPage, support, verifiedModule } from "./models.ts"
+import { schemaPages } from "./schemas.ts"
 
 const bin = new URL("../src/cli/bin.ts", import.meta.url).pathname
 
@@ -19,7 +21,8 @@ Generated from the commands themselves by \`npm run docs\`; do not edit.
 
 Exit codes: 0 done (\`verify\`, \`diff\`: equal), 1 differences found, 2 usage, 3 bad input, 4 unsupported, 5 the target exists or
 is held by another process, 6 no space, 7 I/O error, 70 a bug of ours, 130 or 143 interrupted. With \`--json\` the result, or the error,
-is one JSON document on stdout with \`ok\` true or false.
+is one JSON document on stdout ([schemas](schemas/README.md)) with \`ok\`, \`command\`, \`schema\` and \`exitCode\`; \`ok\` is true where a comparison
+was made, whatever it found.
 
 \`\`\`text
 ${help()}
@@ -28,7 +31,7 @@ ${names.map((name) => `\n## ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`).joi
 
 const all = support()
 const at = (path: string) => new URL(`../${path}`, import.meta.url)
-const pages = [["docs/cli.md", text], ["docs/models.md", modelsPage(all)], ["routes/verified.ts", verifiedModule(all)]] as const
+const pages = [["docs/cli.md", text], ["docs/models.md", modelsPage(all)], ["routes/verified.ts", verifiedModule(all)], ...schemaPages] as const
 
 for (const [path, content] of pages) {
   if (!process.argv.includes("--check")) writeFileSync(at(path), content)

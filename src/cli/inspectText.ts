@@ -2,6 +2,7 @@
 import type { Inspection } from "../api/checkpoints.ts"
 import { ranges } from "../api/checkpoints.ts"
 import { quote, safeJson, some } from "../quote.ts"
+import { success } from "./envelope.ts"
 import { wrap } from "./help.ts"
 import { listPieces } from "./inspectList.ts"
 import { treeText } from "./inspectTree.ts"
@@ -102,7 +103,7 @@ const ROWS = 1000
 
 /** The JSON of an inspection: as {@link emit} would print it, but for the tensors, which take a line each. */
 export function* inspectionJson({ tensors, ...rest }: Inspection): Generator<string> {
-  const head = safeJson({ ok: true, ...rest }, 2)
+  const head = safeJson({ ...success("inspect", 0), ...rest }, 2)
   yield `${head.slice(0, head.lastIndexOf("\n}"))},\n  "tensors": [`
   for (let from = 0; from < tensors.length; from += ROWS) {
     const rows = tensors.slice(from, from + ROWS).map((row) => `\n    ${safeJson(row)}`)

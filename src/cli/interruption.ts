@@ -1,6 +1,7 @@
 /** An interruption is no error, but whoever waits for an answer gets one: what happened and how to go on. */
 import { Cause, Exit, Runtime } from "effect"
 import { safeJson } from "../quote.ts"
+import { failure } from "./envelope.ts"
 import { outputFailure, print, tell } from "./streams.ts"
 
 type Signal = "SIGHUP" | "SIGINT" | "SIGTERM"
@@ -18,9 +19,9 @@ export const onKept = (text: string): void => { kept = text }
 /** Said while it lasts: whoever waits wants to know for what. */
 export const onWait = (text: string): void => { process.stderr.write(`${text}\n`) }
 
-const say = (json: boolean, signal: Signal): void => {
+const say = (command: string | undefined, json: boolean, signal: Signal): void => {
   const message = `interrupted by ${signal}${kept === undefined ? "" : `; nothing was published\n  ${kept}`}`
-  if (json) print(`${safeJson({ ok: false, error: { kind: "Interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)
+  if (json) print(`${safeJson({ ...failure(command, EXIT_CODES[signal]), error: { kind: "Interrupted", code: "interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)
   else tell(`${message}\n`)
 }
 
@@ -34,7 +35,7 @@ const exitCodeOf = (code: number): number => {
 }
 
 /** How the process ends: `--json` or not, an interruption says so. Take it before anything runs: it listens for the signals. */
-export const teardown = (json: boolean): Runtime.Teardown => {
+export const teardown = (command: string | undefined, json: boolean): Runtime.Teardown => {
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => { signal ??= name })
   // A terminal that is closed. The runtime knows only the other two.
   process.on("SIGHUP", () => {
@@ -44,7 +45,7 @@ export const teardown = (json: boolean): Runtime.Teardown => {
   return (exit, onExit) => {
     if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
       const by = signal ?? "SIGINT"
-      say(json, by)
+      say(command, json, by)
       return onExit(EXIT_CODES[by])
     }
     // A signal that came too late does not undo what a command said of itself.

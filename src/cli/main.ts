@@ -34,7 +34,7 @@ export const root = Command.make("convert_megatron_mimo").pipe(
 )
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help; or as JSON. */
-const presenter = (json: boolean) => CliOutput.layerPresenter({
+const presenter = (command: string | undefined, json: boolean) => CliOutput.layerPresenter({
   present: (event) =>
     event._tag !== "InvalidInvocation"
       ? CliOutput.defaultPresenter.present(event)
@@ -42,7 +42,7 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
         const formatter = yield* CliOutput.Formatter
         if (json) {
           const problem = event.errors.map((error) => error.message).join("\n")
-          return yield* fail(new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
+          return yield* fail(command, new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
         }
         yield* Effect.sync(() => tell(`${stripVTControlCharacters(formatter.formatErrors(event.errors).trim())}\n`))
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
@@ -52,6 +52,9 @@ const presenter = (json: boolean) => CliOutput.layerPresenter({
 /** `help`, `help COMMAND` and `version` work as words too. */
 const asFlags = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args[0] === "help" ? [...args.slice(1), "--help"] : args[0] === "version" ? ["--version", ...args.slice(1)] : args
+
+/** The word that names the command. */
+const commandOf = (args: ReadonlyArray<string>): string | undefined => args.find((arg, i) => !arg.startsWith("-") && args[i - 1] !== "--log-level")
 
 /** What the command-line library prints: help, versions, completions. */
 const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
@@ -72,26 +75,27 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
   for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
   // Nothing of ours goes through these; whoever else writes there must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
-  program(args, disk).pipe(NodeRuntime.runMain({ teardown: teardown(args.includes("--json")) }))
+  program(args, disk).pipe(NodeRuntime.runMain({ teardown: teardown(commandOf(args), args.includes("--json")) }))
 }
 
 /** A command line as an Effect that prints what there is to print, failures included, and sets the exit code. */
 export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) => {
   const json = args.includes("--json")
   const debug = args.includes("--debug")
+  const command = commandOf(args)
   const { args: own, notes } = fromReference(asFlags(args.filter((a) => a !== "--debug")))
   if (!json && !args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
   return Command.runWith(root, { version: VERSION })(own).pipe(
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
       const error = Cause.squash(cause)
-      if (isBridgeError(error)) return fail(error, json)
+      if (isBridgeError(error)) return fail(command, error, json)
       if (CliError.isCliError(error)) {
         return Effect.sync(() => { process.exitCode = ExitCode.usage })
       }
-      return crash(error, json, debug)
+      return crash(command, error, json, debug)
     }),
     Effect.provideService(Console.Console, streamConsole),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(json), Logger.layer([stderrLogger]), CliOutput.layer(helpFormatter)))
+    Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(command, json), Logger.layer([stderrLogger]), CliOutput.layer(helpFormatter)))
   )
 }

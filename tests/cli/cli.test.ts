@@ -48,9 +48,9 @@ describe("the main job", () => {
     const plan = await run("plan", "--hf-model", at("hf"), "--json")
     const dry = await run("import", "--hf-model", at("hf"), "--megatron-path", at("never"), "--dry-run", "--json")
     expect(plan.code).toBe(0)
-    const { target, ...rest } = JSON.parse(dry.out) as { target: string }
-    expect(target).toBe(at("never"))
-    expect(rest).toEqual(JSON.parse(plan.out))
+    const { command, target, ...rest } = JSON.parse(dry.out) as { command: string; target: string }
+    expect([command, target]).toEqual(["import", at("never")])
+    expect({ ...rest, command: "plan" }).toEqual(JSON.parse(plan.out))
     expect(existsSync(at("never"))).toBe(false)
   })
 

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { errorDocument } from "../../src/cli/documents.ts"
 import { program } from "../program.ts"
 
 const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
@@ -46,7 +47,8 @@ describe.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)("%s
   it("with --json: one document on stdout", async () => {
     const early = await interrupted(EARLY, signal, "--json")
     expect([early.code, early.err, early.left]).toEqual([exitCode, "", []])
-    expect(JSON.parse(early.out)).toEqual({ ok: false, error: { kind: "Interrupted", signal, message: `interrupted by ${signal}`, exitCode } })
+    expect(JSON.parse(early.out)).toEqual({ ok: false, command: "import", schema: 1, exitCode, error: { kind: "Interrupted", code: "interrupted", signal, message: `interrupted by ${signal}`, exitCode } })
+    errorDocument.parse(JSON.parse(early.out))
     const late = await interrupted(LATE, signal, "--json")
     expect([late.code, late.err]).toEqual([exitCode, ""])
     expect(JSON.parse(late.out)).toMatchObject({ ok: false, error: { kind: "Interrupted", signal, message: expect.stringContaining("--resume"), exitCode } })

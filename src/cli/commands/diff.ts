@@ -89,8 +89,7 @@ export const diffCommand = Command.make("diff", {
       onSize: progress.total
     }))
   const { tensors, ...counts } = report
-  yield* emit(input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary))
-  if (tensors.length > 0) process.exitCode = ExitCode.different
+  yield* emit("diff", input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary), tensors.length > 0 ? ExitCode.different : ExitCode.ok)
 })).pipe(
   Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),
   Command.withExamples([

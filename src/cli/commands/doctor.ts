@@ -36,8 +36,7 @@ export const doctorCommand = Command.make("doctor", {
   const report = Option.isSome(input.path)
     ? yield* examine(input.path.value)
     : yield* examineMachine(input.directory)
-  yield* emit(input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"))
-  if (!report.sound) process.exitCode = ExitCode.different
+  yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble"),
   Command.withExamples([

@@ -58,13 +58,13 @@ export const exportCommand = Command.make("export", {
       prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
     : yield* prepare({})
   const { report } = prepared
-  if (input.dryRun) return yield* emit(input, { ...report, target: input.hfPath }, (r) => renderReport(r, r.target, false))
+  if (input.dryRun) return yield* emit("export", input, { ...report, target: input.hfPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("exporting", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
   yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done })
-  yield* emit(input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
+  yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),
   Command.withExamples([

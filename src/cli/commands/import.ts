@@ -37,13 +37,13 @@ export const importCommand = Command.make("import", {
   const started = performance.now()
   const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
   const { report } = prepared
-  if (input.dryRun) return yield* emit(input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
+  if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
   yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
-  yield* emit(input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
+  yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),
   Command.withExamples([

@@ -41,7 +41,7 @@ export const modelsCommand = Command.make("models", {
   if (models.length === 0) {
     return yield* new UsageError({ problem: `no architecture and no family has ${wanted} in its name`, hint: "`convert_megatron_mimo models` lists all." })
   }
-  yield* emit({ json, quiet: false }, { models }, () => text(models))
+  yield* emit("models", { json, quiet: false }, { models }, () => text(models))
 })).pipe(
   Command.withDescription("List the supported architectures, what each supports and how that is verified"),
   Command.withExamples([

@@ -29,12 +29,12 @@ export const planCommand = Command.make("plan", {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
     const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...flags.tensorsOf(input), ...vocabulary, components: input.component })
-    return yield* emit(input, report, (r) => renderReport(r, undefined, false))
+    return yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
   }
   if (Option.isSome(input.vocabSize)) return yield* new UsageError({ problem: "--vocab-size goes with an export", hint: "--megatron-path names the checkpoint whose export is planned." })
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
   const { report } = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
-  yield* emit(input, report, (r) => renderReport(r, undefined, false))
+  yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
   Command.withExamples([

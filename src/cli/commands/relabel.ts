@@ -61,14 +61,14 @@ export const relabelCommand = Command.make("relabel", {
   const forecast = yield* prepared.forecast(input.target, input.link)
   if (input.dryRun) {
     const report = { ...prepared.report, writtenBytes: forecast.bytes, notes: [...prepared.report.notes, ...forecast.notes], target: input.target }
-    return yield* emit(input, report, (r) => renderRelabel(r, r.target, false))
+    return yield* emit("relabel", input, report, (r) => renderRelabel(r, r.target, false))
   }
   if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Effect.sync(() => { tell(`${note}\n`) })
   const done = yield* withProgress("relabelling", input, (progress) => {
     progress.total(forecast.bytes)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
   })
-  yield* emit(input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
+  yield* emit("relabel", input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
 })).pipe(
   Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
   Command.withExamples([

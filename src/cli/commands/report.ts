@@ -28,7 +28,7 @@ export const reportCommand = Command.make("report", {
   const targets = yield* reportTargets(reportPaths({ report: Option.some(input.output), card: input.card }))
   yield* writeReports(targets, { command: "report", paths: input.paths })
   const files = [...targets.pages, ...targets.cards]
-  yield* emit(input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))
+  yield* emit("report", input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))
 })).pipe(
   Command.withDescription("Write one HTML page about checkpoints: ranks, layers, chunks, tensors, coverage. Works offline; reads headers only"),
   Command.withExamples([

@@ -71,7 +71,7 @@ export const roundtripCommand = Command.make("roundtrip", {
   const output = input.skipSave ? undefined : Option.getOrUndefined(input.outputDir)
   if (input.dryRun) {
     const { report } = load === undefined ? yield* prepareImport(hfModel, arrangement) : yield* prepareExport(hfModel, load)
-    return yield* emit(input, report, (r) => renderReport(r, undefined, false))
+    return yield* emit("roundtrip", input, report, (r) => renderReport(r, undefined, false))
   }
   const report = yield* roundtrip(hfModel, {
     ...arrangement,
@@ -85,8 +85,7 @@ export const roundtripCommand = Command.make("roundtrip", {
     onWait,
     watch: (phase, work) => withProgress(phase, input, work)
   })
-  yield* emit(input, report, renderRoundtrip)
-  if (report.equal !== report.total) process.exitCode = ExitCode.different
+  yield* emit("roundtrip", input, report, renderRoundtrip, report.equal === report.total ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Import a Hugging Face model to a temporary checkpoint, export that again and compare every tensor; exit code 1 if one differs"),
   Command.withExamples([

@@ -27,7 +27,7 @@ export const sampleCommand = Command.make("sample", {
       progress: progress.add,
       onSize: progress.total
     }))
-  yield* emit(input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
+  yield* emit("sample", input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
 })).pipe(
   Command.withDescription("Write a deterministic sample checkpoint (real structure, generated weights), to try and to measure with"),
   Command.withExamples([

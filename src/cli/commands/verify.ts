@@ -41,8 +41,7 @@ export const verifyCommand = Command.make("verify", {
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
     const report = yield* withProgress("reading", input, (progress) =>
       verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
-    yield* emit(input, report, renderDeep)
-    if (report.damages.length > 0) process.exitCode = ExitCode.different
+    yield* emit("verify", input, report, renderDeep, report.damages.length > 0 ? ExitCode.different : ExitCode.ok)
     return
   }
   if (paths.length !== 2) {
@@ -51,8 +50,7 @@ export const verifyCommand = Command.make("verify", {
   const [left, right] = paths as [string, string]
   const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...engine, progress: progress.add, onSize: progress.total }))
   yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report })
-  yield* emit(input, report, renderVerify)
-  if (report.equal !== report.total) process.exitCode = ExitCode.different
+  yield* emit("verify", input, report, renderVerify, report.equal === report.total ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit, or (--deep) that one is as it was written; exit code 1 if not"),
   Command.withExamples([

@@ -1,0 +1,297 @@
+/**
+ * What `--json` prints, as schemas: one per command, and the error that all share. Generated into docs/schemas by `npm run docs`; a
+ * test reads what every command really prints with them. Nothing of the command line itself needs this file.
+ */
+import { z } from "zod"
+import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
+import type { ConversionReport } from "../api/conversions.ts"
+import type { Scaffold, Support } from "../api/models.ts"
+import type { RoundtripReport, RoundtripTensor } from "../api/roundtrip.ts"
+import type { DeepReport, VerifyReport } from "../api/verification.ts"
+import { type CommandName, SCHEMA } from "./envelope.ts"
+
+/** Every field of `T`, none besides. */
+type Fields<T> = { readonly [K in keyof T]-?: z.ZodType<T[K]> }
+
+const text = z.string()
+const texts = z.array(z.string())
+const count = z.int().min(0)
+const bytes = count.describe("Bytes")
+const size = z.int().min(1)
+/** JSON has no word for infinite and NaN. */
+const real = z.number().nullable().describe("null: infinite, or not a number") as unknown as z.ZodType<number>
+const shape = z.array(count).describe("Of the whole tensor")
+const dtype = z.string().describe("As safetensors names it: BF16, F32, F8_E4M3 …") as unknown as z.ZodType<TensorRow["dtype"]>
+const form = z.enum(["mimo", "standard"])
+const notes = texts.describe("What else there is to know, for people")
+const optional = <T extends z.ZodType>(type: T) => z.exactOptional(type)
+
+const pipeline = z.strictObject({
+  firstStageLayers: optional(size),
+  lastStageLayers: optional(size),
+  embeddingAsStage: optional(z.boolean()),
+  lossAsStage: optional(z.boolean()),
+  layout: optional(text)
+})
+const sizes = { tp: size, pp: size, dp: size, cp: size, ep: size, etp: size, pipeline: optional(pipeline) }
+const component = z.strictObject({
+  name: text,
+  tensors: count.describe("Stored tensors (keys)"),
+  bytes,
+  layout: optional(z.strictObject({ ...sizes, ranks: text.describe("0-3, or 4") }).describe("That an import cuts for"))
+})
+
+const conversion = {
+  direction: z.enum(["import", "export"]),
+  form,
+  architecture: text,
+  family: text,
+  source: text,
+  components: z.array(component),
+  sourceTensors: count,
+  sourceBytes: bytes,
+  targetTensors: count,
+  targetBytes: bytes,
+  files: z.array(z.strictObject({ name: text, bytes })).describe("Files with tensors"),
+  dtypeChanges: z.array(z.strictObject({
+    tensor: text,
+    from: dtype,
+    to: dtype,
+    storedAs: optional(texts.describe("Keys of an import that hold the values")),
+    changedElements: optional(count.describe("Elements whose value a cast back would not restore; known after the run"))
+  })),
+  leftBehind: z.array(z.strictObject({ tensor: text, bytes, reason: text })),
+  carried: texts.describe("Hugging Face tensors whose own bytes travel beside the model"),
+  vocabulary: optional(z.union([z.strictObject({ from: size, to: size, divisibleBy: size, tp: size }), z.strictObject({ from: size, to: size })])),
+  quantized: optional(z.strictObject({ forms: z.array(z.strictObject({ form: text, tensors: count })), dequantized: texts, restored: texts })),
+  notes
+} satisfies Fields<ConversionReport>
+
+const verdict = {
+  name: text,
+  status: z.enum(["equal", "different", "missing", "extra"]),
+  detail: optional(text),
+  elements: optional(count),
+  differing: optional(count),
+  maxAbsDiff: optional(real),
+  firstDifference: optional(z.strictObject({ element: count, assembled: text, stored: text }))
+} satisfies Fields<VerifyReport["tensors"][number]>
+
+const verify = {
+  left: text,
+  right: text,
+  equal: count,
+  total: count.describe("Tensors of both sides together"),
+  bytes,
+  tensors: z.array(z.strictObject(verdict)),
+  notes
+} satisfies Fields<VerifyReport>
+
+const deep = {
+  path: text,
+  against: z.enum(["checksums", "items"]).describe("Checksums of the whole, or the CRC-32 that each stored tensor carries"),
+  files: count,
+  tensors: count,
+  bytes,
+  damages: z.array(z.strictObject({
+    file: text,
+    problem: z.enum(["missing", "size", "content", "unreadable"]),
+    detail: text,
+    begin: optional(count),
+    end: optional(count),
+    tensors: optional(texts),
+    bit: optional(z.strictObject({ byte: count, bit: z.int().min(0).max(7) }))
+  })),
+  notes
+} satisfies Fields<DeepReport>
+
+const { architecture, components, family } = conversion
+const roundtrip = {
+  hfModel: text,
+  architecture,
+  family,
+  form,
+  components,
+  equal: count,
+  total: count,
+  bytes,
+  tensors: z.array(z.strictObject({ ...verdict, dtype: optional(dtype), shape: optional(shape) } satisfies Fields<RoundtripTensor>)),
+  megatronPath: optional(text.describe("The checkpoint, if it was kept")),
+  hfPath: optional(text.describe("The exported model, if it was kept")),
+  notes
+} satisfies Fields<RoundtripReport>
+
+const sum = { tensors: count, elements: count, bytes }
+const layoutRow = z.strictObject({ component: text, ...sizes, rankOffset: count })
+const statistics = {
+  elements: count,
+  min: optional(z.number()),
+  max: optional(z.number()),
+  mean: optional(z.number()),
+  std: optional(z.number()),
+  zeros: count,
+  nans: count,
+  infinities: count,
+  tiny: count.describe("Below 2^-24, but not zero"),
+  huge: count.describe("Above 2^10")
+} satisfies Fields<Statistics>
+const tensorRow = {
+  name: text,
+  dtype,
+  shape,
+  bytes,
+  role: z.enum(["model", "kept", "training"]),
+  component: text,
+  stack: optional(text),
+  layer: optional(count),
+  chunks: count,
+  files: texts,
+  boxes: optional(z.array(z.strictObject({ offsets: z.array(count), sizes: z.array(count), file: text, offset: count, length: count })).describe("With --chunks")),
+  statistics: optional(z.strictObject(statistics).describe("With --stats")),
+  suspicion: optional(text)
+} satisfies Fields<TensorRow>
+const inspection = {
+  kind: z.enum(["safetensors", "megatron", "items", "archive"]),
+  path: text,
+  directory: text,
+  form: optional(form),
+  model: z.strictObject({
+    name: optional(text.describe("Provider class or architecture")),
+    fields: z.array(z.tuple([text, text])),
+    layers: optional(z.number()),
+    vocabulary: optional(z.number()),
+    labels: optional(z.number()),
+    tied: optional(z.boolean()),
+    dtype: optional(text),
+    quantisation: optional(text),
+    layout: z.array(layoutRow).describe("That a Megatron checkpoint was written for")
+  } satisfies Fields<Inspection["model"]>),
+  common: z.array(z.tuple([text, text])),
+  totals: z.strictObject({ ...sum, chunks: count, objects: count, files: count, fileBytes: bytes }),
+  components: z.array(z.strictObject({ name: text, ...sum, dtypes: z.array(dtype) })),
+  dtypes: z.array(z.strictObject({ dtype, ...sum })),
+  layers: z.array(z.strictObject({ stack: text, layer: count, ...sum })),
+  files: z.array(z.strictObject({ name: text, bytes, rank: optional(count), chunks: count, objects: count, tensors: count, components: texts })),
+  training: z.strictObject(sum),
+  findings: z.array(z.strictObject({ code: text, text, names: texts })),
+  notes,
+  tensors: z.array(z.strictObject(tensorRow)).describe("One a line; none with --summary"),
+  of: count.describe("Tensors before --filter")
+} satisfies Fields<Inspection>
+
+const side = optional(z.strictObject({ dtype, shape }))
+const tensorDiff = {
+  name: text,
+  kind: z.enum(["missing", "extra", "shape", "dtype", "values"]).describe("missing: only left has it; extra: only right"),
+  component: text,
+  left: side,
+  right: side,
+  distance: optional(z.strictObject({ elements: count, differing: count, maxAbsDiff: optional(real), norm: optional(real), relative: optional(real) }))
+} satisfies Fields<TensorDiff>
+const diff = {
+  left: text,
+  right: text,
+  total: count,
+  equal: count,
+  compared: z.boolean().describe("Values were compared, not headers only"),
+  counts: z.strictObject({ missing: count, extra: count, shape: count, dtype: count, values: count }),
+  tensors: z.array(z.strictObject(tensorDiff)),
+  notes
+} satisfies Fields<DiffReport>
+
+const relabel = {
+  source: text,
+  to: texts as unknown as z.ZodType<RelabelReport["to"]>,
+  tensors: count,
+  renamed: count,
+  supplied: count,
+  kept: texts.describe("Data files linked or copied unchanged"),
+  written: texts.describe("Data files written anew"),
+  movedBytes: bytes,
+  dataBytes: bytes,
+  linked: count,
+  cloned: count,
+  writtenBytes: bytes,
+  notes
+} satisfies Fields<RelabelReport>
+
+const diagnosis = {
+  code: text,
+  severity: z.enum(["error", "warning", "note", "ok"]),
+  text,
+  fix: optional(text),
+  command: optional(text.describe("What mends it, for a shell")),
+  names: optional(texts)
+} satisfies Fields<Diagnosis>
+const doctor = { path: text, found: z.array(z.strictObject(diagnosis)).describe("Worst first"), sound: z.boolean() } satisfies Fields<DoctorReport>
+
+const support = {
+  architecture: text,
+  family: text,
+  import: z.boolean(),
+  export: z.boolean(),
+  components: texts,
+  providers: texts,
+  trainable: z.boolean(),
+  mtp: z.boolean(),
+  quantized: texts,
+  cases: count,
+  mimoCases: count,
+  refusedByReference: count,
+  roundTrips: count
+} satisfies Fields<Support>
+
+const scaffold = { architecture: text, text: text.describe("A TypeScript module"), file: optional(text) } satisfies Fields<Scaffold>
+
+const exitCode = z.union([z.literal(0), z.literal(1)]).describe("1: it found differences, or what a loader would stumble over; `ok` is true all the same, for the command did its work")
+
+const document = <T extends z.ZodRawShape>(command: CommandName, title: string, fields: T) =>
+  z.strictObject({ ok: z.literal(true), command: z.literal(command), schema: z.literal(SCHEMA), exitCode, ...fields }).meta({ title })
+
+const target = text.describe("Where it is written")
+
+/** One schema per command; those with two answers have a union. */
+export const documents = {
+  import: document("import", "import, and import --dry-run", { ...conversion, target }),
+  export: document("export", "export, and export --dry-run", { ...conversion, target }),
+  plan: document("plan", "plan", conversion),
+  verify: z.union([document("verify", "verify A B", verify), document("verify", "verify --deep PATH", deep)]),
+  roundtrip: z.union([document("roundtrip", "roundtrip", roundtrip), document("roundtrip", "roundtrip --dry-run", conversion)]),
+  inspect: document("inspect", "inspect", inspection),
+  diff: z.union([document("diff", "diff", diff), document("diff", "diff --summary", (({ tensors: _, ...counts }) => counts)(diff))]),
+  report: document("report", "report", { files: texts.describe("What was written") }),
+  relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
+  doctor: document("doctor", "doctor", doctor),
+  models: document("models", "models", { models: z.array(z.strictObject(support)) }),
+  sample: document("sample", "sample", { directory: text, architecture: text, tensors: count, bytes }),
+  scaffold: document("scaffold", "scaffold", scaffold)
+} satisfies Record<CommandName, z.ZodType>
+
+/** What every command prints instead when it fails. */
+export const errorDocument = z.strictObject({
+  ok: z.literal(false),
+  command: optional(text.describe("The word that was typed")),
+  schema: z.literal(SCHEMA),
+  exitCode: z.int().min(2),
+  error: z.strictObject({
+    kind: z.enum(["InvalidFile", "Unsupported", "PlanRefused", "UsageError", "OutputRefused", "NoSpace", "IoError", "Interrupted", "Internal"]),
+    code: text.describe("Stable; docs/errors.md lists them"),
+    message: text.describe("For people: what happened, and what to do"),
+    exitCode: z.int().min(2),
+    hint: optional(text),
+    path: optional(text),
+    tensor: optional(text),
+    field: optional(text),
+    record: optional(text),
+    offset: optional(count),
+    names: optional(texts),
+    signal: optional(z.enum(["SIGINT", "SIGTERM", "SIGHUP"]))
+  })
+}).meta({ title: "A failure of any command" })
+
+/** A line on stderr with `--json-events`. */
+export const eventLine = z.union([
+  z.strictObject({ event: z.literal("start"), phase: text, total: bytes }),
+  z.strictObject({ event: z.literal("progress"), phase: text, done: bytes, total: bytes, bytesPerSecond: count }),
+  z.strictObject({ event: z.enum(["end", "failed"]), phase: text, done: bytes, total: bytes, seconds: z.number().min(0) })
+]).meta({ title: "A line of --json-events" })

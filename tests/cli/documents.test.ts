@@ -1,0 +1,115 @@
+/** Every document that a command prints with `--json` is what its published schema says: every field known, none besides. */
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import type { z } from "zod"
+import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
+import { root } from "../../src/cli/main.ts"
+import { cliIn } from "./run.ts"
+
+const work = mkdtempSync(join(tmpdir(), "documents-"))
+const run = cliIn(work)
+afterAll(() => rmSync(work, { recursive: true, force: true }))
+
+beforeAll(async () => {
+  for (const args of [
+    ["sample", "hf", "-q"],
+    ["import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2", "-c", "images=tp=1", "-q"],
+    ["import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q"]
+  ]) expect((await run(...args)).code).toBe(0)
+  // One bit of a data file.
+  cpSync(join(work, "mg"), join(work, "damaged"), { recursive: true })
+  const item = join(work, "damaged", "iter_0000000", "__0_0.distcp")
+  const bytes = readFileSync(item)
+  bytes[bytes.length >> 1]! ^= 1
+  writeFileSync(item, bytes)
+  rmSync(join(work, "half", "latest_train_state.pt"))
+})
+
+type Command = keyof typeof documents
+
+/** Every form of every document, with the exit code that it ends with. */
+const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
+  ["import --hf-model hf --megatron-path never --dry-run", 0],
+  ["import --hf-model hf --megatron-path cast --torch-dtype float32 --standard --tp 2", 0],
+  ["export --hf-model hf --megatron-path mg --hf-path never --dry-run", 0],
+  ["export --hf-model hf --megatron-path mg --hf-path out --torch-dtype float16", 0],
+  ["plan --hf-model hf", 0],
+  ["plan --hf-model hf --megatron-path mg", 0],
+  ["plan --hf-model hf -c language=pp=2,first_stage_layers=1 -c images=tp=1", 0],
+  ["verify hf mg", 0],
+  ["verify hf half", 1],
+  ["verify --deep mg", 0],
+  ["verify --deep damaged", 1],
+  ["roundtrip --hf-model hf --dry-run", 0],
+  ["roundtrip --hf-model hf --megatron-load-path half", 1],
+  ["inspect hf", 0],
+  ["inspect mg --chunks --stats", 0],
+  ["inspect mg --summary", 0],
+  ["inspect mg/iter_0000000/__0_0.distcp", 0],
+  ["inspect mg/iter_0000000/common.pt", 0],
+  ["diff hf mg", 0],
+  ["diff hf half", 1],
+  ["diff hf half --summary", 1],
+  ["diff mg half --headers", 1],
+  ["report hf mg -o page.html", 0],
+  ["relabel mg standard --to standard --dry-run", 0],
+  ["relabel mg standard --to standard --link", 0],
+  ["doctor", 0],
+  ["doctor mg", 0],
+  ["doctor half", 1],
+  ["models", 0],
+  ["sample tiny", 0],
+  ["scaffold hf", 0],
+  ["scaffold hf -o made/here.ts", 0]
+]
+
+describe("results", () => {
+  it.each(lines)("%s", async (line, exitCode) => {
+    const args = line.split(" ")
+    const { code, err, out } = await run(...args, "--json")
+    expect([code, err]).toEqual([exitCode, ""])
+    const document: unknown = JSON.parse(out)
+    expect(document).toMatchObject({ ok: true, command: args[0], exitCode })
+    expect((documents[args[0] as Command] as z.ZodType).parse(document)).toEqual(document)
+  })
+
+  it("of every command are among them", () => {
+    const commands = root.subcommands.flatMap((group) => group.commands.map((command) => command.name))
+    expect(Object.keys(documents).sort()).toEqual([...commands].sort())
+    expect([...new Set(lines.map(([line]) => line.split(" ")[0]))].sort()).toEqual([...commands].sort())
+  })
+})
+
+describe("failures", () => {
+  it.each([
+    ["nonsense hf", 2],
+    ["import --hf-mode hf", 2],
+    ["import --hf-model hf --megatron-path mg", 5],
+    ["inspect nowhere", 3],
+    ["plan --hf-model hf --max-memory", 2],
+    ["relabel mg never --to hybrid", 4]
+  ] as const)("%s", async (line, exitCode) => {
+    const { code, err, out } = await run(...line.split(" "), "--json")
+    expect([code, err]).toEqual([exitCode, ""])
+    const document: unknown = JSON.parse(out)
+    expect(document).toMatchObject({ ok: false, command: line.split(" ")[0], exitCode, error: { exitCode } })
+    expect(errorDocument.parse(document)).toEqual(document)
+  })
+})
+
+it("lines of --json-events", async () => {
+  const { code, err } = await run("import", "--hf-model", "hf", "--megatron-path", "told", "--json-events", "-q")
+  expect(code).toBe(0)
+  const events = err.trimEnd().split("\n").map((line) => eventLine.parse(JSON.parse(line)))
+  expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(["start", "end"]))
+})
+
+it("every document has a published schema", () => {
+  for (const name of [...Object.keys(documents), "error", "event"]) {
+    const path = new URL(`../../docs/schemas/${name}.json`, import.meta.url).pathname
+    expect(existsSync(path), name).toBe(true)
+    expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ $schema: expect.stringContaining("json-schema.org") })
+  }
+})
