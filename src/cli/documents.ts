@@ -198,6 +198,7 @@ const diff = {
   tensors: z.array(z.strictObject(tensorDiff)),
   notes
 } satisfies Fields<DiffReport>
+const { tensors: _, ...diffCounts } = diff
 
 const relabel = {
   source: text,
@@ -258,7 +259,7 @@ export const documents = {
   verify: z.union([document("verify", "verify A B", verify), document("verify", "verify --deep PATH", deep)]),
   roundtrip: z.union([document("roundtrip", "roundtrip", roundtrip), document("roundtrip", "roundtrip --dry-run", conversion)]),
   inspect: document("inspect", "inspect", inspection),
-  diff: z.union([document("diff", "diff", diff), document("diff", "diff --summary", (({ tensors: _, ...counts }) => counts)(diff))]),
+  diff: z.union([document("diff", "diff", diff), document("diff", "diff --summary", diffCounts)]),
   report: document("report", "report", { files: texts.describe("What was written") }),
   relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
   doctor: document("doctor", "doctor", doctor),

@@ -126,7 +126,7 @@ describe("a Megatron checkpoint", () => {
   it("the same numbers in text, JSON and CSV", async () => {
     const found = await inspected(mimo)
     const json = JSON.parse([...inspectionJson(found)].join("")) as Inspection
-    expect(json).toEqual({ ok: true, ...JSON.parse(JSON.stringify(found)) })
+    expect(json).toEqual({ ok: true, command: "inspect", schema: 1, exitCode: 0, ...JSON.parse(JSON.stringify(found)) })
     expect(csv(found).split("\n")).toHaveLength(1 + found.tensors.length)
     expect(text(found)).toContain(`${found.totals.tensors} tensors`)
   })
