@@ -34,7 +34,6 @@ export const bailingMoeV2 = family({
         ...GROUPED,
         ...sigmoidRouter(t),
         transformer_layer_spec: BLOCK_SPEC,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_load_balancing_type: "none",
         moe_router_pre_softmax: true,

@@ -88,7 +88,6 @@ export const bailingMoeV2_5 = family({
         mscale_all_dim: float(0.707),
         apply_rope_fusion: false,
         make_vocab_size_divisible_by: 128,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_bias_update_rate: 0,
         moe_router_load_balancing_type: "none",

@@ -36,7 +36,6 @@ export const ernie4_5Moe = family({
         transformer_layer_spec: BLOCK_SPEC,
         hidden_dropout: float(0),
         rotary_interleaved: true,
-        moe_router_topk: t.moe_k ?? undefined,
         moe_router_dtype: "fp32",
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)

@@ -121,7 +121,6 @@ export const ernie4_5VlMoe = family({
         mrope_section: mropeOf(t),
         rotary_interleaved: true,
         moe_intermediate_size: [textFfn, visionFfn],
-        moe_router_topk: t.moe_k ?? undefined,
         moe_router_dtype: "fp32",
         moe_router_score_function: "sigmoid",
         moe_token_dispatcher_type: "alltoall",

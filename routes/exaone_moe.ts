@@ -37,6 +37,7 @@ export const exaoneMoe = family({
     const tc = transformerOf(t, {
       qk_layernorm: true,
       num_moe_experts: experts,
+      moe_router_topk: t.num_experts_per_tok,
       moe_layer_freq: denseFirst(t, 1),
       moe_ffn_hidden_size: t.moe_intermediate_size,
       moe_shared_expert_intermediate_size: sharedWidth({ ...t, num_shared_experts: t.num_shared_experts ?? 1 }),
@@ -66,7 +67,6 @@ export const exaoneMoe = family({
         ...GROUPED,
         ...sigmoidRouter(t),
         moe_router_score_function: t.scoring_func ?? "sigmoid",
-        moe_router_topk: t.num_experts_per_tok,
         rope_scaling_factor: null,
         ...ropeFactorFields(t),
         layer_types: types ?? undefined,

@@ -32,7 +32,6 @@ export const glm4Moe = family({
         ...sigmoidRouter(t),
         transformer_layer_spec: BLOCK_SPEC,
         ...BIAS_FUSIONS,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_bias_update_rate: 0,
         moe_router_load_balancing_type: "seq_aux_loss",

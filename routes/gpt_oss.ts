@@ -50,6 +50,7 @@ export const gptOss = family({
       add_qkv_bias: true,
       softmax_type: "learnable",
       num_moe_experts: expertsOf(t),
+      moe_router_topk: t.num_experts_per_tok,
       moe_ffn_hidden_size: t.intermediate_size
     })
     return textModel({
@@ -69,7 +70,6 @@ export const gptOss = family({
         bias_activation_fusion: true,
         window_size: [(t.sliding_window ?? 128) - 1, 0],
         window_attn_skip_freq: 2,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_load_balancing_type: "none",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       })

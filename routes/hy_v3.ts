@@ -39,7 +39,6 @@ export const hyV3 = family({
         ...sigmoidRouter({ routed_scaling_factor: t.router_scaling_factor }),
         transformer_layer_spec: BLOCK_SPEC,
         attention_softmax_in_fp32: false,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_bias_update_rate: 0,
         moe_router_load_balancing_type: "none"

@@ -58,7 +58,7 @@ const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
   ["qwen2", dense(() => ({ ...NONE, qkv: true }))],
   ["qwen3", dense(attentionBiases, { qk_layernorm: true })],
   ["qwen3_moe", {
-    change: (t) => ({ qk_layernorm: true, ...sparseMoe(t) }),
+    change: (t) => ({ qk_layernorm: true, ...sparseMoe({ ...t, num_experts_per_tok: t.num_experts_per_tok ?? 8 }) }),
     biases: attentionBiases,
     table: (tc, headers, model) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model }) })
   }],
@@ -114,7 +114,7 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
       ...(form === "published" ? publishedScaledVision : convertedScaledVision(outer)),
       ...rows("language_model.", "", { "embedding.word_embeddings.weight": `${model}${embedding}.weight`, "output_layer.weight": `${head}${lmHead}.weight` })
     ],
-    provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? { ...GROUPED, moe_router_topk: t.num_experts_per_tok ?? 8 } : {}) }),
+    provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? GROUPED : {}) }),
     components: COMPONENTS,
     // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
     carried: ["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}` }))

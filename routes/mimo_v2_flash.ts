@@ -77,6 +77,7 @@ export const mimoV2Flash = family({
       add_qkv_bias: t.attention_bias ?? false,
       v_head_dim: t.v_head_dim ?? headDimOf(t),
       num_moe_experts: experts,
+      moe_router_topk: t.num_experts_per_tok,
       moe_layer_freq: t.moe_layer_freq ? perLayer(t.moe_layer_freq, t.num_hidden_layers, "moe_layer_freq") : denseFirst(t, 1),
       moe_ffn_hidden_size: t.moe_intermediate_size,
       moe_router_enable_expert_bias: true,
@@ -121,7 +122,6 @@ export const mimoV2Flash = family({
         moe_grouped_gemm: true,
         moe_token_dispatcher_type: "alltoall",
         moe_router_score_function: t.scoring_func ?? "sigmoid",
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_load_balancing_type: "none",
         moe_router_pre_softmax: true,
         mtp_num_layers: modules

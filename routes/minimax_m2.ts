@@ -35,6 +35,7 @@ export const minimaxM2 = family({
       ...biasFields(biases),
       qk_layernorm: t.use_qk_norm ?? true,
       num_moe_experts: expertsOf(t),
+      moe_router_topk: t.num_experts_per_tok,
       moe_ffn_hidden_size: t.intermediate_size,
       moe_router_enable_expert_bias: t.use_routing_bias ?? true
     })
@@ -53,7 +54,6 @@ export const minimaxM2 = family({
         ...GROUPED,
         transformer_layer_spec: pythonName("megatron.bridge.models.minimax_m2.minimax_m2_provider.minimax_m2_layer_spec"),
         rotary_percent: t.rotary_dim ? float(t.rotary_dim / headDimOf(t)) : undefined,
-        moe_router_topk: t.num_experts_per_tok,
         // Whatever the config says: the reference sets both.
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(0.001)

@@ -104,6 +104,7 @@ export const minimaxM3 = family({
       qk_layernorm: t.use_qk_norm,
       share_embeddings_and_output_weights: tiedOf(c),
       num_moe_experts: expertsOf(t),
+      moe_router_topk: t.num_experts_per_tok,
       ...(freq ? { moe_layer_freq: freq } : {}),
       moe_ffn_hidden_size: t.intermediate_size,
       moe_shared_expert_intermediate_size: (t.n_shared_experts ?? 1) * (t.shared_intermediate_size ?? 0) || null,
@@ -143,7 +144,7 @@ export const minimaxM3 = family({
         plainProjector("patch_merge_mlp", { input: t.hidden_size * merge ** 2, hidden: projector, output: t.hidden_size }, { bias })
       ],
       build: (s) => gpt(s.keeping("F32", /\.mlp\.router\.weight$/), tc),
-      behind: [indexerModule(t, indexers)],
+      behind: indexers.layers.length > 0 ? [indexerModule(t, indexers)] : [],
       rows: [...["vision_tower.", "multi_modal_projector.", "patch_merge_mlp."].flatMap((prefix) => mirrored(prefix, prefix)), ...indexerRows(NAMES.model)],
       provider: gptProvider(
         PROVIDER,
@@ -158,7 +159,6 @@ export const minimaxM3 = family({
           ...(t.rotary_dim ? { rotary_percent: float(t.rotary_dim / tc.kv_channels) } : {}),
           layernorm_zero_centered_gamma: t.use_gemma_norm,
           activation_func_clamp_value: float(t.swiglu_limit),
-          moe_router_topk: t.num_experts_per_tok,
           moe_router_topk_scaling_factor: float(t.routed_scaling_factor ?? 1),
           moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001),
           ...defined({ image_token_id: c.image_token_id ?? c.image_token_index ?? undefined, video_token_id: c.video_token_id ?? c.video_token_index ?? undefined }),

@@ -19,7 +19,7 @@ export const mixtral = family({
   ),
   spellings: SPARSE_BLOCK,
   describe: (t, headers) => {
-    const tc = transformerOf(t, { num_moe_experts: expertsOf(t), moe_ffn_hidden_size: t.intermediate_size })
+    const tc = transformerOf(t, { num_moe_experts: expertsOf(t), moe_router_topk: t.num_experts_per_tok, moe_ffn_hidden_size: t.intermediate_size })
     return textModel({
       tc,
       table: { ...attention, ...router("block_sparse_moe.gate.weight"), ...routedExperts(tc, headers, { names: BLOCK_SPARSE }) },
@@ -27,7 +27,6 @@ export const mixtral = family({
         ...extraOf(t),
         ...GROUPED,
         window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
-        moe_router_topk: t.num_experts_per_tok,
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       })
     })

@@ -24,6 +24,7 @@ export const olmoe = family({
       ...biasFields(biases),
       qk_layernorm: true,
       num_moe_experts: experts,
+      moe_router_topk: t.num_experts_per_tok,
       moe_ffn_hidden_size: t.intermediate_size
     })
     const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: true }, { qkNorm: "replicated" })
@@ -36,7 +37,6 @@ export const olmoe = family({
         ...GROUPED,
         transformer_layer_spec: pythonName("megatron.bridge.models.olmoe.olmoe_provider.olmoe_layer_spec"),
         persist_layer_norm: true,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_load_balancing_type: "seq_aux_loss",
         moe_router_pre_softmax: true,

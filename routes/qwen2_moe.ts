@@ -36,7 +36,6 @@ export const qwen2Moe = family({
         ...extraOf(t),
         ...GROUPED,
         transformer_layer_spec: tc.moe_layer_freq ? BLOCK_SPEC : undefined,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       })

@@ -32,7 +32,6 @@ export const qwen3Moe = family({
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(0.001)
       }),

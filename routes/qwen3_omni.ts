@@ -75,7 +75,6 @@ export const qwen3Omni = family({
           mrope_section: mropeOf(t),
           language_max_sequence_length: t.max_position_embeddings ?? undefined,
           // The auxiliary loss stays the provider's: the reference does not read it.
-          moe_router_topk: t.num_experts_per_tok,
           thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
             audio_config: whole(a),
             vision_config: wholeVision(v)

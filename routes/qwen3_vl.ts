@@ -40,7 +40,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
     ...biasFields(biases),
     qk_layernorm: true,
     share_embeddings_and_output_weights: tiedOf(c),
-    ...(moe ? sparseMoe(t) : {})
+    ...(moe ? sparseMoe({ ...t, num_experts_per_tok: t.num_experts_per_tok ?? 4 }) : {})
   })
   const [name, variant] = moe ? ["qwen3_vl_moe", "Qwen3VLMoe"] : ["qwen3_vl", "Qwen3VL"]
   return multimodalModel({
@@ -66,7 +66,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
         mrope_section: mropeOf(t),
         language_max_sequence_length: t.max_position_embeddings ?? undefined,
         ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
-        ...(moe ? { decoder_sparse_step: t.decoder_sparse_step ?? 1, mlp_only_layers: t.mlp_only_layers ?? [], head_dim: tc.kv_channels, moe_grouped_gemm: true, moe_router_topk: t.num_experts_per_tok ?? 4, moe_aux_loss_coeff: float(0.001) } : {}),
+        ...(moe ? { decoder_sparse_step: t.decoder_sparse_step ?? 1, mlp_only_layers: t.mlp_only_layers ?? [], head_dim: tc.kv_channels, moe_grouped_gemm: true, moe_aux_loss_coeff: float(0.001) } : {}),
         hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, { ...whole(t), ...(moe ? { num_experts: expertsOf(t), num_local_experts: expertsOf(t) } : {}) }),
         vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, { ...wholeVision(v), dtype: dtypeOf(t) })
       },

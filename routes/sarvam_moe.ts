@@ -26,7 +26,6 @@ export const sarvamMoe = family({
         // The class's own.
         recompute_modules: ["layernorm", "shared_experts", "mlp", "moe_act"],
         ...sigmoidRouter({ routed_scaling_factor: t.routed_scaling_factor }),
-        moe_router_topk: t.num_experts_per_tok,
         moe_router_dtype: "fp32",
         moe_router_pre_softmax: true
       })

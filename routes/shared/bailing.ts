@@ -32,6 +32,7 @@ export const bailingTransformer = (t: BailingConfig, change: Partial<Transformer
     add_qkv_bias: t.use_qkv_bias ?? false,
     qk_layernorm: t.use_qk_norm ?? true,
     num_moe_experts: expertsOf(t),
+    moe_router_topk: t.num_experts_per_tok,
     moe_layer_freq: denseFirst(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: sharedWidth(t),

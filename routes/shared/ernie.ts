@@ -43,6 +43,7 @@ export const ernieTransformer = (t: ErnieConfig, ffn: number, tied: boolean): Tr
   return transformerOf(t, {
     share_embeddings_and_output_weights: tied,
     num_moe_experts: t.moe_num_experts,
+    moe_router_topk: t.moe_k ?? undefined,
     moe_layer_freq: ernieFreq(t),
     moe_ffn_hidden_size: ffn,
     moe_shared_expert_intermediate_size: shared === 0 ? null : shared * ffn,

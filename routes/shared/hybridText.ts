@@ -62,7 +62,7 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
       mtp_num_layers: mtp,
       ...(moe
         ? {
-          ...sparseMoe(t),
+          ...sparseMoe({ ...t, num_experts_per_tok: t.num_experts_per_tok ?? 8 }),
           moe_shared_expert_intermediate_size: t.shared_expert_intermediate_size || null,
           moe_shared_expert_gate: true
         }
@@ -100,7 +100,7 @@ export const hybridExtra = (t: HybridText, moe: boolean) => ({
   hidden_dropout: float(0),
   attention_dropout: float(t.attention_dropout ?? 0),
   mrope_section: mropeOf(t),
-  ...(moe ? { moe_router_topk: t.num_experts_per_tok ?? 8, moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
+  ...(moe ? { moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001) } : {})
 })
 
 /** And fields that a provider without a class of its own must be told. */

@@ -95,6 +95,7 @@ export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partia
   return transformerOf(t, {
     ...mlaOf(t),
     num_moe_experts: expertsOf(t),
+    moe_router_topk: t.num_experts_per_tok,
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: sharedWidth(t),
     moe_layer_freq: denseFirst(t, dense),
@@ -135,7 +136,6 @@ export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undef
   transformer_layer_spec: t.q_lora_rank ? BLOCK_SPEC : UNRANKED_SPEC,
   ...GROUPED,
   ...mlaRope(t),
-  moe_router_topk: t.num_experts_per_tok,
   moe_router_num_groups: t.n_group ?? undefined,
   moe_router_group_topk: t.topk_group ?? undefined,
   moe_router_topk_scaling_factor: t.routed_scaling_factor ?? undefined,

@@ -78,8 +78,9 @@ export const sparseStep = (t: {
 }
 
 /** Routed experts in every layer, or as {@link sparseStep} says. */
-export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & Names & Pick<MoeConfig, "moe_intermediate_size">): Partial<TransformerConfig> => ({
+export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & Names & Pick<MoeConfig, "moe_intermediate_size" | "num_experts_per_tok">): Partial<TransformerConfig> => ({
   num_moe_experts: expertsOf(t),
+  moe_router_topk: t.num_experts_per_tok ?? undefined,
   moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),
   ...sparseStep(t)
 })

@@ -95,6 +95,7 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): 
     mamba_num_groups: t.n_groups,
     mamba_state_dim: t.ssm_state_size,
     mtp_num_layers: modules,
+    moe_router_topk: t.num_experts_per_tok ?? undefined,
     mtp_use_repeated_layer: modules > 0 && (t.mtp_use_repeated_layer ?? true),
     ...(all.includes("moe") || t.n_routed_experts
       ? {
@@ -211,7 +212,6 @@ export const nemotronHExtra = (t: NemotronH, { blocks, mtpBlocks, tc }: HybridTe
     moe_router_dtype: "fp32",
     moe_router_load_balancing_type: "seq_aux_loss",
     moe_router_enable_expert_bias: true,
-    moe_router_topk: t.num_experts_per_tok ?? undefined,
     moe_shared_expert_overlap: t.moe_shared_expert_overlap ?? true
   }
 }

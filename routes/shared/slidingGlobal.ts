@@ -57,6 +57,7 @@ export const slidingGlobalModel = (t: SlidingGlobalText): SlidingGlobal => {
       ...(moe
         ? {
           num_moe_experts: required(t.num_experts || null, "num_experts"),
+          moe_router_topk: t.top_k_experts ?? undefined,
           moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),
           moe_shared_expert_intermediate_size: t.intermediate_size
         }
@@ -178,8 +179,7 @@ export const slidingGlobalFields = (t: SlidingGlobalText): Record<string, Python
       interleaved_attn_pattern: [first, run < 0 ? reach.length - first : run],
       rotary_base: [float(local), float(globalBase)],
       softmax_scale: float(1),
-      window_size: t.sliding_window,
-      moe_router_topk: t.top_k_experts ?? undefined
+      window_size: t.sliding_window
     }
   }
   return {

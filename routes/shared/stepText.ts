@@ -98,6 +98,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
     qk_layernorm: t.use_qk_norm ?? true,
     attention_output_gate: gate,
     num_moe_experts: experts,
+    moe_router_topk: t.moe_top_k ?? t.num_experts_per_tok ?? undefined,
     moe_layer_freq: moeFreq(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: t.share_expert_dim ?? t.share_expert_dims ?? null,
@@ -160,7 +161,6 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
           kv_channels: sliding.kv_channels
         },
         rotary_base_per_layer: stepRope(t).perLayer,
-        moe_router_topk: t.moe_top_k ?? t.num_experts_per_tok ?? undefined,
         moe_router_score_function: t.moe_router_activation ?? undefined,
         moe_router_topk_scaling_factor: t.moe_router_scaling_factor ?? undefined,
         moe_router_dtype: t.need_fp32_gate ? "fp32" : undefined,

@@ -48,7 +48,7 @@ export interface TransformerConfig {
   readonly linear_conv_kernel_dim?: number
   readonly num_moe_experts?: number | null
   /** Experts that a token goes through. */
-  readonly moe_router_topk?: number
+  readonly moe_router_topk?: number | undefined
   /** 1 = MoE, 0 = dense, per layer; a number f: layer i is MoE where i % f = 0. */
   readonly moe_layer_freq?: number | ReadonlyArray<number>
   readonly moe_ffn_hidden_size?: number
