@@ -5,6 +5,7 @@
 import { z } from "zod"
 import { family, type FamilyDescription, type HfHeaders, type MimoForm } from "../src/bridge/Family.ts"
 import type { PythonValue } from "../src/runconfig/Provider.ts"
+import type { Row } from "../src/bridge/Mapping.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { mlpProjector, radioVision } from "../src/model/radioVision.ts"
 import { count, dtypeField, size } from "./shared/config.ts"
@@ -56,6 +57,11 @@ const VL = { prefix: "llava_model.", target: "megatron.bridge.models.nemotron_vl
 const componentsOf = ({ prefix }: typeof OMNI) => languageBelow(`${prefix}language_model.`, images(prefix), audio)
 const mimoForm = (form: typeof OMNI): MimoForm => ({ providers: [form.target], components: componentsOf(form) })
 
+const soundRows = (prefix: string): ReadonlyArray<Row> => [
+  ...rows(`${prefix}sound_projection.encoder.linear_`, "sound_projection.", { "fc1.layer_norm_weight": "norm.weight", "fc1.weight": "linear1.weight", "fc2.weight": "linear2.weight" }),
+  ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder.")
+]
+
 interface Form {
   /** Prefix of everything in the Megatron model. */
   readonly prefix: string
@@ -87,8 +93,7 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
     rows: [
       ...radioRows(`${prefix}vision_model.`),
       ...rows(`${prefix}vision_projection.encoder.linear_`, "mlp1.", { "fc1.layer_norm_weight": "0.weight", "fc1.weight": "1.weight", "fc2.weight": "3.weight" }),
-      ...rows(`${prefix}sound_projection.encoder.linear_`, "sound_projection.", { "fc1.layer_norm_weight": "norm.weight", "fc1.weight": "linear1.weight", "fc2.weight": "linear2.weight" }),
-      ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder."),
+      ...(sound ? soundRows(prefix) : []),
       ...nemotronHRows(text, headers, names)
     ],
     provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }, { refuses: ["padded-vocabulary"] }),

@@ -1,21 +1,20 @@
 /** Qwen3.5 without its vision tower, dense and MoE. */
 import { z } from "zod"
 import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
-import { hybridZeroBiases, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
+import { hybridZeroBiases, hybridCommon, hybridDenseFields, hybridExtra, hybridFields, hybridRows, type HybridText, hybridTransformer, hybridMoeFields, plainHybridExtra, withoutUnusedWidth } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 const NAMES = { megatron: "", model: "model.", head: "" }
 
 const describe = (moe: boolean) => (t: HybridText, headers: HfHeaders): FamilyDescription => {
-  const tc = hybridTransformer(t, { moe, mtp: t.mtp_num_hidden_layers ?? 0, tied: t.tie_word_embeddings ?? false })
+  const tc = hybridTransformer(withoutUnusedWidth(t, moe), { moe, mtp: t.mtp_num_hidden_layers ?? 0, tied: t.tie_word_embeddings ?? false })
   const { mrope_section: _, ...extra } = hybridExtra(t, moe)
   return textModel({
     tc,
     table: {},
     rows: hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
-    // The reference derives the width of a dense MLP that a MoE model does not have.
-    provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(moe) }, { omit: moe ? ["ffn_hidden_size"] : [] }),
+    provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(moe) }),
     ...hybridZeroBiases(t),
     mtpFields: ["mtp_num_hidden_layers"]
   })

@@ -10,7 +10,7 @@ import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import type { ModuleSource } from "../src/model/ModelModule.ts"
 import { many } from "./shared/config.ts"
-import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields } from "./shared/hybridText.ts"
+import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, withoutUnusedWidth } from "./shared/hybridText.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { dtypeOf, vocabularyOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -55,7 +55,7 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
   const labels = form === "labels" ? c.num_labels ?? Object.keys(c.id2label ?? { 0: "", 1: "" }).length : undefined
   const tied = labels === undefined && tiedOf(c)
   const mtp = labels === undefined ? t.mtp_num_hidden_layers ?? 0 : 0
-  const tc = hybridTransformer(t, { moe, mtp, tied })
+  const tc = hybridTransformer(withoutUnusedWidth(t, moe), { moe, mtp, tied })
   const variant = moe ? ["qwen3_5_moe", "Qwen3_5Moe"] : ["qwen3_5", "Qwen3_5"]
   return {
     modules: [
@@ -65,8 +65,8 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
     ],
     rows: [
       ...(labels === undefined ? [] : rows("language_model.output_layer.", "score.", { weight: "weight", bias: "bias" })),
-      ...hybridRows(t, headers, NAMES, { tc, experts: "packed" }),
-      ...blockVisionRows("vision_model.", "model.visual.")
+      ...hybridRows(t, headers, NAMES, { tc, experts: "packed", mtp: labels === undefined }),
+      ...blockVisionRows("vision_model.", "model.visual.", { deepstack: false })
     ],
     provider: gptProvider(
       PROVIDERS[form],
@@ -81,8 +81,7 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
         vision_config: hfConfig(`${variant[0]}.configuration_${variant[0]}.${variant[1]}VisionConfig`, { ...wholeVision(c.vision_config), dtype: dtypeOf(t) }),
         ...(labels === undefined ? {} : { num_labels: labels, classifier_dropout: float(c.classifier_dropout ?? 0.1), mtp_num_layers: 0 })
       },
-      // The reference derives the width of a dense MLP that a MoE model does not have.
-      { mimo: labels === undefined, omit: moe ? ["ffn_hidden_size"] : [] }
+      { mimo: labels === undefined }
     ),
     components: COMPONENTS,
     ...hybridZeroBiases(t),

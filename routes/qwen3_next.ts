@@ -31,9 +31,7 @@ export const qwen3Next = family({
       tc,
       table: {},
       rows: hybridRows(t, headers, NAMES, { tc, experts: "separate", linear }),
-      provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_aux_loss_coeff: float(0.001), moe_router_dtype: "fp32" }, {
-        omit: t.intermediate_size ? [] : ["ffn_hidden_size"]
-      }),
+      provider: gptProvider(GPT, tc, hybridCommon(t), { ...extra, ...plainHybridExtra(true), moe_aux_loss_coeff: float(0.001), moe_router_dtype: "fp32" }),
       ...hybridZeroBiases(t),
       mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
     })

@@ -84,7 +84,7 @@ export const qwen3Omni = family({
             code2wav_config: "qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeCode2WavConfig"
           })
         },
-        { omit: t.intermediate_size ? [] : ["ffn_hidden_size"], refuses: ["padded-vocabulary"] }
+        { refuses: ["padded-vocabulary"] }
       ),
       components: COMPONENTS,
       carried: speaking("talker", "code2wav"),

@@ -53,7 +53,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {})
     }, biases),
     towers: [blockVision("vision_model", v, v.deepstack_visual_indexes.length)],
-    rows: blockVisionRows("vision_model.", "model.visual."),
+    rows: blockVisionRows("vision_model.", "model.visual.", { deepstack: true }),
     provider: gptProvider(
       moe ? PROVIDERS.moe : PROVIDERS.dense,
       tc,
@@ -69,8 +69,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
         ...(moe ? { decoder_sparse_step: t.decoder_sparse_step ?? 1, mlp_only_layers: t.mlp_only_layers ?? [], head_dim: tc.kv_channels, moe_grouped_gemm: true, moe_aux_loss_coeff: float(0.001) } : {}),
         hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, { ...whole(t), ...(moe ? { num_experts: expertsOf(t), num_local_experts: expertsOf(t) } : {}) }),
         vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, { ...wholeVision(v), dtype: dtypeOf(t) })
-      },
-      { omit: t.intermediate_size ? [] : ["ffn_hidden_size"] }
+      }
     ),
     components: COMPONENTS,
     ...zeroBiases(biases)

@@ -14,7 +14,7 @@ import { attention, denseMlp, gatedDeltaNet, fcMtp, mlpBiases, qkNorm, sharedExp
 import { many, size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
 import { commonOf, frameRows, headDimOf, type TextPrefixes, transformerOf } from "./llama.ts"
-import { moeFields, sparseMoe } from "./moe.ts"
+import { moeFields, sparseMoe, sparseStep } from "./moe.ts"
 import { mropeOf } from "./multimodal.ts"
 import type { CommonFields } from "./provider.ts"
 
@@ -70,20 +70,32 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
     })
 }
 
+/** The reference derives the width of dense MLPs where no layer has one, whatever config.json says. */
+export const withoutUnusedWidth = (t: HybridText, moe: boolean): HybridText =>
+  moe && sparseStep(t).moe_layer_freq === undefined ? { ...t, intermediate_size: null } : t
+
 /** Rows of the text model; layers and MTP may hold their experts in different forms. `linear`: rows of a Gated DeltaNet. */
 export const hybridRows = (
   t: HybridText,
   headers: HfHeaders,
   names: Required<TextPrefixes>,
-  { experts, linear = gatedDeltaNet, tc }: { readonly experts: "packed" | "separate"; readonly linear?: Table; readonly tc: TransformerConfig }
+  { experts, linear = gatedDeltaNet, mtp = true, tc }: {
+    readonly experts: "packed" | "separate"
+    readonly linear?: Table
+    /** The model may have multi-token prediction. */
+    readonly mtp?: boolean
+    readonly tc: TransformerConfig
+  }
 ): ReadonlyArray<Row> => {
   const mlp = (model: string): Table =>
     tc.num_moe_experts ? { ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers, { model, otherwise: experts }) } : denseMlp
   const biases = attentionBiases(t)
+  // A model with experts has none.
+  const full = { ...attention, ...qkNorm, ...(tc.num_moe_experts ? {} : mlpBiases) }
   return [
     ...frameRows(names),
-    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, withZeroBiases({ ...attention, ...qkNorm, ...mlpBiases, ...linear, ...mlp(names.model) }, biases)),
-    ...fcMtp(tc.mtp_num_layers ?? 0, withZeroBiases({ ...attention, ...qkNorm, ...mlpBiases, ...mlp("mtp.") }, biases), "mtp_num_hidden_layers", names.megatron)
+    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, withZeroBiases({ ...full, ...linear, ...mlp(names.model) }, biases)),
+    ...(mtp ? fcMtp(tc.mtp_num_layers ?? 0, withZeroBiases({ ...full, ...mlp("mtp.") }, biases), "mtp_num_hidden_layers", names.megatron) : [])
   ]
 }
 

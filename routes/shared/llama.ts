@@ -77,7 +77,7 @@ export const transformerOf = (t: TextConfig, change: Partial<TransformerConfig> 
   num_attention_heads: t.num_attention_heads,
   num_query_groups: groupsOf(t),
   kv_channels: headDimOf(t),
-  ffn_hidden_size: t.intermediate_size ?? 0,
+  ffn_hidden_size: t.intermediate_size ?? undefined,
   vocab_size: t.vocab_size,
   normalization: "RMSNorm",
   gated_linear_unit: true,

@@ -87,7 +87,7 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): 
   const all = [...blocks, ...mtpBlocks]
   const tc = transformerOf({ ...t, num_hidden_layers: blocks.length }, {
     kv_channels: t.head_dim ?? t.attention_head_dim ?? 128,
-    ffn_hidden_size: all.includes("mlp") ? required(t.intermediate_size, "intermediate_size") : t.intermediate_size ?? 0,
+    ffn_hidden_size: all.includes("mlp") ? required(t.intermediate_size, "intermediate_size") : t.intermediate_size ?? undefined,
     gated_linear_unit: false,
     share_embeddings_and_output_weights: tied,
     mamba_num_heads: t.mamba_num_heads,
@@ -122,7 +122,7 @@ export const nemotronHModule = (path: string, t: NemotronH, { blocks, mtpBlocks,
 })
 
 /** Rows of any layer: its block is called `mixer` whatever it is. */
-const layerRows = (experts: Table): Table => ({
+const layerRows = (moe: Table): Table => ({
   "mixer.in_proj.layer_norm_weight": "norm.weight",
   ...mambaMixer("mixer.", "mixer."),
   "mlp.linear_fc1.layer_norm_weight": "norm.weight",
@@ -131,6 +131,10 @@ const layerRows = (experts: Table): Table => ({
   "self_attention.linear_proj.weight": "mixer.o_proj.weight",
   "self_attention.linear_qkv.layer_norm_weight": "norm.weight",
   "self_attention.linear_qkv.weight": qkvOf("mixer.{q,k,v}_proj.weight"),
+  ...moe
+})
+
+const moeRows = (experts: Table): Table => ({
   "pre_mlp_layernorm.weight": "norm.weight",
   "mlp.router.weight": "mixer.gate.weight",
   "mlp.router.expert_bias": "mixer.gate.e_score_correction_bias",
@@ -156,15 +160,15 @@ const mtpRows = (megatron: string, per: number, modules: number, layer: Table): 
 const prefixes = { megatron: "", model: "backbone.", head: "" }
 
 export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, headers: HfHeaders, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
-  const experts = (below: string) => plainExperts(tc, headers, "mixer.experts", { model: below })
+  const moe = (below: string): Table => (tc.num_moe_experts ? moeRows(plainExperts(tc, headers, "mixer.experts", { model: below })) : {})
   return [
     ...rows(megatron, "", {
       "embedding.word_embeddings.weight": `${model}embeddings.weight`,
       "decoder.final_norm.weight": `${model}norm_f.weight`,
       "output_layer.weight": `${head}lm_head.weight`
     }),
-    ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layerRows(experts(model))),
-    ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0, layerRows(experts("mtp.")))
+    ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layerRows(moe(model))),
+    ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0, layerRows(moe("mtp.")))
   ]
 }
 

@@ -33,25 +33,21 @@ const paddedTo = (vocabulary: number): number => {
   return step
 }
 
-/**
- * `target`: dotted class of the standard provider. `extra` wins over everything; a field of `tc` that the class must not be
- * given is listed in `omit`.
- */
+/** `target`: dotted class of the standard provider. `extra` wins over everything. */
 export const gptProvider = (
   target: string,
   tc: TransformerConfig,
   common: CommonFields,
   extra: Readonly<Record<string, Optional>> = {},
-  options: { readonly mimo?: boolean; readonly omit?: ReadonlyArray<keyof TransformerConfig> } & Pick<Provider, "refuses"> = {}
+  options: Pick<Provider, "mimo" | "refuses"> = {}
 ): Provider => {
   const { activation = "torch.nn.functional.silu", dtype } = common
-  const own = Object.entries(tc).filter(([field]) => !options.omit?.includes(field as keyof TransformerConfig))
   return {
     target,
     ...(options.mimo ? { mimo: true } : {}),
     ...(options.refuses ? { refuses: options.refuses } : {}),
     fields: {
-      ...defined(Object.fromEntries(own) as Record<string, Optional>),
+      ...defined({ ...tc }),
       ...defined({
         mtp_num_layers: tc.mtp_num_layers || null,
         // Explicit, because the plain class learns its positions.

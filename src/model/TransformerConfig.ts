@@ -10,7 +10,8 @@ export interface TransformerConfig {
   readonly num_query_groups: number
   /** Width of one head. */
   readonly kv_channels: number
-  readonly ffn_hidden_size: number
+  /** Width of dense MLPs; undefined where no layer has one and config.json names none. */
+  readonly ffn_hidden_size?: number | undefined
   readonly vocab_size: number
   readonly normalization: "RMSNorm" | "LayerNorm"
   readonly gated_linear_unit: boolean
@@ -65,6 +66,9 @@ export interface TransformerConfig {
   /** All predicted tokens share one multi-token-prediction module. */
   readonly mtp_use_repeated_layer?: boolean
 }
+
+/** With dense MLPs in every layer. */
+export type DenseConfig = TransformerConfig & { readonly ffn_hidden_size: number }
 
 /** Layers stored under one key with a leading layer axis, or each under its own (torch-dist-format.md, D.2). */
 export const layerLayout = (c: TransformerConfig): "stacked" | "indexed" => {

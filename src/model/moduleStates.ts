@@ -10,10 +10,10 @@ import { lightningAttention } from "./lightningAttention.ts"
 import { selfAttention } from "./modules.ts"
 import type { Entry } from "./Parameter.ts"
 import { Scope } from "./Scope.ts"
-import type { TransformerConfig } from "./TransformerConfig.ts"
+import type { DenseConfig, TransformerConfig } from "./TransformerConfig.ts"
 import { visionTransformer } from "./vision.ts"
 
-const DENSE: TransformerConfig = {
+const DENSE: DenseConfig = {
   num_layers: 2,
   hidden_size: 2,
   num_attention_heads: 1,

@@ -154,9 +154,15 @@ export interface MlpOptions {
   readonly tokenGate?: boolean
 }
 
-/** A dense MLP: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
-export const mlp = (at: Scope, c: TransformerConfig, ffn: number, options: MlpOptions = {}): void => {
+const widthOf = (ffn: number | undefined): number => {
+  if (ffn === undefined) throw new FormatError("config/missing", "an MLP needs its width", { field: "intermediate_size" })
+  return ffn
+}
+
+/** A dense MLP of width `width`: `linear_fc1` (gate rows over up rows where gated), `linear_fc2`. */
+export const mlp = (at: Scope, c: TransformerConfig, width: number | undefined, options: MlpOptions = {}): void => {
   const s = at.from(c)
+  const ffn = widthOf(width)
   s.block({
     kind: "mlp",
     hidden: c.hidden_size,
@@ -176,8 +182,9 @@ export const mlp = (at: Scope, c: TransformerConfig, ffn: number, options: MlpOp
 }
 
 /** Routed experts, in memory one parameter each (`experts.linear_fc1.weight7`), on disk one key with an expert axis. */
-export const experts = (at: Scope, c: TransformerConfig, count: number, ffn: number): void => {
+export const experts = (at: Scope, c: TransformerConfig, count: number, expertWidth: number | undefined): void => {
   const s = at.from(c)
+  const ffn = widthOf(expertWidth)
   const group = (name: string, out: number, input: number, splitAxis: number, halves: boolean) => {
     const all = Array.from({ length: count }, (_, e) => s.at("experts").expert(`experts.${name}`, e, count))
     for (const [e, expert] of all.entries()) expert.parameter(`${name}.weight${e}`, [out, input], { splitAxis, halves }, "weight")

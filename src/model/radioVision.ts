@@ -6,10 +6,10 @@
 import { layerNorms, linear, mlp, type Norm, selfAttention } from "./modules.ts"
 import type { ModuleSource, ProjectorSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
-import type { TransformerConfig } from "./TransformerConfig.ts"
+import type { DenseConfig } from "./TransformerConfig.ts"
 
 export interface RadioVision {
-  readonly transformer: TransformerConfig
+  readonly transformer: DenseConfig
   readonly classTokens: number
   readonly positions: number
   /** Side in pixels. */

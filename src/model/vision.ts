@@ -2,10 +2,10 @@
 import { layerNorms, linear, mlp, norm, selfAttention } from "./modules.ts"
 import type { ModuleSource } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
-import type { TransformerConfig } from "./TransformerConfig.ts"
+import type { DenseConfig } from "./TransformerConfig.ts"
 
 export interface VisionConfig {
-  readonly transformer: TransformerConfig
+  readonly transformer: DenseConfig
   /** Shape of the convolution that embeds patches, `[hidden, channels, frames, height, width]`. */
   readonly patchEmbedding: readonly [hidden: number, channels: number, frames: number, height: number, width: number]
   /** The convolution has a bias unless this is false. */

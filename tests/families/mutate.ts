@@ -53,7 +53,8 @@ const resized = (value: Json, count: number): Json =>
   : typeof value === "string" ? value.repeat(count).slice(0, count)
   : value
 
-const sectionOf = (config: Config, path: ReadonlyArray<string>): Config | undefined => {
+/** The object that holds the field at `path`. */
+export const sectionOf = (config: Config, path: ReadonlyArray<string>): Config | undefined => {
   let section: Json | undefined = config
   for (const name of path.slice(0, -1)) {
     section = typeof section === "object" && section !== null && !Array.isArray(section) ? (section as Config)[name] : undefined

@@ -1,9 +1,9 @@
 /** The typed modules of every test model agree with its tensors: by component, by block, and in the sizes of its towers. */
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { noHeaders } from "../../src/convert/HfSource.ts"
-import { logicalOf } from "../../src/convert/quantized.ts"
-import { describeSource } from "../../src/convert/ImportPlan.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
+import { logicalOf } from "../../src/space/logical.ts"
+import { describeSource } from "../../src/plan/ImportPlan.ts"
 import { componentOf } from "../../src/mimo/routing.ts"
 import type { PlacedBlock } from "../../src/model/Block.ts"
 import type { ModelModule } from "../../src/model/ModelModule.ts"
@@ -99,7 +99,7 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
       if (module.kind !== "vision" && module.kind !== "audio") continue
       const { sizes } = module
       const numbered = parametersOf(module).filter(({ name }) => /\.(layers|blocks|resblocks)\.\d+\./.test(name) && !/merger|subsampling/.test(name))
-      const matrices = numbered.filter(({ name, shape }) => (shape.length === 2 || /pointwise_conv/.test(name)) && /weight$/.test(name) && !/depthwise/.test(name))
+      const matrices = numbered.filter(({ name, shape }) => (shape.length === 2 || /pointwise_conv/.test(name)) && name.endsWith("weight") && !/depthwise/.test(name))
       expect(sum(matrices.map(({ shape }) => volume(shape))), module.path).toBe(sizes.layers * towerLayerWeights(sizes))
       const patch = module.kind === "vision" ? sizes as Extract<ModelModule, { kind: "vision" }>["sizes"] : undefined
       if (!patch) continue

@@ -1,9 +1,57 @@
-/** Provider fields that a model is rebuilt wrong without. */
-import { expect, it } from "vitest"
+/** Provider fields that a model is rebuilt wrong without, or with. */
+import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
+import type { ModelDescription } from "../../src/bridge/Family.ts"
+import type { PythonValue } from "../../src/runconfig/Provider.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
 import { toys } from "../families/toys.ts"
 import { describeCase } from "./describe.ts"
+
+/** Where 0 is a value: the first token, a rate, none of something. */
+const ZERO = new Set(["bos_token_id", "moe_router_bias_update_rate", "mtp_num_layers", "num_kv_shared_layers", "per_layer_embed_dim"])
+
+/** How the trainer says that there is no multi-token prediction, or that one module is repeated, which the model stores once. */
+const isPredicted = (fields: ModelDescription["provider"]["fields"], built: unknown): boolean =>
+  (fields["mtp_num_layers"] === null && built === 0) || (fields["mtp_use_repeated_layer"] === true && built === 1)
+
+/** What is wrong with the fields of a provider, in words. */
+const faultsOf = ({ modules, provider: { fields } }: Pick<ModelDescription, "modules" | "provider">): ReadonlyArray<string> => {
+  const isNumber = (value: PythonValue | undefined): value is number => typeof value === "number"
+  const own = Object.entries(fields).flatMap(([field, value]) =>
+    value === undefined ? [`${field} is undefined`]
+    : isNumber(value) && (!Number.isFinite(value) || (value === 0 && !ZERO.has(field))) ? [`${field} is ${value}`]
+    : [])
+  const language = modules.find((m) => m.kind === "language")
+  const against = Object.entries(language?.config ?? {}).flatMap(([field, built]) => {
+    if (built === undefined || JSON.stringify(built) === JSON.stringify(fields[field])) return []
+    if (field === "mtp_num_layers" && isPredicted(fields, built)) return []
+    return [`${field} is ${JSON.stringify(fields[field])}, the model is built with ${JSON.stringify(built)}`]
+  })
+  return [...own, ...against]
+}
+
+describe("what a provider says is what the model is built with", () => {
+  it.each(toys.map(({ config, name }) => [name, config] as const))("%s", (_, config) => {
+    const family = families.find(config)
+    expect(faultsOf(family.describe(family.schema.parse(config), noHeaders))).toEqual([])
+  })
+
+  it("an absent width, a size of 0 and a contradiction are found", () => {
+    const { modules, provider } = describeCase("qwen3-moe-a")
+    const faults = (change: Record<string, unknown>) =>
+      faultsOf({ modules, provider: { ...provider, fields: { ...provider.fields, ...change as Record<string, PythonValue> } } })
+    expect(faults({})).toEqual([])
+    expect(faults({ moe_ffn_hidden_size: 0 })).toEqual(["moe_ffn_hidden_size is 0", expect.stringContaining("moe_ffn_hidden_size is 0, the model is built with")])
+    expect(faults({ window_size: undefined })).toEqual(["window_size is undefined"])
+    expect(faults({ num_query_groups: 1 })).toEqual([expect.stringContaining("num_query_groups is 1, the model is built with")])
+  })
+
+  it.each(["qwen3-next-a", "qwen3-vl-moe-a", "qwen3-omni-moe-a", "qwen3.5-vl-moe-packed-a"])("%s: no width of dense MLPs where config.json has none", (name) => {
+    const section = { intermediate_size: undefined }
+    const change = name.startsWith("qwen3-next") ? section : name.startsWith("qwen3-omni") ? { thinker_config: { text_config: section } } : { text_config: section }
+    expect(describeCase(name, change).provider.fields).not.toHaveProperty("ffn_hidden_size")
+  })
+})
 
 /** The class of models without one of their own learns its positions unless it is told not to. */
 const PLAIN = /\.(GPT|MLA)ModelProvider$/

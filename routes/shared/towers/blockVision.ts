@@ -52,9 +52,10 @@ export const blockVision = (path: string, v: Fields, deepstack = 0): ModuleSourc
   deepstack
 })
 
-export const blockVisionRows = (megatron: string, hf: string): ReadonlyArray<Row> => [
+/** `deepstack`: inner layers have mergers of their own. */
+export const blockVisionRows = (megatron: string, hf: string, { deepstack }: { readonly deepstack: boolean }): ReadonlyArray<Row> => [
   ...rows(megatron, hf, visionFrame),
   ...rows(`${megatron}merger.`, `${hf}merger.`, patchMerger),
   ...rows(`${megatron}decoder.layers.*.`, `${hf}blocks.*.`, visionBlock),
-  ...rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger)
+  ...(deepstack ? rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger) : [])
 ]

@@ -9,7 +9,7 @@ import { rows, type Table } from "../../../src/bridge/Registry.ts"
 import { layerNorms, linear, mlp, norm, selfAttention } from "../../../src/model/modules.ts"
 import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
-import type { TransformerConfig } from "../../../src/model/TransformerConfig.ts"
+import type { DenseConfig } from "../../../src/model/TransformerConfig.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
@@ -41,7 +41,7 @@ const positionsOf = (v: Fields): number => {
   return Math.floor(height / patchHeight) * Math.floor(width / patchWidth) + 1
 }
 
-const transformer = (v: Fields): TransformerConfig => ({
+const transformer = (v: Fields): DenseConfig => ({
   num_layers: v.num_hidden_layers,
   hidden_size: v.hidden_size,
   num_attention_heads: v.num_attention_heads,
@@ -57,7 +57,7 @@ const transformer = (v: Fields): TransformerConfig => ({
   share_embeddings_and_output_weights: false
 })
 
-const build = (s: Scope, v: Fields, c: TransformerConfig): void => {
+const build = (s: Scope, v: Fields, c: DenseConfig): void => {
   const [patchHeight, patchWidth] = sides(v.patch_size)
   s.parameter("class_token", [1, 1, v.hidden_size])
   s.parameter("position_embedding", [1, positionsOf(v), v.hidden_size])
