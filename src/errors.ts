@@ -185,6 +185,9 @@ export const invalidFile = (path: string, error: FormatError, hint?: string): In
 /** Reading what is there: it is not what it should be, is not known here, was left half replaced, or the system refuses. */
 export type ReadError = InvalidFile | Unsupported | OutputRefused | NoSpace | IoError
 
+/** What follows from a config, headers and options is refused. */
+export type PlanError = InvalidFile | Unsupported | PlanRefused | UsageError
+
 /** Everything that a conversion can fail with. */
 export type BridgeError =
   | InvalidFile

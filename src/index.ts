@@ -1,13 +1,16 @@
 /** megatron-mimo-bridge: weights between Hugging Face safetensors and Megatron torch_dist checkpoints. */
 export {
-  AutoBridge, type BridgeOptions, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions,
-  type StandardBridgeOptions, type WeightStreamOptions
+  AutoBridge, type BridgeOptions, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type OpenError,
+  type Running, type StandardBridgeOptions, type VerifyOptions, type WeightStreamOptions
 } from "./api/MegatronMimoBridge.ts"
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, type Model,
-  relabelCheckpoint, relabelPlan, reportCheckpoints, streamHfWeights, verifyCheckpoint
+  modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint
 } from "./api/promises.ts"
+export { type Phase, type Progress, type Watched } from "./api/progress.ts"
+export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
+export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"
 export * as checkpoints from "./api/checkpoints.ts"
 export { families } from "../routes/index.ts"
 export { type Component } from "./bridge/Component.ts"

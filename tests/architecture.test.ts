@@ -82,6 +82,14 @@ describe("architecture", () => {
     expect(found).toEqual([])
   })
 
+  it("promises and Effects meet in one file; programs run themselves", () => {
+    const crossing = /\b(tryPromise|run(Promise|Sync|Fork|Callback)\w*|fromAsyncIterable|toAsyncIterable\w*|toReadableStream\w*)\(/
+    const programs = ["src/cli/main.ts", "src/conformance/main.ts"]
+    const found = filesBelow("src").filter((file) =>
+      readFileSync(join(root, file), "utf8").split("\n").some((line) => !line.trimStart().startsWith("*") && /\b(Effect|Stream)\./.test(line) && crossing.test(line)))
+    expect(found.filter((file) => !programs.includes(file))).toEqual(["src/io/attempt.ts"])
+  })
+
   it("no two files import each other", () => {
     const graph = new Map(filesBelow("src").map((file) => [file, importsOf(file)]))
     const pairs = [...graph].flatMap(([file, others]) =>

@@ -7,28 +7,36 @@
  * const program = Effect.gen(function*() {
  *   const bridge = yield* MegatronMimoBridge.fromHfPretrained("./hf", { components: ["language=tp=4", "images=tp=1"] })
  *   console.log((yield* bridge.conversionPlan()).components)
- *   yield* bridge.importCheckpoint("./megatron")
+ *   yield* bridge.importCheckpoint("./megatron", { onProgress: ({ done, total }) => console.log(`${done} of ${total} bytes`) })
  * })
  * Effect.runPromise(program.pipe(Effect.provide(Disk.layer)))
  * ```
  */
 import { Effect, Stream } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { configLayout } from "../plan/configLayout.ts"
 import { type ExportRequest, prepareExport, prepareImport, type RunOptions } from "../convert/convert.ts"
-import { openHfConfig } from "../space/HfSource.ts"
+import { type HfConfig, openHfConfig } from "../space/HfSource.ts"
 import type { Form } from "../mimo/routing.ts"
+import type { ImportOptions } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
-import { verifyHfMegatron, type VerifyOptions, type VerifyReport } from "../verify/verify.ts"
-import type { BridgeError } from "../errors.ts"
+import { verifyHfMegatron, type VerifyReport } from "../verify/verify.ts"
+import type { EngineLimits } from "../engine/Settings.ts"
+import type { BridgeError, PlanError, ReadError, UsageError } from "../errors.ts"
+import { checking, planning, reading } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
-import { attempt } from "../io/attempt.ts"
-import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type ProcessGroupCollection, processGroups } from "../parallel/ProcessGroups.ts"
+import { modelPath } from "./conversions.ts"
+import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
+import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
-export interface BridgeOptions extends WithFamilies {}
+export interface BridgeOptions extends WithFamilies {
+  /** Branch, tag or commit of a model that is named by its Hub id. Default `main`. */
+  readonly revision?: string
+}
 
 export interface MimoBridgeOptions extends BridgeOptions {
   /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component, with the keys of an uneven pipeline; none: every component tp=1, on consecutive ranks. */
@@ -37,99 +45,139 @@ export interface MimoBridgeOptions extends BridgeOptions {
 
 export interface StandardBridgeOptions extends BridgeOptions, StandardSizes {}
 
-export interface ImportRequest extends TensorChoices, Partial<RunOptions> {}
-export interface ExportOptions extends Partial<ExportRequest>, Partial<RunOptions> {}
-export interface WeightStreamOptions extends Partial<ExportRequest>, HfWeightOptions {}
+/** How a conversion runs. */
+export interface Running extends Watched, Partial<Omit<RunOptions, "progress">> {}
 
-const exportRequest = (options: ExportOptions): ExportRequest => ({ ...options, ...tensorChoices(options) })
+export interface ImportRequest extends TensorChoices, Running {}
+/** `restoreQuantized` reads all quantised tensors before it writes: that is the phase `comparing`. */
+export interface ExportOptions extends TensorChoices, Running, Pick<Partial<ExportRequest>, "mtpFrom" | "vocabSize"> {
+  /** Write quantised tensors that the checkpoint holds unchanged as the model has them, not as values. Default: false. */
+  readonly restoreQuantized?: boolean
+}
+export interface VerifyOptions extends Watched, EngineLimits {}
+export interface WeightStreamOptions extends Omit<ExportOptions, "overwrite" | "resume" | "checksum" | "onKept" | "onWait">, HfWeightOptions {}
+
+const exportRequest = (options: ExportOptions): ExportRequest => {
+  const { concurrency, io, maxMemory, mtpFrom, restoreQuantized, threads, vocabSize } = options
+  const engine = Object.fromEntries(Object.entries({ concurrency, io, maxMemory, threads }).filter(([, value]) => value !== undefined))
+  return {
+    ...tensorChoices(options),
+    ...(mtpFrom === undefined ? {} : { mtpFrom }),
+    ...(vocabSize === undefined ? {} : { vocabSize }),
+    ...(restoreQuantized ? { restoreQuantized: { ...engine, ...measured("comparing", options) } } : {})
+  }
+}
+
+/** Run what is planned, and tell of it. */
+const watched = (phase: "importing" | "exporting", { files }: ConversionReport, options: Running): RunOptions => {
+  const { add, total } = meter(phase, options)
+  total(files.reduce((sum, { bytes }) => sum + bytes, 0))
+  return { overwrite: false, ...options, progress: add }
+}
 
 class Bridge {
   /** The Hugging Face directory. */
   readonly hfModel: string
   readonly architecture: string
   readonly families: FamilyRegistry
-  readonly #form: Form
-  readonly #layout: (names: ReadonlyArray<string>) => Layout
+  readonly #config: HfConfig
+  readonly #arrangement: Pick<ImportOptions, "form" | "layout">
 
-  constructor(hfModel: string, architecture: string, families: FamilyRegistry, form: Form, layout: (names: ReadonlyArray<string>) => Layout) {
-    this.hfModel = hfModel
-    this.architecture = architecture
+  constructor(config: HfConfig, families: FamilyRegistry, form: Form, layout: (names: ReadonlyArray<string>) => Layout) {
+    this.hfModel = config.directory
+    this.architecture = config.architecture
     this.families = families
-    this.#form = form
-    this.#layout = layout
+    this.#config = config
+    this.#arrangement = { form, layout }
   }
 
   #prepare(request: ImportRequest) {
-    return prepareImport(this.families, this.hfModel, { form: this.#form, layout: this.#layout, step: 0, ...tensorChoices(request) })
+    return prepareImport(this.families, this.hfModel, { ...this.#arrangement, step: 0, ...tensorChoices(request) })
   }
 
   /** What {@link importCheckpoint} would do. Reads headers only. */
-  conversionPlan(request: ImportRequest = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+  conversionPlan(request: TensorChoices = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
     return this.#prepare(request).pipe(Effect.map(({ plan }) => plan.report))
   }
 
-  /** The resolved layout: which component runs on which ranks. */
-  layout(request: ImportRequest = {}): Effect.Effect<Layout, BridgeError, Disk> {
-    return this.#prepare(request).pipe(Effect.map(({ plan }) => plan.layout))
+  /** The resolved layout: which component runs on which ranks. From config.json alone: no weights need be there. */
+  layout(): Effect.Effect<Layout, PlanError> {
+    return planning(() => configLayout(this.families.find(this.#config.json), this.#config, this.#arrangement))
   }
 
-  /** The process groups of every component (rank lists), by component name. */
-  processGroups(): Effect.Effect<ReadonlyMap<string, ProcessGroupCollection>, BridgeError, Disk> {
+  /** The process groups of every component (lists of global ranks), by component name. From config.json alone. */
+  processGroups(): Effect.Effect<ReadonlyMap<string, ProcessGroupCollection>, PlanError> {
     return this.layout().pipe(Effect.map(({ components }) => new Map(components.map((c) => [c.name, processGroups(c.parallelism)]))))
   }
 
   /** Write the model as a Megatron checkpoint. Atomic: the target is complete or as it was. */
   importCheckpoint(megatronPath: string, request: ImportRequest = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
-    return this.#prepare(request).pipe(Effect.flatMap(({ run }) => run(megatronPath, { overwrite: false, ...request })))
+    return this.#prepare(request).pipe(Effect.flatMap(({ plan, run }) => run(megatronPath, watched("importing", plan.report, request))))
   }
 
   /** Write a checkpoint of this model, converted or trained, as a Hugging Face directory. */
   exportCheckpoint(megatronPath: string, hfPath: string, options: ExportOptions = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
     return prepareExport(this.families, this.hfModel, megatronPath, exportRequest(options)).pipe(
-      Effect.flatMap(({ run }) => run(hfPath, { overwrite: false, ...options }))
+      Effect.flatMap(({ report, run }) => run(hfPath, watched("exporting", report, options)))
     )
   }
 
   /**
    * The checkpoint's weights under their Hugging Face names, in the order of the model: every tensor in pieces of bounded size, or
-   * whole if asked for. The next piece is assembled when the consumer asks for it.
+   * whole if asked for. The next piece is assembled when the consumer asks for it. Progress counts the bytes that were given out.
    */
   streamHfWeights(megatronPath: string, options: WeightStreamOptions = {}): Stream.Stream<HfWeight, BridgeError, Disk> {
     return Stream.unwrap(Effect.map(
       prepareExport(this.families, this.hfModel, megatronPath, exportRequest(options)),
-      ({ plan }) => hfWeights(plan, options)
+      ({ plan, report }) => {
+        const { add, total } = meter("reading", options)
+        total(report.targetBytes)
+        return hfWeights(plan, options).pipe(Stream.tap(({ bytes }) => Effect.sync(() => add(bytes.byteLength))))
+      }
     ))
   }
 
   /** Compare the model with a checkpoint of it, tensor by tensor. */
   verify(megatronPath: string, options: VerifyOptions = {}): Effect.Effect<VerifyReport, BridgeError, Disk> {
-    return verifyHfMegatron(this.families, this.hfModel, megatronPath, options)
+    return verifyHfMegatron(this.families, this.hfModel, megatronPath, { ...options, ...measured("comparing", options) })
   }
 }
 
-const open = (hfModel: string, families: FamilyRegistry) =>
-  openHfConfig(hfModel).pipe(Effect.tap((config) => attempt(() => families.find(config.json))))
+/** A directory or a Hub id, its config read, of a family that is known. */
+const open = (hfModel: string, families: FamilyRegistry, { revision }: BridgeOptions) =>
+  modelPath(hfModel, revision).pipe(
+    Effect.flatMap(openHfConfig),
+    Effect.tap((config) => reading(() => families.find(config.json, config.path)))
+  )
 
 /** MegatronMIMO: every component under a layout of its own. */
 export class MegatronMimoBridge extends Bridge {
-  static fromHfPretrained(hfModel: string, options: MimoBridgeOptions = {}): Effect.Effect<MegatronMimoBridge, BridgeError, Disk> {
+  /**
+   * `hfModel`: a directory with config.json, or the Hub id of a model in the Hub's cache (nothing is downloaded). Weights may be
+   * absent for what needs none.
+   */
+  static fromHfPretrained(hfModel: string, options: MimoBridgeOptions = {}): Effect.Effect<MegatronMimoBridge, OpenError, Disk> {
     const families = familiesOf(options)
     return Effect.gen(function*() {
-      const specs = yield* attempt(() => (options.components ?? []).map(parseComponent))
-      const config = yield* open(hfModel, families)
-      return new MegatronMimoBridge(hfModel, config.architecture, families, "mimo", (names) => resolveLayout(specs, names))
+      const specs = yield* checking(() => (options.components ?? []).map(parseComponent))
+      const config = yield* open(hfModel, families, options)
+      return new MegatronMimoBridge(config, families, "mimo", (names) => resolveLayout(specs, names))
     })
   }
 }
 
 /** Standard Megatron checkpoints: one model, one layout. */
 export class AutoBridge extends Bridge {
-  static fromHfPretrained(hfModel: string, options: StandardBridgeOptions = {}): Effect.Effect<AutoBridge, BridgeError, Disk> {
-    const { families: _, ...sizes } = options
+  /** As {@link MegatronMimoBridge.fromHfPretrained}. */
+  static fromHfPretrained(hfModel: string, options: StandardBridgeOptions = {}): Effect.Effect<AutoBridge, OpenError, Disk> {
+    const { families: _, revision: __, ...sizes } = options
     const families = familiesOf(options)
     return Effect.gen(function*() {
-      const config = yield* open(hfModel, families)
-      return new AutoBridge(hfModel, config.architecture, families, "standard", () => standardLayout(sizes))
+      const config = yield* open(hfModel, families, options)
+      return new AutoBridge(config, families, "standard", () => standardLayout(sizes))
     })
   }
 }
+
+/** What opening a model can fail with. */
+export type OpenError = ReadError | UsageError

@@ -18,13 +18,13 @@ import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
 import { examineMachine as machine } from "../doctor/machine.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import { type BridgeError, UsageError } from "../errors.ts"
+import { type BridgeError, type ReadError, UsageError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
-import { measure, type MeasureOptions } from "../inspect/measure.ts"
+import { measure } from "../inspect/measure.ts"
 import { openSpace } from "../inspect/openSpace.ts"
-import { attempt } from "../io/attempt.ts"
+import { checking } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { resolveLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
@@ -33,6 +33,7 @@ import type { RelabelTo } from "../relabel/rules/index.ts"
 import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
 import { renderPage } from "../report/renderPage.ts"
 import { knownProviders } from "./models.ts"
+import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
@@ -45,7 +46,8 @@ export { ranges, type TreeNode, treeOf } from "../inspect/tree.ts"
 export type { PreparedRelabel, RelabelReport } from "../relabel/relabel.ts"
 export { relabelTargets, type RelabelTo } from "../relabel/rules/index.ts"
 
-export interface InspectRequest extends WithFamilies, MeasureOptions, EngineLimits {
+/** `statistics` reads the data: that is the phase `reading`. */
+export interface InspectRequest extends WithFamilies, Watched, EngineLimits {
   /** Globs, one of which a name must match to be among `tensors`; sums are of everything. */
   readonly filter?: ReadonlyArray<string>
   /** Read the listed tensors and give min, max, mean, standard deviation, zeros, NaN and infinities of each. */
@@ -60,18 +62,19 @@ export interface InspectRequest extends WithFamilies, MeasureOptions, EngineLimi
  *
  * @throws InvalidFile, Unsupported, IoError; UsageError for a filter that is none.
  */
-export const inspect = (path: string, request: InspectRequest = {}): Effect.Effect<Inspection, BridgeError, Disk> =>
+export const inspect = (path: string, request: InspectRequest = {}): Effect.Effect<Inspection, ReadError | UsageError, Disk> =>
   Effect.gen(function*() {
-    const { boxes = false, families: _, filter: patterns = [], statistics: wanted = false, ...reading } = request
-    const filter = yield* attempt(() => globs(patterns))
+    const { boxes = false, filter: patterns = [], statistics: wanted = false } = request
+    const filter = yield* checking(() => globs(patterns))
     const space = yield* openSpace(path)
     const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || patterns.length > 0))
-    const statistics = wanted ? yield* measure(space, listed(), reading) : undefined
+    const statistics = wanted ? yield* measure(space, listed(), { ...request, ...measured("reading", request) }) : undefined
     const component = familyComponents(familiesOf(request), space)
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
   })
 
-export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "filter">> {
+export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOptions, "filter" | "progress" | "onSize">> {
+  /** Globs, one of which a name must match; none: every tensor is compared. */
   readonly filter?: ReadonlyArray<string>
 }
 
@@ -81,11 +84,11 @@ export interface DiffRequest extends WithFamilies, Partial<Omit<DiffOptions, "fi
  */
 export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { families: _, filter = [], ...options } = request
-    return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...options, filter: yield* attempt(() => globs(filter)) })
+    const filter = yield* checking(() => globs(request.filter ?? []))
+    return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...request, filter, ...measured("comparing", request) })
   })
 
-export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
+export interface RelabelRequest extends WithFamilies, Watched, Partial<Omit<RelabelRun, "progress">> {
   /** The namings wanted, one after the other. */
   readonly to: ReadonlyArray<RelabelTo>
   /** Directory with the model's config.json, if the run configuration does not say which model it is. */
@@ -98,7 +101,7 @@ export interface RelabelRequest extends WithFamilies, Partial<RelabelRun> {
 export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Effect<PreparedRelabel, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { components = [], hfModel, to } = request
-    const specs = yield* attempt(() => components.map(parseComponent))
+    const specs = yield* checking(() => components.map(parseComponent))
     if (specs.length > 0 && !to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
     return yield* planRelabel(familiesOf(request), from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
   })
@@ -114,14 +117,20 @@ export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effec
  * @throws Unsupported for what has no exact equivalent; PlanRefused `relabel/collision`; OutputRefused, NoSpace, IoError.
  */
 export const relabel = (from: string, target: string, request: RelabelRequest): Effect.Effect<RelabelReport, BridgeError, Disk> =>
-  prepareRelabel(from, request).pipe(Effect.flatMap(({ run }) => run(target, { link: false, overwrite: false, ...request })))
+  Effect.gen(function*() {
+    const { link = false } = request
+    const { forecast, run } = yield* prepareRelabel(from, request)
+    const { add, total } = meter("relabelling", request)
+    if (request.onProgress) total((yield* forecast(target, link)).bytes)
+    return yield* run(target, { overwrite: false, ...request, link, progress: add })
+  })
 
 /** What a loader would stumble over, each with what mends it. Fails only where the path itself cannot be read. */
-export const examine = (path: string, request: WithFamilies = {}): Effect.Effect<DoctorReport, BridgeError, Disk> =>
+export const examine = (path: string, request: WithFamilies = {}): Effect.Effect<DoctorReport, ReadError, Disk> =>
   examinePath(familiesOf(request), path, knownProviders)
 
 /** What this machine can do, and what the file system of `directory` allows. */
-export const examineMachine = (directory: string): Effect.Effect<DoctorReport, BridgeError, Disk> =>
+export const examineMachine = (directory: string): Effect.Effect<DoctorReport, ReadError, Disk> =>
   Effect.map(machine(directory), (found) => ({ path: directory, found: bySeverity(found), sound: !found.some((d) => d.severity === "error") }))
 
 export interface ReportRequest extends WithFamilies, Partial<Omit<PageRequest, "paths">> {}
@@ -134,9 +143,8 @@ export interface Report {
 }
 
 /** A page about checkpoints, and the card. With a Hugging Face model and a Megatron checkpoint of it: where every tensor went. */
-export const report = (paths: ReadonlyArray<string>, request: ReportRequest = {}): Effect.Effect<Report, BridgeError, Disk> =>
+export const report = (paths: ReadonlyArray<string>, request: ReportRequest = {}): Effect.Effect<Report, ReadError, Disk> =>
   Effect.gen(function*() {
-    const { families: _, ...rest } = request
-    const gathered = yield* pageOf(familiesOf(request), { command: "report", ...rest, paths })
+    const gathered = yield* pageOf(familiesOf(request), { command: "report", ...request, paths })
     return { html: renderPage(gathered.page), card: yield* cardOf(gathered) }
   })

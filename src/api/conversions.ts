@@ -7,8 +7,8 @@ import { type ExportRequest, prepareExport as planExport, prepareImport as planI
 import type { ExportPlan } from "../plan/ExportDraft.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
-import type { BridgeError } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import type { BridgeError, ReadError, UsageError } from "../errors.ts"
+import { attempt, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { modelDirectory } from "../io/hubCache.ts"
 import type { Layout } from "../parallel/Layout.ts"
@@ -43,8 +43,8 @@ export interface ExportPlanRequest extends WithFamilies, TensorChoices, Pick<Exp
 const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
 
 /** The directory that a model's name stands for: itself, or a model in the Hub's cache. InvalidFile `hub/…`, UsageError, IoError. */
-export const modelPath = (name: string, revision?: string): Effect.Effect<string, BridgeError, Disk> =>
-  Effect.flatMap(Disk, (disk) => attempt(() => modelDirectory(disk, name, revision)))
+export const modelPath = (name: string, revision?: string): Effect.Effect<string, ReadError | UsageError, Disk> =>
+  Effect.flatMap(Disk, (disk) => named(() => modelDirectory(disk, name, revision)))
 
 /** Plan an import of the Hugging Face directory `hfModel`. */
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>

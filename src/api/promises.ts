@@ -1,23 +1,30 @@
 /**
  * The same as plain async functions, for people who do not use Effect. Promises reject with the typed errors of the library
- * (`error._tag`, `error.message`, `error.exitCode`); an AbortSignal stops the work and nothing is published.
+ * (`error._tag`, `error.message`, `error.exitCode`). An AbortSignal stops the work: when everything is closed and nothing was
+ * published, the promise rejects with the signal's reason.
  */
 import { Effect, Stream } from "effect"
-import type { BridgeError } from "../errors.ts"
+import { toAsyncIterable, toPromise } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import type { ConversionReport } from "../plan/Report.ts"
-import type { VerifyOptions, VerifyReport } from "../verify/verify.ts"
+import type { VerifyReport } from "../verify/verify.ts"
 import type { DiffReport } from "../diff/diff.ts"
 import type { DoctorReport } from "../doctor/doctor.ts"
 import type { Inspection } from "../inspect/Inspection.ts"
+import type { Layout } from "../parallel/Layout.ts"
+import type { ProcessGroupCollection } from "../parallel/ProcessGroups.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
 import * as checkpoints from "./checkpoints.ts"
 import type { HfWeight } from "./hfWeights.ts"
 import {
-  AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type WeightStreamOptions
+  AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type VerifyOptions,
+  type WeightStreamOptions
 } from "./MegatronMimoBridge.ts"
+import type { TensorChoices, WithFamilies } from "./requests.ts"
+import * as whole from "./roundtrip.ts"
 
 export interface Abortable {
+  /** Stops the work; the promise, or the loop, then fails with `signal.reason`. */
   readonly signal?: AbortSignal
 }
 
@@ -29,47 +36,66 @@ export type Model =
 const bridge = (model: Model) =>
   model.standard ? AutoBridge.fromHfPretrained(model.hfModel, model) : MegatronMimoBridge.fromHfPretrained(model.hfModel, model)
 
-const run = <A>(effect: Effect.Effect<A, BridgeError, Disk>, signal: AbortSignal | undefined): Promise<A> =>
-  Effect.runPromise(effect.pipe(Effect.provide(Disk.layer)), signal ? { signal } : undefined)
+const run = <A, E>(effect: Effect.Effect<A, E, Disk>, { signal }: Abortable): Promise<A> => toPromise(Effect.provide(effect, Disk.layer), signal)
 
-export const conversionPlan = (model: Model, request: ImportRequest & Abortable = {}): Promise<ConversionReport> =>
-  run(Effect.flatMap(bridge(model), (b) => b.conversionPlan(request)), request.signal)
+/** Which component runs on which ranks. Reads the model's config.json only. */
+export const modelLayout = (model: Model, options: Abortable = {}): Promise<Layout> =>
+  run(Effect.flatMap(bridge(model), (b) => b.layout()), options)
 
+/** The process groups of every component (lists of global ranks), by component name. Reads the model's config.json only. */
+export const modelProcessGroups = (model: Model, options: Abortable = {}): Promise<ReadonlyMap<string, ProcessGroupCollection>> =>
+  run(Effect.flatMap(bridge(model), (b) => b.processGroups()), options)
+
+/** What {@link importCheckpoint} would do. Reads headers only. */
+export const conversionPlan = (model: Model, request: TensorChoices & Abortable = {}): Promise<ConversionReport> =>
+  run(Effect.flatMap(bridge(model), (b) => b.conversionPlan(request)), request)
+
+/** Write a model as a Megatron checkpoint. Atomic: the target is complete or as it was. */
 export const importCheckpoint = (model: Model, megatronPath: string, request: ImportRequest & Abortable = {}): Promise<ConversionReport> =>
-  run(Effect.flatMap(bridge(model), (b) => b.importCheckpoint(megatronPath, request)), request.signal)
+  run(Effect.flatMap(bridge(model), (b) => b.importCheckpoint(megatronPath, request)), request)
 
+/** Write a checkpoint of a model, converted or trained, as a Hugging Face directory. Atomic. */
 export const exportCheckpoint = (model: Model, megatronPath: string, hfPath: string, options: ExportOptions & Abortable = {}): Promise<ConversionReport> =>
-  run(Effect.flatMap(bridge(model), (b) => b.exportCheckpoint(megatronPath, hfPath, options)), options.signal)
+  run(Effect.flatMap(bridge(model), (b) => b.exportCheckpoint(megatronPath, hfPath, options)), options)
 
+/** Compare a model with a checkpoint of it, tensor by tensor. */
 export const verifyCheckpoint = (model: Model, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>
-  run(Effect.flatMap(bridge(model), (b) => b.verify(megatronPath, options)), options.signal)
+  run(Effect.flatMap(bridge(model), (b) => b.verify(megatronPath, options)), options)
 
-/** Every tensor in pieces of bounded size, or (`pieces: "whole"`) as a whole; the next one is assembled when the loop asks for it. */
-export const streamHfWeights = (model: Model, megatronPath: string, options: WeightStreamOptions = {}): AsyncIterable<HfWeight> =>
-  Stream.toAsyncIterable(
-    Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer))
+/**
+ * Every tensor in pieces of bounded size, or (`pieces: "whole"`) as a whole; the next one is assembled when the loop asks for it.
+ * Leaving the loop, or aborting `signal` at any time, closes at once what the stream holds.
+ */
+export const streamHfWeights = (model: Model, megatronPath: string, options: WeightStreamOptions & Abortable = {}): AsyncIterable<HfWeight> =>
+  toAsyncIterable(
+    Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer)),
+    options.signal
   )
+
+/** Hugging Face → Megatron → Hugging Face, in temporary folders, and every tensor compared with what it was. */
+export const roundtripCheckpoint = (hfModel: string, request: whole.RoundtripRequest & Abortable = {}): Promise<whole.RoundtripReport> =>
+  run(whole.roundtrip(hfModel, request), request)
 
 /** What is in a checkpoint of any kind: {@link checkpoints.inspect}. */
 export const inspectCheckpoint = (path: string, request: checkpoints.InspectRequest & Abortable = {}): Promise<Inspection> =>
-  run(checkpoints.inspect(path, request), request.signal)
+  run(checkpoints.inspect(path, request), request)
 
 /** How two checkpoints of any kinds differ: {@link checkpoints.diff}. */
 export const diffCheckpoints = (left: string, right: string, request: checkpoints.DiffRequest & Abortable = {}): Promise<DiffReport> =>
-  run(checkpoints.diff(left, right, request), request.signal)
+  run(checkpoints.diff(left, right, request), request)
 
 /** Write a Megatron checkpoint under other names: {@link checkpoints.relabel}. */
 export const relabelCheckpoint = (from: string, target: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>
-  run(checkpoints.relabel(from, target, request), request.signal)
+  run(checkpoints.relabel(from, target, request), request)
 
 /** What {@link relabelCheckpoint} would do. */
 export const relabelPlan = (from: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>
-  run(checkpoints.relabelPlan(from, request), request.signal)
+  run(checkpoints.relabelPlan(from, request), request)
 
 /** What a loader would stumble over, and what mends it: {@link checkpoints.examine}. */
-export const examineCheckpoint = (path: string, options: Parameters<typeof checkpoints.examine>[1] & Abortable = {}): Promise<DoctorReport> =>
-  run(checkpoints.examine(path, options), options.signal)
+export const examineCheckpoint = (path: string, options: WithFamilies & Abortable = {}): Promise<DoctorReport> =>
+  run(checkpoints.examine(path, options), options)
 
 /** A self-contained HTML page about checkpoints, and the verification card: {@link checkpoints.report}. */
 export const reportCheckpoints = (paths: ReadonlyArray<string>, request: checkpoints.ReportRequest & Abortable = {}): Promise<checkpoints.Report> =>
-  run(checkpoints.report(paths, request), request.signal)
+  run(checkpoints.report(paths, request), request)

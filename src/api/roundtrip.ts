@@ -12,18 +12,13 @@ import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type ConversionReport, prepareExport, prepareImport, type RunOptions } from "./conversions.ts"
+import { type Meter, meter, type Phase, type Watched } from "./progress.ts"
 import type { Arrangement, WithFamilies } from "./requests.ts"
 
-/** Where the progress of a phase goes: bytes in all, and bytes done since the last call. */
-export interface Progress {
-  readonly total: (bytes: number) => void
-  readonly add: (bytes: number) => void
-}
-
 /** Surrounds each phase of the work (`importing`, `exporting`, `comparing`). */
-export type Watch = <A, E, R>(phase: string, work: (progress: Progress) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export type Watch = <A, E, R>(phase: Phase, work: (progress: Meter) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-export interface RoundtripRequest extends WithFamilies, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
+export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
   /** Folder for what is removed afterwards: a checkpoint and a model, each as large as the model. Default: the system's for temporary files. */
   readonly workDirectory?: string
   /** Take this checkpoint instead of importing one. */
@@ -34,6 +29,7 @@ export interface RoundtripRequest extends WithFamilies, Arrangement, EngineLimit
   readonly saveHf?: string
   /** Replace what is at the two. Default: false. */
   readonly overwrite?: boolean
+  /** Instead of `onProgress`: told of failures and ends too. */
   readonly watch?: Watch
 }
 
@@ -52,7 +48,7 @@ export interface RoundtripReport extends Omit<VerifyReport, "left" | "right" | "
   readonly hfPath?: string
 }
 
-const unwatched: Watch = (_, work) => work({ total: () => {}, add: () => {} })
+const told = (request: RoundtripRequest): Watch => (phase, work) => Effect.suspend(() => work(meter(phase, request)))
 
 /** A folder that goes away, whatever happens. */
 const temporary = (parent: string) =>
@@ -73,7 +69,7 @@ const bytesOf = ({ files }: ConversionReport): number => files.reduce((sum, { by
  */
 export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effect.Effect<RoundtripReport, BridgeError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
-    const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, watch = unwatched, workDirectory = tmpdir() } = request
+    const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, watch = told(request), workDirectory = tmpdir() } = request
     const engine: EngineLimits = {
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(io === undefined ? {} : { io }),

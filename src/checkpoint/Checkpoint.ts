@@ -9,7 +9,7 @@ import { positioned } from "../document/position.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, InvalidFile, type Place, quote, Unsupported } from "../errors.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { existing, isNotThere } from "../io/existing.ts"
 import { refuseSpecials } from "../io/specials.ts"
 import { recoverToRead } from "../publish/staging/swap.ts"
@@ -220,7 +220,7 @@ const withObjects = (checkpoint: Omit<Checkpoint, "objects">): Checkpoint => ({
  */
 export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* attempt(async (): Promise<Checkpoint> => {
+  return yield* reading(async (): Promise<Checkpoint> => {
     await recoverToRead(disk, path)
     const { directory, notes } = await resolveFolder(disk, path)
     const names = await disk.list(directory)

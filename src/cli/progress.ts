@@ -9,6 +9,8 @@ import { tell, tellOwn } from "./streams.ts"
 export interface Progress {
   readonly total: (bytes: number) => void
   readonly add: (bytes: number) => void
+  /** Both, as the library tells them. */
+  readonly onProgress: (progress: { readonly done: number; readonly total: number }) => void
 }
 
 /** The flags that decide what is shown. */
@@ -28,7 +30,7 @@ const WINDOW_MS = 5000
 /** Narrower than any terminal that people read. */
 const NARROWEST = 10
 
-const silent: Progress = { total: () => {}, add: () => {} }
+const silent: Progress = { total: () => {}, add: () => {}, onProgress: () => {} }
 
 /** Bytes a second over the last {@link WINDOW_MS}. */
 export class Rate {
@@ -78,14 +80,21 @@ export const withProgress = <A, E, R>(
         // One column stays free: a full line would wrap on some terminals.
         else tellOwn(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
       }
+      const begin = (total: number): void => {
+        state.total = total
+        if (shown === "events") event({ event: "start", phase: label, total })
+      }
+      let begun = false
       const timer = setInterval(draw, shown === "lines" ? LINE_MS : FRAME_MS)
       return {
         progress: {
-          total: (n: number) => {
-            state.total = n
-            if (shown === "events") event({ event: "start", phase: label, total: n })
-          },
-          add: (n: number) => { state.done += n }
+          total: begin,
+          add: (n: number) => { state.done += n },
+          onProgress: ({ done, total }: { readonly done: number; readonly total: number }) => {
+            if (!begun) begin(total)
+            begun = true
+            state.done = done
+          }
         },
         stop: (complete: boolean) => {
           clearInterval(timer)

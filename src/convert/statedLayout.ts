@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { RUN_CONFIG } from "../checkpoint/names.ts"
 import { atPath } from "../document/decode.ts"
 import { quote, UsageError } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { isMissing } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
@@ -19,7 +19,7 @@ import type { ConversionReport } from "../plan/Report.ts"
 const recorded = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
   const path = join(directory, RUN_CONFIG)
-  return yield* attempt(async (): Promise<ReadonlyArray<ComponentLayout>> => {
+  return yield* reading(async (): Promise<ReadonlyArray<ComponentLayout>> => {
     try {
       const bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
       return recordedLayout(atPath(path, () => parseRunConfig(bytes)))

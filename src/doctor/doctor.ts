@@ -7,7 +7,7 @@ import { FormatError, InvalidFile } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../inspect/openSpace.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
@@ -72,11 +72,11 @@ export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry,
   const disk = yield* Disk
   const kind = yield* kindOfPath(path)
   const found = kind === "megatron"
-    ? yield* attempt(() => examineMegatron(disk, path, providers))
+    ? yield* reading(() => examineMegatron(disk, path, providers))
     : kind === "safetensors"
     ? yield* examineHf(families, path)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))
-  const staging = yield* attempt(() => stagingFolders(disk, dirname(resolve(path))))
+  const staging = yield* reading(() => stagingFolders(disk, dirname(resolve(path))))
   const all = bySeverity([...found, ...staging])
   return { path, found: all, sound: !all.some((d) => d.severity === "error") } satisfies DoctorReport
 })

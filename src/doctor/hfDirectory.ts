@@ -9,7 +9,7 @@ import { findings } from "../inspect/findings.ts"
 import { hfSpace } from "../inspect/hfSpace.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { oneLine } from "../quote.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { readSmall } from "../io/small.ts"
@@ -63,7 +63,7 @@ const examineConfig = Effect.fnUntraced(function*(families: FamilyRegistry, path
     return { found: [diagnosis("warning", "no-config", `${CONFIG} is missing, so nothing says which model this is`, { fix: "Download config.json of the model." })] }
   }
   if (config instanceof InvalidFile || config instanceof Unsupported) return { found: [fromError(config)] }
-  const family = yield* attempt(() => families.find(config.json)).pipe(Effect.catchTag("Unsupported", (error) => Effect.succeed(error)))
+  const family = yield* reading(() => families.find(config.json)).pipe(Effect.catchTag("Unsupported", (error) => Effect.succeed(error)))
   if (family instanceof Unsupported) {
     const hint = family.hint === undefined ? "" : ` ${family.hint.split("\n")[0]}`
     return { found: [diagnosis("warning", "no-family", `no family answers to ${quote(config.architecture)}`, { fix: `scaffold writes a starter file for a new one.${hint}` })] }
@@ -81,8 +81,8 @@ const examineAsImport = (families: FamilyRegistry, path: string) =>
 /** Examine a directory (or file) of safetensors. */
 export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
   const disk = yield* Disk
-  const isDirectory = yield* attempt(async () => (await disk.stat(path)).kind === "directory")
-  const absent = isDirectory ? yield* attempt(() => missingShards(disk, path)) : []
+  const isDirectory = yield* reading(async () => (await disk.stat(path)).kind === "directory")
+  const absent = isDirectory ? yield* reading(() => missingShards(disk, path)) : []
   if (absent.length > 0) return absent
   const config = isDirectory ? yield* examineConfig(families, path) : { found: [] }
   const space = yield* hfSpace(path).pipe(Effect.catchTags({

@@ -5,7 +5,7 @@ import { availableParallelism, freemem, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { Arena, PAGE } from "../engine/Arena.ts"
 import { IoError, NoSpace, quote } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { existing } from "../io/existing.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
@@ -131,8 +131,8 @@ const space = async (disk: DiskCalls, directory: string): Promise<Diagnosis> => 
 export const examineMachine = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
   const path = resolve(directory)
-  yield* attempt(() => existing(disk, path, directory))
-  return yield* attempt(async (): Promise<ReadonlyArray<Diagnosis>> => [
+  yield* reading(() => existing(disk, path, directory))
+  return yield* reading(async (): Promise<ReadonlyArray<Diagnosis>> => [
     nodeVersion(process.versions.node),
     memory(),
     await space(disk, path),

@@ -1,6 +1,7 @@
-/** The border between the engine's plain asynchronous code and Effect. */
+/** A run of the engine: what it holds while it lasts, and that it is given back. */
 import { Effect, Stream } from "effect"
 import { IoError, NoSpace, OutputRefused, Unsupported } from "../errors.ts"
+import { values } from "../io/attempt.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
 import { localStore } from "../store/localStore.ts"
 import { Arena } from "./Arena.ts"
@@ -21,8 +22,7 @@ export interface Session {
   readonly signal: AbortSignal
 }
 
-const isEngineError = (error: unknown): error is EngineError =>
-  error instanceof IoError || error instanceof NoSpace || error instanceof OutputRefused || error instanceof Unsupported
+const ENGINE_ERRORS = [IoError, NoSpace, OutputRefused, Unsupported] as const
 
 /**
  * The results of a generator as a stream, with one session for its life. Ending it in whatever way, by interruption too,
@@ -46,11 +46,8 @@ export const streamOf = <A>(
           await generator.return().catch(() => {})
         })
     )
-    return Stream.fromAsyncIterable(
-      // Without `return`: the release above ends the generator, and waits for it.
-      { [Symbol.asyncIterator]: () => ({ next: () => generator.next() }) },
-      (error) => error
-    ).pipe(Stream.catch((error) => isEngineError(error) ? Stream.fail(error) : Stream.die(error)))
+    // The release above ends the generator, and waits for it.
+    return values(() => generator.next(), ENGINE_ERRORS)
   }))
 
 const withSession = async function*<A>(

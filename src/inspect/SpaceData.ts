@@ -6,7 +6,7 @@ import { readChunks } from "../checkpoint/StoredArrays.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { checksumsIn } from "../publish/integrity/Checksums.ts"
 import type { SourceArray, TargetArray } from "../engine/Target.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { storedArray } from "../quantized/LogicalTensors.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -30,7 +30,7 @@ const megatronData = Effect.fnUntraced(function*(space: Space, tensors: Readonly
   const disk = yield* Disk
   const chunks = new ChunkSelection(space.directory)
   for (const tensor of tensors) chunks.add(tensor.name, tensor)
-  const stored = yield* attempt(() => readChunks(disk, chunks))
+  const stored = yield* reading(() => readChunks(disk, chunks))
   const whole = (tensor: SpaceTensor): TargetArray => ({ id: tensor.name, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor, tensor.name) })
   const pieces = (tensor: SpaceTensor) =>
     tensor.chunks.filter(({ sizes }) => volume(sizes) > 0).map((chunk): TargetArray => {
@@ -91,7 +91,7 @@ export const openData = Effect.fnUntraced(function*(space: Space, tensors: Reado
   const { hf } = space
   if (!hf) return singleData(placedArray(space), space, placedStorages(space, tensors))
   const disk = yield* Disk
-  return singleData(({ name }) => storedArray(hf, name), space, yield* attempt(() => checksummedStorages(disk, hf, tensors)))
+  return singleData(({ name }) => storedArray(hf, name), space, yield* reading(() => checksummedStorages(disk, hf, tensors)))
 })
 
 /** Pieces in the order in which they lie on disk. */

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { basename, dirname } from "node:path"
 import { FormatError, invalidFile } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, readFully } from "../io/Disk.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { Archive } from "../torch/Archive.ts"
@@ -42,7 +42,7 @@ function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): 
 /** Open one file. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const archiveSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* attempt(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<Space> => {
     const file = await disk.open(path, "read")
     try {
       const { size } = await file.info()

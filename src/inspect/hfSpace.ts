@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "../space/HfSource.ts"
 import { oneLine } from "../quote.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
@@ -14,8 +14,8 @@ import type { Space, SpaceTensor } from "./Space.ts"
 export const hfSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   const hf = yield* openSafetensors(path)
-  const isDirectory = yield* attempt(async () => (await disk.stat(path)).kind === "directory")
-  const names = isDirectory ? yield* attempt(() => disk.list(path)) : []
+  const isDirectory = yield* reading(async () => (await disk.stat(path)).kind === "directory")
+  const names = isDirectory ? yield* reading(() => disk.list(path)) : []
   const notes = [...hf.warnings]
   for (const file of hf.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
   // One that names no model is a config of something else; one that cannot be read means a damaged checkpoint.

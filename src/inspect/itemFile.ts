@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path"
 import { METADATA } from "../checkpoint/names.ts"
 import { atPath } from "../document/decode.ts"
 import { FormatError, invalidFile } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
 import { bytesOf } from "../tensor/DType.ts"
@@ -74,7 +74,7 @@ const namesBeside = async (disk: DiskCalls, path: string) => {
 /** Open one `.distcp` file. Errors: InvalidFile (`distcp/…`, `zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const itemSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* attempt(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<Space> => {
     const names = await namesBeside(disk, path)
     const file = await disk.open(path, "read")
     try {

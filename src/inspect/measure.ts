@@ -3,7 +3,7 @@ import { Effect, Stream } from "effect"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { stream } from "../engine/stream.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import type { Space, SpaceTensor } from "./Space.ts"
 import { inDiskOrder, isAddressable, openData } from "./SpaceData.ts"
@@ -43,7 +43,7 @@ export const measure = Effect.fnUntraced(function*(space: Space, tensors: Readon
     current.gatherer.add(bytes)
     options.progress?.(bytes.byteLength)
   })), Effect.provideService(Disk, sums.watch(disk)))
-  yield* attempt(() => sums.finish(disk))
+  yield* reading(() => sums.finish(disk))
   finish()
   for (const { dtype, name } of readable) if (!results.has(name)) results.set(name, new Gatherer(dtype).result())
   return results as ReadonlyMap<string, Statistics>

@@ -7,7 +7,7 @@ import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError } from "../errors.ts"
 import { oneLine } from "../quote.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
@@ -45,7 +45,7 @@ const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined
 export const megatronSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(path)
-  return yield* attempt(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<Space> => {
     const { directory, kept, metadata, objects, tensors, trainingState } = checkpoint
     const all = new Map<string, SpaceTensor>()
     for (const [name, tensor] of tensors) all.set(name, tensorOf(name, tensor, "model"))

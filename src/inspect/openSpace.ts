@@ -1,8 +1,8 @@
 /** Open whatever is at a path: decided by what is there, never by trying one reader after another. */
 import { Effect } from "effect"
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
-import { type BridgeError, InvalidFile } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { InvalidFile, type ReadError } from "../errors.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../io/existing.ts"
 import { recoverToRead } from "../publish/staging/swap.ts"
@@ -23,7 +23,7 @@ const byName = (path: string): SpaceKind | undefined => {
 /** What kind of space a path is. Errors: InvalidFile `inspect/unknown`, Unsupported for formats that are known by sight only. */
 export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* attempt(async (): Promise<SpaceKind> => {
+  return yield* reading(async (): Promise<SpaceKind> => {
     await recoverToRead(disk, path)
     const { kind } = await existing(disk, path)
     if (kind === "other") throw new InvalidFile({ path, code: "file/not-regular", problem: "is a pipe, a socket or a device, not a file" })
@@ -49,7 +49,7 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
 })
 
 /** Open a space, headers only. */
-export const openSpace = (path: string): Effect.Effect<Space, BridgeError, Disk> =>
+export const openSpace = (path: string): Effect.Effect<Space, ReadError, Disk> =>
   Effect.gen(function*() {
     switch (yield* kindOfPath(path)) {
       case "safetensors": return yield* hfSpace(path)

@@ -10,6 +10,7 @@ import { constants } from "node:fs"
 import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { IoError, NoSpace } from "../errors.ts"
+import { lift } from "./attempt.ts"
 import { errnoOf } from "./errno.ts"
 
 /** No single read or write is larger than this (Node aborts at 2^31). */
@@ -157,18 +158,12 @@ export const nodeCalls: DiskCalls = {
   freeSpace: (path) => fs.statfs(path).then((s) => s.bavail * s.bsize, failed(path, "statfs"))
 }
 
-/** The calls as a service. `Disk.run` lifts one call into Effect with its typed errors. */
+/** The calls as a service. */
 export class Disk extends Context.Service<Disk, DiskCalls>()("megatron-mimo/Disk") {
   static readonly layer: Layer.Layer<Disk> = Layer.succeed(Disk, nodeCalls)
 }
 
 export type DiskError = IoError | NoSpace
-
-/** Lift a promise of the {@link DiskCalls} into Effect. Anything but a disk error is a defect. */
-export const lift = <A>(call: () => Promise<A>): Effect.Effect<A, DiskError> =>
-  Effect.tryPromise({ try: call, catch: (e) => e }).pipe(
-    Effect.catch((e) => e instanceof IoError || e instanceof NoSpace ? Effect.fail(e) : Effect.die(e))
-  )
 
 /** Open for the life of the surrounding scope. */
 export const openScoped = (disk: DiskCalls, path: string, mode: OpenMode) =>

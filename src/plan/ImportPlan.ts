@@ -11,7 +11,7 @@ import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { PlanRefused } from "../errors.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
-import { describeModel, modulesOf, withoutMtp } from "./describe.ts"
+import { describeModel, formOf, modulesOf, withoutMtp } from "./describe.ts"
 import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
 import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
@@ -98,7 +98,7 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
 
 const plannedImport = (family: Family, source: HfSource, options: ImportOptions, { description, logical, notes: found }: DescribedSource): ImportPlan => {
   const { tensors } = logical
-  const form: Form = options.form !== "auto" ? options.form : description.components.length > 0 ? "mimo" : "standard"
+  const form = formOf(options.form, description)
   const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
   const { modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))

@@ -36,6 +36,10 @@ const withField = (error: FormatError, config: JsonValue): FormatError => {
 
 const COUNT = /(layers?|depth|blocks|experts)$/
 
+/** `auto`: what the model is. */
+export const formOf = (wanted: Form | "auto", { components }: ModelDescription): Form =>
+  wanted !== "auto" ? wanted : components.length > 0 ? "mimo" : "standard"
+
 export const modulesOf = (form: Form, description: ModelDescription): ReadonlyArray<ConversionModule> =>
   form === "mimo" ? routeModules(description) : standardModules(description)
 

@@ -4,14 +4,14 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { noHeaders, openHfConfig } from "../space/HfSource.ts"
 import { describeModel } from "../plan/describe.ts"
 import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
-import { attempt } from "../io/attempt.ts"
+import { planning } from "../io/attempt.ts"
 import { recognise, type Recognised } from "../mimo/recognise.ts"
 import type { Form } from "../mimo/routing.ts"
 
 /** The description of a model from its config.json alone. */
 export const describeFrom = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
   const config = yield* openHfConfig(hfModel)
-  return yield* attempt(() => describeModel(families.find(config.json), config, noHeaders))
+  return yield* planning(() => describeModel(families.find(config.json), config, noHeaders))
 })
 
 /** `checkpoint`: its form, and the keys of its model's tensors. */

@@ -13,7 +13,7 @@ import { inspection } from "../inspect/Inspection.ts"
 import { openSpace } from "../inspect/openSpace.ts"
 import type { Space } from "../inspect/Space.ts"
 import { oneLine } from "../quote.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls, readFully } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { VERSION } from "../version.ts"
@@ -72,7 +72,7 @@ export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { co
 /** The card of a page, with the hashes of the files that identify its checkpoints. */
 export const cardOf = Effect.fnUntraced(function*({ page, spaces }: Gathered) {
   const disk = yield* Disk
-  const hashes = yield* attempt(async () => (await Promise.all(spaces.map((space) => hashesOf(disk, space)))).flat())
+  const hashes = yield* reading(async () => (await Promise.all(spaces.map((space) => hashesOf(disk, space)))).flat())
   return verificationCard(page, { node: process.versions.node, hashes })
 })
 

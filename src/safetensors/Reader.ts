@@ -1,7 +1,8 @@
 /** Whole tensors into memory: for small files, tests and inspection. Conversions read ranges of a {@link Shard} instead. */
 import { Effect } from "effect"
 import { InvalidFile } from "../errors.ts"
-import { lift, readFully } from "../io/Disk.ts"
+import { lift } from "../io/attempt.ts"
+import { readFully } from "../io/Disk.ts"
 import { type HfTensors, openSafetensors, openShard } from "./SafetensorsDirectory.ts"
 import type { TensorInfo } from "./Tensor.ts"
 

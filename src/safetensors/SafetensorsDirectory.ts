@@ -6,8 +6,9 @@ import { Effect, type Scope } from "effect"
 import { join } from "node:path"
 import { atPath } from "../document/decode.ts"
 import { positioned } from "../document/position.ts"
-import { InvalidFile, IoError, NoSpace, quote, some } from "../errors.ts"
-import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, lift, readFully } from "../io/Disk.ts"
+import { InvalidFile, quote, some } from "../errors.ts"
+import { lift, opening } from "../io/attempt.ts"
+import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, readFully } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import { refuseSpecials } from "../io/specials.ts"
 import { type FileIdentity, identityOf, sameFile } from "../io/identity.ts"
@@ -66,14 +67,6 @@ export interface HfTensors {
 
 export type SafetensorsError = InvalidFile | DiskError
 
-/** Like `lift`, for promises that may also find a file invalid. */
-export const attempt = <A>(call: () => Promise<A>): Effect.Effect<A, SafetensorsError> =>
-  Effect.tryPromise({ try: call, catch: (error) => error }).pipe(
-    Effect.catch((error) =>
-      error instanceof InvalidFile || error instanceof IoError || error instanceof NoSpace ? Effect.fail(error) : Effect.die(error)
-    )
-  )
-
 /**
  * Open a checkpoint. `path` is a directory, a `.safetensors` file or a `.safetensors.index.json`.
  *
@@ -83,10 +76,10 @@ export const attempt = <A>(call: () => Promise<A>): Effect.Effect<A, Safetensors
  */
 export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  const entry = yield* attempt(() => locate(disk, path))
-  const indexBytes = entry.kind === "index" ? yield* attempt(() => readIndexBytes(disk, entry)) : undefined
+  const entry = yield* opening(() => locate(disk, path))
+  const indexBytes = entry.kind === "index" ? yield* opening(() => readIndexBytes(disk, entry)) : undefined
   const indexPath = join(entry.directory, entry.file)
-  const index = indexBytes && (yield* attempt(async () => {
+  const index = indexBytes && (yield* opening(async () => {
     refuseOtherThanJson(indexPath, indexBytes)
     const parsed = atPath(indexPath, () => parseIndex(indexBytes), indexBytes)
     await refuseAbsent(disk, entry, parsed, indexBytes)
@@ -95,10 +88,10 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   const shards = yield* Effect.forEach(
     index ? shardsOf(index) : [entry.file],
-    (file, number) => attempt(() => readShard(disk, entry, file, number, index, indexBytes, budget)),
+    (file, number) => opening(() => readShard(disk, entry, file, number, index, indexBytes, budget)),
     { concurrency: CONCURRENT_FILES }
   )
-  return yield* attempt(async () => {
+  return yield* opening(async () => {
     const read = new Set(shards.map(({ file }) => file))
     await refuseSpecials(disk, entry.directory, entry.names.filter((name) => !read.has(name)), isWeightsName)
     return assemble(entry, shards, indexPath, index, indexBytes)
@@ -282,7 +275,7 @@ export const openShard = (shard: Shard): Effect.Effect<DiskFile, SafetensorsErro
   Effect.gen(function*() {
     const disk = yield* Disk
     const file = yield* Effect.acquireRelease(
-      attempt(() => openRegular(disk, shard.path, shard.path)),
+      opening(() => openRegular(disk, shard.path, shard.path)),
       (handle) => Effect.promise(() => handle.close().catch(() => {}))
     )
     const now = yield* lift(() => file.info())

@@ -7,10 +7,11 @@ import { randomBytes } from "node:crypto"
 import { basename, dirname, join } from "node:path"
 import { atPath } from "../document/decode.ts"
 import { FormatError, quote } from "../errors.ts"
-import { Disk, type DiskError, type DiskFile, lift, openScoped, writeFully } from "../io/Disk.ts"
+import { lift, opening } from "../io/attempt.ts"
+import { Disk, type DiskError, type DiskFile, openScoped, writeFully } from "../io/Disk.ts"
 import { encodeHeader, inLibraryOrder } from "./encodeHeader.ts"
 import type { Header } from "./Header.ts"
-import { attempt, type SafetensorsError } from "./SafetensorsDirectory.ts"
+import type { SafetensorsError } from "./SafetensorsDirectory.ts"
 import type { TensorSpec } from "./Tensor.ts"
 
 /** File names have at most 255 bytes; this leaves room for what the temporary one adds. */
@@ -95,7 +96,7 @@ export const writeSafetensors = (
 ): Effect.Effect<Header, SafetensorsError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
     const ordered = inLibraryOrder(tensors)
-    const header = yield* attempt(async () => atPath(path, () => layOut(ordered, metadata)))
+    const header = yield* opening(async () => atPath(path, () => layOut(ordered, metadata)))
     const writer = yield* createSafetensors(path, header)
     for (const { data, name } of ordered) yield* lift(() => writer.write(data, writer.offsetOf(name)))
     yield* writer.commit

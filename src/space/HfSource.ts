@@ -18,7 +18,7 @@ import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { refuseSpecials } from "../io/specials.ts"
 import { recoverToRead } from "../publish/staging/swap.ts"
 import { readSmall } from "../io/small.ts"
@@ -44,7 +44,7 @@ export const CONFIG = "config.json"
 /** Read config.json of a model directory; Python writers leave `Infinity` and `NaN` in it. */
 export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
   const disk = yield* Disk
-  return yield* attempt(async (): Promise<HfConfig> => {
+  return yield* reading(async (): Promise<HfConfig> => {
     await recoverToRead(disk, directory)
     const path = join(directory, CONFIG)
     const real = await realPathInside(disk, directory, CONFIG).catch(async (error: unknown): Promise<never> => {
@@ -68,7 +68,7 @@ export const openHfSource = Effect.fnUntraced(function*(directory: string) {
   const config = yield* openHfConfig(directory)
   const tensors = yield* openSafetensors(directory).pipe(Effect.catchIf(
     (error) => error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
-    (error) => attempt(async (): Promise<never> => {
+    (error) => reading(async (): Promise<never> => {
       const found = await recognised(disk, directory)
       throw found ? refusal(directory, found) : error
     })
@@ -125,7 +125,7 @@ const NOT_UTF8 = "\ufffd"
 /** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included, as far as `wanted`. */
 export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean = () => true) {
   const disk = yield* Disk
-  return yield* attempt(async () => {
+  return yield* reading(async () => {
     const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
     await refuseSpecials(disk, directory, names, () => false)
     const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []

@@ -11,7 +11,7 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import { InvalidFile, quote } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { present } from "../io/present.ts"
 import { INDEX_NAME, realPathInside, SINGLE_NAME } from "../safetensors/locate.ts"
@@ -55,13 +55,13 @@ const weightFolders = async (disk: DiskCalls, directory: string): Promise<Readon
 /** What lies beside the model of a directory. Headers only. */
 export const besideModel = Effect.fnUntraced(function*(model: HfTensors) {
   const disk = yield* Disk
-  yield* attempt(() => refuseTwoModels(model))
+  yield* reading(() => refuseTwoModels(model))
   const copied: Array<SideWeights> = []
   const side: Array<string> = []
   const others: Array<string> = []
   const unread: Array<string> = []
   for (const file of model.otherFiles) {
-    const opened = yield* attempt(() => realPathInside(disk, model.directory, file)).pipe(
+    const opened = yield* reading(() => realPathInside(disk, model.directory, file)).pipe(
       Effect.flatMap(() => openSafetensors(join(model.directory, file))),
       Effect.catchTag("InvalidFile", (error) => Effect.succeed(error))
     )
@@ -77,7 +77,7 @@ export const besideModel = Effect.fnUntraced(function*(model: HfTensors) {
       copied.push(opened.shards[0]!)
     }
   }
-  const folders = yield* attempt(() => weightFolders(disk, model.directory))
+  const folders = yield* reading(() => weightFolders(disk, model.directory))
   const notes = (verb: "import" | "export"): ReadonlyArray<string> => [
     ...side.map((what) => `${what} is not part of the model and ${verb === "import" ? "is not converted; an export with this directory copies it" : "is copied from --hf-model as it is"}`),
     ...others.map((what) => `${what} is another copy of the model, or of parts of it, and is left out`),

@@ -182,7 +182,7 @@ describe.each(layouts)("with %s", (_, layout) => {
 
   it("with restoreQuantized the directory is byte for byte what it was", async () => {
     const exported = fresh()
-    const report = await exportCheckpoint(model, megatron, exported, { restoreQuantized: {} })
+    const report = await exportCheckpoint(model, megatron, exported, { restoreQuantized: true })
     expect(contents(exported)).toEqual(contents(hf))
     expect(report.quantized).toMatchObject({ dequantized: [], restored: { length: quantised } })
   })
@@ -207,7 +207,7 @@ describe("after training", () => {
   it.each(["model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight"])("a changed %s is written as values, the others as they were", async (name) => {
     const { megatron, tensors } = await trained(name)
     const exported = fresh()
-    const report = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, exported, { restoreQuantized: {} })
+    const report = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, exported, { restoreQuantized: true })
     expect(report.quantized!.dequantized).toEqual([name])
     const [before, after] = [await tensorsIn(hf), await tensorsIn(exported)]
     const module = name.replace(/\.weight$/, "")
@@ -234,10 +234,10 @@ describe("after training", () => {
   it("an FP32 checkpoint may hold the values exactly; one that differs by less than BF16 can tell has changed", async () => {
     const megatron = fresh()
     await importCheckpoint({ hfModel: hf, standard: true }, megatron, { torchDtype: "float32" })
-    const untouched = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, fresh(), { restoreQuantized: {} })
+    const untouched = await exportCheckpoint({ hfModel: hf, standard: true }, megatron, fresh(), { restoreQuantized: true })
     expect(untouched.quantized).toMatchObject({ dequantized: [], restored: { length: quantised } })
     const name = "model.layers.1.self_attn.o_proj.weight"
-    const report = await exportCheckpoint({ hfModel: hf, standard: true }, (await trained(name, "float32")).megatron, fresh(), { restoreQuantized: {} })
+    const report = await exportCheckpoint({ hfModel: hf, standard: true }, (await trained(name, "float32")).megatron, fresh(), { restoreQuantized: true })
     expect(report.quantized!.dequantized).toEqual([name])
   })
 })
@@ -247,7 +247,7 @@ describe("refused", () => {
     const [megatron, plain] = [fresh(), fresh()]
     await importCheckpoint({ hfModel: hf, standard: true }, megatron)
     await exportCheckpoint({ hfModel: hf, standard: true }, megatron, plain)
-    await expect(exportCheckpoint({ hfModel: plain, standard: true }, megatron, fresh(), { restoreQuantized: {} })).rejects.toMatchObject({
+    await expect(exportCheckpoint({ hfModel: plain, standard: true }, megatron, fresh(), { restoreQuantized: true })).rejects.toMatchObject({
       _tag: "UsageError",
       message: expect.stringContaining("--restore-quantized: --hf-model holds no quantised tensors")
     })

@@ -79,14 +79,13 @@ export const diffCommand = Command.make("diff", {
   ...flags.progress
 }, Effect.fn("diff")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const report = yield* withProgress("comparing", input, (progress) =>
+  const report = yield* withProgress("comparing", input, ({ onProgress }) =>
     diff(input.left, input.right, {
       ...engine,
       headers: input.headers,
       norms: !input.summary,
       filter: input.filter,
-      progress: progress.add,
-      onSize: progress.total
+      onProgress
     }))
   const { tensors, ...counts } = report
   yield* emit("diff", input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary), tensors.length > 0 ? ExitCode.different : ExitCode.ok)

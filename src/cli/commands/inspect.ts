@@ -36,7 +36,7 @@ export const inspectCommand = Command.make("inspect", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const request = { ...engine, filter: input.filter, boxes: input.chunks }
   const found = input.stats
-    ? yield* withProgress("reading", input, (progress) => inspect(input.path, { ...request, statistics: true, progress: progress.add, onSize: progress.total }))
+    ? yield* withProgress("reading", input, ({ onProgress }) => inspect(input.path, { ...request, statistics: true, onProgress }))
     : yield* inspect(input.path, request)
   const show = (pieces: Iterable<string>) => Effect.sync(() => { Iterator.from(pieces).every(print) })
   if (input.csv) return yield* show(inspectionCsv(cleaned(found)))

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { join } from "node:path"
 import type { TargetFile } from "../../engine/Target.ts"
 import { InvalidFile, IoError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { reading } from "../../io/attempt.ts"
 import { Disk, type DiskCalls } from "../../io/Disk.ts"
 import { readSmall } from "../../io/small.ts"
 import { contentOf, type Job } from "../journal/Job.ts"
@@ -45,7 +45,7 @@ export const finished = Effect.fnUntraced(function*(
   options: ContentOptions
 ) {
   const disk = yield* Disk
-  const checksums = yield* attempt(() => recorded(disk, directory, job))
+  const checksums = yield* reading(() => recorded(disk, directory, job))
   if (checksums === undefined) return { state: "unknown" } satisfies Finished as Finished
   const sums = new Map<string, FileChecksums>(checksums.files.map((file) => [file.name, file]))
   const file = yield* firstDifferent(files, sums, options)

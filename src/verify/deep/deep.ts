@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path"
 import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoint/names.ts"
 import { SUM_BLOCK } from "../../engine/WindowSums.ts"
 import { InvalidFile, IoError, quote } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { reading } from "../../io/attempt.ts"
 import { existing } from "../../io/existing.ts"
 import { Disk, type DiskCalls, readFully } from "../../io/Disk.ts"
 import { present } from "../../io/present.ts"
@@ -39,13 +39,13 @@ interface Task {
  */
 export const verifyDeep = Effect.fnUntraced(function*(path: string, options: DeepOptions = {}) {
   const disk = yield* Disk
-  const { damaged, folders } = yield* attempt(async () => {
+  const { damaged, folders } = yield* reading(async () => {
     await recoverToRead(disk, path)
     if ((await existing(disk, path)).kind !== "directory") throw new InvalidFile({ path, code: "integrity/not-a-directory", problem: "is not a directory" })
     return readChecksums(disk, path)
   })
   if (folders.length === 0 && damaged.length === 0) {
-    const names = yield* attempt(() => disk.list(path))
+    const names = yield* reading(() => disk.list(path))
     if (names.includes(METADATA) || names.some((name) => iterationOf(name) !== undefined || name === "release")) return yield* deepItems(path, options)
     return yield* new InvalidFile({
       path,
@@ -54,7 +54,7 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
       hint: `import writes them, export does with --checksum. \`verify A B\` compares two checkpoints.`
     })
   }
-  return yield* attempt(async (): Promise<DeepReport> => {
+  return yield* reading(async (): Promise<DeepReport> => {
     const notes: Array<string> = []
     const damages: Array<Damage> = [...damaged]
     const tasks: Array<Task> = []

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../../checkpoint/Checkpoint.ts"
 import { FormatError, invalidFile } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { reading } from "../../io/attempt.ts"
 import { Disk, readFully } from "../../io/Disk.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { crc32 } from "../../torch/Crc32.ts"
@@ -17,7 +17,7 @@ const BUFFER = 4 << 20
 export const deepItems = Effect.fnUntraced(function*(path: string, options: DeepOptions) {
   const disk = yield* Disk
   const { directory, metadata, notes } = yield* openCheckpoint(path)
-  return yield* attempt(async (): Promise<DeepReport> => {
+  return yield* reading(async (): Promise<DeepReport> => {
     const byFile = new Map<string, Array<{ readonly key: string; readonly chunk: StoredChunk }>>()
     let bytes = 0
     for (const [key, { chunks }] of metadata.tensors) {
