@@ -267,7 +267,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "quantized/",
-    heldBy: ["tests/quantized/LogicalTensors.test.ts", "tests/quantized/blocks.test.ts"],
+    heldBy: ["tests/space/HfWeights.test.ts", "tests/quantized/blocks.test.ts"],
     title: "Quantised weights",
     where: "the tensor",
     exitCode: 3,

@@ -4,7 +4,7 @@
  */
 import { families } from "../routes/index.ts"
 import { type Support, verification } from "../src/bridge/Support.ts"
-import { logicalTensors } from "../src/quantized/LogicalTensors.ts"
+import { hfWeightsOf } from "../src/space/HfWeights.ts"
 import { caseNames, loadCase } from "../tests/conformance/cases.ts"
 import { exportOf, importOf } from "../tests/families/inMemory.ts"
 import { sourceOf, type Toy, toys } from "../tests/families/toys.ts"
@@ -14,7 +14,7 @@ const cases = caseNames.map(loadCase)
 /** What one test model shows. */
 const shown = (toy: Toy) => {
   const source = sourceOf(toy, toy.tensors)
-  const logical = logicalTensors(source.tensors, source.json)
+  const logical = hfWeightsOf(source.tensors, source.json)
   const plan = importOf(toy)
   const family = families.find(toy.config)
   const description = family.describe(family.schema.parse(toy.config), { names: [...logical.tensors.keys()], tensor: (name) => logical.tensors.get(name) })

@@ -23,7 +23,8 @@ import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
 import { measure } from "../inspect/measure.ts"
-import { openSpace } from "../inspect/openSpace.ts"
+import { isTrainingRole } from "../model/storedKey.ts"
+import { openSpace } from "../space/openSpace.ts"
 import { checking } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { resolveLayout } from "../parallel/Layout.ts"
@@ -67,8 +68,8 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
     const { boxes = false, filter: patterns = [], statistics: wanted = false } = request
     const filter = yield* checking(() => globs(patterns))
     const space = yield* openSpace(path)
-    const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (t.role !== "training" || patterns.length > 0))
-    const statistics = wanted ? yield* measure(space, listed(), { ...request, ...measured("reading", request) }) : undefined
+    const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (!isTrainingRole(t.role) || patterns.length > 0))
+    const statistics = wanted ? yield* measure(listed(), { ...request, ...measured("reading", request) }) : undefined
     const component = familyComponents(familiesOf(request), space)
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
   })

@@ -1,6 +1,6 @@
 /** What the reference made of a quantised source on the way back: plain tensors, and a config.json that says nothing of quantisation. */
 import { Effect, Stream } from "effect"
-import { storedArray } from "../quantized/LogicalTensors.ts"
+import { storedArray } from "../space/HfWeights.ts"
 import { openHfConfig } from "../space/HfSource.ts"
 import { digest } from "../engine/digest.ts"
 import { some } from "../errors.ts"

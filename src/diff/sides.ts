@@ -7,9 +7,11 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planExport } from "../plan/planExport.ts"
 import type { TargetArray } from "../engine/Target.ts"
-import { openSpace } from "../inspect/openSpace.ts"
-import type { Space, SpaceTensor } from "../inspect/Space.ts"
-import { openData } from "../inspect/SpaceData.ts"
+import { openSpace } from "../space/openSpace.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import { isTrainingRole } from "../model/storedKey.ts"
+import { type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
+import { openTensors } from "../space/openTensors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { componentsOfCheckpoint } from "../relabel/familyFacts.ts"
@@ -42,13 +44,13 @@ export interface Sides {
 }
 
 /** A space under other names; tensors of training state do not count. */
-const plainSide = (space: Space, rename: (name: string) => string = (name) => name): Side => {
+const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name) => name): Side => {
   const own = new Map<string, SpaceTensor>()
-  for (const tensor of space.tensors.values()) if (tensor.role !== "training") own.set(rename(tensor.name), tensor)
+  for (const tensor of space.tensors.values()) if (!isTrainingRole(tensor.role)) own.set(rename(tensor.name), tensor)
   return {
     path: space.path,
     tensors: own,
-    open: (names) => Effect.map(openData(space, names.map((name) => own.get(name)!)), (data): SideData => ({
+    open: (names) => Effect.map(openTensors(names.map((name) => own.get(name)!)), (data): SideData => ({
       array: (name) => ({ ...data.whole(own.get(name)!), id: name })
     }))
   }
@@ -58,7 +60,7 @@ const plainSide = (space: Space, rename: (name: string) => string = (name) => na
  * A Megatron checkpoint and the Hugging Face model `hf`, both under the names of the model and, where that is quantised, with the
  * values that its codes and scales stand for.
  */
-const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: Space, hf: Space) {
+const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: OpenedSpace, hf: OpenedSpace) {
   const disk = yield* Disk
   const config = hf.hfConfig!
   const draft = yield* attempt(() =>
@@ -74,8 +76,8 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
     tensors: original.tensors,
     open: () => Effect.succeed({
       array: (name) => {
-        const { dtype, shape } = original.tensors.get(name)!
-        return { id: name, dtype, shape, copies: () => original.whole(name, name) }
+        const tensor = original.tensors.get(name)!
+        return { id: name, dtype: tensor.dtype, shape: tensor.shape, copies: () => wholeTensor(tensor) }
       }
     })
   }
@@ -97,7 +99,7 @@ export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, l
   if (a.form && b.form && a.form !== b.form) {
     const found = [a, b].map((side) => componentsOfCheckpoint(families, side.checkpoint!, side.runConfig)).find((f) => "components" in f && f.components.length > 0)
     if (found && "components" in found) {
-      const side = (space: Space) => plainSide(space, space.form === "mimo" ? (name) => unroute(found.components, name)?.key ?? name : undefined)
+      const side = (space: OpenedSpace) => plainSide(space, space.form === "mimo" ? (name) => unroute(found.components, name)?.key ?? name : undefined)
       return { left: side(a), right: side(b), notes: [...notes, "compared under the names of the standard model"] } as Sides
     }
     notes.push("one checkpoint is MIMO, the other standard, and neither says how their names correspond")

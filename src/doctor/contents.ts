@@ -3,11 +3,12 @@ import { join } from "node:path"
 import { COMMON_FILE, COMMON_STATE, METADATA } from "../checkpoint/names.ts"
 import { bitsOf, isFloat } from "../tensor/DType.ts"
 import { FormatError, IoError, quote, some } from "../errors.ts"
-import { factsOf, readCommonState } from "../inspect/commonState.ts"
+import { readCommonState } from "../checkpoint/CommonState.ts"
+import { factsOf } from "../space/describeValue.ts"
 import type { ModelFacts } from "../inspect/modelFacts.ts"
 import { mainDtype } from "../inspect/findings.ts"
 import { isEmbedding, isHead, isQuantisation } from "../inspect/names.ts"
-import { bytesOfTensor, type SpaceTensor } from "../inspect/Space.ts"
+import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../io/small.ts"
 import { modelKeyOf, unwrapKey } from "../model/storedKey.ts"
@@ -134,9 +135,9 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   return out
 }
 
-const spaceTensors = (metadata: DcpMetadata): ReadonlyArray<SpaceTensor> =>
-  [...metadata.tensors].filter(([key]) => modelKeyOf(key)?.space === "").map(([key, { chunks, dtype, shape }]) =>
-    ({ name: unwrapKey(key), dtype, shape, bytes: bytesOfTensor(dtype, shape), role: "model", chunks }))
+const spaceTensors = (metadata: DcpMetadata): ReadonlyArray<Omit<SpaceTensor, "place">> =>
+  [...metadata.tensors].filter(([key]) => modelKeyOf(key)?.space === "").map(([key, { dtype, shape }]) =>
+    ({ name: unwrapKey(key), dtype, shape, bytes: bytesOfTensor(dtype, shape), role: "model" }))
 
 const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray<Diagnosis> => {
   const out: Array<Diagnosis> = []

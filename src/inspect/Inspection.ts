@@ -5,17 +5,24 @@ import type { DType } from "../tensor/DType.ts"
 import { volume } from "../tensor/Copy.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
 import { type Finding, findings } from "./findings.ts"
+import { isTrainingRole } from "../model/storedKey.ts"
 import { type ModelFacts, modelFacts } from "./modelFacts.ts"
 import { componentsOf, layerOf, rankOf } from "./names.ts"
-import type { Role, Space, SpaceKind, SpaceTensor } from "./Space.ts"
+import type { OpenedSpace, SpaceKind } from "../space/OpenedSpace.ts"
+import { chunksOf, type SpaceTensor } from "../space/TensorSpace.ts"
 import { looksWrong, type Statistics } from "./Statistics.ts"
+
+/** `model`: loaded into the model; `kept`: bytes of HF tensors that travel along; `training`: state of a training run. */
+export type RowRole = "model" | "kept" | "training"
+
+const rowRole = (role: SpaceTensor["role"]): RowRole => (isTrainingRole(role) ? "training" : role === "carried" ? "kept" : "model")
 
 export interface TensorRow {
   readonly name: string
   readonly dtype: DType
   readonly shape: ReadonlyArray<number>
   readonly bytes: number
-  readonly role: Role
+  readonly role: RowRole
   readonly component: string
   /** Layer list and number; without a number, one key holds all layers. */
   readonly stack?: string
@@ -89,8 +96,9 @@ class Summer<K> {
   }
 }
 
-const rowOf = (tensor: SpaceTensor, files: ReadonlyArray<string>, componentOf: (name: string) => string, options: InspectOptions): TensorRow => {
-  const { bytes, chunks, dtype, name, role, shape } = tensor
+const rowOf = (tensor: SpaceTensor, chunks: ReadonlyArray<StoredChunk>, files: ReadonlyArray<string>, componentOf: (name: string) => string, options: InspectOptions): TensorRow => {
+  const { bytes, dtype, name, shape } = tensor
+  const role = rowRole(tensor.role)
   const layer = layerOf(name)
   const statistics = options.statistics?.get(name)
   const suspicion = statistics && looksWrong(dtype, statistics)
@@ -123,12 +131,13 @@ const fileLists = () => {
   }
 }
 
-const fileRows = (space: Space, componentOf: (name: string) => string): ReadonlyArray<FileRow> => {
+const fileRows = (space: OpenedSpace, componentOf: (name: string) => string): ReadonlyArray<FileRow> => {
   const rows = new Map(space.files.map(({ bytes, name }) => [name, { name, bytes, chunks: 0, objects: 0, tensors: 0, components: new Set<string>() }]))
-  for (const { chunks, name, role } of space.tensors.values()) {
-    const component = role === "training" ? "training" : componentOf(name)
+  for (const tensor of space.tensors.values()) {
+    const { name, role } = tensor
+    const component = isTrainingRole(role) ? "training" : componentOf(name)
     let last: string | undefined
-    for (const { file } of chunks) {
+    for (const { file } of chunksOf(tensor)) {
       const row = rows.get(file)
       if (!row) continue
       row.chunks++
@@ -150,7 +159,7 @@ const fileRows = (space: Space, componentOf: (name: string) => string): Readonly
 }
 
 /** Sums, findings and one row per tensor that passes the filter. */
-export const inspection = (space: Space, options: InspectOptions = {}): Inspection => {
+export const inspection = (space: OpenedSpace, options: InspectOptions = {}): Inspection => {
   const filter = options.filter ?? (() => true)
   const model = modelFacts(space)
   const componentOf = componentsOf(modelNames(space), options.component)
@@ -158,12 +167,13 @@ export const inspection = (space: Space, options: InspectOptions = {}): Inspecti
   const dtypes = new Summer<DType>()
   const layers = new Summer<string>()
   const kinds = new Map<string, Set<DType>>()
-  const totals = new Summer<Role>()
+  const totals = new Summer<RowRole>()
   const tensors: Array<TensorRow> = []
   const filesOf = fileLists()
   let chunks = 0
   for (const tensor of space.tensors.values()) {
-    const row = rowOf(tensor, filesOf(tensor.chunks), componentOf, options)
+    const boxes = chunksOf(tensor)
+    const row = rowOf(tensor, boxes, filesOf(boxes), componentOf, options)
     if (filter(row.name)) tensors.push(row)
     const elements = volume(row.shape)
     totals.add(row.role, 1, elements, row.bytes)
@@ -215,8 +225,8 @@ export const inspection = (space: Space, options: InspectOptions = {}): Inspecti
   }
 }
 
-function* modelNames(space: Space): Generator<string> {
-  for (const { name, role } of space.tensors.values()) if (role !== "training") yield name
+function* modelNames(space: OpenedSpace): Generator<string> {
+  for (const { name, role } of space.tensors.values()) if (!isTrainingRole(role)) yield name
 }
 
 /** An axis of a hostile tensor may have any extent; no model has more layers. */

@@ -8,7 +8,7 @@ import { candidatesFor } from "../mimo/recognise.ts"
 import { componentOf, routesOf } from "../mimo/routing.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { providerOf, textAt } from "../runconfig/RunConfigFile.ts"
-import type { Space } from "./Space.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
 
 type ComponentOf = (name: string) => string | undefined
 
@@ -21,7 +21,7 @@ const ofHf = (families: FamilyRegistry, hf: HfTensors, config: HfConfig): Compon
 }
 
 /** By the route tables that its keys fit, as far as these agree. */
-const ofMegatron = (families: FamilyRegistry, { checkpoint, form, runConfig }: Space): ComponentOf | undefined => {
+const ofMegatron = (families: FamilyRegistry, { checkpoint, form, runConfig }: OpenedSpace): ComponentOf | undefined => {
   if (!checkpoint || !form) return undefined
   const provider = runConfig && textAt(providerOf(runConfig), "_target_")
   const tables = candidatesFor(families, { form, provider, keys: [...checkpoint.tensors.keys()] })
@@ -33,7 +33,7 @@ const ofMegatron = (families: FamilyRegistry, { checkpoint, form, runConfig }: S
 }
 
 /** Undefined where no family says it: its names then speak for themselves. */
-export const familyComponents = (families: FamilyRegistry, space: Space): ComponentOf | undefined => {
+export const familyComponents = (families: FamilyRegistry, space: OpenedSpace): ComponentOf | undefined => {
   try {
     return space.hf && space.hfConfig ? ofHf(families, space.hf, space.hfConfig) : ofMegatron(families, space)
   } catch (error) {

@@ -2,10 +2,12 @@
 import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
+import { isTrainingRole } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
 import { isEmbedding, isHead, isMtp, isQuantisation } from "./names.ts"
-import type { Space, SpaceTensor } from "./Space.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import type { SpaceTensor } from "../space/TensorSpace.ts"
 
 export interface Finding {
   /** Stable identifier, e.g. `fp32-islands`. */
@@ -24,7 +26,7 @@ const names = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<string> => te
 const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
 
 /** The floating dtype that most bytes have. */
-export const mainDtype = (tensors: Iterable<SpaceTensor>): DType | undefined => {
+export const mainDtype = (tensors: Iterable<Pick<SpaceTensor, "bytes" | "dtype" | "role">>): DType | undefined => {
   const sums = new Map<DType, number>()
   for (const { bytes, dtype, role } of tensors) if (role === "model" && isFloat(dtype)) sums.set(dtype, (sums.get(dtype) ?? 0) + bytes)
   return [...sums].sort((a, b) => b[1] - a[1])[0]?.[0]
@@ -32,7 +34,7 @@ export const mainDtype = (tensors: Iterable<SpaceTensor>): DType | undefined => 
 
 const EXPERT_BIAS = /(expert_bias|e_score_correction_bias|correction_bias)$/
 
-export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding> => {
+export const findings = (space: OpenedSpace, facts: ModelFacts): ReadonlyArray<Finding> => {
   const out: Array<Finding> = []
   const add = (code: string, found: ReadonlyArray<SpaceTensor>, text: string) => {
     if (found.length > 0) out.push({ code, text, names: names(found) })
@@ -83,11 +85,11 @@ export const findings = (space: Space, facts: ModelFacts): ReadonlyArray<Finding
   return out
 }
 
-const megatron = (space: Space, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
+const megatron = (space: OpenedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
   if (space.checkpoint?.wrapped) {
     out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
   }
-  const training = all.filter((t) => t.role === "training")
+  const training = all.filter((t) => isTrainingRole(t.role))
   const others = space.objects.filter((o) => !o.key.includes("_extra_state"))
   if (training.length + others.length > 0) {
     out.push({
@@ -96,7 +98,7 @@ const megatron = (space: Space, all: ReadonlyArray<SpaceTensor>, out: Array<Find
       names: [...names(training), ...others.map((o) => o.key)]
     })
   }
-  const kept = all.filter((t) => t.role === "kept")
+  const kept = all.filter((t) => t.role === "carried")
   if (kept.length > 0) {
     out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${size(kept)})`, names: names(kept) })
   }

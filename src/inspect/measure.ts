@@ -5,8 +5,8 @@ import { stream } from "../engine/stream.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import type { Space, SpaceTensor } from "./Space.ts"
-import { inDiskOrder, isAddressable, openData } from "./SpaceData.ts"
+import type { SpaceTensor } from "../space/TensorSpace.ts"
+import { inDiskOrder, isAddressable, openTensors } from "../space/openTensors.ts"
 import { Gatherer, hasStatistics, type Statistics } from "./Statistics.ts"
 
 export interface MeasureOptions extends EngineLimits {
@@ -20,9 +20,9 @@ export interface MeasureOptions extends EngineLimits {
  *
  * @throws InvalidFile `checkpoint/crc` if what was read is not what was stored.
  */
-export const measure = Effect.fnUntraced(function*(space: Space, tensors: ReadonlyArray<SpaceTensor>, options: MeasureOptions = {}) {
+export const measure = Effect.fnUntraced(function*(tensors: ReadonlyArray<SpaceTensor>, options: MeasureOptions = {}) {
   const readable = inDiskOrder(tensors.filter((t) => isAddressable(t) && hasStatistics(t.dtype)))
-  const data = yield* openData(space, readable)
+  const data = yield* openTensors(readable)
   options.onSize?.(readable.reduce((sum, t) => sum + t.bytes, 0))
   const results = new Map<string, Statistics>()
   let current: { readonly name: string; readonly gatherer: Gatherer } | undefined

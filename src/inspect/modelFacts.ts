@@ -2,7 +2,7 @@
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
 import { numberAt, providerOf, type RunConfigMap, section, textAt } from "../runconfig/RunConfigFile.ts"
-import type { Space } from "./Space.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
 
 export interface ModelFacts {
   /** Provider class or architecture. */
@@ -85,5 +85,5 @@ const fromHfConfig = (json: JsonValue): ModelFacts => {
   }
 }
 
-export const modelFacts = (space: Pick<Space, "runConfig" | "hfConfig">): ModelFacts =>
+export const modelFacts = (space: Pick<OpenedSpace, "runConfig" | "hfConfig">): ModelFacts =>
   space.runConfig ? fromRunConfig(space.runConfig) : space.hfConfig ? fromHfConfig(space.hfConfig.json) : { fields: [], layout: [] }

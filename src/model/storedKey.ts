@@ -39,10 +39,9 @@ export const roleOf = (key: string): KeyRole => {
 }
 
 /** State of a training run, which no loader of weights asks for. */
-export const isTraining = (key: string): boolean => {
-  const role = roleOf(key)
-  return role !== "model" && role !== "carried"
-}
+export const isTrainingRole = (role: KeyRole): boolean => role !== "model" && role !== "carried"
+
+export const isTraining = (key: string): boolean => isTrainingRole(roleOf(key))
 
 /** The model's tensor (or module state) that an entry belongs to; undefined for what belongs to none. */
 export const modelKeyOf = (key: string): ModelKey | undefined => {

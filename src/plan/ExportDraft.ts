@@ -7,7 +7,8 @@ import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredArrays, type StoredParameter } from "../checkpoint/StoredArrays.ts"
 import type { SourceArray, SourceCopy, TargetArray } from "../engine/Target.ts"
 import type { DiskCalls } from "../io/Disk.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
+import { type FilePlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { inverse } from "../tensor/Transform.ts"
@@ -28,7 +29,7 @@ export type TensorSource =
   /** The bytes of an HF tensor that travelled beside the model. */
   | { readonly kind: "carried"; readonly tensor: StoredTensor }
   /** The values of a tensor of another HF model: --hf-model or --mtp-from. */
-  | { readonly kind: "values"; readonly of: LogicalTensors; readonly name: string }
+  | { readonly kind: "values"; readonly tensor: SpaceTensor<FilePlace> }
   /** A tensor of --hf-model as it is stored, codes and scales included. */
   | { readonly kind: "stored"; readonly array: SourceArray }
   /** What another tensor of the export is made of. */
@@ -63,7 +64,7 @@ interface Planned {
   /** In the order of the model. */
   readonly tensors: ReadonlyMap<string, ExportTensor>
   /** The tensors of --hf-model, as if none were quantised. */
-  readonly original: LogicalTensors | undefined
+  readonly original: HfWeights | undefined
   /** What config.json says otherwise of this export, e.g. that there are no MTP layers. */
   readonly configFields: ReadonlyArray<ConfigField>
   /** Stored tables of the vocabulary that have more rows than the export. */
@@ -111,7 +112,7 @@ const copiesOf = (stored: StoredArrays, { from, name, shape }: ExportTensor): Re
       return origin.parameters.flatMap((parameter) => stored.toHf(parameter, name)).map((copy) => undone(copy, before))
     }
     case "carried": return stored.whole(from.tensor, name)
-    case "values": return from.of.whole(from.name, name)
+    case "values": return wholeTensor(from.tensor, name)
     case "stored": return [identity(from.array, name, shape)]
     case "repeated": return copiesOf(stored, from.tensor)
   }

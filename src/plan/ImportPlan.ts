@@ -13,7 +13,8 @@ import type { Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import { describeModel, formOf, modulesOf, withoutMtp } from "./describe.ts"
 import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
+import { copiesFrom, readSpace } from "../space/TensorSpace.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
@@ -24,7 +25,7 @@ import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, require
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
-import { logicalOf } from "../space/logical.ts"
+import { openedWeights } from "../space/openedWeights.ts"
 import { type ConversionReport, type DtypeChange } from "./Report.ts"
 import { paddingFields, paddingNote, padVocabulary, type VocabularyPadding } from "./vocabulary.ts"
 
@@ -77,7 +78,7 @@ const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has
 /** A source and the model that it holds. */
 export interface DescribedSource {
   /** Its tensors; quantised ones are seen as BF16 ones. */
-  readonly logical: LogicalTensors
+  readonly logical: HfWeights
   readonly headers: HfHeaders
   readonly description: ModelDescription
   /** What was found on the way. */
@@ -87,7 +88,7 @@ export interface DescribedSource {
 /** Errors: what the directory is, if it is no plain model; else InvalidFile or Unsupported. */
 export const describeSource = (family: Family, source: HfSource): DescribedSource =>
   explainingHf(source.tensors, source, () => {
-    const logical = logicalOf(source.tensors, source)
+    const logical = openedWeights(source.tensors, source)
     const headers = headersOf(logical)
     return { logical, headers, description: describeModel(family, source, headers), notes: [] }
   })
@@ -130,7 +131,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
 
   const beside = (entry: Entry) => form === "mimo" && entry.mtp === true
   const ranks = place(conversion, placed, beside)
-  const checkpoint = checkpointFiles(ranks, { dtypeOf: (key) => dtypes.get(key)!, kept, step: options.step, read: logical.read })
+  const checkpoint = checkpointFiles(ranks, { dtypeOf: (key) => dtypes.get(key)!, kept, step: options.step, read: readSpace(logical) })
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
   const keptNames = new Set(kept.map((k) => k.name))
@@ -178,7 +179,7 @@ const dtypeFields = (dtype: Exclude<TorchDtype, "source">): Provider["fields"] =
 /** Every source tensor is converted, carried, dropped on purpose, or the plan is refused. */
 const accountSources = (
   source: HfSource,
-  { activationScales, tensors }: LogicalTensors,
+  { activationScales, tensors }: HfWeights,
   conversion: Conversion,
   modules: ReadonlyArray<ConversionModule>,
   description: ModelDescription,
@@ -191,7 +192,7 @@ const accountSources = (
   const isCarried = (name: string) => !isDropped(name) && (carriedRule(name) !== undefined || activationScales.has(name))
   const unused = [...tensors.values()].filter((t) => !conversion.hf.has(t.name))
   const { leftBehind, unmapped } = account(
-    unused.filter((t) => !isCarried(t.name)).map(({ begin, end, name }) => ({ name, bytes: end - begin })),
+    unused.filter((t) => !isCarried(t.name)),
     (name) => (isDropped(name) ? MTP_DROPPED : allowed(name) ? ALLOWED : undefined)
   )
   refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
@@ -201,7 +202,7 @@ const accountSources = (
 /** The dtype of every stored tensor: the cast asked for, else what holds all of its sources exactly. */
 const storedDtypes = (
   { parameters }: Conversion,
-  { tensors }: LogicalTensors,
+  { tensors }: HfWeights,
   cast: DType | undefined,
   file: Parameters<typeof refuseSubByte>[2]
 ): ReadonlyMap<string, DType> => {
@@ -225,7 +226,7 @@ const storedDtypes = (
  * What changes its dtype, one entry per source; and sources whose values arithmetic rounds, although their dtype stays: the
  * originals travel along.
  */
-const dtypeChanges = ({ parameters }: Conversion, logical: LogicalTensors, dtypes: ReadonlyMap<string, DType>) => {
+const dtypeChanges = ({ parameters }: Conversion, logical: HfWeights, dtypes: ReadonlyMap<string, DType>) => {
   const changes = new Map<string, DtypeChange>()
   const rounded = new Map<string, KeptTensor>()
   for (const { copies, module, parameter } of parameters) {
@@ -233,7 +234,7 @@ const dtypeChanges = ({ parameters }: Conversion, logical: LogicalTensors, dtype
       if (copy.echo) continue
       const from = logical.tensors.get(copy.source.tensor)!
       // Refuses what cannot be read, before anything is written.
-      if (copy.transform && from.quantized) logical.read(copy)
+      if (copy.transform && from.place.kind === "codes") copiesFrom(from, copy)
       const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
       if (from.dtype !== to) {
         changes.set(from.name, { tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })

@@ -6,7 +6,7 @@ import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
 import { account, ALLOWED, type LeftBehind } from "./accounting.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
@@ -20,7 +20,7 @@ import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
  * chose them.
  */
 export const requireOriginal = (
-  original: LogicalTensors,
+  original: HfWeights,
   { hf }: Conversion,
   carried: ReadonlyArray<Carried>,
   { added, vocabSize }: { readonly added: (name: string) => boolean; readonly vocabSize?: number }
@@ -32,21 +32,21 @@ export const requireOriginal = (
   requireTensors(
     [...[...hf.values()].filter((t) => tensors.has(t.name) || !(t.mtp || added(t.name))), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
     tensors,
-    fileOf(original),
-    ({ name }) => fileSpotOf(original.raw, name)
+    fileOf(original.files),
+    ({ name }) => fileSpotOf(original.files, name)
   )
 }
 
 /** Tensors of the original that the export does not have, left behind because that is allowed; otherwise PlanRefused. */
 export const notExported = (
-  original: LogicalTensors,
+  original: HfWeights,
   accounted: (name: string) => boolean,
   allowed: (name: string) => boolean,
   modules: ReadonlyArray<ConversionModule>
 ): ReadonlyArray<LeftBehind> => {
-  const unused = original.tensors.values().filter((t) => !accounted(t.name)).map(({ begin, end, name }) => ({ name, bytes: end - begin }))
+  const unused = original.tensors.values().filter((t) => !accounted(t.name))
   const { leftBehind, unmapped } = account(unused, (name) => (allowed(name) ? `of --hf-model, ${ALLOWED}` : undefined))
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.raw, names))
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.files, names))
   return leftBehind
 }
 
@@ -55,11 +55,11 @@ export const notExported = (
  * has exactly that dtype, each goes back to its own: untouched values come back bit for bit, and trained ones are values of a
  * model that has them in that dtype. Returned are the dtypes that are not the stored ones.
  */
-export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, Origin>, original: LogicalTensors): ReadonlyMap<string, DType> => {
+export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, Origin>, original: HfWeights): ReadonlyMap<string, DType> => {
   const widened = new Map<string, DType | undefined>()
   const own = ({ name }: HfTensor): DType | undefined => {
     const found = original.tensors.get(name)
-    return found && !found.quantized && isFloat(found.dtype) ? found.dtype : undefined
+    return found?.place.kind === "range" && isFloat(found.dtype) ? found.dtype : undefined
   }
   for (const { bound, parts } of located) {
     const dtypes = bound.tensors.map(own)

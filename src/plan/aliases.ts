@@ -5,7 +5,8 @@
 import { Effect, Stream } from "effect"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
 import { compare } from "../engine/compare.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
+import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { isFloat } from "../tensor/DType.ts"
 import { attempt } from "../io/attempt.ts"
@@ -22,20 +23,20 @@ export interface Alias {
 }
 
 /** Where both are stored, in comparable shapes. */
-export const storedAliases = ({ carried }: ModelDescription, { tensors }: LogicalTensors): ReadonlyArray<Alias> =>
+export const storedAliases = ({ carried }: ModelDescription, { tensors }: HfWeights): ReadonlyArray<Alias> =>
   carried.flatMap(({ alias, pattern }) => {
     const [own, other] = [tensors.get(pattern), alias === undefined ? undefined : tensors.get(alias)]
     return own && other && sameShape(own.shape, other.shape) && isFloat(own.dtype) && isFloat(other.dtype) ? [{ name: pattern, of: alias! }] : []
   })
 
 /** The names of those that hold other values. */
-export const differing = Effect.fnUntraced(function*(aliases: ReadonlyArray<Alias>, source: LogicalTensors) {
+export const differing = Effect.fnUntraced(function*(aliases: ReadonlyArray<Alias>, source: HfWeights) {
   const found = new Set<string>()
   const comparisons = yield* attempt(() => aliases.map(({ name, of }) => {
     const [own, other] = [source.tensors.get(name)!, source.tensors.get(of)!]
     const dtype = commonDtype(own.dtype, other.dtype, name)
-    const array = (tensor: string) => ({ id: name, dtype, shape: own.shape, copies: () => source.whole(tensor, name) })
-    return { array: array(name), with: array(of) }
+    const array = (tensor: typeof own) => ({ id: name, dtype, shape: own.shape, copies: () => wholeTensor(tensor, name) })
+    return { array: array(own), with: array(other) }
   }))
   yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.add(id)))))
   return found

@@ -7,10 +7,10 @@ import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { PlanRefused } from "../errors.ts"
 import type { Form } from "../mimo/routing.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type HfConfig, headersOf, noHeaders } from "../space/HfSource.ts"
-import { logicalOf } from "../space/logical.ts"
+import { openedWeights } from "../space/openedWeights.ts"
 import { describeModel, modulesOf, withoutMtp } from "./describe.ts"
 import type { OwnHead } from "./ExportDraft.ts"
 import { explainingHf } from "./explain.ts"
@@ -37,14 +37,14 @@ export interface ExportedModel {
   /** All of it, multi-token prediction included. */
   readonly full: Conversion
   /** --hf-model, as if nothing were quantised. */
-  readonly weights: LogicalTensors | undefined
+  readonly weights: HfWeights | undefined
   readonly ownHead: OwnHead | undefined
 }
 
 /** Whether the trained model has an output layer: it decides over the flags of config.json. */
 export const hasOwnHead = ({ tensors }: Checkpoint): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
 
-const ownHeadOf = ({ vocabulary }: ModelDescription, weights: LogicalTensors | undefined): OwnHead | undefined => {
+const ownHeadOf = ({ vocabulary }: ModelDescription, weights: HfWeights | undefined): OwnHead | undefined => {
   if (!vocabulary?.said?.tied || vocabulary.tied) return undefined
   const { embedding, flag = "tie_word_embeddings", head, said: { flags } } = vocabulary
   return {
@@ -56,8 +56,8 @@ const ownHeadOf = ({ vocabulary }: ModelDescription, weights: LogicalTensors | u
 }
 
 /** An HF directory as if nothing in it were quantised. */
-export const logicalWeights = (tensors: HfTensors | undefined, config: HfConfig): LogicalTensors | undefined =>
-  tensors && explainingHf(tensors, config, () => logicalOf(tensors, config))
+export const logicalWeights = (tensors: HfTensors | undefined, config: HfConfig): HfWeights | undefined =>
+  tensors && explainingHf(tensors, config, () => openedWeights(tensors, config))
 
 export const exportedModel = ({ checkpoint, config, family, weights: tensors }: ExportSources): ExportedModel => {
   const weights = logicalWeights(tensors, config)

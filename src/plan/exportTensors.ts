@@ -3,7 +3,7 @@ import type { ConfigField } from "../bridge/Family.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { some, UsageError } from "../errors.ts"
-import { type LogicalTensors, storedArray } from "../quantized/LogicalTensors.ts"
+import { type HfWeights, storedArray } from "../space/HfWeights.ts"
 import { identity, sameShape, type Shape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { unwidened } from "./againstOriginal.ts"
@@ -48,8 +48,8 @@ export const modelTensors = (relation: ExportRelation, torchDtype: TorchDtype, c
       return { kind: "carried", chunk: kept.chunks[0]! }
     }
     const original = weights?.tensors.get(name)
-    return original && !original.quantized && original.dtype === dtype && sameShape(original.shape, shape)
-      ? { kind: "original", array: storedArray(weights!.raw, name) }
+    return original?.place.kind === "range" && original.dtype === dtype && sameShape(original.shape, shape)
+      ? { kind: "original", array: storedArray(weights!.files, name) }
       : undefined
   }
   const unrounded = new Map<string, Unrounded>()
@@ -107,7 +107,7 @@ export const carriedTensors = ({ conversion, model: { checkpoint, description, w
       add(alias, { kind: "repeated", tensor: alias })
       notes.push(`${name} is written as a copy of ${alias.name}`)
     } else if (original) {
-      add(original, { kind: "values", of: weights!, name })
+      add(original, { kind: "values", tensor: original })
       if (!isActivationScale) notes.push(`${name} is taken from --hf-model: the checkpoint does not hold it`)
     }
   }
@@ -123,16 +123,16 @@ export interface MtpTensors extends FoundTensors {
 }
 
 /** Multi-token prediction that the checkpoint lacks comes from another copy of the model, or is left out and config.json says so. */
-export const mtpTensors = ({ model: { description, weights }, mtp }: ExportRelation, graft: LogicalTensors | undefined): MtpTensors => {
+export const mtpTensors = ({ model: { description, weights }, mtp }: ExportRelation, graft: HfWeights | undefined): MtpTensors => {
   const none = { tensors: [], configFields: [] }
   if (!mtp.dropped) return { ...none, notes: graft ? ["--mtp-from is not needed: the checkpoint holds its own multi-token-prediction tensors"] : [] }
   if (graft && !mtp.stored) {
     const tensors = mtp.names.map((name): ExportTensor => {
       const original = graft.tensors.get(name)
-      if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.directory} has no tensor ${name}` })
-      return { name, dtype: original.dtype, shape: original.shape, from: { kind: "values", of: graft, name } }
+      if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.files.directory} has no tensor ${name}` })
+      return { name, dtype: original.dtype, shape: original.shape, from: { kind: "values", tensor: original } }
     })
-    return { tensors, configFields: [], notes: [`${mtp.names.length} multi-token-prediction tensors are taken from ${graft.directory}`] }
+    return { tensors, configFields: [], notes: [`${mtp.names.length} multi-token-prediction tensors are taken from ${graft.files.directory}`] }
   }
   const promised = weights && !mtp.names.some((name) => weights.tensors.has(name))
   if (promised) return { ...none, notes: ["config.json promises multi-token-prediction layers; neither the checkpoint nor --hf-model has them"] }

@@ -6,7 +6,7 @@ import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
 import { PlanRefused, quote, quotePath } from "../errors.ts"
 import { headMissing, thereInstead } from "../recognise/instead.ts"
 import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
@@ -107,7 +107,7 @@ export const requireAllElements = (located: ReadonlyArray<Located>, { directory 
 }
 
 /** Integers where the model, or --hf-model, has floating-point values are codes without scales, or no weights at all. */
-export const refuseIntegers = (located: ReadonlyArray<Located>, weights: LogicalTensors | undefined, { directory }: Checkpoint): void => {
+export const refuseIntegers = (located: ReadonlyArray<Located>, weights: HfWeights | undefined, { directory }: Checkpoint): void => {
   const wrong = new Map<string, string>()
   for (const { bound, parts } of located) {
     for (const { part, tensor } of parts) {

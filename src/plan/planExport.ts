@@ -6,6 +6,7 @@
 import { checkCoverage } from "../bridge/Conversion.ts"
 import type { ConfigField } from "../bridge/Family.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { TensorSpace } from "../space/TensorSpace.ts"
 import { bytesOfTensors, type LeftBehind } from "./accounting.ts"
 import { notExported, requireOriginal } from "./againstOriginal.ts"
 import { type ExportDraft, type ExportTensor, storedDtype } from "./ExportDraft.ts"
@@ -38,7 +39,7 @@ export const planExport = (sources: ExportSources, options: ExportOptions): Expo
   if (weights) {
     const added = (name: string): boolean => name === ownHead?.name || options.grown !== undefined
     const beside = { added, ...(options.vocabSize === undefined ? {} : { vocabSize: options.vocabSize }) }
-    explainingHf(weights.raw, config, () => requireOriginal(weights, full, description.carried, beside))
+    explainingHf(weights.files, config, () => requireOriginal(weights, full, description.carried, beside))
   }
   const relation = relateExport(model, options.mtp, graft !== undefined)
   const { conversion, located, missing, mtp } = relation
@@ -133,7 +134,7 @@ const drafted = (
 }
 
 /** Tensors whose dtype differs from what is stored, or from what the original model has. */
-const changes = (tensors: ReadonlyMap<string, ExportTensor>, weights: HfTensors | undefined): ReadonlyArray<DtypeChange> => {
+const changes = (tensors: ReadonlyMap<string, ExportTensor>, weights: TensorSpace | undefined): ReadonlyArray<DtypeChange> => {
   const out: Array<DtypeChange> = []
   for (const tensor of tensors.values()) {
     const { dtype, name } = tensor

@@ -7,7 +7,8 @@ import { HF_SOURCE } from "../checkpoint/names.ts"
 import { compare } from "../engine/compare.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import { UsageError } from "../errors.ts"
-import { storedArray } from "../quantized/LogicalTensors.ts"
+import { storedArray } from "../space/HfWeights.ts"
+import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
@@ -41,7 +42,7 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   const unchanged = new Set<string>()
   const comparisons = Iterator.from(comparable).map(({ dtype, tensor }) => ({
     array: { ...exportArray(plan, tensor), dtype },
-    with: { id: tensor.name, dtype, shape: tensor.shape, copies: () => original.whole(tensor.name, tensor.name) }
+    with: { id: tensor.name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(tensor.name)!) }
   }))
   yield* compare(comparisons, engine).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => {
     if (equal) unchanged.add(id)
@@ -59,8 +60,8 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
   if (!original) return { plan, quantization: "remove" }
   if (original.quantized.size === 0) return { plan, quantization: "keep" }
   const stored = (name: string): ExportTensor => {
-    const { dtype, shape } = original.raw.tensors.get(name)!
-    return { name, dtype, shape, from: { kind: "stored", array: storedArray(original.raw, name) } }
+    const { dtype, shape } = original.files.tensors.get(name)!
+    return { name, dtype, shape, from: { kind: "stored", array: storedArray(original.files, name) } }
   }
   const tensors = new Map<string, ExportTensor>()
   const leftBehind: Array<LeftBehind> = []

@@ -1,10 +1,10 @@
 /** What a report says of quantised tensors. */
-import type { LogicalTensors } from "../quantized/LogicalTensors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
 import type { ConversionReport, QuantizedSummary } from "./Report.ts"
 
 /** The report's section; `fate` says how a quantised tensor is written, if at all. */
 export const quantizedSummary = (
-  { quantized }: LogicalTensors,
+  { quantized }: HfWeights,
   fate: (name: string) => "dequantized" | "restored" | undefined
 ): Pick<ConversionReport, "quantized"> => {
   if (quantized.size === 0) return {}

@@ -7,9 +7,9 @@ import { hasOwnHead } from "../plan/exportRelation.ts"
 import { headersOf } from "../space/HfSource.ts"
 import { describeModel, modulesOf } from "../plan/describe.ts"
 import { compileCarried } from "../plan/match.ts"
-import { logicalOf } from "../space/logical.ts"
+import { openedWeights } from "../space/openedWeights.ts"
 import type { LeftBehind } from "../plan/accounting.ts"
-import type { Space } from "../inspect/Space.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { type Copy, volume } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import type { Coverage, CoverageRow } from "./PageData.ts"
@@ -36,12 +36,12 @@ const partsOf = function*({ copies, parameter }: BoundParameter) {
  *
  * @throws Unsupported, InvalidFile, PlanRefused where the model cannot be mapped
  */
-export const coverageOf = (families: FamilyRegistry, hf: Space, megatron: Space, leftBehind: ReadonlyArray<LeftBehind> = []): Coverage | undefined => {
+export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: OpenedSpace, leftBehind: ReadonlyArray<LeftBehind> = []): Coverage | undefined => {
   const { hf: weights, hfConfig: config } = hf
   if (!weights || !config || !megatron.checkpoint) return undefined
   const { form, tensors } = megatron.checkpoint
   const stored: ReadonlyMap<string, StoredTensor> = tensors
-  const logical = logicalOf(weights, config)
+  const logical = openedWeights(weights, config)
   const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead(megatron.checkpoint) })
   const { hf: mapped, parameters } = bind(modulesOf(form, description))
   const keys = new Map<string, Set<string>>()

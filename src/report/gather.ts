@@ -10,8 +10,8 @@ import type { VerifyReport } from "../verify/verify.ts"
 import { isBridgeError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { inspection } from "../inspect/Inspection.ts"
-import { openSpace } from "../inspect/openSpace.ts"
-import type { Space } from "../inspect/Space.ts"
+import { openSpace } from "../space/openSpace.ts"
+import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls, readFully } from "../io/Disk.ts"
@@ -32,10 +32,10 @@ export interface PageRequest {
 
 export interface Gathered {
   readonly page: Page
-  readonly spaces: ReadonlyArray<Space>
+  readonly spaces: ReadonlyArray<OpenedSpace>
 }
 
-const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<Space>, conversion?: ConversionReport): Pick<Page, "coverage" | "coverageNote"> => {
+const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<OpenedSpace>, conversion?: ConversionReport): Pick<Page, "coverage" | "coverageNote"> => {
   const hf = spaces.find((s) => s.hfConfig !== undefined)
   const megatron = spaces.find((s) => s.checkpoint !== undefined)
   if (!hf || !megatron) return {}
@@ -51,7 +51,7 @@ const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<Space>, conv
 
 /** Open the paths, headers only, and put together what is known of them. */
 export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, paths, seconds, verify }: PageRequest) {
-  const spaces: Array<Space> = []
+  const spaces: Array<OpenedSpace> = []
   for (const path of paths) spaces.push(yield* openSpace(path))
   const page: Page = {
     version: VERSION,
@@ -80,7 +80,7 @@ const IDENTIFYING = [METADATA, BACKEND, RUN_CONFIG, "config.json", "model.safete
 const BLOCK = 4 << 20
 
 /** Of the small files that say what the data files hold; `.checksums.json` has the sums of those. */
-const hashesOf = async (disk: DiskCalls, space: Space): Promise<ReadonlyArray<CardHash>> => {
+const hashesOf = async (disk: DiskCalls, space: OpenedSpace): Promise<ReadonlyArray<CardHash>> => {
   const out: Array<CardHash> = []
   for (const name of IDENTIFYING) {
     const path = join(space.directory, name)

@@ -17,6 +17,7 @@ import { recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
+import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { reading } from "../io/attempt.ts"
 import { refuseSpecials } from "../io/specials.ts"
@@ -88,9 +89,9 @@ export const openHfModel = Effect.fnUntraced(function*(directory: string) {
 /** No headers: a config alone. */
 export const noHeaders: HfHeaders = { names: [], tensor: () => undefined }
 
-export const headersOf = (tensors: HfTensors): HfHeaders => ({
-  names: [...tensors.tensors.keys()],
-  tensor: (name) => tensors.tensors.get(name)
+export const headersOf = ({ tensors }: Pick<TensorSpace, "tensors"> | Pick<HfTensors, "tensors">): HfHeaders => ({
+  names: [...tensors.keys()],
+  tensor: (name) => tensors.get(name)
 })
 
 /** The file to name in messages about these tensors (about all, if none are given): their shard, or the index of several shards. */

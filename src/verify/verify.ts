@@ -16,7 +16,8 @@ import { bytesOf, type DType } from "../tensor/DType.ts"
 import { constantComparison } from "../plan/constants.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planComparison } from "../plan/planExport.ts"
-import { storedArray } from "../quantized/LogicalTensors.ts"
+import { storedArray } from "../space/HfWeights.ts"
+import { wholeTensor } from "../space/TensorSpace.ts"
 import { openHfModel } from "../space/HfSource.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 
@@ -143,8 +144,8 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
       if (constant) return [constantComparison(plan, constant)]
       const tensor = plan.tensors.get(name)!
       const values = original.quantized.has(name)
-        ? { id: name, dtype, shape: tensor.shape, copies: () => original.whole(name, name) }
-        : storedArray(original.raw, name)
+        ? { id: name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(name)!) }
+        : storedArray(original.files, name)
       return [{ array: { ...exportArray(plan, tensor), dtype }, with: values }]
     },
     notes: plan.report.notes

@@ -11,7 +11,8 @@ import { openSafetensors } from "../../src/safetensors/SafetensorsDirectory.ts"
 import { familyComponents } from "../../src/inspect/familyComponents.ts"
 import { type Inspection, inspection } from "../../src/inspect/Inspection.ts"
 import { measure } from "../../src/inspect/measure.ts"
-import { openSpace } from "../../src/inspect/openSpace.ts"
+import { openSpace } from "../../src/space/openSpace.ts"
+import { chunksOf } from "../../src/space/TensorSpace.ts"
 import { caseModel, dataFiles, folderOf, fresh, imported, makeDirectory, metadataOf, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
 
 const work = workDirectory("inspect")
@@ -22,7 +23,7 @@ let standard: string
 const inspected = async (path: string, options: { stats?: boolean; boxes?: boolean; filter?: (name: string) => boolean } = {}): Promise<Inspection> =>
   run(Effect.gen(function*() {
     const space = yield* openSpace(path)
-    const statistics = options.stats ? yield* measure(space, [...space.tensors.values()]) : undefined
+    const statistics = options.stats ? yield* measure([...space.tensors.values()]) : undefined
     const component = familyComponents(families, space)
     return inspection(space, {
       ...(options.filter ? { filter: options.filter } : {}),
@@ -213,10 +214,11 @@ describe("statistics", () => {
     cpSync(standard, copy, { recursive: true })
     const space = await run(openSpace(copy))
     const tensor = [...space.tensors.values()].find((t) => t.role === "model" && t.bytes > 4096)!
-    const file = join(folderOf(copy), tensor.chunks[0]!.file)
+    const chunk = chunksOf(tensor)[0]!
+    const file = join(folderOf(copy), chunk.file)
     const bytes = readFileSync(file)
     // In the middle of an item lies its data.
-    bytes[tensor.chunks[0]!.offset + (tensor.chunks[0]!.length >> 1)]! ^= 4
+    bytes[chunk.offset + (chunk.length >> 1)]! ^= 4
     writeFileSync(file, bytes)
     await expect(inspected(copy, { stats: true })).rejects.toMatchObject({ code: "checkpoint/crc", place: { tensor: tensor.name } })
     await expect(inspected(file, { stats: true })).rejects.toMatchObject({ code: "checkpoint/crc" })

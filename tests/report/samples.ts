@@ -1,6 +1,7 @@
 /** Inspections made of nothing but numbers, as large and as hostile as a test wants. */
 import { inspection } from "../../src/inspect/Inspection.ts"
-import type { Space, SpaceTensor } from "../../src/inspect/Space.ts"
+import type { OpenedSpace } from "../../src/space/OpenedSpace.ts"
+import type { SpaceTensor } from "../../src/space/TensorSpace.ts"
 import type { Page as PageData } from "../../src/report/PageData.ts"
 
 export interface SampleOptions {
@@ -11,7 +12,7 @@ export interface SampleOptions {
 }
 
 /** A checkpoint of two-way split weights: the halves of a layer lie on neighbouring ranks. */
-export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptions): Space => {
+export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptions): OpenedSpace => {
   const tensors = new Map<string, SpaceTensor>()
   const ends = new Map<string, number>()
   const add = (name: string, rank: number) => {
@@ -21,7 +22,7 @@ export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptio
       ends.set(file, offset + 64)
       return { offsets: [half * 4, 0], sizes: [4, 8], file, offset, length: 64 }
     })
-    tensors.set(name, { name, dtype: "BF16", shape: [8, 8], bytes: 128, role: "model", chunks })
+    tensors.set(name, { name, dtype: "BF16", shape: [8, 8], bytes: 128, role: "model", place: { kind: "items", directory: "sample/iter_0000000", chunks } })
   }
   for (let layer = 0; layer < layers; layer++) {
     for (let k = 0; k < perLayer; k++) add(`language_model.decoder.layers.${layer}.mlp.experts.linear_fc1.weight${k}`, layer % ranks)

@@ -1,8 +1,6 @@
-/** The common state of a checkpoint in words. */
+/** Values of Python in words. */
 import { quote } from "../errors.ts"
 import { PyFloat, PyOpaque, type PyRead, PyTensorView } from "../torch/PyValue.ts"
-
-export { type CommonState, readCommonState, readObject } from "../checkpoint/CommonState.ts"
 
 /** Longest value shown. */
 const LONGEST_TEXT = 60

@@ -1,4 +1,4 @@
-/** A Megatron `torch_dist` checkpoint as a {@link Space}: `.metadata`, the run configuration, the common state. */
+/** A Megatron `torch_dist` checkpoint as a {@link OpenedSpace}: `.metadata`, the run configuration, the common state. */
 import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
@@ -11,12 +11,15 @@ import { reading } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isNotThere } from "../io/existing.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { factsOf, readCommonState } from "./commonState.ts"
+import { readCommonState } from "../checkpoint/CommonState.ts"
+import { factsOf } from "./describeValue.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
-import { bytesOfTensor, type Role, type Space, type SpaceTensor } from "./Space.ts"
+import { roleOf } from "../model/storedKey.ts"
+import type { OpenedSpace } from "./OpenedSpace.ts"
+import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
 
-const tensorOf = (name: string, { chunks, dtype, shape }: StoredTensor, role: Role): SpaceTensor =>
-  ({ name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role, chunks })
+const tensorOf = (directory: string, name: string, { chunks, dtype, shape }: StoredTensor): SpaceTensor =>
+  ({ name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: roleOf(name), place: { kind: "items", directory, chunks } })
 
 /** The run configuration of a checkpoint folder, if there is one. Errors: InvalidFile, IoError. */
 export const readRunConfig = async (disk: DiskCalls, directory: string): Promise<RunConfigMap | undefined> => {
@@ -45,14 +48,14 @@ const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined
 export const megatronSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(path)
-  return yield* reading(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<OpenedSpace> => {
     const { directory, kept, metadata, objects, tensors, trainingState } = checkpoint
     const all = new Map<string, SpaceTensor>()
-    for (const [name, tensor] of tensors) all.set(name, tensorOf(name, tensor, "model"))
-    for (const [name, tensor] of kept) all.set(HF_SOURCE + name, tensorOf(HF_SOURCE + name, tensor, "kept"))
+    for (const [name, tensor] of tensors) all.set(name, tensorOf(directory, name, tensor))
+    for (const [name, tensor] of kept) all.set(HF_SOURCE + name, tensorOf(directory, HF_SOURCE + name, tensor))
     for (const key of trainingState) {
       const tensor = metadata.tensors.get(key)
-      if (tensor) all.set(key, tensorOf(key, tensor, "training"))
+      if (tensor) all.set(key, tensorOf(directory, key, tensor))
     }
     const notes = [...checkpoint.notes]
     const runConfig = await orNote(notes, () => readRunConfig(disk, directory))

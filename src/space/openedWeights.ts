@@ -1,14 +1,14 @@
-/** The tensors of an opened model as if none were quantised. */
+/** The weights of an opened model as if none were quantised. */
 import { atPath } from "../document/decode.ts"
 import { FormatError } from "../errors.ts"
-import { type LogicalTensors, logicalTensors } from "../quantized/LogicalTensors.ts"
+import { type HfWeights, hfWeightsOf } from "./HfWeights.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { fileOf, type HfConfig } from "./HfSource.ts"
 
-/** The tensors of a model as if none were quantised. InvalidFile `quantized/…`, of config.json where that is at fault. */
-export const logicalOf = (tensors: HfTensors, config: HfConfig): LogicalTensors => {
+/** InvalidFile `quantized/…`, of config.json where that is at fault. */
+export const openedWeights = (tensors: HfTensors, config: HfConfig): HfWeights => {
   try {
-    return logicalTensors(tensors, config.json)
+    return hfWeightsOf(tensors, config.json)
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     const { field, tensor } = error.place

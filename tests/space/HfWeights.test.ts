@@ -1,7 +1,8 @@
 /** What quantised checkpoints look like to everybody else, form by form; and what is refused. */
 import { describe, expect, it } from "vitest"
 import { FormatError } from "../../src/errors.ts"
-import { logicalTensors, storedArray } from "../../src/quantized/LogicalTensors.ts"
+import { hfWeightsOf, storedArray, storedWeights } from "../../src/space/HfWeights.ts"
+import { readSpace } from "../../src/space/TensorSpace.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
 import type { HfTensors } from "../../src/safetensors/SafetensorsDirectory.ts"
 import { identity } from "../../src/tensor/Copy.ts"
@@ -23,11 +24,11 @@ const checkpoint = (entries: ReadonlyArray<Entry>): HfTensors => {
 }
 
 const seen = (entries: ReadonlyArray<Entry>, config?: unknown) =>
-  [...logicalTensors(checkpoint(entries), config).tensors.values()].map(({ dtype, name, quantized, shape }) => [name, dtype, shape, quantized ?? "plain"])
+  [...hfWeightsOf(checkpoint(entries), config).tensors.values()].map(({ dtype, name, place, shape }) => [name, dtype, shape, place.kind === "codes" ? place.form : "plain"])
 
 const refusal = (entries: ReadonlyArray<Entry>, config?: unknown) => {
   try {
-    logicalTensors(checkpoint(entries), config)
+    hfWeightsOf(checkpoint(entries), config)
   } catch (error) {
     if (error instanceof FormatError) return { code: error.code, tensor: error.place.tensor, field: error.place.field, problem: error.message }
     throw error
@@ -58,33 +59,32 @@ describe("a quantised tensor is seen as the BF16 tensor that an unquantised chec
   })
 
   it("in the place of its codes, with the bytes of all that it is made of", () => {
-    const { shards, tensors } = logicalTensors(checkpoint([["a", "BF16", [2]], ["m.weight_scale_inv", "F32", [1, 1]], ["m.weight", "F8_E4M3", [3, 2]], ["z", "BF16", [2]]]))
-    expect(shards[0]!.tensors.map((t) => t.name)).toEqual(["a", "m.weight", "z"])
-    const { begin, end } = tensors.get("m.weight")!
-    expect(end - begin).toBe(10)
+    const { tensors } = hfWeightsOf(checkpoint([["a", "BF16", [2]], ["m.weight_scale_inv", "F32", [1, 1]], ["m.weight", "F8_E4M3", [3, 2]], ["z", "BF16", [2]]]))
+    expect([...tensors.keys()]).toEqual(["a", "m.weight", "z"])
+    expect(tensors.get("m.weight")!.bytes).toBe(10)
   })
 
   it("and nothing changes where nothing is quantised", () => {
     const plain = checkpoint([["a.weight", "BF16", [2]], ["router.scale", "BF16", [2]], ["mask", "U8", [4]], ["b.weight", "I8", [2, 2]]])
-    const logical = logicalTensors(plain)
-    expect(logical.tensors).toBe(plain.tensors)
-    expect(logical.shards).toBe(plain.shards)
+    const logical = hfWeightsOf(plain)
+    expect(logical.tensors).toEqual(storedWeights(plain).tensors)
+    expect(logical.quantized.size).toBe(0)
   })
 
   it("activation scales stay tensors, and know their weight", () => {
-    const logical = logicalTensors(checkpoint([["m.weight", "F8_E4M3", [3, 2]], ["m.weight_scale", "F32", []], ["m.input_scale", "F32", []], ["n.input_scale", "F32", []]]))
+    const logical = hfWeightsOf(checkpoint([["m.weight", "F8_E4M3", [3, 2]], ["m.weight_scale", "F32", []], ["m.input_scale", "F32", []], ["n.input_scale", "F32", []]]))
     expect([...logical.activationScales]).toEqual([["m.input_scale", "m.weight"]])
     expect(logical.tensors.has("m.input_scale")).toBe(true)
   })
 })
 
 it("four-bit codes are read as elements of their own", () => {
-  const logical = logicalTensors(checkpoint([["m.weight_packed", "I32", [4, 16]], ["m.weight_scale", "BF16", [4, 4]], ["m.weight_shape", "I32", [2]]]))
-  const [copy] = logical.read(identity("m.weight", "y", [4, 128]))
-  const stored = storedArray(logical.raw, "m.weight_packed")
+  const logical = hfWeightsOf(checkpoint([["m.weight_packed", "I32", [4, 16]], ["m.weight_scale", "BF16", [4, 4]], ["m.weight_shape", "I32", [2]]]))
+  const [copy] = readSpace(logical)(identity("m.weight", "y", [4, 128]))
+  const stored = storedArray(logical.files, "m.weight_packed")
   expect(stored).toMatchObject({ dtype: "I32", shape: [4, 16] })
   expect(copy!.source.tensor).toEqual({ ...stored, dtype: "F4", shape: [512] })
-  expect(copy!.operands![0]!.tensor).toEqual(storedArray(logical.raw, "m.weight_scale"))
+  expect(copy!.operands![0]!.tensor).toEqual(storedArray(logical.files, "m.weight_scale"))
 })
 
 describe("refused, with the name of the tensor", () => {
@@ -133,7 +133,7 @@ describe("refused, with the name of the tensor", () => {
   })
 
   it("a quantised tensor whose values would be changed once more", () => {
-    const logical = logicalTensors(checkpoint([["m.weight", "F8_E4M3", [3, 2]], ["m.weight_scale", "F32", []]]))
-    expect(() => logical.read({ ...identity("m.weight", "y", [3, 2]), transform: { kind: "add", constant: -1 } })).toThrow(/m\.weight.*is quantised/)
+    const logical = hfWeightsOf(checkpoint([["m.weight", "F8_E4M3", [3, 2]], ["m.weight_scale", "F32", []]]))
+    expect(() => readSpace(logical)({ ...identity("m.weight", "y", [3, 2]), transform: { kind: "add", constant: -1 } })).toThrow(/m\.weight.*is quantised/)
   })
 })

@@ -11,8 +11,9 @@ import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../torch/Ranges.ts"
 import { isContiguous } from "../torch/TensorItem.ts"
 import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
-import { describeValue } from "./commonState.ts"
-import { bytesOfTensor, type Space, type SpacePlace, type SpaceTensor } from "./Space.ts"
+import { describeValue } from "./describeValue.ts"
+import type { OpenedSpace } from "./OpenedSpace.ts"
+import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
 
 /** Values that are no tensors; a state dict has a few, a training state some thousand. */
 const MOST_FACTS = 1000
@@ -42,7 +43,7 @@ function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): 
 /** Open one file. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const archiveSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* reading(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<OpenedSpace> => {
     const file = await disk.open(path, "read")
     try {
       const { size } = await file.info()
@@ -66,26 +67,25 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
   })
 })
 
-const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): Space => {
+const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): OpenedSpace => {
   const file = basename(path)
   const tensors = new Map<string, SpaceTensor>()
-  const places = new Map<string, SpacePlace>()
   for (const [name, { view }] of found.tensors) {
     const { crc32, dataLength, dataOffset } = stored.get(name)!
     const { dtype, shape, storageOffset } = view
     const offset = dataOffset + storageOffset * bytesOf(dtype)
     const elements = dataLength / bytesOf(dtype) - storageOffset
-    const storage = { start: dataOffset, end: dataOffset + dataLength, crc32 }
-    places.set(name, { offset, elements, storage, ...(isContiguous(view) ? {} : { strides: view.strides }) })
-    const bytes = bytesOfTensor(dtype, shape)
-    tensors.set(name, {
-      name,
-      dtype,
-      shape,
-      bytes,
-      role: "model",
-      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file, offset: dataOffset, length: dataLength }]
-    })
+    const place = {
+      kind: "view" as const,
+      directory: dirname(path),
+      file,
+      offset,
+      elements,
+      strides: isContiguous(view) ? undefined : view.strides,
+      item: { offset: dataOffset, length: dataLength },
+      storage: { start: dataOffset, end: dataOffset + dataLength, crc32 }
+    }
+    tensors.set(name, { name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: "model", place })
   }
   return {
     kind: "archive",
@@ -95,7 +95,6 @@ const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<
     objects: [],
     files: [{ name: file, bytes: size }],
     notes: found.facts.size >= MOST_FACTS ? [`only the first ${MOST_FACTS} values that are no tensors are listed`] : [],
-    common: found.facts,
-    places
+    common: found.facts
   }
 }

@@ -17,8 +17,9 @@ import { pyRead } from "../torch/PyValue.ts"
 import { fromReader } from "../torch/Ranges.ts"
 import { isContiguous } from "../torch/TensorItem.ts"
 import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
-import { describeValue } from "./commonState.ts"
-import { bytesOfTensor, type Space, type SpacePlace, type SpaceTensor } from "./Space.ts"
+import { describeValue } from "./describeValue.ts"
+import type { OpenedSpace } from "./OpenedSpace.ts"
+import { bytesOfTensor, type SpaceTensor, type ViewPlace } from "./TensorSpace.ts"
 
 const END_RECORD = 22
 const ZIP64_END = 56
@@ -74,7 +75,7 @@ const namesBeside = async (disk: DiskCalls, path: string) => {
 /** Open one `.distcp` file. Errors: InvalidFile (`distcp/…`, `zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const itemSpace = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
-  return yield* reading(async (): Promise<Space> => {
+  return yield* reading(async (): Promise<OpenedSpace> => {
     const names = await namesBeside(disk, path)
     const file = await disk.open(path, "read")
     try {
@@ -97,11 +98,10 @@ const readItems = async (
   size: number,
   starts: ReadonlyArray<number>,
   names: ReadonlyMap<number, { readonly key: string }>
-): Promise<Space> => {
+): Promise<OpenedSpace> => {
   const name = basename(path)
   const tensors = new Map<string, SpaceTensor>()
-  const places = new Map<string, SpacePlace>()
-  const objects: Array<Space["objects"][number]> = []
+  const objects: Array<OpenedSpace["objects"][number]> = []
   const notes: Array<string> = []
   for (const [number, start] of starts.entries()) {
     const length = (starts[number + 1] ?? size) - start
@@ -113,18 +113,19 @@ const readItems = async (
     }
     const { dtype, shape } = item
     const unique = tensors.has(key) ? `${key} at ${start}` : key
-    places.set(unique, { offset: item.offset, elements: item.elements, storage: item.storage, ...(item.strides ? { strides: item.strides } : {}) })
+    const { elements, offset, storage, strides } = item
+    const place: ViewPlace = { kind: "view", directory: dirname(path), file: name, offset, elements, strides, item: { offset: start, length }, storage }
     tensors.set(unique, {
       name: unique,
       dtype,
       shape,
       bytes: bytesOfTensor(dtype, shape),
       role: "model",
-      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file: name, offset: start, length }]
+      place
     })
   }
   if (names.size === 0) notes.push(`there is no ${METADATA} beside the file, so its items have no names`)
-  return { kind: "items", path, directory: dirname(path), tensors, objects, files: [{ name, bytes: size }], notes, places }
+  return { kind: "items", path, directory: dirname(path), tensors, objects, files: [{ name, bytes: size }], notes }
 }
 
 const readItem = async (file: DiskFile, path: string, start: number, length: number) => {
@@ -145,7 +146,7 @@ const readItem = async (file: DiskFile, path: string, start: number, length: num
       const offset = start + dataOffset + view.storageOffset * width
       const elements = dataLength / width - view.storageOffset
       const storage = { start: start + dataOffset, end: start + dataOffset + dataLength, crc32 }
-      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, storage, ...(isContiguous(view) ? {} : { strides: view.strides }) }
+      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, storage, strides: isContiguous(view) ? undefined : view.strides }
     })())
   } catch (error) {
     if (!(error instanceof FormatError)) throw error

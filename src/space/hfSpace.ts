@@ -1,11 +1,12 @@
-/** Safetensors files and Hugging Face model directories as a {@link Space}. */
+/** Safetensors files and Hugging Face model directories as a {@link OpenedSpace}. */
 import { Effect } from "effect"
-import { CONFIG, openHfConfig } from "../space/HfSource.ts"
+import { CONFIG, openHfConfig } from "./HfSource.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
-import type { Space, SpaceTensor } from "./Space.ts"
+import { storedWeights } from "./HfWeights.ts"
+import type { OpenedSpace } from "./OpenedSpace.ts"
 
 /**
  * Open a `.safetensors` file, an index, or a directory with weights. Errors: those of `openSafetensors`, and those of a
@@ -28,27 +29,15 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
         }))
     )
     : undefined
-  const tensors = new Map<string, SpaceTensor>()
-  for (const { begin, dtype, end, name, shape, shard } of hf.tensors.values()) {
-    const { file } = hf.shards[shard]!
-    tensors.set(name, {
-      name,
-      dtype,
-      shape,
-      bytes: end - begin,
-      role: "model",
-      chunks: [{ offsets: shape.map(() => 0), sizes: shape, file, offset: begin, length: end - begin }]
-    })
-  }
   return {
     kind: "safetensors",
     path,
     directory: hf.directory,
-    tensors,
+    ...storedWeights(hf),
     objects: [],
     files: hf.shards.map(({ file, size }) => ({ name: file, bytes: size })),
     notes,
     hf,
     ...(config ? { hfConfig: config } : {})
-  } satisfies Space
+  } satisfies OpenedSpace
 })

@@ -12,7 +12,7 @@ import { archiveSpace } from "./archiveFile.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
 import { megatronSpace } from "./megatronSpace.ts"
-import type { Space, SpaceKind } from "./Space.ts"
+import type { OpenedSpace, SpaceKind } from "./OpenedSpace.ts"
 
 const byName = (path: string): SpaceKind | undefined => {
   if (/\.safetensors(\.index\.json)?$/.test(path)) return "safetensors"
@@ -49,7 +49,7 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
 })
 
 /** Open a space, headers only. */
-export const openSpace = (path: string): Effect.Effect<Space, ReadError, Disk> =>
+export const openSpace = (path: string): Effect.Effect<OpenedSpace, ReadError, Disk> =>
   Effect.gen(function*() {
     switch (yield* kindOfPath(path)) {
       case "safetensors": return yield* hfSpace(path)

@@ -1,0 +1,43 @@
+/** A tensor space with what else was found where it was opened. Everything `inspect`, `diff` and `doctor` say is said of this. */
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { HfConfig } from "./HfSource.ts"
+import type { TensorSpace } from "./TensorSpace.ts"
+
+/**
+ * `safetensors`: a file or directory; `megatron`: a torch_dist checkpoint; `items`: one `.distcp` file by itself; `archive`:
+ * one file of `torch.save`.
+ */
+export type SpaceKind = "safetensors" | "megatron" | "items" | "archive"
+
+export interface SpaceObject {
+  readonly key: string
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+}
+
+export interface SpaceFile {
+  readonly name: string
+  readonly bytes: number
+}
+
+export interface OpenedSpace extends TensorSpace {
+  readonly kind: SpaceKind
+  /** As it was given. */
+  readonly path: string
+  /** Where the files are. */
+  readonly directory: string
+  readonly objects: ReadonlyArray<SpaceObject>
+  readonly files: ReadonlyArray<SpaceFile>
+  readonly notes: ReadonlyArray<string>
+  readonly form?: "mimo" | "standard"
+  /** A Megatron checkpoint that was opened whole. */
+  readonly checkpoint?: Checkpoint
+  readonly hf?: HfTensors
+  readonly hfConfig?: HfConfig
+  readonly runConfig?: RunConfigMap
+  /** Facts of the common state and of archives: iteration, versions, `content_metadata`. */
+  readonly common?: ReadonlyMap<string, string>
+}

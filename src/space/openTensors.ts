@@ -1,0 +1,98 @@
+/** The elements of tensors of any space as arrays for the engine. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { readChunks, type StoredArrays } from "../checkpoint/StoredArrays.ts"
+import type { Storage } from "../checkpoint/StorageSums.ts"
+import { checksumsIn } from "../publish/integrity/Checksums.ts"
+import type { TargetArray } from "../engine/Target.ts"
+import { reading } from "../io/attempt.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { volume } from "../tensor/Copy.ts"
+import { bitsOf } from "../tensor/DType.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import { chunksOf, type FilePlace, type ItemsPlace, type Place, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
+
+export interface OpenTensors {
+  /** A whole tensor. */
+  readonly whole: (tensor: SpaceTensor) => TargetArray
+  /** The same elements in the boxes in which they are stored, each in C order; `id` is the tensor's name. */
+  readonly pieces: (tensor: SpaceTensor) => ReadonlyArray<TargetArray>
+  /** What the tensors are stored in, with the CRC-32 that was stored with it, where one was. */
+  readonly storages: ReadonlyArray<Storage>
+}
+
+/** Elements of less than a byte have no address; nothing here looks into them. */
+export const isAddressable = ({ dtype }: SpaceTensor): boolean => bitsOf(dtype) % 8 === 0
+
+const isIn = <K extends Place["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<Place, { kind: K }>> => tensor.place.kind === kind
+
+const storedOf = ({ dtype, place: { chunks }, shape }: SpaceTensor<ItemsPlace>): StoredTensor => ({ dtype, shape, chunks })
+
+/** The items of `tensors`, by the folder that they are in. */
+const readItems = async (disk: DiskCalls, tensors: ReadonlyArray<SpaceTensor<ItemsPlace>>): Promise<ReadonlyMap<string, StoredArrays>> => {
+  const arrays = new Map<string, StoredArrays>()
+  for (const [directory, own] of Map.groupBy(tensors, (t) => t.place.directory)) {
+    const chunks = new ChunkSelection(directory)
+    for (const tensor of own) chunks.add(tensor.name, storedOf(tensor))
+    arrays.set(directory, await readChunks(disk, chunks))
+  }
+  return arrays
+}
+
+/** Storages of archives; several tensors may be views of one. */
+const viewedStorages = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<Storage> => {
+  const storages = new Map<string, Storage>()
+  for (const { name, place: { directory, file, storage } } of tensors.filter(isIn("view"))) {
+    const path = join(directory, file)
+    storages.set(`${path}:${storage.start}`, { path, key: name, ...storage })
+  }
+  return [...storages.values()]
+}
+
+/** Of `tensors` in safetensors files, which have checksums only if this program wrote them beside. */
+const checksummedStorages = async (disk: DiskCalls, tensors: ReadonlyArray<SpaceTensor>): Promise<ReadonlyArray<Storage>> => {
+  const storages: Array<Storage> = []
+  for (const [directory, own] of Map.groupBy(tensors.filter(isIn("range")), (t) => t.place.directory)) {
+    const checksums = await checksumsIn(disk, directory)
+    const known = new Map(checksums?.files.map(({ name, size }) => [name, size]))
+    const wanted = new Set(own.map((t) => t.name))
+    // Of a file that was replaced since, the checksums say nothing.
+    const same = new Set<string>()
+    for (const file of new Set(own.map((t) => t.place.file))) {
+      if (known.has(file) && (await disk.stat(join(directory, file))).size === known.get(file)) same.add(file)
+    }
+    for (const { begin, crc32, end, file, name } of checksums?.tensors ?? []) {
+      if (same.has(file) && wanted.has(name)) storages.push({ path: join(directory, file), key: name, start: begin, end, crc32: Number.parseInt(crc32, 16) })
+    }
+  }
+  return storages
+}
+
+/** Make the elements of `tensors` readable. For those in items this reads the header of each of their chunks. */
+export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<SpaceTensor>) {
+  const disk = yield* Disk
+  const items = yield* reading(() => readItems(disk, tensors.filter(isIn("items"))))
+  const whole = (tensor: SpaceTensor): TargetArray => {
+    const { dtype, name, shape } = tensor
+    const copies = () => (isIn("items")(tensor) ? items.get(tensor.place.directory)!.whole(storedOf(tensor), name) : wholeTensor(tensor as SpaceTensor<FilePlace>))
+    return { id: name, dtype, shape, copies }
+  }
+  const pieces = (tensor: SpaceTensor): ReadonlyArray<TargetArray> => {
+    if (!isIn("items")(tensor)) return volume(tensor.shape) === 0 ? [] : [whole(tensor)]
+    const { dtype, name, place: { chunks, directory } } = tensor
+    return chunks.filter(({ sizes }) => volume(sizes) > 0).map((chunk): TargetArray => {
+      const { sizes } = chunk
+      return { id: name, dtype, shape: sizes, copies: () => items.get(directory)!.box(chunk, sizes.map(() => 0), sizes, sizes.map((_, axis) => axis), name) }
+    })
+  }
+  const summed = yield* reading(() => checksummedStorages(disk, tensors))
+  const storages = [...[...items.values()].flatMap((arrays) => [...arrays.storages()]), ...viewedStorages(tensors), ...summed]
+  return { whole, pieces, storages } satisfies OpenTensors
+})
+
+/** Tensors in the order in which they lie on disk. */
+export const inDiskOrder = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<SpaceTensor> =>
+  tensors.map((tensor) => ({ tensor, first: chunksOf(tensor)[0] }))
+    .sort(({ first: x }, { first: y }) => !x || !y ? 0 : x.file === y.file ? x.offset - y.offset : x.file < y.file ? -1 : 1)
+    .map(({ tensor }) => tensor)
