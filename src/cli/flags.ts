@@ -238,6 +238,14 @@ export interface LayoutFlags {
   readonly pipelineLayout: Option.Option<string>
 }
 
+const PIPELINE_FLAGS: Readonly<Record<keyof PipelineSplit, string>> = {
+  firstStageLayers: "--decoder-first-pipeline-num-layers",
+  lastStageLayers: "--decoder-last-pipeline-num-layers",
+  embeddingAsStage: "--account-for-embedding-in-pipeline-split",
+  lossAsStage: "--account-for-loss-in-pipeline-split",
+  layout: "--pipeline-model-parallel-layout"
+}
+
 /** The uneven pipeline of a standard checkpoint, if there is one. */
 const pipelineOf = (flags: LayoutFlags): { readonly pipeline?: PipelineSplit } => {
   const [first, last] = [within(flags.firstStage, "decoder-first-pipeline-num-layers", 1, MAX_RANKS), within(flags.lastStage, "decoder-last-pipeline-num-layers", 1, MAX_RANKS)]
@@ -248,7 +256,10 @@ const pipelineOf = (flags: LayoutFlags): { readonly pipeline?: PipelineSplit } =
     ...(flags.lossStage ? { lossAsStage: true } : {}),
     ...(Option.isSome(flags.pipelineLayout) ? { layout: flags.pipelineLayout.value } : {})
   }
-  return Object.keys(pipeline).length > 0 ? { pipeline } : {}
+  const [given] = Object.keys(pipeline) as ReadonlyArray<keyof PipelineSplit>
+  if (given === undefined) return {}
+  if (given !== "layout" && Option.getOrElse(flags.pp, () => 1) === 1) throw new UsageError({ problem: `${PIPELINE_FLAGS[given]} would do nothing: --pp is 1, so one stage has all layers` })
+  return { pipeline }
 }
 
 /** An export reads any layout: flags that decide one would do nothing. @throws UsageError */

@@ -18,6 +18,6 @@ export const refuseDryReport = ({ card, dryRun, report }: ReportFlags & { readon
   dryRun && Option.isSome(Option.orElse(report, () => card))
     ? Effect.fail(new UsageError({
       problem: `--dry-run writes nothing, so there is nothing for ${Option.isSome(report) ? "--report" : "--card"} to report`,
-      hint: "--dry-run --json gives the plan to machines."
+      hint: "`plan` with the same flags writes one about the plan; --dry-run --json gives it to machines."
     }))
     : Effect.void

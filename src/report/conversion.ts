@@ -28,12 +28,16 @@ const dtypeChanges = (changes: Changes): string => {
     (exact.length === 0 ? "" : `<details><summary>${count(exact.length)} tensors whose values are the same in the other dtype</summary>${each(exact, "tensors of another dtype with equal values")}</details>`)
 }
 
-export const conversionSection = (r: ConversionReport): string => {
+export const conversionTitle = ({ direction }: ConversionReport, planned: boolean): string =>
+  `${direction === "import" ? "Import" : "Export"}${planned ? ", as planned" : ""}`
+
+/** `planned`: nothing was written yet. */
+export const conversionSection = (r: ConversionReport, planned: boolean): string => {
   const bytes = r.files.reduce((n, f) => n + f.bytes, 0)
   const parts = [
     `<dl><dt>model</dt><dd>${esc(r.architecture)} (${esc(r.family)}, ${r.form === "mimo" ? "MegatronMIMO" : "standard"})</dd><dt>from</dt><dd>${code(r.source)}</dd>` +
-    `<dt>read</dt><dd>${countDatum("conversion.sourceTensors", r.sourceTensors)} tensors, ${bytesDatum("conversion.sourceBytes", r.sourceBytes)}</dd>` +
-    `<dt>written</dt><dd>${countDatum("conversion.targetTensors", r.targetTensors)} tensors, ${bytesDatum("conversion.targetBytes", r.targetBytes)}, in ${count(r.files.length)} ${r.files.length === 1 ? "file" : "files"} of ${size(bytes)}</dd></dl>`
+    `<dt>${planned ? "will be read" : "read"}</dt><dd>${countDatum("conversion.sourceTensors", r.sourceTensors)} tensors, ${bytesDatum("conversion.sourceBytes", r.sourceBytes)}</dd>` +
+    `<dt>${planned ? "will be written" : "written"}</dt><dd>${countDatum("conversion.targetTensors", r.targetTensors)} tensors, ${bytesDatum("conversion.targetBytes", r.targetBytes)}, in ${count(r.files.length)} ${r.files.length === 1 ? "file" : "files"} of ${size(bytes)}</dd></dl>`
   ]
   if (r.dtypeChanges.length > 0) parts.push(dtypeChanges(r.dtypeChanges))
   if (r.leftBehind.length > 0) {
@@ -45,7 +49,7 @@ export const conversionSection = (r: ConversionReport): string => {
       `<li>written as values: ${count(r.quantized.dequantized.length)}</li><li>written as the original's codes: ${count(r.quantized.restored.length)}</li></ul>`)
   }
   if (r.notes.length > 0) parts.push(`<h3>Notes</h3><ul>${r.notes.map((n) => `<li>${esc(n)}</li>`).join("")}</ul>`)
-  return `<section aria-labelledby="conversion"><h2 id="conversion">${r.direction === "import" ? "Import" : "Export"}</h2>${parts.join("")}</section>`
+  return `<section aria-labelledby="conversion"><h2 id="conversion">${conversionTitle(r, planned)}</h2>${parts.join("")}</section>`
 }
 
 export const FATES: Readonly<Record<Fate, string>> = {

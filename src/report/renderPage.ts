@@ -1,7 +1,7 @@
 /** One self-contained HTML page: nothing is loaded, and a content policy forbids it. */
 import { createHash } from "node:crypto"
 import { cleaned } from "../quote.ts"
-import { conversionSection, coverageSection, maxDiff, paritySection } from "./conversion.ts"
+import { conversionSection, conversionTitle, coverageSection, maxDiff, paritySection } from "./conversion.ts"
 import { className, esc, scriptJson } from "./html.ts"
 import { Names, packCoverage, packTensors } from "./pack.ts"
 import type { Page } from "./PageData.ts"
@@ -15,7 +15,7 @@ const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha25
 
 const titleOf = ({ command, conversion, subjects, verify }: Page): string => {
   const model = conversion?.architecture ?? subjects.find((s) => s.model.name !== undefined)?.model.name
-  const what = conversion ? (conversion.direction === "import" ? "Import" : "Export") : verify ? "Verification" : command === "report" ? "Checkpoint report" : command
+  const what = conversion ? conversionTitle(conversion, command === "plan") : verify ? "Verification" : command === "report" ? "Checkpoint report" : command
   return model === undefined ? what : `${what}: ${model}`
 }
 
@@ -39,7 +39,7 @@ export const renderPage = (given: Page): string => {
   const title = titleOf(page)
   const links = [
     ...(verify ? [["parity", "Parity"]] : []),
-    ...(conversion ? [["conversion", conversion.direction === "import" ? "Import" : "Export"]] : []),
+    ...(conversion ? [["conversion", conversionTitle(conversion, page.command === "plan")]] : []),
     ...(coverage ? [["coverage", "Coverage"]] : []),
     ...page.subjects.map((i, k) => [`s${k}`, i.path])
   ]
@@ -51,7 +51,7 @@ export const renderPage = (given: Page): string => {
 <nav aria-label="Sections"><ul>${links.map(([id, text]) => `<li><a href="#${id}">${esc(text!)}</a></li>`).join("")}</ul></nav></header>
 <main>
 ${verify ? paritySection(verify) : ""}
-${conversion ? conversionSection(conversion) : ""}
+${conversion ? conversionSection(conversion, page.command === "plan") : ""}
 ${coverage ? coverageSection(coverage) : coverageNote === undefined ? "" : `<section><h2>Coverage</h2><p>${esc(coverageNote)}</p></section>`}
 ${page.subjects.map((i, k) => subjectSection(k, i, maps[k]!)).join("\n")}
 </main><footer>Every number is that of <code>inspect --json</code>; sizes are decimal (1 MB = 1 000 000 bytes). Hold the pointer on a number for its exact value.</footer>

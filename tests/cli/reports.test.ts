@@ -90,6 +90,15 @@ it("a dry run has nothing to report, and says so", async () => {
   expect(existsSync(join(work, "dry.html"))).toBe(false)
 })
 
+it("plan writes the page and the card of what would be done", async () => {
+  expect((await run("plan", "--hf-model", "hf", "--report", "plan.html", "--card", "plan.yaml", "-q")).code).toBe(0)
+  expect(text("plan.html")).toContain("Import, as planned")
+  expect(numbers(text("plan.html")).get("conversion.targetTensors")).toBe(98)
+  expect(parse(text("plan.yaml"))).toMatchObject({ command: "plan", conversion: { direction: "import", target: { tensors: 98 } } })
+  expect((await run("plan", "--hf-model", "hf", "--megatron-path", "mg", "--report", "plan.html", "-q")).code).toBe(0)
+  expect(text("plan.html")).toContain("Export, as planned")
+})
+
 describe("report", () => {
   it("of several paths, with the numbers of inspect --json", async () => {
     expect(await run("report", "hf", "mg", "-o", "report.html", "--card", "report.yaml")).toMatchObject({ code: 0, out: "wrote report.html\nwrote report.yaml\n" })

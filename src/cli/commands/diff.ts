@@ -6,6 +6,7 @@ import { attempt } from "../../api/ground.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { cleaned } from "../../quote.ts"
 import * as flags from "../flags.ts"
+import { idleEngine, refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { bad, bold, dim, good, plural, table, terminalWidth } from "../text.ts"
@@ -78,6 +79,7 @@ export const diffCommand = Command.make("diff", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("diff")(function*(input) {
+  yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>
     diff(input.left, input.right, {

@@ -1,9 +1,11 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { type Diagnosis, examine, examineMachine } from "../../api/checkpoints.ts"
+import { attempt } from "../../api/ground.ts"
 import { ExitCode } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { wrap } from "../help.ts"
+import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { bad, bold, dim, good, plural } from "../text.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
@@ -28,14 +30,15 @@ export const doctorCommand = Command.make("doctor", {
   directory: pathFlag("dir", "directory").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription("Directory whose file system is tried when the machine is examined. Default: the current one"),
-    Flag.withDefault(".")
+    Flag.optional
   ),
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
+  if (Option.isSome(input.path)) yield* attempt(() => refuseIdle(["--dir", Option.isSome(input.directory), "a checkpoint is examined, not the machine"]))
   const report = Option.isSome(input.path)
     ? yield* examine(input.path.value)
-    : yield* examineMachine(input.directory)
+    : yield* examineMachine(Option.getOrElse(input.directory, () => "."))
   yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble"),

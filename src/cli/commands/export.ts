@@ -4,6 +4,7 @@ import { type ExportPlanRequest, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
+import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -48,6 +49,7 @@ export const exportCommand = Command.make("export", {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
+  yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
   yield* refuseDryReport(input)
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()

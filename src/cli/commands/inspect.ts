@@ -7,6 +7,7 @@ import * as flags from "../flags.ts"
 import { inspectionCsv } from "../inspectCsv.ts"
 import { inspectionJson, inspectionText } from "../inspectText.ts"
 import { cleaned } from "../../quote.ts"
+import { idleEngine, refuseIdle } from "../idle.ts"
 import { withProgress } from "../progress.ts"
 import { pathArgument } from "../paths.ts"
 import { print } from "../streams.ts"
@@ -33,6 +34,16 @@ export const inspectCommand = Command.make("inspect", {
   ...flags.progress
 }, Effect.fn("inspect")(function*(input) {
   if (input.csv && input.json) return yield* new UsageError({ problem: "--csv and --json exclude each other" })
+  const summary = "--summary lists no tensors"
+  const shown = input.summary ? summary : input.csv ? "--csv has a line for each tensor anyway" : "--json has every tensor anyway"
+  yield* attempt(() => refuseIdle(
+    ["--list", input.list && (input.csv || input.json || input.summary), shown],
+    ["--chunks", input.chunks && input.summary, summary],
+    ["--stats", input.stats && input.summary, summary],
+    ["--filter", input.filter.length > 0 && input.summary, "sums are of everything"],
+    ["--summary", input.csv && input.summary, "--csv has tensors only"],
+    ...idleEngine(input, !input.stats, "only --stats reads tensors")
+  ))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const request = { ...engine, filter: input.filter, boxes: input.chunks }
   const found = input.stats

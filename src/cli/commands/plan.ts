@@ -1,9 +1,11 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { prepareExport, prepareImport } from "../../api/conversions.ts"
-import { UsageError } from "../../errors.ts"
 import { attempt } from "../../api/ground.ts"
+import { reportTargets, writeReports } from "../../api/reportFiles.ts"
+import { refuseIdle } from "../idle.ts"
 import * as flags from "../flags.ts"
+import { reportPaths } from "../reportFlags.ts"
 import { emit } from "../output.ts"
 import { renderReport } from "../render.ts"
 
@@ -19,21 +21,26 @@ export const planCommand = Command.make("plan", {
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   vocabSize: flags.vocabSize,
+  report: flags.report,
+  card: flags.card,
   allowUnmapped: flags.allowUnmapped,
   trustRemoteCode: flags.trustRemoteCode,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("plan")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
+  const targets = yield* reportTargets(reportPaths(input))
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
     const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...flags.tensorsOf(input), ...vocabulary, components: input.component })
+    yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, hfModel], conversion: report })
     return yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
   }
-  if (Option.isSome(input.vocabSize)) return yield* new UsageError({ problem: "--vocab-size goes with an export", hint: "--megatron-path names the checkpoint whose export is planned." })
+  yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
   const { report } = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
+  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),

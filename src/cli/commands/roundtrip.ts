@@ -8,6 +8,7 @@ import { ExitCode, quote, UsageError } from "../../errors.ts"
 import { attempt } from "../../api/ground.ts"
 import * as flags from "../flags.ts"
 import { onKept, onWait } from "../interruption.ts"
+import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
@@ -68,6 +69,7 @@ export const roundtripCommand = Command.make("roundtrip", {
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   const [load, save] = [Option.getOrUndefined(input.megatronLoadPath), input.skipSave ? undefined : Option.getOrUndefined(input.megatronSavePath)]
   if (load !== undefined && save !== undefined) return yield* new UsageError({ problem: "--megatron-load-path and --megatron-save-path exclude each other", hint: "What is loaded is there already." })
+  yield* attempt(() => refuseIdle(["--overwrite", input.overwrite && (input.skipSave || (save === undefined && Option.isNone(input.outputDir))), "nothing is kept; --output-dir and --megatron-save-path keep something"]))
   const output = input.skipSave ? undefined : Option.getOrUndefined(input.outputDir)
   if (input.dryRun) {
     const { report } = load === undefined ? yield* prepareImport(hfModel, arrangement) : yield* prepareExport(hfModel, load)

@@ -6,6 +6,7 @@ import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
+import { idleEngine, refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportPaths } from "../reportFlags.ts"
@@ -36,6 +37,7 @@ export const verifyCommand = Command.make("verify", {
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
+    yield* attempt(() => refuseIdle(...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces")))
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
