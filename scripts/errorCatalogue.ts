@@ -51,6 +51,28 @@ export const catalogue: ReadonlyArray<Area> = [
     }
   },
   {
+    prefix: "launch/",
+    heldBy: ["tests/cluster/launch.test.ts"],
+    title: "Who is who in a job of several processes",
+    where: "the flags and variables",
+    exitCode: 2,
+    remedy: "Correct the flags or the launcher's settings; starting again without that ends the same way.",
+    codes: {
+      "contradiction": "two of flags, our variables and the launcher's variables say different things of the same; the message names both",
+      "incomplete": "a rank without a number of processes, or the reverse",
+      "value": "a variable that is no number, a rank outside its world, or a name that is none"
+    }
+  },
+  {
+    prefix: "peer/",
+    heldBy: ["tests/errors.test.ts"],
+    title: "Other processes of the job",
+    where: "rank, host and what failed there",
+    exitCode: 9,
+    remedy: "Look at the process that is named; this one only followed.",
+    codes: { "failed": "another process of the job failed first, and this one stopped for it" }
+  },
+  {
     prefix: "unsupported/",
     heldBy: ["tests/recognise/recognise.test.ts", "tests/errors.test.ts"],
     title: "Sound, but not done here",
@@ -509,6 +531,9 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | str
   ["`OutputRefused`", 5, "the target exists, is in use or cannot be replaced; codes below", "See the code."],
   ["`NoSpace`", 6, "the file system or the quota is full, or will be (looked at before and while writing)", "Make room, then `--resume`."],
   ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno; the code is `io/` and the errno", "Depends on the errno; what was done is kept for `--resume`."],
+  ["`LaunchError`", 2, "what flags, launcher and the other processes of a job say does not fit together; codes below", "See the code."],
+  ["`ClusterError`", 8, "the processes of a job did not find each other in time, or lost each other; codes below", "Start the job again with `--resume`."],
+  ["`PeerFailed`", 9, "another process of the job failed first; the message names its rank and host and what happened there", "Look at the process that is named; this one only followed."],
   ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
   ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); nothing was published, finished work is kept", "`--resume`."]
 ]

@@ -4,14 +4,15 @@
  * that knows the path turns it into {@link InvalidFile}.
  *
  * Exit codes: 0 ok, 1 verify found differences, 2 usage, 3 bad input, 4 unsupported, 5 output exists or is locked,
- * 6 no space, 7 I/O error, 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted.
+ * 6 no space, 7 I/O error, 8 the processes of a job could not meet or lost each other, 9 another process of the job failed,
+ * 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted. A scheduler may start 6, 7 and 8 again; 9 follows the one that failed.
  */
 import { Data, Runtime } from "effect"
 import { escaped, quote, quotePath, some } from "./quote.ts"
 
 export { quote, quotePath, some } from "./quote.ts"
 
-export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7 } as const
+export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7, cluster: 8, peer: 9 } as const
 
 /** Where in a document something is wrong. All parts optional: a codec gives what it knows. */
 export interface Place {
@@ -178,6 +179,48 @@ export class IoError extends failure("IoError", ExitCode.io, ({ errno }: { reado
   }
 }
 
+/** What the launcher, the flags and the other processes say of a job does not fit together. Exit code 2. */
+export class LaunchError extends failure("LaunchError", ExitCode.usage)<{
+  readonly code: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  override get summary() { return escaped(this.problem) }
+}
+
+/** The processes of a job did not find each other in time, or lost each other. Exit code 8. */
+export class ClusterError extends failure("ClusterError", ExitCode.cluster)<{
+  readonly code: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  override get summary() { return escaped(this.problem) }
+}
+
+/** Another process of the job failed first; this one stopped for it. Exit code 9. */
+export class PeerFailed extends failure("PeerFailed", ExitCode.peer, { code: "peer/failed" })<{
+  readonly code?: string
+  readonly rank: number
+  readonly host: string
+  /** The error code there. */
+  readonly rootCode: string
+  /** What happened there: the summary of its error. */
+  readonly problem: string
+  /** The exit code there. */
+  readonly rootExitCode: number
+  readonly file?: string
+  readonly tensor?: string
+  readonly hint?: string
+}> {
+  override get summary() {
+    const where = [
+      this.file !== undefined && `file ${quotePath(this.file)}`,
+      this.tensor !== undefined && `tensor ${quote(this.tensor)}`
+    ].filter(Boolean).join(", ")
+    return `rank ${this.rank} on host ${quote(this.host)} failed${where && ` (${where})`}: ${escaped(this.problem)}`
+  }
+}
+
 /** Attach a path to what a codec found. */
 export const invalidFile = (path: string, error: FormatError, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: error.code, problem: error.message, place: error.place, ...(hint ? { hint } : {}) })
@@ -197,5 +240,8 @@ export type BridgeError =
   | OutputRefused
   | NoSpace
   | IoError
+  | LaunchError
+  | ClusterError
+  | PeerFailed
 
 export const isBridgeError = (error: unknown): error is BridgeError => error instanceof Failure

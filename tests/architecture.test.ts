@@ -24,7 +24,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["store"],
   ["recognise"],
   ["safetensors", "torch", "parallel", "model"],
-  ["runconfig"],
+  ["runconfig", "cluster"],
   ["bridge", "engine"],
   ["publish"],
   ["mimo", "checkpoint", "quantized"],

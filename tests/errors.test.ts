@@ -1,7 +1,10 @@
 /** Every error: one base, a stable code, what happened, what to do, an exit code. */
 import { Effect, Exit, Runtime } from "effect"
 import { describe, expect, it } from "vitest"
-import { type BridgeError, ExitCode, Failure, InvalidFile, IoError, isBridgeError, NoSpace, OutputRefused, PlanRefused, Unsupported, UsageError } from "../src/errors.ts"
+import {
+  type BridgeError, ClusterError, ExitCode, Failure, InvalidFile, IoError, isBridgeError, LaunchError, NoSpace, OutputRefused, PeerFailed, PlanRefused,
+  Unsupported, UsageError
+} from "../src/errors.ts"
 
 const hint = "Do this."
 const all: ReadonlyArray<readonly [error: BridgeError, code: string, exitCode: number, summary: string]> = [
@@ -13,7 +16,10 @@ const all: ReadonlyArray<readonly [error: BridgeError, code: string, exitCode: n
   [new UsageError({ code: "usage/layout", problem: "no", hint }), "usage/layout", ExitCode.usage, "no"],
   [new OutputRefused({ path: "t", code: "output/exists", problem: "exists", hint }), "output/exists", ExitCode.output, "t: exists"],
   [new NoSpace({ path: "t", needed: 2, free: 1, hint }), "space/full", ExitCode.space, "t: 2 bytes are needed, 1 are free"],
-  [new IoError({ path: "t", operation: "read", errno: "EACCES", hint }), "io/EACCES", ExitCode.io, "t: permission denied (read failed with EACCES)"]
+  [new IoError({ path: "t", operation: "read", errno: "EACCES", hint }), "io/EACCES", ExitCode.io, "t: permission denied (read failed with EACCES)"],
+  [new LaunchError({ code: "launch/value", problem: "no number", hint }), "launch/value", ExitCode.usage, "no number"],
+  [new ClusterError({ code: "cluster/timeout", problem: "too late", hint }), "cluster/timeout", ExitCode.cluster, "too late"],
+  [new PeerFailed({ rank: 3, host: "n1", rootCode: "io/EIO", problem: "bad", rootExitCode: 7, file: "f", tensor: "t", hint }), "peer/failed", ExitCode.peer, "rank 3 on host n1 failed (file f, tensor t): bad"]
 ]
 
 describe("an error", () => {
