@@ -4,7 +4,7 @@ import type { Pieces } from "./Pieces.ts"
 
 export class ArrayProgress {
   readonly pieces: Pieces
-  /** Bytes. */
+  /** Bytes that are assembled here: all, unless others assemble the rest. */
   readonly length: number
   /** Its CRC-32 was asked for. */
   readonly checksum: boolean
@@ -14,9 +14,9 @@ export class ArrayProgress {
   #changed = 0
   #crc: number | undefined
 
-  constructor(pieces: Pieces, checksum: boolean) {
+  constructor(pieces: Pieces, checksum: boolean, length: number) {
     this.pieces = pieces
-    this.length = pieces.elements * pieces.width
+    this.length = length
     this.checksum = checksum
     // A failed run rejects it, whether or not anybody waits.
     this.#whole.promise.catch(() => {})
@@ -32,7 +32,7 @@ export class ArrayProgress {
     return this.#changed
   }
 
-  /** Of the whole array, once it is complete and if it was asked for. */
+  /** Of the whole array, once it is complete and if it was asked for; never of one that others have a part in. */
   get crc(): number | undefined {
     return this.checksum ? this.#crc : undefined
   }

@@ -1,6 +1,6 @@
 /** Puts windows of files together in memory, and keeps the account of their arrays. */
 import type { ArrayProgress } from "./ArrayProgress.ts"
-import { type Earlier, readEarlier, type WrittenWindow } from "./Earlier.ts"
+import { type Earlier, type OpenSeal, readEarlier, type WrittenWindow } from "./Earlier.ts"
 import type { FileWindow } from "./FileWindows.ts"
 import { fill, type FillContext } from "./Fill.ts"
 import type { Lane } from "./Lane.ts"
@@ -64,16 +64,20 @@ export class Assembly {
       bytes.set(literal, start)
       if (this.#summing) sum(start, literal.byteLength)
     }
+    const open: Array<OpenSeal> = []
     for (const { at: start, from, seal, to } of seals) {
-      const sealed = seal.bytes(await seal.array.whenComplete())
-      if (sealed.byteLength !== seal.length) {
-        throw new RangeError(`a seal of ${seal.array.pieces.array.id} has ${sealed.byteLength} bytes, not ${seal.length}`)
+      if (seal.array === undefined) {
+        bytes.fill(0, start, start + to - from)
+        open.push({ segment: seal.segment, array: seal.arrayAt, from, to, position: position + start })
+        continue
       }
+      const sealed = seal.bytes(await seal.array.whenComplete())
+      if (sealed.byteLength !== seal.length) throw new RangeError(`a seal of ${seal.arrayId} has ${sealed.byteLength} bytes, not ${seal.length}`)
       bytes.set(sealed.subarray(from, to), start)
       if (this.#summing) sum(start, to - from)
     }
     sums.sort((a, b) => a.position - b.position)
-    return { position, size, crc32: joined(sums), changed, sums, found: false }
+    return { position, size, crc32: open.length > 0 ? 0 : joined(sums), changed, sums, found: false, open }
   }
 
   /** Read a window to the address `at` as an earlier execution wrote it; undefined if it did not, or it is not intact. */

@@ -1,4 +1,5 @@
 /** Windows of files that an interrupted execution wrote, and what the next one is told of its own. */
+import type { Range } from "./Arena.ts"
 import type { FileWindow } from "./FileWindows.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
 import { joined, type Sum, sumsOf } from "./WindowSums.ts"
@@ -15,10 +16,24 @@ export interface WindowRecord {
 }
 
 export interface WrittenWindow extends WindowRecord {
-  /** In order, without gaps; cut at arrays and at blocks of the file. */
+  /** In order, without gaps but for open seals; cut at arrays and at blocks of the file. */
   readonly sums: ReadonlyArray<Sum>
   /** An earlier execution wrote it; it was read again and is intact. */
   readonly found: boolean
+  /** Where zeros are instead of a seal. If there is any, `crc32` is 0: nobody knows it yet. */
+  readonly open: ReadonlyArray<OpenSeal>
+}
+
+/** A seal of an array that others assemble a part of: whoever has the sums of all of it writes the seal (seals.ts). */
+export interface OpenSeal {
+  /** Index among the file's segments. */
+  readonly segment: number
+  /** Where in the file the array is. */
+  readonly array: Range
+  /** The seal's bytes [from, to) belong at `position` of the file. */
+  readonly from: number
+  readonly to: number
+  readonly position: number
 }
 
 /**
@@ -61,5 +76,5 @@ export const readEarlier = async (
     throw error
   }
   const sums = windowSums(window, bytes)
-  return joined(sums) === record.crc32 ? { ...record, sums, found: true } : undefined
+  return joined(sums) === record.crc32 ? { ...record, sums, found: true, open: [] } : undefined
 }

@@ -2,18 +2,25 @@
  * A file's segments cut along aligned windows of the file. The window, not the array, is the unit of work: a thousand small
  * arrays cost one write, a large one many, and every write is of whole pages.
  */
-import { PAGE, roundDown } from "./Arena.ts"
+import { PAGE, type Range, roundDown } from "./Arena.ts"
 import { ArrayProgress } from "./ArrayProgress.ts"
 import type { Part } from "./Fill.ts"
 import type { LaneSizes } from "./Lane.ts"
 import { Pieces } from "./Pieces.ts"
+import { cellsOf, lengthOf } from "./portion.ts"
 import { Seam } from "./Seam.ts"
 import { isWasteful, stretch } from "./stretch.ts"
 import type { SourceArray, TargetFile } from "./Target.ts"
 
 /** A seal, and the array whose checksum it takes. */
 export interface Seal {
-  readonly array: ArrayProgress
+  /** Index among the file's segments. */
+  readonly segment: number
+  /** Undefined if others assemble some of it. */
+  readonly array: ArrayProgress | undefined
+  readonly arrayId: string
+  /** Where in the file the array is. */
+  readonly arrayAt: Range
   readonly length: number
   readonly bytes: (crc32: number) => Uint8Array
 }
@@ -28,7 +35,10 @@ export interface FileWindow {
   /** Where the window before it ends, or this one, within a page. */
   readonly before: Seam | undefined
   readonly after: Seam | undefined
+  /** It ends with the file. */
   readonly last: boolean
+  /** None of this file follows in the same execution. */
+  readonly final: boolean
 }
 
 /** A segment with its place in the file. */
@@ -40,15 +50,17 @@ type Placed = { readonly start: number; readonly end: number } & (
 
 /**
  * The windows of a file in order, at least one: of up to `sizes.block` bytes, ending with a page; or larger and ending anywhere
- * where that saves reading. Throws RangeError if the segments do not add up to the file's size.
+ * where that saves reading. None reaches over a border of cells. `ranges`: only those in these ranges of whole cells. Throws
+ * RangeError if the segments do not add up to the file's size.
  */
 export const fileWindows = function*(
   file: TargetFile,
   sizes: LaneSizes,
   gap: number,
-  begin: (array: ArrayProgress) => void
+  begin: (array: ArrayProgress) => void,
+  ranges: ReadonlyArray<Range> = [{ start: 0, end: file.size }]
 ): Generator<FileWindow> {
-  const segments = placed(file, begin)
+  const segments = placed(file, ranges, begin)
   /** Segments that are not wholly behind the current window. */
   const near: Array<Placed> = []
   const lookAhead = (end: number) => {
@@ -58,19 +70,25 @@ export const fileWindows = function*(
       near.push(next.value)
     }
   }
-  let position = 0
-  let before: Seam | undefined
-  do {
-    lookAhead(Math.min(position + sizes.block, file.size))
-    const end = Math.min(windowEnd(near, position, sizes, gap, lookAhead), file.size)
-    lookAhead(end)
-    const last = end === file.size
-    const after = last || end % PAGE === 0 ? undefined : new Seam()
-    yield { ...cut(near, position, end), before, after, last }
-    position = end
-    before = after
-    while (near.length > 0 && near[0]!.end <= position) near.shift()
-  } while (position < file.size)
+  const cells = cellsOf(file, sizes.cell)
+  for (const [i, range] of ranges.entries()) {
+    let position = range.start
+    let before: Seam | undefined
+    let cell = cells.findLastIndex((start) => start <= position)
+    do {
+      while (near.length > 0 && near[0]!.end <= position) near.shift()
+      const border = Math.min(cells[cell + 1] ?? file.size, range.end)
+      lookAhead(Math.min(position + sizes.block, border))
+      const end = Math.min(windowEnd(near, position, border, sizes, gap, lookAhead), border)
+      lookAhead(end)
+      const last = end === file.size
+      const after = last || end % PAGE === 0 ? undefined : new Seam()
+      yield { ...cut(near, position, end), before, after, last, final: end === range.end && i === ranges.length - 1 }
+      position = end
+      before = after
+      if (end === border) cell++
+    } while (position < range.end)
+  }
 }
 
 /**
@@ -81,11 +99,12 @@ export const fileWindows = function*(
 const windowEnd = (
   near: ReadonlyArray<Placed>,
   position: number,
+  border: number,
   { block, wide }: LaneSizes,
   gap: number,
   lookAhead: (end: number) => void
 ): number => {
-  const furthest = position + wide
+  const furthest = Math.min(position + wide, border)
   for (let i = 0; i < near.length; i++) {
     const segment = near[i]!
     if (segment.kind !== "array" || segment.start >= position + block) continue
@@ -120,7 +139,7 @@ const sourceOf = (segment: Placed): SourceArray | undefined => (segment.kind ===
 
 const isSame = (a: SourceArray | undefined, b: SourceArray | undefined): boolean => a?.path === b?.path && a?.offset === b?.offset
 
-const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<FileWindow, "before" | "after" | "last"> => {
+const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<FileWindow, "before" | "after" | "last" | "final"> => {
   const window = { position, size: end - position, parts: [], literals: [], seals: [] } as {
     -readonly [K in "parts" | "literals" | "seals"]: Array<FileWindow[K][number]>
   } & { position: number; size: number }
@@ -144,29 +163,32 @@ const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<F
   return window
 }
 
-const placed = function*(file: TargetFile, begin: (array: ArrayProgress) => void): Generator<Placed> {
+const placed = function*(file: TargetFile, ranges: ReadonlyArray<Range>, begin: (array: ArrayProgress) => void): Generator<Placed> {
   let at = 0
-  let previous: ArrayProgress | undefined
+  let previous: Pick<Seal, "array" | "arrayAt" | "arrayId"> | undefined
   for (const [i, segment] of file.segments.entries()) {
     const start = at
+    const end = at += lengthOf(segment)
+    const own = ranges.reduce((sum, range) => sum + Math.max(0, Math.min(end, range.end) - Math.max(start, range.start)), 0)
     switch (segment.kind) {
       case "bytes":
-        at += segment.bytes.byteLength
-        yield { kind: "bytes", start, end: at, bytes: segment.bytes }
+        if (own > 0) yield { kind: "bytes", start, end, bytes: segment.bytes }
         break
       case "array": {
-        const sealed = segment.crc || sealFollows(file, i)
-        const array = new ArrayProgress(new Pieces(segment.array), sealed)
-        at += array.length
-        previous = array
+        const isWhole = own === end - start
+        const sealing = { arrayId: segment.array.id, arrayAt: { start, end } }
+        previous = { ...sealing, array: undefined }
+        if (own === 0 && !isWhole) break
+        const sealed = isWhole && (segment.crc || sealFollows(file, i))
+        const array = new ArrayProgress(new Pieces(segment.array), sealed, own)
+        if (isWhole) previous = { ...sealing, array }
         begin(array)
-        yield { kind: "array", start, end: at, array }
+        yield { kind: "array", start, end, array }
         break
       }
       case "seal":
         if (previous === undefined) throw new RangeError(`a seal of ${file.name} has no array before it`)
-        at += segment.length
-        yield { kind: "seal", start, end: at, seal: { array: previous, length: segment.length, bytes: segment.bytes } }
+        if (own > 0) yield { kind: "seal", start, end, seal: { ...previous, segment: i, length: segment.length, bytes: segment.bytes } }
         break
     }
   }

@@ -9,6 +9,8 @@ export interface LaneSizes {
   /** Scratch: what is read and not yet in place. */
   readonly read: number
   readonly work: number
+  /** No window reaches over a border of such cells of a file (portion.ts). */
+  readonly cell: number
 }
 
 /** Addresses in bytes. */

@@ -35,25 +35,31 @@ export class OutputFile {
       if (may && error instanceof IoError && error.errno === "EEXIST") return undefined
       throw error
     }) ?? await disk.open(path, "readwrite")
-    const output = (handle: DiskFile, past: boolean) => {
-      const made = new OutputFile(disk, path, size, handle, past)
-      // What was there may be longer.
-      made.#padded = may
-      return made
-    }
-    if (!direct) return output(file, false)
+    const output = await OutputFile.#over(disk, path, size, file, direct)
+    // What was there may be longer.
+    output.#padded = may
+    return output
+  }
+
+  /** One that is there, in its full size, and that others write to as well. */
+  static async join(disk: DiskCalls, path: string, size: number, direct: boolean): Promise<OutputFile> {
+    return OutputFile.#over(disk, path, size, await disk.open(path, "readwrite"), direct)
+  }
+
+  static async #over(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean): Promise<OutputFile> {
+    if (!direct) return new OutputFile(disk, path, size, file, false)
     const past = await disk.open(path, "readwrite", { direct: true }).catch((error: unknown) => {
       if (isRefusal(error)) return undefined
       return file.close().catch(() => {}).then(() => { throw error })
     })
-    if (past === undefined) return output(file, false)
+    if (past === undefined) return new OutputFile(disk, path, size, file, false)
     try {
       await file.close()
     } catch (error) {
       await past.close().catch(() => {})
       throw error
     }
-    return output(past, true)
+    return new OutputFile(disk, path, size, past, true)
   }
 
   get direct(): boolean {
@@ -102,6 +108,14 @@ export class OutputFile {
     const found = await this.#disk.lstat(this.#path)
     if (found.dev !== written.dev || found.ino !== written.ino || found.size !== written.size) throw this.#short("another program changed it")
     return found
+  }
+
+  /** Make what was written here durable and close it; others may still write to it. A page over the end is for them to cut off. */
+  async leave(): Promise<undefined> {
+    await this.#requireLength()
+    await this.#file.sync()
+    this.#closed = true
+    await this.#file.close()
   }
 
   /** Close it, finished or not; never fails. */

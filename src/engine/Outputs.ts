@@ -23,8 +23,9 @@ export class Outputs {
   readonly #disk: DiskCalls
   readonly #directory: string
   readonly #smallestDirect: number
+  readonly #shared: boolean
   readonly #onFailure: (error: unknown) => void
-  readonly #onFinished: (output: Output, info: FileInfo, direct: boolean) => void
+  readonly #onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
   readonly #open = new Set<OutputFile>()
   readonly #finishing = new Set<Promise<void>>()
   readonly #waiting: Array<() => void> = []
@@ -35,12 +36,16 @@ export class Outputs {
     readonly directory: string
     /** Files from this size on are written past the page cache. */
     readonly smallestDirect: number
+    /** Others write to the same files, which are there in their full size; nobody knows here when a file is whole. */
+    readonly shared: boolean
     readonly onFailure: (error: unknown) => void
-    readonly onFinished: (output: Output, info: FileInfo, direct: boolean) => void
+    /** `info`: the file as it then is; undefined if it is shared. */
+    readonly onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
   }) {
     this.#disk = options.disk
     this.#directory = options.directory
     this.#smallestDirect = options.smallestDirect
+    this.#shared = options.shared
     this.#onFailure = options.onFailure
     this.#onFinished = options.onFinished
   }
@@ -77,7 +82,7 @@ export class Outputs {
     if (this.#turns > 0) this.#turns--
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
-      const file = await OutputFile.create(this.#disk, output.path, output.size, output.size >= this.#smallestDirect, output.begun)
+      const file = await this.#openFile(output)
       this.#open.add(file)
       return file
     } catch (error) {
@@ -86,11 +91,16 @@ export class Outputs {
     }
   }
 
+  #openFile({ begun, path, size }: Output): Promise<OutputFile> {
+    const direct = size >= this.#smallestDirect
+    return this.#shared ? OutputFile.join(this.#disk, path, size, direct) : OutputFile.create(this.#disk, path, size, direct, begun)
+  }
+
   async #finish(output: Output): Promise<void> {
     const file = await output.file!
-    let info: FileInfo
+    let info: FileInfo | undefined
     try {
-      info = await file.finish()
+      info = await (this.#shared ? file.leave() : file.finish())
     } finally {
       // Also after a failure: others that wait would wait for ever.
       this.#giveTurn()

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os"
 import { PAGE, roundDown } from "./Arena.ts"
 import { type Sharing, SHARING } from "./Hands.ts"
 import { laneBytes, type LaneSizes, overhead } from "./Lane.ts"
+import { CELL } from "./portion.ts"
 import type { IoMode } from "./SourceFiles.ts"
 
 /** What of a machine the engine may use. The bytes are the same with all of them. */
@@ -57,7 +58,7 @@ const GAP = 32 << 10
 export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
   const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, 1, MOST_CONCURRENCY)
   const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, MOST_MEMORY)
-  const none = { block: 0, wide: 0, read: 0, work: WORK }
+  const none = { block: 0, wide: 0, read: 0, work: WORK, cell: CELL }
   const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
   const block = Math.max(SMALLEST_BLOCK, fit)
   const usual = { ...none, block, read: block, ...options.sizes }

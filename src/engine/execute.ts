@@ -9,6 +9,7 @@ import type { FillContext } from "./Fill.ts"
 import { laneAt, laneBytes } from "./Lane.ts"
 import { type Output, Outputs } from "./Outputs.ts"
 import { pipeline } from "./pipeline.ts"
+import type { Portion } from "./portion.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode } from "./SourceFiles.ts"
@@ -21,10 +22,12 @@ export interface ExecuteOptions extends EngineOptions {
   readonly onArray?: (id: string, done: ArrayDone) => void
   /** Called with every window that is in its file, in no particular order. What it throws ends the execution. */
   readonly onWindow?: (file: string, window: WrittenWindow) => void
-  /** Called with every file that is whole, durable and closed, as it then is. */
+  /** Called with every file that is whole, durable and closed, as it then is; never with a `portion`. */
   readonly onFile?: (file: string, info: FileInfo) => void
   /** What need not be written again. */
   readonly earlier?: Earlier
+  /** Write these cells only, beside others who write the rest of the files, which are there in their full size. */
+  readonly portion?: Portion
 }
 
 export interface ExecutionReport {
@@ -68,7 +71,7 @@ const run = async function*(
   session: Session,
   files: Iterable<TargetFile>,
   directory: string,
-  { earlier, onArray, onFile, onWindow, progress }: ExecuteOptions
+  { earlier, onArray, onFile, onWindow, portion, progress }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
   const { arena, context, disk, settings: { gap, io, sizes }, signal } = session
   const finished: Array<ExecutionReport["files"][number]> = []
@@ -79,18 +82,21 @@ const run = async function*(
     disk,
     directory,
     smallestDirect: SMALLEST_DIRECT[io],
+    shared: portion !== undefined,
     onFailure: (error) => stop.abort(error),
     onFinished: ({ name, size }, info, direct) => {
       finished.push({ name, size, direct })
-      onFile?.(name, info)
+      if (info) onFile?.(name, info)
     }
   })
   const tasks = function*(): Generator<Task> {
     for (const file of files) {
+      const ranges = portion ? portion.get(file.name) ?? [] : undefined
+      if (ranges?.length === 0) continue
       const output = outputs.add(file.name, file.size, earlier?.began(file.name) ?? false)
-      for (const window of fileWindows(file, sizes, gap, (array) => assembly.begin(array))) {
+      for (const window of fileWindows(file, sizes, gap, (array) => assembly.begin(array), ranges)) {
         output.pending++
-        output.ending = window.last
+        output.ending = window.final
         yield { output, window }
       }
     }

@@ -3,7 +3,7 @@ import { fileWindows } from "../../src/engine/FileWindows.ts"
 import type { Segment, SourceArray, TargetArray, TargetFile } from "../../src/engine/Target.ts"
 
 const MB = 1 << 20
-const SIZES = { block: 4 * MB, wide: 40 * MB, read: 4 * MB, work: MB }
+const SIZES = { block: 4 * MB, wide: 40 * MB, read: 4 * MB, work: MB, cell: 64 * MB }
 
 /** Experts whose gate and up projections are stored side by side, [in, 2·out], and become one item each, [out, in]. */
 const halves = (experts: number, inner: number, outer: number): { readonly file: TargetFile; readonly items: ReadonlyArray<number> } => {

@@ -1,8 +1,13 @@
+import { Effect } from "effect"
 import { setTimeout } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
 import { execute } from "../../src/engine/execute.ts"
+import { cellsOf, portionsOf } from "../../src/engine/portion.ts"
+import { closeSeals, type OpenWindow } from "../../src/engine/seals.ts"
 import type { EngineOptions } from "../../src/engine/Settings.ts"
 import type { Segment, TargetFile } from "../../src/engine/Target.ts"
+import { Disk } from "../../src/io/Disk.ts"
+import { SumList } from "../../src/publish/integrity/SumList.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { type Behaviour, diskWith } from "./MemoryDisk.ts"
 import { floats } from "../tensor/kernels/sweeps.ts"
@@ -105,6 +110,69 @@ describe("execute writes what element-by-element copying would", () => {
       )
       for (const [path, bytes] of contents) expect(Buffer.compare(disk.files.get(path)!, bytes), `seed ${seed}, ${path}`).toBe(0)
       expect(report.changed, `seed ${seed}`).toBe(changed)
+    }
+  })
+})
+
+describe("in portions, beside each other", () => {
+  it.each([
+    ["buffered", { io: "buffered", sizes: { block: 1000, wide: 5000, read: 300, work: 512, cell: 4096 } }],
+    ["past the page cache", { io: "direct", sizes: { block: 4096, wide: 16384, read: 500, work: 512, cell: 4096 } }]
+  ] satisfies Array<[string, EngineOptions]>)("they write what one writes, %s", async (_, options) => {
+    let opened = 0
+    for (let seed = 1; seed <= 25; seed++) {
+      const next = random(seed)
+      const world = randomWorld(next, 4 + next(8), floats, 12, "changed")
+      const { changed, contents, files } = randomFiles(next, world)
+      const disk = diskWith(world.files)
+      for (const file of files) disk.files.set(`/out/${file.name}`, new Uint8Array(file.size).fill(0xee))
+      const sums = new Map(files.map((file) => [file.name, new SumList()]))
+      const open: Array<OpenWindow> = []
+      const written = new Set<string>()
+      const reports = await Promise.all(portionsOf(files, 1 + next(5), options.sizes.cell).map((portion) =>
+        disk.run(execute(files, "/out", {
+          ...options,
+          portion,
+          onWindow: (name, window) => {
+            written.add(`${name} ${window.position} ${window.size}`)
+            for (const sum of window.sums) sums.get(name)!.add(sum)
+            if (window.open.length > 0) open.push({ file: files.find((f) => f.name === name)!, window })
+          }
+        }))
+      ))
+      opened += open.length
+      const closed = await disk.run(Effect.flatMap(Disk, (calls) =>
+        Effect.promise(() => closeSeals(calls, (name) => `/out/${name}`, open, (name, { end, start }) => sums.get(name)!.crcOf(start, end)))
+      ))
+      for (const { file, sealed, window } of closed) {
+        for (const sum of sealed) sums.get(file.name)!.add(sum)
+        const bytes = contents.get(`/out/${file.name}`)!
+        expect(window.crc32).toBe(crc32(bytes.subarray(window.position, window.position + window.size)))
+      }
+      for (const file of files) {
+        const [found, bytes] = [disk.files.get(`/out/${file.name}`)!, contents.get(`/out/${file.name}`)!]
+        expect(Buffer.compare(found.subarray(0, file.size), bytes), `seed ${seed}, ${file.name}`).toBe(0)
+        expect(sums.get(file.name)!.crcOf(0, file.size)).toBe(crc32(bytes))
+      }
+      expect(reports.reduce((sum, report) => sum + report.changed, 0), `seed ${seed}`).toBe(changed)
+      expect(reports.reduce((sum, report) => sum + report.bytesWritten, 0)).toBe(files.reduce((sum, f) => sum + f.size, 0))
+      // Another number of processes writes the same windows.
+      const alone = diskWith(world.files)
+      const windows = new Set<string>()
+      await alone.run(execute(files, "/out", { ...options, onWindow: (name, { position, size }) => { windows.add(`${name} ${position} ${size}`) } }))
+      expect(written).toEqual(windows)
+    }
+    expect(opened).toBeGreaterThan(0)
+  })
+
+  it("cells ascend from 0, each within its bytes, in the page of the first array there", () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const next = random(seed)
+      for (const file of randomFiles(next, randomWorld(next, 4 + next(8), ["F64", "F32"], 14)).files) {
+        const cells = cellsOf(file, 8192)
+        expect(cells.every((start, i) => start % 4096 === 0 && start >= i * 8192 && start < (i + 1) * 8192)).toBe(true)
+        expect(cells.length).toBe(Math.max(1, Math.ceil(file.size / 8192)))
+      }
     }
   })
 })

@@ -54,7 +54,7 @@ describe("a file of 3 TiB", () => {
     const literal = new Uint8Array(100)
     const file = { name: "whole", size: 3 * TIB + 100, segments: [{ kind: "bytes" as const, bytes: literal }, { kind: "array" as const, array, crc: false }] }
     let position = 0
-    for (const window of fileWindows(file, { block: 2 ** 31, wide: 2 ** 31, read: 2 ** 31, work: 4096 }, 0, () => {})) {
+    for (const window of fileWindows(file, { block: 2 ** 31, wide: 2 ** 31, read: 2 ** 31, work: 4096, cell: 2 ** 40 }, 0, () => {})) {
       expect(window.position).toBe(position)
       for (const { at, start } of window.parts) expect(start + 100).toBe(position + at)
       position += window.size

@@ -7,37 +7,65 @@ export class SumList implements Iterable<Sum> {
   #lengths = new Uint32Array(16)
   #sums = new Uint32Array(16)
   #size = 0
+  #sorted = true
 
   get size(): number {
     return this.#size
   }
 
-  /** Keeps them in the order of their positions; cheap where they come nearly in order. */
+  /** In any order; sorted when they are asked for. */
   add({ crc32, length, position }: Sum): void {
     if (this.#size === this.#positions.length) this.#grow()
-    let at = this.#size++
-    while (at > 0 && this.#positions[at - 1]! > position) at--
-    if (at < this.#size - 1) {
-      for (const column of [this.#positions, this.#lengths, this.#sums]) column.copyWithin(at + 1, at, this.#size - 1)
-    }
+    const at = this.#size++
+    if (at > 0 && this.#positions[at - 1]! > position) this.#sorted = false
     this.#positions[at] = position
     this.#lengths[at] = length
     this.#sums[at] = crc32
   }
 
   position(index: number): number {
+    this.#sort()
     return this.#positions[index]!
   }
 
   /** The CRC-32 of the bytes of the sums [from, to), which follow one another. */
   joined(from: number, to: number): number {
+    this.#sort()
     let crc = 0
     for (let i = from; i < to; i++) crc = crc32Combine(crc, this.#sums[i]!, this.#lengths[i]!)
     return crc
   }
 
+  /** Of the bytes [start, end), at which sums begin and end. */
+  crcOf(start: number, end: number): number {
+    return this.joined(this.#firstFrom(start), this.#firstFrom(end))
+  }
+
   *[Symbol.iterator](): Generator<Sum> {
+    this.#sort()
     for (let i = 0; i < this.#size; i++) yield { position: this.#positions[i]!, length: this.#lengths[i]!, crc32: this.#sums[i]! }
+  }
+
+  /** Index of the first sum from a position on. */
+  #firstFrom(position: number): number {
+    this.#sort()
+    let low = 0
+    for (let high = this.#size; low < high;) {
+      const middle = (low + high) >>> 1
+      if (this.#positions[middle]! < position) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #sort(): void {
+    if (this.#sorted) return
+    this.#sorted = true
+    const order = Uint32Array.from({ length: this.#size }, (_, i) => i).sort((a, b) => this.#positions[a]! - this.#positions[b]!)
+    for (const column of [this.#positions, this.#lengths, this.#sums]) {
+      const before = column.slice(0, this.#size)
+      for (const [i, from] of order.entries()) column[i] = before[from]!
+    }
   }
 
   #grow(): void {
