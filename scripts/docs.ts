@@ -1,11 +1,12 @@
 /**
  * Generate docs/cli.md from the commands' own help, docs/models.md and routes/verified.ts from the test models,
- * docs/schemas from the schemas of what `--json` prints. `--check` fails if a
+ * docs/schemas from the schemas of what `--json` prints, the man page from the help. `--check` fails if a
  * committed file is not what would be written.
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
-import { root } from "../src/cli/main.ts"
+import { root } from "../src/cli/root.ts"
+import { manPage } from "./man.ts"
 import { modelsPage, support, verifiedModule } from "./models.ts"
 import { schemaPages } from "./schemas.ts"
 
@@ -32,7 +33,7 @@ ${names.map((name) => `\n## ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`).joi
 
 const all = support()
 const at = (path: string) => new URL(`../${path}`, import.meta.url)
-const pages = [["docs/cli.md", text], ["docs/models.md", modelsPage(all)], ["routes/verified.ts", verifiedModule(all)], ...schemaPages] as const
+const pages = [["docs/cli.md", text], ["docs/models.md", modelsPage(all)], ["routes/verified.ts", verifiedModule(all)], ...schemaPages, ["man/convert_megatron_mimo.1", await manPage()]] as const
 
 for (const [path, content] of pages) {
   if (!process.argv.includes("--check")) writeFileSync(at(path), content)

@@ -1,4 +1,4 @@
-/** The command line: one composition of commands, and what becomes of their failures. */
+/** The command line: how it is run, and what becomes of its failures. */
 import { format, stripVTControlCharacters } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
@@ -7,31 +7,18 @@ import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
 import { Disk } from "../api/ground.ts"
 import { VERSION } from "../version.ts"
-import { diffCommand } from "./commands/diff.ts"
-import { doctorCommand } from "./commands/doctor.ts"
-import { exportCommand } from "./commands/export.ts"
-import { importCommand } from "./commands/import.ts"
-import { inspectCommand } from "./commands/inspect.ts"
-import { modelsCommand } from "./commands/models.ts"
-import { planCommand } from "./commands/plan.ts"
-import { relabelCommand } from "./commands/relabel.ts"
-import { reportCommand } from "./commands/report.ts"
-import { roundtripCommand } from "./commands/roundtrip.ts"
-import { sampleCommand } from "./commands/sample.ts"
-import { scaffoldCommand } from "./commands/scaffold.ts"
-import { verifyCommand } from "./commands/verify.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
 import { fromReference } from "./reference.ts"
 import { crash, fail } from "./output.ts"
+import { root } from "./root.ts"
 import { printOwn, tell, tellOwn } from "./streams.ts"
 
-export const root = Command.make("convert_megatron_mimo").pipe(
-  Command.withDescription(
-    "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
-  ),
-  Command.withSubcommands([importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand, modelsCommand, sampleCommand, scaffoldCommand])
-)
+/** Of a command that is none, nothing else is worth saying: its flags cannot be known. */
+const told = (errors: ReadonlyArray<CliError.CliError>): ReadonlyArray<CliError.CliError> => {
+  const unknown = errors.filter((error) => error instanceof CliError.UnknownSubcommand)
+  return unknown.length > 0 ? unknown : errors
+}
 
 /** Usage errors in one line and a pointer to the help, instead of the whole help; or as JSON. */
 const presenter = (command: string | undefined, json: boolean) => CliOutput.layerPresenter({
@@ -40,18 +27,15 @@ const presenter = (command: string | undefined, json: boolean) => CliOutput.laye
       ? CliOutput.defaultPresenter.present(event)
       : Effect.gen(function*() {
         const formatter = yield* CliOutput.Formatter
+        const errors = told(event.errors)
         if (json) {
-          const problem = event.errors.map((error) => error.message).join("\n")
+          const problem = errors.map((error) => error.message).join("\n")
           return yield* fail(command, new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
         }
-        yield* Effect.sync(() => tell(`${stripVTControlCharacters(formatter.formatErrors(event.errors).trim())}\n`))
+        yield* Effect.sync(() => tell(`${stripVTControlCharacters(formatter.formatErrors(errors).trim())}\n`))
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
       })
 })
-
-/** `help`, `help COMMAND` and `version` work as words too. */
-const asFlags = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args[0] === "help" ? [...args.slice(1), "--help"] : args[0] === "version" ? ["--version", ...args.slice(1)] : args
 
 /** The word that names the command. */
 const commandOf = (args: ReadonlyArray<string>): string | undefined => args.find((arg, i) => !arg.startsWith("-") && args[i - 1] !== "--log-level")
@@ -83,7 +67,7 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
   const json = args.includes("--json")
   const debug = args.includes("--debug")
   const command = commandOf(args)
-  const { args: own, notes } = fromReference(asFlags(args.filter((a) => a !== "--debug")))
+  const { args: own, notes } = fromReference(args.filter((a) => a !== "--debug"))
   if (!json && !args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
   return Command.runWith(root, { version: VERSION })(own).pipe(
     Effect.catchCause((cause) => {

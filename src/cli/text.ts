@@ -1,4 +1,6 @@
 /** Small pieces of terminal text: sizes, tables, plurals. */
+import stringWidth from "string-width"
+import { stripVTControlCharacters } from "node:util"
 import { styled } from "./terminal.ts"
 
 const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
@@ -29,6 +31,10 @@ export const grouped = (n: number): string => String(Math.round(n)).replace(/\B(
 
 /** Of the terminal, or as COLUMNS says; files and pipes have no edge. */
 export const terminalWidth = (): number => process.stdout.columns ?? (Number(process.env["COLUMNS"]) || Number.POSITIVE_INFINITY)
+
+/** Every line has room on the terminal. */
+export const fits = (text: string): boolean =>
+  text.split("\n").every((line) => stringWidth(stripVTControlCharacters(line)) <= terminalWidth())
 
 /** Columns aligned by content; numbers to the right. The first row is the head. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {

@@ -1,9 +1,10 @@
 /** Completions as the shells run them. */
 import { spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { root } from "../../src/cli/root.ts"
 import { runCli } from "./run.ts"
 
 const work = mkdtempSync(join(tmpdir(), "completions-"))
@@ -34,12 +35,31 @@ const fish = (line: string): ReadonlyArray<string> => {
   return stdout.split("\n").map((l) => l.split("\t")[0]!).filter((l) => l !== "").sort()
 }
 
+const flagsOf = (help: string): ReadonlyArray<string> => [...new Set([...help.matchAll(/(?<=^ {2}(?:-\w, )?)--([a-z][a-z-]+)/gm)].map((m) => m[1]!))]
+
+describe.each(["bash", "zsh", "fish", "man"])("%s", (form) => {
+  const text = () => readFileSync(form === "man" ? new URL("../../man/convert_megatron_mimo.1", import.meta.url) : join(work, `script.${form}`), "utf8").replaceAll("\\-", "-")
+
+  it("knows every command and every flag of it", async () => {
+    const all = text()
+    for (const name of root.subcommands.flatMap((group) => group.commands.map((command) => command.name))) {
+      const { out } = await runCli([name, "--help"])
+      const flags = flagsOf(out.split("EVERY COMMAND")[0]!.split("EXAMPLES")[0]!)
+      expect(flags.length > 0 || ["help", "version"].includes(name), name).toBe(true)
+      expect([name, ...flags].filter((word) => !all.includes(word)), `${form} ${name}`).toEqual([])
+    }
+  })
+})
+
 describe("bash", () => {
   it.each([
     [["in"], ["inspect"]],
     [["relabel", "--to", "m"], ["mimo", "mtp-model-layer", "mtp-transformer-layer"]],
     [["import", "--torch-dtype", "f"], ["float16", "float32"]],
     [["import", "--hf"], ["--hf-model", "--hf-revision"]],
+    [["help", "rel"], ["relabel"]],
+    [["rou"], ["roundtrip"]],
+    [["sample", "--size", "s"], ["small"]],
     [["inspect", "mod"], ["models", "models.pt"]],
     [["import", "--hf-model", "mod"], ["models"]]
   ])("%s", (words, expected) => {

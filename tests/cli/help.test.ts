@@ -3,7 +3,7 @@ import { Option } from "effect"
 import type { HelpDoc } from "effect/cli"
 import { describe, expect, it } from "vitest"
 import { formatHelp, wrap } from "../../src/cli/help.ts"
-import { root } from "../../src/cli/main.ts"
+import { root } from "../../src/cli/root.ts"
 import { runCli } from "./run.ts"
 
 const help = async (...command: ReadonlyArray<string>): Promise<string> => {

@@ -1,4 +1,3 @@
-import { stripVTControlCharacters } from "node:util"
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../api/checkpoints.ts"
@@ -9,7 +8,7 @@ import * as flags from "../flags.ts"
 import { idleEngine, refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
-import { bad, bold, dim, good, plural, table, terminalWidth } from "../text.ts"
+import { bad, bold, dim, fits, good, plural, table } from "../text.ts"
 import { pathArgument } from "../paths.ts"
 
 const MOST_LINES = 200
@@ -40,8 +39,7 @@ const HEAD = ["", "tensor", "", "differ", "max |a-b|", "‖a-b‖", "relative"]
 const rows = (tensors: ReadonlyArray<TensorDiff>): string => {
   const cells = tensors.map(row)
   const wide = table([HEAD, ...cells])
-  const width = wide.split("\n").reduce((most, line) => Math.max(most, stripVTControlCharacters(line).length), 0)
-  if (width <= terminalWidth()) return wide
+  if (fits(wide)) return wide
   return cells.map(([kind, name, what, ...figures]) =>
     [`  ${kind!.padEnd(7)}  ${name}`, `    ${what}`, figures.map((f, k) => (f === "" ? "" : `${HEAD[k + 3]} ${f}`)).filter((f) => f !== "").join("  ")]
       .map((line, k) => (k === 2 && line !== "" ? `    ${line}` : line)).filter((line) => line !== "").join("\n")).join("\n")

@@ -4,7 +4,8 @@ import { type Support, supported, verification } from "../../api/models.ts"
 import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { plural, table } from "../text.ts"
+import { wrap } from "../help.ts"
+import { bold, fits, plural, table, terminalWidth } from "../text.ts"
 
 const HEAD = ["architecture", "family", "MIMO components", "MTP", "quantised", "verified by"]
 
@@ -20,16 +21,27 @@ const row = (s: Support): ReadonlyArray<string> => [
   verification(s)
 ]
 
+const wrapped = (text: string, indent: number): string => wrap(text, terminalWidth() - indent).map((line) => " ".repeat(indent) + line).join("\n")
+
+/** What a narrow terminal shows: the rest of the row below the name, empty cells left out. */
+const block = (s: Support): string => {
+  const [architecture, family, components, mtp, quantized, verified] = row(s)
+  const rest = [`family ${family}`, components, mtp === "-" ? "-" : "MTP", quantized, verified].filter((cell) => cell !== "-").join("; ")
+  return `${bold(architecture!)}\n${wrapped(rest, 2)}`
+}
+
 const text = (models: ReadonlyArray<Support>): string => {
   const both = models.filter((s) => s.import && s.export).length
+  const wide = table([HEAD, ...models.map(row)])
+  const isNarrow = !fits(wide)
   return [
-    table([HEAD, ...models.map(row)]),
+    isNarrow ? models.map(block).join("\n") : wide,
     "",
     `${plural(models.length, "architecture")}, ${both === models.length ? "all" : both} in both directions.`,
     "quantised: forms that a test model has; every family reads all of them.",
     "case: a checkpoint of the reference, reproduced key by key. round trip: a generated checkpoint that comes back byte for byte.",
     ...(models.some((s) => s.components.length > 0 && !s.trainable) ? ["* no released trainer loads the MIMO form yet."] : [])
-  ].join("\n")
+  ].map((part, i) => (i === 0 || !isNarrow ? part : wrapped(part, 0))).join("\n")
 }
 
 export const modelsCommand = Command.make("models", {

@@ -1,4 +1,3 @@
-import { stripVTControlCharacters } from "node:util"
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { basename, join, resolve } from "node:path"
@@ -13,7 +12,7 @@ import { emit } from "../output.ts"
 import { pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
-import { bad, bold, good, table, terminalWidth } from "../text.ts"
+import { bad, bold, fits, good, table } from "../text.ts"
 
 const saved = (name: string, what: string) => pathFlag(name, "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription(what), Flag.optional)
 
@@ -30,8 +29,7 @@ const HEAD = ["Weight Name", "Shape", "DType", "Matches Original"]
 /** The reference's table; on a narrow terminal, shape and dtype stand below the name. */
 const weights = (tensors: ReadonlyArray<RoundtripTensor>): string => {
   const wide = table([HEAD, ...tensors.map(cells)])
-  const width = wide.split("\n").reduce((most, line) => Math.max(most, stripVTControlCharacters(line).length), 0)
-  if (width <= terminalWidth()) return wide
+  if (fits(wide)) return wide
   return tensors.map(cells).map(([name, shape, dtype, verdict]) => `${verdict}  ${name}\n   ${shape} ${dtype}`).join("\n")
 }
 

@@ -1,0 +1,48 @@
+/** One composition of all commands. */
+import { Effect, Option } from "effect"
+import { Argument, type CliError, Command, Param, Primitive } from "effect/cli"
+import type { Disk } from "../api/ground.ts"
+import type { BridgeError } from "../errors.ts"
+import { VERSION } from "../version.ts"
+import { diffCommand } from "./commands/diff.ts"
+import { doctorCommand } from "./commands/doctor.ts"
+import { exportCommand } from "./commands/export.ts"
+import { importCommand } from "./commands/import.ts"
+import { inspectCommand } from "./commands/inspect.ts"
+import { modelsCommand } from "./commands/models.ts"
+import { planCommand } from "./commands/plan.ts"
+import { relabelCommand } from "./commands/relabel.ts"
+import { reportCommand } from "./commands/report.ts"
+import { roundtripCommand } from "./commands/roundtrip.ts"
+import { sampleCommand } from "./commands/sample.ts"
+import { scaffoldCommand } from "./commands/scaffold.ts"
+import { verifyCommand } from "./commands/verify.ts"
+
+const working = [
+  importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand,
+  modelsCommand, sampleCommand, scaffoldCommand
+] as const
+
+/** Shells complete the names; one that is none is told by the command line, with the one that was meant. */
+const commandName = Param.makeSingle({
+  name: "command",
+  kind: Param.argumentKind,
+  primitiveType: Object.assign(Primitive.Choice(working.map(({ name }) => [name, name] as const)), { parse: (value: string) => Effect.succeed(value) }) as Primitive.Primitive<string>
+})
+
+/** The same as flags say. */
+const again = (...args: ReadonlyArray<string>): Effect.Effect<void, BridgeError | CliError.CliError, Command.Environment | Disk> =>
+  Effect.suspend(() => Command.runWith(root, { version: VERSION })(args))
+
+const helpCommand = Command.make("help", { command: commandName.pipe(Argument.optional) }, ({ command }) => again(...Option.toArray(command), "--help")).pipe(
+  Command.withDescription("Show the help of a command: the same as COMMAND --help")
+)
+
+const versionCommand = Command.make("version", {}, () => again("--version")).pipe(Command.withDescription("Show the version: the same as --version"))
+
+export const root = Command.make("convert_megatron_mimo").pipe(
+  Command.withDescription(
+    "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
+  ),
+  Command.withSubcommands([...working, helpCommand, versionCommand])
+)
