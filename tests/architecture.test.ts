@@ -28,7 +28,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["bridge", "engine"],
   ["publish"],
   ["mimo", "checkpoint", "quantized"],
-  ["space"],
+  ["space", "cost"],
   ["plan"],
   ["convert"],
   ["verify", "inspect", "diff", "relabel", "doctor", "report", "conformance"],

@@ -7,139 +7,201 @@
  * `run_config.yaml` is validated again by whoever loads it: a layout refused there is of no use here.
  */
 import { quote, some, UsageError } from "../errors.ts"
-import { checkSizes, type Layout, type LayoutComponent, rankCount, rankRange, sizes } from "./ModuleParallelism.ts"
+import { type Layout, type LayoutComponent, rankCount, rankRange, sizes, wrongSizes } from "./ModuleParallelism.ts"
 
 /** Every MegatronMIMO model has a component of this name; all others are encoders that feed it. */
 export const LANGUAGE_COMPONENT = "language"
 
+/** What a layout breaks. */
+export interface Broken {
+  /** Of the table that the rule stands in; numbers of the tables follow one another. */
+  readonly rule: number
+  readonly problem: string
+  /** The trainer's own words: how its error begins, or its condition. */
+  readonly trainer: string
+  readonly hint?: string
+}
+
+type Problem = Pick<Broken, "problem" | "hint">
+
+interface LayoutRule {
+  readonly number: number
+  /** How the trainer's error begins. */
+  readonly trainer: string
+  /** Holds for MegatronMIMO alone. */
+  readonly mimo?: true
+  readonly broken: (layout: Layout, componentNames: ReadonlyArray<string>) => Problem | undefined
+}
+
+const firstOf = <A>(all: ReadonlyArray<A>, problem: (a: A) => Problem | undefined): Problem | undefined => {
+  for (const one of all) {
+    const found = problem(one)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const eachComponent = (problem: (component: LayoutComponent) => Problem | undefined) =>
+  ({ components }: Layout): Problem | undefined => firstOf(components, problem)
+
 /**
- * Checks a layout; the first broken rule throws.
- *
- * **Details**
- *
- * In this order:
- * 1. there is a component `language`;
- * 2. sizes are whole numbers from 1, offsets from 0, all below the largest world;
- * 3. `tp·cp·dp` is divisible by `etp·ep`, so that experts are copied a whole number of times;
- * 4. the rank ranges tile `0..worldSize-1`, without a gap or an overlap, in whatever order the components are listed;
- * 5. encoders are dense: ep=etp=1;
- * 6. every tp is a power of two;
- * 7. of any two dp sizes one divides the other;
- * 8. the components are exactly those of the model.
- *
- * What a model demands of its layout continues the numbers in ModelRules.ts.
- *
- * Without `componentNames` the layout is that of an ordinary model, for which only 2, 3 and 4 hold.
+ * The trainer's checks of a layout, in its order and by its numbers (`MegatronMIMOParallelismConfig.finalize`); the last is ours: the
+ * components are exactly those of the model. What a model demands of its layout continues the numbers in ModelRules.ts, what training
+ * demands in TrainingRules.ts.
+ */
+export const LAYOUT_RULES: ReadonlyArray<LayoutRule> = [
+  {
+    number: 1,
+    trainer: "Language module 'language' must be in module_parallelisms.",
+    mimo: true,
+    broken: ({ components }, names) => noLanguage(components, names)
+  },
+  { number: 2, trainer: "must be positive.", broken: eachComponent(({ name, parallelism }) => wrongSizes({ name, ...parallelism })) },
+  {
+    number: 3,
+    trainer: "world_size must be provided to compute data_parallel_size.",
+    broken: eachComponent(({ name, parallelism }) => (parallelism.dp as number | undefined) === undefined ? { problem: `component ${quote(name)}: dp is not given` } : undefined)
+  },
+  {
+    number: 4,
+    trainer: "TP * CP * DP must be divisible by expert_tensor_parallel_size * expert_model_parallel_size",
+    broken: eachComponent((component) => expertsDivide(component))
+  },
+  { number: 5, trainer: "rank_offset ranges overlap in heterogeneous deployment.", broken: (layout) => rangesAreDisjoint(layout) },
+  { number: 6, trainer: "rank_offset ranges must tile the distributed world with no gaps", broken: (layout) => rangesTile(layout) },
+  { number: 7, trainer: "Encoder modules must remain dense for MegatronMIMO MoE", mimo: true, broken: eachComponent((component) => encoderIsDense(component)) },
+  { number: 8, trainer: "TP size must be a power of 2", mimo: true, broken: eachComponent((component) => tensorParallelIsPowerOfTwo(component)) },
+  { number: 9, trainer: "DP sizes must be divisible between modules.", mimo: true, broken: ({ components }) => dataParallelSizesDivide(components) },
+  { number: 10, trainer: "the components are those of the model's routes", mimo: true, broken: ({ components }, names) => namesMatch(components, names) }
+]
+
+/** The first rule that a layout breaks. Without `componentNames` it is that of an ordinary model, for which fewer rules hold. */
+export const brokenLayoutRule = (layout: Layout, componentNames?: ReadonlyArray<string>): Broken | undefined => {
+  for (const { broken, mimo, number, trainer } of LAYOUT_RULES) {
+    if (mimo && componentNames === undefined) continue
+    const problem = broken(layout, componentNames ?? [])
+    if (problem !== undefined) return { rule: number, trainer, ...problem }
+  }
+  return undefined
+}
+
+/**
+ * Checks a layout; the first broken rule of {@link LAYOUT_RULES} throws.
  *
  * @throws UsageError naming the components and ranks, and what to change
  */
 export const validateLayout = (layout: Layout, componentNames?: ReadonlyArray<string>): void => {
-  const { components } = layout
-  if (componentNames !== undefined) requireLanguage(components, componentNames)
-  for (const { name, parallelism } of components) checkSizes({ name, ...parallelism })
-  components.forEach(expertsDivide)
-  rangesTile(layout)
-  if (componentNames === undefined) return
-  components.forEach(encoderIsDense)
-  components.forEach(tensorParallelIsPowerOfTwo)
-  dataParallelSizesDivide(components)
-  namesMatch(components, componentNames)
+  const broken = brokenLayoutRule(layout, componentNames)
+  if (broken !== undefined) throw layoutError(broken)
 }
 
-/** Rule 1 by itself, for callers that cannot complete a layout without it. Throws a UsageError. */
-export const requireLanguage = (
-  components: ReadonlyArray<{ readonly name: string }>,
-  expected: ReadonlyArray<string>
-): void => {
-  if (components.some(({ name }) => name === LANGUAGE_COMPONENT)) return
-  throw new UsageError({ code: "usage/layout",
+const layoutError = ({ hint, problem }: Problem): UsageError => new UsageError({ code: "usage/layout", problem, ...(hint === undefined ? {} : { hint }) })
+
+const noLanguage = (components: ReadonlyArray<{ readonly name: string }>, expected: ReadonlyArray<string>): Problem | undefined =>
+  components.some(({ name }) => name === LANGUAGE_COMPONENT) ? undefined : {
     problem: `no component "${LANGUAGE_COMPONENT}": given are ${some(components.map(({ name }) => name)) || "none"}`,
     hint: `the components of this model are ${some(expected)}`
-  })
+  }
+
+/** Rule 1 by itself, for callers that cannot complete a layout without it. Throws a UsageError. */
+export const requireLanguage = (components: ReadonlyArray<{ readonly name: string }>, expected: ReadonlyArray<string>): void => {
+  const problem = noLanguage(components, expected)
+  if (problem !== undefined) throw layoutError(problem)
 }
 
-const expertsDivide = ({ name, parallelism: p }: LayoutComponent): void => {
-  if ((p.tp * p.cp * p.dp) % (p.etp * p.ep) === 0) return
-  throw new UsageError({ code: "usage/layout",
+const expertsDivide = ({ name, parallelism: p }: LayoutComponent): Problem | undefined => {
+  if ((p.tp * p.cp * p.dp) % (p.etp * p.ep) === 0) return undefined
+  return {
     problem: `component ${quote(name)}: tp·cp·dp = ${p.tp * p.cp * p.dp} is not divisible by etp·ep = ${p.etp * p.ep} ` +
       `(${sizes(p, ["tp", "cp", "dp", "etp", "ep"])})`,
     hint: "raise dp, or lower ep or etp: experts are spread over the tp·cp·dp ranks of a pipeline stage"
-  })
+  }
 }
 
-const rangesTile = ({ components, worldSize }: Layout): void => {
+/** The ranks of every component, in their order. */
+const rangesOf = ({ components }: Layout) => {
   const ranges = components
     .map(({ name, parallelism: p }) => ({ name, start: p.rankOffset, end: p.rankOffset + rankCount(p) }))
     .sort((a, b) => a.start - b.start)
-  const described = some(ranges.map(({ end, name, start }) => `${name} ${rankRange(start, end - start)}`))
-  let next = 0
-  let previous = ""
-  for (const { end, name, start } of ranges) {
-    if (start < next) {
-      throw new UsageError({ code: "usage/layout",
-        problem: `components ${quote(previous)} and ${quote(name)} share ranks ${rankRange(start, Math.min(next, end) - start)} ` +
-          `(${described})`,
-        hint: `every component needs ranks of its own: give ${quote(name)} rank_offset=${next}, or leave rank_offset out`
-      })
+  return { ranges, described: some(ranges.map(({ end, name, start }) => `${name} ${rankRange(start, end - start)}`)) }
+}
+
+const rangesAreDisjoint = (layout: Layout): Problem | undefined => {
+  const { described, ranges } = rangesOf(layout)
+  for (const [index, { end, name: previous }] of ranges.entries()) {
+    const next = ranges[index + 1]
+    if (next === undefined || next.start >= end) continue
+    return {
+      problem: `components ${quote(previous)} and ${quote(next.name)} share ranks ${rankRange(next.start, Math.min(end, next.end) - next.start)} ` +
+        `(${described})`,
+      hint: `every component needs ranks of its own: give ${quote(next.name)} rank_offset=${end}, or leave rank_offset out`
     }
+  }
+  return undefined
+}
+
+const rangesTile = (layout: Layout): Problem | undefined => {
+  const { described, ranges } = rangesOf(layout)
+  const { worldSize } = layout
+  let next = 0
+  for (const { end, name, start } of ranges) {
     if (start > next) {
-      throw new UsageError({ code: "usage/layout",
+      return {
         problem: `no component has ranks ${rankRange(next, start - next)} (${described})`,
         hint: `give ${quote(name)} rank_offset=${next}, or leave rank_offset out`
-      })
+      }
     }
     next = end
-    previous = name
   }
-  if (next !== worldSize) {
-    throw new UsageError({ code: "usage/layout",
-      problem: `the components take ${next} ranks (${described}), the world has ${worldSize}`,
-      hint: next < worldSize ? "raise dp, or lower the world size" : `lower dp, or use a world of ${next} ranks`
-    })
+  if (next === worldSize) return undefined
+  return {
+    problem: `the components take ${next} ranks (${described}), the world has ${worldSize}`,
+    hint: next < worldSize ? "raise dp, or lower the world size" : `lower dp, or use a world of ${next} ranks`
   }
 }
 
-const encoderIsDense = ({ name, parallelism: p }: LayoutComponent): void => {
-  if (name === LANGUAGE_COMPONENT || (p.ep === 1 && p.etp === 1)) return
-  throw new UsageError({ code: "usage/layout",
+const encoderIsDense = ({ name, parallelism: p }: LayoutComponent): Problem | undefined => {
+  if (name === LANGUAGE_COMPONENT || (p.ep === 1 && p.etp === 1)) return undefined
+  return {
     problem: `component ${quote(name)}: ${sizes(p, ["ep", "etp"])}, but only "${LANGUAGE_COMPONENT}" can have experts`,
     hint: `leave ep and etp out for ${quote(name)}`
-  })
+  }
 }
 
-const tensorParallelIsPowerOfTwo = ({ name, parallelism: { tp } }: LayoutComponent): void => {
-  if ((tp & (tp - 1)) === 0) return
+const tensorParallelIsPowerOfTwo = ({ name, parallelism: { tp } }: LayoutComponent): Problem | undefined => {
+  if ((tp & (tp - 1)) === 0) return undefined
   const below = 2 ** Math.floor(Math.log2(tp))
-  throw new UsageError({ code: "usage/layout",
+  return {
     problem: `component ${quote(name)}: tp=${tp} is not a power of two`,
     hint: `use tp=${below} or tp=${below * 2}: components exchange activations over tp groups of 1, 2, 4, 8, … ranks`
-  })
+  }
 }
 
 /** Sorted by size, neighbours suffice: divisibility is transitive. */
-const dataParallelSizesDivide = (components: ReadonlyArray<LayoutComponent>): void => {
+const dataParallelSizesDivide = (components: ReadonlyArray<LayoutComponent>): Problem | undefined => {
   const sorted = [...components].sort((a, b) => a.parallelism.dp - b.parallelism.dp)
   for (const [index, small] of sorted.entries()) {
     const large = sorted[index + 1]
     if (large === undefined || large.parallelism.dp % small.parallelism.dp === 0) continue
-    throw new UsageError({ code: "usage/layout",
+    return {
       problem: `component ${quote(small.name)} has dp=${small.parallelism.dp}, ${quote(large.name)} has ` +
         `dp=${large.parallelism.dp}: neither divides the other`,
       hint: "change one of them so that batches can be handed over in whole parts"
-    })
+    }
   }
+  return undefined
 }
 
-const namesMatch = (components: ReadonlyArray<LayoutComponent>, expected: ReadonlyArray<string>): void => {
+const namesMatch = (components: ReadonlyArray<LayoutComponent>, expected: ReadonlyArray<string>): Problem | undefined => {
   const names = new Set(components.map(({ name }) => name))
   const unknown = [...names].filter((name) => !expected.includes(name))
   const missing = expected.filter((name) => !names.has(name))
-  if (unknown.length === 0 && missing.length === 0) return
-  throw new UsageError({ code: "usage/layout",
+  if (unknown.length === 0 && missing.length === 0) return undefined
+  return {
     problem: [
       unknown.length > 0 && `this model has no component ${some(unknown)}`,
       missing.length > 0 && `no ranks are given for component ${some(missing)}`
     ].filter(Boolean).join("; "),
     hint: `the components of this model are ${some(expected)}`
-  })
+  }
 }

@@ -166,30 +166,31 @@ const tokensOf = (text: string): ReadonlyArray<string> | undefined => {
 
 const unquoted = (value: string): string => value.replace(/^(["'])(.*)\1$/s, "$2")
 
-/**
- * Checks the numbers of one component, for layouts that were not parsed from flags.
- *
- * @throws UsageError if a size is no whole number from 1, an offset none from 0, or the component ends past
- * {@link MAX_RANKS}
- */
-export const checkSizes = (spec: ComponentSpec): void => {
+/** What is wrong with the numbers of one component: a size that is no whole number from 1, an offset none from 0, or ranks past {@link MAX_RANKS}. */
+export const wrongSizes = (spec: ComponentSpec): { readonly problem: string } | undefined => {
   for (const [key, field] of KEYS) {
     const value = spec[field]
     if (value === undefined && (field === "dp" || field === "rankOffset")) continue
     const [least, most] = boundsOf(field)
     if (value === undefined || !Number.isInteger(value) || value < least || value > most) {
-      throw new UsageError({ code: "usage/layout",
-        problem: `component ${quote(spec.name)}: ${key} must be a whole number from ${least} to ${most}, not ${value}`
-      })
+      return { problem: `component ${quote(spec.name)}: ${key} must be a whole number from ${least} to ${most}, not ${value}` }
     }
   }
   const ranks = rankCount({ ...spec, dp: spec.dp ?? 1 })
-  if ((spec.rankOffset ?? 0) + ranks > MAX_RANKS) {
-    throw new UsageError({ code: "usage/layout",
-      problem: `component ${quote(spec.name)}: ${sizes(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
-        `${MAX_RANKS}, the largest world supported`
-    })
+  return (spec.rankOffset ?? 0) + ranks <= MAX_RANKS ? undefined : {
+    problem: `component ${quote(spec.name)}: ${sizes(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
+      `${MAX_RANKS}, the largest world supported`
   }
+}
+
+/**
+ * Checks the numbers of one component, for layouts that were not parsed from flags.
+ *
+ * @throws UsageError with what {@link wrongSizes} finds
+ */
+export const checkSizes = (spec: ComponentSpec): void => {
+  const wrong = wrongSizes(spec)
+  if (wrong !== undefined) throw new UsageError({ code: "usage/layout", ...wrong })
 }
 
 /** `tp=2, cp=1, …` of the fields that are set, for messages. */

@@ -77,7 +77,7 @@ describe("a MIMO model", () => {
   })
 
   it("refuses an uneven pipeline of a tower, and says that a layout has no trainer yet", async () => {
-    await expect(planned("language=tp=1", "images=pp=2,first_stage_layers=1").then((bridge) => run(bridge.conversionPlan()))).rejects.toThrow("rule 20")
+    await expect(planned("language=tp=1", "images=pp=2,first_stage_layers=1").then((bridge) => run(bridge.conversionPlan()))).rejects.toThrow("rule 22")
     const { notes } = await planned("language=pp=2,layout=\"Ett|ttL\"", "images=tp=1").then((bridge) => run(bridge.conversionPlan()))
     expect(notes).toContainEqual(expect.stringContaining("no released trainer builds this model yet"))
   })
