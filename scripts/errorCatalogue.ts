@@ -197,6 +197,21 @@ export const catalogue: ReadonlyArray<Area> = [
     }
   },
   {
+    prefix: "family/",
+    heldBy: ["tests/api/familyFiles.test.ts"],
+    title: "Family files (`--family`)",
+    where: "what the file has instead",
+    exitCode: 3,
+    remedy: "Mend the file; [adding-a-family.md](adding-a-family.md) shows a whole one.",
+    codes: {
+      "claimed": ["two family files answer to one architecture", "Name one of them."],
+      "failed": "the code of the file failed, or described a model by halves, when it was asked about this one",
+      "no-family": "the module exports no family and no routes",
+      "not-a-family": "an export looks like a family, or like routes, and lacks a field",
+      "not-loaded": "the module cannot be loaded: its syntax, an import that is not there, or no file"
+    }
+  },
+  {
     prefix: "config/",
     heldBy: ["tests/families/random.test.ts", "tests/routes/biases.test.ts", "tests/hostile/huggingFace.test.ts"],
     title: "config.json",

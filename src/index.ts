@@ -5,18 +5,19 @@ export {
 } from "./api/MegatronMimoBridge.ts"
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
-  type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, type Model,
-  modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint
+  type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, familiesFromFiles, importCheckpoint, inspectCheckpoint,
+  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint
 } from "./api/promises.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"
 export * as checkpoints from "./api/checkpoints.ts"
+export { withFamilyFiles } from "./api/familyFiles.ts"
 export { families } from "../routes/index.ts"
 export { type Component } from "./bridge/Component.ts"
-export { type Carried, type Family, family, type HfHeaders, type ModelDescription } from "./bridge/Family.ts"
+export { type Carried, type Family, family, type FamilyDescription, type HfHeaders, type ModelDescription } from "./bridge/Family.ts"
 export { FamilyRegistry } from "./bridge/FamilyRegistry.ts"
-export * as kinds from "./bridge/kinds.ts"
+export * as kinds from "./bridge/allKinds.ts"
 export { from, type HfTensor, type MappingKind, type Relation, type Row } from "./bridge/Mapping.ts"
 export { type Provider } from "./runconfig/Provider.ts"
 export { MappingRegistry, rows, type Table } from "./bridge/Registry.ts"
@@ -35,7 +36,11 @@ export { type RelabelReport } from "./relabel/relabel.ts"
 export { type RelabelTo } from "./relabel/rules/index.ts"
 export * from "./errors.ts"
 export { Disk } from "./io/Disk.ts"
+export * from "./model/Block.ts"
 export { gpt } from "./model/gpt.ts"
+export {
+  type AudioSizes, type ModelModule, type ModuleFacts, type ModuleSource, type ProjectorSizes, type TowerSizes, type VisionSizes
+} from "./model/ModelModule.ts"
 export { type Entry, type Model as MegatronModel, type Parameter } from "./model/Parameter.ts"
 export { Scope } from "./model/Scope.ts"
 export { type TransformerConfig } from "./model/TransformerConfig.ts"

@@ -4,6 +4,7 @@
  * published, the promise rejects with the signal's reason.
  */
 import { Effect, Stream } from "effect"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { toAsyncIterable, toPromise } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import type { ConversionReport } from "../plan/Report.ts"
@@ -15,6 +16,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import type { ProcessGroupCollection } from "../parallel/ProcessGroups.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { withFamilyFiles } from "./familyFiles.ts"
 import type { HfWeight } from "./hfWeights.ts"
 import {
   AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type VerifyOptions,
@@ -61,6 +63,10 @@ export const exportCheckpoint = (model: Model, megatronPath: string, hfPath: str
 /** Compare a model with a checkpoint of it, tensor by tensor. */
 export const verifyCheckpoint = (model: Model, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.verify(megatronPath, options)), options)
+
+/** The built-in families and those in these files, whose code is run: for the `families` of any request. */
+export const familiesFromFiles = (paths: ReadonlyArray<string>, options: Abortable = {}): Promise<FamilyRegistry> =>
+  run(withFamilyFiles(paths), options)
 
 /**
  * Every tensor in pieces of bounded size, or (`pieces: "whole"`) as a whole; the next one is assembled when the loop asks for it.

@@ -80,6 +80,15 @@ export class FamilyRegistry {
     return new FamilyRegistry([...this.#own, family], this.#rules)
   }
 
+  /** The registry with a family that answers in place of others to its architectures. */
+  replacing(family: Family): FamilyRegistry {
+    const others = this.#own.flatMap((own) => {
+      const architectures = own.architectures.filter((a) => !family.architectures.includes(a))
+      return architectures.length > 0 ? [{ ...own, architectures }] : []
+    })
+    return new FamilyRegistry([...others, family], this.#rules)
+  }
+
   /**
    * The registry with explicit MIMO routes for an architecture whose components its family cannot derive: they replace the
    * family's own.

@@ -1,12 +1,14 @@
 /** Flags that several commands share. Names follow the reference's CLI. */
-import { Option } from "effect"
+import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
 import { modelPath } from "../api/conversions.ts"
 import { ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
+import { withFamilyFiles } from "../api/familyFiles.ts"
 import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
-import { UsageError } from "../errors.ts"
+import { quotePath, UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
 import { pathFlag } from "./paths.ts"
+import { tell } from "./streams.ts"
 
 export const hfModel = pathFlag("hf-model", "directory").pipe(
   Flag.withMetavar("DIR"),
@@ -104,8 +106,21 @@ export const vocabularyOptions = (flag: Option.Option<number>): { readonly vocab
   return rows === undefined ? {} : { vocabSize: rows }
 }
 
+export const family = pathFlag("family", "file").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Module (.js, .ts) with families of yours, for models that are not known here or are known otherwise. Its code is run. Repeatable"),
+  Flag.between(0, 16)
+)
+
+/** The families of a command that has {@link family}: the built-in ones, unless files are named. Their code is run here; it is said before. */
+export const familiesOf = Effect.fnUntraced(function*({ family: files, json: asJson, quiet: silent }: { readonly family: ReadonlyArray<string>; readonly json: boolean; readonly quiet: boolean }) {
+  if (files.length === 0) return {}
+  if (!asJson && !silent) for (const file of files) yield* Effect.sync(() => { tell(`note: code of yours is run: ${quotePath(file)}\n`) })
+  return { families: yield* withFamilyFiles(files) }
+})
+
 export const trustRemoteCode = Flag.Boolean("trust-remote-code").pipe(
-  Flag.withDescription("Accepted for compatibility: model code is never run here, custom *.py files are only copied"),
+  Flag.withDescription("Accepted for compatibility: code that comes with a model is never run here, custom *.py files are only copied"),
   Flag.withDefault(false)
 )
 

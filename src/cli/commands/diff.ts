@@ -73,15 +73,18 @@ export const diffCommand = Command.make("diff", {
   headers: Flag.Boolean("headers").pipe(Flag.withDescription("Names, shapes and dtypes only: nothing of the data is read"), Flag.withDefault(false)),
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("diff")(function*(input) {
   yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const families = yield* flags.familiesOf(input)
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>
     diff(input.left, input.right, {
       ...engine,
+      ...families,
       headers: input.headers,
       norms: !input.summary,
       filter: input.filter,

@@ -32,12 +32,15 @@ export const doctorCommand = Command.make("doctor", {
     Flag.withDescription("Directory whose file system is tried when the machine is examined. Default: the current one"),
     Flag.optional
   ),
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
   if (Option.isSome(input.path)) yield* attempt(() => refuseIdle(["--dir", Option.isSome(input.directory), "a checkpoint is examined, not the machine"]))
+  else yield* attempt(() => refuseIdle(["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
+  const families = yield* flags.familiesOf(input)
   const report = Option.isSome(input.path)
-    ? yield* examine(input.path.value)
+    ? yield* examine(input.path.value, families)
     : yield* examineMachine(Option.getOrElse(input.directory, () => "."))
   yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(

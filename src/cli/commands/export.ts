@@ -42,6 +42,7 @@ export const exportCommand = Command.make("export", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
@@ -51,9 +52,10 @@ export const exportCommand = Command.make("export", {
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
   yield* refuseDryReport(input)
+  const families = yield* flags.familiesOf(input)
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
-  const request = { ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
+  const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
   const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized
     ? yield* withProgress("comparing", input, (progress) =>
@@ -65,7 +67,7 @@ export const exportCommand = Command.make("export", {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
-  yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done })
+  yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
   yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),

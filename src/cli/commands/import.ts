@@ -26,6 +26,7 @@ export const importCommand = Command.make("import", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
@@ -33,16 +34,17 @@ export const importCommand = Command.make("import", {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
+  const families = yield* flags.familiesOf(input)
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
-  const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
+  const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...families })
   const { report } = prepared
   if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
-  yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done })
+  yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
   yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),

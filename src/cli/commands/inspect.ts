@@ -29,6 +29,7 @@ export const inspectCommand = Command.make("inspect", {
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Sums only, no tensors"), Flag.withDefault(false)),
   csv: Flag.Boolean("csv").pipe(Flag.withDescription("The tensors as CSV"), Flag.withDefault(false)),
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
@@ -45,7 +46,8 @@ export const inspectCommand = Command.make("inspect", {
     ...idleEngine(input, !input.stats, "only --stats reads tensors")
   ))
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const request = { ...engine, filter: input.filter, boxes: input.chunks }
+  const families = yield* flags.familiesOf(input)
+  const request = { ...engine, ...families, filter: input.filter, boxes: input.chunks }
   const found = input.stats
     ? yield* withProgress("reading", input, ({ onProgress }) => inspect(input.path, { ...request, statistics: true, onProgress }))
     : yield* inspect(input.path, request)

@@ -25,22 +25,24 @@ export const planCommand = Command.make("plan", {
   card: flags.card,
   allowUnmapped: flags.allowUnmapped,
   trustRemoteCode: flags.trustRemoteCode,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("plan")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const targets = yield* reportTargets(reportPaths(input))
+  const families = yield* flags.familiesOf(input)
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-    const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...flags.tensorsOf(input), ...vocabulary, components: input.component })
-    yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, hfModel], conversion: report })
+    const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component })
+    yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, hfModel], conversion: report, ...families })
     return yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
   }
   yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
-  const { report } = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement })
-  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report })
+  const { report } = yield* prepareImport(hfModel, { ...families, ...flags.tensorsOf(input), ...arrangement })
+  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),

@@ -48,12 +48,15 @@ export const relabelCommand = Command.make("relabel", {
   resume: flags.resume,
   dryRun: flags.dryRun,
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const families = yield* flags.familiesOf(input)
   const prepared = yield* prepareRelabel(input.source, {
+    ...families,
     to: input.to,
     components: input.component,
     ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})

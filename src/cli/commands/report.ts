@@ -21,12 +21,14 @@ export const reportCommand = Command.make("report", {
   ),
   output,
   card: flags.card,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("report")(function*(input) {
   if (/\.ya?ml$/i.test(input.output)) return yield* new UsageError({ problem: "-o names the HTML page", hint: "--card FILE writes the YAML card." })
   const targets = yield* reportTargets(reportPaths({ report: Option.some(input.output), card: input.card }))
-  yield* writeReports(targets, { command: "report", paths: input.paths })
+  const families = yield* flags.familiesOf(input)
+  yield* writeReports(targets, { command: "report", paths: input.paths, ...families })
   const files = [...targets.pages, ...targets.cards]
   yield* emit("report", input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))
 })).pipe(

@@ -27,6 +27,7 @@ export const verifyCommand = Command.make("verify", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
@@ -37,7 +38,7 @@ export const verifyCommand = Command.make("verify", {
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
-    yield* attempt(() => refuseIdle(...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces")))
+    yield* attempt(() => refuseIdle(...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces"), ["--family", input.family.length > 0, "checksums need no model"]))
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
@@ -50,8 +51,9 @@ export const verifyCommand = Command.make("verify", {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }
   const [left, right] = paths as [string, string]
-  const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...engine, progress: progress.add, onSize: progress.total }))
-  yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report })
+  const families = yield* flags.familiesOf(input)
+  const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...engine, ...families, progress: progress.add, onSize: progress.total }))
+  yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })
   yield* emit("verify", input, report, renderVerify, report.equal === report.total ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit, or (--deep) that one is as it was written; exit code 1 if not"),
