@@ -20,8 +20,8 @@ const importsOf = (file: string): ReadonlyArray<string> =>
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["quote.ts", "version.ts"],
   ["errors.ts"],
-  ["tensor", "io", "document"],
-  ["store"],
+  ["tensor", "store", "document"],
+  ["io"],
   ["recognise"],
   ["safetensors", "torch", "parallel", "model"],
   ["runconfig", "cluster"],

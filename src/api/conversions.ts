@@ -2,6 +2,7 @@
  * Import and export, planned before they are run: what the command line and the bridges stand on. A plan reads headers only; its `run`
  * writes, atomically: the target is complete or as it was.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { type ExportRequest, prepareExport as planExport, prepareImport as planImport, type RunOptions } from "../convert/convert.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
@@ -44,7 +45,7 @@ const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
 
 /** The directory that a model's name stands for: itself, or a model in the Hub's cache. InvalidFile `hub/…`, UsageError, IoError. */
 export const modelPath = (name: string, revision?: string): Effect.Effect<string, ReadError | UsageError, Disk> =>
-  Effect.flatMap(Disk, (disk) => named(() => modelDirectory(disk, name, revision)))
+  Effect.flatMap(storeInUse, (store) => named(() => modelDirectory(store, name, revision)))
 
 /** Plan an import of the Hugging Face directory `hfModel`. */
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>

@@ -14,7 +14,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type InvalidFile, type IoError, type NoSpace, type PlanRefused, quote, type Unsupported, type UsageError } from "../errors.ts"
 import { opening, planning } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { existing } from "../io/existing.ts"
+import { existing } from "../store/existing.ts"
 import { validateRouteTable } from "../mimo/routes.ts"
 import { guarded, guardedFamily, refuse, said } from "./guardedFamily.ts"
 

@@ -5,20 +5,17 @@ import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type Ve
 import type { BridgeError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { existing } from "../io/existing.ts"
-import { recoverToRead } from "../publish/staging/swap.ts"
+import { existing } from "../store/existing.ts"
+import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export type { DeepOptions, DeepReport, VerifyOptions, VerifyReport }
 
 /** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
 const isHf = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
   if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
-  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => {
-    await recoverToRead(disk, path)
-    return (await existing(disk, path)).kind === "directory" ? disk.list(path) : []
-  })
+  const store = yield* storeToRead(path)
+  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => (await existing(store, path)).kind === "directory" ? store.list(path) : [])
   return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
 })
 

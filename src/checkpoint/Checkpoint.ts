@@ -8,11 +8,11 @@ import { atPath } from "../document/decode.ts"
 import { positioned } from "../document/position.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, InvalidFile, type Place, quote, Unsupported } from "../errors.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
 import { reading } from "../io/attempt.ts"
-import { existing, isNotThere } from "../io/existing.ts"
-import { refuseSpecials } from "../io/specials.ts"
-import { recoverToRead } from "../publish/staging/swap.ts"
+import { existing, isNotThere } from "../store/existing.ts"
+import { refuseSpecials } from "../store/specials.ts"
+import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
@@ -55,17 +55,17 @@ const invalidAt = (path: string, code: string, place: Place, problem: string): I
 const isIterationFolder = (names: ReadonlyArray<string>): boolean => names.includes(METADATA) || names.includes(BACKEND)
 
 /** Step that a parent directory's trackers name; both must agree where both are there. */
-const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArray<string>): Promise<string> => {
+const trackedFolder = async (store: Store, parent: string, names: ReadonlyArray<string>): Promise<string> => {
   const steps = new Map<string, string>()
   if (names.includes(TRACKER)) {
     const path = join(parent, TRACKER)
-    const text = new TextDecoder().decode(await readOwn(disk, parent, TRACKER, LARGEST_SMALL_FILE)).trim()
+    const text = new TextDecoder().decode(await readOwn(store, parent, TRACKER, LARGEST_SMALL_FILE)).trim()
     if (text !== "release" && !/^\d{1,15}$/.test(text)) throw invalidAt(path, "tracker", { offset: 0 }, `says "${quote(text)}", which is no training step`)
     steps.set(TRACKER, text === "release" ? text : iterationFolder(Number(text)))
   }
   if (names.includes(TRAIN_STATE_TRACKER)) {
     const path = join(parent, TRAIN_STATE_TRACKER)
-    const bytes = await readOwn(disk, parent, TRAIN_STATE_TRACKER, LARGEST_SMALL_FILE)
+    const bytes = await readOwn(store, parent, TRAIN_STATE_TRACKER, LARGEST_SMALL_FILE)
     steps.set(TRAIN_STATE_TRACKER, iterationFolder(atPath(path, () => readTrainState(bytes)).step))
   }
   const folders = [...new Set(steps.values())]
@@ -82,23 +82,23 @@ const trackedFolder = async (disk: DiskCalls, parent: string, names: ReadonlyArr
 }
 
 /** The folder that holds the checkpoint: `path` itself or, in a parent directory, the one its trackers name. */
-const resolveFolder = async (disk: DiskCalls, path: string): Promise<{ readonly directory: string; readonly notes: ReadonlyArray<string> }> => {
-  if ((await existing(disk, path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
-  const names = await disk.list(path)
+const resolveFolder = async (store: Store, path: string): Promise<{ readonly directory: string; readonly notes: ReadonlyArray<string> }> => {
+  if ((await existing(store, path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
+  const names = await store.list(path)
   if (isIterationFolder(names)) return { directory: path, notes: [] }
   if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(path)
   const iterations = names.filter((name) => iterationOf(name) !== undefined || name === "release")
   if (iterations.length === 0) {
     const nested = nestedCheckpoint(names)
-    if (nested !== undefined) return resolveFolder(disk, join(path, nested))
+    if (nested !== undefined) return resolveFolder(store, join(path, nested))
     const found = recogniseFiles(names)
     if (found) throw refusal(path, found)
     throw invalid(path, "not-a-checkpoint", `is no Megatron checkpoint: neither ${METADATA} nor an iter_* folder is in it`)
   }
-  const folder = await trackedFolder(disk, path, names)
+  const folder = await trackedFolder(store, path, names)
   const notes = iterations.length > 1 ? [`${quote(path)} holds ${iterations.length} iterations; ${folder} is read`] : []
   const directory = join(path, folder)
-  if ((await existing(disk, directory)).kind !== "directory") throw invalid(directory, "not-a-directory", "is not a directory")
+  if ((await existing(store, directory)).kind !== "directory") throw invalid(directory, "not-a-directory", "is not a directory")
   return { directory, notes }
 }
 
@@ -111,9 +111,9 @@ const legacy = (path: string) =>
   })
 
 /** The index of a folder without metadata.json, if it is one of plain DCP. What cannot be read is not judged. */
-const plainDcp = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<Recognised | undefined> => {
+const plainDcp = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Recognised | undefined> => {
   if (!names.includes(METADATA)) return undefined
-  const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
+  const bytes = await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes)
   try {
     const { objects, tensors } = decodeMetadata(bytes)
     return recognisePlainDcp({ tensors: tensors.keys(), objects: objects.keys() })
@@ -123,15 +123,15 @@ const plainDcp = async (disk: DiskCalls, directory: string, names: ReadonlyArray
   }
 }
 
-const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<void> => {
+const checkBackend = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<void> => {
   const path = join(directory, BACKEND)
   if (!names.includes(BACKEND)) {
     if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(directory)
-    const plain = await plainDcp(disk, directory, names)
+    const plain = await plainDcp(store, directory, names)
     if (plain) throw refusal(directory, plain)
     throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
   }
-  const bytes = await readOwn(disk, directory, BACKEND, LARGEST_SMALL_FILE)
+  const bytes = await readOwn(store, directory, BACKEND, LARGEST_SMALL_FILE)
   const json = atPath(path, () => parseJson(bytes)) as { sharded_backend?: unknown } | null
   const backend = json?.sharded_backend
   if (typeof backend !== "string") {
@@ -150,8 +150,8 @@ const checkBackend = async (disk: DiskCalls, directory: string, names: ReadonlyA
 }
 
 /** Nothing of it is needed, but what no loader could read is no checkpoint. */
-const checkCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<void> => {
-  const common = await readCommonState(disk, directory, metadata)
+const checkCommonState = async (store: Store, directory: string, metadata: DcpMetadata): Promise<void> => {
+  const common = await readCommonState(store, directory, metadata)
   if (!common || common.value instanceof Map) return
   throw new InvalidFile({
     path: join(directory, common.file),
@@ -161,18 +161,18 @@ const checkCommonState = async (disk: DiskCalls, directory: string, metadata: Dc
   })
 }
 
-const dataFileSizes = async (disk: DiskCalls, directory: string, metadata: DcpMetadata, bytes: Uint8Array): Promise<Map<string, number>> => {
+const dataFileSizes = async (store: Store, directory: string, metadata: DcpMetadata, bytes: Uint8Array): Promise<Map<string, number>> => {
   const first = new Map<string, string>()
   for (const [key, tensor] of metadata.tensors) for (const c of tensor.chunks) if (!first.has(c.file)) first.set(c.file, key)
   for (const [key, object] of metadata.objects) if (!first.has(object.file)) first.set(object.file, key)
   const sizes = new Map<string, number>()
   for (const [file, key] of first) {
-    const path = await ownFile(disk, directory, file).catch((error: unknown): never => {
+    const path = await ownFile(store, directory, file).catch((error: unknown): never => {
       if (!isNotThere(error)) throw error
       const problem = `does not exist, but ${METADATA} places data in it`
       throw new InvalidFile({ path: join(directory, file), code: "checkpoint/missing-file", problem, place: { ...positioned({ tensor: key }, bytes), record: METADATA } })
     })
-    const info = await disk.stat(path)
+    const info = await store.stat(path)
     if (info.kind !== "file") throw invalid(path, "not-a-file", "is not a regular file")
     sizes.set(file, info.size)
   }
@@ -219,25 +219,24 @@ const withObjects = (checkpoint: Omit<Checkpoint, "objects">): Checkpoint => ({
  * @throws InvalidFile (`checkpoint/…`, `dcp/…`, `pickle/…`, `torch/…`), Unsupported for other formats, IoError.
  */
 export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeToRead(path)
   return yield* reading(async (): Promise<Checkpoint> => {
-    await recoverToRead(disk, path)
-    const { directory, notes } = await resolveFolder(disk, path)
-    const names = await disk.list(directory)
-    await checkBackend(disk, directory, names)
+    const { directory, notes } = await resolveFolder(store, path)
+    const names = await store.list(directory)
+    await checkBackend(store, directory, names)
     const metadataPath = join(directory, METADATA)
     if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
-    const bytes = await readOwn(disk, directory, METADATA, METADATA_LIMITS.maxBytes)
+    const bytes = await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes)
     const metadata = atPath(metadataPath, () => decodeMetadata(bytes), bytes)
     const plain = recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
     if (plain) throw refusal(directory, plain)
-    const fileSizes = await dataFileSizes(disk, directory, metadata, bytes)
-    await refuseSpecials(disk, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
+    const fileSizes = await dataFileSizes(store, directory, metadata, bytes)
+    await refuseSpecials(store, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
     atPath(metadataPath, () => checkMetadata(metadata, fileSizes), bytes)
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }
-    await checkCommonState(disk, directory, metadata)
+    await checkCommonState(store, directory, metadata)
     const sorted = sortKeys(metadata, metadataPath, bytes)
     const form = [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard"
     return withObjects({

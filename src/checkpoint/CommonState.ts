@@ -1,7 +1,8 @@
 /** The common state of a checkpoint: what is no tensor and no module's (torch-dist-format.md A.3). Read, never executed. */
 import { join } from "node:path"
 import { FormatError, InvalidFile, invalidFile } from "../errors.ts"
-import { type DiskCalls, readFully } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
 import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
 import { readArchive, readObjectItem } from "../torch/ObjectItem.ts"
 import type { PyRead } from "../torch/PyValue.ts"
@@ -18,23 +19,23 @@ export interface CommonState {
 }
 
 /** `common.pt` wins where both are there, as in the reference. Undefined: neither is there. Errors: InvalidFile, IoError. */
-export const readCommonState = async (disk: DiskCalls, directory: string, metadata: DcpMetadata): Promise<CommonState | undefined> => {
+export const readCommonState = async (store: Store, directory: string, metadata: DcpMetadata): Promise<CommonState | undefined> => {
   const path = join(directory, COMMON_FILE)
   try {
-    const bytes = await readOwn(disk, directory, COMMON_FILE, LARGEST_COMMON)
+    const bytes = await readOwn(store, directory, COMMON_FILE, LARGEST_COMMON)
     return { file: COMMON_FILE, value: parsed(path, () => readArchive(bytes)) }
   } catch (error) {
     // A link to nothing is no absent file: the copy is incomplete.
     if (!(error instanceof InvalidFile && error.code === "file/missing")) throw error
   }
   const object = metadata.objects.get(COMMON_STATE)
-  return object && { file: object.file, value: await readObject(disk, directory, COMMON_STATE, object) }
+  return object && { file: object.file, value: await readObject(store, directory, COMMON_STATE, object) }
 }
 
 /** The object `key`, stored at a byte range of a data file. */
-export const readObject = async (disk: DiskCalls, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
+export const readObject = async (store: Store, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
   const path = join(directory, name)
-  const file = await disk.open(path, "read")
+  const file = await store.open(path, "read")
   try {
     const [value] = await readObjectItem(length, async (at, count) => {
       const bytes = new Uint8Array(count)

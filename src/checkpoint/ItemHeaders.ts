@@ -4,7 +4,8 @@
  * others parsed one by one.
  */
 import { FormatError, type InvalidFile, invalidFile } from "../errors.ts"
-import { type DiskFile, readFully } from "../io/Disk.ts"
+import type { StoredFile } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
@@ -34,7 +35,7 @@ const CONCURRENT_PARSES = 32
  *
  * @throws InvalidFile naming file, tensor and byte offset.
  */
-export const readItemHeaders = async (file: DiskFile, sources: Iterable<ChunkSource>): Promise<void> => {
+export const readItemHeaders = async (file: StoredFile, sources: Iterable<ChunkSource>): Promise<void> => {
   const inOrder = [...sources].sort((a, b) => a.chunk.offset - b.chunk.offset)
   await recognise(file, inOrder)
   const others = inOrder.values().filter((source) => source.header === undefined)
@@ -47,7 +48,7 @@ const together = async (count: number, work: () => Promise<void>): Promise<void>
   await Promise.all(Array.from({ length: count }, work))
 }
 
-const refused = (file: DiskFile, { chunk, key }: ChunkSource, { code, message, place: { offset = 0, record } }: FormatError): InvalidFile =>
+const refused = (file: StoredFile, { chunk, key }: ChunkSource, { code, message, place: { offset = 0, record } }: FormatError): InvalidFile =>
   invalidFile(file.path, new FormatError(code, message, { tensor: key, record, offset: chunk.offset + offset }))
 
 /** What stands before or after the data of an item that has the length of one as torch 2.13 writes it. */
@@ -59,7 +60,7 @@ interface Edge {
   readonly end: number
 }
 
-function* edgesOf(file: DiskFile, sources: ReadonlyArray<ChunkSource>): Generator<Edge> {
+function* edgesOf(file: StoredFile, sources: ReadonlyArray<ChunkSource>): Generator<Edge> {
   for (const source of sources) {
     const { length, offset } = source.chunk
     const item = expected(file, source)
@@ -70,7 +71,7 @@ function* edgesOf(file: DiskFile, sources: ReadonlyArray<ChunkSource>): Generato
   }
 }
 
-const expected = (file: DiskFile, source: ChunkSource): TensorItem => {
+const expected = (file: StoredFile, source: ChunkSource): TensorItem => {
   try {
     return tensorItem(source.dtype, source.chunk.sizes)
   } catch (error) {
@@ -91,7 +92,7 @@ function* readsOf(edges: Iterable<Edge>): Generator<ReadonlyArray<Edge>> {
   if (read.length > 0) yield read
 }
 
-const recognise = async (file: DiskFile, sources: ReadonlyArray<ChunkSource>): Promise<void> => {
+const recognise = async (file: StoredFile, sources: ReadonlyArray<ChunkSource>): Promise<void> => {
   const foreign: Array<ChunkSource> = []
   const reads = readsOf(edgesOf(file, sources))
   await together(CONCURRENT_READS, async () => {
@@ -111,7 +112,7 @@ const recognise = async (file: DiskFile, sources: ReadonlyArray<ChunkSource>): P
   for (const source of foreign) source.header = undefined
 }
 
-const parse = async (file: DiskFile, source: ChunkSource): Promise<StoredTensorItem> => {
+const parse = async (file: StoredFile, source: ChunkSource): Promise<StoredTensorItem> => {
   const { chunk, dtype } = source
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const bytes = new Uint8Array(length)

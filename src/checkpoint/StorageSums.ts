@@ -4,7 +4,8 @@
  * padding of a vocabulary, say) is read for it at the end.
  */
 import { FormatError, type InvalidFile, invalidFile } from "../errors.ts"
-import { type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
+import type { Store, StoredFile } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
 import { crc32, crc32Combine } from "../torch/Crc32.ts"
 
 /** The bytes [start, end) of a file, and what they should sum to. */
@@ -46,23 +47,23 @@ export class StorageSums {
     for (const [path, own] of Map.groupBy(watched, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start))
   }
 
-  /** The same calls; what is read through them is summed. */
-  watch(disk: DiskCalls): DiskCalls {
+  /** The same store; what is read through it is summed. */
+  watch(store: Store): Store {
     return {
-      ...disk,
+      ...store,
       open: async (path, mode, options) => {
-        const file = await disk.open(path, mode, options)
-        const storages = mode === "read" ? this.#byPath.get(path) : undefined
+        const file = await store.open(path, mode, options)
+        const storages = this.#byPath.get(path)
         return storages ? watchedFile(file, storages) : file
       }
     }
   }
 
   /** Call when all is read. InvalidFile `checkpoint/crc` for the first storage that is not what it was. */
-  async finish(disk: DiskCalls): Promise<void> {
+  async finish(store: Store): Promise<void> {
     for (const [path, storages] of this.#byPath) {
       const incomplete = storages.filter((s) => s.isRight === undefined && rest(s) <= LARGEST_REST)
-      if (incomplete.length > 0) await complete(disk, path, incomplete)
+      if (incomplete.length > 0) await complete(store, path, incomplete)
       const wrong = storages.find((s) => s.isRight === false)
       if (wrong) throw damaged(wrong)
     }
@@ -78,12 +79,9 @@ const damaged = ({ end, key, path, start }: Storage): InvalidFile =>
     offset: start
   }))
 
-const watchedFile = (file: DiskFile, storages: ReadonlyArray<Watched>): DiskFile => ({
+const watchedFile = (file: StoredFile, storages: ReadonlyArray<Watched>): StoredFile => ({
   path: file.path,
-  write: file.write,
   info: file.info,
-  truncate: file.truncate,
-  sync: file.sync,
   close: file.close,
   read: async (into, position) => {
     const count = await file.read(into, position)
@@ -140,8 +138,8 @@ const part = (bytes: Uint8Array, position: number, start: number, end: number): 
   ({ start, end, crc32: crc32(bytes.subarray(start - position, end - position)) })
 
 /** Read what is missing. */
-const complete = async (disk: DiskCalls, path: string, storages: ReadonlyArray<Watched>): Promise<void> => {
-  const file = await disk.open(path, "read")
+const complete = async (store: Store, path: string, storages: ReadonlyArray<Watched>): Promise<void> => {
+  const file = await store.open(path, "read")
   try {
     for (const storage of storages) {
       const ends = [...storage.seen, { start: storage.end, end: storage.end }]

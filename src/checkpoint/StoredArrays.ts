@@ -3,7 +3,7 @@
  * the chunks that they meet and re-addressed inside them. Pure, but for {@link readChunks}.
  */
 import { join } from "node:path"
-import type { DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
 import type { SourceArray, SourceCopy } from "../engine/Target.ts"
 import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
@@ -157,9 +157,9 @@ const itemRead = (source: ChunkSource) => {
  *
  * @throws InvalidFile naming file, tensor and byte offset.
  */
-export const readChunks = async (disk: DiskCalls, selection: ChunkSelection): Promise<StoredArrays> => {
+export const readChunks = async (store: Store, selection: ChunkSelection): Promise<StoredArrays> => {
   for (const [name, sources] of selection.chosen) {
-    const file = await disk.open(join(selection.directory, name), "read")
+    const file = await store.open(join(selection.directory, name), "read")
     try {
       await readItemHeaders(file, sources.values())
     } finally {

@@ -22,7 +22,8 @@ import { verifyHfMegatron } from "../verify/verify.ts"
 import { digest } from "../engine/digest.ts"
 import { type BridgeError, some } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
+import type { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../io/storeInUse.ts"
 import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { torchName } from "../tensor/DType.ts"
@@ -61,11 +62,11 @@ const boxes = (chunks: ReadonlyArray<{ readonly offsets: ReadonlyArray<number>; 
 
 /** Digest every tensor of a checkpoint directory, by key. */
 const digestsOf = Effect.fnUntraced(function*(directory: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(directory)
   const chunks = new ChunkSelection(checkpoint.directory)
   for (const [key, tensor] of checkpoint.tensors) chunks.add(key, tensor)
-  const stored = yield* attempt(() => readChunks(disk, chunks))
+  const stored = yield* attempt(() => readChunks(store, chunks))
   const arrays = Array.from(checkpoint.tensors, ([key, tensor]) => ({ id: key, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor, key) }))
   const digests = new Map<string, string>()
   yield* digest(arrays).pipe(Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))

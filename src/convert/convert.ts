@@ -16,9 +16,11 @@ import type { JsonValue } from "../document/StrictJson.ts"
 import { wholeFile } from "../engine/wholeFile.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt, steadily } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { isMissing } from "../io/present.ts"
-import { readSmall } from "../io/small.ts"
+import type { Disk } from "../io/Disk.ts"
+import { OtherStore, storeInUse } from "../io/storeInUse.ts"
+import type { Store } from "../store/Store.ts"
+import { isMissing } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { describeLayout } from "../parallel/Layout.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { besideModel } from "../space/besideModel.ts"
@@ -51,9 +53,9 @@ const MOST_PATTERNS = 40
 /** What a tokenizer consists of, of the small files of a model directory. */
 const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
-const copySmall = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
+const copySmall = async (store: Store, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
   for (const { name, path } of files) {
-    const bytes = await readSmall(disk, path, path, LARGEST_SIDE_FILE).catch((error: unknown): never => {
+    const bytes = await readSmall(store, path, path, LARGEST_SIDE_FILE).catch((error: unknown): never => {
       throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
     })
     await recorder.write(join(folder, name), bytes)
@@ -75,9 +77,9 @@ const tellPlan = ({ components, family, files, form, sourceTensors, targetTensor
     yield* Effect.logDebug(`plan: ${sourceTensors} tensors become ${targetTensors}, in ${files.length} files of ${files.reduce((n, f) => n + f.bytes, 0)} bytes`)
   })
 
-const smallSources = async (disk: DiskCalls, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {
+const smallSources = async (store: Store, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {
   const sources: Array<SmallSource> = []
-  for (const { name, path } of files) sources.push(await smallSource(disk, name, path))
+  for (const { name, path } of files) sources.push(await smallSource(store, name, path))
   return sources
 }
 
@@ -110,7 +112,7 @@ export interface PreparedImport {
 
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const source = yield* openHfSource(hfModel)
   const beside = yield* besideModel(source.tensors)
   const family = yield* attempt(() => familyOf(families, source))
@@ -132,7 +134,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
     const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
-    const small = yield* attempt(() => smallSources(disk, tokenizer))
+    const small = yield* attempt(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
       folder,
@@ -149,7 +151,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
         for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
         if (tokenizer.length > 0) {
           await recorder.makeDirectory(TOKENIZER)
-          await copySmall(disk, tokenizer, recorder, TOKENIZER)
+          await copySmall(store, tokenizer, recorder, TOKENIZER)
         }
       })
       yield* commit(publication, {
@@ -187,13 +189,13 @@ export const prepareExport = Effect.fnUntraced(function*(
   megatronPath: string,
   request: ExportRequest
 ) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const { config: published, weights } = yield* openHfModel(hfModel)
   const { vocabSize } = request
   const config = vocabSize === undefined ? published : yield* attempt(() => withVocabulary(published, vocabSize))
   const { copied, notes: besideNotes } = weights ? yield* besideModel(weights) : { copied: [], notes: () => [] }
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
-  const states = yield* attempt(() => dataFileStates(disk, checkpoint))
+  const states = yield* attempt(() => dataFileStates(store, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
   const family = yield* attempt(() => families.find(config.json, config.path))
@@ -201,9 +203,9 @@ export const prepareExport = Effect.fnUntraced(function*(
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
     const draft = yield* attempt(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
     const [cut] = draft.cuts
-    const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(disk, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
+    const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
     yield* attempt(() => refuseCuts(draft.cuts, asked.claims))
-    const plan = yield* attempt(() => readExportPlan(disk, draft))
+    const plan = yield* attempt(() => readExportPlan(store, draft))
     return { plan, asked, checked: yield* checkedConstants(plan) }
   })
   const first = yield* planned(config.json, {})
@@ -226,15 +228,15 @@ export const prepareExport = Effect.fnUntraced(function*(
   const ingredients = [
     known("config.json", config.bytes),
     known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory), ...(vocabSize === undefined ? [] : [vocabSize])])),
-    ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s.identity)),
+    ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s)),
     ...shardIngredients(weights, "the original model"),
     ...shardIngredients(graft, "--mtp-from"),
-    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s.identity))
+    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s))
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
     const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
-    const small = yield* attempt(() => smallSources(disk, beside))
+    const small = yield* attempt(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
       files: files.files,
       folder: "",
@@ -248,12 +250,12 @@ export const prepareExport = Effect.fnUntraced(function*(
       for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
       const sums = new StorageSums(plan.stored.storages())
       const counted = yield* stage(publication, { files: files.files, states: allStates }, runOptions.progress).pipe(
-        Effect.provideService(Disk, sums.watch(disk))
+        Effect.provideService(OtherStore, sums.watch(store))
       )
-      yield* attempt(() => sums.finish(disk)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
+      yield* attempt(() => sums.finish(store)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
       const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* steadily(async () => {
-        await copySmall(disk, beside, recorder)
+        await copySmall(store, beside, recorder)
         await recorder.write(CONFIG, configBytes)
         if (files.index) await recorder.write(files.index.name, files.index.bytes)
       })

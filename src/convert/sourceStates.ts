@@ -2,8 +2,8 @@
 import { join } from "node:path"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { identityOf } from "../io/identity.ts"
+import type { Store } from "../store/Store.ts"
+import { stateOf } from "../store/Store.ts"
 import { type Ingredient, sourceFile } from "../publish/journal/Job.ts"
 import type { SourceState } from "../publish/sources.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -12,14 +12,14 @@ import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 export const shardStates = (tensors: HfTensors | undefined): ReadonlyArray<SourceState> => tensors?.shards ?? []
 
 export const shardIngredients = (tensors: HfTensors | undefined, of: string): ReadonlyArray<Ingredient> =>
-  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s.identity, s.headerBytes))
+  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
 
 /** The data files of a checkpoint. */
-export const dataFileStates = async (disk: DiskCalls, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
+export const dataFileStates = async (store: Store, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
   const states: Array<SourceState> = []
   for (const name of [METADATA, ...fileSizes.keys()]) {
     const path = join(directory, name)
-    states.push({ path, identity: identityOf(await disk.stat(path)) })
+    states.push({ path, ...stateOf(await store.stat(path)) })
   }
   return states
 }

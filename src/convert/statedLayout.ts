@@ -2,26 +2,26 @@
  * `--component` of an export. The reference needs it to start ranks; here any layout is read, but what is said of a checkpoint is held
  * against what it records.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { RUN_CONFIG } from "../checkpoint/names.ts"
 import { atPath } from "../document/decode.ts"
 import { quote, UsageError } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
-import { isMissing } from "../io/present.ts"
-import { readSmall } from "../io/small.ts"
+import { isMissing } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 import type { ComponentSpec, ParallelSizes } from "../parallel/ModuleParallelism.ts"
 import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig } from "../runconfig/RunConfigFile.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 
 const recorded = Effect.fnUntraced(function*(directory: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const path = join(directory, RUN_CONFIG)
   return yield* reading(async (): Promise<ReadonlyArray<ComponentLayout>> => {
     try {
-      const bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
+      const bytes = await readSmall(store, path, path, LARGEST_RUN_CONFIG)
       return recordedLayout(atPath(path, () => parseRunConfig(bytes)))
     } catch (error) {
       if (isMissing(error)) return []

@@ -2,6 +2,7 @@
  * Two spaces brought under common names: as they are, through a family's mapping (Hugging Face against Megatron), or through the
  * component prefixes (standard against MIMO).
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
@@ -61,7 +62,7 @@ const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name)
  * values that its codes and scales stand for.
  */
 const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: OpenedSpace, hf: OpenedSpace) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const config = hf.hfConfig!
   const draft = yield* attempt(() =>
     planExport({ family: families.find(config.json), config, weights: hf.hf, checkpoint: megatron.checkpoint! }, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
@@ -69,7 +70,7 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
   const exported: Side = {
     path: megatron.path,
     tensors: draft.tensors,
-    open: () => Effect.map(attempt(() => readExportPlan(disk, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
+    open: () => Effect.map(attempt(() => readExportPlan(store, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
   }
   const source: Side = {
     path: hf.path,

@@ -9,8 +9,8 @@ import type { ModelFacts } from "../inspect/modelFacts.ts"
 import { mainDtype } from "../inspect/findings.ts"
 import { isEmbedding, isHead, isQuantisation } from "../inspect/names.ts"
 import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store } from "../store/Store.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { modelKeyOf, unwrapKey } from "../model/storedKey.ts"
 import { draftOf } from "../relabel/Draft.ts"
 import { expectedStates } from "../relabel/rules/extraStates.ts"
@@ -22,10 +22,10 @@ import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { relabelling, shell } from "../checkpoint/shell.ts"
 
 /** The index, or why it cannot be read. */
-export const examineIndex = async (disk: DiskCalls, directory: string): Promise<{ readonly metadata?: DcpMetadata; readonly found: ReadonlyArray<Diagnosis> }> => {
+export const examineIndex = async (store: Store, directory: string): Promise<{ readonly metadata?: DcpMetadata; readonly found: ReadonlyArray<Diagnosis> }> => {
   const path = join(directory, METADATA)
   try {
-    return { metadata: decodeMetadata(await readSmall(disk, path, path, METADATA_LIMITS.maxBytes)), found: [] }
+    return { metadata: decodeMetadata(await readSmall(store, path, path, METADATA_LIMITS.maxBytes)), found: [] }
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     return {
@@ -36,7 +36,7 @@ export const examineIndex = async (disk: DiskCalls, directory: string): Promise<
   }
 }
 
-const sizesOf = async (disk: DiskCalls, directory: string, metadata: DcpMetadata) => {
+const sizesOf = async (store: Store, directory: string, metadata: DcpMetadata) => {
   const users = new Map<string, Array<string>>()
   const use = (file: string, key: string) => {
     const list = users.get(file)
@@ -49,7 +49,7 @@ const sizesOf = async (disk: DiskCalls, directory: string, metadata: DcpMetadata
   const missing: Array<Diagnosis> = []
   for (const [file, keys] of users) {
     try {
-      sizes.set(file, (await disk.stat(join(directory, file))).size)
+      sizes.set(file, (await store.stat(join(directory, file))).size)
     } catch (error) {
       if (!(error instanceof IoError)) throw error
       missing.push(diagnosis("error", "absent-file", `${METADATA} places ${keys.length} entries in ${quote(file)}, which is not there: ${some(keys, 3)}`, {
@@ -177,11 +177,11 @@ const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray
   return out
 }
 
-const examineCommon = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>, metadata: DcpMetadata): Promise<ReadonlyArray<Diagnosis>> => {
+const examineCommon = async (store: Store, directory: string, names: ReadonlyArray<string>, metadata: DcpMetadata): Promise<ReadonlyArray<Diagnosis>> => {
   if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
     return [diagnosis("error", "no-common-state", `neither ${COMMON_FILE} nor ${COMMON_STATE} is there: every Megatron version refuses that`, { fix: "Import again, or take common.pt from the run that saved it." })]
   }
-  const facts = factsOf((await readCommonState(disk, directory, metadata))?.value)
+  const facts = factsOf((await readCommonState(store, directory, metadata))?.value)
   return /singleton_local_shards.{0,4}true/i.test(facts.get("content_metadata") ?? "")
     ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: relabelling(directory, "grouped") })]
     : []
@@ -189,20 +189,20 @@ const examineCommon = async (disk: DiskCalls, directory: string, names: Readonly
 
 /** Everything that can be said of a folder whose index can be read. */
 export const examineContents = async (
-  disk: DiskCalls,
+  store: Store,
   directory: string,
   names: ReadonlyArray<string>,
   metadata: DcpMetadata,
   facts: ModelFacts
 ): Promise<ReadonlyArray<Diagnosis>> => {
-  const { missing, sizes } = await sizesOf(disk, directory, metadata)
+  const { missing, sizes } = await sizesOf(store, directory, metadata)
   const unused = names.filter((name) => name.endsWith(".distcp") && !sizes.has(name) && !missing.some((m) => m.text.includes(quote(name))))
   return [
     ...missing,
     ...examineChunks(metadata, sizes),
     ...examineKeys(directory, metadata),
     ...examineTensors(metadata, facts),
-    ...await orDiagnosis(() => examineCommon(disk, directory, names, metadata)),
+    ...await orDiagnosis(() => examineCommon(store, directory, names, metadata)),
     ...(unused.length > 0 ? [diagnosis("note", "unused-file", `${some(unused, 3)}: nothing in ${METADATA} lies in there`, { fix: "It can be removed.", command: shell("rm", ...unused.map((name) => join(directory, name))), names: unused })] : [])
   ]
 }

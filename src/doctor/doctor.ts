@@ -8,8 +8,10 @@ import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../space/openSpace.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import { Disk } from "../io/Disk.ts"
+import { OtherStore, storeInUse } from "../io/storeInUse.ts"
+import type { Store } from "../store/Store.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import type { Recognised } from "../recognise/Recognised.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
@@ -29,7 +31,7 @@ export interface DoctorReport {
 }
 
 const examineConfigFile = async (
-  disk: DiskCalls,
+  store: Store,
   directory: string,
   names: ReadonlyArray<string>,
   providers: ReadonlyArray<string>
@@ -37,7 +39,7 @@ const examineConfigFile = async (
   if (!names.includes(RUN_CONFIG)) return { found: [] }
   const path = join(directory, RUN_CONFIG)
   try {
-    const bytes = await readSmall(disk, path, path, LARGEST_RUN_CONFIG)
+    const bytes = await readSmall(store, path, path, LARGEST_RUN_CONFIG)
     const config = parseRunConfig(bytes)
     return { config, found: examineRunConfig(config, path, new TextDecoder().decode(bytes), providers) }
   } catch (error) {
@@ -49,18 +51,18 @@ const examineConfigFile = async (
 const plainDcp = (metadata: DcpMetadata | undefined): Recognised | undefined =>
   metadata && recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
 
-const examineMegatron = async (disk: DiskCalls, path: string, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
-  const folder = await examineFolder(disk, path)
+const examineMegatron = async (store: Store, path: string, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
+  const folder = await examineFolder(store, path)
   const { directory, names } = folder
   // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
-  const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(disk, directory)).metadata) : undefined
+  const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(store, directory)).metadata) : undefined
   if (plain) return [recognised(plain)]
   if (directory === undefined || folder.found.some((d) => d.code === "legacy")) return folder.found
-  const config = await examineConfigFile(disk, directory, names, providers)
+  const config = await examineConfigFile(store, directory, names, providers)
   if (!names.includes(METADATA)) return [...folder.found, ...config.found]
-  const index = await examineIndex(disk, directory)
+  const index = await examineIndex(store, directory)
   const facts = modelFacts(config.config ? { runConfig: config.config } : {})
-  const contents = index.metadata ? await examineContents(disk, directory, names, index.metadata, facts) : []
+  const contents = index.metadata ? await examineContents(store, directory, names, index.metadata, facts) : []
   return [...folder.found, ...config.found, ...index.found, ...contents]
 }
 
@@ -69,14 +71,15 @@ const examineMegatron = async (disk: DiskCalls, path: string, providers: Readonl
  * Errors only where the path itself cannot be read.
  */
 export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, providers: ReadonlyArray<string>) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const kind = yield* kindOfPath(path)
   const found = kind === "megatron"
-    ? yield* reading(() => examineMegatron(disk, path, providers))
+    ? yield* reading(() => examineMegatron(store, path, providers))
     : kind === "safetensors"
     ? yield* examineHf(families, path)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))
-  const staging = yield* reading(() => stagingFolders(disk, dirname(resolve(path))))
+  // Only beside what is written, on the local disk, are there staging folders.
+  const staging = (yield* OtherStore) ? [] : yield* Effect.flatMap(Disk, (disk) => reading(() => stagingFolders(disk, dirname(resolve(path)))))
   const all = bySeverity([...found, ...staging])
   return { path, found: all, sound: !all.some((d) => d.severity === "error") } satisfies DoctorReport
 })

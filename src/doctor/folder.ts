@@ -3,9 +3,9 @@ import { join } from "node:path"
 import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, IoError, quote } from "../errors.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { present } from "../io/present.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store } from "../store/Store.ts"
+import { present } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { nestedCheckpoint } from "../recognise/files.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
@@ -25,10 +25,10 @@ const BACKEND_TEXT = '{"sharded_backend": "torch_dist", "sharded_backend_version
 
 const REWRITE = "import, or relabel to any naming, writes both trackers"
 
-const stepOf = async (disk: DiskCalls, parent: string): Promise<{ step?: number; problem?: string }> => {
+const stepOf = async (store: Store, parent: string): Promise<{ step?: number; problem?: string }> => {
   const path = join(parent, TRAIN_STATE_TRACKER)
   try {
-    return { step: readTrainState(await readSmall(disk, path, path, LARGEST_SMALL_FILE)).step }
+    return { step: readTrainState(await readSmall(store, path, path, LARGEST_SMALL_FILE)).step }
   } catch (error) {
     if (error instanceof FormatError || error instanceof IoError) return { problem: error.message }
     throw error
@@ -36,24 +36,24 @@ const stepOf = async (disk: DiskCalls, parent: string): Promise<{ step?: number;
 }
 
 /** A parent directory: what its trackers say, and whether that is there. */
-const parentFolder = async (disk: DiskCalls, path: string, names: ReadonlyArray<string>): Promise<Folder> => {
+const parentFolder = async (store: Store, path: string, names: ReadonlyArray<string>): Promise<Folder> => {
   const found: Array<Diagnosis> = []
   const steps = names.flatMap((name) => iterationOf(name) ?? []).sort((a, b) => a - b)
   const named = new Map<string, string>()
   const latest = steps.at(-1)
   const own = latest === undefined ? undefined : join(path, iterationFolder(latest), TRAIN_STATE)
-  const copyTrainState = own !== undefined && (await present(disk, own)) ? shell("cp", own, join(path, TRAIN_STATE_TRACKER)) : undefined
+  const copyTrainState = own !== undefined && (await present(store, own)) ? shell("cp", own, join(path, TRAIN_STATE_TRACKER)) : undefined
   const writeStep = latest === undefined ? undefined : writing(String(latest), join(path, TRACKER))
   if (names.includes(TRACKER)) {
     const file = join(path, TRACKER)
-    const text = new TextDecoder().decode(await readSmall(disk, file, file, LARGEST_SMALL_FILE)).trim()
+    const text = new TextDecoder().decode(await readSmall(store, file, file, LARGEST_SMALL_FILE)).trim()
     if (text === "") found.push(diagnosis("error", "empty-tracker", `${TRACKER} is empty: its writer was interrupted`, { fix: `Write the step into it, e.g. ${latest ?? 0}`, command: writeStep }))
     else if (text === "release") named.set(TRACKER, text)
     else if (/^\d{1,15}$/.test(text)) named.set(TRACKER, iterationFolder(Number(text)))
     else found.push(diagnosis("error", "bad-tracker", `${TRACKER} says ${quote(text)}, which is no step`, { fix: `Write the step into it, e.g. ${latest ?? 0}`, command: writeStep }))
   }
   if (names.includes(TRAIN_STATE_TRACKER)) {
-    const { problem, step } = await stepOf(disk, path)
+    const { problem, step } = await stepOf(store, path)
     if (step !== undefined) named.set(TRAIN_STATE_TRACKER, iterationFolder(step))
     else found.push(diagnosis("error", "bad-train-state", `${TRAIN_STATE_TRACKER} cannot be read: ${problem}`, { fix: `Copy ${TRAIN_STATE} of the iteration over it.`, command: copyTrainState }))
   }
@@ -99,10 +99,10 @@ const parentFolder = async (disk: DiskCalls, path: string, names: ReadonlyArray<
   const use = folder ?? (names.includes("release") ? "release" : undefined)
   if (use === undefined) return { names: [], found }
   const directory = join(path, use)
-  return { directory, names: await disk.list(directory), found }
+  return { directory, names: await store.list(directory), found }
 }
 
-const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
+const backend = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   if (!names.includes(BACKEND)) {
     return [diagnosis("error", "no-backend", `${BACKEND} is missing: Megatron takes the folder for another format (torch_dcp, fsdp_dtensor) and fails`, {
       fix: `If it is torch_dist, write ${BACKEND} anew.`,
@@ -112,7 +112,7 @@ const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<
   const path = join(directory, BACKEND)
   let json: unknown
   try {
-    json = parseJson(await readSmall(disk, path, path, LARGEST_SMALL_FILE))
+    json = parseJson(await readSmall(store, path, path, LARGEST_SMALL_FILE))
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     return [diagnosis("error", "bad-backend", `${BACKEND}: ${error.message}`, { fix: "Write it anew.", command: writing(BACKEND_TEXT, path) })]
@@ -126,12 +126,12 @@ const backend = async (disk: DiskCalls, directory: string, names: ReadonlyArray<
 }
 
 /** Look at a checkpoint path: a parent directory or an iteration folder. */
-export const examineFolder = async (disk: DiskCalls, path: string): Promise<Folder> => {
-  const names = await disk.list(path)
+export const examineFolder = async (store: Store, path: string): Promise<Folder> => {
+  const names = await store.list(path)
   const nested = nestedCheckpoint(names)
-  if (nested !== undefined) return examineFolder(disk, join(path, nested))
+  if (nested !== undefined) return examineFolder(store, join(path, nested))
   const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp"))
-  const folder = own ? { directory: path, names, found: [] } : await parentFolder(disk, path, names)
+  const folder = own ? { directory: path, names, found: [] } : await parentFolder(store, path, names)
   if (folder.directory === undefined) return folder
   const { directory } = folder
   const found = [...folder.found]
@@ -139,7 +139,7 @@ export const examineFolder = async (disk: DiskCalls, path: string): Promise<Fold
     found.push(diagnosis("error", "legacy", "this is a legacy checkpoint (mp_rank_*), one pickle per model-parallel rank", { fix: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist." }))
     return { directory, names: folder.names, found }
   }
-  found.push(...await backend(disk, directory, folder.names))
+  found.push(...await backend(store, directory, folder.names))
   if (!folder.names.includes(METADATA)) {
     found.push(diagnosis("error", "no-metadata", `${METADATA} is missing: the save was interrupted, or the copy left hidden files out`, { fix: "Copy it again with hidden files (cp -a, rsync -a)." }))
   }

@@ -1,4 +1,5 @@
 /** Ailments of a Hugging Face directory: an index and shards that disagree, a config.json that nothing answers to. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
@@ -10,9 +11,9 @@ import { hfSpace } from "../space/hfSpace.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { present } from "../io/present.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store } from "../store/Store.ts"
+import { present } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { standardLayout } from "../parallel/Layout.ts"
 import { absentShards } from "../safetensors/absentShards.ts"
 import { INDEX_NAME } from "../safetensors/locate.ts"
@@ -23,20 +24,20 @@ import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 const LARGEST_INDEX = 100_000_000
 
 /** Shards that the index names and that are not there, all of them. */
-const missingShards = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<Diagnosis>> => {
+const missingShards = async (store: Store, directory: string): Promise<ReadonlyArray<Diagnosis>> => {
   const path = join(directory, INDEX_NAME)
-  if (!(await present(disk, path))) return []
+  if (!(await present(store, path))) return []
   try {
-    const index = parseIndex(await readSmall(disk, path, path, LARGEST_INDEX))
+    const index = parseIndex(await readSmall(store, path, path, LARGEST_INDEX))
     const out: Array<Diagnosis> = []
     const shards = shardsOf(index)
     const tensorsOf = Map.groupBy(index.weightMap.keys(), (name) => index.weightMap.get(name)!)
     const listed = new Set(shards)
-    const unlisted = (await disk.list(directory)).filter((name) => name.endsWith(".safetensors") && !listed.has(name))
+    const unlisted = (await store.list(directory)).filter((name) => name.endsWith(".safetensors") && !listed.has(name))
     const fix = unlisted.length === 0
       ? "Download that file again."
       : `${some(unlisted, 3)} ${unlisted.length === 1 ? "is" : "are"} there, which the index does not name: it is an index of another numbering. Take the one that belongs to these files.`
-    for (const shard of await absentShards(disk, directory, shards)) {
+    for (const shard of await absentShards(store, directory, shards)) {
       const tensors = tensorsOf.get(shard) ?? []
       out.push(diagnosis("error", "absent-shard", `${INDEX_NAME} places ${tensors.length} tensors in ${quote(shard)}, which is not there`, { fix, names: tensors }))
     }
@@ -80,9 +81,9 @@ const examineAsImport = (families: FamilyRegistry, path: string) =>
 
 /** Examine a directory (or file) of safetensors. */
 export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
-  const disk = yield* Disk
-  const isDirectory = yield* reading(async () => (await disk.stat(path)).kind === "directory")
-  const absent = isDirectory ? yield* reading(() => missingShards(disk, path)) : []
+  const store = yield* storeInUse
+  const isDirectory = yield* reading(async () => (await store.stat(path)).kind === "directory")
+  const absent = isDirectory ? yield* reading(() => missingShards(store, path)) : []
   if (absent.length > 0) return absent
   const config = isDirectory ? yield* examineConfig(families, path) : { found: [] }
   const space = yield* hfSpace(path).pipe(Effect.catchTags({

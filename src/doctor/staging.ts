@@ -2,7 +2,7 @@
 import { basename, join } from "node:path"
 import { quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
-import { present } from "../io/present.ts"
+import { present } from "../store/present.ts"
 import { standingOf } from "../publish/staging/folder.ts"
 import { holderOf } from "../publish/staging/Lock.ts"
 import { JOURNAL, REPLACED, STAGING_NAME } from "../publish/staging/names.ts"

@@ -4,6 +4,7 @@ import { type Earlier, type OpenSeal, readEarlier, type WrittenWindow } from "./
 import type { FileWindow } from "./FileWindows.ts"
 import { fill, type FillContext } from "./Fill.ts"
 import type { Lane } from "./Lane.ts"
+import type { SourceFiles } from "./SourceFiles.ts"
 import { joined, type Sum, sumsOf } from "./WindowSums.ts"
 
 /** What is known of an array once all of its bytes are assembled. */
@@ -81,10 +82,10 @@ export class Assembly {
   }
 
   /** Read a window to the address `at` as an earlier execution wrote it; undefined if it did not, or it is not intact. */
-  async find(earlier: Earlier, file: { readonly name: string; readonly path: string }, window: FileWindow, at: number): Promise<WrittenWindow | undefined> {
+  async find(earlier: Earlier, written: SourceFiles, file: { readonly name: string; readonly path: string }, window: FileWindow, at: number): Promise<WrittenWindow | undefined> {
     const record = earlier.find(file.name, window.position)
     const bytes = this.#context.memory.u8.subarray(at, at + window.size)
-    const found = record && await readEarlier(this.#context.files, file.path, window, record, bytes)
+    const found = record && await readEarlier(written, file.path, window, record, bytes)
     if (!found) return undefined
     for (const [i, { array, at: start, end, start: from }] of window.parts.entries()) {
       array.add(from, end - from, joined(sumsOf(bytes.subarray(start, start + end - from), 0)), found.changed[i]!)

@@ -1,6 +1,6 @@
 /** The files that are read: opened once, a bounded number of them at a time, by direct I/O where asked and possible. */
 import { IoError } from "../errors.ts"
-import { readFully } from "../io/Disk.ts"
+import { readFully } from "../store/Store.ts"
 import type { Store, StoredFile } from "../store/Store.ts"
 import { PAGE, roundDown, roundUp } from "./Arena.ts"
 
@@ -121,7 +121,7 @@ export class SourceFiles {
 
   async #using(path: string, direct: boolean, use: (file: StoredFile) => Promise<void>): Promise<void> {
     const key = `${direct ? "direct" : "buffered"}:${path}`
-    const handle = this.#open.get(key) ?? { file: this.#store.open(path, { direct }), users: 0 }
+    const handle = this.#open.get(key) ?? { file: this.#store.open(path, "read", { direct }), users: 0 }
     this.#open.delete(key)
     this.#open.set(key, handle)
     handle.users++

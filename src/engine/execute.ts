@@ -5,14 +5,13 @@ import { PAGE, type Range, roundDown } from "./Arena.ts"
 import { type ArrayDone, Assembly } from "./Assembly.ts"
 import type { Earlier, WrittenWindow } from "./Earlier.ts"
 import { type FileWindow, fileWindows } from "./FileWindows.ts"
-import type { FillContext } from "./Fill.ts"
 import { laneAt, laneBytes } from "./Lane.ts"
 import { type Output, Outputs } from "./Outputs.ts"
 import { pipeline } from "./pipeline.ts"
 import type { Portion } from "./portion.ts"
 import { ahead, type EngineError, type Session, streamOf } from "./run.ts"
 import type { EngineOptions } from "./Settings.ts"
-import type { IoMode } from "./SourceFiles.ts"
+import type { IoMode, SourceFiles } from "./SourceFiles.ts"
 import type { TargetFile } from "./Target.ts"
 
 export interface ExecuteOptions extends EngineOptions {
@@ -108,11 +107,11 @@ const run = async function*(
     const lane = laneAt(start, sizes, lead + size)
     const memory = context.memory.u8.subarray(lane.block, lane.scratch.start)
     try {
-      const found = earlier && await assembly.find(earlier, output, window, lane.block + lead)
+      const found = earlier && await assembly.find(earlier, session.written, output, window, lane.block + lead)
       const written = found ?? await assembly.assemble(window, lane.block + lead, lane)
       const head = await before?.bytes
       // The page that the window before ends in was written with this one.
-      const intact = found && (!head || await isAt(context, output.path, position - lead, head, memory))
+      const intact = found && (!head || await isAt(session.written, output.path, position - lead, head, memory))
       if (head) memory.set(head)
       const pages = last ? lead + size : roundDown(lead + size, PAGE)
       after?.give(memory.slice(pages, lead + size))
@@ -151,7 +150,7 @@ const run = async function*(
 }
 
 /** Does a file have these bytes at a position? */
-const isAt = async ({ files }: FillContext, path: string, position: number, expected: Uint8Array, room: Uint8Array): Promise<boolean> => {
+const isAt = async (files: SourceFiles, path: string, position: number, expected: Uint8Array, room: Uint8Array): Promise<boolean> => {
   const bytes = room.subarray(0, expected.byteLength)
   await files.readInto(path, bytes, position)
   return Buffer.compare(bytes, expected) === 0

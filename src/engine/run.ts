@@ -3,7 +3,8 @@ import { Effect, Stream } from "effect"
 import { IoError, NoSpace, OutputRefused, Unsupported } from "../errors.ts"
 import { values } from "../io/attempt.ts"
 import { Disk, type DiskCalls, type DiskError } from "../io/Disk.ts"
-import { localStore } from "../store/localStore.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import type { Store } from "../store/Store.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
 import { Hands } from "./Hands.ts"
@@ -16,6 +17,8 @@ export type EngineError = DiskError | OutputRefused | Unsupported
 /** Everything a run holds while it lasts. */
 export interface Session {
   readonly disk: DiskCalls
+  /** What was written before, read again. */
+  readonly written: SourceFiles
   readonly settings: Settings
   readonly arena: Arena
   readonly context: FillContext
@@ -35,10 +38,11 @@ export const streamOf = <A>(
 ): Stream.Stream<A, EngineError, Disk> =>
   Stream.unwrap(Effect.gen(function*() {
     const disk = yield* Disk
+    const store = yield* storeInUse
     const { generator } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const abort = new AbortController()
-        return { abort, generator: withSession(disk, options, blocks, abort.signal, results) }
+        return { abort, generator: withSession(disk, store, options, blocks, abort.signal, results) }
       }),
       ({ abort, generator }) =>
         Effect.promise(async () => {
@@ -52,6 +56,7 @@ export const streamOf = <A>(
 
 const withSession = async function*<A>(
   disk: DiskCalls,
+  store: Store,
   options: EngineOptions,
   blocks: number,
   signal: AbortSignal,
@@ -60,12 +65,14 @@ const withSession = async function*<A>(
   const settings = settingsOf(options, blocks)
   const arena = new Arena(settings.memory, settings.threads * Hands.room)
   const hands = new Hands(arena, settings.threads, settings.sharing)
-  const files = new SourceFiles(localStore(disk), settings.io)
+  const files = new SourceFiles(store, settings.io)
+  const written = new SourceFiles(disk, settings.io)
   try {
-    yield* results({ disk, settings, arena, signal, context: { memory: arena.memory, files, hands, gap: settings.gap } })
+    yield* results({ disk, written, settings, arena, signal, context: { memory: arena.memory, files, hands, gap: settings.gap } })
   } finally {
     await hands.close()
     await files.close()
+    await written.close()
     arena.close()
   }
 }

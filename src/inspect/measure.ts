@@ -1,10 +1,10 @@
 /** Stream tensors through the engine and gather the statistics of each; what is read is checked by the CRC-32 stored with it. */
+import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { Effect, Stream } from "effect"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { stream } from "../engine/stream.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
 import type { SpaceTensor } from "../space/TensorSpace.ts"
 import { inDiskOrder, isAddressable, openTensors } from "../space/openTensors.ts"
 import { Gatherer, hasStatistics, type Statistics } from "./Statistics.ts"
@@ -33,7 +33,7 @@ export const measure = Effect.fnUntraced(function*(tensors: ReadonlyArray<SpaceT
   const arrays = function*() {
     for (const tensor of readable) yield* data.pieces(tensor)
   }
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const sums = new StorageSums(data.storages)
   yield* stream(arrays(), options).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => {
     if (current?.name !== array.id) {
@@ -42,8 +42,8 @@ export const measure = Effect.fnUntraced(function*(tensors: ReadonlyArray<SpaceT
     }
     current.gatherer.add(bytes)
     options.progress?.(bytes.byteLength)
-  })), Effect.provideService(Disk, sums.watch(disk)))
-  yield* reading(() => sums.finish(disk))
+  })), Effect.provideService(OtherStore, sums.watch(store)))
+  yield* reading(() => sums.finish(store))
   finish()
   for (const { dtype, name } of readable) if (!results.has(name)) results.set(name, new Gatherer(dtype).result())
   return results as ReadonlyMap<string, Statistics>

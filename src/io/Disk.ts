@@ -11,15 +11,11 @@ import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { IoError, NoSpace } from "../errors.ts"
 import { lift } from "./attempt.ts"
+import { LARGEST_TRANSFER, type ReadOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
 import { errnoOf } from "./errno.ts"
 
-/** No single read or write is larger than this (Node aborts at 2^31). */
-export const LARGEST_TRANSFER = 1 << 30
-
-export interface FileInfo {
-  readonly kind: "file" | "directory" | "link" | "other"
-  /** Bytes. */
-  readonly size: number
+/** What the file system says; `identity` is made of inode, length and the time of the last write, `stamp` also of the ctime. */
+export interface FileInfo extends StoredInfo {
   readonly dev: number
   readonly ino: number
   /** Nanoseconds since 1970. */
@@ -29,31 +25,19 @@ export interface FileInfo {
 }
 
 /** An open file. Promises reject with {@link IoError} or {@link NoSpace} only. */
-export interface DiskFile {
-  readonly path: string
-  /** May read fewer bytes than asked; 0 at the end of the file. */
-  readonly read: (into: Uint8Array, position: number) => Promise<number>
+export interface DiskFile extends StoredFile {
   /** May write fewer bytes than given. */
   readonly write: (from: Uint8Array, position: number) => Promise<number>
   readonly info: () => Promise<FileInfo>
   readonly truncate: (size: number) => Promise<void>
   readonly sync: () => Promise<void>
-  readonly close: () => Promise<void>
 }
 
 export type OpenMode = "read" | "create" | "readwrite"
 
-export interface OpenOptions {
-  /**
-   * Past the page cache (`O_DIRECT`): memory, positions and lengths must be multiples of 4096. A file system that cannot
-   * rejects with `EINVAL`, here or at the first transfer.
-   */
-  readonly direct?: boolean
-}
-
-/** The calls themselves; every promise rejects with {@link IoError} or {@link NoSpace} only. */
-export interface DiskCalls {
-  readonly open: (path: string, mode: OpenMode, options?: OpenOptions) => Promise<DiskFile>
+/** The calls themselves; every promise rejects with {@link IoError} or {@link NoSpace} only. For reading it is the first driver of {@link Store}. */
+export interface DiskCalls extends Store {
+  readonly open: (path: string, mode: OpenMode, options?: ReadOptions) => Promise<DiskFile>
   /** Does not follow a final symbolic link. */
   readonly lstat: (path: string) => Promise<FileInfo>
   readonly stat: (path: string) => Promise<FileInfo>
@@ -83,7 +67,16 @@ const failed = (path: string, operation: string) => (cause: unknown): never => {
   throw diskError(path, operation, errnoOf(cause), (cause as Error).message?.split("\n")[0])
 }
 
-const infoOf = (s: BigIntStats): FileInfo => ({
+/**
+ * With what tells whether it is still the same file. Not its device: that has another number after a restart or a new mount, and two
+ * files with the same inode and the same ctime are copies of one file system.
+ */
+export const identified = (info: Omit<FileInfo, "identity" | "stamp">): FileInfo => {
+  const identity = `${info.size} bytes, inode ${info.ino}, modified ${info.mtimeNs}`
+  return { ...info, identity, stamp: `${identity}, changed ${info.ctimeNs} (ns)` }
+}
+
+const infoOf = (s: BigIntStats): FileInfo => identified({
   kind: s.isFile() ? "file" : s.isDirectory() ? "directory" : s.isSymbolicLink() ? "link" : "other",
   size: Number(s.size),
   dev: Number(s.dev),
@@ -168,23 +161,6 @@ export type DiskError = IoError | NoSpace
 /** Open for the life of the surrounding scope. */
 export const openScoped = (disk: DiskCalls, path: string, mode: OpenMode) =>
   Effect.acquireRelease(lift(() => disk.open(path, mode)), (file) => Effect.promise(() => file.close().catch(() => {})))
-
-/** Fill `into` from `position`; an {@link IoError} `ESHORT` if the file ends first. */
-export const readFully = async (file: Pick<DiskFile, "path" | "read">, into: Uint8Array, position: number): Promise<void> => {
-  for (let done = 0; done < into.byteLength;) {
-    const part = into.subarray(done, Math.min(into.byteLength, done + LARGEST_TRANSFER))
-    const n = await file.read(part, position + done)
-    if (n === 0) {
-      throw new IoError({
-        path: file.path,
-        operation: "read",
-        errno: "ESHORT",
-        detail: `the file ended at byte ${position + done}, ${into.byteLength - done} more were expected`
-      })
-    }
-    done += n
-  }
-}
 
 /** Write all of `from` at `position`. */
 export const writeFully = async (file: DiskFile, from: Uint8Array, position: number): Promise<void> => {

@@ -6,9 +6,9 @@
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import { InvalidFile, quote, UsageError } from "../errors.ts"
-import type { DiskCalls } from "./Disk.ts"
-import { isMissing } from "./present.ts"
-import { readSmall } from "./small.ts"
+import type { Store } from "../store/Store.ts"
+import { isMissing } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -25,9 +25,9 @@ const COMMIT = /^[0-9a-f]{40}$/
 const DEFAULT_REVISION = "main"
 const LARGEST_REF = 4096
 
-const isDirectory = async (disk: DiskCalls, path: string): Promise<boolean> => {
+const isDirectory = async (store: Store, path: string): Promise<boolean> => {
   try {
-    return (await disk.stat(path)).kind === "directory"
+    return (await store.stat(path)).kind === "directory"
   } catch (error) {
     if (isMissing(error)) return false
     throw error
@@ -35,10 +35,10 @@ const isDirectory = async (disk: DiskCalls, path: string): Promise<boolean> => {
 }
 
 /** The commit that a revision names in a cached repository; undefined if it is not there. */
-const commitOf = async (disk: DiskCalls, repository: string, revision: string): Promise<string | undefined> => {
+const commitOf = async (store: Store, repository: string, revision: string): Promise<string | undefined> => {
   const ref = join(repository, "refs", revision)
   try {
-    const commit = Buffer.from(await readSmall(disk, ref, ref, LARGEST_REF)).toString("utf8").trim()
+    const commit = Buffer.from(await readSmall(store, ref, ref, LARGEST_REF)).toString("utf8").trim()
     if (!/^[\w-]{1,64}$/.test(commit)) throw new InvalidFile({ path: ref, code: "hub/ref", problem: "names no commit" })
     return commit
   } catch (error) {
@@ -47,10 +47,10 @@ const commitOf = async (disk: DiskCalls, repository: string, revision: string): 
   }
 }
 
-const snapshotIn = async (disk: DiskCalls, repository: string, revision: string): Promise<string | undefined> => {
-  const commit = COMMIT.test(revision) ? revision : await commitOf(disk, repository, revision)
+const snapshotIn = async (store: Store, repository: string, revision: string): Promise<string | undefined> => {
+  const commit = COMMIT.test(revision) ? revision : await commitOf(store, repository, revision)
   const snapshot = commit === undefined ? undefined : join(repository, "snapshots", commit)
-  return snapshot !== undefined && await isDirectory(disk, snapshot) ? snapshot : undefined
+  return snapshot !== undefined && await isDirectory(store, snapshot) ? snapshot : undefined
 }
 
 /**
@@ -60,23 +60,23 @@ const snapshotIn = async (disk: DiskCalls, repository: string, revision: string)
  * @throws InvalidFile `hub/not-found` and `hub/revision-not-cached` with every place that was looked at and the command that downloads the
  * model, `hub/ref`; UsageError for a revision that is none; IoError
  */
-export const modelDirectory = async (disk: DiskCalls, name: string, revision?: string, env: Environment = process.env): Promise<string> => {
+export const modelDirectory = async (store: Store, name: string, revision?: string, env: Environment = process.env): Promise<string> => {
   if (revision !== undefined && !REVISION.test(revision)) throw new UsageError({ problem: `--hf-revision ${quote(revision)} is no branch, tag or commit` })
   const wanted = revision ?? DEFAULT_REVISION
-  if (await isDirectory(disk, name)) {
-    const isRepository = await isDirectory(disk, join(name, "snapshots")) && await isDirectory(disk, join(name, "refs"))
+  if (await isDirectory(store, name)) {
+    const isRepository = await isDirectory(store, join(name, "snapshots")) && await isDirectory(store, join(name, "refs"))
     if (!isRepository) {
       if (revision === undefined) return name
       throw new UsageError({ problem: `--hf-revision ${revision}: ${quote(name)} is a directory, which has no revisions`, hint: "Leave the flag away, or name the model by its Hub id." })
     }
-    const snapshot = await snapshotIn(disk, name, wanted)
+    const snapshot = await snapshotIn(store, name, wanted)
     if (snapshot !== undefined) return snapshot
-    throw new InvalidFile({ path: name, code: "hub/revision-not-cached", problem: `is a folder of the Hub's cache that does not hold revision ${wanted}`, hint: `In it: ${(await disk.list(join(name, "snapshots"))).slice(0, 5).map(quote).join(", ") || "no snapshot"}.` })
+    throw new InvalidFile({ path: name, code: "hub/revision-not-cached", problem: `is a folder of the Hub's cache that does not hold revision ${wanted}`, hint: `In it: ${(await store.list(join(name, "snapshots"))).slice(0, 5).map(quote).join(", ") || "no snapshot"}.` })
   }
   // A path that does not exist is one that somebody meant as a path: what opens it says so.
   if (!HUB_ID.test(name) || /^\.{1,2}$/.test(name)) return name
   const repository = join(hubCacheDirectory(env), `models--${name.replace("/", "--")}`)
-  const snapshot = await snapshotIn(disk, repository, wanted)
+  const snapshot = await snapshotIn(store, repository, wanted)
   if (snapshot !== undefined) return snapshot
   throw new InvalidFile({
     path: name,

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import type { DiskCalls } from "./Disk.ts"
-import { isMissing } from "./present.ts"
+import { isMissing } from "../store/present.ts"
 
 /** Mounted directories of this process; a bind mount has its parent's device number, so only this list shows it. */
 const mounted = (): ReadonlySet<string> => {

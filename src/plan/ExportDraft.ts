@@ -6,7 +6,7 @@ import type { ConfigField, ZeroFilled } from "../bridge/Family.ts"
 import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredArrays, type StoredParameter } from "../checkpoint/StoredArrays.ts"
 import type { SourceArray, SourceCopy, TargetArray } from "../engine/Target.ts"
-import type { DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { type FilePlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
@@ -88,8 +88,8 @@ export interface ExportPlan extends Planned {
 }
 
 /** Read the headers of all items in use. Errors: InvalidFile, IoError. */
-export const readExportPlan = async (disk: DiskCalls, { chunks, ...planned }: ExportDraft): Promise<ExportPlan> =>
-  ({ ...planned, stored: await readChunks(disk, chunks) })
+export const readExportPlan = async (store: Store, { chunks, ...planned }: ExportDraft): Promise<ExportPlan> =>
+  ({ ...planned, stored: await readChunks(store, chunks) })
 
 /** The dtype that holds what a tensor of the model is made of. */
 export const storedDtype = ({ from }: ExportTensor): DType | undefined => (from.kind === "model" ? from.origin.stored : undefined)

@@ -10,8 +10,8 @@ import { RUN_CONFIG, TOKENIZER } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath, decodeJson } from "../document/decode.ts"
 import { InvalidFile, isBridgeError, PlanRefused, quotePath } from "../errors.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store } from "../store/Store.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { LARGEST_RUN_CONFIG, numberAt, parseRunConfig, section } from "../runconfig/RunConfigFile.ts"
 import { PickleDict, PickleObject } from "../torch/PickleValue.ts"
 import { PyOpaque, type PyRead } from "../torch/PyValue.ts"
@@ -81,14 +81,14 @@ const largest = (lists: ReadonlyArray<ReadonlyArray<number>>): number => {
 /** Real ones have up to 40 MB. */
 const LARGEST_TOKENIZER = 64 << 20
 
-const claimsOfTokenizer = async (disk: DiskCalls, directory: string, name: keyof typeof TOKENIZER_FILES, rows: number): Promise<ReadonlyArray<VocabularyClaim>> => {
+const claimsOfTokenizer = async (store: Store, directory: string, name: keyof typeof TOKENIZER_FILES, rows: number): Promise<ReadonlyArray<VocabularyClaim>> => {
   const path = join(directory, name)
-  const size = 1 + decodeJson(TOKENIZER_FILES[name], path, await readSmall(disk, path, path, LARGEST_TOKENIZER))
+  const size = 1 + decodeJson(TOKENIZER_FILES[name], path, await readSmall(store, path, path, LARGEST_TOKENIZER))
   return size > rows ? [{ size, says: `${quotePath(path)} has token ids up to ${size - 1}` }] : []
 }
 
 /** Everything that says so. What cannot be read says nothing, in a note. */
-export const vocabularyClaims = async (disk: DiskCalls, checkpoint: Checkpoint, hfModel: string, rows: number): Promise<Found> => {
+export const vocabularyClaims = async (store: Store, checkpoint: Checkpoint, hfModel: string, rows: number): Promise<Found> => {
   const claims: Array<VocabularyClaim> = []
   const notes: Array<string> = []
   const ask = async (what: string, read: () => Promise<ReadonlyArray<VocabularyClaim>>): Promise<void> => {
@@ -102,16 +102,16 @@ export const vocabularyClaims = async (disk: DiskCalls, checkpoint: Checkpoint, 
   }
   const { directory, metadata } = checkpoint
   await ask("the common state", async () => {
-    const common = await readCommonState(disk, directory, metadata)
+    const common = await readCommonState(store, directory, metadata)
     return common ? claimsOfArgs(common.value, common.file, rows) : []
   })
   await ask(RUN_CONFIG, async () => {
-    const bytes = await readOwn(disk, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
+    const bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
     return atPath(join(directory, RUN_CONFIG), () => claimsOfRunConfig(bytes, rows))
   })
   for (const folder of [join(directory, TOKENIZER), hfModel]) {
     for (const name of Object.keys(TOKENIZER_FILES) as ReadonlyArray<keyof typeof TOKENIZER_FILES>) {
-      await ask(quotePath(join(folder, name)), () => claimsOfTokenizer(disk, folder, name, rows))
+      await ask(quotePath(join(folder, name)), () => claimsOfTokenizer(store, folder, name, rows))
     }
   }
   return { claims, notes }

@@ -1,4 +1,5 @@
 /** The second half of publishing: when all shares are staged, one caller makes the whole visible. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import type { BridgeError } from "../errors.ts"
 import { attempt, steadily } from "../io/attempt.ts"
@@ -30,10 +31,10 @@ export const commit = (publication: Publication, { small = [], trackers = [] }: 
 
 /** The sources must still be what was read, to the byte. */
 const requireSameSources = Effect.fnUntraced(function*({ execution, recorder, shares }: Publication, small: ReadonlyArray<SmallSource>) {
-  const disk = yield* Disk
-  yield* attempt(() => refuseChangedSmall(disk, small))
+  const store = yield* storeInUse
+  yield* attempt(() => refuseChangedSmall(store, small))
   for (const { files, states } of shares) {
-    const [touched] = yield* attempt(() => refuseChanged(disk, states))
+    const [touched] = yield* attempt(() => refuseChanged(store, states))
     if (touched === undefined) continue
     const written = recorder.written(files)
     if ((yield* firstDifferent(written.files, written.sums, execution)) !== undefined) return yield* changedSource(touched)

@@ -1,14 +1,12 @@
 /** The files that a piece of work reads, as they were when it was planned, and whether they still are. */
 import { InvalidFile, IoError } from "../errors.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { type FileIdentity, sameButForCtime, sameFile } from "../io/identity.ts"
-import { hasErrno, isMissing } from "../io/present.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store, StoredState } from "../store/Store.ts"
+import { hasErrno, isMissing } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { type Ingredient, known } from "./journal/Job.ts"
 
-export interface SourceState {
+export interface SourceState extends StoredState {
   readonly path: string
-  readonly identity: FileIdentity
 }
 
 /** A side file has some tens of MB at most. */
@@ -19,8 +17,8 @@ export interface SmallSource extends Ingredient {
   readonly path: string
 }
 
-export const smallSource = async (disk: DiskCalls, what: string, path: string): Promise<SmallSource> =>
-  ({ ...known(what, await readSmall(disk, path, path, LARGEST_SIDE_FILE)), path })
+export const smallSource = async (store: Store, what: string, path: string): Promise<SmallSource> =>
+  ({ ...known(what, await readSmall(store, path, path, LARGEST_SIDE_FILE)), path })
 
 export const changedSource = (path: string, problem = "was changed while it was converted"): InvalidFile =>
   new InvalidFile({ path, code: "source/changed", problem: `${problem}; nothing was published` })
@@ -33,9 +31,9 @@ export const lostSource = (error: unknown, sources: ReadonlyArray<SourceState>):
 }
 
 /** Small files must still have the content that the job names. @throws InvalidFile `source/changed`; IoError */
-export const refuseChangedSmall = async (disk: DiskCalls, sources: ReadonlyArray<SmallSource>): Promise<void> => {
+export const refuseChangedSmall = async (store: Store, sources: ReadonlyArray<SmallSource>): Promise<void> => {
   for (const { content, path, what } of sources) {
-    const now = await smallSource(disk, what, path).catch((error: unknown): never => {
+    const now = await smallSource(store, what, path).catch((error: unknown): never => {
       throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
     })
     if (now.content !== content) throw changedSource(path)
@@ -48,14 +46,14 @@ export const refuseChangedSmall = async (disk: DiskCalls, sources: ReadonlyArray
  *
  * @throws InvalidFile `source/changed`; IoError
  */
-export const refuseChanged = async (disk: DiskCalls, sources: ReadonlyArray<SourceState>): Promise<ReadonlyArray<string>> => {
+export const refuseChanged = async (store: Store, sources: ReadonlyArray<SourceState>): Promise<ReadonlyArray<string>> => {
   const touched: Array<string> = []
-  for (const { identity, path } of sources) {
-    const now = await disk.stat(path).catch((error: unknown): never => {
+  for (const { identity, path, stamp } of sources) {
+    const now = await store.stat(path).catch((error: unknown): never => {
       throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
     })
-    if (!sameButForCtime(identity, now)) throw changedSource(path)
-    if (!sameFile(identity, now)) touched.push(path)
+    if (now.identity !== identity) throw changedSource(path)
+    if (now.stamp !== stamp) touched.push(path)
   }
   return touched
 }

@@ -3,14 +3,14 @@ import { join } from "node:path"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS, type TensorChecksums } from "../publish/integrity/Checksums.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { InvalidFile } from "../errors.ts"
-import type { DiskCalls } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store } from "../store/Store.ts"
+import { readSmall } from "../store/readSmall.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
 
 /** The checksums of a checkpoint folder; the error if they are damaged. */
-export const readChecksums = async (disk: DiskCalls, directory: string): Promise<Checksums | InvalidFile> => {
+export const readChecksums = async (store: Store, directory: string): Promise<Checksums | InvalidFile> => {
   const path = join(directory, CHECKSUMS)
-  const bytes = await readSmall(disk, path, path, LARGEST_CHECKSUMS)
+  const bytes = await readSmall(store, path, path, LARGEST_CHECKSUMS)
   try {
     return decodeChecksums(path, bytes)
   } catch (error) {

@@ -5,8 +5,9 @@ import { COMMON_FILE, COMMON_STATE } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath } from "../document/decode.ts"
 import { FormatError } from "../errors.ts"
-import { type DiskCalls, readFully } from "../io/Disk.ts"
-import { isNotThere } from "../io/existing.ts"
+import type { Store } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
+import { isNotThere } from "../store/existing.ts"
 import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
 import { withEntry } from "../torch/DictEdit.ts"
 import { commonFile, objectItem } from "../torch/ObjectItem.ts"
@@ -44,9 +45,9 @@ const changed = (common: ReadonlyMap<PyRead, PyRead>, flags: ReadonlyMap<string,
   return out
 }
 
-const itemBytes = async (disk: DiskCalls, directory: string, { file: name, length, offset }: StoredObject): Promise<Uint8Array> => {
+const itemBytes = async (store: Store, directory: string, { file: name, length, offset }: StoredObject): Promise<Uint8Array> => {
   if (length > LARGEST_COMMON) throw new FormatError("checkpoint/common-state-size", `the common state has ${length} bytes; no more than ${LARGEST_COMMON} are read`)
-  const file = await disk.open(join(directory, name), "read")
+  const file = await store.open(join(directory, name), "read")
   try {
     const bytes = new Uint8Array(length)
     await readFully(file, bytes, offset)
@@ -64,12 +65,12 @@ export interface NewCommonState {
 }
 
 /** The common state of a checkpoint with some flags set or (null) removed; empty where nothing changes. */
-export const withFlags = async (disk: DiskCalls, directory: string, metadata: DcpMetadata, flags: ReadonlyMap<string, boolean | null>): Promise<NewCommonState> => {
-  const common = flags.size === 0 ? undefined : await readCommonState(disk, directory, metadata)
+export const withFlags = async (store: Store, directory: string, metadata: DcpMetadata, flags: ReadonlyMap<string, boolean | null>): Promise<NewCommonState> => {
+  const common = flags.size === 0 ? undefined : await readCommonState(store, directory, metadata)
   if (!(common?.value instanceof Map)) return {}
   const content = atPath(join(directory, common.file), () => changed(common.value as ReadonlyMap<PyRead, PyRead>, flags))
   if (!content) return {}
-  const file = await readOwn(disk, directory, COMMON_FILE, LARGEST_COMMON).catch((error: unknown) => {
+  const file = await readOwn(store, directory, COMMON_FILE, LARGEST_COMMON).catch((error: unknown) => {
     if (isNotThere(error)) return undefined
     throw error
   })
@@ -80,7 +81,7 @@ export const withFlags = async (disk: DiskCalls, directory: string, metadata: Dc
     return { ...(file ? { file: commonFile(value) } : {}), ...(object ? { item: objectItem(value) } : {}) }
   }
   // Arguments of a run and other objects stay as they are written.
-  const item = object && await itemBytes(disk, directory, object)
+  const item = object && await itemBytes(store, directory, object)
   return {
     ...(file ? { file: atPath(join(directory, COMMON_FILE), () => withEntry(file, FIELD, content)) } : {}),
     ...(item ? { item: atPath(join(directory, object.file), () => withEntry(item, FIELD, content)) } : {})

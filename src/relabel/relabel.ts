@@ -25,7 +25,7 @@ import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { attempt, steadily } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { fileSystemOf } from "../io/mounts.ts"
-import { readSmall } from "../io/small.ts"
+import { readSmall } from "../store/readSmall.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
@@ -184,8 +184,8 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       ingredients: [
         known("the namings", JSON.stringify([options.to, link])),
         ...[...changed].map(([name, content]) => known(`the new ${name}`, content)),
-        ...dataStates.map((s) => (link ? linkedFile : sourceFile)(basename(s.path), s.identity)),
-        ...beside.map((f) => sourceFile(f.name, f.identity))
+        ...dataStates.map((s) => (link ? linkedFile : sourceFile)(basename(s.path), s)),
+        ...beside.map((f) => sourceFile(f.name, f))
       ],
       sources: [directory],
       size: expected.bytes,

@@ -14,8 +14,10 @@ import { openSpace } from "../space/openSpace.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls, readFully } from "../io/Disk.ts"
-import { present } from "../io/present.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import type { Store } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
+import { present } from "../store/present.ts"
 import { VERSION } from "../version.ts"
 import { type CardHash, verificationCard } from "./card.ts"
 import { coverageOf } from "./coverage.ts"
@@ -71,8 +73,8 @@ export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { co
 
 /** The card of a page, with the hashes of the files that identify its checkpoints. */
 export const cardOf = Effect.fnUntraced(function*({ page, spaces }: Gathered) {
-  const disk = yield* Disk
-  const hashes = yield* reading(async () => (await Promise.all(spaces.map((space) => hashesOf(disk, space)))).flat())
+  const store = yield* storeInUse
+  const hashes = yield* reading(async () => (await Promise.all(spaces.map((space) => hashesOf(store, space)))).flat())
   return verificationCard(page, { node: process.versions.node, hashes })
 })
 
@@ -80,12 +82,12 @@ const IDENTIFYING = [METADATA, BACKEND, RUN_CONFIG, "config.json", "model.safete
 const BLOCK = 4 << 20
 
 /** Of the small files that say what the data files hold; `.checksums.json` has the sums of those. */
-const hashesOf = async (disk: DiskCalls, space: OpenedSpace): Promise<ReadonlyArray<CardHash>> => {
+const hashesOf = async (store: Store, space: OpenedSpace): Promise<ReadonlyArray<CardHash>> => {
   const out: Array<CardHash> = []
   for (const name of IDENTIFYING) {
     const path = join(space.directory, name)
-    if ((await present(disk, path))?.kind !== "file") continue
-    const file = await disk.open(path, "read")
+    if ((await present(store, path))?.kind !== "file") continue
+    const file = await store.open(path, "read")
     try {
       const { size } = await file.info()
       const hash = createHash("sha256")

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { InvalidFile } from "../errors.ts"
 import { lift } from "../io/attempt.ts"
-import { readFully } from "../io/Disk.ts"
+import { readFully } from "../store/Store.ts"
 import { type HfTensors, openSafetensors, openShard } from "./SafetensorsDirectory.ts"
 import type { TensorInfo } from "./Tensor.ts"
 

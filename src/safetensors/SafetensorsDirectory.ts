@@ -2,16 +2,17 @@
  * A Hugging Face checkpoint as a set of tensors: every header read and checked, no data. Works on a directory (sharded or
  * not, also a snapshot of the Hugging Face cache), on one safetensors file and on one index file.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect, type Scope } from "effect"
 import { join } from "node:path"
 import { atPath } from "../document/decode.ts"
 import { positioned } from "../document/position.ts"
 import { InvalidFile, quote, some } from "../errors.ts"
 import { lift, opening } from "../io/attempt.ts"
-import { Disk, type DiskCalls, type DiskError, type DiskFile, type FileInfo, readFully } from "../io/Disk.ts"
-import { isNotThere } from "../io/existing.ts"
-import { refuseSpecials } from "../io/specials.ts"
-import { type FileIdentity, identityOf, sameFile } from "../io/identity.ts"
+import type { Disk, DiskError } from "../io/Disk.ts"
+import { readFully, stateOf, type Store, type StoredFile, type StoredInfo, type StoredState } from "../store/Store.ts"
+import { isNotThere } from "../store/existing.ts"
+import { refuseSpecials } from "../store/specials.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, type StaleCopy, totalSize } from "./ShardIndex.ts"
 import { absentShards } from "./absentShards.ts"
@@ -26,13 +27,10 @@ const LARGEST_INDEX_READ = 100_000_001
 const CONCURRENT_FILES = 8
 
 /** One safetensors file. */
-export interface Shard {
+export interface Shard extends StoredState {
   /** Name relative to the directory, as in the index. */
   readonly file: string
   readonly path: string
-  /** Bytes. */
-  readonly size: number
-  readonly identity: FileIdentity
   /** Length field and JSON as in the file: the same tensors at the same places need the same bytes. */
   readonly headerBytes: Uint8Array
   readonly metadata: ReadonlyMap<string, string> | undefined
@@ -75,31 +73,31 @@ export type SafetensorsError = InvalidFile | DiskError
  * @throws InvalidFile for anything wrong with the layout, the index or a header, naming file and tensor; IoError.
  */
 export const openSafetensors = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
-  const entry = yield* opening(() => locate(disk, path))
-  const indexBytes = entry.kind === "index" ? yield* opening(() => readIndexBytes(disk, entry)) : undefined
+  const store = yield* storeInUse
+  const entry = yield* opening(() => locate(store, path))
+  const indexBytes = entry.kind === "index" ? yield* opening(() => readIndexBytes(store, entry)) : undefined
   const indexPath = join(entry.directory, entry.file)
   const index = indexBytes && (yield* opening(async () => {
     refuseOtherThanJson(indexPath, indexBytes)
     const parsed = atPath(indexPath, () => parseIndex(indexBytes), indexBytes)
-    await refuseAbsent(disk, entry, parsed, indexBytes)
+    await refuseAbsent(store, entry, parsed, indexBytes)
     return parsed
   }))
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   const shards = yield* Effect.forEach(
     index ? shardsOf(index) : [entry.file],
-    (file, number) => opening(() => readShard(disk, entry, file, number, index, indexBytes, budget)),
+    (file, number) => opening(() => readShard(store, entry, file, number, index, indexBytes, budget)),
     { concurrency: CONCURRENT_FILES }
   )
   return yield* opening(async () => {
     const read = new Set(shards.map(({ file }) => file))
-    await refuseSpecials(disk, entry.directory, entry.names.filter((name) => !read.has(name)), isWeightsName)
+    await refuseSpecials(store, entry.directory, entry.names.filter((name) => !read.has(name)), isWeightsName)
     return assemble(entry, shards, indexPath, index, indexBytes)
   })
 })
 
-const readIndexBytes = (disk: DiskCalls, entry: Entry): Promise<Uint8Array> =>
-  withFile(disk, entry, entry.file, async (file, { size }) => {
+const readIndexBytes = (store: Store, entry: Entry): Promise<Uint8Array> =>
+  withFile(store, entry, entry.file, async (file, { size }) => {
     const bytes = new Uint8Array(Math.min(size, LARGEST_INDEX_READ))
     await readFully(file, bytes, 0)
     return bytes
@@ -112,7 +110,7 @@ interface Budget {
 }
 
 const readShard = async (
-  disk: DiskCalls,
+  store: Store,
   entry: Entry,
   file: string,
   number: number,
@@ -121,19 +119,18 @@ const readShard = async (
   budget: Budget
 ): Promise<Shard> => {
   const path = join(entry.directory, file)
-  const read = async (handle: DiskFile, identity: FileInfo): Promise<Shard> => {
-    const { headerBytes, metadata, tensors } = await readHeader(handle, path, identity.size, budget)
+  const read = async (handle: StoredFile, info: StoredInfo): Promise<Shard> => {
+    const { headerBytes, metadata, tensors } = await readHeader(handle, path, info.size, budget)
     return {
       file,
       path,
-      size: identity.size,
-      identity: identityOf(identity),
+      ...stateOf(info),
       headerBytes,
       metadata,
       tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))
     }
   }
-  return withFile(disk, entry, file, read).catch((error: unknown): never => {
+  return withFile(store, entry, file, read).catch((error: unknown): never => {
     throw index && error instanceof InvalidFile && isNotThere(error) ? missingShard(entry, index, indexBytes!, file, error.problem) : error
   })
 }
@@ -148,28 +145,28 @@ const missingShard = ({ directory, file: indexFile }: Entry, index: SafetensorsI
   })
 
 /** Shards that no folder lists: before any is opened, for an index can name more of them than there can be files. */
-const refuseAbsent = async (disk: DiskCalls, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<void> => {
+const refuseAbsent = async (store: Store, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<void> => {
   const shards = shardsOf(index)
-  const [first, ...others] = await absentShards(disk, entry.directory, shards)
+  const [first, ...others] = await absentShards(store, entry.directory, shards)
   if (first === undefined) return
   const more = others.length === 0 ? "" : `; ${others.length} more shard${others.length === 1 ? " is" : "s are"} missing, the last of them ${quote(others.at(-1)!)}`
   const known = new Set(shards)
   const unnamed = entry.weights.filter((name) => !known.has(name))
   const are = unnamed.length === 1 ? "is" : "are"
   const hint = unnamed.length === 0 ? undefined
-    : await holdAll(disk, entry, unnamed, index)
+    : await holdAll(store, entry, unnamed, index)
     ? `${some(unnamed, 3)} ${are} there, which the index does not name, and ${unnamed.length === 1 ? "holds" : "hold"} all tensors that it lists: an index of another numbering. Take the one that belongs to these files, or remove it if there is a single one.`
     : `${some(unnamed, 3)} ${are} there, which the index does not name: an index of another numbering. Take the one that belongs to these files.`
   throw missingShard(entry, index, indexBytes, first, "does not exist", more, hint)
 }
 
 /** Do these files hold every tensor that the index lists? */
-const holdAll = async (disk: DiskCalls, entry: Entry, files: ReadonlyArray<string>, index: SafetensorsIndex): Promise<boolean> => {
+const holdAll = async (store: Store, entry: Entry, files: ReadonlyArray<string>, index: SafetensorsIndex): Promise<boolean> => {
   const missing = new Set(index.weightMap.keys())
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   try {
     for (const file of files) {
-      for (const { name } of (await readShard(disk, entry, file, 0, undefined, undefined, budget)).tensors) missing.delete(name)
+      for (const { name } of (await readShard(store, entry, file, 0, undefined, undefined, budget)).tensors) missing.delete(name)
     }
   } catch {
     // This only looks for advice; what is wrong with these files is not what the user asked for.
@@ -180,14 +177,14 @@ const holdAll = async (disk: DiskCalls, entry: Entry, files: ReadonlyArray<strin
 
 /** Open, check and close one file of the checkpoint. */
 const withFile = async <A>(
-  disk: DiskCalls,
+  store: Store,
   entry: Entry,
   file: string,
-  use: (handle: DiskFile, info: FileInfo) => Promise<A>
+  use: (handle: StoredFile, info: StoredInfo) => Promise<A>
 ): Promise<A> => {
   const path = join(entry.directory, file)
   const named = entry.named && file === entry.file
-  const handle = await openRegular(disk, named ? path : await realPathInside(disk, entry.directory, file), path)
+  const handle = await openRegular(store, named ? path : await realPathInside(store, entry.directory, file), path)
   try {
     return await use(handle, await handle.info())
   } finally {
@@ -196,7 +193,7 @@ const withFile = async <A>(
 }
 
 /** Read and parse the header of an open file. */
-const readHeader = async (handle: DiskFile, path: string, size: number, budget: Budget): Promise<Header> => {
+const readHeader = async (handle: StoredFile, path: string, size: number, budget: Budget): Promise<Header> => {
   const start = new Uint8Array(Math.min(START_BYTES, size))
   await readFully(handle, start, 0)
   const other = otherFormat(start)
@@ -271,15 +268,15 @@ const assemble = (
  *
  * @throws InvalidFile `safetensors/changed` if the file is not the one whose header was read; IoError.
  */
-export const openShard = (shard: Shard): Effect.Effect<DiskFile, SafetensorsError, Disk | Scope.Scope> =>
+export const openShard = (shard: Shard): Effect.Effect<StoredFile, SafetensorsError, Disk | Scope.Scope> =>
   Effect.gen(function*() {
-    const disk = yield* Disk
+    const store = yield* storeInUse
     const file = yield* Effect.acquireRelease(
-      opening(() => openRegular(disk, shard.path, shard.path)),
+      opening(() => openRegular(store, shard.path, shard.path)),
       (handle) => Effect.promise(() => handle.close().catch(() => {}))
     )
     const now = yield* lift(() => file.info())
-    if (!sameFile(shard.identity, now)) {
+    if (now.stamp !== shard.stamp) {
       return yield* new InvalidFile({
         path: shard.path,
         code: "safetensors/changed",

@@ -6,7 +6,7 @@
  */
 export { FormatError, InvalidFile, IoError, NoSpace } from "../errors.ts"
 export { Disk } from "../io/Disk.ts"
-export { type FileIdentity, sameFile } from "../io/identity.ts"
+export { type StoredState } from "../store/Store.ts"
 export { bitsOf, bytesOf, type DType, dtypes, isDType } from "../tensor/DType.ts"
 export { encodeHeader, inLibraryOrder } from "./encodeHeader.ts"
 export { type Header, LARGEST_HEADER, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"

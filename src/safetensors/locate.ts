@@ -4,9 +4,9 @@
  */
 import { basename, dirname, join } from "node:path"
 import { InvalidFile, quote, some } from "../errors.ts"
-import type { DiskCalls, DiskFile } from "../io/Disk.ts"
-import { existing, realPathOf } from "../io/existing.ts"
-import { isInside } from "../io/inside.ts"
+import type { Store, StoredFile } from "../store/Store.ts"
+import { existing, realPathOf } from "../store/existing.ts"
+import { isInside } from "../store/inside.ts"
 import { recogniseFiles } from "../recognise/files.ts"
 import { described } from "../recognise/Recognised.ts"
 
@@ -40,14 +40,14 @@ const refuse = (path: string, code: string, problem: string, hint?: string): nev
  *
  * @throws InvalidFile `safetensors/` + `no-weights` or `ambiguous`, `file/missing` …; IoError.
  */
-export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
-  const { kind } = await existing(disk, path)
+export const locate = async (store: Store, path: string): Promise<Entry> => {
+  const { kind } = await existing(store, path)
   if (kind !== "directory") {
     const indexed = path.endsWith(INDEX_SUFFIX)
     return { directory: dirname(path), kind: indexed ? "index" : "single", file: basename(path), named: true, weights: [], names: [] }
   }
   // Hidden files are leftovers of tools and of other systems (`._model.safetensors`), never what a publisher means.
-  const names = (await disk.list(path)).filter((name) => !name.startsWith("."))
+  const names = (await store.list(path)).filter((name) => !name.startsWith("."))
   const weights = names.filter(isWeightsName)
   const indexes = names.filter((name) => name.endsWith(INDEX_SUFFIX))
   const found = { directory: path, named: false, weights, names }
@@ -69,10 +69,10 @@ export const locate = async (disk: DiskCalls, path: string): Promise<Entry> => {
  *
  * @throws InvalidFile `safetensors/link-escapes`, `safetensors/not-a-directory`, `file/missing`, `file/dangling-link` …; IoError.
  */
-export const realPathInside = async (disk: DiskCalls, directory: string, file: string): Promise<string> => {
-  const root = await realPathOf(disk, directory)
-  if ((await disk.stat(root)).kind !== "directory") return refuse(directory, "not-a-directory", "is not a directory")
-  const target = await realPathOf(disk, join(root, file), join(directory, file))
+export const realPathInside = async (store: Store, directory: string, file: string): Promise<string> => {
+  const root = await realPathOf(store, directory)
+  if ((await store.stat(root)).kind !== "directory") return refuse(directory, "not-a-directory", "is not a directory")
+  const target = await realPathOf(store, join(root, file), join(directory, file))
   if (isInside(root, target)) return target
   return refuse(join(directory, file), "link-escapes", `is a link to ${quote(target)}, outside its directory`,
     "Only links inside the directory, or into the blobs of a Hugging Face cache, are followed. Put the file itself, or a hard link, in its place.")
@@ -83,8 +83,8 @@ export const realPathInside = async (disk: DiskCalls, directory: string, file: s
  *
  * @throws InvalidFile `safetensors/not-a-file`; IoError.
  */
-export const openRegular = async (disk: DiskCalls, realPath: string, shown: string): Promise<DiskFile> => {
+export const openRegular = async (store: Store, realPath: string, shown: string): Promise<StoredFile> => {
   // Looked at before opening: opening a device can have effects of its own.
-  if ((await existing(disk, realPath, shown)).kind !== "file") return refuse(shown, "not-a-file", "is not a regular file")
-  return disk.open(realPath, "read")
+  if ((await existing(store, realPath, shown)).kind !== "file") return refuse(shown, "not-a-file", "is not a regular file")
+  return store.open(realPath, "read")
 }

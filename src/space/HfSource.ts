@@ -2,6 +2,7 @@
  * A Hugging Face model directory, opened: its config, its tensors' headers, and the names of the small files beside them.
  * Nothing of the data is read.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { architectureOf } from "../bridge/FamilyRegistry.ts"
@@ -10,9 +11,9 @@ import { atPath } from "../document/decode.ts"
 import { offsetOfName } from "../document/position.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
 import { InvalidFile } from "../errors.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { isNotThere } from "../io/existing.ts"
-import { present } from "../io/present.ts"
+import type { Store } from "../store/Store.ts"
+import { isNotThere } from "../store/existing.ts"
+import { present } from "../store/present.ts"
 import { recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -20,9 +21,9 @@ import { realPathInside } from "../safetensors/locate.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { reading } from "../io/attempt.ts"
-import { refuseSpecials } from "../io/specials.ts"
-import { recoverToRead } from "../publish/staging/swap.ts"
-import { readSmall } from "../io/small.ts"
+import { refuseSpecials } from "../store/specials.ts"
+import { storeToRead } from "../publish/staging/storeToRead.ts"
+import { readSmall } from "../store/readSmall.ts"
 
 /** Published configs have up to a few hundred KB (long `quantization_config` lists). */
 const LARGEST_CONFIG = 16 << 20
@@ -44,15 +45,14 @@ export const CONFIG = "config.json"
 
 /** Read config.json of a model directory; Python writers leave `Infinity` and `NaN` in it. */
 export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
-  const disk = yield* Disk
+  const store = yield* storeToRead(directory)
   return yield* reading(async (): Promise<HfConfig> => {
-    await recoverToRead(disk, directory)
     const path = join(directory, CONFIG)
-    const real = await realPathInside(disk, directory, CONFIG).catch(async (error: unknown): Promise<never> => {
-      const found = isNotThere(error) ? await recognised(disk, directory) : undefined
+    const real = await realPathInside(store, directory, CONFIG).catch(async (error: unknown): Promise<never> => {
+      const found = isNotThere(error) ? await recognised(store, directory) : undefined
       throw found ? refusal(directory, found) : error
     })
-    const bytes = await readSmall(disk, real, path, LARGEST_CONFIG)
+    const bytes = await readSmall(store, real, path, LARGEST_CONFIG)
     refuseOtherThanJson(path, bytes)
     const json = atPath(path, () => parseJson(bytes, { allowNonFinite: true }))
     return { directory, path, bytes, json, architecture: atPath(path, () => architectureOf(json), bytes) }
@@ -60,17 +60,17 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
 })
 
 /** What a directory without config.json, or without safetensors, holds instead. */
-const recognised = async (disk: DiskCalls, directory: string): Promise<Recognised | undefined> =>
-  (await present(disk, directory))?.kind === "directory" ? recogniseFiles(await disk.list(directory)) : undefined
+const recognised = async (store: Store, directory: string): Promise<Recognised | undefined> =>
+  (await present(store, directory))?.kind === "directory" ? recogniseFiles(await store.list(directory)) : undefined
 
 /** A directory with config.json and weights. Errors: Unsupported for weights in a form that is known by sight only. */
 export const openHfSource = Effect.fnUntraced(function*(directory: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const config = yield* openHfConfig(directory)
   const tensors = yield* openSafetensors(directory).pipe(Effect.catchIf(
     (error) => error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
     (error) => reading(async (): Promise<never> => {
-      const found = await recognised(disk, directory)
+      const found = await recognised(store, directory)
       throw found ? refusal(directory, found) : error
     })
   ))
@@ -125,13 +125,13 @@ const NOT_UTF8 = "\ufffd"
 
 /** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included, as far as `wanted`. */
 export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean = () => true) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   return yield* reading(async () => {
-    const names = (await disk.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
-    await refuseSpecials(disk, directory, names, () => false)
+    const names = (await store.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
+    await refuseSpecials(store, directory, names, () => false)
     const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []
     for (const name of names) {
-      const path = await realPathInside(disk, directory, name).catch((error: unknown): never => {
+      const path = await realPathInside(store, directory, name).catch((error: unknown): never => {
         if (!name.includes(NOT_UTF8) || !isNotThere(error)) throw error
         throw new InvalidFile({
           path: join(directory, name),
@@ -140,7 +140,7 @@ export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: 
           hint: "Rename it, or take it out of the directory."
         })
       })
-      const info = await disk.stat(path)
+      const info = await store.stat(path)
       if (info.kind === "file") files.push({ name, path, size: info.size })
     }
     return files

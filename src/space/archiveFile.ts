@@ -1,9 +1,10 @@
 /** A file of `torch.save` (`.pt`, `.pth`, `.bin`): its tensors by their path through dicts and lists, everything else as facts. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { basename, dirname } from "node:path"
 import { FormatError, invalidFile } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, readFully } from "../io/Disk.ts"
+import { readFully } from "../store/Store.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { Archive } from "../torch/Archive.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
@@ -42,9 +43,9 @@ function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): 
 
 /** Open one file. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const archiveSpace = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   return yield* reading(async (): Promise<OpenedSpace> => {
-    const file = await disk.open(path, "read")
+    const file = await store.open(path, "read")
     try {
       const { size } = await file.info()
       const read = async (offset: number, length: number) => {

@@ -8,17 +8,18 @@
  * - any other file (a draft model, multi-token prediction, an adapter) is side weights: said, and copied by an export as it is.
  * - folders are never looked into for weights: said, where they hold some.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { InvalidFile, quote } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { present } from "../io/present.ts"
+import type { Store } from "../store/Store.ts"
+import { present } from "../store/present.ts"
 import { INDEX_NAME, realPathInside, SINGLE_NAME } from "../safetensors/locate.ts"
 import { type HfTensors, openSafetensors, type Shard } from "../safetensors/SafetensorsDirectory.ts"
 
 /** A file that an export copies. */
-export type SideWeights = Pick<Shard, "file" | "path" | "size" | "identity">
+export type SideWeights = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp">
 
 export interface BesideModel {
   readonly copied: ReadonlyArray<SideWeights>
@@ -42,26 +43,26 @@ const OTHER_COPY = /^consolidated/
 const MOST_FOLDERS = 100
 
 /** Folders directly below `directory` that hold safetensors files. */
-const weightFolders = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<string>> => {
+const weightFolders = async (store: Store, directory: string): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
-  for (const name of (await disk.list(directory)).filter((n) => !n.includes(".")).slice(0, MOST_FOLDERS)) {
+  for (const name of (await store.list(directory)).filter((n) => !n.includes(".")).slice(0, MOST_FOLDERS)) {
     const path = join(directory, name)
-    if ((await present(disk, path))?.kind !== "directory") continue
-    if ((await disk.list(path)).some((n) => n.endsWith(".safetensors"))) found.push(name)
+    if ((await present(store, path))?.kind !== "directory") continue
+    if ((await store.list(path)).some((n) => n.endsWith(".safetensors"))) found.push(name)
   }
   return found
 }
 
 /** What lies beside the model of a directory. Headers only. */
 export const besideModel = Effect.fnUntraced(function*(model: HfTensors) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   yield* reading(() => refuseTwoModels(model))
   const copied: Array<SideWeights> = []
   const side: Array<string> = []
   const others: Array<string> = []
   const unread: Array<string> = []
   for (const file of model.otherFiles) {
-    const opened = yield* reading(() => realPathInside(disk, model.directory, file)).pipe(
+    const opened = yield* reading(() => realPathInside(store, model.directory, file)).pipe(
       Effect.flatMap(() => openSafetensors(join(model.directory, file))),
       Effect.catchTag("InvalidFile", (error) => Effect.succeed(error))
     )
@@ -77,7 +78,7 @@ export const besideModel = Effect.fnUntraced(function*(model: HfTensors) {
       copied.push(opened.shards[0]!)
     }
   }
-  const folders = yield* reading(() => weightFolders(disk, model.directory))
+  const folders = yield* reading(() => weightFolders(store, model.directory))
   const notes = (verb: "import" | "export"): ReadonlyArray<string> => [
     ...side.map((what) => `${what} is not part of the model and ${verb === "import" ? "is not converted; an export with this directory copies it" : "is copied from --hf-model as it is"}`),
     ...others.map((what) => `${what} is another copy of the model, or of parts of it, and is left out`),

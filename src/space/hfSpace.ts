@@ -1,9 +1,9 @@
 /** Safetensors files and Hugging Face model directories as a {@link OpenedSpace}. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "./HfSource.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { storedWeights } from "./HfWeights.ts"
 import type { OpenedSpace } from "./OpenedSpace.ts"
@@ -13,10 +13,10 @@ import type { OpenedSpace } from "./OpenedSpace.ts"
  * directory's config.json (a file or an index is looked at without it).
  */
 export const hfSpace = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const hf = yield* openSafetensors(path)
-  const isDirectory = yield* reading(async () => (await disk.stat(path)).kind === "directory")
-  const names = isDirectory ? yield* reading(() => disk.list(path)) : []
+  const isDirectory = yield* reading(async () => (await store.stat(path)).kind === "directory")
+  const names = isDirectory ? yield* reading(() => store.list(path)) : []
   const notes = [...hf.warnings]
   for (const file of hf.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
   // One that names no model is a config of something else; one that cannot be read means a damaged checkpoint.

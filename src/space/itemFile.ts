@@ -2,14 +2,16 @@
  * A `.distcp` file by itself. It is a row of `torch.save` archives without an index; each archive's end says where it began,
  * so the row is walked from the end of the file. The items have no names: only `.metadata` beside the file knows them.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { basename, dirname, join } from "node:path"
 import { METADATA } from "../checkpoint/names.ts"
 import { atPath } from "../document/decode.ts"
 import { FormatError, invalidFile } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls, type DiskFile, readFully } from "../io/Disk.ts"
-import { readSmall } from "../io/small.ts"
+import type { Store, StoredFile } from "../store/Store.ts"
+import { readFully } from "../store/Store.ts"
+import { readSmall } from "../store/readSmall.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
@@ -31,7 +33,7 @@ const wrong = (path: string, code: string, problem: string, offset: number) =>
   invalidFile(path, new FormatError(`distcp/${code}`, problem, { offset }))
 
 /** Where the archive that ends at `end` begins. */
-const startOf = async (file: DiskFile, path: string, end: number): Promise<number> => {
+const startOf = async (file: StoredFile, path: string, end: number): Promise<number> => {
   const tail = Buffer.alloc(Math.min(end, END_RECORD + ZIP64_LOCATOR))
   await readFully(file, tail, end - tail.length)
   const record = tail.length - END_RECORD
@@ -55,12 +57,12 @@ const startOf = async (file: DiskFile, path: string, end: number): Promise<numbe
 }
 
 /** Names of the items of `file` that `.metadata` beside it gives, by byte offset. */
-const namesBeside = async (disk: DiskCalls, path: string) => {
+const namesBeside = async (store: Store, path: string) => {
   const names = new Map<number, { readonly key: string; readonly length: number }>()
   const directory = dirname(path)
-  if (!(await disk.list(directory)).includes(METADATA)) return names
+  if (!(await store.list(directory)).includes(METADATA)) return names
   const metadataPath = join(directory, METADATA)
-  const bytes = await readSmall(disk, metadataPath, metadataPath, METADATA_LIMITS.maxBytes)
+  const bytes = await readSmall(store, metadataPath, metadataPath, METADATA_LIMITS.maxBytes)
   const metadata = atPath(metadataPath, () => decodeMetadata(bytes))
   const file = basename(path)
   for (const [key, { chunks }] of metadata.tensors) {
@@ -74,10 +76,10 @@ const namesBeside = async (disk: DiskCalls, path: string) => {
 
 /** Open one `.distcp` file. Errors: InvalidFile (`distcp/…`, `zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const itemSpace = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   return yield* reading(async (): Promise<OpenedSpace> => {
-    const names = await namesBeside(disk, path)
-    const file = await disk.open(path, "read")
+    const names = await namesBeside(store, path)
+    const file = await store.open(path, "read")
     try {
       const { size } = await file.info()
       const starts: Array<number> = []
@@ -93,7 +95,7 @@ export const itemSpace = Effect.fnUntraced(function*(path: string) {
 })
 
 const readItems = async (
-  file: DiskFile,
+  file: StoredFile,
   path: string,
   size: number,
   starts: ReadonlyArray<number>,
@@ -128,7 +130,7 @@ const readItems = async (
   return { kind: "items", path, directory: dirname(path), tensors, objects, files: [{ name, bytes: size }], notes }
 }
 
-const readItem = async (file: DiskFile, path: string, start: number, length: number) => {
+const readItem = async (file: StoredFile, path: string, start: number, length: number) => {
   const read = async (offset: number, count: number) => {
     const bytes = new Uint8Array(count)
     await readFully(file, bytes, start + offset)

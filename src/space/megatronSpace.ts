@@ -1,4 +1,5 @@
 /** A Megatron `torch_dist` checkpoint as a {@link OpenedSpace}: `.metadata`, the run configuration, the common state. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
@@ -8,8 +9,8 @@ import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError } from "../errors.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { isNotThere } from "../io/existing.ts"
+import type { Store } from "../store/Store.ts"
+import { isNotThere } from "../store/existing.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { factsOf } from "./describeValue.ts"
@@ -22,10 +23,10 @@ const tensorOf = (directory: string, name: string, { chunks, dtype, shape }: Sto
   ({ name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: roleOf(name), place: { kind: "items", directory, chunks } })
 
 /** The run configuration of a checkpoint folder, if there is one. Errors: InvalidFile, IoError. */
-export const readRunConfig = async (disk: DiskCalls, directory: string): Promise<RunConfigMap | undefined> => {
+export const readRunConfig = async (store: Store, directory: string): Promise<RunConfigMap | undefined> => {
   let bytes: Uint8Array
   try {
-    bytes = await readOwn(disk, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
+    bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
   } catch (error) {
     if (isNotThere(error)) return undefined
     throw error
@@ -46,7 +47,7 @@ const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined
 
 /** Open a parent directory or an `iter_*` folder. Errors: those of `openCheckpoint`. */
 export const megatronSpace = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
   return yield* reading(async (): Promise<OpenedSpace> => {
     const { directory, kept, metadata, objects, tensors, trainingState } = checkpoint
@@ -58,8 +59,8 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
       if (tensor) all.set(key, tensorOf(directory, key, tensor))
     }
     const notes = [...checkpoint.notes]
-    const runConfig = await orNote(notes, () => readRunConfig(disk, directory))
-    const common = await orNote(notes, async () => factsOf((await readCommonState(disk, directory, metadata))?.value))
+    const runConfig = await orNote(notes, () => readRunConfig(store, directory))
+    const common = await orNote(notes, async () => factsOf((await readCommonState(store, directory, metadata))?.value))
     const named = new Set(objects.keys())
     return {
       kind: "megatron",

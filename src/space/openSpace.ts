@@ -4,8 +4,8 @@ import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "..
 import { InvalidFile, type ReadError } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { existing } from "../io/existing.ts"
-import { recoverToRead } from "../publish/staging/swap.ts"
+import { existing } from "../store/existing.ts"
+import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
 import { refusal } from "../recognise/Recognised.ts"
 import { archiveSpace } from "./archiveFile.ts"
@@ -22,17 +22,16 @@ const byName = (path: string): SpaceKind | undefined => {
 
 /** What kind of space a path is. Errors: InvalidFile `inspect/unknown`, Unsupported for formats that are known by sight only. */
 export const kindOfPath = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeToRead(path)
   return yield* reading(async (): Promise<SpaceKind> => {
-    await recoverToRead(disk, path)
-    const { kind } = await existing(disk, path)
+    const { kind } = await existing(store, path)
     if (kind === "other") throw new InvalidFile({ path, code: "file/not-regular", problem: "is a pipe, a socket or a device, not a file" })
     if (kind !== "directory") {
       const byItsName = byName(path)
       if (byItsName) return byItsName
       throw new InvalidFile({ path, code: "inspect/unknown", problem: "is neither .safetensors, .distcp nor a torch.save file (.pt, .pth, .bin)" })
     }
-    const names = await disk.list(path)
+    const names = await store.list(path)
     const megatron = names.some((name) =>
       name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || /^mp_rank_\d+/.test(name))
     if (megatron || nestedCheckpoint(names) !== undefined) return "megatron"

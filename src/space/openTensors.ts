@@ -1,4 +1,5 @@
 /** The elements of tensors of any space as arrays for the engine. */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
@@ -7,7 +8,7 @@ import type { Storage } from "../checkpoint/StorageSums.ts"
 import { checksumsIn } from "../publish/integrity/Checksums.ts"
 import type { TargetArray } from "../engine/Target.ts"
 import { reading } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
@@ -30,12 +31,12 @@ const isIn = <K extends Place["kind"]>(kind: K) => (tensor: SpaceTensor): tensor
 const storedOf = ({ dtype, place: { chunks }, shape }: SpaceTensor<ItemsPlace>): StoredTensor => ({ dtype, shape, chunks })
 
 /** The items of `tensors`, by the folder that they are in. */
-const readItems = async (disk: DiskCalls, tensors: ReadonlyArray<SpaceTensor<ItemsPlace>>): Promise<ReadonlyMap<string, StoredArrays>> => {
+const readItems = async (store: Store, tensors: ReadonlyArray<SpaceTensor<ItemsPlace>>): Promise<ReadonlyMap<string, StoredArrays>> => {
   const arrays = new Map<string, StoredArrays>()
   for (const [directory, own] of Map.groupBy(tensors, (t) => t.place.directory)) {
     const chunks = new ChunkSelection(directory)
     for (const tensor of own) chunks.add(tensor.name, storedOf(tensor))
-    arrays.set(directory, await readChunks(disk, chunks))
+    arrays.set(directory, await readChunks(store, chunks))
   }
   return arrays
 }
@@ -51,16 +52,16 @@ const viewedStorages = (tensors: ReadonlyArray<SpaceTensor>): ReadonlyArray<Stor
 }
 
 /** Of `tensors` in safetensors files, which have checksums only if this program wrote them beside. */
-const checksummedStorages = async (disk: DiskCalls, tensors: ReadonlyArray<SpaceTensor>): Promise<ReadonlyArray<Storage>> => {
+const checksummedStorages = async (store: Store, tensors: ReadonlyArray<SpaceTensor>): Promise<ReadonlyArray<Storage>> => {
   const storages: Array<Storage> = []
   for (const [directory, own] of Map.groupBy(tensors.filter(isIn("range")), (t) => t.place.directory)) {
-    const checksums = await checksumsIn(disk, directory)
+    const checksums = await checksumsIn(store, directory)
     const known = new Map(checksums?.files.map(({ name, size }) => [name, size]))
     const wanted = new Set(own.map((t) => t.name))
     // Of a file that was replaced since, the checksums say nothing.
     const same = new Set<string>()
     for (const file of new Set(own.map((t) => t.place.file))) {
-      if (known.has(file) && (await disk.stat(join(directory, file))).size === known.get(file)) same.add(file)
+      if (known.has(file) && (await store.stat(join(directory, file))).size === known.get(file)) same.add(file)
     }
     for (const { begin, crc32, end, file, name } of checksums?.tensors ?? []) {
       if (same.has(file) && wanted.has(name)) storages.push({ path: join(directory, file), key: name, start: begin, end, crc32: Number.parseInt(crc32, 16) })
@@ -71,8 +72,8 @@ const checksummedStorages = async (disk: DiskCalls, tensors: ReadonlyArray<Space
 
 /** Make the elements of `tensors` readable. For those in items this reads the header of each of their chunks. */
 export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<SpaceTensor>) {
-  const disk = yield* Disk
-  const items = yield* reading(() => readItems(disk, tensors.filter(isIn("items"))))
+  const store = yield* storeInUse
+  const items = yield* reading(() => readItems(store, tensors.filter(isIn("items"))))
   const whole = (tensor: SpaceTensor): TargetArray => {
     const { dtype, name, shape } = tensor
     const copies = () => (isIn("items")(tensor) ? items.get(tensor.place.directory)!.whole(storedOf(tensor), name) : wholeTensor(tensor as SpaceTensor<FilePlace>))
@@ -86,7 +87,7 @@ export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<Sp
       return { id: name, dtype, shape: sizes, copies: () => items.get(directory)!.box(chunk, sizes.map(() => 0), sizes, sizes.map((_, axis) => axis), name) }
     })
   }
-  const summed = yield* reading(() => checksummedStorages(disk, tensors))
+  const summed = yield* reading(() => checksummedStorages(store, tensors))
   const storages = [...[...items.values()].flatMap((arrays) => [...arrays.storages()]), ...viewedStorages(tensors), ...summed]
   return { whole, pieces, storages } satisfies OpenTensors
 })

@@ -2,6 +2,7 @@
  * Proof that two checkpoints hold the same: HF against Megatron, HF against HF, Megatron against Megatron. Both sides are
  * streamed; the mapping is the one that converts, so a tensor counts as equal if converting would give its very bytes.
  */
+import { storeInUse } from "../io/storeInUse.ts"
 import { Effect, Stream } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
@@ -10,7 +11,6 @@ import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { type Compared, compare, type Comparison } from "../engine/compare.ts"
 import type { EngineLimits } from "../engine/Settings.ts"
 import { attempt } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
 import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { constantComparison } from "../plan/constants.ts"
@@ -121,12 +121,12 @@ const combine = (before: TensorVerdict | undefined, found: Compared, left: DType
 
 /** An HF model against a Megatron checkpoint of it. */
 export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerifyOptions) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const { config, weights } = yield* openHfModel(hfModel)
   const tensors = weights ?? (yield* openSafetensors(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
   const draft = yield* attempt(() => planComparison({ family: families.find(config.json), config, weights: tensors, checkpoint }))
-  const plan = yield* attempt(() => readExportPlan(disk, draft))
+  const plan = yield* attempt(() => readExportPlan(store, draft))
   const original = plan.original!
   const constants = new Map(plan.constants.map((constant) => [constant.id, constant]))
   const lefts = new Map<string, Side>([...plan.tensors, ...constants])
@@ -176,14 +176,14 @@ const spaceOf = (checkpoint: Checkpoint) =>
 
 /** Two Megatron checkpoints of one model, whatever their layouts; wrapper prefixes and training state do not count. */
 export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
   const [lefts, rights] = [spaceOf(a), spaceOf(b)]
   const [used, others] = [new ChunkSelection(a.directory), new ChunkSelection(b.directory)]
   for (const [key, tensor] of lefts) if (rights.has(key)) used.add(key, tensor)
   for (const [key, tensor] of rights) if (lefts.has(key)) others.add(key, tensor)
-  const from = yield* attempt(() => readChunks(disk, used))
-  const to = yield* attempt(() => readChunks(disk, others))
+  const from = yield* attempt(() => readChunks(store, used))
+  const to = yield* attempt(() => readChunks(store, others))
   return yield* run({
     left: a.directory,
     right: b.directory,

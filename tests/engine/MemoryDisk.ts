@@ -4,7 +4,7 @@
  */
 import { Effect, Layer } from "effect"
 import { IoError } from "../../src/errors.ts"
-import { Disk, type DiskCalls, type DiskFile, type FileInfo } from "../../src/io/Disk.ts"
+import { Disk, type DiskCalls, type DiskFile, type FileInfo, identified } from "../../src/io/Disk.ts"
 
 type Call = "open" | "read" | "write" | "truncate" | "sync" | "info" | "close"
 
@@ -112,7 +112,7 @@ export class MemoryDisk {
   #info(path: string): FileInfo {
     const bytes = this.files.get(path)
     if (!bytes) throw new IoError({ path, operation: "stat", errno: "ENOENT" })
-    return { kind: "file", size: bytes.byteLength, dev: 0, ino: 0, mtimeNs: 0n, ctimeNs: 0n }
+    return identified({ kind: "file", size: bytes.byteLength, dev: 0, ino: 0, mtimeNs: 0n, ctimeNs: 0n })
   }
 
   #resize(path: string, size: number): void {

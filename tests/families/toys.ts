@@ -77,7 +77,8 @@ export const sourceOf = (toy: Pick<Toy, "architecture" | "configText">, tensors:
       file,
       path: `/toy/${file}`,
       size: header.fileSize,
-      identity: { dev: 0, ino: 0, size: header.fileSize, mtimeNs: 0n, ctimeNs: 0n },
+      identity: file,
+      stamp: file,
       headerBytes: header.headerBytes,
       metadata: undefined,
       tensors: header.tensors.map((tensor) => ({ ...tensor, shard }))

@@ -1,5 +1,6 @@
 /** The journal of a conversion: what it remembers, and what it does not believe. */
 import { describe, expect, it } from "vitest"
+import { identified } from "../../src/io/Disk.ts"
 import { engineFor } from "../../src/publish/journal/engineFor.ts"
 import { changesBetween, contentOf, type Job, jobOf, known, sourceFile } from "../../src/publish/journal/Job.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
@@ -83,9 +84,10 @@ describe("a journal", () => {
 })
 
 describe("a job", () => {
-  const identity = { dev: 1, size: 10, ino: 5, mtimeNs: 1000n, ctimeNs: 1000n }
+  const found = { kind: "file" as const, dev: 1, size: 10, ino: 5, mtimeNs: 1000n, ctimeNs: 1000n }
+  const state = identified(found)
   const files = [{ name: "f", size: 1, segments: [{ kind: "bytes" as const, bytes: Uint8Array.of(1) }] }]
-  const base = [known("config.json", "{}"), sourceFile("model.safetensors", identity, "header")]
+  const base = [known("config.json", "{}"), sourceFile("model.safetensors", state, "header")]
 
   it("is the same for the same ingredients", () => {
     expect(changesBetween(jobOf(base, files), jobOf([...base], files))).toEqual([])
@@ -93,9 +95,9 @@ describe("a job", () => {
 
   it.each([
     ["config.json", jobOf([known("config.json", "{ }"), base[1]!], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, mtimeNs: 1001n }, "header")], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, ctimeNs: 1001n }, "header")], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", { ...identity, ino: 6 }, "header")], files)],
+    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, mtimeNs: 1001n }), "header")], files)],
+    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ctimeNs: 1001n }), "header")], files)],
+    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ino: 6 }), "header")], files)],
     ["another", jobOf([...base, known("another", "")], files)],
     ["model.safetensors", jobOf([base[0]!], files)],
     ["the plan of the files", jobOf(base, [{ ...files[0]!, segments: [{ kind: "bytes", bytes: Uint8Array.of(2) }] }])]
@@ -104,9 +106,9 @@ describe("a job", () => {
   })
 
   it("has a digest that depends on content, not on where and when a file lies", () => {
-    const moved = jobOf([base[0]!, sourceFile("model.safetensors", { dev: 2, size: 10, ino: 99, mtimeNs: 5n, ctimeNs: 6n }, "header")], files)
+    const moved = jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, dev: 2, ino: 99, mtimeNs: 5n, ctimeNs: 6n }), "header")], files)
     expect(contentOf(moved)).toBe(contentOf(jobOf(base, files)))
-    expect(contentOf(jobOf([base[0]!, sourceFile("model.safetensors", identity, "other")], files))).not.toBe(contentOf(jobOf(base, files)))
+    expect(contentOf(jobOf([base[0]!, sourceFile("model.safetensors", state, "other")], files))).not.toBe(contentOf(jobOf(base, files)))
   })
 })
 

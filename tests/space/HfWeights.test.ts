@@ -15,7 +15,7 @@ const checkpoint = (entries: ReadonlyArray<Entry>): HfTensors => {
   const held = tensors.map((t) => ({ ...t, shard: 0 }))
   return {
     directory: "/hf",
-    shards: [{ file: "model.safetensors", path: "/hf/model.safetensors", size: fileSize, identity: { dev: 0, ino: 0, size: fileSize, mtimeNs: 0n, ctimeNs: 0n }, headerBytes, metadata, tensors: held }],
+    shards: [{ file: "model.safetensors", path: "/hf/model.safetensors", size: fileSize, identity: "", stamp: "", headerBytes, metadata, tensors: held }],
     tensors: new Map(held.map((t) => [t.name, t])),
     tensorBytes: fileSize - dataStart,
     otherFiles: [],

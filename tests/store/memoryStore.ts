@@ -12,14 +12,16 @@ export const memoryStore = (files: Map<string, Uint8Array>): Store => {
     [...new Set([...files.keys()].filter((name) => name.startsWith(`${path}/`)).map((name) => name.slice(path.length + 1).split("/")[0]!))].sort()
   const infoOf = (path: string, operation: string): StoredInfo => {
     const bytes = files.get(path)
-    if (bytes) return { kind: "file", size: bytes.byteLength, identity: sha256(bytes) }
+    if (bytes) return { kind: "file", size: bytes.byteLength, identity: sha256(bytes), stamp: sha256(bytes) }
     const names = below(path)
-    return names.length > 0 ? { kind: "directory", size: 0, identity: names.join("/") } : fail(path, operation, "ENOENT")
+    return names.length > 0 ? { kind: "directory", size: 0, identity: names.join("/"), stamp: names.join("/") } : fail(path, operation, "ENOENT")
   }
   return {
     list: async (path) => infoOf(path, "list").kind === "directory" ? below(path) : fail(path, "list", "ENOTDIR"),
     stat: async (path) => infoOf(path, "stat"),
-    open: async (path, { direct = false } = {}) => {
+    lstat: async (path) => infoOf(path, "stat"),
+    realpath: async (path) => (infoOf(path, "realpath"), path),
+    open: async (path, _mode, { direct = false } = {}) => {
       // There is no page cache to go past.
       if (direct) fail(path, "open", "EINVAL")
       if (infoOf(path, "open").kind !== "file") fail(path, "open", "EISDIR")

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, utimesSync, write
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterAll, beforeEach, describe, expect, it } from "vitest"
-import { nodeCalls, readFully } from "../../src/io/Disk.ts"
-import { localStore } from "../../src/store/localStore.ts"
+import { nodeCalls } from "../../src/io/Disk.ts"
+import { readFully } from "../../src/store/Store.ts"
 import type { Store } from "../../src/store/Store.ts"
 import { memoryStore } from "./memoryStore.ts"
 
@@ -26,7 +26,7 @@ const local = (): Driver => {
     writeFileSync(path, bytes)
     if (before) utimesSync(path, before.atime, before.mtime)
   }
-  return { store: localStore(nodeCalls), root, put }
+  return { store: nodeCalls, root, put }
 }
 
 const memory = (): Driver => {
@@ -53,7 +53,7 @@ describe.each([["local disk", local], ["memory", memory]] as const)("%s", (_, ma
   })
 
   it("reads any range into a given buffer; less at the end, nothing after it", async () => {
-    const file = await driver.store.open(at("b", "weights"))
+    const file = await driver.store.open(at("b", "weights"), "read")
     const into = new Uint8Array(300)
     await readFully(file, into.subarray(0, 200), 4000)
     expect([...into]).toEqual([...BYTES.subarray(4000, 4200), ...new Uint8Array(100)])
@@ -67,7 +67,7 @@ describe.each([["local disk", local], ["memory", memory]] as const)("%s", (_, ma
   })
 
   it("ranges of one file may be read at the same time", async () => {
-    const file = await driver.store.open(at("b", "weights"))
+    const file = await driver.store.open(at("b", "weights"), "read")
     const parts = await Promise.all(Array.from({ length: 50 }, async (_, i) => {
       const into = new Uint8Array(200)
       await readFully(file, into, i * 200)
@@ -81,7 +81,7 @@ describe.each([["local disk", local], ["memory", memory]] as const)("%s", (_, ma
     const identity = async () => (await driver.store.stat(at("b", "weights"))).identity
     const before = await identity()
     expect(await identity()).toBe(before)
-    const file = await driver.store.open(at("b", "weights"))
+    const file = await driver.store.open(at("b", "weights"), "read")
     expect((await file.info()).identity).toBe(before)
     await file.close()
     driver.put(at("b", "weights"), BYTES.toReversed())
@@ -90,7 +90,7 @@ describe.each([["local disk", local], ["memory", memory]] as const)("%s", (_, ma
 
   it("what is not there is ENOENT, a file is no directory", async () => {
     await expect(driver.store.stat(at("c"))).rejects.toMatchObject({ _tag: "IoError", errno: "ENOENT" })
-    await expect(driver.store.open(at("c"))).rejects.toMatchObject({ _tag: "IoError", errno: "ENOENT" })
+    await expect(driver.store.open(at("c"), "read")).rejects.toMatchObject({ _tag: "IoError", errno: "ENOENT" })
     await expect(driver.store.list(at("c"))).rejects.toMatchObject({ _tag: "IoError", errno: "ENOENT" })
     await expect(driver.store.list(at("a"))).rejects.toMatchObject({ _tag: "IoError", errno: "ENOTDIR" })
   })

@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join, resolve } from "node:path"
 import { IoError } from "../../src/errors.ts"
-import { type DiskCalls, diskError, type DiskFile, type FileInfo } from "../../src/io/Disk.ts"
+import { type DiskCalls, diskError, type DiskFile, type FileInfo, identified } from "../../src/io/Disk.ts"
 
 const PAGE = 4096
 
@@ -300,7 +300,7 @@ export class MemoryFileSystem {
   }
 
   #info({ bytes, ctime, ino, kind, mtime }: Inode): FileInfo {
-    return { kind, size: bytes.byteLength, dev: 1, ino, mtimeNs: BigInt(mtime), ctimeNs: BigInt(ctime) }
+    return identified({ kind, size: bytes.byteLength, dev: 1, ino, mtimeNs: BigInt(mtime), ctimeNs: BigInt(ctime) })
   }
 
   #file(path: string, inode: Inode, direct: boolean): DiskFile {

@@ -18,9 +18,9 @@ import { parseJson } from "../../document/StrictJson.ts"
 import type { TargetFile } from "../../engine/Target.ts"
 import { type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
 import { FormatError } from "../../errors.ts"
-import type { DiskCalls } from "../../io/Disk.ts"
-import { present } from "../../io/present.ts"
-import { readSmall } from "../../io/small.ts"
+import type { Store } from "../../store/Store.ts"
+import { present } from "../../store/present.ts"
+import { readSmall } from "../../store/readSmall.ts"
 import { volume } from "../../tensor/Copy.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import { crc32, crc32Combine } from "../../torch/Crc32.ts"
@@ -135,9 +135,9 @@ export class ChecksumsBuilder {
 }
 
 /** Those of a directory; undefined if it has none. @throws as {@link decodeChecksums}; IoError */
-export const checksumsIn = async (disk: DiskCalls, directory: string): Promise<Checksums | undefined> => {
+export const checksumsIn = async (store: Store, directory: string): Promise<Checksums | undefined> => {
   const path = join(directory, CHECKSUMS)
-  return (await present(disk, path)) === undefined ? undefined : decodeChecksums(path, await readSmall(disk, path, path, LARGEST_CHECKSUMS))
+  return (await present(store, path)) === undefined ? undefined : decodeChecksums(path, await readSmall(store, path, path, LARGEST_CHECKSUMS))
 }
 
 const FRAME = /^\{"crc32":"([0-9a-f]{8})","checksums":$/

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto"
 import { z } from "zod"
 import type { TargetFile } from "../../engine/Target.ts"
-import type { FileIdentity } from "../../io/identity.ts"
+import type { StoredState } from "../../store/Store.ts"
 import { VERSION } from "../../version.ts"
 
 /** One thing a conversion depends on. */
@@ -14,7 +14,7 @@ const ingredientSchema = z.object({
   what: z.string(),
   /** Digest of its content, or of what of the content was read to plan: the same on every machine. */
   content: z.string(),
-  /** For files whose content is not read beforehand: size, inode and times, which change when it does. */
+  /** For files whose content is not read beforehand: what changes when it does. */
   file: z.string().optional()
 })
 export type Ingredient = z.infer<typeof ingredientSchema>
@@ -29,15 +29,12 @@ export const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => 
   return hash.digest("hex")
 }
 
-/**
- * A source file by its identity; `header` is what of its content is known. Not by its device: that has another number after a
- * restart or a new mount, and two files with the same inode and the same ctime are copies of one file system.
- */
-export const sourceFile = (what: string, { ctimeNs, ino, mtimeNs, size }: FileIdentity, header: Uint8Array | string = ""): Ingredient =>
-  ({ what, content: sha256(String(size), header), file: `${size} bytes, inode ${ino}, modified ${mtimeNs}, changed ${ctimeNs} (ns)` })
+/** A source file as it was when it was looked at; `header` is what of its content is known. */
+export const sourceFile = (what: string, { size, stamp }: StoredState, header: Uint8Array | string = ""): Ingredient =>
+  ({ what, content: sha256(String(size), header), file: stamp })
 
-/** A source file that this work itself links to, which moves its ctime. */
-export const linkedFile = (what: string, identity: FileIdentity): Ingredient => sourceFile(what, { ...identity, ctimeNs: 0n })
+/** A source file that this work itself links to, which changes its stamp. */
+export const linkedFile = (what: string, state: StoredState): Ingredient => sourceFile(what, { ...state, stamp: state.identity })
 
 /** Something small that is known in full. */
 export const known = (what: string, content: string | Uint8Array): Ingredient => ({ what, content: sha256(content) })

@@ -12,8 +12,9 @@ import { decodeJson } from "../../document/decode.ts"
 import { InvalidFile, IoError, OutputRefused, quote } from "../../errors.ts"
 import { type DiskCalls, writeFully } from "../../io/Disk.ts"
 import { lifeOf, type Life, type Owner, ownerSchema, thisProcess } from "./owner.ts"
-import { hasErrno, isMissing, present } from "../../io/present.ts"
-import { readSmall, writeSmall } from "../../io/small.ts"
+import { hasErrno, isMissing, present } from "../../store/present.ts"
+import { writeSmall } from "../../io/small.ts"
+import { readSmall } from "../../store/readSmall.ts"
 import { createFolder, type FolderIdentity, isSameFolder, isStill, removeCreated, requireOurs } from "./folder.ts"
 
 export const BEAT_MS = 2000

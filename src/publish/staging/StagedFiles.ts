@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { OutputRefused, quote } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { type FileIdentity, identityOf, sameButForCtime, sameFile } from "../../io/identity.ts"
-import { hasErrno, isMissing, present } from "../../io/present.ts"
+import { hasErrno, isMissing, present } from "../../store/present.ts"
 import { writeSmall } from "../../io/small.ts"
 import type { FolderIdentity } from "./folder.ts"
 

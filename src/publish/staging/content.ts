@@ -2,7 +2,7 @@
 import { createHash, type Hash } from "node:crypto"
 import { join } from "node:path"
 import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
-import { hasErrno } from "../../io/present.ts"
+import { hasErrno } from "../../store/present.ts"
 import type { FolderIdentity } from "./folder.ts"
 
 export interface Content {

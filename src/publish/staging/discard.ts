@@ -1,7 +1,7 @@
 /** Removing a staging folder. Only what this program put there is ever removed. */
 import { dirname, join } from "node:path"
 import type { DiskCalls } from "../../io/Disk.ts"
-import { isMissing } from "../../io/present.ts"
+import { isMissing } from "../../store/present.ts"
 import { type FolderIdentity, isForeign, isSameFolder, isStill, isUnborn, standingOf } from "./folder.ts"
 import { asideOf, COMMIT, discardedPrefix, MARKER, STAGING_NAME, stagingOf } from "./names.ts"
 import { isFormerDisposable } from "./record.ts"

@@ -9,8 +9,9 @@ import { decodeJson } from "../../document/decode.ts"
 import { InvalidFile, OutputRefused, quote } from "../../errors.ts"
 import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
 import { type Owner, ownerSchema, thisProcess } from "./owner.ts"
-import { hasErrno, present } from "../../io/present.ts"
-import { readSmall, writeSmall } from "../../io/small.ts"
+import { hasErrno, present } from "../../store/present.ts"
+import { writeSmall } from "../../io/small.ts"
+import { readSmall } from "../../store/readSmall.ts"
 import { asideOf, COMMIT, DATA, JOURNAL, MARKER, REPLACED } from "./names.ts"
 
 const markerSchema = z.object({ program: z.literal("megatron-mimo-bridge"), staging: z.literal(1), owner: ownerSchema })

@@ -10,7 +10,7 @@
 import { dirname, join, resolve } from "node:path"
 import { OutputRefused, quote } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
-import { hasErrno, isMissing, present } from "../../io/present.ts"
+import { hasErrno, isMissing, present } from "../../store/present.ts"
 import { topOf } from "./content.ts"
 import { discard } from "./discard.ts"
 import { type FolderIdentity, isSameFolder, isStill, standingOf } from "./folder.ts"

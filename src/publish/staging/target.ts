@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from "node:path"
 import { OutputRefused, quote, some } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { isMountPoint } from "../../io/mounts.ts"
-import { isMissing, present } from "../../io/present.ts"
+import { isMissing, present } from "../../store/present.ts"
 import { type Content, contentOf } from "./content.ts"
 import { isSameFolder } from "./folder.ts"
 

@@ -8,11 +8,12 @@ import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoin
 import { SUM_BLOCK } from "../../engine/WindowSums.ts"
 import { InvalidFile, IoError, quote } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
-import { existing } from "../../io/existing.ts"
-import { Disk, type DiskCalls, readFully } from "../../io/Disk.ts"
-import { present } from "../../io/present.ts"
-import { readSmall } from "../../io/small.ts"
-import { recoverToRead } from "../../publish/staging/swap.ts"
+import { existing } from "../../store/existing.ts"
+import type { Store } from "../../store/Store.ts"
+import { readFully } from "../../store/Store.ts"
+import { present } from "../../store/present.ts"
+import { readSmall } from "../../store/readSmall.ts"
+import { storeToRead } from "../../publish/staging/storeToRead.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "../../publish/integrity/Checksums.ts"
 import { blockDamage, type Damage } from "./Damage.ts"
@@ -38,14 +39,13 @@ interface Task {
  * @throws InvalidFile `integrity/no-checksums` if there is nothing to compare with; what opening a checkpoint throws.
  */
 export const verifyDeep = Effect.fnUntraced(function*(path: string, options: DeepOptions = {}) {
-  const disk = yield* Disk
+  const store = yield* storeToRead(path)
   const { damaged, folders } = yield* reading(async () => {
-    await recoverToRead(disk, path)
-    if ((await existing(disk, path)).kind !== "directory") throw new InvalidFile({ path, code: "integrity/not-a-directory", problem: "is not a directory" })
-    return readChecksums(disk, path)
+    if ((await existing(store, path)).kind !== "directory") throw new InvalidFile({ path, code: "integrity/not-a-directory", problem: "is not a directory" })
+    return readChecksums(store, path)
   })
   if (folders.length === 0 && damaged.length === 0) {
-    const names = yield* reading(() => disk.list(path))
+    const names = yield* reading(() => store.list(path))
     if (names.includes(METADATA) || names.some((name) => iterationOf(name) !== undefined || name === "release")) return yield* deepItems(path, options)
     return yield* new InvalidFile({
       path,
@@ -60,10 +60,10 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
     const tasks: Array<Task> = []
     for (const { checksums, directory, prefix } of folders) {
       for (const file of checksums.files) tasks.push({ path: join(directory, file.name), shown: prefix + file.name, file, checksums })
-      if (prefix !== "" && await isCurrent(disk, directory)) {
+      if (prefix !== "" && await isCurrent(store, directory)) {
         for (const file of checksums.parent) tasks.push({ path: join(dirname(directory), file.name), shown: file.name, file, checksums })
       }
-      const extra = await notListed(disk, directory, checksums)
+      const extra = await notListed(store, directory, checksums)
       if (extra.length > 0) notes.push(`without checksums: ${extra.slice(0, 5).map((name) => quote(prefix + name)).join(", ")}${extra.length > 5 ? `, … (${extra.length} files)` : ""}`)
     }
     options.onSize?.(tasks.reduce((sum, t) => sum + t.file.size, 0))
@@ -71,7 +71,7 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
     const worker = async () => {
       const buffer = new Uint8Array(SUM_BLOCK)
       for (const task of queue) {
-        for (const damage of await checkFile(disk, task, buffer, options.progress ?? (() => {}))) damages.push(damage)
+        for (const damage of await checkFile(store, task, buffer, options.progress ?? (() => {}))) damages.push(damage)
       }
     }
     await Promise.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, worker))
@@ -88,17 +88,17 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
 })
 
 /** The checksums in a folder itself, or in each of its iterations. */
-const readChecksums = async (disk: DiskCalls, path: string) => {
-  const names = await disk.list(path)
+const readChecksums = async (store: Store, path: string) => {
+  const names = await store.list(path)
   const prefixes = names.includes(CHECKSUMS) ? [""] : names.filter((name) => iterationOf(name) !== undefined || name === "release").map((name) => `${name}/`)
   const folders: Array<{ readonly directory: string; readonly prefix: string; readonly checksums: Checksums }> = []
   const damaged: Array<Damage> = []
   for (const prefix of prefixes) {
     const directory = join(path, prefix)
     const file = join(directory, CHECKSUMS)
-    if (!await present(disk, file)) continue
+    if (!await present(store, file)) continue
     try {
-      folders.push({ directory, prefix, checksums: decodeChecksums(file, await readSmall(disk, file, file, LARGEST_CHECKSUMS)) })
+      folders.push({ directory, prefix, checksums: decodeChecksums(file, await readSmall(store, file, file, LARGEST_CHECKSUMS)) })
     } catch (error) {
       if (!(error instanceof InvalidFile)) throw error
       damaged.push({ file: prefix + CHECKSUMS, problem: "content", detail: error.problem })
@@ -108,24 +108,24 @@ const readChecksums = async (disk: DiskCalls, path: string) => {
 }
 
 /** Trackers are rewritten by every save: they are compared as long as they do not name another iteration that is there. */
-const isCurrent = async (disk: DiskCalls, directory: string): Promise<boolean> => {
+const isCurrent = async (store: Store, directory: string): Promise<boolean> => {
   const parent = dirname(directory)
   const path = join(parent, TRACKER)
-  const text = await readSmall(disk, path, path, 1024).then((bytes) => Buffer.from(bytes).toString("latin1").trim(), () => "")
+  const text = await readSmall(store, path, path, 1024).then((bytes) => Buffer.from(bytes).toString("latin1").trim(), () => "")
   const named = /^\d{1,15}$/.test(text) ? iterationFolder(Number(text)) : text
-  return named === basename(directory) || !(await disk.list(parent)).includes(named)
+  return named === basename(directory) || !(await store.list(parent)).includes(named)
 }
 
-const notListed = async (disk: DiskCalls, directory: string, { files }: Checksums): Promise<ReadonlyArray<string>> => {
+const notListed = async (store: Store, directory: string, { files }: Checksums): Promise<ReadonlyArray<string>> => {
   const known = new Set([CHECKSUMS, ...files.map((f) => f.name)])
   const folders = new Set(files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.indexOf("/"))] : [])))
-  return (await disk.list(directory)).filter((name) => !known.has(name) && !folders.has(name))
+  return (await store.list(directory)).filter((name) => !known.has(name) && !folders.has(name))
 }
 
-const checkFile = async (disk: DiskCalls, { checksums, file, path, shown }: Task, buffer: Uint8Array, progress: (bytes: number) => void): Promise<ReadonlyArray<Damage>> => {
-  const found = await present(disk, path)
+const checkFile = async (store: Store, { checksums, file, path, shown }: Task, buffer: Uint8Array, progress: (bytes: number) => void): Promise<ReadonlyArray<Damage>> => {
+  const found = await present(store, path)
   if (!found) return [{ file: shown, problem: "missing", detail: "the file is not there" }]
-  const handle = await disk.open(path, "read")
+  const handle = await store.open(path, "read")
   try {
     const { size } = await handle.info()
     if (size !== file.size) {

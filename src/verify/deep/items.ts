@@ -1,10 +1,11 @@
 /** Checks the stored tensors of a Megatron checkpoint against the CRC-32 that torch writes into each of them (and never reads). */
+import { storeInUse } from "../../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../../checkpoint/Checkpoint.ts"
 import { FormatError, invalidFile } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
-import { Disk, readFully } from "../../io/Disk.ts"
+import { readFully } from "../../store/Store.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { readTensorItem } from "../../torch/TensorItem.ts"
@@ -15,7 +16,7 @@ const BUFFER = 4 << 20
 
 /** Every tensor of the checkpoint, training state included. */
 export const deepItems = Effect.fnUntraced(function*(path: string, options: DeepOptions) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const { directory, metadata, notes } = yield* openCheckpoint(path)
   return yield* reading(async (): Promise<DeepReport> => {
     const byFile = new Map<string, Array<{ readonly key: string; readonly chunk: StoredChunk }>>()
@@ -34,7 +35,7 @@ export const deepItems = Effect.fnUntraced(function*(path: string, options: Deep
     let unchecked = 0
     for (const [name, items] of byFile) {
       const filePath = join(directory, name)
-      const file = await disk.open(filePath, "read")
+      const file = await store.open(filePath, "read")
       try {
         for (const { chunk, key } of items.sort((a, b) => a.chunk.offset - b.chunk.offset)) {
           const item = await readTensorItem(chunk.length, async (offset, length) => {

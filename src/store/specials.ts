@@ -1,7 +1,7 @@
 /** Pipes, sockets, devices, and directories that bear the name of a file: looked at, never opened, refused by name. */
 import { join } from "node:path"
 import { InvalidFile } from "../errors.ts"
-import type { DiskCalls } from "./Disk.ts"
+import type { Store } from "./Store.ts"
 import { isMissing } from "./present.ts"
 
 /**
@@ -11,14 +11,14 @@ import { isMissing } from "./present.ts"
  * @throws InvalidFile `file/not-regular`; IoError
  */
 export const refuseSpecials = async (
-  disk: DiskCalls,
+  store: Store,
   directory: string,
   names: ReadonlyArray<string>,
   isFile: (name: string) => boolean
 ): Promise<void> => {
   for (const name of names) {
     const path = join(directory, name)
-    const info = await disk.stat(path).catch((error: unknown) => {
+    const info = await store.stat(path).catch((error: unknown) => {
       if (isMissing(error)) return undefined
       throw error
     })
