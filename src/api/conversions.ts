@@ -6,6 +6,7 @@ import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { type ExportRequest, prepareExport as planExport, prepareImport as planImport, type RunOptions } from "../convert/convert.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
+import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
@@ -27,6 +28,7 @@ export interface Prepared {
 }
 
 export interface PreparedImport extends Prepared {
+  readonly plan: ImportPlan
   readonly layout: Layout
 }
 
@@ -52,7 +54,7 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
   Effect.gen(function*() {
     const arranged = yield* attempt(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
-    return { report: plan.report, layout: plan.layout, run: (target, options) => run(target, { ...FRESH, ...options }) }
+    return { plan, report: plan.report, layout: plan.layout, run: (target, options) => run(target, { ...FRESH, ...options }) }
   })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of `hfModel`. */

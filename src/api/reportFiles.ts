@@ -41,6 +41,15 @@ export const reportTargets = Effect.fnUntraced(function*({ card, report }: Repor
   return targets
 })
 
+/** The same where there is only a page to write. Errors: UsageError, IoError. */
+export const pageTargets = Effect.fnUntraced(function*(command: string, report: string | undefined) {
+  const targets = yield* reportTargets(report === undefined ? {} : { report })
+  if (targets.cards.length > 0) {
+    return yield* new UsageError({ problem: `${command} writes a page, and no card`, hint: "Name an HTML file, e.g. report.html; --json gives the result to machines." })
+  }
+  return targets
+})
+
 /** Open the paths of `request` and write what is wanted; existing reports are replaced. */
 export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest & WithFamilies) {
   if (targets.pages.length + targets.cards.length === 0) return

@@ -162,6 +162,13 @@ export const report = pathFlag("report", "file").pipe(
   Flag.optional
 )
 
+/** Of commands that have no card. */
+export const page = pathFlag("report", "file").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a self-contained HTML page about it"),
+  Flag.optional
+)
+
 export const card = pathFlag("card", "file").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),

@@ -42,7 +42,7 @@ export interface ExportedModel {
 }
 
 /** Whether the trained model has an output layer: it decides over the flags of config.json. */
-export const hasOwnHead = ({ tensors }: Checkpoint): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
+export const hasOwnHead = ({ tensors }: Pick<Checkpoint, "tensors">): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
 
 const ownHeadOf = ({ vocabulary }: ModelDescription, weights: HfWeights | undefined): OwnHead | undefined => {
   if (!vocabulary?.said?.tied || vocabulary.tied) return undefined

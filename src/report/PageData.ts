@@ -1,7 +1,9 @@
 /** What a report page is made of, as plain data. */
 import type { ConversionReport } from "../plan/Report.ts"
 import type { VerifyReport } from "../verify/verify.ts"
+import type { DiffReport } from "../diff/diff.ts"
 import type { Inspection } from "../inspect/Inspection.ts"
+import type { Picture } from "./model/pictures.ts"
 
 /**
  * `converted`: into stored tensors; `kept`: its own bytes beside the model; `left`: not in the target, on purpose; `missing`:
@@ -19,12 +21,32 @@ export interface CoverageRow {
   readonly keys: ReadonlyArray<string>
 }
 
+/** Where rows of a parameter are stored (all, without `rows`): in the tensor `key`, from the position `at` on. */
+export interface MadePart {
+  readonly key: string
+  readonly at: ReadonlyArray<number>
+  readonly rows?: readonly [start: number, end: number]
+}
+
+/** A parameter, what it is made of, and where it is stored. */
+export interface Made {
+  /** Mapping kind. */
+  readonly kind: string
+  /** Index in {@link Coverage.pictures}. */
+  readonly picture: number
+  /** Hugging Face tensors, in the order of the picture's sources. */
+  readonly sources: ReadonlyArray<string>
+  readonly parts: ReadonlyArray<MadePart>
+}
+
 export interface Coverage {
   readonly hf: string
   readonly megatron: string
   readonly rows: ReadonlyArray<CoverageRow>
   /** Stored tensors of the model that no Hugging Face tensor is mapped to. */
   readonly unclaimed: ReadonlyArray<string>
+  readonly made: ReadonlyArray<Made>
+  readonly pictures: ReadonlyArray<Picture>
 }
 
 export interface Page {
@@ -34,10 +56,13 @@ export interface Page {
   /** What was run: `import`, `report` … */
   readonly command: string
   readonly seconds?: number
-  /** With `boxes`, or chunk placement is not drawn. */
+  /** The conversion and the Megatron checkpoint are planned, nothing was written. */
+  readonly planned?: true
+  /** With `boxes`, or neither ranks nor chunks are drawn. */
   readonly subjects: ReadonlyArray<Inspection>
   readonly conversion?: ConversionReport
   readonly verify?: VerifyReport
+  readonly diff?: DiffReport
   readonly coverage?: Coverage
   /** Why there is no coverage. */
   readonly coverageNote?: string

@@ -1,4 +1,4 @@
-/** Which stored tensors each Hugging Face tensor became: the mapping that converts, laid over two opened spaces. */
+/** Which stored tensors each Hugging Face tensor became: the mapping that converts, laid over two spaces. */
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type BoundParameter, bind } from "../bridge/Conversion.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
@@ -10,9 +10,12 @@ import { compileCarried } from "../plan/match.ts"
 import { openedWeights } from "../space/openedWeights.ts"
 import type { LeftBehind } from "../plan/accounting.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import { chunksOf } from "../space/TensorSpace.ts"
 import { type Copy, volume } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import type { Coverage, CoverageRow } from "./PageData.ts"
+import { type Picture, pictureOf } from "./model/pictures.ts"
+import { Table } from "./model/Table.ts"
+import type { Coverage, CoverageRow, Made, MadePart } from "./PageData.ts"
 
 /** Rows of axis 0 that a copy writes, first and last. */
 const rowsOf = ({ shape, target }: Copy, width: number): readonly [number, number] => {
@@ -31,6 +34,27 @@ const partsOf = function*({ copies, parameter }: BoundParameter) {
   }
 }
 
+/** The pictures of parameters; equal ones are one. */
+class Pictures {
+  readonly #pictures = new Table<Picture>()
+
+  get items(): ReadonlyArray<Picture> {
+    return this.#pictures.items
+  }
+
+  of({ copies, kind, parameter, tensors }: BoundParameter, parts: ReadonlyArray<MadePart>): Made | undefined {
+    const moved = copies.filter((copy) => !copy.echo)
+    const sources = [...new Map(tensors.map((t) => [t.name, t])).values()].filter((t) => moved.some((copy) => copy.source.tensor === t.name))
+    if (sources.length === 0) return undefined
+    const picture = pictureOf(moved, sources, parameter.shape)
+    return { kind, picture: this.#pictures.add(picture, JSON.stringify(picture)), sources: sources.map((t) => t.name), parts }
+  }
+}
+
+/** The tensors of the model in a Megatron checkpoint, opened or planned. */
+const modelOf = ({ tensors }: OpenedSpace): ReadonlyMap<string, StoredTensor> =>
+  new Map([...tensors].flatMap(([name, t]) => (t.role === "model" ? [[name, { dtype: t.dtype, shape: t.shape, chunks: chunksOf(t) }] as const] : [])))
+
 /**
  * `leftBehind`: what a conversion did not take, with its reasons.
  *
@@ -38,20 +62,22 @@ const partsOf = function*({ copies, parameter }: BoundParameter) {
  */
 export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: OpenedSpace, leftBehind: ReadonlyArray<LeftBehind> = []): Coverage | undefined => {
   const { hf: weights, hfConfig: config } = hf
-  if (!weights || !config || !megatron.checkpoint) return undefined
-  const { form, tensors } = megatron.checkpoint
-  const stored: ReadonlyMap<string, StoredTensor> = tensors
+  if (!weights || !config || !megatron.form) return undefined
+  const stored = modelOf(megatron)
   const logical = openedWeights(weights, config)
-  const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead(megatron.checkpoint) })
-  const { hf: mapped, parameters } = bind(modulesOf(form, description))
+  const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead({ tensors: stored }) })
+  const { hf: mapped, parameters } = bind(modulesOf(megatron.form, description))
   const keys = new Map<string, Set<string>>()
   const kinds = new Map<string, string>()
   const absent = new Set<string>()
   const claimed = new Set<string>()
+  const pictures = new Pictures()
+  const made: Array<Made> = []
   for (const bound of parameters) {
     const { keyPrefix } = bound.module
+    const located = new Map(bound.parameter.parts.map((part) => [part, locatePart(keyPrefix + part.key, part, true, stored)?.part]))
     for (const { name, part } of partsOf(bound)) {
-      const found = locatePart(keyPrefix + part.key, part, true, stored)?.part.key
+      const found = located.get(part)?.key
       const key = found ?? keyPrefix + part.key
       if (found === undefined) absent.add(name)
       else claimed.add(found)
@@ -60,6 +86,9 @@ export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: 
       else keys.set(name, new Set([key]))
       kinds.set(name, bound.kind)
     }
+    const parts = [...located.values()].flatMap((part) => (part ? [{ key: part.key, at: part.at, ...(part.rows ? { rows: part.rows } : {}) }] : []))
+    const own = parts.length > 0 ? pictures.of(bound, parts) : undefined
+    if (own) made.push(own)
   }
   const carried = compileCarried(description.carried)
   const left = new Map(leftBehind.map((l) => [l.tensor, l.reason]))
@@ -81,6 +110,8 @@ export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: 
     hf: hf.path,
     megatron: megatron.directory,
     rows: [...hf.tensors.values()].map(({ bytes, name }) => ({ name, bytes, ...fateOf(name) })),
-    unclaimed: [...stored.keys()].filter((key) => !claimed.has(key))
+    unclaimed: [...stored.keys()].filter((key) => !claimed.has(key)),
+    made,
+    pictures: pictures.items
   }
 }

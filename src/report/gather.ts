@@ -6,7 +6,9 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { BACKEND, METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import type { ConversionReport } from "../plan/Report.ts"
+import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { VerifyReport } from "../verify/verify.ts"
+import type { DiffReport } from "../diff/diff.ts"
 import { isBridgeError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { inspection } from "../inspect/Inspection.ts"
@@ -22,6 +24,7 @@ import { VERSION } from "../version.ts"
 import { type CardHash, verificationCard } from "./card.ts"
 import { coverageOf } from "./coverage.ts"
 import type { Page } from "./PageData.ts"
+import { plannedSpace } from "./planned.ts"
 
 export interface PageRequest {
   /** What was run. */
@@ -30,6 +33,9 @@ export interface PageRequest {
   readonly seconds?: number
   readonly conversion?: ConversionReport
   readonly verify?: VerifyReport
+  readonly diff?: DiffReport
+  /** Of an import that is planned: the checkpoint that it would write, which stands behind those at `paths`. */
+  readonly plan?: ImportPlan
 }
 
 export interface Gathered {
@@ -39,7 +45,7 @@ export interface Gathered {
 
 const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<OpenedSpace>, conversion?: ConversionReport): Pick<Page, "coverage" | "coverageNote"> => {
   const hf = spaces.find((s) => s.hfConfig !== undefined)
-  const megatron = spaces.find((s) => s.checkpoint !== undefined)
+  const megatron = spaces.find((s) => s.kind === "megatron")
   if (!hf || !megatron) return {}
   try {
     const coverage = coverageOf(families, hf, megatron, conversion?.direction === "import" ? conversion.leftBehind : [])
@@ -52,21 +58,24 @@ const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<OpenedSpace>
 }
 
 /** Open the paths, headers only, and put together what is known of them. */
-export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, paths, seconds, verify }: PageRequest) {
+export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, diff, paths, plan, seconds, verify }: PageRequest) {
   const spaces: Array<OpenedSpace> = []
   for (const path of paths) spaces.push(yield* openSpace(path))
+  const shown = plan ? [...spaces, plannedSpace(plan)] : spaces
   const page: Page = {
     version: VERSION,
     made: new Date().toISOString().replace(/\.\d+/, ""),
     command,
     ...(seconds === undefined ? {} : { seconds }),
-    subjects: spaces.map((space) => {
+    subjects: shown.map((space) => {
       const component = familyComponents(families, space)
       return inspection(space, { boxes: true, ...(component ? { component } : {}) })
     }),
     ...(conversion ? { conversion } : {}),
     ...(verify ? { verify } : {}),
-    ...coverageIn(families, spaces, conversion)
+    ...(diff ? { diff } : {}),
+    ...(command === "plan" ? { planned: true } as const : {}),
+    ...coverageIn(families, shown, conversion)
   }
   return { page, spaces } satisfies Gathered
 })

@@ -81,6 +81,35 @@ describe("verify", () => {
   })
 })
 
+describe("plan and diff", () => {
+  it("write the page of an import that is planned, with the checkpoint that it would write", async () => {
+    expect(await run("plan", "--hf-model", "hf", "-c", "language=tp=2,dp=2", "-c", "images=tp=1", "--report", "plan.html", "-q")).toEqual({ code: 0, out: "", err: "" })
+    expect(text("plan.html")).toContain("The plan holds; nothing has been written")
+    expect(text("plan.html")).toContain("Every one of 104 source tensors is accounted for")
+    expect(numbers(text("plan.html")).get("subjects.1.totals.tensors")).toBe(numbers(text("import.html")).get("subjects.1.totals.tensors"))
+  })
+
+  it("write the page of a planned export", async () => {
+    expect((await run("plan", "--hf-model", "hf", "--megatron-path", "mg", "--report", "plan.html", "-q")).code).toBe(0)
+    expect(text("plan.html")).toContain("Plan of an export")
+  })
+
+  it("write the page of differences, whose exit code stays 1", async () => {
+    expect((await run("import", "--hf-model", "hf", "--megatron-path", "cast", "--torch-dtype", "float32", "-q")).code).toBe(0)
+    const { code, out } = await run("diff", "mg", "cast", "--report", "diff.html", "--json")
+    expect(code).toBe(1)
+    const { equal, total } = JSON.parse(out) as { equal: number; total: number }
+    const shown = numbers(text("diff.html"))
+    expect([shown.get("diff.equal"), shown.get("diff.total")]).toEqual([equal, total])
+  })
+
+  it("of differences have no card", async () => {
+    const { code, err } = await run("diff", "hf", "mg", "--report", "card.yaml")
+    expect(code).toBe(2)
+    expect(err).toContain("diff writes a page, and no card")
+  })
+})
+
 it("a dry run has nothing to report, and says so", async () => {
   for (const flag of ["--report", "--card"]) {
     const { code, err } = await run("import", "--hf-model", "hf", "--megatron-path", "never", "--dry-run", flag, "dry.html")

@@ -39,8 +39,9 @@ export class Tab {
   /** Open a file; milliseconds until its script has run and it was drawn. */
   async open(file: string): Promise<number> {
     const started = performance.now()
+    await this.run("window.passed = true")
     await this.#send("Page.navigate", { url: pathToFileURL(file).href })
-    const drawn = () => this.run<boolean>("document.readyState === 'complete' && location.protocol === 'file:'").catch(() => false)
+    const drawn = () => this.run<boolean>("!window.passed && document.readyState === 'complete' && location.protocol === 'file:'").catch(() => false)
     while (!(await drawn())) await new Promise((resolve) => setTimeout(resolve, 20))
     await this.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     return performance.now() - started
@@ -57,9 +58,9 @@ export class Tab {
     for (const type of ["keyDown", "keyUp"]) await this.#send("Input.dispatchKeyEvent", { type, key, code: key, windowsVirtualKeyCode: code })
   }
 
-  /** PNG of the view, or of the whole page. */
-  async screenshot(whole = false): Promise<Buffer> {
-    const { data } = await this.#send("Page.captureScreenshot", { format: "png", captureBeyondViewport: whole }) as { data: string }
+  /** PNG of the view. */
+  async screenshot(): Promise<Buffer> {
+    const { data } = await this.#send("Page.captureScreenshot", { format: "png" }) as { data: string }
     return Buffer.from(data, "base64")
   }
 
@@ -72,55 +73,60 @@ export class Tab {
 
 const PATIENCE_MS = 60_000
 
-/** Run a browser with one tab for the time of `use`. */
-export const withTab = async <A>(use: (tab: Tab) => Promise<A>): Promise<A> => {
+export interface Browser {
+  readonly tab: Tab
+  readonly close: () => Promise<void>
+}
+
+/** Start a browser with one tab. */
+export const launch = async (): Promise<Browser> => {
   const profile = mkdtempSync(join(tmpdir(), "chromium-"))
   const browser = spawn("chromium", [...FLAGS, `--user-data-dir=${profile}`, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] })
   const ended = new Promise<void>((resolve) => browser.once("exit", () => resolve()))
-  try {
-    const address = await new Promise<string>((resolve, reject) => {
-      let text = ""
-      browser.stderr.on("data", (chunk: Buffer) => {
-        text += chunk
-        const found = /DevTools listening on (ws:\S+)/.exec(text)
-        if (found) resolve(found[1]!)
-      })
-      void ended.then(() => reject(new Error(`chromium ended: ${text}`)))
-      setTimeout(() => reject(new Error(`chromium does not answer: ${text}`)), PATIENCE_MS).unref()
+  const address = await new Promise<string>((resolve, reject) => {
+    let text = ""
+    browser.stderr.on("data", (chunk: Buffer) => {
+      text += chunk
+      const found = /DevTools listening on (ws:\S+)/.exec(text)
+      if (found) resolve(found[1]!)
     })
-    const socket = new WebSocket(address)
-    await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject })
-    const waiting = new Map<number, (message: Message) => void>()
-    const listeners: Array<(message: Message) => void> = []
-    socket.onmessage = ({ data }) => {
-      const message = JSON.parse(String(data)) as Message
-      if (message.id === undefined) for (const listener of listeners) listener(message)
-      else waiting.get(message.id)?.(message)
+    void ended.then(() => reject(new Error(`chromium ended: ${text}`)))
+    setTimeout(() => reject(new Error(`chromium does not answer: ${text}`)), PATIENCE_MS).unref()
+  })
+  const socket = new WebSocket(address)
+  await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject })
+  const waiting = new Map<number, (message: Message) => void>()
+  const listeners: Array<(message: Message) => void> = []
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(String(data)) as Message
+    if (message.id === undefined) for (const listener of listeners) listener(message)
+    else waiting.get(message.id)?.(message)
+  }
+  let last = 0
+  const send = (sessionId: string | undefined) => (method: string, params: object = {}): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const id = ++last
+      waiting.set(id, ({ error, result }) => { waiting.delete(id); if (error) reject(new Error(`${method}: ${error.message}`)); else resolve(result) })
+      socket.send(JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) }))
+    })
+  const { targetId } = await send(undefined)("Target.createTarget", { url: "about:blank" }) as { targetId: string }
+  const { sessionId } = await send(undefined)("Target.attachToTarget", { targetId, flatten: true }) as { sessionId: string }
+  const tab = new Tab(send(sessionId))
+  listeners.push(({ method, params }) => {
+    if (method === "Runtime.exceptionThrown" || method === "Runtime.consoleAPICalled" || method === "Log.entryAdded") tab.complaints.push(JSON.stringify(params))
+    if (method === "Network.requestWillBeSent") {
+      const { request: { url } } = params as { request: { url: string } }
+      if (!url.startsWith("file:") && url !== "about:blank") tab.complaints.push(`asks for ${url}`)
     }
-    let last = 0
-    const send = (sessionId: string | undefined) => (method: string, params: object = {}): Promise<unknown> =>
-      new Promise((resolve, reject) => {
-        const id = ++last
-        waiting.set(id, ({ error, result }) => { waiting.delete(id); if (error) reject(new Error(`${method}: ${error.message}`)); else resolve(result) })
-        socket.send(JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) }))
-      })
-    const { targetId } = await send(undefined)("Target.createTarget", { url: "about:blank" }) as { targetId: string }
-    const { sessionId } = await send(undefined)("Target.attachToTarget", { targetId, flatten: true }) as { sessionId: string }
-    const tab = new Tab(send(sessionId))
-    listeners.push(({ method, params }) => {
-      if (method === "Runtime.exceptionThrown" || method === "Runtime.consoleAPICalled" || method === "Log.entryAdded") tab.complaints.push(JSON.stringify(params))
-      if (method === "Network.requestWillBeSent") {
-        const { request: { url } } = params as { request: { url: string } }
-        if (!url.startsWith("file:") && url !== "about:blank") tab.complaints.push(`asks for ${url}`)
-      }
-    })
-    for (const domain of ["Page", "Runtime", "Log", "Network"]) await send(sessionId)(`${domain}.enable`)
-    const result = await use(tab)
-    socket.close()
-    return result
-  } finally {
-    browser.kill()
-    await ended
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+  })
+  for (const domain of ["Page", "Runtime", "Log", "Network"]) await send(sessionId)(`${domain}.enable`)
+  return {
+    tab,
+    close: async () => {
+      socket.close()
+      browser.kill()
+      await ended
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    }
   }
 }

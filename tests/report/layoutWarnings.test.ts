@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { inspection, type Inspection } from "../../src/inspect/Inspection.ts"
-import { layoutWarnings } from "../../src/report/layoutWarnings.ts"
+import { layoutWarnings } from "../../src/report/model/layoutWarnings.ts"
 import { renderPage } from "../../src/report/renderPage.ts"
 import { samplePage, sampleSpace } from "./samples.ts"
 

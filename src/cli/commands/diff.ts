@@ -1,7 +1,8 @@
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../api/checkpoints.ts"
 import { attempt } from "../../api/ground.ts"
+import { pageTargets, writeReports } from "../../api/reportFiles.ts"
 import { ExitCode, quote } from "../../errors.ts"
 import { cleaned } from "../../quote.ts"
 import * as flags from "../flags.ts"
@@ -72,6 +73,7 @@ export const diffCommand = Command.make("diff", {
   ),
   headers: Flag.Boolean("headers").pipe(Flag.withDescription("Names, shapes and dtypes only: nothing of the data is read"), Flag.withDefault(false)),
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
+  report: flags.page,
   ...flags.engine,
   family: flags.family,
   json: flags.json,
@@ -81,6 +83,8 @@ export const diffCommand = Command.make("diff", {
   yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const families = yield* flags.familiesOf(input)
+  const targets = yield* pageTargets("diff", Option.getOrUndefined(input.report))
+  const started = performance.now()
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>
     diff(input.left, input.right, {
       ...engine,
@@ -91,11 +95,13 @@ export const diffCommand = Command.make("diff", {
       onProgress
     }))
   const { tensors, ...counts } = report
+  yield* writeReports(targets, { command: "diff", paths: [input.left, input.right], seconds: (performance.now() - started) / 1000, diff: report, ...families })
   yield* emit("diff", input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary), tensors.length > 0 ? ExitCode.different : ExitCode.ok)
 })).pipe(
   Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),
   Command.withExamples([
     { command: "convert_megatron_mimo diff ./base ./finetuned", description: "What did training change?" },
-    { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" }
+    { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" },
+    { command: "convert_megatron_mimo diff ./base ./finetuned --report diff.html", description: "And a page: which modules changed, layer by layer" }
   ])
 )

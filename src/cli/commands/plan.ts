@@ -41,13 +41,14 @@ export const planCommand = Command.make("plan", {
   }
   yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
-  const { report } = yield* prepareImport(hfModel, { ...families, ...flags.tensorsOf(input), ...arrangement })
-  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report, ...families })
+  const { plan, report } = yield* prepareImport(hfModel, { ...families, ...flags.tensorsOf(input), ...arrangement })
+  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report, plan, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
   Command.withExamples([
     { command: "convert_megatron_mimo plan --hf-model ./hf --component language=tp=4 --component images=tp=1", description: "An import" },
+    { command: "convert_megatron_mimo plan --hf-model ./hf --component language=tp=2,pp=2 --component images=tp=1 --report plan.html", description: "And a page that shows which rank would hold what" },
     { command: "convert_megatron_mimo plan --hf-model ./hf --megatron-path ./megatron --json", description: "An export, for scripts" }
   ])
 )

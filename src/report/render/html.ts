@@ -1,6 +1,6 @@
-/** Text that came from files, made safe for a page; and numbers as a reader wants them. */
-
-import { safeJson } from "../quote.ts"
+/** Text that came from files, made safe for a page. */
+import { safeJson } from "../../quote.ts"
+import { count, size } from "../numbers.ts"
 
 /** The strings that stand in attributes and elements; a page is cleaned of control characters before. */
 export const esc = (text: string | number): string =>
@@ -10,18 +10,6 @@ export const esc = (text: string | number): string =>
 /** JSON that may stand in a script element: no `<`, so neither `</script>` nor `<!--` can occur; nothing that turns text around. */
 export const scriptJson = (value: unknown): string =>
   safeJson(value).replaceAll("<", "\\u003c")
-
-const UNITS = ["B", "KB", "MB", "GB", "TB", "PB"]
-
-/** Decimal units, three significant digits: `1.42 GB`. */
-export const size = (n: number): string => {
-  let [unit, value] = [0, n]
-  while (value >= 999.5 && unit < UNITS.length - 1) [unit, value] = [unit + 1, value / 1000]
-  return unit === 0 ? `${Math.round(n)} B` : `${value.toPrecision(3)} ${UNITS[unit]}`
-}
-
-/** Thin spaces between thousands. */
-export const count = (n: number): string => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u2009")
 
 /** A number with its exact value beside the rounded text; `key` names it as `inspect --json` does. */
 export const datum = (key: string, value: number, text: string): string =>
@@ -36,13 +24,18 @@ export interface Column {
   readonly number?: true
 }
 
-/** Cells are HTML already. `caption` is read out, not shown. */
+/**
+ * Cells are HTML already. `caption` is read out, not shown. Where the page is narrow every row is a block with the heads beside its
+ * cells, which takes the native roles away: they are given explicitly.
+ */
 export const table = (caption: string, columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const at = (k: number): string => (columns[k]?.number ? ' class="n"' : "")
-  const head = columns.map((c, k) => `<th scope="col"${at(k)}>${esc(c.head)}</th>`).join("")
-  const body = rows.map((row) => `<tr>${row.map((cell, k) => (k === 0 ? `<th scope="row">${cell}</th>` : `<td${at(k)}>${cell}</td>`)).join("")}</tr>`).join("\n")
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${esc(caption)}"><table><caption class="hidden">${esc(caption)}</caption>` +
-    `<thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`
+  const head = columns.map((c, k) => `<th role="columnheader" scope="col"${at(k)}>${esc(c.head)}</th>`).join("")
+  const cell = (html: string, k: number) =>
+    k === 0 ? `<th role="rowheader" scope="row">${html}</th>` : `<td role="cell"${at(k)} data-head="${esc(columns[k]?.head ?? "")}"><span>${html}</span></td>`
+  const body = rows.map((row) => `<tr role="row">${row.map(cell).join("")}</tr>`).join("\n")
+  return `<div class="scroll" tabindex="0" role="group" aria-label="${esc(caption)}"><table role="table" class="rows"><caption class="hidden">${esc(caption)}</caption>` +
+    `<thead role="rowgroup"><tr role="row">${head}</tr></thead><tbody role="rowgroup">\n${body}\n</tbody></table></div>`
 }
 
 /** A name that may break behind dots. */
@@ -50,3 +43,6 @@ export const code = (name: string): string => `<code>${esc(name).replaceAll(".",
 
 /** The name of a class, which may break where a capital begins. */
 export const className = (name: string): string => esc(name).replaceAll(/(?<=[a-z\d])(?=[A-Z])/g, "<wbr>")
+
+/** What is shown when it has the pointer or the focus. */
+export const tip = (text: string): string => `tabindex="-1" role="img" data-tip aria-label="${esc(text)}"`

@@ -1,6 +1,6 @@
 /** What does not fit together in a layout: the ranks of the run configuration, and those that wrote the files. */
-import type { Inspection } from "../inspect/Inspection.ts"
-import { ranges } from "../inspect/tree.ts"
+import type { Inspection } from "../../inspect/Inspection.ts"
+import { ranges } from "../../inspect/tree.ts"
 
 /** A configuration may name any number of ranks. */
 const MOST_RANKS = 100_000

@@ -1,0 +1,131 @@
+/** What the map says of ranks, against what the plan of an import says of every parameter. */
+import { Effect } from "effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { families } from "../../routes/index.ts"
+import { prepareImport } from "../../src/api/conversions.ts"
+import { Disk } from "../../src/io/Disk.ts"
+import { inspection, type Inspection } from "../../src/inspect/Inspection.ts"
+import type { Parameter } from "../../src/model/Parameter.ts"
+import type { ImportPlan } from "../../src/plan/ImportPlan.ts"
+import { type ModuleParallelism, rankCount } from "../../src/parallel/ModuleParallelism.ts"
+import { coordinatesOf } from "../../src/parallel/RankGrid.ts"
+import { rankMap } from "../../src/report/model/rankMap.ts"
+import { plannedSpace } from "../../src/report/planned.ts"
+import { volume } from "../../src/tensor/Copy.ts"
+import { cliIn } from "../cli/run.ts"
+import { sampleSpace } from "./samples.ts"
+
+const work = mkdtempSync(join(tmpdir(), "ranks-"))
+const run = cliIn(work)
+beforeAll(async () => { expect((await run("sample", "--model", "qwen3.5-vl-moe", "hf", "-q")).code).toBe(0) })
+afterAll(() => rmSync(work, { recursive: true, force: true }))
+
+const planOf = async (components: ReadonlyArray<string>, standard?: { readonly tp?: number; readonly pp?: number; readonly ep?: number; readonly etp?: number }): Promise<ImportPlan> =>
+  (await Effect.runPromise(prepareImport(join(work, "hf"), { families, ...(standard ?? { components }) }).pipe(Effect.provide(Disk.layer)))).plan
+
+const inspected = (plan: ImportPlan): Inspection => inspection(plannedSpace(plan), { boxes: true })
+
+/** Even pipelines: the rule of the trainer, spelled out. */
+const stageOf = ({ mtp, stage }: Parameter, pp: number): number =>
+  mtp ? pp - 1 : typeof stage === "object" ? Math.floor(stage.layer / (stage.of / pp)) : stage === "first" ? 0 : pp - 1
+
+/** Bytes of a parameter in the memory of a rank, by what the model says of it. BF16 but for the few that keep F32. */
+const heldBy = (parameter: Parameter, bytes: number, p: ModuleParallelism, rank: number): number => {
+  const at = coordinatesOf(p, rank)
+  if (stageOf(parameter, p.pp) !== at.pp) return 0
+  const { expert } = parameter
+  if (expert && Math.floor(expert.index / (expert.of / p.ep)) !== at.ep) return 0
+  return parameter.splitAxis === undefined ? bytes : bytes / (expert ? p.etp : p.tp)
+}
+
+const expectedOf = ({ checkpoint: { metadata }, conversion, layout, report: { form } }: ImportPlan, rank: number): number => {
+  let sum = 0
+  for (const { module, parameter } of conversion.parameters) {
+    const own = layout.components.find((c) => c.name === module.name)!.parallelism
+    if (rank < own.rankOffset || rank >= own.rankOffset + rankCount(own) || (form === "mimo" && parameter.mtp)) continue
+    const { dtype } = metadata.tensors.get(module.keyPrefix + parameter.parts[0]!.key)!
+    sum += heldBy(parameter, volume(parameter.shape) * (dtype === "F32" ? 4 : 2), own, rank)
+  }
+  return sum
+}
+
+describe("memory per rank", () => {
+  it.each([
+    ["tensors, stages, experts, replicas", ["language=tp=2,pp=2,ep=2,dp=2", "images=tp=1"]],
+    ["experts shared out over data-parallel ranks, sliced", ["language=tp=2,dp=4,ep=2,etp=2", "images=tp=2,dp=2"]],
+    ["stages only", ["language=pp=4,dp=2", "images=tp=4"]],
+    ["one rank each", []]
+  ])("is what the trainer would hold: %s", async (_, components) => {
+    const plan = await planOf(components)
+    const map = rankMap(inspected(plan))
+    expect(map.of).toBe("rank")
+    const ranks = map.columns.flatMap((c) => c.ranks.map((rank) => [rank, c.bytes] as const)).sort(([a], [b]) => a - b)
+    expect(ranks.map(([rank]) => rank)).toEqual(Array.from({ length: plan.layout.worldSize }, (__, rank) => rank))
+    for (const [rank, bytes] of ranks) expect(bytes, `rank ${rank}`).toBe(expectedOf(plan, rank))
+  })
+
+  it("counts a tied embedding on the last stage, too", () => {
+    const tensor = (name: string, rank: number) => [name, { name, dtype: "BF16" as const, shape: [8, 4], bytes: 64, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks: [{ offsets: [0, 0], sizes: [8, 4], file: `__${rank}_0.distcp`, offset: 0, length: 64 }] } }] as const
+    const i = inspection({
+      ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }),
+      form: "standard",
+      tensors: new Map([tensor("embedding.word_embeddings.weight", 0), tensor("decoder.layers.0.mlp.linear_fc2.weight", 0), tensor("decoder.layers.1.mlp.linear_fc2.weight", 1)]),
+      files: [{ name: "__0_0.distcp", bytes: 128 }, { name: "__1_0.distcp", bytes: 64 }]
+    }, { boxes: true })
+    const layout = [{ component: "model", tp: 1, pp: 2, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }]
+    const bytes = (tied: boolean) => rankMap({ ...i, model: { ...i.model, layout, tied } }).columns.map((c) => c.bytes)
+    expect(bytes(true)).toEqual([128, 128])
+    expect(bytes(false)).toEqual([128, 64])
+  })
+})
+
+describe("the map", () => {
+  it("folds ranks that hold the same, layers that hold the same, and what travels beside the model", async () => {
+    const map = rankMap(inspected(await planOf(["language=tp=2,pp=2,ep=2,dp=2", "images=tp=1"])))
+    expect(map.columns.map((c) => c.label)).toEqual(["0,2", "1,3", "4,6", "5,7", "8"])
+    expect(map.rows.map((r) => [r.component, r.label, r.layers, r.beside])).toEqual([
+      ["language", "outside layers", 0, false],
+      ["language", "decoder.layers 0,1", 2, false],
+      ["language", "decoder.layers 2", 1, false],
+      ["language", "decoder.layers 3", 1, false],
+      ["language", "mtp.layers 0", 1, true],
+      ["images", "outside layers", 0, false],
+      ["images", "decoder.layers 0,1", 2, false],
+      ["hf_source", "Hugging Face tensors", 0, true]
+    ])
+  })
+
+  it("says the position of ranks on every axis, and their experts", async () => {
+    const map = rankMap(inspected(await planOf(["language=tp=2,pp=2,ep=2,dp=2", "images=tp=1"])))
+    expect(map.axes).toEqual(["tp", "pp", "dp", "ep"])
+    expect(map.columns.map((c) => [c.at.tp, c.at.pp, c.at.dp, c.at.ep, c.experts])).toEqual([
+      ["0", "0", "0,1", "0", "0,1"], ["1", "0", "0,1", "1", "2,3"], ["0", "1", "0,1", "0", "0,1"], ["1", "1", "0,1", "1", "2,3"], ["0", "0", "0", "0", ""]
+    ])
+  })
+
+  it("gives the sum of its cells in memory as the bytes of a column", async () => {
+    const map = rankMap(inspected(await planOf(["language=tp=2,pp=4", "images=tp=1"])))
+    for (const [k, column] of map.columns.entries()) {
+      expect(map.rows.reduce((sum, row, r) => sum + (row.beside ? 0 : map.cells[r]![k]?.bytes ?? 0), 0)).toBe(column.bytes)
+    }
+  })
+
+  it("shows who wrote what where the files are of other ranks than the layout's, or there is no layout", async () => {
+    const i = inspected(await planOf(["language=tp=2", "images=tp=1"]))
+    const other = { ...i, model: { ...i.model, layout: [{ component: "language", tp: 1, pp: 1, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } }
+    expect(rankMap(other)).toMatchObject({ of: "writer", noRanks: "saved under another layout" })
+    expect(rankMap({ ...i, model: { ...i.model, layout: [] } })).toMatchObject({ of: "writer", noRanks: "no layout" })
+    const world = { ...i, model: { ...i.model, layout: [{ component: "language", tp: 1, pp: 1, dp: 1_048_576, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } }
+    expect(rankMap(world)).toMatchObject({ of: "writer", noRanks: "too many ranks" })
+  })
+
+  it("draws 1000 layers on 4096 ranks in a few rows and columns", () => {
+    const i = inspection(sampleSpace({ layers: 1000, perLayer: 2, ranks: 8 }), { boxes: true })
+    const map = rankMap({ ...i, model: { ...i.model, layout: [{ component: "language", tp: 8, pp: 1, dp: 512, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } })
+    expect([map.columns.length, map.rows.length]).toEqual([8, 8])
+    expect(map.columns.every((c) => c.ranks.length === 512)).toBe(true)
+  })
+})
