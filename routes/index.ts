@@ -40,6 +40,7 @@ import { exaoneMoe } from "./exaone_moe.ts"
 import { bailingMoeV2 } from "./bailing_moe_v2.ts"
 import { sarvamMoe } from "./sarvam_moe.ts"
 import { gptOss } from "./gpt_oss.ts"
+import { solarOpen } from "./solar_open.ts"
 import { ernie4_5Moe } from "./ernie4_5_moe.ts"
 import { mimoV2Flash } from "./mimo_v2_flash.ts"
 import { ernie4_5VlMoe } from "./ernie4_5_vl_moe.ts"
@@ -105,6 +106,7 @@ export const families = new FamilyRegistry([
   bailingMoeV2,
   sarvamMoe,
   gptOss,
+  solarOpen,
   ernie4_5Moe,
   mimoV2Flash,
   ernie4_5VlMoe,
