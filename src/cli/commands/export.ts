@@ -81,7 +81,7 @@ export const exportCommand = Command.make("export", {
       description: "A checkpoint whose trainer dropped the MTP layers gets them back from the original"
     },
     {
-      command: "convert_megatron_mimo export --hf-model ./hf-fp8 --megatron-path ./megatron --hf-path ./exported --restore-quantized",
+      command: "convert_megatron_mimo export --hf-model ./hf-fp8 --megatron-path ./megatron-fp8 --hf-path ./exported --restore-quantized",
       description: "Weights that training left alone stay FP8; the others are written as BF16"
     }
   ])

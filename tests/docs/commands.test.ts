@@ -1,0 +1,118 @@
+/**
+ * Every command line of the documents runs as it is printed, on samples, and prints what is printed below it. A document prepares what
+ * its reader would have in comments (`<!-- run`); lines that need another machine, a network or a GPU stand in blocks marked `sh elsewhere`.
+ */
+import { spawnSync } from "node:child_process"
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { root as commands } from "../../src/cli/root.ts"
+import { runCli } from "../cli/run.ts"
+import { program } from "../program.ts"
+import { blocksOf, type Line, linesOf, printsAs, wordsOf } from "./shellLines.ts"
+
+const root = new URL("../..", import.meta.url).pathname
+const PROGRAM = "convert_megatron_mimo"
+/** Answers that a document may show, besides "yes". */
+const MAY_DIFFER: ReadonlySet<string | undefined> = new Set(["diff", "doctor", "verify"])
+/** Examples that write as much as this are left to their readers. */
+const LARGE = "--size 10GB"
+/** Their commands are those of other documents. */
+const GENERATED: ReadonlySet<string> = new Set(["docs/cli.md", "docs/models.md", "docs/errors.md"])
+
+const work = mkdtempSync(join(tmpdir(), "docs-"))
+const bin = join(work, "bin")
+afterAll(() => rmSync(work, { recursive: true, force: true }))
+beforeAll(() => {
+  mkdirSync(bin)
+  writeFileSync(join(bin, PROGRAM), `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`, { mode: 0o755 })
+})
+
+const markdown = ["README.md", ...(readdirSync(join(root, "docs"), { recursive: true }) as Array<string>).filter((name) => name.endsWith(".md")).map((name) => join("docs", name)).sort()]
+const read = (path: string): string => readFileSync(join(root, path), "utf8")
+
+const inShell = (text: string, cwd: string) => {
+  const { status, stderr, stdout } = spawnSync("bash", ["-c", text], {
+    cwd,
+    encoding: "utf8",
+    env: { ...process.env, PATH: `${bin}:${process.env["PATH"]}`, NO_COLOR: "1", COLUMNS: "80" }
+  })
+  return { code: status ?? -1, out: stdout, err: stderr }
+}
+
+/** In this process, unless it needs a shell. */
+const run = (text: string, cwd: string) => {
+  const [name, ...args] = wordsOf(text) ?? []
+  return name === PROGRAM ? runCli(args, { cwd }) : inShell(text, cwd)
+}
+
+const check = async ({ output, text }: Line, cwd: string): Promise<void> => {
+  const { code, err, out } = await run(text, cwd)
+  const command = wordsOf(text)?.[1]
+  expect(code === 1 && output !== undefined && MAY_DIFFER.has(command) ? 0 : code, `${text}\n${err}${out}`).toBe(0)
+  if (output !== undefined && output !== "") expect(out, text).toMatch(printsAs(output))
+}
+
+describe.each(markdown.filter((path) => !GENERATED.has(path) && linesOf(read(path)).length > 0))("%s", (path) => {
+  const folder = join(work, path.replaceAll(/\W/g, "-"))
+  beforeAll(() => { mkdirSync(folder) })
+
+  it.each(linesOf(read(path)).map((line) => [line.at, line.text.trim(), line] as const))("line %i: %s", (_, __, line) => check(line, folder))
+})
+
+describe("docs/cli.md", () => {
+  /** What the examples name, made once. */
+  const ready = join(work, "ready")
+  const fresh = join(work, "fresh")
+  beforeAll(async () => {
+    mkdirSync(ready)
+    for (const text of [
+      "sample ./hf", "sample ./hf-fp8 --model deepseek-v3-fp8", "import --hf-model ./hf --megatron-path ./megatron", "import --hf-model ./hf --megatron-path ./standard --standard",
+      "import --hf-model ./hf-fp8 --megatron-path ./megatron-fp8", "sample ./moe --model qwen3-moe", "import --hf-model ./moe --megatron-path ./gpt",
+      "relabel ./megatron ./trained --to ddp", "relabel ./megatron ./run --to ddp"
+    ]) expect(await runCli([...text.split(" "), "-q"], { cwd: ready }), text).toMatchObject({ code: 0 })
+    renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
+    for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
+  })
+
+  const examples = commands.subcommands.flatMap((group) => group.commands.flatMap(({ name }) => {
+    const shown = new RegExp(`\n## ${name}\n[^]*?\nEXAMPLES\n([^]*?)\n\`\`\``).exec(read("docs/cli.md"))?.[1] ?? ""
+    return shown.replaceAll(/\\\n\s+/g, "").split("\n").map((line) => line.trim()).filter((line) => line.startsWith(PROGRAM))
+  }))
+
+  /** What an example writes must not be there. */
+  const targetOf = (text: string): string | undefined => {
+    const words = wordsOf(text) ?? []
+    const after = (flag: string) => words[words.indexOf(flag) + 1]
+    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], sample: words.at(-1) }
+    return places[words[1]!]
+  }
+
+  it("has examples of every command that does something", () => {
+    const shown = new Set(examples.map((line) => line.split(" ")[1]))
+    expect(commands.subcommands.flatMap((group) => group.commands.map(({ name }) => name)).filter((name) => !shown.has(name))).toEqual(["help", "version"])
+  })
+
+  it.each(examples.filter((text) => !text.includes(LARGE)))("%s", async (text) => {
+    rmSync(fresh, { recursive: true, force: true })
+    cpSync(ready, fresh, { recursive: true })
+    const target = targetOf(text)
+    if (target !== undefined) rmSync(join(fresh, target), { recursive: true, force: true })
+    await check({ at: 0, text, output: "", hidden: false }, fresh)
+  })
+})
+
+describe("blocks", () => {
+  it("of other kinds hold no commands that nobody runs", () => {
+    const kinds = markdown.flatMap((path) => blocksOf(read(path)).map(({ info }) => `${path}: ${info}`))
+    const known = /: (sh|sh elsewhere, \S.*|text|ts|json|yaml|hidden)$/
+    expect(kinds.filter((kind) => !known.test(kind))).toEqual(["README.md: bash"])
+  })
+
+  it("elsewhere are few", () => {
+    const elsewhere = markdown.flatMap((path) => blocksOf(read(path)).filter(({ info }) => info.startsWith("sh elsewhere")))
+    const here = markdown.flatMap((path) => linesOf(read(path)))
+    expect(elsewhere.length).toBeLessThan(here.length / 3)
+  })
+})
