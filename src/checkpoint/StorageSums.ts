@@ -3,6 +3,7 @@
  * (pytorch#28858). It is taken here of whatever is read anyway, in whatever order and however often; only what nobody read (the
  * padding of a vocabulary, say) is read for it at the end.
  */
+import { z } from "zod"
 import { FormatError, type InvalidFile, invalidFile } from "../errors.ts"
 import type { Store, StoredFile } from "../store/Store.ts"
 import { readFully } from "../store/Store.ts"
@@ -17,7 +18,7 @@ export interface Storage {
   readonly crc32: number
 }
 
-/** A part of a storage that was seen. Parts do not overlap. */
+/** A part of a storage that was seen, within one {@link BLOCK} of the file. Parts do not overlap. */
 interface Seen {
   readonly start: number
   end: number
@@ -25,13 +26,31 @@ interface Seen {
 }
 
 interface Watched extends Storage {
-  /** Ascending, never adjacent. */
+  /** Ascending, adjacent only where blocks meet. */
   seen: ReadonlyArray<Seen>
   /** Once all of it was seen. */
   isRight: boolean | undefined
 }
 
 const NOTHING: ReadonlyArray<Seen> = []
+
+/**
+ * Processes that read the same page at the border of their shares have both summed it, and sums cannot be cut afterwards: what one of
+ * them saw of that block is read again.
+ */
+const BLOCK = 1 << 20
+
+const count = z.int().nonnegative()
+const crc = z.int().min(0).max(0xffffffff)
+/** What one process saw, as plain data: by path, the storages by their index in the order of the file. */
+export const seenSchema = z.array(z.object({
+  path: z.string(),
+  /** Runs of those that are what was saved. */
+  right: z.array(z.tuple([count, count])),
+  wrong: z.array(count),
+  parts: z.array(z.tuple([count, z.array(z.tuple([count, count, crc]))]))
+}))
+export type SeenStorages = z.infer<typeof seenSchema>
 
 /** The padding that nobody reads is small; so are the pieces it is read in. */
 const LARGEST_READ = 1 << 20
@@ -55,6 +74,42 @@ export class StorageSums {
         const file = await store.open(path, mode, options)
         const storages = this.#byPath.get(path)
         return storages ? watchedFile(file, storages) : file
+      }
+    }
+  }
+
+  /** What was seen so far. */
+  seen(): SeenStorages {
+    return [...this.#byPath].map(([path, storages]) => {
+      const right: Array<[number, number]> = []
+      for (const [i, { isRight }] of storages.entries()) {
+        if (isRight !== true) continue
+        const last = right.at(-1)
+        if (last && last[0] + last[1] === i) last[1]++
+        else right.push([i, 1])
+      }
+      return {
+        path,
+        right,
+        wrong: storages.flatMap(({ isRight }, i) => (isRight === false ? [i] : [])),
+        parts: storages.flatMap(({ seen }, i) => (seen.length > 0 ? [[i, seen.map((s) => [s.start, s.end, s.crc32] as [number, number, number])] as [number, Array<[number, number, number]>]] : []))
+      }
+    })
+  }
+
+  /** Another process saw this of the same storages. */
+  absorb(others: SeenStorages): void {
+    for (const { parts, path, right, wrong } of others) {
+      const storages = this.#byPath.get(path) ?? []
+      const judge = (index: number, isRight: boolean): void => {
+        const storage = storages[index]
+        if (storage && storage.isRight !== false) Object.assign(storage, { isRight, seen: NOTHING })
+      }
+      for (const [first, number] of right) for (let i = first; i < Math.min(first + number, storages.length); i++) judge(i, true)
+      for (const index of wrong) judge(index, false)
+      for (const [index, own] of parts) {
+        const storage = storages[index]
+        if (storage && storage.isRight === undefined) keep(storage, [...storage.seen, ...own.map(([start, end, crc32]) => ({ start, end, crc32 }))])
       }
     }
   }
@@ -108,34 +163,35 @@ const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
   if (storage.isRight !== undefined) return
   const from = Math.max(storage.start, position)
   const to = Math.min(storage.end, position + bytes.byteLength)
-  const parts = [...storage.seen]
+  const fresh: Array<Seen> = []
   let at = from
-  for (const { end, start } of storage.seen) {
+  for (const { end, start } of [...storage.seen, { start: to, end: to }]) {
+    for (const stop = Math.min(start, to); at < stop;) {
+      const end = Math.min(stop, at + BLOCK - at % BLOCK)
+      fresh.push({ start: at, end, crc32: crc32(bytes.subarray(at - position, end - position)) })
+      at = end
+    }
     if (start >= to) break
-    if (start > at) parts.push(part(bytes, position, at, start))
     at = Math.max(at, end)
   }
-  if (at < to) parts.push(part(bytes, position, at, to))
-  if (parts.length === storage.seen.length) return
-  parts.sort((a, b) => a.start - b.start)
-  const joined: Array<Seen> = []
-  for (const next of parts) {
-    const last = joined.at(-1)
-    if (last?.end !== next.start) joined.push({ ...next })
-    else {
-      last.crc32 = crc32Combine(last.crc32, next.crc32, next.end - next.start)
-      last.end = next.end
-    }
-  }
-  const [only] = joined
-  if (only?.start === storage.start && only.end === storage.end) {
-    storage.isRight = only.crc32 === storage.crc32
-    storage.seen = NOTHING
-  } else storage.seen = joined
+  if (fresh.length > 0) keep(storage, [...storage.seen, ...fresh])
 }
 
-const part = (bytes: Uint8Array, position: number, start: number, end: number): Seen =>
-  ({ start, end, crc32: crc32(bytes.subarray(start - position, end - position)) })
+/** Of parts in any order, keep as many as do not overlap, joined within blocks; when they are all of the storage, judge it. */
+const keep = (storage: Watched, parts: Array<Seen>): void => {
+  const joined: Array<Seen> = []
+  for (const next of parts.sort((a, b) => a.start - b.start)) {
+    const last = joined.at(-1)
+    if (last && next.start < last.end) continue
+    if (last?.end === next.start && next.start % BLOCK !== 0) {
+      last.crc32 = crc32Combine(last.crc32, next.crc32, next.end - next.start)
+      last.end = next.end
+    } else joined.push({ ...next })
+  }
+  const isWhole = joined[0]?.start === storage.start && joined.at(-1)!.end === storage.end && joined.every(({ start }, i) => i === 0 || joined[i - 1]!.end === start)
+  storage.seen = isWhole ? NOTHING : joined
+  if (isWhole) storage.isRight = joined.reduce((sum, { crc32: next, end, start }) => crc32Combine(sum, next, end - start), 0) === storage.crc32
+}
 
 /** Read what is missing. */
 const complete = async (store: Store, path: string, storages: ReadonlyArray<Watched>): Promise<void> => {

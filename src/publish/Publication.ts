@@ -17,7 +17,7 @@ import { hasErrno, isMissing, present } from "../store/present.ts"
 import { discard, sweep } from "./staging/discard.ts"
 import { standingOf } from "./staging/folder.ts"
 import { awaitSilence, Lock, type Silent } from "./staging/Lock.ts"
-import { DATA, JOURNAL, REPLACED, stagingOf } from "./staging/names.ts"
+import { DATA, isJournal, JOURNAL, REPLACED, stagingOf } from "./staging/names.ts"
 import { isFormerDisposable, isReplaced, removeRecord } from "./staging/record.ts"
 import { ensureDirectory, StagedFiles } from "./staging/StagedFiles.ts"
 import { publishData, recover } from "./staging/swap.ts"
@@ -292,7 +292,7 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Pub
     if (earlier) await prune(disk, data, "", options.job!.folder, earlier)
     else {
       await disk.removeTree(data)
-      await disk.removeTree(journal)
+      for (const name of await disk.list(folder)) if (isJournal(name)) await disk.removeTree(join(folder, name))
     }
   }
   if (options.resume && !earlier) notes.push("there was nothing to resume; the work started from the beginning")

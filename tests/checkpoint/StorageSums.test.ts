@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { StorageSums } from "../../src/checkpoint/StorageSums.ts"
+import { seenSchema, StorageSums } from "../../src/checkpoint/StorageSums.ts"
 import type { DiskCalls, DiskFile } from "../../src/io/Disk.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 
@@ -47,6 +47,32 @@ describe("StorageSums", () => {
     const { counted, disk } = diskOf(bytes)
     await new StorageSums([storage(1, 2 ** 40)]).finish(disk)
     expect(counted.reads).toBe(0)
+  })
+
+  it("puts together what several processes saw, and reads what is missing between them", async () => {
+    const size = 5 * (1 << 20) + 123
+    const content = Uint8Array.from({ length: size }, (_, i) => i * 31 >> 3)
+    const storages = [
+      { path: "a.distcp", key: "w", start: 17, end: 3_000_000, crc32: crc32(content.subarray(17, 3_000_000)) },
+      { path: "a.distcp", key: "v", start: 3_000_100, end: size, crc32: crc32(content.subarray(3_000_100)) }
+    ]
+    const { counted, disk } = diskOf(content)
+    const [all, ...others] = [0, 1, 2, 3].map(() => new StorageSums(storages))
+    // Pages at the borders are read by both.
+    const borders = [0, 1_200_000, 2_500_000, 4_100_000]
+    for (const [i, sums] of others.entries()) {
+      const file = await sums.watch(disk).open("a.distcp", "read")
+      const [from, to] = [borders[i]! - borders[i]! % 4096, Math.ceil(borders[i + 1]! / 4096) * 4096]
+      for (let at = from; at < to; at += 65_536) await file.read(new Uint8Array(Math.min(65_536, to - at)), at)
+    }
+    for (const sums of others) all!.absorb(seenSchema.parse(JSON.parse(JSON.stringify(sums.seen()))))
+    counted.reads = 0
+    await all!.finish(disk)
+    // Two borders, and what is behind the last: in reads of at most a MiB.
+    expect(counted.reads).toBeLessThanOrEqual(5)
+    const damaged = new StorageSums([storages[0]!, { ...storages[1]!, crc32: 1 }])
+    for (const sums of others) damaged.absorb(sums.seen())
+    await expect(damaged.finish(disk)).rejects.toMatchObject({ code: "checkpoint/crc", place: { tensor: "v" } })
   })
 
   it("does not look at what has no sum", async () => {

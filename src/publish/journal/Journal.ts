@@ -4,18 +4,19 @@
  * window that it names is read again and compared before it counts. So the order in which journal and data reach the disk does
  * not matter.
  */
-import { dirname } from "node:path"
+import { dirname, join } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
-import type { Earlier, WindowRecord } from "../../engine/Earlier.ts"
+import type { Earlier, OpenSeal, WindowRecord, WrittenWindow } from "../../engine/Earlier.ts"
 import { InvalidFile } from "../../errors.ts"
 import { type DiskCalls, type DiskFile, writeFully } from "../../io/Disk.ts"
 import { LARGEST_TRANSFER } from "../../store/Store.ts"
 import { isMissing } from "../../store/present.ts"
 import { readSmall } from "../../store/readSmall.ts"
 import { crc32 } from "../../torch/Crc32.ts"
-import { type Job, jobSchema } from "./Job.ts"
+import { isJournal, JOURNAL } from "../staging/names.ts"
+import { changesBetween, type Job, jobSchema } from "./Job.ts"
 
 /** A line of 80 bytes for every 64 KiB, the smallest window, of half a terabyte. */
 const LARGEST_JOURNAL = 700_000_000
@@ -29,7 +30,15 @@ const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive()
 type Header = z.infer<typeof headerSchema>
 
 const count = z.int().nonnegative()
-const windowSchema = z.tuple([z.string(), count, z.int().min(0).max(LARGEST_TRANSFER), z.int().min(0).max(0xffffffff), z.array(count)])
+const crc = z.int().min(0).max(0xffffffff)
+const window = [z.string(), count, z.int().min(0).max(LARGEST_TRANSFER), crc, z.array(count)] as const
+const windowSchema = z.tuple(window)
+/** What the process that publishes has to know of the windows of others: position in the window, length and CRC-32 of its sums; open seals. */
+const sums = z.array(z.tuple([count, count, crc]))
+const open = z.array(z.tuple([count, count, count, count, count, count]))
+const reportedSchema = z.tuple([...window, z.union([z.literal(0), z.literal(1)]), sums, open])
+/** Other facts that it has to know, once all windows are written. */
+const closingSchema = z.object({ closing: z.unknown() })
 
 const line = (value: unknown): string => {
   const text = JSON.stringify(value)
@@ -58,8 +67,8 @@ export interface EarlierWork extends Earlier {
   readonly bytes: number
 }
 
-/** Read a journal; undefined if there is none, or not even its beginning was written. */
-export const readJournal = async (disk: DiskCalls, path: string): Promise<EarlierWork | undefined> => {
+/** The header and the lines after it; undefined if there is no journal, or not even its beginning was written. */
+const opened = async (disk: DiskCalls, path: string): Promise<{ readonly header: Header; readonly rest: Iterable<unknown> } | undefined> => {
   let bytes: Uint8Array
   try {
     bytes = await readSmall(disk, path, path, LARGEST_JOURNAL)
@@ -70,19 +79,33 @@ export const readJournal = async (disk: DiskCalls, path: string): Promise<Earlie
   const all = lines(bytes, path)
   const first = all.next()
   if (first.done) return undefined
-  let header: Header
   try {
-    header = decodeWith(headerSchema, path, first.value)
+    return { header: decodeWith(headerSchema, path, first.value), rest: all }
   } catch (error) {
     // Of a version that wrote other journals, or the second line of a torn one.
     if (error instanceof InvalidFile) return undefined
     throw error
   }
+}
+
+/** Read a journal, and those of other processes beside it; undefined if there is none, or not even its beginning was written. */
+export const readJournal = async (disk: DiskCalls, path: string): Promise<EarlierWork | undefined> => {
+  const own = await opened(disk, path)
+  if (!own) return undefined
+  const { header } = own
+  const all = [own.rest]
+  const folder = dirname(path)
+  for (const name of (await disk.list(folder)).filter((n) => n !== JOURNAL && isJournal(n)).sort()) {
+    const other = await opened(disk, join(folder, name))
+    if (other?.header.block === header.block && changesBetween(other.header.job, header.job).length === 0) all.push(other.rest)
+  }
   const windows = new Map<string, Map<number, WindowRecord>>()
-  for (const value of all) {
-    const window = windowSchema.safeParse(value)
-    if (!window.success) continue
-    const [file, position, size, crc, changed] = window.data
+  for (const value of all.flatMap((lists) => [...lists])) {
+    const reported = reportedSchema.safeParse(value)
+    const found = reported.success ? reported : windowSchema.safeParse(value)
+    // Of a window with open seals nobody knew the sum.
+    if (!found.success || (reported.success && reported.data[7].length > 0)) continue
+    const [file, position, size, crc, changed] = found.data
     const own = windows.get(file) ?? new Map<number, WindowRecord>()
     windows.set(file, own)
     own.set(position, { position, size, crc32: crc, changed })
@@ -96,6 +119,38 @@ export const readJournal = async (disk: DiskCalls, path: string): Promise<Earlie
     began: (file) => windows.has(file),
     find: (file, position) => windows.get(file)?.get(position)
   }
+}
+
+/** What another process of this run says of its windows, and at its end. */
+export interface Reported {
+  readonly windows: ReadonlyArray<readonly [file: string, window: WrittenWindow]>
+  readonly closing: ReadonlyArray<unknown>
+}
+
+/** Read what another process has reported; it has closed its journal. InvalidFile `journal/damaged` if a line is not as it was written. */
+export const readReported = async (disk: DiskCalls, path: string): Promise<Reported> => {
+  const own = await opened(disk, path)
+  const windows: Array<readonly [string, WrittenWindow]> = []
+  const closing: Array<unknown> = []
+  for (const value of own?.rest ?? []) {
+    const reported = reportedSchema.safeParse(value)
+    if (reported.success) {
+      const [file, position, size, crc32, changed, found, parts, seals] = reported.data
+      windows.push([file, {
+        position,
+        size,
+        crc32,
+        changed,
+        found: found === 1,
+        sums: parts.map(([at, length, sum]) => ({ position: position + at, length, crc32: sum })),
+        open: seals.map(([segment, start, end, from, to, at]) => ({ segment, array: { start, end }, from, to, position: position + at } satisfies OpenSeal))
+      }])
+    } else {
+      const end = closingSchema.safeParse(value)
+      if (end.success) closing.push(end.data.closing)
+    }
+  }
+  return { windows, closing }
 }
 
 /** A journal being written. */
@@ -144,9 +199,26 @@ export class Journal {
   }
 
   /** Record a window that is written. Throws if an earlier line could not be written. */
-  add(file: string, { changed, crc32: crc, position, size }: WindowRecord): void {
+  add(file: string, { changed, crc32, position, size }: WindowRecord): void {
+    this.#add([file, position, size, crc32, changed])
+  }
+
+  /** The same for {@link readReported}. */
+  report(file: string, { changed, crc32, found, open, position, size, sums }: WrittenWindow): void {
+    this.#add([file, position, size, crc32, [...changed], found ? 1 : 0,
+      sums.map((sum) => [sum.position - position, sum.length, sum.crc32]),
+      open.map((seal) => [seal.segment, seal.array.start, seal.array.end, seal.from, seal.to, seal.position - position])
+    ] satisfies z.infer<typeof reportedSchema>)
+  }
+
+  /** Another fact for {@link readReported}: plain data. */
+  conclude(closing: unknown): void {
+    this.#add({ closing })
+  }
+
+  #add(value: unknown): void {
     if (this.#failure !== undefined) throw this.#failure
-    this.#pending += line([file, position, size, crc, changed])
+    this.#pending += line(value)
     const now = performance.now()
     if (now - this.#wrote < WRITE_MS) return
     this.#wrote = now
@@ -164,13 +236,16 @@ export class Journal {
     await this.#file.sync()
   }
 
-  /** Write what is pending and close it, even if that fails. */
-  async close(): Promise<void> {
+  /** Write what is pending and close it, even if that fails; `durable`: others read it from another host. */
+  async close(durable = false): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     try {
       await this.#writing
       await this.#write()
+      if (!durable) return
+      if (this.#failure !== undefined) throw this.#failure
+      await this.#file.sync()
     } finally {
       await this.#file.close()
     }

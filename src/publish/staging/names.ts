@@ -8,6 +8,7 @@
  *     staging.json          that this program made the folder, and who ran it (folder.ts)
  *     lock.N                who works on it (Lock.ts); the highest N counts
  *     journal               what is finished
+ *     journal.RUN.RANK      what other processes of one run have finished
  *     data/                 becomes NAME, by one rename
  *     commit                NAME is being replaced (swap.ts)
  *     replaced/             the former NAME during that
@@ -37,6 +38,9 @@ export const asideOf = (staging: string): string =>
 export const MARKER = "staging.json"
 export const DATA = "data"
 export const JOURNAL = "journal"
+/** Of another process than the one that publishes; `run` has eight hexadecimal digits. */
+export const journalOf = (run: string, rank: number): string => `${JOURNAL}.${run}.${rank}`
+export const isJournal = (name: string): boolean => /^journal(\.[0-9a-f]{8}\.\d{1,9})?$/.test(name)
 export const COMMIT = "commit"
 export const REPLACED = "replaced"
 
