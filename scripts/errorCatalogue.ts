@@ -52,7 +52,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "launch/",
-    heldBy: ["tests/cluster/launch.test.ts"],
+    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts"],
     title: "Who is who in a job of several processes",
     where: "the flags and variables",
     exitCode: 2,
@@ -60,7 +60,30 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "contradiction": "two of flags, our variables and the launcher's variables say different things of the same; the message names both",
       "incomplete": "a rank without a number of processes, or the reverse",
+      "plan": "a process would do something else than rank 0: it was given other options, or it sees another source",
+      "run": "a process of another job came to this one's coordinator",
+      "version": "processes of one job run two versions of this program",
+      "world": "processes of one job were told of different numbers of processes",
       "value": "a variable that is no number, a rank outside its world, or a name that is none"
+    }
+  },
+  {
+    prefix: "cluster/",
+    heldBy: ["tests/cluster/Coordinator.test.ts"],
+    title: "Processes that lose each other",
+    where: "ranks and hosts",
+    exitCode: 8,
+    remedy: "Start the job again with `--resume`.",
+    codes: {
+      "coordinator-lost": "rank 0 ended or gives no sign of life",
+      "duplicate": "another process has this rank: two pods of one index, or one that an earlier attempt left behind",
+      "join": "processes did not join in time; the message names them",
+      "lost": "a process ended without a word, or gives no sign of life",
+      "order": ["members of a group are not at the same step", "Report it."],
+      "protocol": ["a message that this version does not know", "See that all processes run the same version; else report it."],
+      "superseded": "a newer attempt of the job runs",
+      "timeout": "a step was not complete in time; the message names who is missing",
+      "too-large": ["values that are too large to be exchanged", "Report it."]
     }
   },
   {

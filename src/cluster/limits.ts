@@ -1,0 +1,39 @@
+/** How long the processes of a job wait for each other, in milliseconds. */
+export interface Limits {
+  /** Between two signs of life. */
+  readonly beat: number
+  /** Without any sign of life a process is lost. */
+  readonly silence: number
+  /** Until all processes have joined. */
+  readonly join: number
+  /** A unit of work whose holder makes no progress for so long goes to another. */
+  readonly lease: number
+  /** A step (barrier, broadcast, gather) that says nothing else. */
+  readonly step: number
+}
+
+export const LIMITS: Limits = { beat: 5_000, silence: 15_000, join: 300_000, lease: 60_000, step: 600_000 }
+
+/** `15 s`, `0.5 s` */
+export const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 100) / 10} s`
+
+/**
+ * Tells silence of others from having been away oneself: a process that was stopped or busy for longer than a beat first hears what
+ * came meanwhile.
+ */
+export class Attention {
+  readonly #beat: number
+  #last: number
+  #from: number
+  constructor(beat: number, now: number) {
+    this.#beat = beat
+    this.#last = now
+    this.#from = now
+  }
+  /** Whether silence counts, at a look taken at `now`. */
+  isPaid(now: number): boolean {
+    if (now - this.#last > 2 * this.#beat) this.#from = now + this.#beat
+    this.#last = now
+    return now >= this.#from
+  }
+}

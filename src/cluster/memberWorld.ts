@@ -1,0 +1,50 @@
+/** The world as a member of a coordinator's job has it. */
+import { Effect } from "effect"
+import type { ZodType } from "zod"
+import { ClusterError, quote } from "../errors.ts"
+import type { Coordinator } from "./Coordinator.ts"
+import { communicator, lifted, type TakeStep } from "./communicator.ts"
+import { dealt } from "./dealt.ts"
+import type { Limits } from "./limits.ts"
+import type { Member } from "./Member.ts"
+import type { Envelope } from "./messages.ts"
+import type { Work, WorldCalls } from "./World.ts"
+
+export interface MemberWorld {
+  readonly member: Member
+  readonly run: Envelope
+  readonly rank: number
+  readonly world: number
+  readonly limits: Limits
+  /** At rank 0. */
+  readonly coordinator: Coordinator | undefined
+  readonly notes: ReadonlyArray<string>
+}
+
+export const memberWorld = ({ coordinator, limits, member, notes, rank, run, world }: MemberWorld): WorldCalls => {
+  const take: TakeStep = ({ key, kind, members, timeout, value, what }) => member.step(key, kind, what, members, value, timeout)
+  const everyone = Array.from({ length: world }, (_, other) => other)
+  return {
+    ...communicator("world", everyone, rank, take, limits.step)!,
+    runId: run.run,
+    attempt: run.attempt,
+    group: (name, ranks) => communicator(name, ranks, rank, take, limits.step),
+    work: <A>(name: string, sizes: ReadonlyArray<number>, schema: ZodType<A>, owners = dealt(sizes, world)): Work<A> => {
+      if (rank === 0) member.open(name, sizes, owners)
+      return {
+        take: lifted(() => member.take(name, sizes.length)),
+        done: (unit, result) => lifted(() => member.done(name, unit, result)),
+        results: (wait) =>
+          rank !== 0 ? Effect.succeed(undefined) : lifted(async () => {
+            const values = schema.array().safeParse(await member.results(name, wait?.timeout ?? limits.step))
+            if (values.success) return values.data
+            throw new ClusterError({ code: "cluster/protocol", problem: `a result of work ${quote(name)} is not what it should be: ${quote(values.error.issues[0]?.message ?? "")}` })
+          })
+      }
+    },
+    progress: (bytes) => member.progress(bytes),
+    total: () => coordinator?.total ?? 0,
+    failed: Effect.flatMap(Effect.promise(() => member.failed), (error) => Effect.fail(error)),
+    notes: () => notes
+  }
+}

@@ -1,0 +1,31 @@
+/** A world of one process: nobody to wait for. */
+import { Effect, Layer } from "effect"
+import { communicator, type StepCall } from "./communicator.ts"
+import { type Work, World, type WorldCalls } from "./World.ts"
+
+const alone = async ({ kind, value }: StepCall): Promise<unknown> => (kind === "allGather" || kind === "gather" ? [value] : value)
+
+export const singleWorld = (runId: string = crypto.randomUUID()): WorldCalls => {
+  let bytes = 0
+  return {
+    ...communicator("world", [0], 0, alone)!,
+    runId,
+    attempt: 0,
+    group: (name, ranks) => communicator(name, ranks, 0, alone),
+    work: <A>(_: string, sizes: ReadonlyArray<number>): Work<A> => {
+      let next = 0
+      const results = new Array<A>(sizes.length)
+      return {
+        take: Effect.sync(() => (next < sizes.length ? next++ : undefined)),
+        done: (unit, result) => Effect.sync(() => { results[unit] = result; return true }),
+        results: () => Effect.sync(() => results)
+      }
+    },
+    progress: (n) => { bytes += n },
+    total: () => bytes,
+    failed: Effect.never,
+    notes: () => []
+  }
+}
+
+export const singleLayer: Layer.Layer<World> = Layer.sync(World, () => singleWorld())
