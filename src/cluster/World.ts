@@ -16,10 +16,10 @@
  */
 import { Context, Effect } from "effect"
 import type { ZodType } from "zod"
-import type { ClusterError, LaunchError, PeerFailed } from "../errors.ts"
+import type { ClusterError, IoError, LaunchError, NoSpace, PeerFailed } from "../errors.ts"
 
-/** What every call can fail with. */
-export type WorldError = ClusterError | LaunchError | PeerFailed
+/** What every call can fail with; the last two where processes meet in files. */
+export type WorldError = ClusterError | LaunchError | PeerFailed | NoSpace | IoError
 
 export interface Wait {
   /** Milliseconds. Default: ten minutes. */

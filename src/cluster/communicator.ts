@@ -1,11 +1,11 @@
 /** Groups over any driver: names, ranks and the order of steps here; how a step is taken is the driver's. */
-import { Effect } from "effect"
 import type { ZodType } from "zod"
-import { ClusterError, LaunchError, PeerFailed, quote } from "../errors.ts"
+import { ClusterError, quote } from "../errors.ts"
+import { meeting } from "../io/attempt.ts"
 import type { StepKind } from "./messages.ts"
 import { LIMITS } from "./limits.ts"
 import { type RankRun, runsOf } from "./rankRuns.ts"
-import type { Communicator, Wait, WorldError } from "./World.ts"
+import type { Communicator, Wait } from "./World.ts"
 
 /** A step as the drivers take it. */
 export interface StepCall {
@@ -20,15 +20,8 @@ export interface StepCall {
   readonly timeout: number
 }
 
-/** Resolves with the first member's value (broadcast), all values (allGather; gather at the first member) or nothing of meaning. Rejects with a {@link WorldError}. */
+/** Resolves with the first member's value (broadcast), all values (allGather; gather at the first member) or nothing of meaning. Rejects with a `WorldError`. */
 export type TakeStep = (step: StepCall) => Promise<unknown>
-
-/** `call` rejects with nothing but a {@link WorldError}; anything else is a defect. */
-export const lifted = <A>(call: () => Promise<A>): Effect.Effect<A, WorldError> =>
-  Effect.tryPromise({ try: call, catch: (error) => error }).pipe(
-    Effect.catch((error) =>
-      error instanceof ClusterError || error instanceof LaunchError || error instanceof PeerFailed ? Effect.fail(error) : Effect.die(error))
-  )
 
 const shaped = <A>(what: string, schema: ZodType<A>, value: unknown): A => {
   const result = schema.safeParse(value)
@@ -49,14 +42,14 @@ export const communicator = (name: string, ranks: ReadonlyArray<number>, self: n
     ranks,
     rank,
     size: ranks.length,
-    barrier: (what, wait) => lifted(async () => { await step("barrier", what, null, wait) }),
-    broadcast: (what, schema, value, wait) => lifted(async () => shaped(what, schema, await step("broadcast", what, rank === 0 ? value : null, wait))),
-    allGather: (what, schema, value, wait) => lifted(async () => shaped(what, schema.array(), await step("allGather", what, value, wait))),
+    barrier: (what, wait) => meeting(async () => { await step("barrier", what, null, wait) }),
+    broadcast: (what, schema, value, wait) => meeting(async () => shaped(what, schema, await step("broadcast", what, rank === 0 ? value : null, wait))),
+    allGather: (what, schema, value, wait) => meeting(async () => shaped(what, schema.array(), await step("allGather", what, value, wait))),
     gather: (what, schema, value, wait) =>
-      lifted(async () => {
+      meeting(async () => {
         const values = await step("gather", what, value, wait)
         return rank === 0 ? shaped(what, schema.array(), values) : undefined
       }),
-    agree: (what, digest, wait) => lifted(async () => { await step("agree", what, digest, wait) })
+    agree: (what, digest, wait) => meeting(async () => { await step("agree", what, digest, wait) })
   }
 }

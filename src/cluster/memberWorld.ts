@@ -2,8 +2,9 @@
 import { Effect } from "effect"
 import type { ZodType } from "zod"
 import { ClusterError, quote } from "../errors.ts"
+import { meeting } from "../io/attempt.ts"
 import type { Coordinator } from "./Coordinator.ts"
-import { communicator, lifted, type TakeStep } from "./communicator.ts"
+import { communicator, type TakeStep } from "./communicator.ts"
 import { dealt } from "./dealt.ts"
 import type { Limits } from "./limits.ts"
 import type { Member } from "./Member.ts"
@@ -32,10 +33,10 @@ export const memberWorld = ({ coordinator, limits, member, notes, rank, run, wor
     work: <A>(name: string, sizes: ReadonlyArray<number>, schema: ZodType<A>, owners = dealt(sizes, world)): Work<A> => {
       if (rank === 0) member.open(name, sizes, owners)
       return {
-        take: lifted(() => member.take(name, sizes.length)),
-        done: (unit, result) => lifted(() => member.done(name, unit, result)),
+        take: meeting(() => member.take(name, sizes.length)),
+        done: (unit, result) => meeting(() => member.done(name, unit, result)),
         results: (wait) =>
-          rank !== 0 ? Effect.succeed(undefined) : lifted(async () => {
+          rank !== 0 ? Effect.succeed(undefined) : meeting(async () => {
             const values = schema.array().safeParse(await member.results(name, wait?.timeout ?? limits.step))
             if (values.success) return values.data
             throw new ClusterError({ code: "cluster/protocol", problem: `a result of work ${quote(name)} is not what it should be: ${quote(values.error.issues[0]?.message ?? "")}` })

@@ -4,7 +4,7 @@
  * AbortSignal interrupts rejects with the signal's reason.
  */
 import { Cause, Effect, Exit, type Pull, Scope, Stream } from "effect"
-import { InvalidFile, IoError, NoSpace, OutputRefused, PlanRefused, Unsupported, UsageError } from "../errors.ts"
+import { ClusterError, InvalidFile, IoError, LaunchError, NoSpace, OutputRefused, PeerFailed, PlanRefused, Unsupported, UsageError } from "../errors.ts"
 
 type ErrorClass = abstract new(...args: never) => object
 type InstanceOf<Kinds extends ReadonlyArray<ErrorClass>> = InstanceType<Kinds[number]>
@@ -41,6 +41,9 @@ export const checking = failing(UsageError)
 
 /** What follows from a config, headers and options. */
 export const planning = failing(InvalidFile, Unsupported, PlanRefused, UsageError)
+
+/** What the processes of a job say to each other. */
+export const meeting = failing(ClusterError, LaunchError, PeerFailed, NoSpace, IoError)
 
 /** Several calls that an interruption lets end: nothing may still be writing when their folder is removed. */
 export const steadily = (calls: () => Promise<void>): Effect.Effect<void, InvalidFile | OutputRefused | NoSpace | IoError> =>

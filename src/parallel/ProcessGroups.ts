@@ -99,3 +99,30 @@ export const groupsOf = (collection: ProcessGroupCollection, rank: number): Rank
   }
   return membership
 }
+
+/** In the order of Megatron-Core's `ProcessGroupCollection`. */
+export const processGroupKinds: ReadonlyArray<ProcessGroupKind> = [
+  "tp", "pp", "mp", "embd", "pos_embd", "cp", "tp_cp", "ep", "expt_tp", "tp_ep", "tp_ep_pp", "tp_dp_cp", "dp", "dp_cp", "expt_dp"
+]
+
+const groupAlong = (rank: number, local: number, grid: ReadonlyArray<Axis>, names: ReadonlyArray<string>): ReadonlyArray<number> => {
+  const along = grid.filter(({ name }) => names.includes(name))
+  const first = along.reduce((at, { size, stride }) => at - (Math.floor(local / stride) % size) * stride, rank)
+  return offsetsAlong(along).map((offset) => first + offset)
+}
+
+/**
+ * The group of one kind that a rank of the component is in, without forming the others: what {@link groupsOf} finds among
+ * {@link processGroups}. Undefined on stages that do not join.
+ */
+export const groupOf = (parallelism: ModuleParallelism, kind: ProcessGroupKind, rank: number): ReadonlyArray<number> | undefined => {
+  const local = rank - parallelism.rankOffset
+  if (kind === "embd" || kind === "pos_embd") {
+    const stages = groupAlong(rank, local, denseAxes(parallelism), DENSE.pp)
+    const joins = kind === "embd" && stages.length > 1 ? [stages[0]!, stages.at(-1)!] : [stages[0]!]
+    return joins.includes(rank) ? joins : undefined
+  }
+  return kind in DENSE
+    ? groupAlong(rank, local, denseAxes(parallelism), DENSE[kind as keyof typeof DENSE])
+    : groupAlong(rank, local, expertAxes(parallelism), EXPERT[kind as keyof typeof EXPERT])
+}

@@ -3,37 +3,10 @@ import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import { dealt } from "../../src/cluster/dealt.ts"
-import { memberWorld } from "../../src/cluster/memberWorld.ts"
 import { ranksOf, runsOf } from "../../src/cluster/rankRuns.ts"
 import type { WorldCalls } from "../../src/cluster/World.ts"
 import { ClusterError, LaunchError, PeerFailed } from "../../src/errors.ts"
-import { Job, type JobOptions, type Process } from "./harness/job.ts"
-
-const begun = async (size: number, options: Partial<JobOptions> = {}) => {
-  const job = new Job({ world: size, ...options })
-  const processes = Array.from({ length: size }, (_, rank) => job.start(rank, size))
-  const hellos = Promise.all(processes.map(({ member }) => member.hello()))
-  await job.settle()
-  await hellos
-  const worlds = processes.map(({ member, rank }) =>
-    memberWorld({ member, rank, world: size, run: job.run, limits: job.limits, coordinator: rank === 0 ? job.coordinator : undefined, notes: [] }))
-  return { job, processes, worlds }
-}
-
-/** All at once; messages arrive as they are sent. */
-const together = async <A>(job: Job, effects: ReadonlyArray<Effect.Effect<A, unknown>>): Promise<ReadonlyArray<A>> => {
-  const all = Promise.all(effects.map((effect) => Effect.runPromise(effect)))
-  all.catch(() => {})
-  await job.settle()
-  return all
-}
-
-/** Settled or not, without waiting. */
-const watch = <A>(promise: Promise<A>) => {
-  const seen: { value?: A; error?: unknown } = {}
-  promise.then((value) => { seen.value = value }, (error: unknown) => { seen.error = error })
-  return seen
-}
+import { begun, Job, type Process, together, watch } from "./harness/job.ts"
 
 const errorsOf = (processes: ReadonlyArray<Process>) => processes.map(({ member }) => member.error)
 
@@ -157,7 +130,7 @@ describe("work", () => {
 describe("the first failure", () => {
   it("wins, and all others end with it within a beat", async () => {
     const { job, processes, worlds } = await begun(4)
-    const waiting = worlds.map((world) => watch(Effect.runPromise(world.barrier("never"))))
+    const waiting = worlds.slice(1).map((world) => watch(Effect.runPromise(world.barrier("never"))))
     processes[2]!.member.fail({ rank: 2, host: "n2", code: "io/EIO", problem: "the disk is gone", exitCode: 7, file: "model.safetensors", tensor: "a.weight" })
     processes[3]!.member.fail({ rank: 3, host: "n3", code: "x", problem: "later", exitCode: 3 })
     await job.settle()

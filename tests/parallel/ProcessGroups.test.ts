@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { groupsOf, type ProcessGroupKind, processGroups } from "../../src/parallel/ProcessGroups.ts"
+import { groupOf, groupsOf, type ProcessGroupKind, processGroupKinds, processGroups } from "../../src/parallel/ProcessGroups.ts"
 import { parallelism, randomParallelisms, ranksOf } from "./randomParallelism.ts"
 
 // Lists derived by hand from Megatron's RankGenerator: rank = offset + Σ coordinate·stride along tp-cp-dp-pp (dense) and
@@ -133,4 +133,17 @@ describe("groupsOf", () => {
     expect(groupsOf(collection, 3)).toEqual({})
     expect(groupsOf(collection, 10)).toEqual({})
   })
+})
+
+it("the group of one rank is found without the others", () => {
+  for (const p of randomParallelisms(40, 7)) {
+    const all = processGroups(p)
+    for (const rank of ranksOf(p)) {
+      const found = Object.fromEntries(processGroupKinds.flatMap((kind) => {
+        const group = groupOf(p, kind, rank)
+        return group === undefined ? [] : [[kind, group]]
+      }))
+      expect(found).toEqual(groupsOf(all, rank))
+    }
+  }
 })

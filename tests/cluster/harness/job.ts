@@ -1,7 +1,9 @@
 /** A job in one process: coordinator and members over queues instead of sockets, in time that the test moves. */
+import { Effect } from "effect"
 import { Coordinator, type CoordinatorOptions, type Seat } from "../../../src/cluster/Coordinator.ts"
 import { type Limits, LIMITS } from "../../../src/cluster/limits.ts"
 import { Member } from "../../../src/cluster/Member.ts"
+import { memberWorld } from "../../../src/cluster/memberWorld.ts"
 import type { Envelope } from "../../../src/cluster/messages.ts"
 
 export interface JobOptions {
@@ -106,4 +108,31 @@ export class Job {
       await this.settle()
     }
   }
+}
+
+/** A job whose processes have all joined. */
+export const begun = async (size: number, options: Partial<JobOptions> = {}) => {
+  const job = new Job({ world: size, ...options })
+  const processes = Array.from({ length: size }, (_, rank) => job.start(rank, size))
+  const hellos = Promise.all(processes.map(({ member }) => member.hello()))
+  await job.settle()
+  await hellos
+  const worlds = processes.map(({ member, rank }) =>
+    memberWorld({ member, rank, world: size, run: job.run, limits: job.limits, coordinator: rank === 0 ? job.coordinator : undefined, notes: [] }))
+  return { job, processes, worlds }
+}
+
+/** All at once; messages arrive as they are sent. */
+export const together = async <A>(job: Job, effects: ReadonlyArray<Effect.Effect<A, unknown>>): Promise<ReadonlyArray<A>> => {
+  const all = Promise.all(effects.map((effect) => Effect.runPromise(effect)))
+  all.catch(() => {})
+  await job.settle()
+  return all
+}
+
+/** Settled or not, without waiting. */
+export const watch = <A>(promise: Promise<A>) => {
+  const seen: { value?: A; error?: unknown } = {}
+  promise.then((value) => { seen.value = value }, (error: unknown) => { seen.error = error })
+  return seen
 }
