@@ -7,7 +7,9 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^megatron-mimo-bridge$/, replacement: source("src/index.ts") },
-      { find: /^megatron-mimo-bridge\/family$/, replacement: source("routes/toolkit.ts") }
+      { find: /^megatron-mimo-bridge\/family$/, replacement: source("routes/toolkit.ts") },
+      { find: /^megatron-mimo-bridge\/safetensors$/, replacement: source("src/safetensors/index.ts") },
+      { find: /^megatron-mimo-bridge\/safetensors\/(node|effect)$/, replacement: source("src/safetensors/$1.ts") }
     ]
   },
   test: {

@@ -9,15 +9,13 @@ import { createHash } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { samples } from "../routes/samples/index.ts"
-import { writeSample } from "../src/conformance/Sample.ts"
-import { Disk, families, MegatronMimoBridge } from "../src/index.ts"
+import { Disk, MegatronMimoBridge, writeSample } from "megatron-mimo-bridge"
 
 const pipeline = (work: string) =>
   Effect.gen(function*() {
     const hf = join(work, "hf")
     const megatron = join(work, "megatron")
-    yield* writeSample(families, samples["qwen3.5-vl-moe"]!.tiny, hf, { overwrite: false })
+    yield* writeSample(hf, { model: "qwen3.5-vl-moe" })
 
     const bridge = yield* MegatronMimoBridge.fromHfPretrained(hf, { components: ["language=tp=2,ep=2,dp=1", "images=tp=1"] })
     for (const { bytes, layout, name, tensors } of (yield* bridge.conversionPlan()).components) {

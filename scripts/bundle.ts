@@ -17,7 +17,13 @@ const thread = (dir: string) => write({ thread: `${root}src/engine/thread.ts` },
 
 /** The library leaves its dependencies to the package manager. */
 export const bundleLibrary = async (dir: string): Promise<void> => {
-  await write({ index: `${root}src/index.ts`, safetensors: `${root}src/safetensors/index.ts`, family: `${root}routes/toolkit.ts` }, dir, false)
+  await write({
+    index: `${root}src/index.ts`,
+    family: `${root}routes/toolkit.ts`,
+    safetensors: `${root}src/safetensors/index.ts`,
+    "safetensors-node": `${root}src/safetensors/node.ts`,
+    "safetensors-effect": `${root}src/safetensors/effect.ts`
+  }, dir, false)
   await thread(dir)
 }
 

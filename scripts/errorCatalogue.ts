@@ -272,6 +272,22 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   { prefix: "json/", title: "JSON", heldBy: ["tests/document/StrictJson.test.ts", "tests/document/decode.test.ts"], where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "other-format": "another format behind the name" } },
   {
+    prefix: "remote/",
+    heldBy: ["tests/safetensors/ranges.test.ts"],
+    title: "Files read by range requests (library only)",
+    where: "the address without its query, byte",
+    exitCode: 3,
+    remedy: "Look at what the server answers to a request with `Range`.",
+    codes: {
+      "changed": ["the file was replaced while it was read (its size or ETag changed)", "Open it again."],
+      "no-ranges": ["the server sends the whole file, whatever range is asked for", "Download the file, or serve it from one that answers 206."],
+      "no-size": ["the answer does not say how large the file is", "In a page, the server must send `Access-Control-Expose-Headers: Content-Range`."],
+      "range": "the server sent another range than the one asked for",
+      "short": ["fewer (or more) bytes came than were promised", "Try again."],
+      "status": "the server answered something other than 206 (404: not there; 401, 403: a token is needed; 416: the file is empty)"
+    }
+  },
+  {
     prefix: "safetensors/",
     heldBy: ["tests/hostile/huggingFace.test.ts", "tests/safetensors/Header.test.ts", "tests/safetensors/ShardIndex.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
     title: "safetensors files and their index",

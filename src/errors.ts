@@ -8,35 +8,13 @@
  * 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) interrupted. A scheduler may start 6, 7 and 8 again; 9 follows the one that failed.
  */
 import { Data, Runtime } from "effect"
+import type { FormatError, Place } from "./FormatError.ts"
 import { escaped, quote, quotePath, some } from "./quote.ts"
 
+export { FormatError, type Place } from "./FormatError.ts"
 export { quote, quotePath, some } from "./quote.ts"
 
 export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7, cluster: 8, peer: 9 } as const
-
-/** Where in a document something is wrong. All parts optional: a codec gives what it knows. */
-export interface Place {
-  readonly tensor?: string | undefined
-  /** Field path inside a JSON or YAML document, e.g. `vision_config.depth`. */
-  readonly field?: string | undefined
-  /** Byte offset from the start of the file (or of the record, if `record` is given). */
-  readonly offset?: number | undefined
-  readonly record?: string | undefined
-}
-
-/** Thrown by pure codecs: what is wrong and where, without a path. */
-export class FormatError extends Error {
-  override readonly name = "FormatError"
-  /** Stable identifier, e.g. `safetensors/header-too-large`; the error catalogue lists them. */
-  readonly code: string
-  readonly place: Place
-  constructor(code: string, problem: string, place: Place = {}) {
-    // One line: what it quotes of a file may hold anything.
-    super(escaped(problem))
-    this.code = code
-    this.place = place
-  }
-}
 
 const at = ({ field, offset, record, tensor }: Place): string =>
   [

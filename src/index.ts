@@ -6,8 +6,10 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint
+  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint,
+  writeSampleModel
 } from "./api/promises.ts"
+export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/models.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"

@@ -19,6 +19,7 @@ const importsOf = (file: string): ReadonlyArray<string> =>
 /** Rooms from the ground up: a room may use those on lower floors, and its own. */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["quote.ts", "version.ts"],
+  ["FormatError.ts"],
   ["errors.ts"],
   ["tensor", "store", "document"],
   ["io"],

@@ -5,16 +5,17 @@ import { type SampleSize, samples } from "../../routes/samples/index.ts"
 import { verified } from "../../routes/verified.ts"
 import { scaffold } from "../bridge/scaffold.ts"
 import type { Support } from "../bridge/Support.ts"
-import { writeSample as write } from "../conformance/Sample.ts"
+import { type SampleReport, writeSample as write } from "../conformance/Sample.ts"
 import { openHfSource } from "../space/HfSource.ts"
-import type { BridgeError } from "../errors.ts"
+import { type BridgeError, quote, UsageError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { makeFolders, writeSmall } from "../io/small.ts"
+import { measured, type Watched } from "./progress.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export { type Support, verification } from "../bridge/Support.ts"
-export type { SampleSize }
+export type { SampleReport, SampleSize }
 
 /** Every supported architecture, and how it is verified. */
 export const supported: ReadonlyArray<Support> = verified
@@ -25,19 +26,25 @@ export const knownProviders: ReadonlyArray<string> = verified.flatMap((v) => v.p
 export const sampleModels = Object.keys(samples) as [string, ...Array<string>]
 export const sampleSizes = ["tiny", "small", "1GB", "10GB"] as const satisfies ReadonlyArray<SampleSize>
 
-export interface SampleRequest extends WithFamilies {
+export interface SampleRequest extends WithFamilies, Watched {
   /** One of {@link sampleModels}. Default: the first. */
   readonly model?: string
+  /** `tiny` (a few MB, the default), `small` (some 100 MB), or published dimensions. */
   readonly size?: SampleSize
+  /** Replace what is there. Default: false. */
   readonly overwrite?: boolean
-  readonly progress?: (bytes: number) => void
-  readonly onSize?: (bytes: number) => void
 }
 
-/** Write a deterministic Hugging Face checkpoint: real structure, generated weights. */
-export const writeSample = (directory: string, request: SampleRequest = {}) => {
-  const { families: _, model = sampleModels[0], overwrite = false, size = "tiny", ...options } = request
-  return write(familiesOf(request), samples[model]![size], directory, { overwrite, ...options })
+/**
+ * Write a deterministic Hugging Face checkpoint: real structure, generated weights.
+ *
+ * @throws UsageError for a model that is not among the {@link sampleModels}; OutputRefused, NoSpace, IoError.
+ */
+export const writeSample = (directory: string, request: SampleRequest = {}): Effect.Effect<SampleReport, BridgeError, Disk> => {
+  const { model = sampleModels[0], overwrite = false, size = "tiny" } = request
+  const sizes = Object.hasOwn(samples, model) ? samples[model] : undefined
+  if (!sizes) return Effect.fail(new UsageError({ problem: `there is no sample ${quote(model)}`, hint: `There are ${sampleModels.join(", ")}.` }))
+  return write(familiesOf(request), sizes[size], directory, { overwrite, ...measured("writing", request) })
 }
 
 export interface Scaffold {

@@ -24,6 +24,7 @@ import {
 } from "./MegatronMimoBridge.ts"
 import type { TensorChoices, WithFamilies } from "./requests.ts"
 import * as whole from "./roundtrip.ts"
+import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
 
 export interface Abortable {
   /** Stops the work; the promise, or the loop, then fails with `signal.reason`. */
@@ -81,6 +82,9 @@ export const streamHfWeights = (model: Model, megatronPath: string, options: Wei
 /** Hugging Face → Megatron → Hugging Face, in temporary folders, and every tensor compared with what it was. */
 export const roundtripCheckpoint = (hfModel: string, request: whole.RoundtripRequest & Abortable = {}): Promise<whole.RoundtripReport> =>
   run(whole.roundtrip(hfModel, request), request)
+
+/** Write a deterministic Hugging Face checkpoint to try things with: real structure, generated weights, a few MB by default. */
+export const writeSampleModel = (directory: string, request: SampleRequest & Abortable = {}): Promise<SampleReport> => run(writeSample(directory, request), request)
 
 /** What is in a checkpoint of any kind: {@link checkpoints.inspect}. */
 export const inspectCheckpoint = (path: string, request: checkpoints.InspectRequest & Abortable = {}): Promise<Inspection> =>

@@ -2,8 +2,8 @@
  * A cursor over the bytes of a JSON document (RFC 8259, stricter): tokens in, plain values out, every complaint with its
  * byte offset. {@link parseJson} builds documents on it; formats with a fixed grammar (the safetensors header) drive it directly.
  */
-import { isUtf8 } from "node:buffer"
-import { FormatError, type Place } from "../errors.ts"
+import { FormatError, type Place } from "../FormatError.ts"
+import { decodeAscii, decodeUtf8, encodeUtf8Into, firstInvalidUtf8 } from "./utf8.ts"
 
 /** BigInt(text) is slower than linear; no honest integer or float in a document is this long. */
 const LONGEST_NUMBER = 1024
@@ -21,26 +21,6 @@ const ESCAPES: ReadonlyMap<number, number> = new Map(
 
 const isDigit = (byte: number): boolean => byte >= ZERO && byte <= 0x39
 
-/** Byte offset of the first sequence that is not UTF-8. Only called on documents already known to be wrong. */
-const firstInvalidByte = (bytes: Uint8Array): number => {
-  const valid = (end: number): boolean => isUtf8(bytes.subarray(0, end))
-  /** The start of the sequence that byte `end` belongs to. */
-  const boundary = (end: number): number => {
-    let start = end
-    while (start > 0 && end - start < 3 && (bytes[start]! & 0xc0) === 0x80) start--
-    return start
-  }
-  let low = 0
-  let high = bytes.length
-  while (high - low > 1) {
-    const middle = (low + high) >>> 1
-    if (valid(boundary(middle))) low = middle
-    else high = middle
-  }
-  while (!valid(low)) low--
-  return low
-}
-
 export interface ScannerOptions {
   /** Put before every error code, e.g. `json/` gives `json/syntax`. */
   readonly codes: string
@@ -51,24 +31,25 @@ export interface ScannerOptions {
 export class JsonScanner {
   /** Index of the next unread byte, relative to the given bytes. */
   position = 0
-  readonly #bytes: Buffer
+  readonly #bytes: Uint8Array
   readonly #end: number
   readonly #codes: string
   readonly #base: number
 
   /** @throws FormatError `utf8` or `bom` (with the prefix of `codes`). */
   constructor(bytes: Uint8Array, { base = 0, codes }: ScannerOptions) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#bytes = bytes
     this.#end = bytes.byteLength
     this.#codes = codes
     this.#base = base
-    if (!isUtf8(this.#bytes)) this.fail("utf8", "not valid UTF-8", firstInvalidByte(bytes))
+    const invalid = firstInvalidUtf8(bytes)
+    if (invalid >= 0) this.fail("utf8", "not valid UTF-8", invalid)
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) this.fail("bom", "starts with a byte order mark", 0)
   }
 
   /** The characters from `start` to the position. */
   textFrom(start: number): string {
-    return this.#bytes.toString("latin1", start, this.position)
+    return decodeAscii(this.#bytes, start, this.position)
   }
 
   /** Always throws. `at` is relative to the given bytes. */
@@ -147,13 +128,13 @@ export class JsonScanner {
     }
     this.position = i + 1
     if (escaped) return this.#unescape(start, i)
-    return bytes.toString(seen < 0x80 ? "latin1" : "utf8", start, i)
+    return (seen < 0x80 ? decodeAscii : decodeUtf8)(bytes, start, i)
   }
 
   /** Escapes never shrink below what they stand for in UTF-8, so one buffer of the raw length is enough. */
   #unescape(start: number, end: number): string {
     const bytes = this.#bytes
-    const out = Buffer.allocUnsafe(end - start)
+    const out = new Uint8Array(end - start)
     let length = 0
     for (let i = start; i < end;) {
       const byte = bytes[i]!
@@ -180,9 +161,9 @@ export class JsonScanner {
         point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00)
         i += 6
       }
-      length += out.write(String.fromCodePoint(point), length, "utf8")
+      length += encodeUtf8Into(String.fromCodePoint(point), out.subarray(length))
     }
-    return out.toString("utf8", 0, length)
+    return decodeUtf8(out, 0, length)
   }
 
   /** The four hexadecimal digits of the `\uXXXX` at `at`. */
@@ -224,7 +205,7 @@ export class JsonScanner {
     }
     if (i - start > LONGEST_NUMBER) this.fail("number-range", `a number of ${i - start} characters`, start)
     this.position = i
-    const text = bytes.toString("latin1", start, i)
+    const text = decodeAscii(bytes, start, i)
     const value = Number(text)
     if (i === integer) return Number.isSafeInteger(value) ? value : BigInt(text)
     if (!Number.isFinite(value)) this.fail("number-range", "the number is too large for a double", start)

@@ -2,7 +2,7 @@
  * JSON from strangers. `JSON.parse` keeps the last of two equal keys, rounds integers beyond 2^53 and lets lone surrogates
  * through; two readers may then see two documents. Here each of these is an error with a byte offset.
  */
-import { FormatError } from "../errors.ts"
+import { FormatError } from "../FormatError.ts"
 import { JsonScanner } from "./JsonScanner.ts"
 
 /** No configuration or index is larger; the tree of a document takes a multiple of its bytes. */

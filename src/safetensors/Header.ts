@@ -6,7 +6,8 @@
  */
 import { JsonScanner } from "../document/JsonScanner.ts"
 import { skipValue } from "../document/StrictJson.ts"
-import { FormatError, quote } from "../errors.ts"
+import { FormatError } from "../FormatError.ts"
+import { quote } from "../quote.ts"
 import { type DType, dtypes } from "../tensor/DType.ts"
 import { tensorBytes, type TensorInfo } from "./Tensor.ts"
 

@@ -11,6 +11,14 @@ export interface TensorData extends TensorInfo {
   readonly data: Uint8Array
 }
 
+/** What a file or directory holds. */
+export interface SafetensorsContent {
+  /** `__metadata__` of the first file. */
+  readonly metadata: ReadonlyMap<string, string> | undefined
+  /** By name. */
+  readonly tensors: ReadonlyMap<string, TensorData>
+}
+
 /**
  * The bytes of one tensor.
  *
@@ -55,5 +63,5 @@ export const readSafetensors = Effect.fnUntraced(function*(path: string) {
       }
     }))
   }
-  return { metadata: source.shards[0]?.metadata, tensors: tensors as ReadonlyMap<string, TensorData> }
+  return { metadata: source.shards[0]?.metadata, tensors } satisfies SafetensorsContent
 })

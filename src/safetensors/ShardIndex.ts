@@ -7,7 +7,9 @@
 import { byCodePoint } from "../document/byCodePoint.ts"
 import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJsonTree } from "../document/StrictJson.ts"
-import { FormatError, quote, some } from "../errors.ts"
+import { encodeUtf8 } from "../document/utf8.ts"
+import { FormatError } from "../FormatError.ts"
+import { quote, some } from "../quote.ts"
 import { MOST_TENSORS } from "./Header.ts"
 
 /** As for a header: a line of the index is no longer than an entry of a header. */
@@ -38,10 +40,10 @@ const shardNameProblem = (name: string): string | undefined => {
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(name)) return "holds a control character"
   if (/[\\:]/.test(name)) return "is not a plain relative path"
-  if (Buffer.byteLength(name) > LONGEST_SHARD_NAME) return "is longer than paths can be"
+  if (encodeUtf8(name).byteLength > LONGEST_SHARD_NAME) return "is longer than paths can be"
   for (const segment of name.split("/")) {
     if (segment === "" || segment === "." || segment === "..") return "is not a plain relative path inside the directory"
-    if (Buffer.byteLength(segment) > LONGEST_FILE_NAME) return "is longer than file names can be"
+    if (encodeUtf8(segment).byteLength > LONGEST_FILE_NAME) return "is longer than file names can be"
   }
   return undefined
 }
@@ -91,7 +93,7 @@ export type IndexStyle = "transformers" | "huggingface_hub"
 /** The index as UTF-8 bytes (pure ASCII), exactly as the named library writes it. */
 export const encodeIndex = ({ metadata, weightMap }: SafetensorsIndex, style: IndexStyle = "transformers"): Uint8Array => {
   const document: JsonMap = new Map<string, JsonTree>([["metadata", metadata], ["weight_map", weightMap]])
-  return Buffer.from(style === "transformers" ? `${pythonJson(document, { sortKeys: true })}\n` : pythonJson(document))
+  return encodeUtf8(style === "transformers" ? `${pythonJson(document, { sortKeys: true })}\n` : pythonJson(document))
 }
 
 /** What an index is compared with: the headers of its shards. */

@@ -1,5 +1,5 @@
 /** A tensor as a safetensors header describes it, and the arithmetic that ties shape and dtype to bytes. */
-import { FormatError } from "../errors.ts"
+import { FormatError } from "../FormatError.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"
 
 export interface TensorSpec {

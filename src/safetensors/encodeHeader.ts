@@ -1,6 +1,7 @@
 /** Write a header the way the safetensors library does, byte for byte. */
 import { byCodePoint } from "../document/byCodePoint.ts"
-import { FormatError } from "../errors.ts"
+import { encodeUtf8 } from "../document/utf8.ts"
+import { FormatError } from "../FormatError.ts"
 import { dtypes } from "../tensor/DType.ts"
 import { type Header, LARGEST_HEADER, LENGTH_BYTES, METADATA_KEY } from "./Header.ts"
 import { tensorBytes, type TensorInfo, type TensorSpec } from "./Tensor.ts"
@@ -56,7 +57,7 @@ export const encodeHeader = (tensors: Iterable<TensorSpec>, metadata?: ReadonlyM
     parts.push(`${string(name, name)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":[${begin},${position}]}`)
     placed.push({ name, dtype, shape, begin, end: position })
   }
-  const json = Buffer.from(`{${parts.join(",")}}`)
+  const json = encodeUtf8(`{${parts.join(",")}}`)
   const length = Math.ceil(json.byteLength / ALIGNMENT) * ALIGNMENT
   if (length > LARGEST_HEADER) {
     throw new FormatError("safetensors/header-too-large", `the header needs ${length} bytes, the format allows ${LARGEST_HEADER}`)

@@ -1,15 +1,15 @@
 /**
- * The safetensors format on its own: `import { openSafetensors } from "megatron-mimo-bridge/safetensors"`.
+ * The safetensors format: `import { readHeader } from "megatron-mimo-bridge/safetensors"`. Bytes in, values out, and plain promises
+ * for what is read by ranges; web standards only, so that browsers, Deno and workers can use it.
  *
- * `parseHeader`, `encodeHeader`, `parseIndex`, `encodeIndex` work on bytes and know no files. `openSafetensors`,
- * `readTensor`, `createSafetensors` and their relatives are effects that need a `Disk`; `Disk.layer` is the real one.
+ * `megatron-mimo-bridge/safetensors/node` opens files and directories, with promises; `…/safetensors/effect` the same as Effects.
  */
-export { FormatError, InvalidFile, IoError, NoSpace } from "../errors.ts"
-export { Disk } from "../io/Disk.ts"
-export { type StoredState } from "../store/Store.ts"
+export { FormatError, type Place } from "../FormatError.ts"
 export { bitsOf, bytesOf, type DType, dtypes, isDType } from "../tensor/DType.ts"
+export { type ByteSource, fromBlob, fromBytes, fromUrl, type ReadOptions, type UrlOptions } from "./ByteSource.ts"
 export { encodeHeader, inLibraryOrder } from "./encodeHeader.ts"
 export { type Header, LARGEST_HEADER, LENGTH_BYTES, parseHeader, readHeaderLength } from "./Header.ts"
+export { readHeader, readTensorBytes } from "./ranges.ts"
 export {
   checkIndex,
   encodeIndex,
@@ -20,14 +20,4 @@ export {
   shardsOf,
   totalSize
 } from "./ShardIndex.ts"
-export { readSafetensors, readTensor, type TensorData } from "./Reader.ts"
-export {
-  type HfTensor,
-  type HfTensors,
-  openSafetensors,
-  openShard,
-  type SafetensorsError,
-  type Shard
-} from "./SafetensorsDirectory.ts"
 export { tensorBytes, type TensorInfo, type TensorSpec } from "./Tensor.ts"
-export { createSafetensors, type SafetensorsWriter, type TensorToWrite, writeSafetensors } from "./Writer.ts"

@@ -9,7 +9,7 @@ import { samples } from "../../routes/samples/index.ts"
 import { importCheckpoint, exportCheckpoint, verifyCheckpoint, type ImportRequest, Disk } from "../../src/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
 import { verifyHf, verifyMegatron } from "../../src/verify/verify.ts"
-import { readSafetensors, type TensorData, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts"
+import { readSafetensors, type TensorData, type TensorToWrite, writeSafetensors } from "../../src/safetensors/effect.ts"
 
 const work = mkdtempSync(join(tmpdir(), "convert-"))
 const hf = join(work, "hf")

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Disk, writeSafetensors } from "../../src/safetensors/index.ts"
+import { Disk, writeSafetensors } from "../../src/safetensors/effect.ts"
 
 export interface Sizes {
   readonly vocabulary: number

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { diff, type DiffOptions } from "../../src/diff/diff.ts"
 import { importCheckpoint } from "../../src/index.ts"
-import { type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts"
+import { type TensorToWrite, writeSafetensors } from "../../src/safetensors/effect.ts"
 import { caseModel, fresh, imported, makeDirectory, run, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
 import { makeTrained } from "../relabel/trained.ts"
 

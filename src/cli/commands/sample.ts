@@ -19,13 +19,12 @@ export const sampleCommand = Command.make("sample", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("sample")(function*(input) {
-  const report = yield* withProgress("writing", input, (progress) =>
+  const report = yield* withProgress("writing", input, ({ onProgress }) =>
     writeSample(input.directory, {
       model: input.model,
       size: input.size,
       overwrite: input.overwrite,
-      progress: progress.add,
-      onSize: progress.total
+      onProgress
     }))
   yield* emit("sample", input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
 })).pipe(
