@@ -13,7 +13,7 @@ const write = async (input: Record<string, string>, dir: string, bundleAll: bool
 }
 
 /** The engine starts its threads from a file beside it. */
-const thread = (dir: string) => write({ thread: `${root}src/engine/thread.ts` }, dir, true)
+const thread = (dir: string) => write({ thread: `${root}src/engine/internal/worker.ts` }, dir, true)
 
 /** The library leaves its dependencies to the package manager. */
 export const bundleLibrary = async (dir: string): Promise<void> => {

@@ -8,7 +8,7 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { rolldown } from "rolldown"
-import { THREAD_ASSET } from "../src/engine/threadScript.ts"
+import { THREAD_ASSET } from "../src/engine/internal/workerScript.ts"
 
 const root = new URL("..", import.meta.url).pathname
 const out = resolve(process.argv[2] ?? `${root}dist/executable/convert_megatron_mimo`)
@@ -24,7 +24,7 @@ const bundle = async (input: string, file: string): Promise<void> => {
 const work = mkdtempSync(join(tmpdir(), "executable-"))
 try {
   await bundle(`${root}src/cli/bin.ts`, join(work, "main.cjs"))
-  await bundle(`${root}src/engine/thread.ts`, join(work, "thread.cjs"))
+  await bundle(`${root}src/engine/internal/worker.ts`, join(work, "thread.cjs"))
   writeFileSync(join(work, "config.json"), JSON.stringify({
     main: join(work, "main.cjs"),
     output: join(work, "program.blob"),

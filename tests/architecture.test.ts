@@ -77,6 +77,12 @@ describe("architecture", () => {
     expect(others).toEqual([])
   })
 
+  it("the engine is used through its front only", () => {
+    const past = filesBelow("src").filter((file) => !file.startsWith("src/engine/")).flatMap((file) =>
+      importsOf(file).filter((other) => other.startsWith("src/engine/internal/")).map((other) => `${file} → ${other}`))
+    expect(past).toEqual([])
+  })
+
   it("src names no model", () => {
     const names = /qwen(?!_visual)|llama|gemma|deepseek|mistral|nemotron|kimi|bailing|glm[-_ ]?4|ernie|exaone/i
     const found = filesBelow("src").filter((file) => names.test(readFileSync(join(root, file), "utf8")))

@@ -17,7 +17,7 @@ import { diff as compare, type DiffOptions, type DiffReport } from "../diff/diff
 import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
 import { examineMachine as machine } from "../doctor/machine.ts"
-import type { EngineLimits } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/index.ts"
 import { type BridgeError, type ReadError, UsageError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"

@@ -1,2 +1,2 @@
 /** How the engine runs where nothing is said. */
-export { ENGINE_DEFAULTS, type EngineLimits } from "../engine/Settings.ts"
+export { ENGINE_DEFAULTS, type EngineLimits } from "../engine/index.ts"

@@ -1,9 +1,7 @@
 /** The weights of a checkpoint as a stream: in pieces of bounded size, or tensor by tensor. */
 import { Stream } from "effect"
 import { exportArray, type ExportPlan } from "../plan/ExportDraft.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
-import type { EngineError } from "../engine/run.ts"
-import { type ArrayChunk, stream } from "../engine/stream.ts"
+import { type ArrayChunk, type EngineError, type EngineOptions, stream } from "../engine/index.ts"
 import type { Disk } from "../io/Disk.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"

@@ -4,9 +4,9 @@ import { randomUUID } from "node:crypto"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type TensorVerdict, verifyHf, type VerifyReport } from "../verify/verify.ts"
-import type { EngineLimits } from "../engine/Settings.ts"
+import type { EngineLimits } from "../engine/index.ts"
 import type { BridgeError } from "../errors.ts"
-import { steadily } from "../io/attempt.ts"
+import { uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Shape } from "../tensor/Copy.ts"
@@ -55,7 +55,7 @@ const temporary = (parent: string) =>
   Effect.acquireRelease(
     Effect.flatMap(Disk, (disk) => {
       const folder = join(parent, `megatron-mimo-roundtrip-${randomUUID()}`)
-      return Effect.as(steadily(() => disk.makeDirectory(folder)), { disk, folder })
+      return Effect.as(uninterruptibly(() => disk.makeDirectory(folder)), { disk, folder })
     }),
     ({ disk, folder }) => Effect.promise(() => disk.removeTree(folder).catch(() => {}))
   ).pipe(Effect.map(({ folder }) => folder))

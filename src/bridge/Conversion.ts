@@ -4,7 +4,7 @@
  * rows are the same in both cases.
  */
 import { PlanRefused } from "../errors.ts"
-import { coverage, type Coverage, type Piece } from "../tensor/Coverage.ts"
+import { coverage, type Coverage, type CoveredView } from "../tensor/Coverage.ts"
 import { type Copy, sameShape, type Shape } from "../tensor/Copy.ts"
 import type { Model, ModuleState, Parameter } from "../model/Parameter.ts"
 import type { HfTensor } from "./Mapping.ts"
@@ -108,11 +108,11 @@ const explain = (name: string, shape: Shape, found: Exclude<Coverage, { kind: "e
 export const checkCoverage = (conversion: Conversion): void => {
   const wrong: Array<string> = []
   const wrongTensors: Array<string> = []
-  const check = (name: string, shape: Shape, pieces: ReadonlyArray<Piece>, into: Array<string>): void => {
+  const check = (name: string, shape: Shape, pieces: ReadonlyArray<CoveredView>, into: Array<string>): void => {
     const found = coverage(shape, pieces)
     if (found.kind !== "exact") into.push(explain(name, shape, found))
   }
-  const shared = new Map<BoundTensor, Array<Piece>>()
+  const shared = new Map<BoundTensor, Array<CoveredView>>()
   for (const { copies, module, parameter, tensors } of conversion.parameters) {
     check(parameter.name, parameter.shape, copies.map(({ shape, source, target }) => ({ shape, view: target, label: source.tensor })), wrong)
     const label = module.keyPrefix + parameter.name

@@ -3,7 +3,7 @@
  * tensors grouped by key, as the reference writes them. Pure.
  */
 import type { BoundParameter } from "../bridge/Conversion.ts"
-import type { SourceCopy, TargetArray, TargetFile } from "../engine/Target.ts"
+import type { SourceCopy, TargetArray, TargetFile } from "../engine/index.ts"
 import { type Box, type Copy, identity, rebase, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"

@@ -3,7 +3,7 @@
  * where each one lies. Items are byte-identical to torch's (torch-dist-format.md C.6); every length is known before a byte
  * moves. It knows nothing of models.
  */
-import type { Segment, SourceArray, TargetArray, TargetFile } from "../engine/Target.ts"
+import type { Segment, SourceArray, TargetArray, TargetFile } from "../engine/index.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
 import { type TensorItem, tensorItem } from "../torch/TensorItem.ts"
 import { rankFileName } from "./Placement.ts"

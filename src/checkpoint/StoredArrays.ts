@@ -4,7 +4,7 @@
  */
 import { join } from "node:path"
 import type { Store } from "../store/Store.ts"
-import type { SourceArray, SourceCopy } from "../engine/Target.ts"
+import type { SourceArray, SourceCopy } from "../engine/index.ts"
 import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"

@@ -16,7 +16,7 @@ import { textFiles } from "./HfTextFiles.ts"
 import { fillWeights } from "./WeightGenerator.ts"
 
 /** What of a case its source checkpoint depends on; anything of this form can be written. */
-export interface HfSource {
+export interface GeneratedModel {
   readonly weights: ConformanceCase["weights"]
   readonly hf: Pick<ConformanceCase["hf"], "config" | "configText" | "tensors">
 }
@@ -24,7 +24,7 @@ export interface HfSource {
 const BLOCK = 16 << 20
 
 /** The tensor's bytes in order, in views of `buffer`: each is overwritten by the next. */
-function* blocksOf({ weights }: HfSource, tensor: SourceTensor, buffer: Uint8Array): Generator<Uint8Array> {
+function* blocksOf({ weights }: GeneratedModel, tensor: SourceTensor, buffer: Uint8Array): Generator<Uint8Array> {
   const width = bytesOf(tensor.dtype)
   const total = tensorBytes(tensor)
   for (let position = 0; position < total; position += buffer.byteLength) {
@@ -41,7 +41,7 @@ const bytesOfAll = (tensors: ReadonlyArray<SourceTensor>): number =>
   tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0)
 
 /** What `hf.totalBytes` and `hf.sha256OfAllTensorBytesInOrder` of a case must equal. */
-export const digestOfWeights = (source: HfSource): { readonly totalBytes: number; readonly sha256: string } => {
+export const digestOfWeights = (source: GeneratedModel): { readonly totalBytes: number; readonly sha256: string } => {
   const { tensors } = source.hf
   const buffer = blockBuffer(tensors)
   const hash = createHash("sha256")
@@ -53,7 +53,7 @@ export const digestOfWeights = (source: HfSource): { readonly totalBytes: number
 const METADATA = new Map([["format", "pt"]])
 
 const writeShard = Effect.fnUntraced(function*(
-  source: HfSource,
+  source: GeneratedModel,
   path: string,
   tensors: ReadonlyArray<SourceTensor>,
   progress: (bytes: number) => void
@@ -83,7 +83,7 @@ const writeSmall = Effect.fnUntraced(function*(path: string, bytes: Uint8Array) 
  * **Details**: shards hold their tensors in list order; a single shard gets no index. A model with a vision part gets a
  * plausible `preprocessor_config.json`.
  */
-export const writeHfCheckpoint = Effect.fn("writeHfCheckpoint")(function*(source: HfSource, directory: string) {
+export const writeHfCheckpoint = Effect.fn("writeHfCheckpoint")(function*(source: GeneratedModel, directory: string) {
   const disk = yield* Disk
   yield* lift(() => disk.makeDirectory(directory))
   yield* writeHfCheckpointInto(source, directory)
@@ -91,7 +91,7 @@ export const writeHfCheckpoint = Effect.fn("writeHfCheckpoint")(function*(source
 
 /** {@link writeHfCheckpoint} into a directory that exists. `progress` is told the bytes of each tensor once it is written. */
 export const writeHfCheckpointInto = Effect.fn("writeHfCheckpointInto")(function*(
-  source: HfSource,
+  source: GeneratedModel,
   directory: string,
   progress: (bytes: number) => void = () => {}
 ) {

@@ -2,7 +2,7 @@
 import { Effect, Stream } from "effect"
 import { storedArray } from "../space/HfWeights.ts"
 import { openHfConfig } from "../space/HfSource.ts"
-import { digest } from "../engine/digest.ts"
+import { digest } from "../engine/index.ts"
 import { some } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"

@@ -13,9 +13,9 @@ import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { positioned } from "../document/position.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
-import { wholeFile } from "../engine/wholeFile.ts"
+import { wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
-import { attempt, steadily } from "../io/attempt.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import type { Store } from "../store/Store.ts"
@@ -146,7 +146,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
       const counted = yield* stage(publication, { files, states: shardStates(source.tensors) }, runOptions.progress)
-      yield* steadily(async () => {
+      yield* uninterruptibly(async () => {
         const { checkpoint: { metadata }, runConfig } = plan
         for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
         if (tokenizer.length > 0) {
@@ -247,14 +247,14 @@ export const prepareExport = Effect.fnUntraced(function*(
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
       const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
-      for (const folder of folders) yield* steadily(() => recorder.makeDirectory(folder))
+      for (const folder of folders) yield* uninterruptibly(() => recorder.makeDirectory(folder))
       const sums = new StorageSums(plan.stored.storages())
       const counted = yield* stage(publication, { files: files.files, states: allStates }, runOptions.progress).pipe(
         Effect.provideService(OtherStore, sums.watch(store))
       )
       yield* attempt(() => sums.finish(store)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
       const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
-      yield* steadily(async () => {
+      yield* uninterruptibly(async () => {
         await copySmall(store, beside, recorder)
         await recorder.write(CONFIG, configBytes)
         if (files.index) await recorder.write(files.index.name, files.index.bytes)

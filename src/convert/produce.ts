@@ -1,11 +1,9 @@
 /** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { ExecuteOptions } from "../engine/execute.ts"
-import type { EngineLimits } from "../engine/Settings.ts"
-import type { TargetFile } from "../engine/Target.ts"
+import type { EngineLimits, ExecuteOptions, TargetFile } from "../engine/index.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
-import { steadily } from "../io/attempt.ts"
+import { uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
 import { type Ingredient, jobOf } from "../publish/journal/Job.ts"
@@ -31,7 +29,7 @@ export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress
 }
 
 /** A planned conversion, ready to be written. */
-export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> {
+export interface Production<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> {
   /** The files that the engine writes. */
   readonly files: ReadonlyArray<TargetFile>
   /** Where in the target the files are. */
@@ -56,7 +54,7 @@ export interface Conversion<R extends { readonly notes: ReadonlyArray<string> } 
 export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   { concurrency, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
-  c: Conversion<R>,
+  c: Production<R>,
   fill: (publication: Publication) => Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
@@ -72,7 +70,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ? yield* finished(join(target, c.folder), identity, c.files, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
     if (before?.state === "complete") {
-      yield* steadily(() => Publication.tidy(disk, target).catch(() => {}))
+      yield* uninterruptibly(() => Publication.tidy(disk, target).catch(() => {}))
       const report = c.report()
       const compared = `compared: ${(before.bytes / 1e6).toFixed(1)} MB that the sources give now with the checksums written with ${quote(target)}; of its files the sizes (verify --deep reads them)`
       return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`, compared] }
@@ -90,7 +88,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
     }
     const published = publish(target, options, (publication) =>
       Effect.gen(function*() {
-        yield* steadily(() => publication.staged.makeDirectory(c.folder))
+        yield* uninterruptibly(() => publication.staged.makeDirectory(c.folder))
         const report = c.report(yield* fill(publication))
         return { ...report, notes: [...report.notes, ...publication.notes] }
       }))

@@ -1,8 +1,6 @@
 /** Hold the elements of two sides against each other, block by block, and measure how far apart they are. */
 import { Effect, Stream } from "effect"
-import { stream, type ArrayChunk } from "../engine/stream.ts"
-import type { EngineLimits } from "../engine/Settings.ts"
-import type { TargetArray } from "../engine/Target.ts"
+import { type ArrayChunk, type EngineLimits, stream, type TargetArray } from "../engine/index.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { f32BitsOfF16, f32OfBits } from "../tensor/kernels/float.ts"
 import type { SideData } from "./sides.ts"

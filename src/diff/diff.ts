@@ -8,7 +8,7 @@ import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { componentsOf } from "../inspect/names.ts"
 import { compareData, type CompareOptions, type Distance, type Pair } from "./compareData.ts"
-import { openSides, type Side } from "./sides.ts"
+import { openSides, type DiffSide } from "./sides.ts"
 
 /** `missing`: only the left has it; `extra`: only the right; `dtype`: other dtype (values may agree); `values`: other values. */
 export type DiffKind = "missing" | "extra" | "shape" | "dtype" | "values"
@@ -55,7 +55,7 @@ interface Matched {
   readonly total: number
 }
 
-const matchHeaders = (left: Side, right: Side, filter: (name: string) => boolean, componentOf: (name: string) => string): Matched => {
+const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) => boolean, componentOf: (name: string) => string): Matched => {
   const differences: Array<TensorDiff> = []
   const pairs: Array<Pair> = []
   let total = 0

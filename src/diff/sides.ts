@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planExport } from "../plan/planExport.ts"
-import type { TargetArray } from "../engine/Target.ts"
+import type { TargetArray } from "../engine/index.ts"
 import { openSpace } from "../space/openSpace.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
@@ -31,7 +31,7 @@ export interface SideData {
   readonly array: (name: string) => TargetArray
 }
 
-export interface Side {
+export interface DiffSide {
   readonly path: string
   /** By common name. */
   readonly tensors: ReadonlyMap<string, SideTensor>
@@ -39,13 +39,13 @@ export interface Side {
 }
 
 export interface Sides {
-  readonly left: Side
-  readonly right: Side
+  readonly left: DiffSide
+  readonly right: DiffSide
   readonly notes: ReadonlyArray<string>
 }
 
 /** A space under other names; tensors of training state do not count. */
-const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name) => name): Side => {
+const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name) => name): DiffSide => {
   const own = new Map<string, SpaceTensor>()
   for (const tensor of space.tensors.values()) if (!isTrainingRole(tensor.role)) own.set(rename(tensor.name), tensor)
   return {
@@ -67,12 +67,12 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
   const draft = yield* attempt(() =>
     planExport({ family: families.find(config.json), config, weights: hf.hf, checkpoint: megatron.checkpoint! }, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
   const original = draft.original!
-  const exported: Side = {
+  const exported: DiffSide = {
     path: megatron.path,
     tensors: draft.tensors,
     open: () => Effect.map(attempt(() => readExportPlan(store, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
   }
-  const source: Side = {
+  const source: DiffSide = {
     path: hf.path,
     tensors: original.tensors,
     open: () => Effect.succeed({

@@ -46,7 +46,7 @@ export const planning = failing(InvalidFile, Unsupported, PlanRefused, UsageErro
 export const meeting = failing(ClusterError, LaunchError, PeerFailed, NoSpace, IoError)
 
 /** Several calls that an interruption lets end: nothing may still be writing when their folder is removed. */
-export const steadily = (calls: () => Promise<void>): Effect.Effect<void, InvalidFile | OutputRefused | NoSpace | IoError> =>
+export const uninterruptibly = (calls: () => Promise<void>): Effect.Effect<void, InvalidFile | OutputRefused | NoSpace | IoError> =>
   Effect.uninterruptible(failing(InvalidFile, OutputRefused, NoSpace, IoError)(calls))
 
 /** The values of an iterator, as they are asked for. Who makes the iterator also ends it. */

@@ -72,7 +72,7 @@ export const candidatesFor = (registry: FamilyRegistry, facts: CheckpointFacts):
   return preferred(preferred([...found.values()], (c) => c.byProvider), (c) => c.complete)
 }
 
-export type Recognised =
+export type RecognisedComponents =
   | { readonly components: ReadonlyArray<Component>; readonly note?: string }
   | { readonly problem: string; readonly hint: string }
 
@@ -80,7 +80,7 @@ const UNKNOWN = "nothing says which parts of the model are components"
 const HINT = "--hf-model DIR names the model's config.json"
 
 /** The components of the model, none if it has a single one; or why they are not known. */
-export const recognise = (registry: FamilyRegistry, facts: CheckpointFacts): Recognised => {
+export const recogniseComponents = (registry: FamilyRegistry, facts: CheckpointFacts): RecognisedComponents => {
   const [found, ...others] = candidatesFor(registry, facts)
   if (found && others.length > 0) {
     const names = [found, ...others].flatMap((c) => c.families)

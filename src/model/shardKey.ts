@@ -1,6 +1,6 @@
 /** Keys of objects: a name, and which piece of it the object is, among how many: `name/shard_3.0_4.8`, `name/shard_0_1` for the only one. */
 
-export interface Shard {
+export interface KeyShard {
   readonly name: string
   readonly index: ReadonlyArray<number>
   /** As many extents as `index` has; both are empty for an object that is the only one. */
@@ -17,7 +17,7 @@ export const stateKey = (module: string, index: ReadonlyArray<number>, counts: R
 const SHARD = /^(.*)\/shard_(\d{1,9}(?:\.\d{1,9})*)_(\d{1,9}(?:\.\d{1,9})*)$/
 
 /** Undefined for any other key. */
-export const readShardKey = (key: string): Shard | undefined => {
+export const readShardKey = (key: string): KeyShard | undefined => {
   const [, name, index, counts] = SHARD.exec(key) ?? []
   if (name === undefined) return undefined
   if (index === "0" && counts === "1") return { name, index: [], counts: [] }

@@ -5,7 +5,7 @@
 import type { ConfigField, ZeroFilled } from "../bridge/Family.ts"
 import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredArrays, type StoredParameter } from "../checkpoint/StoredArrays.ts"
-import type { SourceArray, SourceCopy, TargetArray } from "../engine/Target.ts"
+import type { SourceArray, SourceCopy, TargetArray } from "../engine/index.ts"
 import type { Store } from "../store/Store.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { type FilePlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
@@ -13,7 +13,7 @@ import { identity, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { inverse } from "../tensor/Transform.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
-import type { Origin } from "./located.ts"
+import type { TensorOrigin } from "./located.ts"
 import type { ConversionReport } from "./Report.ts"
 import type { VocabularyCut } from "./vocabulary.ts"
 
@@ -25,7 +25,7 @@ export type Unrounded =
 /** What an HF tensor is made of. */
 export type TensorSource =
   /** Parameters of the checkpoint's model. */
-  | { readonly kind: "model"; readonly origin: Origin; readonly unrounded: Unrounded | undefined }
+  | { readonly kind: "model"; readonly origin: TensorOrigin; readonly unrounded: Unrounded | undefined }
   /** The bytes of an HF tensor that travelled beside the model. */
   | { readonly kind: "carried"; readonly tensor: StoredTensor }
   /** The values of a tensor of another HF model: --hf-model or --mtp-from. */

@@ -2,7 +2,7 @@
  * From HF tensors to safetensors files. Where the original model's shards are known, they are kept: same file names, same
  * order, same header bytes if a shard's table did not change. Pure.
  */
-import type { TargetFile } from "../engine/Target.ts"
+import type { TargetFile } from "../engine/index.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
 import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { INDEX_NAME, SINGLE_NAME } from "../safetensors/locate.ts"

@@ -11,7 +11,7 @@ import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
 import { fileOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
-import type { Located, Origin } from "./located.ts"
+import type { Located, TensorOrigin } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 
 /**
@@ -55,7 +55,7 @@ export const notExported = (
  * has exactly that dtype, each goes back to its own: untouched values come back bit for bit, and trained ones are values of a
  * model that has them in that dtype. Returned are the dtypes that are not the stored ones.
  */
-export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, Origin>, original: HfWeights): ReadonlyMap<string, DType> => {
+export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, TensorOrigin>, original: HfWeights): ReadonlyMap<string, DType> => {
   const widened = new Map<string, DType | undefined>()
   const own = ({ name }: HfTensor): DType | undefined => {
     const found = original.tensors.get(name)

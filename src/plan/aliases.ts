@@ -4,7 +4,7 @@
  */
 import { Effect, Stream } from "effect"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
-import { compare } from "../engine/compare.ts"
+import { compare } from "../engine/index.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape } from "../tensor/Copy.ts"

@@ -5,7 +5,7 @@
 import { Effect, Stream } from "effect"
 import type { ConfigField } from "../bridge/Family.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
-import { compare, type Comparison } from "../engine/compare.ts"
+import { compare, type Comparison } from "../engine/index.ts"
 import { PlanRefused } from "../errors.ts"
 import type { ConstantParameter, ExportPlan } from "./ExportDraft.ts"
 

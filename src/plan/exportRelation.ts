@@ -14,7 +14,7 @@ import { openedWeights } from "../space/openedWeights.ts"
 import { describeModel, modulesOf, withoutMtp } from "./describe.ts"
 import type { OwnHead } from "./ExportDraft.ts"
 import { explainingHf } from "./explain.ts"
-import { type Located, locate, type Missing } from "./located.ts"
+import { type Located, locateParameters, type Missing } from "./located.ts"
 import type { MtpMode } from "./Options.ts"
 
 /** What an export is made from: a model's config.json, its weights if they are there, and a checkpoint. */
@@ -90,7 +90,7 @@ export interface ExportRelation {
 /** Find the model's parameters. Multi-token prediction is left out if the checkpoint has none of it, or on demand; `grafted`: it comes from elsewhere. */
 export const relateExport = (model: ExportedModel, mode: MtpMode, grafted: boolean): ExportRelation => {
   const { checkpoint, full, modules } = model
-  const all = locate(full.parameters, checkpoint)
+  const all = locateParameters(full.parameters, checkpoint)
   const names = [...full.hf.values()].filter((t) => t.mtp).map((t) => t.name)
   if (!full.parameters.some((b) => b.parameter.mtp)) {
     if (mode === "require") {
@@ -108,5 +108,5 @@ export const relateExport = (model: ExportedModel, mode: MtpMode, grafted: boole
     })
   }
   const conversion = bind(modules.map((m) => ({ ...m, entries: withoutMtp(m.entries) })))
-  return { model, conversion, ...locate(conversion.parameters, checkpoint), mtp: { names, stored, dropped: true } }
+  return { model, conversion, ...locateParameters(conversion.parameters, checkpoint), mtp: { names, stored, dropped: true } }
 }

@@ -14,7 +14,7 @@ import { compileCarried } from "./match.ts"
 import { castTo, type TorchDtype } from "./Options.ts"
 
 /** The chunks that the parameters are stored in. */
-export const chunksOf = ({ located, model }: ExportRelation): ChunkSelection => {
+export const chosenChunks = ({ located, model }: ExportRelation): ChunkSelection => {
   const chunks = new ChunkSelection(model.checkpoint.directory)
   for (const { bound, parts } of located) chunks.addParts(bound.parameter.shape, parts)
   return chunks

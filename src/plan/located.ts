@@ -17,7 +17,7 @@ export interface Located {
 }
 
 /** What an HF tensor is made of. */
-export interface Origin {
+export interface TensorOrigin {
   /** The narrowest dtype that holds all of it. */
   stored: DType
   readonly parameters: Array<StoredParameter>
@@ -30,7 +30,7 @@ export interface Missing {
 }
 
 /** Find every parameter in the checkpoint; names the keys that are absent. */
-export const locate = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
+export const locateParameters = (parameters: ReadonlyArray<BoundParameter>, checkpoint: Checkpoint) => {
   const forms = layerForms(checkpoint.tensors.keys())
   const where = quote(checkpoint.directory)
   const located: Array<Located> = []
@@ -64,8 +64,8 @@ export const refuseMissing = (
 }
 
 /** What every HF tensor that parameters give is made of. PlanRefused `plan/dtypes` if no dtype holds it. */
-export const originsOf = (located: ReadonlyArray<Located>): ReadonlyMap<string, Origin> => {
-  const origins = new Map<string, Origin>()
+export const originsOf = (located: ReadonlyArray<Located>): ReadonlyMap<string, TensorOrigin> => {
+  const origins = new Map<string, TensorOrigin>()
   for (const { bound: { copies, parameter: { shape }, tensors }, parts } of located) {
     const [first, ...others] = parts as readonly [LocatedPart, ...Array<LocatedPart>]
     let stored = first.tensor.dtype

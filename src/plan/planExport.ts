@@ -11,7 +11,7 @@ import { bytesOfTensors, type LeftBehind } from "./accounting.ts"
 import { notExported, requireOriginal } from "./againstOriginal.ts"
 import { type ExportDraft, type ExportTensor, storedDtype } from "./ExportDraft.ts"
 import { type ExportRelation, type ExportSources, exportedModel, logicalWeights, relateExport } from "./exportRelation.ts"
-import { carriedTensors, chunksOf, constantsOf, modelTensors, mtpTensors, usedKeys } from "./exportTensors.ts"
+import { carriedTensors, chosenChunks, constantsOf, modelTensors, mtpTensors, usedKeys } from "./exportTensors.ts"
 import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
 import { leftOver, refuseIntegers, refuseMissing } from "./located.ts"
 import { compileAllowed } from "./match.ts"
@@ -91,7 +91,7 @@ const drafted = (
 ): ExportDraft => {
   const { located, model: { checkpoint, config, description, family, form, modules, ownHead, weights } } = relation
   const cuts = cutsOf(located, description.provider.fields["vocab_size"])
-  const chunks = chunksOf(relation)
+  const chunks = chosenChunks(relation)
   const own = modelTensors(relation, torchDtype, chunks)
   check()
   const beside = carriedTensors(relation, own.tensors, chunks)

@@ -4,8 +4,7 @@
  */
 import { Effect, Stream } from "effect"
 import { HF_SOURCE } from "../checkpoint/names.ts"
-import { compare } from "../engine/compare.ts"
-import type { EngineLimits } from "../engine/Settings.ts"
+import { compare, type EngineLimits } from "../engine/index.ts"
 import { UsageError } from "../errors.ts"
 import { storedArray } from "../space/HfWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"

@@ -8,8 +8,7 @@
  * 5. make every directory durable, rename, make the rename durable, remove the folder (commit.ts).
  */
 import { dirname, join } from "node:path"
-import type { ExecuteOptions } from "../engine/execute.ts"
-import type { EngineOptions } from "../engine/Settings.ts"
+import type { EngineOptions, ExecuteOptions } from "../engine/index.ts"
 import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { identityOf } from "../io/identity.ts"

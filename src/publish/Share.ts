@@ -1,5 +1,5 @@
 /** What one writer contributes to a publication: whole files, made from arrays in files that are read. */
-import type { TargetFile } from "../engine/Target.ts"
+import type { TargetFile } from "../engine/index.ts"
 import type { SourceState } from "./sources.ts"
 
 export interface Share {

@@ -2,7 +2,7 @@
 import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import type { BridgeError } from "../errors.ts"
-import { attempt, steadily } from "../io/attempt.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { firstDifferent } from "./integrity/sourceContent.ts"
 import type { Publication } from "./Publication.ts"
@@ -21,7 +21,7 @@ export const commit = (publication: Publication, { small = [], trackers = [] }: 
     const { content, recorder, shares, staged } = publication
     yield* requireSameSources(publication, small)
     yield* Effect.logDebug(`publish: the sources are as they were; ${content === undefined ? "" : "checksums, "}trackers and the rename follow`)
-    yield* steadily(async () => {
+    yield* uninterruptibly(async () => {
       for (const [name, bytes] of trackers) recorder.beside(name, bytes)
       if (content !== undefined) await recorder.finish(shares.flatMap((share) => share.files), content)
       for (const [name, bytes] of trackers) await staged.write(name, bytes)

@@ -1,7 +1,6 @@
 /** The first half of publishing: what one writer produces comes into the staging folder, durable and recorded. */
 import { Effect } from "effect"
-import { execute } from "../engine/execute.ts"
-import { settingsOf } from "../engine/Settings.ts"
+import { execute, settingsOf } from "../engine/index.ts"
 import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Publication } from "./Publication.ts"

@@ -23,7 +23,7 @@ export interface Headers {
 }
 
 /** The quantised tensor whose codes `stored` holds; undefined if it holds values. FormatError if its scales do not fit. */
-export type Form = (stored: Stored, headers: Headers) => QuantizedTensor | undefined
+export type QuantizedForm = (stored: Stored, headers: Headers) => QuantizedTensor | undefined
 
 const cut = (name: string, suffix: string): string | undefined => (name.endsWith(suffix) ? name.slice(0, -suffix.length) : undefined)
 
@@ -75,7 +75,7 @@ const FLOATS: ReadonlyArray<DType> = ["F32", "BF16", "F16"]
  * FP8 `x` with `x_scale_inv` (one F32 per block; or one for all, then in BF16 arithmetic), `x_scale`, or `….scale` beside
  * `….weight` (also E8M0; per row, per tile of a row, per block).
  */
-const float8: Form = (stored, headers) => {
+const float8: QuantizedForm = (stored, headers) => {
   const codes = FLOAT8[stored.dtype]
   if (codes === undefined) return undefined
   const { name, shape } = stored
@@ -95,7 +95,7 @@ const float8: Form = (stored, headers) => {
 }
 
 /** FP4 `….weight` with two codes per byte, and `….scale` per 32 (or another number) columns of a row. */
-const float4: Form = (stored, headers) => {
+const float4: QuantizedForm = (stored, headers) => {
   const module = cut(stored.name, ".weight")
   if (module === undefined || (stored.dtype !== "I8" && stored.dtype !== "U8") || !headers.get(`${module}.scale`)) return undefined
   const shape = unpackedShape(stored, 2)
@@ -110,7 +110,7 @@ const unpackedShape = ({ name, shape }: Stored, perElement: number): Shape => {
 }
 
 /** `weight_packed` and `weight_scale`: INT4 less 8, eight to an I32, with `weight_shape`; or FP4, two to a byte. */
-const packed: Form = (stored, headers) => {
+const packed: QuantizedForm = (stored, headers) => {
   const module = cut(stored.name, ".weight_packed")
   if (module === undefined) return undefined
   const isInt4 = stored.dtype === "I32"
@@ -132,7 +132,7 @@ const BYTES_PER_GROUP = 16
  * MXFP4 experts: `x_blocks` U8 `[E, R, G, 16]`, low half first, and `x_scales` `[E, R, G]`, exponents biased by 127. Without
  * quantisation `x` is stored `[E, 32·G, R]`, and so it appears here.
  */
-const experts: Form = (stored, headers) => {
+const experts: QuantizedForm = (stored, headers) => {
   const name = cut(stored.name, "_blocks")
   if (name === undefined || (stored.dtype !== "U8" && !headers.get(`${name}_scales`))) return undefined
   const [E = 0, R = 0, G = 0, width] = stored.shape
@@ -159,7 +159,7 @@ const experts: Form = (stored, headers) => {
   }
 }
 
-export const forms: ReadonlyArray<Form> = [experts, packed, float4, float8]
+export const forms: ReadonlyArray<QuantizedForm> = [experts, packed, float4, float8]
 
 /** What a tensor must belong to if it is named like a scale: the names that would hold its codes. */
 export const ownersOfScales = ({ dtype, name }: Stored): ReadonlyArray<string> => {

@@ -12,7 +12,7 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { DcpMetadata, StoredChunk, StoredObject } from "../torch/DcpMetadata.ts"
 
-export interface Piece {
+export interface ItemPiece {
   /** Box in the tensor. */
   readonly offsets: ReadonlyArray<number>
   readonly sizes: ReadonlyArray<number>
@@ -26,7 +26,7 @@ export interface Piece {
 export interface DraftTensor {
   readonly dtype: DType
   readonly shape: Shape
-  readonly pieces: ReadonlyArray<Piece>
+  readonly pieces: ReadonlyArray<ItemPiece>
 }
 
 /** An object that exists, or one to be supplied: `torch.save([empty uint8 tensor])` or `torch.save([None])`. */
@@ -45,7 +45,7 @@ export const draftOf = (metadata: DcpMetadata): Draft => ({
   tensors: new Map([...metadata.tensors].filter(([key]) => !metadata.flattened?.has(key)).map(([key, { chunks, dtype, shape }]) => [key, {
     dtype,
     shape,
-    pieces: chunks.map((item): Piece => ({
+    pieces: chunks.map((item): ItemPiece => ({
       offsets: item.offsets,
       sizes: item.sizes,
       item,
@@ -61,7 +61,7 @@ export const draftOf = (metadata: DcpMetadata): Draft => ({
 })
 
 /** The piece is its whole item, in its shape. */
-export const isWhole = ({ axes, item, sizes, start }: Piece): boolean =>
+export const isWhole = ({ axes, item, sizes, start }: ItemPiece): boolean =>
   axes.length === item.sizes.length && axes.every((axis, k) => axis === k && sizes[k] === item.sizes[k] && start[k] === 0)
 
 const replaced = <A>(list: ReadonlyArray<A>, at: number, value: A): Array<A> => list.map((old, k) => (k === at ? value : old))
@@ -69,7 +69,7 @@ const without = <A>(list: ReadonlyArray<A>, at: number): Array<A> => list.filter
 const inserted = <A>(list: ReadonlyArray<A>, at: number, value: A): Array<A> => [...list.slice(0, at), value, ...list.slice(at)]
 
 /** The part of a piece whose coordinates along `axis` lie in [low, high), counted from `low`; undefined if there is none. */
-export const cut = (piece: Piece, axis: number, low: number, high: number): Piece | undefined => {
+export const cut = (piece: ItemPiece, axis: number, low: number, high: number): ItemPiece | undefined => {
   const begin = Math.max(low, piece.offsets[axis]!)
   const end = Math.min(high, piece.offsets[axis]! + piece.sizes[axis]!)
   if (begin >= end) return undefined
@@ -117,7 +117,7 @@ export const stack = (tensors: ReadonlyArray<DraftTensor>): DraftTensor => ({
 /** Tensors joined along an axis that they have. The opposite of {@link range}. */
 export const concatenate = (tensors: ReadonlyArray<DraftTensor>, axis: number): DraftTensor => {
   let offset = 0
-  const pieces: Array<Piece> = []
+  const pieces: Array<ItemPiece> = []
   for (const tensor of tensors) {
     for (const piece of tensor.pieces) pieces.push({ ...piece, offsets: replaced(piece.offsets, axis, piece.offsets[axis]! + offset) })
     offset += tensor.shape[axis]!
@@ -126,7 +126,7 @@ export const concatenate = (tensors: ReadonlyArray<DraftTensor>, axis: number): 
 }
 
 /** Rank by rank, as trainers list the chunks of a tensor. */
-const inDiskOrder = (pieces: ReadonlyArray<Piece>): ReadonlyArray<Piece> =>
+const inDiskOrder = (pieces: ReadonlyArray<ItemPiece>): ReadonlyArray<ItemPiece> =>
   [...pieces].sort((a, b) => byFile(a.item.file, b.item.file) || a.item.offset - b.item.offset)
 
 /** Data files by rank and number, others by name. */
@@ -136,7 +136,7 @@ export const byFile = (a: string, b: string): number => {
 }
 
 /** An added axis that stands where the item has an axis of extent 1 is that axis: the item then fits as it is. */
-const restored = (piece: Piece): Piece => {
+const restored = (piece: ItemPiece): ItemPiece => {
   const { axes, item, sizes } = piece
   if (axes.length !== item.sizes.length) return piece
   const fits = axes.every((axis, k) => axis === k || (axis === undefined && sizes[k] === 1 && item.sizes[k] === 1))

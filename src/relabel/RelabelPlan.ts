@@ -6,13 +6,13 @@ import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
 import { rankFileName } from "../checkpoint/Placement.ts"
 import { bytesSegment, type ItemPlace, ItemFiles } from "../checkpoint/ItemFile.ts"
-import type { TargetArray, TargetFile } from "../engine/Target.ts"
+import type { TargetArray, TargetFile } from "../engine/index.ts"
 import { volume } from "../tensor/Copy.ts"
 import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
 import { objectItem } from "../torch/ObjectItem.ts"
 import { EMPTY_UINT8 } from "../torch/PyValue.ts"
 import { tensorItem } from "../torch/TensorItem.ts"
-import { byFile, type Draft, type DraftObject, type DraftTensor, isWhole, type Piece } from "./Draft.ts"
+import { byFile, type Draft, type DraftObject, type DraftTensor, isWhole, type ItemPiece } from "./Draft.ts"
 
 export interface RelabelPlan {
   /** Data files that stay byte for byte. */
@@ -82,7 +82,7 @@ export const relabelPlan = (
     copies.set(id, place)
     return place
   }
-  const placed = (key: string, tensor: DraftTensor, piece: Piece): StoredChunk => {
+  const placed = (key: string, tensor: DraftTensor, piece: ItemPiece): StoredChunk => {
     const { item, offsets, sizes } = piece
     if (isWhole(piece)) return { offsets, sizes, ...(touched.has(item.file) ? copied(key, item) : { file: item.file, offset: item.offset, length: item.length }) }
     return { offsets, sizes, ...outputs.named(item.file).tensor(arrayOf(key, tensor, piece, stored), sizes) }
@@ -112,7 +112,7 @@ export const relabelPlan = (
   const objects = new Map([...draft.objects.keys()].map((key) => [key, placedObjects.get(key)!]))
   const order = [...draft.tensors].flatMap(([key, tensor]) => tensor.pieces.map((piece, i) => ({ key, tensor, piece, i })))
   const inPlace = [...order].sort((a, b) => byPlace(a.piece.item, b.piece.item))
-  const chunks = new Map<Piece, StoredChunk>()
+  const chunks = new Map<ItemPiece, StoredChunk>()
   for (const { key, piece, tensor } of inPlace) chunks.set(piece, placed(key, tensor, piece))
   const tensors = new Map([...draft.tensors].map(([key, tensor]): [string, StoredTensor] => [
     key,
@@ -130,7 +130,7 @@ export const relabelPlan = (
   }
 }
 
-const arrayOf = (id: string, { dtype }: DraftTensor, { axes, item, sizes, start }: Piece, stored: StoredArrays): TargetArray =>
+const arrayOf = (id: string, { dtype }: DraftTensor, { axes, item, sizes, start }: ItemPiece, stored: StoredArrays): TargetArray =>
   ({ id, dtype, shape: sizes, copies: () => stored.box(item, start, sizes, axes, id) })
 
 const byPlace = (a: ItemPlace, b: ItemPlace): number => byFile(a.file, b.file) || a.offset - b.offset

@@ -5,7 +5,7 @@ import { noHeaders, openHfConfig } from "../space/HfSource.ts"
 import { describeModel } from "../plan/describe.ts"
 import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { planning } from "../io/attempt.ts"
-import { recognise, type Recognised } from "../mimo/recognise.ts"
+import { recogniseComponents, type RecognisedComponents } from "../mimo/recognise.ts"
 import type { Form } from "../mimo/routing.ts"
 
 /** The description of a model from its config.json alone. */
@@ -19,5 +19,5 @@ export const componentsOfCheckpoint = (
   families: FamilyRegistry,
   checkpoint: { readonly form: Form; readonly tensors: ReadonlyMap<string, unknown> },
   runConfig: RunConfigMap | undefined
-): Recognised =>
-  recognise(families, { form: checkpoint.form, keys: [...checkpoint.tensors.keys()], provider: runConfig && textAt(providerOf(runConfig), "_target_") })
+): RecognisedComponents =>
+  recogniseComponents(families, { form: checkpoint.form, keys: [...checkpoint.tensors.keys()], provider: runConfig && textAt(providerOf(runConfig), "_target_") })

@@ -16,13 +16,13 @@ import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
 import { stage } from "../publish/stage.ts"
-import { wholeFile } from "../engine/wholeFile.ts"
+import { wholeFile } from "../engine/index.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
 import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
-import { attempt, steadily } from "../io/attempt.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../store/readSmall.ts"
@@ -200,7 +200,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       checksum: sums !== undefined && !(sums instanceof InvalidFile)
     }, Effect.fnUntraced(function*(publication) {
       const { directory: into, recorder } = publication
-      yield* steadily(async () => { for (const name of folders) await recorder.makeDirectory(name) })
+      yield* uninterruptibly(async () => { for (const name of folders) await recorder.makeDirectory(name) })
       const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
       const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
       const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
@@ -209,7 +209,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       outcome.cloned = cloned.size
       outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
       runOptions.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
-      yield* steadily(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
+      yield* uninterruptibly(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
       if (sums && !(sums instanceof InvalidFile)) {
         const unchanged = new Set([...kept, ...beside].map((f) => f.name))
         for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
@@ -219,7 +219,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         // A linked file is the source's own: whatever happens to one happens to both.
         states: [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside]
       }, runOptions.progress)
-      yield* steadily(async () => {
+      yield* uninterruptibly(async () => {
         for (const f of beside) if (f.size === 0) await recorder.write(f.name, new Uint8Array(0))
         for (const [name, content] of changed) await recorder.write(name, content)
       })

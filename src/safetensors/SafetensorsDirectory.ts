@@ -16,7 +16,7 @@ import { refuseSpecials } from "../store/specials.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
 import { checkIndex, parseIndex, type SafetensorsIndex, shardsOf, type StaleCopy, totalSize } from "./ShardIndex.ts"
 import { absentShards } from "./absentShards.ts"
-import { type Entry, isWeightsName, locate, openRegular, realPathInside } from "./locate.ts"
+import { type WeightsEntry, isWeightsName, locate, openRegular, realPathInside } from "./locate.ts"
 import { otherFormat, refuseOtherThanJson, START_BYTES } from "./otherFormat.ts"
 import type { TensorInfo } from "./Tensor.ts"
 
@@ -96,7 +96,7 @@ export const openSafetensors = Effect.fnUntraced(function*(path: string) {
   })
 })
 
-const readIndexBytes = (store: Store, entry: Entry): Promise<Uint8Array> =>
+const readIndexBytes = (store: Store, entry: WeightsEntry): Promise<Uint8Array> =>
   withFile(store, entry, entry.file, async (file, { size }) => {
     const bytes = new Uint8Array(Math.min(size, LARGEST_INDEX_READ))
     await readFully(file, bytes, 0)
@@ -111,7 +111,7 @@ interface Budget {
 
 const readShard = async (
   store: Store,
-  entry: Entry,
+  entry: WeightsEntry,
   file: string,
   number: number,
   index: SafetensorsIndex | undefined,
@@ -135,7 +135,7 @@ const readShard = async (
   })
 }
 
-const missingShard = ({ directory, file: indexFile }: Entry, index: SafetensorsIndex, indexBytes: Uint8Array, file: string, problem: string, more = "", hint?: string): InvalidFile =>
+const missingShard = ({ directory, file: indexFile }: WeightsEntry, index: SafetensorsIndex, indexBytes: Uint8Array, file: string, problem: string, more = "", hint?: string): InvalidFile =>
   new InvalidFile({
     path: join(directory, file),
     code: "safetensors/missing-shard",
@@ -145,7 +145,7 @@ const missingShard = ({ directory, file: indexFile }: Entry, index: SafetensorsI
   })
 
 /** Shards that no folder lists: before any is opened, for an index can name more of them than there can be files. */
-const refuseAbsent = async (store: Store, entry: Entry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<void> => {
+const refuseAbsent = async (store: Store, entry: WeightsEntry, index: SafetensorsIndex, indexBytes: Uint8Array): Promise<void> => {
   const shards = shardsOf(index)
   const [first, ...others] = await absentShards(store, entry.directory, shards)
   if (first === undefined) return
@@ -161,7 +161,7 @@ const refuseAbsent = async (store: Store, entry: Entry, index: SafetensorsIndex,
 }
 
 /** Do these files hold every tensor that the index lists? */
-const holdAll = async (store: Store, entry: Entry, files: ReadonlyArray<string>, index: SafetensorsIndex): Promise<boolean> => {
+const holdAll = async (store: Store, entry: WeightsEntry, files: ReadonlyArray<string>, index: SafetensorsIndex): Promise<boolean> => {
   const missing = new Set(index.weightMap.keys())
   const budget = { bytes: LARGEST_HEADERS, tensors: MOST_TENSORS }
   try {
@@ -178,7 +178,7 @@ const holdAll = async (store: Store, entry: Entry, files: ReadonlyArray<string>,
 /** Open, check and close one file of the checkpoint. */
 const withFile = async <A>(
   store: Store,
-  entry: Entry,
+  entry: WeightsEntry,
   file: string,
   use: (handle: StoredFile, info: StoredInfo) => Promise<A>
 ): Promise<A> => {
@@ -226,7 +226,7 @@ const withoutStale = (shard: Shard, { weightMap }: SafetensorsIndex): Shard => {
 }
 
 const assemble = (
-  entry: Entry,
+  entry: WeightsEntry,
   read: ReadonlyArray<Shard>,
   indexPath: string,
   index: SafetensorsIndex | undefined,

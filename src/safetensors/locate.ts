@@ -18,7 +18,7 @@ const WEIGHTS_SUFFIX = ".safetensors"
 export const isWeightsName = (name: string): boolean => name.endsWith(WEIGHTS_SUFFIX)
 
 /** What to open first. Names are relative to `directory`. */
-export interface Entry {
+export interface WeightsEntry {
   readonly directory: string
   readonly kind: "index" | "single"
   readonly file: string
@@ -40,7 +40,7 @@ const refuse = (path: string, code: string, problem: string, hint?: string): nev
  *
  * @throws InvalidFile `safetensors/` + `no-weights` or `ambiguous`, `file/missing` …; IoError.
  */
-export const locate = async (store: Store, path: string): Promise<Entry> => {
+export const locate = async (store: Store, path: string): Promise<WeightsEntry> => {
   const { kind } = await existing(store, path)
   if (kind !== "directory") {
     const indexed = path.endsWith(INDEX_SUFFIX)

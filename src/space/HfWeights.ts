@@ -2,15 +2,15 @@
  * The weights of a Hugging Face directory as a space in which nothing is quantised: every quantised tensor is one BF16 tensor of its own
  * shape under its own name, in the place of its codes; its scales are not seen.
  */
-import type { SourceArray } from "../engine/Target.ts"
+import type { SourceArray } from "../engine/index.ts"
 import { FormatError } from "../errors.ts"
 import { ACTIVATION_SCALES, forms, ownersOfScales } from "../quantized/forms.ts"
 import { type BlockSize, quantizationConfig } from "../quantized/QuantizationConfig.ts"
 import type { QuantizedTensor, StoredCodes } from "../quantized/QuantizedTensor.ts"
 import type { HfTensor, HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type CodesPlace, type Place, rangeArray, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
+import { type CodesPlace, type TensorPlace, rangeArray, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
 
-type RangePlace = Extract<Place, { kind: "range" }>
+type RangePlace = Extract<TensorPlace, { kind: "range" }>
 
 export interface HfWeights extends TensorSpace<RangePlace | CodesPlace> {
   /** The files, and the tensors as they are in them. */

@@ -3,7 +3,7 @@
  * or archive are all this; whatever reads tensors says so of this type. Only headers are read to open one.
  */
 import { join } from "node:path"
-import type { SourceArray, SourceCopy } from "../engine/Target.ts"
+import type { SourceArray, SourceCopy } from "../engine/index.ts"
 import { UsageError, Unsupported } from "../errors.ts"
 import type { KeyRole } from "../model/storedKey.ts"
 import { type BlockLayout, fromBlocks } from "../quantized/blocks.ts"
@@ -49,9 +49,9 @@ export interface ItemsPlace {
   readonly chunks: ReadonlyArray<StoredChunk>
 }
 
-export type Place = FilePlace | ItemsPlace
+export type TensorPlace = FilePlace | ItemsPlace
 
-export interface SpaceTensor<P extends Place = Place> {
+export interface SpaceTensor<P extends TensorPlace = TensorPlace> {
   readonly name: string
   readonly dtype: DType
   /** Global shape. */
@@ -62,7 +62,7 @@ export interface SpaceTensor<P extends Place = Place> {
   readonly place: P
 }
 
-export interface TensorSpace<P extends Place = Place> {
+export interface TensorSpace<P extends TensorPlace = TensorPlace> {
   readonly tensors: ReadonlyMap<string, SpaceTensor<P>>
 }
 
@@ -80,7 +80,7 @@ export const chunksOf = ({ place, shape }: SpaceTensor): ReadonlyArray<StoredChu
 }
 
 /** A tensor that lies in one range, as an array. */
-export const rangeArray = ({ dtype, place, shape }: SpaceTensor<Extract<Place, { kind: "range" }>>): SourceArray =>
+export const rangeArray = ({ dtype, place, shape }: SpaceTensor<Extract<TensorPlace, { kind: "range" }>>): SourceArray =>
   ({ path: join(place.directory, place.file), offset: place.offset, dtype, shape })
 
 /** A copy from a tensor, as copies from what is in the files. Throws Unsupported for arithmetic on values that are codes. */
@@ -116,11 +116,11 @@ export const wholeTensor = (tensor: SpaceTensor<FilePlace>, target = tensor.name
   volume(tensor.shape) === 0 ? [] : copiesFrom(tensor, identity(tensor.name, target, tensor.shape))
 
 /** The same tensors, each name behind a prefix. */
-export const prefixed = <P extends Place>({ tensors }: TensorSpace<P>, prefix: string): TensorSpace<P> =>
+export const prefixed = <P extends TensorPlace>({ tensors }: TensorSpace<P>, prefix: string): TensorSpace<P> =>
   ({ tensors: new Map(Array.from(tensors.values(), (tensor) => [prefix + tensor.name, { ...tensor, name: prefix + tensor.name }] as const)) })
 
 /** The tensors of both, those of `a` first. @throws UsageError for a name that both have */
-export const union = <P extends Place, Q extends Place>(a: TensorSpace<P>, b: TensorSpace<Q>): TensorSpace<P | Q> => {
+export const union = <P extends TensorPlace, Q extends TensorPlace>(a: TensorSpace<P>, b: TensorSpace<Q>): TensorSpace<P | Q> => {
   const tensors = new Map<string, SpaceTensor<P | Q>>(a.tensors)
   for (const [name, tensor] of b.tensors) {
     if (tensors.has(name)) throw new UsageError({ problem: `both of the spaces to be joined have a tensor ${name}` })

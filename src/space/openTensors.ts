@@ -6,13 +6,13 @@ import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredArrays } from "../checkpoint/StoredArrays.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { checksumsIn } from "../publish/integrity/Checksums.ts"
-import type { TargetArray } from "../engine/Target.ts"
+import type { TargetArray } from "../engine/index.ts"
 import { reading } from "../io/attempt.ts"
 import type { Store } from "../store/Store.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { chunksOf, type FilePlace, type ItemsPlace, type Place, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
+import { chunksOf, type FilePlace, type ItemsPlace, type TensorPlace, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
 
 export interface OpenTensors {
   /** A whole tensor. */
@@ -26,7 +26,7 @@ export interface OpenTensors {
 /** Elements of less than a byte have no address; nothing here looks into them. */
 export const isAddressable = ({ dtype }: SpaceTensor): boolean => bitsOf(dtype) % 8 === 0
 
-const isIn = <K extends Place["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<Place, { kind: K }>> => tensor.place.kind === kind
+const isIn = <K extends TensorPlace["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<TensorPlace, { kind: K }>> => tensor.place.kind === kind
 
 const storedOf = ({ dtype, place: { chunks }, shape }: SpaceTensor<ItemsPlace>): StoredTensor => ({ dtype, shape, chunks })
 

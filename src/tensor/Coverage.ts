@@ -16,7 +16,7 @@ export type Coverage =
   | { readonly kind: "hole"; readonly element: number }
   | { readonly kind: "overlap"; readonly element: number; readonly labels: ReadonlyArray<string> }
 
-export interface Piece {
+export interface CoveredView {
   readonly shape: Shape
   readonly view: View
   /** Names the piece in a report (the tensor on the other side). */
@@ -26,7 +26,7 @@ export interface Piece {
 /** Sets that cannot be told apart structurally are listed run by run, up to this many. */
 const MOST_RUNS = 1 << 22
 
-const normalise = ({ label, shape, view }: Piece): StridedSet => {
+const normalise = ({ label, shape, view }: CoveredView): StridedSet => {
   const axes = shape
     .map((count, i) => [count, view.strides[i]!] as const)
     .filter(([count]) => count !== 1)
@@ -45,7 +45,7 @@ const reach = (set: StridedSet): number => set.axes.reduce((sum, [count, stride]
 const isRun = (set: StridedSet): boolean => set.axes.length === 0 || (set.axes.length === 1 && set.axes[0]![1] === 1)
 
 /** Elements of a piece that is one run; undefined if it is not. */
-const runLength = ({ shape, view }: Piece): number | undefined => {
+const runLength = ({ shape, view }: CoveredView): number | undefined => {
   let step = 1
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     if (shape[axis] !== 1 && view.strides[axis] !== step) return undefined
@@ -55,7 +55,7 @@ const runLength = ({ shape, view }: Piece): number | undefined => {
 }
 
 /** Most tensors are one run, or a few runs in order. */
-const isChainOfRuns = (total: number, pieces: ReadonlyArray<Piece>): boolean => {
+const isChainOfRuns = (total: number, pieces: ReadonlyArray<CoveredView>): boolean => {
   let at = 0
   for (const piece of pieces) {
     if (piece.view.offset !== at) return false
@@ -67,7 +67,7 @@ const isChainOfRuns = (total: number, pieces: ReadonlyArray<Piece>): boolean => 
 }
 
 /** Does the list of pieces cover the tensor of `shape` exactly once? The first offending element is named. */
-export const coverage = (shape: Shape, pieces: ReadonlyArray<Piece>): Coverage => {
+export const coverage = (shape: Shape, pieces: ReadonlyArray<CoveredView>): Coverage => {
   const total = volume(shape)
   if (total === 0 || isChainOfRuns(total, pieces)) return { kind: "exact" }
   return cover(0, total, pieces.filter((p) => p.shape.every((n) => n > 0)).map(normalise))

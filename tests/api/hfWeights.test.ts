@@ -1,7 +1,7 @@
 /** The weight stream: pieces of bounded size in bounded memory, or whole tensors. Memory is counted in buffers, not measured. */
 import { Effect, Layer, Stream } from "effect"
 import { beforeAll, describe, expect, it } from "vitest"
-import { settingsOf } from "../../src/engine/Settings.ts"
+import { settingsOf } from "../../src/engine/internal/Settings.ts"
 import { Disk, type HfWeight, importCheckpoint, MegatronMimoBridge, streamHfWeights, type WeightStreamOptions } from "../../src/index.ts"
 import { type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
 import { bytesOf } from "../../src/tensor/DType.ts"

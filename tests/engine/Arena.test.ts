@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { Arena, PAGE, type Range, Ranges } from "../../src/engine/Arena.ts"
+import { Arena, PAGE, type AddressRange, Ranges } from "../../src/engine/internal/Arena.ts"
 import { random } from "../tensor/random.ts"
 
 describe("ranges of memory", () => {
@@ -28,7 +28,7 @@ describe("ranges of memory", () => {
   it("never overlap, and all come back", async () => {
     const next = random(1)
     const ranges = new Ranges(0, 16 * PAGE)
-    const held = new Set<Range>()
+    const held = new Set<AddressRange>()
     let served = 0
     await Promise.all(Array.from({ length: 500 }, async () => {
       const range = await ranges.take(1 + next(8 * PAGE))

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest"
-import { fileWindows } from "../../src/engine/FileWindows.ts"
-import type { Segment, SourceArray, TargetArray, TargetFile } from "../../src/engine/Target.ts"
+import { fileWindows } from "../../src/engine/internal/FileWindows.ts"
+import type { Segment, SourceArray, TargetArray, TargetFile } from "../../src/engine/internal/Target.ts"
 
 const MB = 1 << 20
 const SIZES = { block: 4 * MB, wide: 40 * MB, read: 4 * MB, work: MB, cell: 64 * MB }

@@ -1,8 +1,8 @@
 /** What execution asks of the file system: few calls, none too large. */
 import { describe, expect, it } from "vitest"
-import { execute } from "../../src/engine/execute.ts"
-import type { EngineOptions } from "../../src/engine/Settings.ts"
-import type { SourceArray, TargetArray, TargetFile } from "../../src/engine/Target.ts"
+import { execute } from "../../src/engine/internal/execute.ts"
+import type { EngineOptions } from "../../src/engine/internal/Settings.ts"
+import type { SourceArray, TargetArray, TargetFile } from "../../src/engine/internal/Target.ts"
 import { identity, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf } from "../../src/tensor/DType.ts"
 import { floats } from "../tensor/kernels/sweeps.ts"

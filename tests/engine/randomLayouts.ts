@@ -1,5 +1,5 @@
 /** Random arrays with random copies that fill them, and what they must contain, element by element. */
-import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
+import type { SourceArray, TargetArray } from "../../src/engine/internal/Target.ts"
 import { stridesOf, type View, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, type DType } from "../../src/tensor/DType.ts"
 import { kernelFor } from "../../src/tensor/kernels/kernelFor.ts"

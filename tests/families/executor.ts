@@ -2,7 +2,7 @@
  * Runs plans in memory, element by element: the plainest reading of a copy, to hold the plans against. Every element is a
  * number of its own, so that one that is lost, doubled or misplaced shows.
  */
-import type { SourceArray, SourceCopy, TargetArray } from "../../src/engine/Target.ts"
+import type { SourceArray, SourceCopy, TargetArray } from "../../src/engine/internal/Target.ts"
 import { type Shape, type View, volume } from "../../src/tensor/Copy.ts"
 
 /** What arrays in files hold. */

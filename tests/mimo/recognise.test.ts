@@ -4,7 +4,7 @@ import { families } from "../../routes/index.ts"
 import { FamilyRegistry } from "../../src/bridge/FamilyRegistry.ts"
 import type { Family } from "../../src/bridge/Family.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
-import { recognise } from "../../src/mimo/recognise.ts"
+import { recogniseComponents } from "../../src/mimo/recognise.ts"
 import { componentOf, route, unroute } from "../../src/mimo/routing.ts"
 import { toys } from "../families/toys.ts"
 
@@ -30,25 +30,25 @@ const standard = { form: "standard", keys } as const
 
 describe("recognise", () => {
   it("by the provider class", () => {
-    expect(recognise(registry, { ...standard, provider: "own.Class" })).toEqual({ components: components("vit") })
+    expect(recogniseComponents(registry, { ...standard, provider: "own.Class" })).toEqual({ components: components("vit") })
   })
 
   it("among families of one class, by the prefixes that have tensors", () => {
-    expect(recognise(registry, { ...standard, provider: "shared.Class" })).toEqual({ components: components("clip") })
-    expect(recognise(registry, { form: "standard", keys: [...keys, "projector.c"], provider: "shared.Class" })).toEqual({ components: components("siglip", ["projector."]) })
+    expect(recogniseComponents(registry, { ...standard, provider: "shared.Class" })).toEqual({ components: components("clip") })
+    expect(recogniseComponents(registry, { form: "standard", keys: [...keys, "projector.c"], provider: "shared.Class" })).toEqual({ components: components("siglip", ["projector."]) })
   })
 
   it("without a class, by tensors that fit one family only, and says so", () => {
-    const found = recognise(registry, { form: "mimo", keys: ["language_model.a", "modality_submodules.images.encoders.clip.b"] })
+    const found = recogniseComponents(registry, { form: "mimo", keys: ["language_model.a", "modality_submodules.images.encoders.clip.b"] })
     expect(found).toMatchObject({ components: components("clip"), note: expect.stringContaining("taken for one of two by the names") as string })
   })
 
   it("does not choose among several", () => {
-    expect(recognise(registry, standard)).toMatchObject({ problem: expect.stringContaining("fit the families one, two, which") as string, hint: expect.stringContaining("--hf-model") as string })
+    expect(recogniseComponents(registry, standard)).toMatchObject({ problem: expect.stringContaining("fit the families one, two, which") as string, hint: expect.stringContaining("--hf-model") as string })
   })
 
   it("a model without a component's tensors has a single one", () => {
-    expect(recognise(registry, { form: "standard", keys: ["decoder.a"], provider: "shared.Class" })).toEqual({ components: [] })
+    expect(recogniseComponents(registry, { form: "standard", keys: ["decoder.a"], provider: "shared.Class" })).toEqual({ components: [] })
   })
 })
 

@@ -1,7 +1,7 @@
 /** Several writers stage, one commits: nothing is visible before, everything after. */
 import { Effect, Layer } from "effect"
 import { beforeEach, describe, expect, it } from "vitest"
-import type { TargetFile } from "../../src/engine/Target.ts"
+import type { TargetFile } from "../../src/engine/internal/Target.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { commit } from "../../src/publish/commit.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"

@@ -1,8 +1,8 @@
 /** Cutting copies along blocks, checked element by element, and the same through the engine. */
 import { Stream } from "effect"
 import { describe, expect, it } from "vitest"
-import { stream } from "../../src/engine/stream.ts"
-import type { SourceArray, TargetArray } from "../../src/engine/Target.ts"
+import { stream } from "../../src/engine/internal/stream.ts"
+import type { SourceArray, TargetArray } from "../../src/engine/internal/Target.ts"
 import { type BlockLayout, fromBlocks } from "../../src/quantized/blocks.ts"
 import { type Copy, identity, readFrom, type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
 import { valuesOf } from "../../src/tensor/kernels/codes.ts"

@@ -1,7 +1,7 @@
 /** Spaces put together: the names change, the bytes that they stand for do not. */
 import { Stream } from "effect"
 import { describe, expect, it } from "vitest"
-import { stream } from "../../src/engine/stream.ts"
+import { stream } from "../../src/engine/internal/stream.ts"
 import { type FilePlace, prefixed, readSpace, type SpaceTensor, type TensorSpace, union } from "../../src/space/TensorSpace.ts"
 import { openTensors } from "../../src/space/openTensors.ts"
 import { identity } from "../../src/tensor/Copy.ts"

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest"
 import { stridesOf, volume } from "../../src/tensor/Copy.ts"
-import { coverage, type Piece } from "../../src/tensor/Coverage.ts"
+import { coverage, type CoveredView } from "../../src/tensor/Coverage.ts"
 import { addresses, boxes, randomPart, randomShape, shuffled, subdivided } from "./randomCopies.ts"
 import { type Random, random } from "./random.ts"
 
 /** Pieces that cover a shape exactly once. */
-const partition = (next: Random, shape: ReadonlyArray<number>): Array<Piece> => {
+const partition = (next: Random, shape: ReadonlyArray<number>): Array<CoveredView> => {
   const strides = stridesOf(shape)
   return shuffled(next, boxes(next, shape.map(() => 0), shape, 4)).map(({ offsets, sizes }, i) => {
     const axes = shuffled(next, sizes.flatMap((count, k) => subdivided(next, { count, stride: strides[k]! })))
@@ -15,13 +15,13 @@ const partition = (next: Random, shape: ReadonlyArray<number>): Array<Piece> => 
 }
 
 /** How often each element is covered. */
-const counts = (shape: ReadonlyArray<number>, pieces: ReadonlyArray<Piece>): Array<number> => {
+const counts = (shape: ReadonlyArray<number>, pieces: ReadonlyArray<CoveredView>): Array<number> => {
   const times = Array.from({ length: volume(shape) }, () => 0)
   for (const piece of pieces) for (const at of addresses(piece.shape, piece.view)) times[at]!++
   return times
 }
 
-const agrees = (shape: ReadonlyArray<number>, pieces: ReadonlyArray<Piece>, seed: number) => {
+const agrees = (shape: ReadonlyArray<number>, pieces: ReadonlyArray<CoveredView>, seed: number) => {
   const times = counts(shape, pieces)
   const found = coverage(shape, pieces)
   const message = `seed ${seed}`
@@ -83,7 +83,7 @@ describe("coverage", () => {
   })
 
   it("of a large interleave or transpose is found without looking at elements", () => {
-    const piece = (shape: ReadonlyArray<number>, offset: number, strides: ReadonlyArray<number>): Piece =>
+    const piece = (shape: ReadonlyArray<number>, offset: number, strides: ReadonlyArray<number>): CoveredView =>
       ({ shape, view: { tensor: "w", offset, strides }, label: "" })
     const width = 1 << 14
     const rows = 1 << 13

@@ -15,8 +15,7 @@ import { join } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
-import type { TargetFile } from "../../engine/Target.ts"
-import { type Sum, SUM_BLOCK, sumsOf } from "../../engine/WindowSums.ts"
+import { type RangeSum, SUM_BLOCK, sumsOf, type TargetFile } from "../../engine/index.ts"
 import { FormatError } from "../../errors.ts"
 import type { Store } from "../../store/Store.ts"
 import { present } from "../../store/present.ts"
@@ -53,7 +52,7 @@ export type TensorChecksums = Checksums["tensors"][number]
 export const hexOf = (crc: number): string => crc.toString(16).padStart(8, "0")
 
 /** `sums` in the order of their positions, from 0 on and without gaps. */
-const fileOf = (name: string, sums: Iterable<Sum>): FileChecksums => {
+const fileOf = (name: string, sums: Iterable<RangeSum>): FileChecksums => {
   const blocks: Array<number> = []
   let size = 0
   let crc = 0
@@ -75,7 +74,7 @@ export class ChecksumsBuilder {
   readonly #carried = new Map<string, { readonly file: FileChecksums; readonly tensors: ReadonlyArray<TensorChecksums> }>()
 
   /** Ranges of a file of the plan, in any order. */
-  add(file: string, sums: ReadonlyArray<Sum>): void {
+  add(file: string, sums: ReadonlyArray<RangeSum>): void {
     let own = this.#sums.get(file)
     if (own === undefined) this.#sums.set(file, own = new SumList())
     for (const sum of sums) own.add(sum)

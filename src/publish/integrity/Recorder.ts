@@ -1,7 +1,6 @@
 /** Writes the small files of a checkpoint and, if asked, checksums of everything. */
 import { join } from "node:path"
-import type { WrittenWindow } from "../../engine/Earlier.ts"
-import type { TargetFile } from "../../engine/Target.ts"
+import type { TargetFile, WrittenWindow } from "../../engine/index.ts"
 import type { StagedFiles } from "../staging/StagedFiles.ts"
 import { ChecksumsBuilder, type FileChecksums, type TensorChecksums } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"

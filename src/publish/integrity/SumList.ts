@@ -1,8 +1,8 @@
 /** The sums of one file in a few bytes each: 100 GB have more than a hundred thousand. */
-import type { Sum } from "../../engine/WindowSums.ts"
+import type { RangeSum } from "../../engine/index.ts"
 import { crc32Combine } from "../../torch/Crc32.ts"
 
-export class SumList implements Iterable<Sum> {
+export class SumList implements Iterable<RangeSum> {
   #positions = new Float64Array(16)
   #lengths = new Uint32Array(16)
   #sums = new Uint32Array(16)
@@ -14,7 +14,7 @@ export class SumList implements Iterable<Sum> {
   }
 
   /** In any order; sorted when they are asked for. */
-  add({ crc32, length, position }: Sum): void {
+  add({ crc32, length, position }: RangeSum): void {
     if (this.#size === this.#positions.length) this.#grow()
     const at = this.#size++
     if (at > 0 && this.#positions[at - 1]! > position) this.#sorted = false
@@ -41,7 +41,7 @@ export class SumList implements Iterable<Sum> {
     return this.joined(this.#firstFrom(start), this.#firstFrom(end))
   }
 
-  *[Symbol.iterator](): Generator<Sum> {
+  *[Symbol.iterator](): Generator<RangeSum> {
     this.#sort()
     for (let i = 0; i < this.#size; i++) yield { position: this.#positions[i]!, length: this.#lengths[i]!, crc32: this.#sums[i]! }
   }

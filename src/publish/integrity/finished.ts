@@ -1,7 +1,7 @@
 /** Is a target already what a job would write? The content of the sources decides, never names or times. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { TargetFile } from "../../engine/Target.ts"
+import type { TargetFile } from "../../engine/index.ts"
 import { InvalidFile, IoError } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
 import { Disk, type DiskCalls } from "../../io/Disk.ts"

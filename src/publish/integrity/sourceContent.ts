@@ -3,9 +3,7 @@
  * answer that depends neither on names nor on times.
  */
 import { Effect, Stream } from "effect"
-import type { EngineLimits } from "../../engine/Settings.ts"
-import { type ArrayChunk, stream } from "../../engine/stream.ts"
-import type { TargetFile } from "../../engine/Target.ts"
+import { type ArrayChunk, type EngineLimits, stream, type TargetFile } from "../../engine/index.ts"
 import { crc32, crc32Combine } from "../../torch/Crc32.ts"
 import { type FileChecksums, hexOf } from "./Checksums.ts"
 

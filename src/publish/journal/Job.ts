@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import { z } from "zod"
-import type { TargetFile } from "../../engine/Target.ts"
+import type { TargetFile } from "../../engine/index.ts"
 import type { StoredState } from "../../store/Store.ts"
 import { VERSION } from "../../version.ts"
 

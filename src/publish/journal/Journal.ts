@@ -8,7 +8,7 @@ import { dirname, join } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
-import type { Earlier, OpenSeal, WindowRecord, WrittenWindow } from "../../engine/Earlier.ts"
+import type { OpenSeal, ResumeRecord, WindowRecord, WrittenWindow } from "../../engine/index.ts"
 import { InvalidFile } from "../../errors.ts"
 import { type DiskCalls, type DiskFile, writeFully } from "../../io/Disk.ts"
 import { LARGEST_TRANSFER } from "../../store/Store.ts"
@@ -60,7 +60,7 @@ const lines = function*(bytes: Uint8Array, path: string): Generator<unknown> {
 }
 
 /** What a journal says. */
-export interface EarlierWork extends Earlier {
+export interface EarlierWork extends ResumeRecord {
   readonly job: Job
   readonly block: number
   /** Bytes of the windows. */

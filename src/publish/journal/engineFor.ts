@@ -1,6 +1,5 @@
 /** Engine settings under which interrupted work can be continued. */
-import { laneBytes } from "../../engine/Lane.ts"
-import { type EngineOptions, settingsOf } from "../../engine/Settings.ts"
+import { type EngineOptions, settingsOf, slotBytes } from "../../engine/index.ts"
 import { UsageError } from "../../errors.ts"
 
 /**
@@ -14,11 +13,11 @@ export const engineFor = (options: EngineOptions, block?: number): EngineOptions
   if (block === undefined || block === settings.sizes.block) return { ...options, sizes: { ...options.sizes, block: settings.sizes.block } }
   const sizes = { ...options.sizes, block }
   if (options.maxMemory === undefined) return { ...options, sizes }
-  const lane = laneBytes({ ...settings.sizes, block }, block)
-  const concurrency = Math.min(settings.concurrency, Math.floor(options.maxMemory / lane))
+  const slot = slotBytes({ ...settings.sizes, block }, block)
+  const concurrency = Math.min(settings.concurrency, Math.floor(options.maxMemory / slot))
   if (concurrency < 1) {
     throw new UsageError({
-      problem: `--resume: the interrupted run used blocks of ${block} bytes, for which ${lane} bytes of memory are needed`,
+      problem: `--resume: the interrupted run used blocks of ${block} bytes, for which ${slot} bytes of memory are needed`,
       hint: "Give more --max-memory, or start over without --resume."
     })
   }

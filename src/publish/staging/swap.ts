@@ -21,7 +21,7 @@ import { disturbed, type StagedFiles } from "./StagedFiles.ts"
 import { appeared, changed, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
 
 /** What is published where, and who may. */
-export interface Publication {
+export interface PendingSwap {
   readonly folder: string
   readonly lock: Pick<Lock, "verify">
   readonly target: ObservedTarget
@@ -35,7 +35,7 @@ export interface Publication {
  *
  * @throws OutputRefused `output/appeared`, `changed`, `disturbed`, `lock-lost`; IoError.
  */
-export const publishData = async (disk: DiskCalls, publication: Publication, onPublished: () => void): Promise<void> => {
+export const publishData = async (disk: DiskCalls, publication: PendingSwap, onPublished: () => void): Promise<void> => {
   const { folder, staged, target } = publication
   const data = await staged.check()
   await (target.content === undefined ? create : replace)(disk, publication, data)
@@ -45,18 +45,18 @@ export const publishData = async (disk: DiskCalls, publication: Publication, onP
 }
 
 /** The last looks before a rename; the target, which takes longest, first. */
-const lookAgain = async (disk: DiskCalls, { lock, permission, target }: Publication): Promise<void> => {
+const lookAgain = async (disk: DiskCalls, { lock, permission, target }: PendingSwap): Promise<void> => {
   await requireUnchanged(disk, target, permission)
   await lock.verify()
 }
 
-const create = async (disk: DiskCalls, publication: Publication, data: FolderIdentity): Promise<void> => {
+const create = async (disk: DiskCalls, publication: PendingSwap, data: FolderIdentity): Promise<void> => {
   await lookAgain(disk, publication)
   await giveName(disk, publication, data)
 }
 
 /** Rename the data to the target, and see that it is the data that came there, whole. */
-const giveName = async (disk: DiskCalls, { lock, staged, target }: Publication, data: FolderIdentity): Promise<void> => {
+const giveName = async (disk: DiskCalls, { lock, staged, target }: PendingSwap, data: FolderIdentity): Promise<void> => {
   if (!await isStill(disk, staged.directory, data)) throw disturbed(target.shown, staged.directory, "was replaced")
   await disk.rename(staged.directory, target.path).catch((error: unknown) => {
     throw hasErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR") ? appeared(target.shown) : error
@@ -73,7 +73,7 @@ const giveName = async (disk: DiskCalls, { lock, staged, target }: Publication, 
   throw disturbed(target.shown, join(target.path, damaged), "was changed")
 }
 
-const replace = async (disk: DiskCalls, publication: Publication, data: FolderIdentity): Promise<void> => {
+const replace = async (disk: DiskCalls, publication: PendingSwap, data: FolderIdentity): Promise<void> => {
   const { folder, target } = publication
   const former = target.content!
   const replaced = join(folder, REPLACED)

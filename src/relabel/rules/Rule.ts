@@ -1,12 +1,12 @@
 /** A rule rewrites a draft, or says why there is no exact equivalent. */
 import { Unsupported } from "../../errors.ts"
 import type { RunConfigMap } from "../../runconfig/RunConfigFile.ts"
-import type { Recognised } from "../../mimo/recognise.ts"
+import type { RecognisedComponents } from "../../mimo/recognise.ts"
 import type { Draft } from "../Draft.ts"
 
 export interface RuleContext {
   /** The components of the model, or why they are not known. */
-  readonly components: Recognised
+  readonly components: RecognisedComponents
   readonly runConfig: RunConfigMap | undefined
 }
 

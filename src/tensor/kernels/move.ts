@@ -8,7 +8,7 @@ import type { Simd, Width } from "./simd/Simd.ts"
 import { VECTOR } from "./simd/assembler.ts"
 
 /** Elements of `width` bytes at the byte address `at`, strides in elements. */
-export interface Layout {
+export interface MemoryLayout {
   readonly at: number
   readonly strides: ReadonlyArray<number>
 }
@@ -21,7 +21,7 @@ interface Loop {
 }
 
 /** Copy `shape` elements of `width` bytes (a power of two) from one layout to the other; they must not overlap. */
-export const move = ({ simd }: Memory, width: number, shape: Shape, source: Layout, target: Layout): void => {
+export const move = ({ simd }: Memory, width: number, shape: Shape, source: MemoryLayout, target: MemoryLayout): void => {
   const loops: Array<Loop> = []
   for (const [axis, count] of shape.entries()) {
     if (count === 0) return

@@ -1,14 +1,14 @@
 /** Four-bit elements, two to a byte and the low half first, spread out to a byte each. */
 import type { Shape } from "../Copy.ts"
 import type { Memory } from "./Memory.ts"
-import type { Layout } from "./move.ts"
+import type { MemoryLayout } from "./move.ts"
 import { VECTOR } from "./simd/assembler.ts"
 
 /**
  * Gather a strided box of 4-bit elements in C order, one per byte from `out` on. `source.at` is a byte address, a half more for
  * the high half of a byte; strides are in elements.
  */
-export const unpack = (m: Memory, shape: Shape, source: Layout, out: number): void => {
+export const unpack = (m: Memory, shape: Shape, source: MemoryLayout, out: number): void => {
   const { counts, strides } = joined(shape, source.strides)
   const inner = counts.length - 1
   let at = out

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { basename, dirname, join } from "node:path"
 import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoint/names.ts"
-import { SUM_BLOCK } from "../../engine/WindowSums.ts"
+import { SUM_BLOCK } from "../../engine/index.ts"
 import { InvalidFile, IoError, quote } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
 import { existing } from "../../store/existing.ts"

@@ -1,0 +1,197 @@
+/**
+ * Filling a block of memory with parts of arrays: plan the reads of all parts, merge small neighbours, read into scratch (or
+ * straight into the block where bytes travel as they are), then move or compute into place.
+ */
+import type { Memory } from "../../tensor/kernels/Memory.ts"
+import { PAGE, type AddressRange, roundDown, roundUp } from "./Arena.ts"
+import type { Slot } from "./Slot.ts"
+import { isContiguous, type Placing } from "./placeCopy.ts"
+import { divide, hullOf, type ClippedCopy, type Pieces, type ReadBounds } from "./Pieces.ts"
+import type { SourceFiles } from "./SourceFiles.ts"
+import type { Workers } from "./Workers.ts"
+
+/** The bytes [start, end) of an array, to lie `at` bytes into a block. */
+export interface ArrayRange {
+  readonly pieces: Pieces
+  readonly start: number
+  readonly end: number
+  readonly at: number
+}
+
+export interface FillContext {
+  readonly memory: Memory
+  readonly files: SourceFiles
+  readonly workers: Workers
+  /** Unwanted bytes up to this many are read along: a further call costs more. */
+  readonly gap: number
+}
+
+/** A block that reads this many times its bytes reads what its neighbours read too: better from the page cache. */
+const REPEATED = 2.5
+
+/** Reads at least this large are worth a call of their own, straight into the block. */
+const LARGE_READ = 128 * 1024
+
+/** A piece with the byte address that its target offset counts from. */
+interface Job {
+  readonly piece: ClippedCopy
+  readonly base: number
+  readonly part: ArrayRange
+  /** Its changed values are counted here, not with another part. */
+  readonly counts: boolean
+}
+
+/** A range of a file and the jobs that take from it; more than one range only for a job with operands. */
+interface Group {
+  readonly ranges: Array<{ readonly path: string; readonly start: number; end: number }>
+  readonly jobs: Array<Job>
+}
+
+/** Elements that the edges of a part cut through, made whole elsewhere first. */
+interface SplitElement {
+  readonly from: number
+  readonly to: number
+  readonly length: number
+}
+
+const WIDEST = 16
+
+/**
+ * Fill the parts into `block`. Returns for each part how many elements changed value (an element cut by the part's start
+ * counts with the part before).
+ */
+export const fill = async (
+  context: FillContext,
+  parts: ReadonlyArray<ArrayRange>,
+  block: number,
+  slot: Slot
+): Promise<ReadonlyArray<number>> => {
+  const bounds = { largest: slot.largestRead, gap: context.gap }
+  const jobs: Array<Job> = []
+  const split: Array<SplitElement> = []
+  let splitAt = slot.work
+  for (const part of parts) {
+    const { pieces: { width }, end, start } = part
+    const add = (from: number, to: number, base: number, counts: boolean) => {
+      for (const whole of part.pieces.within(from, to)) {
+        for (const piece of divide(whole, bounds)) jobs.push({ piece, base, part, counts })
+      }
+    }
+    const address = block + part.at
+    const first = Math.ceil(start / width)
+    const last = Math.floor(end / width)
+    const cut = (element: number) => {
+      const from = Math.max(start, element * width)
+      add(element, element + 1, splitAt, element * width >= start)
+      split.push({ from: splitAt + from - element * width, to: address + from - start, length: Math.min(end, (element + 1) * width) - from })
+      splitAt += WIDEST
+    }
+    if (first * width > start) cut(first - 1)
+    if (last > first) add(first, last, address + first * width - start, true)
+    if (last * width < end && last >= first) cut(last)
+  }
+  const changed = new Map<ArrayRange, number>()
+  const work = { work: roundUp(splitAt, 64), workEnd: slot.workEnd }
+  const groups = grouped(jobs, bounds)
+  const direct = await context.files.direct(new Set(groups.flatMap((g) => g.ranges.map((r) => r.path))), isRepeated(groups, parts))
+  const run = async (group: Group, room: AddressRange | undefined) => {
+    const [only] = group.jobs
+    if (room === undefined) return readStraight(context, only!)
+    const addresses = await readGroup(context, group, room, direct)
+    const counts = await context.workers.place(group.jobs.map((job) => placingOf(job, group, addresses)), work)
+    for (const [i, { counts: own, part }] of group.jobs.entries()) {
+      const n = counts[i]!
+      if (n > 0 && own) changed.set(part, (changed.get(part) ?? 0) + n)
+    }
+  }
+  const failures: Array<unknown> = []
+  const tasks: Array<Promise<void>> = []
+  for (const group of groups) {
+    const straight = group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!)
+    const room = straight ? undefined : await slot.scratch.take(group.ranges.reduce((sum, range) => sum + pagesOf(range), 0))
+    if (failures.length > 0) break
+    tasks.push(run(group, room).catch((error) => void failures.push(error)).finally(() => room && slot.scratch.release(room)))
+  }
+  await Promise.all(tasks)
+  if (failures.length > 0) throw failures[0]
+  for (const { from, length, to } of split) context.memory.u8.copyWithin(to, from, from + length)
+  return parts.map((part) => changed.get(part) ?? 0)
+}
+
+const rangeOf = (piece: ClippedCopy, view: number) => {
+  const { array, width } = piece.origins[view]!
+  const { offset, strides } = piece.views[view]!
+  const start = array.offset + offset * width
+  return { path: array.path, start: Math.floor(start), end: Math.ceil(start + hullOf(piece.shape, strides) * width) }
+}
+
+const isStraight = ({ piece }: Job): boolean =>
+  piece.step === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
+
+const readStraight = ({ files, memory }: FillContext, { base, piece }: Job): Promise<void> => {
+  const { end, path, start } = rangeOf(piece, 0)
+  const at = base + piece.target.offset * piece.origins[0]!.width
+  return files.readInto(path, memory.u8.subarray(at, at + end - start), start)
+}
+
+/** Jobs in the order of their source bytes, small neighbours sharing a read. */
+const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds): ReadonlyArray<Group> => {
+  const groups: Array<Group> = []
+  const single: Array<{ readonly job: Job; readonly range: ReturnType<typeof rangeOf> }> = []
+  for (const job of jobs) {
+    if (job.piece.views.length === 1) single.push({ job, range: rangeOf(job.piece, 0) })
+    else groups.push({ ranges: job.piece.views.map((_, i) => rangeOf(job.piece, i)), jobs: [job] })
+  }
+  single.sort((a, b) => a.range.path < b.range.path ? -1 : a.range.path > b.range.path ? 1 : a.range.start - b.range.start)
+  let last: Group | undefined
+  for (const { job, range } of single) {
+    const previous = last?.ranges[0]
+    const joins = previous !== undefined && previous.path === range.path && range.start - previous.end <= bounds.gap &&
+      Math.max(range.end, previous.end) - previous.start <= bounds.largest &&
+      (range.start < previous.end || range.end - range.start < LARGE_READ || previous.end - previous.start < LARGE_READ)
+    if (joins) {
+      previous.end = Math.max(previous.end, range.end)
+      last!.jobs.push(job)
+    } else groups.push(last = { ranges: [range], jobs: [job] })
+  }
+  return groups
+}
+
+const pagesOf = ({ end, start }: { readonly start: number; readonly end: number }): number => roundUp(end, PAGE) - roundDown(start, PAGE)
+
+const isRepeated = (groups: ReadonlyArray<Group>, parts: ReadonlyArray<ArrayRange>): boolean => {
+  const read = groups.reduce((sum, group) => group.ranges.reduce((inner, range) => inner + range.end - range.start, sum), 0)
+  return read > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0)
+}
+
+/** Read the ranges of a group into `room`; returns the addresses of their first pages. */
+const readGroup = async (
+  { files, memory }: FillContext,
+  group: Group,
+  room: AddressRange,
+  direct: ReadonlySet<string>
+): Promise<ReadonlyArray<number>> => {
+  let at = room.start
+  const addresses = group.ranges.map((range) => (at += pagesOf(range)) - pagesOf(range))
+  const calls = group.ranges.map((range, i) => {
+    const into = memory.u8.subarray(addresses[i]!, addresses[i]! + pagesOf(range))
+    return files.read(range.path, range.start, range.end, into, direct.has(range.path))
+  })
+  // All of them, even if one fails: memory must not be reused while a call still writes into it.
+  for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
+  return addresses
+}
+
+const placingOf = ({ base, part, piece }: Job, group: Group, addresses: ReadonlyArray<number>): Placing => {
+  const { width } = part.pieces
+  return {
+    shape: piece.shape,
+    step: piece.step,
+    // A merged group has one range; a job with operands has one per view.
+    from: piece.views.map((view, i) => {
+      const { array, width } = piece.origins[i]!
+      return { at: addresses[i]! + array.offset + view.offset * width - roundDown(group.ranges[i]!.start, PAGE), strides: view.strides, width }
+    }),
+    to: { at: base + piece.target.offset * width, strides: piece.target.strides, width }
+  }
+}

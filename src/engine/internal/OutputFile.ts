@@ -1,0 +1,147 @@
+/** A file being written in windows: created exclusively, by direct I/O where possible, synced and measured at the end. */
+import { IoError } from "../../errors.ts"
+import { type DiskCalls, type DiskFile, type FileInfo, writeFully } from "../../io/Disk.ts"
+import { PAGE, roundUp } from "./Arena.ts"
+import { isRefusal } from "./SourceFiles.ts"
+
+/** Larger blocks are written by several calls beside each other. */
+const LARGEST_WRITE = 4 << 20
+
+export class OutputFile {
+  readonly #disk: DiskCalls
+  readonly #path: string
+  readonly #size: number
+  #file: DiskFile
+  #direct: boolean
+  /** The buffered handle that replaces a direct one which the file system turned out not to serve. */
+  #replacement: Promise<void> | undefined
+  /** Where the furthest of the finished writes ends. */
+  #end = 0
+  /** A whole page was written over the end. */
+  #padded = false
+  #closed = false
+
+  private constructor(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean) {
+    this.#disk = disk
+    this.#path = path
+    this.#size = size
+    this.#file = file
+    this.#direct = direct
+  }
+
+  /** Fails with `EEXIST` if the path exists, unless it `mayExist`; then its content is kept. */
+  static async create(disk: DiskCalls, path: string, size: number, direct: boolean, mayExist = false): Promise<OutputFile> {
+    const file = await disk.open(path, "create").catch((error: unknown) => {
+      if (mayExist && error instanceof IoError && error.errno === "EEXIST") return undefined
+      throw error
+    }) ?? await disk.open(path, "readwrite")
+    const output = await OutputFile.#over(disk, path, size, file, direct)
+    // What was there may be longer.
+    output.#padded = mayExist
+    return output
+  }
+
+  /** One that is there, in its full size, and that others write to as well. */
+  static async join(disk: DiskCalls, path: string, size: number, direct: boolean): Promise<OutputFile> {
+    return OutputFile.#over(disk, path, size, await disk.open(path, "readwrite"), direct)
+  }
+
+  static async #over(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean): Promise<OutputFile> {
+    if (!direct) return new OutputFile(disk, path, size, file, false)
+    const past = await disk.open(path, "readwrite", { direct: true }).catch((error: unknown) => {
+      if (isRefusal(error)) return undefined
+      return file.close().catch(() => {}).then(() => { throw error })
+    })
+    if (past === undefined) return new OutputFile(disk, path, size, file, false)
+    try {
+      await file.close()
+    } catch (error) {
+      await past.close().catch(() => {})
+      throw error
+    }
+    return new OutputFile(disk, path, size, past, true)
+  }
+
+  get direct(): boolean {
+    return this.#direct
+  }
+
+  /**
+   * Write `size` bytes at `position`, a multiple of the page size. `room` is page-aligned memory that begins with them and
+   * reaches to the end of their last page.
+   */
+  async write(room: Uint8Array, size: number, position: number): Promise<void> {
+    if (size === 0) return
+    await this.#requireLength()
+    const calls: Array<Promise<void>> = []
+    for (let at = 0; at < size; at += LARGEST_WRITE) {
+      calls.push(this.#write(room.subarray(at), Math.min(LARGEST_WRITE, size - at), position + at))
+    }
+    for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason
+    this.#end = Math.max(this.#end, position + size)
+  }
+
+  async #write(room: Uint8Array, size: number, position: number): Promise<void> {
+    if (this.#direct) {
+      const padded = roundUp(size, PAGE)
+      room.fill(0, size, padded)
+      if (padded > size) this.#padded = true
+      try {
+        return await writeFully(this.#file, room.subarray(0, padded), position)
+      } catch (error) {
+        if (!isRefusal(error)) throw error
+        await (this.#replacement ??= this.#replace())
+      }
+    }
+    await writeFully(this.#file, room.subarray(0, size), position)
+  }
+
+  /** Make it durable, check its size, close it. What is then found under its name is what was written. */
+  async finish(): Promise<FileInfo> {
+    await this.#requireLength()
+    if (this.#padded) await this.#file.truncate(this.#size)
+    await this.#file.sync()
+    const written = await this.#file.info()
+    if (written.size !== this.#size) throw this.#short(`${written.size} bytes instead of ${this.#size}`)
+    this.#closed = true
+    await this.#file.close()
+    const found = await this.#disk.lstat(this.#path)
+    if (found.dev !== written.dev || found.ino !== written.ino || found.size !== written.size) throw this.#short("another program changed it")
+    return found
+  }
+
+  /** Make what was written here durable and close it; others may still write to it. A page over the end is for them to cut off. */
+  async leave(): Promise<undefined> {
+    await this.#requireLength()
+    await this.#file.sync()
+    this.#closed = true
+    await this.#file.close()
+  }
+
+  /** Close it, finished or not; never fails. */
+  async abandon(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#file.close().catch(() => {})
+  }
+
+  /** Writes never make a file shorter: if it is, what came before the end of a later write would be zeros. */
+  async #requireLength(): Promise<void> {
+    // Writes that end meanwhile make it longer than this.
+    const end = this.#end
+    const { size } = await this.#file.info()
+    if (size < end) throw this.#short(`another program cut it at byte ${size} while it was written`)
+  }
+
+  #short(detail: string): IoError {
+    return new IoError({ path: this.#path, operation: "write", errno: "ESHORT", detail })
+  }
+
+  async #replace(): Promise<void> {
+    const direct = this.#file
+    this.#file = await this.#disk.open(this.#path, "readwrite")
+    this.#direct = false
+    // Waits for the writes of other windows; they come back here if they are refused too.
+    await direct.close()
+  }
+}

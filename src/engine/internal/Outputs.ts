@@ -1,0 +1,117 @@
+/** The target files of an execution: opened by the first window at work, synced when the last one is written, a few at a time. */
+import { join } from "node:path"
+import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
+import { OutputFile } from "./OutputFile.ts"
+
+/** Files open for writing at one time: those being written and those being synced. */
+const MOST_OPEN = 8
+
+/** One target file. `pending` counts the windows that were begun and are not written. */
+export interface Output {
+  readonly name: string
+  readonly size: number
+  readonly path: string
+  /** An earlier execution may have begun it. */
+  readonly begun: boolean
+  file: Promise<OutputFile> | undefined
+  pending: number
+  /** Its last window was begun. */
+  ending: boolean
+}
+
+export class Outputs {
+  readonly #disk: DiskCalls
+  readonly #directory: string
+  readonly #smallestDirect: number
+  readonly #shared: boolean
+  readonly #onFailure: (error: unknown) => void
+  readonly #onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
+  readonly #open = new Set<OutputFile>()
+  readonly #finishing = new Set<Promise<void>>()
+  readonly #waiting: Array<() => void> = []
+  #turns = MOST_OPEN
+
+  constructor(options: {
+    readonly disk: DiskCalls
+    readonly directory: string
+    /** Files from this size on are written past the page cache. */
+    readonly smallestDirect: number
+    /** Others write to the same files, which are there in their full size; nobody knows here when a file is whole. */
+    readonly shared: boolean
+    readonly onFailure: (error: unknown) => void
+    /** `info`: the file as it then is; undefined if it is shared. */
+    readonly onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
+  }) {
+    this.#disk = options.disk
+    this.#directory = options.directory
+    this.#smallestDirect = options.smallestDirect
+    this.#shared = options.shared
+    this.#onFailure = options.onFailure
+    this.#onFinished = options.onFinished
+  }
+
+  add(name: string, size: number, begun: boolean): Output {
+    return { name, size, path: join(this.#directory, name), begun, file: undefined, pending: 0, ending: false }
+  }
+
+  /** The file itself, created at the first call. */
+  open(output: Output): Promise<OutputFile> {
+    return output.file ??= this.#create(output)
+  }
+
+  /** One window of the file is written. */
+  written(output: Output): void {
+    output.pending--
+    if (output.pending > 0 || !output.ending) return
+    const finishing = this.#finish(output).catch(this.#onFailure).finally(() => this.#finishing.delete(finishing))
+    this.#finishing.add(finishing)
+  }
+
+  /** Waits for the files that are being synced. */
+  async settle(): Promise<void> {
+    while (this.#finishing.size > 0) await Promise.all(this.#finishing)
+  }
+
+  /** Close what is open. */
+  async close(): Promise<void> {
+    await this.settle()
+    await Promise.all([...this.#open].map((file) => file.abandon()))
+  }
+
+  async #create(output: Output): Promise<OutputFile> {
+    if (this.#turns > 0) this.#turns--
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    try {
+      const file = await this.#openFile(output)
+      this.#open.add(file)
+      return file
+    } catch (error) {
+      this.#giveTurn()
+      throw error
+    }
+  }
+
+  #openFile({ begun, path, size }: Output): Promise<OutputFile> {
+    const direct = size >= this.#smallestDirect
+    return this.#shared ? OutputFile.join(this.#disk, path, size, direct) : OutputFile.create(this.#disk, path, size, direct, begun)
+  }
+
+  async #finish(output: Output): Promise<void> {
+    const file = await output.file!
+    let info: FileInfo | undefined
+    try {
+      info = await (this.#shared ? file.leave() : file.finish())
+    } finally {
+      // Also after a failure: others that wait would wait for ever.
+      this.#giveTurn()
+    }
+    this.#open.delete(file)
+    this.#onFinished(output, info, file.direct)
+  }
+
+  #giveTurn(): void {
+    const next = this.#waiting.shift()
+    if (next) next()
+    else this.#turns++
+  }
+}

@@ -1,0 +1,79 @@
+/** How much memory the engine uses and how it reads and writes. */
+import { availableParallelism } from "node:os"
+import { PAGE, roundDown } from "./Arena.ts"
+import { type Sharing, SHARING } from "./Workers.ts"
+import { slotBytes, type SlotSizes, overhead } from "./Slot.ts"
+import { CELL } from "./portion.ts"
+import type { IoMode } from "./SourceFiles.ts"
+
+/** What of a machine the engine may use. The bytes are the same with all of them. */
+export interface EngineLimits {
+  /** Blocks in flight; 4 keeps a disk busy, more gains nothing. */
+  readonly concurrency?: number
+  /** Bytes of buffers in all. */
+  readonly maxMemory?: number
+  /** Threads that compute beside the one that reads and writes. By default one per core beyond the second, up to 4. */
+  readonly threads?: number
+  readonly io?: IoMode
+}
+
+export interface EngineOptions extends EngineLimits {
+  /** Exact sizes instead of those that follow from `maxMemory`. */
+  readonly sizes?: Partial<SlotSizes>
+  readonly sharing?: Sharing
+  readonly gap?: number
+}
+
+export interface Settings {
+  readonly concurrency: number
+  readonly threads: number
+  readonly sharing: Sharing
+  readonly io: IoMode
+  readonly sizes: SlotSizes
+  readonly gap: number
+  /** Bytes of the arena. */
+  readonly memory: number
+}
+
+/** What holds where nothing is said; threads follow from the machine. */
+export const ENGINE_DEFAULTS = { concurrency: 4, maxMemory: 48 << 20, io: "auto" } as const satisfies EngineLimits
+/**
+ * One thread does 2 GB/s and more; the fastest disks do 10. Two cores have enough to do with one thread and the kernel's share
+ * of reading and writing (docs/performance.md).
+ */
+const THREADS = 4
+/** More of any of these is of no use anywhere; WebAssembly memory ends at 4 GiB. */
+const MOST_CONCURRENCY = 256
+const MOST_THREADS = 128
+const MOST_MEMORY = 2 ** 31
+/** Beyond this, larger calls are no faster. */
+const LARGEST_BLOCK = 4 << 20
+const SMALLEST_BLOCK = 64 << 10
+const WORK = 1 << 20
+
+/** At a few GB/s, what a call costs beyond its bytes. */
+const GAP = 32 << 10
+
+/** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
+export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
+  const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, 1, MOST_CONCURRENCY)
+  const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, MOST_MEMORY)
+  const none = { block: 0, wide: 0, read: 0, work: WORK, cell: CELL }
+  const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
+  const block = Math.max(SMALLEST_BLOCK, fit)
+  const usual = { ...none, block, read: block, ...options.sizes }
+  const memory = Math.max(maxMemory, concurrency * slotBytes(usual, usual.block, blocks))
+  // A block may begin within a page.
+  const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
+  return {
+    concurrency,
+    threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), 0, MOST_THREADS),
+    sharing: options.sharing ?? SHARING,
+    io: options.io ?? ENGINE_DEFAULTS.io,
+    sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
+    gap: options.gap ?? GAP,
+    memory
+  }
+}
+
+const clamped = (n: number, least: number, most: number): number => Math.min(most, Math.max(least, Math.floor(n)))

@@ -1,0 +1,153 @@
+/** The files that are read: opened once, a bounded number of them at a time, by direct I/O where asked and possible. */
+import { IoError } from "../../errors.ts"
+import { readFully } from "../../store/Store.ts"
+import type { Store, StoredFile } from "../../store/Store.ts"
+import { PAGE, roundDown, roundUp } from "./Arena.ts"
+
+/** Far below the usual limit of 1024 descriptors per process. */
+const MOST_OPEN = 64
+
+/** Enough bytes that copying them shows, few enough that asking costs nothing against reading the file. */
+const PROBE = 256 * 1024
+const PROBES = 9
+
+/** Bytes per millisecond. The page cache gives twice this or more through Node, one disk rarely half of it. */
+const WARM = 1.5e6
+
+interface Handle {
+  readonly file: Promise<StoredFile>
+  users: number
+}
+
+/**
+ * `direct`: past the page cache; files and file systems that refuse it are read and written buffered. `buffered`: through the
+ * page cache. `auto`: writes are direct, a source is read direct unless the page cache holds it. The bytes are the same.
+ */
+export type IoMode = "auto" | "direct" | "buffered"
+
+export class SourceFiles {
+  readonly #store: Store
+  readonly #mode: IoMode
+  /** Least recently used first. */
+  readonly #open = new Map<string, Handle>()
+  readonly #direct = new Map<string, Promise<boolean>>()
+  readonly #closing = new Set<Promise<void>>()
+  bytesRead = 0
+
+  constructor(store: Store, mode: IoMode) {
+    this.#store = store
+    this.#mode = mode
+  }
+
+  /** Which of the files are read by direct I/O. `repeated`: the same bytes will be asked for again soon. */
+  async direct(paths: ReadonlySet<string>, repeated: boolean): Promise<ReadonlySet<string>> {
+    const found = new Set<string>()
+    if (this.#mode === "buffered" || (this.#mode === "auto" && repeated)) return found
+    for (const path of paths) {
+      const verdict = this.#direct.get(path) ?? (this.#mode === "direct" ? Promise.resolve(true) : this.#isCold(path))
+      this.#direct.set(path, verdict)
+      if (await verdict) found.add(path)
+    }
+    return found
+  }
+
+  /**
+   * Read the bytes [start, end) of a file to where `start` lies in `room`, which holds the whole pages around them, page-aligned.
+   */
+  async read(path: string, start: number, end: number, room: Uint8Array, direct: boolean): Promise<void> {
+    const first = roundDown(start, PAGE)
+    if (direct && await this.#direct.get(path)) {
+      if (await this.#readDirect(path, first, end, room)) return
+      this.#direct.set(path, Promise.resolve(false))
+    }
+    await this.readInto(path, room.subarray(start - first, end - first), start)
+  }
+
+  /** A buffered read to anywhere. */
+  async readInto(path: string, into: Uint8Array, position: number): Promise<void> {
+    await this.#using(path, false, (file) => readFully(file, into, position))
+    this.bytesRead += into.byteLength
+  }
+
+  /**
+   * Does reading this file wait for a disk? Found by timing a few buffered reads all over it; most of them must be slow, since
+   * some may be delayed by other work, and some be in the page cache by chance.
+   */
+  async #isCold(path: string): Promise<boolean> {
+    let cold = false
+    await this.#using(path, false, async (file) => {
+      const { size } = await file.info()
+      if (size < PROBES * PROBE * 4) return
+      const into = new Uint8Array(PROBE)
+      const times: Array<number> = []
+      for (let i = 0; i < PROBES; i++) {
+        const start = performance.now()
+        await readFully(file, into, Math.floor((size - PROBE) * (i + 1) / (PROBES + 1)))
+        times.push(performance.now() - start)
+      }
+      times.sort((a, b) => a - b)
+      cold = times[2]! > PROBE / WARM
+    })
+    return cold
+  }
+
+  async close(): Promise<void> {
+    for (const handle of this.#open.values()) this.#close(handle)
+    this.#open.clear()
+    await Promise.all(this.#closing)
+  }
+
+  /** False if the file system refuses. */
+  async #readDirect(path: string, first: number, end: number, room: Uint8Array): Promise<boolean> {
+    try {
+      await this.#using(path, true, async (file) => {
+        const wanted = roundUp(end, PAGE) - first
+        let done = await file.read(room.subarray(0, wanted), first)
+        // A short read ends at the end of the file, or at some page.
+        while (done < end - first && done > 0 && done % PAGE === 0) {
+          const n = await file.read(room.subarray(done, wanted), first + done)
+          if (n === 0) break
+          done += n
+        }
+        if (done < end - first) await this.readInto(path, room.subarray(done, end - first), first + done)
+        else this.bytesRead += done
+      })
+      return true
+    } catch (error) {
+      if (isRefusal(error)) return false
+      throw error
+    }
+  }
+
+  async #using(path: string, direct: boolean, use: (file: StoredFile) => Promise<void>): Promise<void> {
+    const key = `${direct ? "direct" : "buffered"}:${path}`
+    const handle = this.#open.get(key) ?? { file: this.#store.open(path, "read", { direct }), users: 0 }
+    this.#open.delete(key)
+    this.#open.set(key, handle)
+    handle.users++
+    try {
+      await use(await handle.file)
+    } finally {
+      handle.users--
+      this.#evict()
+    }
+  }
+
+  #evict(): void {
+    for (const [key, handle] of this.#open) {
+      if (this.#open.size <= MOST_OPEN) return
+      if (handle.users > 0) continue
+      this.#open.delete(key)
+      this.#close(handle)
+    }
+  }
+
+  #close(handle: Handle): void {
+    const closing = handle.file.then((file) => file.close()).catch(() => {}).finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
+  }
+}
+
+/** The file system knows no direct I/O, or wants other alignment than ours. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof IoError && (error.errno === "EINVAL" || error.errno === "EOPNOTSUPP" || error.errno === "ENOTSUP")

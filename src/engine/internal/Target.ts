@@ -1,0 +1,45 @@
+/**
+ * What the engine is given: arrays that exist in files, arrays to be assembled from them, and files as a sequence of
+ * segments. It knows nothing of models or formats.
+ */
+import type { Copy, Shape } from "../../tensor/Copy.ts"
+import type { DType } from "../../tensor/DType.ts"
+
+/** A contiguous C-order array in a file that exists. `offset` in bytes. Of dtype `F4`: two elements a byte, the low half first. */
+export interface SourceArray {
+  readonly path: string
+  readonly offset: number
+  readonly dtype: DType
+  readonly shape: Shape
+}
+
+/** A copy from arrays in files. */
+export type SourceCopy = Copy<SourceArray>
+
+/** An array and what fills it. */
+export interface TargetArray {
+  /** Names the array in errors and reports. */
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  /**
+   * Copies whose target addresses are element addresses in this array; together they cover it exactly once. Cut when asked for, and
+   * not kept: a plan of 100 000 tensors stays small.
+   */
+  readonly copies: () => ReadonlyArray<SourceCopy>
+}
+
+export type Segment =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** As many bytes as the array has; `crc` asks for its CRC-32. */
+  | { readonly kind: "array"; readonly array: TargetArray; readonly crc: boolean }
+  /** `length` bytes that depend on the CRC-32 of the array segment most recently before it. */
+  | { readonly kind: "seal"; readonly length: number; readonly bytes: (crc32: number) => Uint8Array }
+
+export interface TargetFile {
+  /** Relative to the directory of the execution, whose folders exist. */
+  readonly name: string
+  readonly segments: ReadonlyArray<Segment>
+  /** Sum of the segments' lengths. */
+  readonly size: number
+}

@@ -1,0 +1,157 @@
+/** Write files assembled from source arrays. */
+import { Effect, Stream } from "effect"
+import type { Disk, FileInfo } from "../../io/Disk.ts"
+import { PAGE, type AddressRange, roundDown } from "./Arena.ts"
+import { type ArrayDone, Assembly } from "./Assembly.ts"
+import type { ResumeRecord, WrittenWindow } from "./ResumeRecord.ts"
+import { type FileWindow, fileWindows } from "./FileWindows.ts"
+import { slotAt, slotBytes } from "./Slot.ts"
+import { type Output, Outputs } from "./Outputs.ts"
+import { pipeline } from "./pipeline.ts"
+import type { Portion } from "./portion.ts"
+import { ahead, type EngineError, type Session, streamOf } from "./session.ts"
+import type { EngineOptions } from "./Settings.ts"
+import type { IoMode, SourceFiles } from "./SourceFiles.ts"
+import type { TargetFile } from "./Target.ts"
+
+export interface ExecuteOptions extends EngineOptions {
+  /** Called with the bytes written since the last call. */
+  readonly progress?: (bytes: number) => void
+  /** Called once for each array, in no particular order. */
+  readonly onArray?: (id: string, done: ArrayDone) => void
+  /** Called with every window that is in its file, in no particular order. What it throws ends the execution. */
+  readonly onWindow?: (file: string, window: WrittenWindow) => void
+  /** Called with every file that is whole, durable and closed, as it then is; never with a `portion`. */
+  readonly onFile?: (file: string, info: FileInfo) => void
+  /** What need not be written again. */
+  readonly earlier?: ResumeRecord
+  /** Write these cells only, beside others who write the rest of the files, which are there in their full size. */
+  readonly portion?: Portion
+}
+
+export interface ExecutionReport {
+  /** In the order in which they became durable. */
+  readonly files: ReadonlyArray<{ readonly name: string; readonly size: number; readonly direct: boolean }>
+  readonly arrays: number
+  readonly bytesWritten: number
+  /** As asked from the file system, with what was read along. */
+  readonly bytesRead: number
+  /** Sum over the arrays of {@link ArrayDone.changed}. */
+  readonly changed: number
+}
+
+/**
+ * Create `files` in `directory`, in their order, several blocks at a time, and make each durable. Their folders exist; a file
+ * must not (`EEXIST`), unless it is {@link ResumeRecord}. Fails with the first error once everything under way has ended; what was written by then stays,
+ * for the caller owns the directory.
+ */
+export const execute = (
+  files: Iterable<TargetFile>,
+  directory: string,
+  options: ExecuteOptions = {}
+): Effect.Effect<ExecutionReport, EngineError, Disk> =>
+  streamOf(options, 1, (session) => run(session, files, directory, options)).pipe(
+    Stream.runLast,
+    Effect.map((report) => {
+      if (report._tag === "None") throw new Error("an execution ends with its report")
+      return report.value
+    })
+  )
+
+/** Small files gain nothing by going past the page cache. */
+const SMALLEST_DIRECT: Record<IoMode, number> = { auto: 1 << 20, direct: 1, buffered: Infinity }
+
+interface Task {
+  readonly output: Output
+  readonly window: FileWindow
+}
+
+const run = async function*(
+  session: Session,
+  files: Iterable<TargetFile>,
+  directory: string,
+  { earlier, onArray, onFile, onWindow, portion, progress }: ExecuteOptions
+): AsyncGenerator<ExecutionReport, void> {
+  const { arena, context, disk, settings: { gap, io, sizes }, signal } = session
+  const finished: Array<ExecutionReport["files"][number]> = []
+  let bytesWritten = 0
+  const stop = new AbortController()
+  const assembly = new Assembly(context, onWindow !== undefined, onArray ?? (() => {}))
+  const outputs = new Outputs({
+    disk,
+    directory,
+    smallestDirect: SMALLEST_DIRECT[io],
+    shared: portion !== undefined,
+    onFailure: (error) => stop.abort(error),
+    onFinished: ({ name, size }, info, direct) => {
+      finished.push({ name, size, direct })
+      if (info) onFile?.(name, info)
+    }
+  })
+  const tasks = function*(): Generator<Task> {
+    for (const file of files) {
+      const ranges = portion ? portion.get(file.name) ?? [] : undefined
+      if (ranges?.length === 0) continue
+      const output = outputs.add(file.name, file.size, earlier?.began(file.name) ?? false)
+      for (const window of fileWindows(file, sizes, gap, (array) => assembly.begin(array), ranges)) {
+        output.pending++
+        output.ending = window.final
+        yield { output, window }
+      }
+    }
+  }
+  const work = async ({ output, window }: Task, { start }: AddressRange) => {
+    const { after, before, last, position, size } = window
+    // The window's bytes lie in memory as they lie in their pages.
+    const lead = position % PAGE
+    const slot = slotAt(start, sizes, lead + size)
+    const memory = context.memory.u8.subarray(slot.block, slot.scratch.start)
+    try {
+      const found = earlier && await assembly.find(earlier, session.written, output, window, slot.block + lead)
+      const written = found ?? await assembly.assemble(window, slot.block + lead, slot)
+      const head = await before?.bytes
+      // The page that the window before ends in was written with this one.
+      const intact = found && (!head || await isAt(session.written, output.path, position - lead, head, memory))
+      if (head) memory.set(head)
+      const pages = last ? lead + size : roundDown(lead + size, PAGE)
+      after?.give(memory.slice(pages, lead + size))
+      const file = await outputs.open(output)
+      if (!intact) {
+        await file.write(memory, pages, position - lead)
+        bytesWritten += size
+      }
+      onWindow?.(output.name, written)
+    } catch (error) {
+      after?.fail(error)
+      throw error
+    }
+    progress?.(size)
+    outputs.written(output)
+  }
+  try {
+    const windows = pipeline({
+      items: tasks(),
+      arena,
+      room: ({ window: { position, size } }) => slotBytes(sizes, position % PAGE + size),
+      ahead: ahead(session),
+      work,
+      keep: false,
+      signal: AbortSignal.any([signal, stop.signal]),
+      onFailure: (error) => assembly.fail(error)
+    })
+    for await (const _ of windows);
+    await outputs.settle()
+    stop.signal.throwIfAborted()
+    const { arrays, changed } = assembly
+    yield { files: finished, arrays, bytesWritten, bytesRead: context.files.bytesRead, changed }
+  } finally {
+    await outputs.close()
+  }
+}
+
+/** Does a file have these bytes at a position? */
+const isAt = async (files: SourceFiles, path: string, position: number, expected: Uint8Array, room: Uint8Array): Promise<boolean> => {
+  const bytes = room.subarray(0, expected.byteLength)
+  await files.readInto(path, bytes, position)
+  return Buffer.compare(bytes, expected) === 0
+}

@@ -1,0 +1,73 @@
+/** Emit arrays chunk by chunk, for a network or a consumer of one's own. */
+import { Stream } from "effect"
+import type { Disk } from "../../io/Disk.ts"
+import { arrayBlocks } from "./ArrayBlocks.ts"
+import { fill } from "./Fill.ts"
+import { slotAt, slotBytes } from "./Slot.ts"
+import { Pieces } from "./Pieces.ts"
+import { pipeline } from "./pipeline.ts"
+import { ahead, type EngineError, type Session, streamOf } from "./session.ts"
+import type { EngineOptions } from "./Settings.ts"
+import type { TargetArray } from "./Target.ts"
+
+/** Some bytes of an array. The chunks of an array come in order, its last one is marked; arrays come in order too. What fits a block is one chunk. */
+export interface ArrayChunk {
+  readonly array: TargetArray
+  /** Byte offset in the array. */
+  readonly offset: number
+  /** Never written to again, unless {@link StreamOptions.lend} says otherwise. Empty for an array without elements. */
+  readonly bytes: Uint8Array
+  readonly last: boolean
+}
+
+export interface StreamOptions extends EngineOptions {
+  /**
+   * The bytes of a chunk are the engine's own and valid until the next chunk is asked for: saves a copy and the memory of
+   * copies that wait to be collected. Nothing that takes chunks ahead (`Stream.buffer`, `runCollect`) may stand between.
+   */
+  readonly lend?: boolean
+}
+
+/**
+ * The arrays' bytes in order. Blocks are assembled ahead as far as the memory of the options reaches; after that, the next
+ * one is assembled when a chunk has been taken.
+ */
+export const stream = (
+  arrays: Iterable<TargetArray>,
+  options: StreamOptions = {}
+): Stream.Stream<ArrayChunk, EngineError, Disk> =>
+  // Memory that threads share is refused by some consumers.
+  streamOf({ ...options, threads: 0 }, 1, (session) => chunks(session, arrays, options.lend ? (bytes) => bytes : own))
+
+/** Memory that is filled right away need not be cleared first. */
+const own = (bytes: Uint8Array): Uint8Array => {
+  const copy = new Uint8Array(Buffer.allocUnsafeSlow(bytes.byteLength).buffer)
+  copy.set(bytes)
+  return copy
+}
+
+const chunks = async function*(
+  session: Session,
+  arrays: Iterable<TargetArray>,
+  give: (bytes: Uint8Array) => Uint8Array
+): AsyncGenerator<ArrayChunk, void> {
+  const { arena, context, settings: { gap, sizes }, signal } = session
+  const blocks = pipeline({
+    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array) })), sizes, gap, true),
+    arena,
+    room: ({ size }) => slotBytes(sizes, size),
+    ahead: ahead(session),
+    keep: true,
+    signal,
+    work: async ({ parts, size }, { start }) => {
+      const slot = slotAt(start, sizes, size)
+      await fill(context, parts, slot.block, slot)
+      return { parts, block: slot.block }
+    }
+  })
+  for await (const { block, parts } of blocks) {
+    for (const { at, end, last, pieces, start } of parts) {
+      yield { array: pieces.array, offset: start, bytes: give(context.memory.u8.subarray(block + at, block + at + end - start)), last }
+    }
+  }
+}

@@ -1,0 +1,16 @@
+/** What a thread runs: `thread.ts` as a source file, `thread.js` beside a bundle, or the same inside a single-file executable. */
+import { getAsset, isSea } from "node:sea"
+
+export interface WorkerScript {
+  readonly script: URL | string
+  /** `script` is the program itself. */
+  readonly eval: boolean
+}
+
+/** The key of the program among the assets of a single-file executable (scripts/executable.ts). */
+export const THREAD_ASSET = "thread.js"
+
+export const workerScript = (): WorkerScript =>
+  isSea()
+    ? { script: getAsset(THREAD_ASSET, "utf8"), eval: true }
+    : { script: new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./thread.js", import.meta.url), eval: false }
