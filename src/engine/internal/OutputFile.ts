@@ -1,7 +1,7 @@
 /** A file being written in windows: created exclusively, by direct I/O where possible, synced and measured at the end. */
 import { IoError } from "../../errors.ts"
 import { type DiskCalls, type DiskFile, type FileInfo, writeFully } from "../../io/Disk.ts"
-import { PAGE, roundUp } from "./Arena.ts"
+import { type AddressRange, PAGE, roundUp } from "./Arena.ts"
 import { isRefusal } from "./SourceFiles.ts"
 
 /** Larger blocks are written by several calls beside each other. */
@@ -13,6 +13,8 @@ export class OutputFile {
   readonly #size: number
   #file: DiskFile
   #direct: boolean
+  /** For what is less than whole pages, beside a direct handle. */
+  #buffered: Promise<DiskFile> | undefined
   /** The buffered handle that replaces a direct one which the file system turned out not to serve. */
   #replacement: Promise<void> | undefined
   /** Where the furthest of the finished writes ends. */
@@ -81,6 +83,17 @@ export class OutputFile {
     this.#end = Math.max(this.#end, position + size)
   }
 
+  /** The same without some ranges of the bytes, ascending: what is in the file there stays, whoever writes it and when. */
+  async writeAround(room: Uint8Array, size: number, position: number, holes: ReadonlyArray<AddressRange>): Promise<void> {
+    await this.#requireLength()
+    const file = this.#direct ? await (this.#buffered ??= this.#disk.open(this.#path, "readwrite")) : this.#file
+    let from = 0
+    for (const { end, start } of [...holes, { start: size, end: size }]) {
+      if (start > from) await writeFully(file, room.subarray(from, start), position + from)
+      from = end
+    }
+  }
+
   async #write(room: Uint8Array, size: number, position: number): Promise<void> {
     if (this.#direct) {
       const padded = roundUp(size, PAGE)
@@ -113,8 +126,11 @@ export class OutputFile {
   /** Make what was written here durable and close it; others may still write to it. A page over the end is for them to cut off. */
   async leave(): Promise<undefined> {
     await this.#requireLength()
+    const buffered = await this.#buffered
+    await buffered?.sync()
     await this.#file.sync()
     this.#closed = true
+    await buffered?.close()
     await this.#file.close()
   }
 
@@ -122,6 +138,7 @@ export class OutputFile {
   async abandon(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    await this.#buffered?.then((file) => file.close()).catch(() => {})
     await this.#file.close().catch(() => {})
   }
 

@@ -2,24 +2,32 @@
  * The border of two windows of a file within a page. Pages are written whole, by the later window; the earlier one hands over
  * the bytes of the page that it assembled.
  */
+import type { OpenSeal } from "./ResumeRecord.ts"
+
 export class PageBoundary {
-  readonly #bytes = Promise.withResolvers<Uint8Array>()
+  readonly #given = Promise.withResolvers<Handover>()
 
   constructor() {
     // It fails with the earlier window, whether or not the later one waits already.
-    this.#bytes.promise.catch(() => {})
+    this.#given.promise.catch(() => {})
   }
 
-  /** From the start of the page up to the border. */
-  get bytes(): Promise<Uint8Array> {
-    return this.#bytes.promise
+  get given(): Promise<Handover> {
+    return this.#given.promise
   }
 
-  give(bytes: Uint8Array): void {
-    this.#bytes.resolve(bytes)
+  give(given: Handover): void {
+    this.#given.resolve(given)
   }
 
   fail(error: unknown): void {
-    this.#bytes.reject(error)
+    this.#given.reject(error)
   }
+}
+
+export interface Handover {
+  /** From the start of the page up to the border. */
+  readonly bytes: Uint8Array
+  /** Seals of the earlier window that are not known; some of them are in these bytes. */
+  readonly open: ReadonlyArray<OpenSeal>
 }

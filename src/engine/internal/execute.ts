@@ -3,7 +3,7 @@ import { Effect, Stream } from "effect"
 import type { Disk, FileInfo } from "../../io/Disk.ts"
 import { PAGE, type AddressRange, roundDown } from "./Arena.ts"
 import { type ArrayDone, Assembly } from "./Assembly.ts"
-import type { ResumeRecord, WrittenWindow } from "./ResumeRecord.ts"
+import type { OpenSeal, ResumeRecord, WrittenWindow } from "./ResumeRecord.ts"
 import { type FileWindow, fileWindows } from "./FileWindows.ts"
 import { slotAt, slotBytes } from "./Slot.ts"
 import { type Output, Outputs } from "./Outputs.ts"
@@ -109,15 +109,19 @@ const run = async function*(
     try {
       const found = earlier && await assembly.find(earlier, session.written, output, window, slot.block + lead)
       const written = found ?? await assembly.assemble(window, slot.block + lead, slot)
-      const head = await before?.bytes
+      const given = await before?.given
+      const head = given?.bytes
       // The page that the window before ends in was written with this one.
       const intact = found && (!head || await isAt(session.written, output.path, position - lead, head, memory))
       if (head) memory.set(head)
       const pages = last ? lead + size : roundDown(lead + size, PAGE)
-      after?.give(memory.slice(pages, lead + size))
+      after?.give({ bytes: memory.slice(pages, lead + size), open: written.open })
       const file = await outputs.open(output)
       if (!intact) {
-        await file.write(memory, pages, position - lead)
+        const holes = holesOf([...given?.open ?? [], ...written.open], position - lead, pages)
+        // Who writes the open seals may have done so already, if this is done twice.
+        if (holes.length > 0) await file.writeAround(memory, pages, position - lead, holes)
+        else await file.write(memory, pages, position - lead)
         bytesWritten += size
       }
       onWindow?.(output.name, written)
@@ -148,6 +152,13 @@ const run = async function*(
     await outputs.close()
   }
 }
+
+/** Where of the `size` bytes from `start` of the file on nothing is known, ascending; addresses count from `start`. */
+const holesOf = (open: ReadonlyArray<OpenSeal>, start: number, size: number): ReadonlyArray<AddressRange> =>
+  open
+    .map(({ from, position, to }) => ({ start: Math.max(0, position - start), end: Math.min(size, position - start + to - from) }))
+    .filter((hole) => hole.end > hole.start)
+    .sort((a, b) => a.start - b.start)
 
 /** Does a file have these bytes at a position? */
 const isAt = async (files: SourceFiles, path: string, position: number, expected: Uint8Array, room: Uint8Array): Promise<boolean> => {
