@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { defaulted } from "./shared/config.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { auxLossOf, BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -11,7 +12,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const bailingMoeV2 = family({
   name: "bailing-moe-v2",
   architectures: ["BailingMoeV2ForCausalLM"],
-  config: z.looseObject(bailingFields),
+  config: defaulted({ max_position_embeddings: 32_768, rope_theta: 600_000, n_group: 8, topk_group: 4, routed_scaling_factor: 1 }, z.looseObject(bailingFields)),
   describe: (t, headers) => {
     const modules = appendedModules(headers, t)
     const tc = bailingTransformer(t, { mtp_num_layers: modules })

@@ -12,7 +12,7 @@ const balanced = { ...LATENT_FUSIONS, moe_router_load_balancing_type: "seq_aux_l
 export const deepseekV2 = family({
   name: "deepseek-v2",
   architectures: ["DeepseekV2ForCausalLM"],
-  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2 }, z.looseObject(latentMoeFields)),
+  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2, routed_scaling_factor: 1 }, z.looseObject(latentMoeFields)),
   describe: (t, headers) =>
     latentMoe(t, headers, {
       dense: 0,

@@ -7,7 +7,7 @@ import { family, type HfHeaders } from "../src/bridge/Family.ts"
 import type { Row } from "../src/bridge/Mapping.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
-import { float, pythonName } from "../src/runconfig/Provider.ts"
+import { float, pythonName, type PythonValue } from "../src/runconfig/Provider.ts"
 import type { Renaming } from "../src/bridge/Spelling.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
@@ -18,9 +18,9 @@ import { count, many, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH, LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
-import { MLA, mlaRope } from "./shared/mla.ts"
+import { MLA } from "./shared/mla.ts"
 import { expertsOf, GROUPED, moeFields, perLayer, sharedWidth } from "./shared/moe.ts"
-import { gptProvider } from "./shared/provider.ts"
+import { defined, gptProvider } from "./shared/provider.ts"
 
 const RATIOS: Readonly<Record<string, number>> = { sliding_attention: 0, compressed_sparse_attention: 4, heavily_compressed_attention: 128 }
 
@@ -35,12 +35,14 @@ const schema = z.looseObject({
   o_lora_rank: size.default(1024),
   index_n_heads: size.default(64),
   index_head_dim: size.default(128),
-  index_topk: size.nullish(),
+  index_topk: size.default(512),
   hc_mult: size.default(4),
-  hc_sinkhorn_iters: size.nullish(),
-  sliding_window: size.nullish(),
+  hc_sinkhorn_iters: size.default(20),
+  sliding_window: size.default(128),
+  compress_rope_theta: z.number().positive().nullish(),
   scoring_func: z.string().nullish(),
-  swiglu_limit: z.number().nullish(),
+  swiglu_limit: z.number().nullable().default(10),
+  routed_scaling_factor: z.number().nullable().default(1.5),
   compress_ratios: z.array(count).max(100_000).nullish(),
   layer_types: z.array(z.enum(["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"])).nullish(),
   compress_rates: z.record(z.string(), count).nullish(),
@@ -49,6 +51,15 @@ const schema = z.looseObject({
 })
 type Config = z.infer<typeof schema>
 
+const rotarySection = z.looseObject({
+  rope_theta: z.number().positive().nullish(),
+  factor: z.number().nullish(),
+  original_max_position_embeddings: size.nullish(),
+  beta_fast: z.number().nullish(),
+  beta_slow: z.number().nullish()
+})
+const rotarySections = rotarySection.extend({ main: rotarySection.nullish(), compress: rotarySection.nullish() })
+
 /** Compression of every decoder layer, then of every multi-token-prediction layer (a window, unless listed). */
 const ratiosOf = (t: Config): ReadonlyArray<number> => {
   const [layers, modules] = [t.num_hidden_layers, t.num_nextn_predict_layers ?? 0]
@@ -56,6 +67,28 @@ const ratiosOf = (t: Config): ReadonlyArray<number> => {
   if (!listed) throw new FormatError("config/missing", "every layer needs its compression", { field: "compress_ratios" })
   const decoder = perLayer(listed, layers, "compress_ratios")
   return [...decoder, ...Array.from({ length: modules }, (_, k) => listed[layers + k] ?? 0)]
+}
+
+/**
+ * Compressed layers have a rotary base of their own, and only they are stretched: by settings that newer files keep in a section
+ * `compress` beside `main`, and older ones beside the base.
+ */
+const rotaryOf = (t: Config): Readonly<Record<string, PythonValue>> => {
+  const stated = rotarySections.safeParse(t.rope_scaling ?? t.rope_parameters ?? {}).data ?? {}
+  const main = stated.compress ? stated.main ?? {} : stated
+  const compress = stated.compress ?? stated
+  const base = main.rope_theta ?? t.rope_theta ?? 10000
+  return defined({
+    rotary_base: float(base),
+    csa_compress_rotary_base: float(t.compress_rope_theta ?? compress.rope_theta ?? base),
+    rotary_scaling_factor: float(compress.factor ?? 1),
+    original_max_position_embeddings: compress.original_max_position_embeddings ?? undefined,
+    beta_fast: float(compress.beta_fast ?? 32),
+    beta_slow: float(compress.beta_slow ?? 1),
+    // Both alike: they cancel each other out.
+    mscale: float(1),
+    mscale_all_dim: float(1)
+  })
 }
 
 /** Number of layers in front that route by a table. */
@@ -225,18 +258,18 @@ export const deepseekV4 = family({
         ...HYBRID_DISPATCH,
         bias_activation_fusion: false,
         apply_rope_fusion: true,
-        ...mlaRope(t),
+        ...rotaryOf(t),
         hidden_dropout: float(0),
         attention_dropout: float(t.attention_dropout ?? 0),
         rotary_percent: float(1),
         csa_compress_ratios: ratios,
-        csa_window_size: t.sliding_window ?? undefined,
-        dsa_indexer_topk: t.index_topk ?? undefined,
+        csa_window_size: t.sliding_window,
+        dsa_indexer_topk: t.index_topk,
         o_groups: t.o_groups,
         o_lora_rank: t.o_lora_rank,
         enable_hyper_connections: true,
         num_residual_streams: t.hc_mult,
-        mhc_sinkhorn_iterations: t.hc_sinkhorn_iters ?? undefined,
+        mhc_sinkhorn_iterations: t.hc_sinkhorn_iters,
         transformer_layer_spec: pythonName("megatron.core.models.gpt.experimental_attention_variant_module_specs.get_transformer_block_with_experimental_attention_variant_spec"),
         moe_layer_freq: Array.from({ length: tc.num_layers }, () => 1),
         moe_router_load_balancing_type: "noaux_tc",

@@ -13,7 +13,7 @@ import { isMoe } from "../src/model/TransformerConfig.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
-import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
+import { hfConfig, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, frameRows, vocabularyOf } from "./shared/llama.ts"
 import { sharedExperts } from "./shared/moe.ts"
 import { languageAnd, mropeOf, tiedOf } from "./shared/multimodal.ts"
@@ -112,7 +112,7 @@ export const ernie4_5VlMoe = family({
       ],
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         gradient_accumulation_fusion: false,
-        hf_config: hfConfig(`${CONFIGS}Config`, { ...whole(c), text_config: whole(t), vision_config: wholeVision(v) }),
+        hf_config: hfConfig(`${CONFIGS}Config`, { ...whole(c), text_config: typed("ernie4_5_vl_moe_text", whole(t)), vision_config: typed("ernie4_5_vl_moe_vision", wholeVision(v)) }),
         vision_config: hfConfig(`${CONFIGS}VisionConfig`, wholeVision(v)),
         ...pick(c, Object.keys(tokens) as Array<keyof typeof tokens>),
         transformer_layer_spec: pythonName(`${MODELS}.modeling_ernie45_vl.ernie_decoder_layer_spec.get_ernie45_vl_decoder_block_spec`),

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { pythonName } from "../src/runconfig/Provider.ts"
 import { afterNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { positions, size } from "./shared/config.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
@@ -12,7 +12,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const exaone4 = family({
   name: "exaone4",
   architectures: ["Exaone4ForCausalLM"],
-  config: z.looseObject({ ...denseFields, num_key_value_heads: size.default(32), rms_norm_eps: z.number().default(1e-5) }),
+  config: z.looseObject({ ...denseFields, ...positions(2048), num_key_value_heads: size.default(32), rms_norm_eps: z.number().default(1e-5) }),
   describe: (t) => {
     const tc = transformerOf(t, { qk_layernorm: true })
     return textModel({

@@ -6,12 +6,13 @@ import { transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { afterNorms, attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
-import { count, many, size } from "./shared/config.ts"
+import { count, many, positions, size } from "./shared/config.ts"
 import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageAnd, multimodalModel, tiedOf, tokenIds, visionTokens } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { ropeFactorFields } from "./shared/ropeScaling.ts"
+import { slidingPattern, slidingTypes } from "./shared/slidingTypes.ts"
 import { groupedVision, groupedVisionFields, groupedVisionRows } from "./shared/towers/groupedVision.ts"
 
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
@@ -26,9 +27,11 @@ export const exaone4_5 = family({
   config: z.looseObject({
     text_config: z.looseObject({
       ...denseFields,
+      ...positions(2048),
       num_key_value_heads: size.nullable().default(32),
       rms_norm_eps: z.number().default(1e-5),
       layer_types: z.array(z.string()).nullish(),
+      sliding_window_pattern: slidingPattern,
       sliding_window: size.nullable().default(4096),
       num_nextn_predict_layers: many.nullish(),
       mtp_share_layers: z.boolean().nullish(),
@@ -53,7 +56,8 @@ export const exaone4_5 = family({
     })
     const layer = (s: Scope) => transformerLayer(s, tc, { linearAttention: false, moe: false }, { norms: "after" })
     const table = { ...attention, ...qkNorm, ...denseMlp, ...afterNorms }
-    const sliding = Array.from({ length: t.num_hidden_layers }, (_, i) => (t.layer_types?.[i] ?? "sliding_attention") === "sliding_attention")
+    const types = slidingTypes(t)
+    const sliding = types.map((kind) => kind === "sliding_attention")
     return multimodalModel({
       tc,
       names: NAMES,
@@ -76,7 +80,7 @@ export const exaone4_5 = family({
         ...(sliding.includes(true) && t.sliding_window ? { window_size: [t.sliding_window - 1, 0] } : {}),
         rope_scaling_factor: null,
         ...ropeFactorFields(t),
-        hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", whole(t)),
+        hf_text_config: hfConfig("exaone4.configuration_exaone4.Exaone4Config", { ...whole(t), model_type: "exaone4", layer_types: types }),
         vision_config: hfConfig("exaone4_5.configuration_exaone4_5.Exaone4_5_VisionConfig", { ...wholeVision(v), dtype: dtypeOf(t) })
       }, { refuses: ["padded-vocabulary"] }),
       components: COMPONENTS,

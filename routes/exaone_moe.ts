@@ -4,12 +4,13 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
-import { many, size } from "./shared/config.ts"
+import { many, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { denseFirst, expertsOf, GROUPED, moeFields, perLayer, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
+import { denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { ropeFactorFields } from "./shared/ropeScaling.ts"
+import { slidingPattern, slidingTypes } from "./shared/slidingTypes.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const PROVIDER = "megatron.bridge.models.exaone.exaone_moe.exaone_moe_provider.ExaoneMoeModelProvider"
@@ -19,13 +20,17 @@ export const exaoneMoe = family({
   architectures: ["ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM"],
   config: z.looseObject({
     ...moeFields,
+    ...positions(2048),
     num_key_value_heads: size.nullable().default(32),
     rms_norm_eps: z.number().nullable().default(1e-5),
     intermediate_size: size,
     moe_intermediate_size: size,
     num_experts_per_tok: size,
+    n_group: size.nullable().default(1),
+    topk_group: size.nullable().default(1),
     layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).max(100_000).nullish(),
-    sliding_window: size.nullish(),
+    sliding_window: size.nullable().default(4096),
+    sliding_window_pattern: slidingPattern,
     mtp_num_hidden_layers: many.nullish(),
     mtp_layer_types: z.array(z.string()).max(1000).nullish(),
     mtp_sliding_windows: z.array(many).max(1000).nullish()
@@ -45,13 +50,13 @@ export const exaoneMoe = family({
       mtp_num_layers: modules
     })
     const dense = { ...attention, ...qkNorm, ...denseMlp }
-    const types = t.layer_types && perLayer(t.layer_types, t.num_hidden_layers, "layer_types")
+    const types = slidingTypes(t)
     // The attention of the prediction layers is full, unless the config names it.
     const predicted = {
       types: t.mtp_layer_types ?? Array.from({ length: modules }, () => "full_attention"),
       windows: t.mtp_sliding_windows ?? Array.from({ length: modules }, () => 0)
     }
-    const sliding = types?.map((kind) => (kind === "sliding_attention" ? 1 : 0))
+    const sliding = types.map((kind) => (kind === "sliding_attention" ? 1 : 0))
     return textModel({
       tc,
       build: (s) => gpt(s, tc, { mtpLayer: (layer) => transformerLayer(layer, tc, { linearAttention: false, moe: false }) }),
@@ -69,14 +74,14 @@ export const exaoneMoe = family({
         moe_router_score_function: t.scoring_func ?? "sigmoid",
         rope_scaling_factor: null,
         ...ropeFactorFields(t),
-        layer_types: types ?? undefined,
+        layer_types: types,
         mtp_layer_types: predicted.types,
         mtp_sliding_windows: predicted.windows,
         mtp_loss_scaling_factor: float(typeof t["mtp_loss_scaling_factor"] === "number" ? t["mtp_loss_scaling_factor"] : 0.1),
-        sliding_windows: t.sliding_window ? sliding?.map((s) => s * t.sliding_window!) : undefined,
+        sliding_windows: t.sliding_window ? sliding.map((s) => s * t.sliding_window!) : undefined,
         window_attn_skip_freq: sliding,
         window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
-        no_rope_freq: sliding?.map((s) => 1 - s)
+        no_rope_freq: sliding.map((s) => 1 - s)
       }),
       mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
     })

@@ -8,7 +8,7 @@ import { hybrid } from "../src/model/hybrid.ts"
 import { mambaMixer } from "../src/model/mamba.ts"
 import { layerNorms, mlp, norm, selfAttention } from "../src/model/modules.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
-import { size } from "./shared/config.ts"
+import { positions, size } from "./shared/config.ts"
 import { commonOf, denseFields, divided, transformerOf, vocabularyOf } from "./shared/llama.ts"
 import { mambaMixer as mambaRows } from "./shared/mamba.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
@@ -21,6 +21,7 @@ const MULTIPLIERS = [
 
 const schema = z.looseObject({
   ...denseFields,
+  ...positions(8192),
   num_key_value_heads: size.nullable().default(8),
   rms_norm_eps: z.number().nullable().default(1e-5),
   mamba_n_heads: size.default(128),
@@ -30,11 +31,11 @@ const schema = z.looseObject({
   mamba_n_groups: size.default(1),
   mamba_d_state: size.default(256),
   mamba_d_conv: size.default(4),
-  mamba_chunk_size: size.nullish(),
+  mamba_chunk_size: size.nullable().default(256),
   mamba_conv_bias: z.boolean().nullish(),
   mamba_proj_bias: z.boolean().nullish(),
   mamba_rms_norm: z.boolean().nullish(),
-  mamba_norm_before_gate: z.boolean().nullish(),
+  mamba_norm_before_gate: z.boolean().nullable().default(true),
   projectors_bias: z.boolean().nullish(),
   mlp_multipliers: z.array(z.number()).max(16).nullish(),
   ssm_multipliers: z.array(z.number()).max(16).nullish(),

@@ -5,7 +5,7 @@ import { norm } from "../src/model/modules.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
 import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
-import { count, size } from "./shared/config.ts"
+import { count, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
@@ -34,6 +34,7 @@ export const glm4vMoe = family({
   config: schema.extend({
     text_config: z.looseObject({
       ...moeFields,
+      ...positions(65_536),
       num_key_value_heads: size.nullable().default(8),
       rms_norm_eps: z.number().nullable().default(1e-5),
       attention_bias: z.boolean().nullable().default(true),

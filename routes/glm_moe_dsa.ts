@@ -11,7 +11,7 @@ import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
 import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
-import { count, size } from "./shared/config.ts"
+import { count, many, positions, size } from "./shared/config.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { commonOf } from "./shared/llama.ts"
 import { latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
@@ -21,8 +21,13 @@ import { textModel } from "./shared/textModel.ts"
 
 const schema = z.looseObject({
   ...latentMoeFields,
+  ...positions(202_752),
   q_lora_rank: size.default(2048),
   n_shared_experts: count.nullable().default(1),
+  n_group: size.nullable().default(1),
+  topk_group: size.nullable().default(1),
+  routed_scaling_factor: z.number().nullable().default(2.5),
+  first_k_dense_replace: many.nullable().default(3),
   rms_norm_eps: z.number().nullable().default(1e-5),
   index_n_heads: size,
   index_head_dim: size,

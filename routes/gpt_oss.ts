@@ -20,8 +20,14 @@ const YARN = { rope_type: "yarn", factor: 32, original_max_position_embeddings: 
 
 const isObject = (c: unknown): c is Record<string, unknown> => typeof c === "object" && c !== null && !Array.isArray(c)
 
+/** What a section leaves out, it means too. */
 const stretched = <T>(schema: z.ZodType<T>): z.ZodType<T> =>
-  z.preprocess((c) => (isObject(c) && !c["rope_scaling"] && !c["rope_parameters"] ? { ...c, rope_scaling: YARN } : c), schema)
+  z.preprocess((c) => {
+    if (!isObject(c)) return c
+    const field = c["rope_scaling"] || !c["rope_parameters"] ? "rope_scaling" : "rope_parameters"
+    const stated = c[field] ?? {}
+    return isObject(stated) && [undefined, null, "yarn"].includes((stated["type"] ?? stated["rope_type"]) as string) ? { ...c, [field]: { ...YARN, ...stated } } : c
+  }, schema)
 
 /**
  * Experts lie as `[E, in, out]`. The reference transposes `gate_up_proj` only where its shape asks for it, so a square one stays
@@ -41,7 +47,7 @@ export const gptOss = family({
   name: "gpt-oss",
   architectures: ["GptOssForCausalLM"],
   config: stretched(defaulted(
-    { num_key_value_heads: 8, head_dim: 64, rms_norm_eps: 1e-5, rope_theta: 150_000 },
+    { num_key_value_heads: 8, head_dim: 64, rms_norm_eps: 1e-5, rope_theta: 150_000, max_position_embeddings: 131_072 },
     z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
   )),
   describe: (t, headers) => {

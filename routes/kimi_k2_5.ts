@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
-import { count, dtypeField } from "./shared/config.ts"
+import { count, defaulted, dtypeField } from "./shared/config.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { kimiK2Extra } from "./shared/kimi.ts"
@@ -23,7 +23,7 @@ export const kimiK2_5 = family({
   architectures: ["KimiK25ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
-    text_config: z.looseObject(latentMoeFields),
+    text_config: defaulted({ n_group: 8, topk_group: 4, routed_scaling_factor: 2.5, first_k_dense_replace: 3 }, z.looseObject(latentMoeFields)),
     vision_config: z.looseObject(moonVisionFields),
     dtype: dtypeField,
     torch_dtype: dtypeField,
@@ -58,6 +58,7 @@ export const kimiK2_5 = family({
         ...HYBRID_DISPATCH,
         ...vocabularyMarks(t, { bos_token_id: 0, eos_token_id: 1 }),
         moe_router_score_function: "sigmoid",
+        mtp_num_layers: modules,
         moe_router_topk_scaling_factor: t.routed_scaling_factor ?? float(2.827),
         vision_config: hfConfig("kimi_k25.configuration_kimi_k25.Kimi_K25VisionConfig", wholeVision(c.vision_config)),
         image_token_id: image,

@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
+import { positions } from "./shared/config.ts"
 import { DENSE_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -12,7 +13,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const llama = family({
   name: "llama",
   architectures: ["LlamaForCausalLM"],
-  config: z.looseObject(denseFields),
+  config: z.looseObject({ ...denseFields, ...positions(2048) }),
   describe: (t) => {
     const biases = flaggedBiases(t)
     const tc = transformerOf(t, biasFields(biases))

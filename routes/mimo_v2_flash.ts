@@ -7,7 +7,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { isMoe, type TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { commonOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, perLayer, router, sigmoidRouter } from "./shared/moe.ts"
@@ -19,9 +19,12 @@ const flag = z.union([z.literal(0), z.literal(1)])
 
 const schema = z.looseObject({
   ...moeFields,
+  ...positions(131_072),
   intermediate_size: size,
   moe_intermediate_size: size,
   num_experts_per_tok: size,
+  n_group: size.nullable().default(1),
+  topk_group: size.nullable().default(1),
   v_head_dim: size.nullish(),
   hybrid_layer_pattern: z.array(flag).max(100_000).nullish(),
   layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).max(100_000).nullish(),
@@ -33,7 +36,7 @@ const schema = z.looseObject({
   swa_rope_theta: z.number().nullish(),
   add_swa_attention_sink_bias: z.boolean().nullish(),
   add_full_attention_sink_bias: z.boolean().nullish(),
-  attention_value_scale: z.number().nullish(),
+  attention_value_scale: z.number().nullable().default(0.707),
   sliding_window: size.nullish(),
   sliding_window_size: size.nullish(),
   layernorm_epsilon: z.number().nullish(),
@@ -110,7 +113,7 @@ export const mimoV2Flash = family({
         ...commonOf({ ...t, rms_norm_eps: t.layernorm_epsilon ?? t.rms_norm_eps }),
         rotary_base: undefined
       }, {
-        ...sigmoidRouter(t),
+        ...sigmoidRouter({ ...t, routed_scaling_factor: t.routed_scaling_factor ?? 1 }),
         transformer_layer_spec: pythonName(`${FAMILY}.modeling_mimo_v2_flash.mimo_v2_flash_layer_spec`),
         attention_dropout: float(t.attention_dropout ?? 0),
         attention_value_scale: t.attention_value_scale ?? undefined,

@@ -6,7 +6,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { positions, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
 import { commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
@@ -18,6 +18,7 @@ export const minimaxM2 = family({
   architectures: ["MiniMaxM2ForCausalLM"],
   config: z.looseObject({
     ...moeFields,
+    ...positions(196_608),
     num_key_value_heads: size.nullable().default(8),
     head_dim: size.nullable().default(128),
     rope_theta: z.number().nullable().default(5e6),
@@ -53,7 +54,7 @@ export const minimaxM2 = family({
         ...extraOf(t),
         ...GROUPED,
         transformer_layer_spec: pythonName("megatron.bridge.models.minimax_m2.minimax_m2_provider.minimax_m2_layer_spec"),
-        rotary_percent: t.rotary_dim ? float(t.rotary_dim / headDimOf(t)) : undefined,
+        ...(t.rotary_dim ? { rotary_percent: float(t.rotary_dim / headDimOf(t)) } : {}),
         // Whatever the config says: the reference sets both.
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(0.001)

@@ -8,8 +8,8 @@ import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
-import { besides, hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
-import { indexedFields, indexerModule, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
+import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
+import { indexedFields, indexedToday, indexerModule, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, router, sharedExperts } from "./shared/moe.ts"
 import { languageAnd, mirrored, multimodalModel, tiedOf } from "./shared/multimodal.ts"
@@ -22,9 +22,10 @@ const text = z.looseObject({
   num_key_value_heads: size.nullable().default(4),
   head_dim: size.nullable().default(128),
   rope_theta: z.number().nullable().default(5e6),
-  rotary_dim: size.nullish(),
-  use_gemma_norm: z.boolean().default(true),
-  use_qk_norm: z.boolean().default(true),
+  rotary_dim: size.default(64),
+  routed_scaling_factor: z.number().nullable().default(2),
+  use_gemma_norm: z.boolean().nullish(),
+  use_qk_norm: z.boolean().nullish(),
   swiglu_limit: z.number().default(7)
 })
 
@@ -48,6 +49,9 @@ const FIXED: Readonly<Record<string, PythonValue>> = {
   bias_dropout_fusion: true
 }
 
+/** What `layer_types` calls a layer with an indexer. */
+const INDEXED = "minimax_m3_sparse"
+
 const PROVIDER = `${MODULES}MiniMaxM3VLModelProvider`
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "minimax_visual", projectors: ["multi_modal_projector.", "patch_merge_mlp."] })
   .map((part) => part.name === "language"
@@ -67,7 +71,7 @@ export const minimaxM3 = family({
     video_token_index: count.nullish(),
     video_token_id: count.nullish(),
     projector_hidden_size: size.default(6144),
-    multimodal_projector_bias: z.boolean().default(true),
+    multimodal_projector_bias: z.boolean().nullish(),
     tie_word_embeddings: z.boolean().nullish()
   }),
   spellings: [
@@ -91,21 +95,21 @@ export const minimaxM3 = family({
     [".mlp.down_proj.", ".block_sparse_moe.down_proj."]
   ],
   describe: (c, headers) => {
-    const { multimodal_projector_bias: bias, projector_hidden_size: projector, text_config: t, vision_config: v } = c
+    const { projector_hidden_size: projector, text_config: t, vision_config: v } = c
     const apart = c.img_token_compression_config ?? v.img_token_compression_config
+    const bias = c.multimodal_projector_bias ?? true
     const merge = v.spatial_merge_size ?? apart?.spatial_merge_size ?? 2
     const time = v.temporal_patch_size ?? apart?.temporal_patch_size ?? 2
     // Older files call the tower by the name of another one.
     const { model_type: _, ...withoutType } = wholeVision(v)
-    const indexers = indexersOf(t, "minimax_m3_sparse")
-    const freq = moeFlags(t)
+    const indexers = indexersOf(t, INDEXED)
     const tc = transformerOf(t, {
       ffn_hidden_size: t.dense_intermediate_size ?? t.intermediate_size,
-      qk_layernorm: t.use_qk_norm,
+      qk_layernorm: t.use_qk_norm ?? true,
       share_embeddings_and_output_weights: tiedOf(c),
       num_moe_experts: expertsOf(t),
       moe_router_topk: t.num_experts_per_tok,
-      ...(freq ? { moe_layer_freq: freq } : {}),
+      moe_layer_freq: moeFlags(t),
       moe_ffn_hidden_size: t.intermediate_size,
       moe_shared_expert_intermediate_size: (t.n_shared_experts ?? 1) * (t.shared_intermediate_size ?? 0) || null,
       moe_router_enable_expert_bias: true
@@ -156,8 +160,8 @@ export const minimaxM3 = family({
           // Also where they are stretched.
           position_embedding_type: "rope",
           ...FIXED,
-          ...(t.rotary_dim ? { rotary_percent: float(t.rotary_dim / tc.kv_channels) } : {}),
-          layernorm_zero_centered_gamma: t.use_gemma_norm,
+          rotary_percent: float(t.rotary_dim / tc.kv_channels),
+          layernorm_zero_centered_gamma: t.use_gemma_norm ?? true,
           activation_func_clamp_value: float(t.swiglu_limit),
           moe_router_topk_scaling_factor: float(t.routed_scaling_factor ?? 1),
           moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001),
@@ -170,9 +174,13 @@ export const minimaxM3 = family({
           index_n_heads: indexers.heads,
           index_head_dim: indexers.width,
           hf_config_dict: {
-            ...besides(whole(c), { multimodal_projector_bias: true }),
-            text_config: besides(whole(t), { use_gemma_norm: true, use_qk_norm: true }),
-             vision_config: withoutType },
+            ...whole(c),
+            dtype: c["dtype"] === undefined && c["torch_dtype"] === undefined ? "bfloat16" : whole(c)["dtype"]!,
+            merged_hidden_size: t.hidden_size * (v.spatial_merge_size ?? merge) ** 2,
+            // The class clamps the activation itself, whatever its name in the config.
+            text_config: { ...whole(indexedToday(t, indexers, INDEXED)), model_type: "minimax_m3_vl_text", hidden_act: "silu" },
+            vision_config: withoutType
+          },
           vision_config: hfConfig("minimax_m3_vl.configuration_minimax_m3_vl.MiniMaxM3VLVisionConfig", {
             ...withoutType,
             spatial_merge_size: merge,

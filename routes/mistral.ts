@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { size } from "./shared/config.ts"
+import { positions, size } from "./shared/config.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -10,7 +10,7 @@ import { textModel } from "./shared/textModel.ts"
 export const mistral = family({
   name: "mistral",
   architectures: ["MistralForCausalLM"],
-  config: z.looseObject({ ...denseFields, num_key_value_heads: size.nullable().default(8), sliding_window: size.nullable().default(4096) }),
+  config: z.looseObject({ ...denseFields, ...positions(131_072), num_key_value_heads: size.nullable().default(8), sliding_window: size.nullable().default(4096) }),
   describe: (t) => {
     const tc = transformerOf(t)
     return textModel({

@@ -5,7 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
-import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
+import { hfConfig, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -31,7 +31,7 @@ export const mistral3 = family({
   architectures: ["Mistral3ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
-    text_config: defaulted({ num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
+    text_config: defaulted({ num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6, max_position_embeddings: 262_144 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(pixelVisionFields),
     image_token_index: count.nullish(),
     image_token_id: count.nullish(),
@@ -71,7 +71,7 @@ export const mistral3 = family({
         hf_config: hfConfig("mistral3.configuration_mistral3.Mistral3Config", {
           ...whole(c),
           text_config: whole(t),
-          vision_config: wholeVision(v)
+          vision_config: typed("pixtral", wholeVision(v))
         })
       }),
       components: COMPONENTS

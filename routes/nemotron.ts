@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, layerNormBiases, mlpBiases } from "./shared/blocks.ts"
+import { positions } from "./shared/config.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -12,6 +13,7 @@ export const nemotron = family({
   architectures: ["NemotronForCausalLM"],
   config: z.looseObject({
     ...denseFields,
+    ...positions(4096),
     hidden_act: z.string().default("relu2"),
     norm_eps: z.number().default(1e-5),
     partial_rotary_factor: z.number().nullable().default(0.5),

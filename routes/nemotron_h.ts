@@ -1,13 +1,14 @@
 /** Nemotron-H and Nemotron 3: hybrid text models. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { defaulted } from "./shared/config.ts"
 import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 
 export const nemotronH = family({
   name: "nemotron-h",
   architectures: ["NemotronHForCausalLM"],
-  config: z.looseObject(nemotronHFields),
+  config: defaulted({ max_position_embeddings: 4096, n_group: 1, topk_group: 1, routed_scaling_factor: 1 }, z.looseObject(nemotronHFields)),
   spellings: [["^backbone.", "^model."]],
   describe: (t, headers) => {
     const text = textOf(t)

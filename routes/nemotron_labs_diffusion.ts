@@ -8,6 +8,7 @@ import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { dtypeField, size } from "./shared/config.ts"
+import { hfConfig, whole } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 
@@ -49,8 +50,15 @@ export const nemotronLabsDiffusion = family({
       provider: gptProvider(
         "megatron.bridge.diffusion.models.nemotron_labs_diffusion.nemotron_labs_diffusion_provider.NemotronLabsDiffusionModelProvider",
         tc,
-        commonOf(t),
-        extraOf(t)
+        // The class's own length: it makes a mask of it when it is built.
+        { ...commonOf(t), seq_length: undefined },
+        {
+          ...extraOf(t),
+          // Its attention turns queries and keys itself, by the settings of an HF config; the class of the model's repository cannot be named.
+          position_embedding_type: "none",
+          apply_llama4_style_query_key_layer_scaling: typeof (t.rope_parameters ?? {})["llama_4_scaling_beta"] === "number",
+          hf_config: hfConfig("ministral3.configuration_ministral3.Ministral3Config", { ...whole(t), model_type: "ministral3" })
+        }
       ),
       carried,
       vocabulary: { embedding: `${model}embed_tokens.weight`, head, tied: tc.share_embeddings_and_output_weights }

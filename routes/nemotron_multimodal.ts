@@ -32,6 +32,8 @@ const schema = z.preprocess(
     downsample_ratio: z.number().positive().max(1).default(0.5),
     projector_hidden_size: size.default(20480),
     img_context_token_id: count.nullish(),
+    img_start_token_id: count.nullish(),
+    img_end_token_id: count.nullish(),
     sound_context_token_id: count.nullish()
   })
 )
@@ -72,7 +74,7 @@ interface Form {
 
 const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): FamilyDescription => {
   const t = c.llm_config
-  const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false)
+  const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false, false)
   const { tc } = text
   const names = { megatron: `${prefix}language_model.`, model: "language_model.backbone.", head: "language_model." }
   const vision = radioOf(c.vision_config, headers, classTokens)
@@ -108,12 +110,24 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
   }
 }
 
-const omni = (c: Config, headers: HfHeaders): FamilyDescription => {
+/** What a text model inside leaves to the class around it. */
+const AROUND = { attention_softmax_in_fp32: true, keep_mtp_spec_in_bf16: false, mtp_loss_scaling_factor: undefined }
+
+/** Ids of the tokens that begin and end an image in the published tokenizer. */
+const IMAGE_ENDS = { img_start_token_id: 21, img_end_token_id: 22 }
+
+/** The same in the older one, whose config.json may say others. */
+const olderImageEnds = (c: Config) => ({ img_start_token_id: c.img_start_token_id || 19, img_end_token_id: c.img_end_token_id || 20 })
+
+const omni = (c: Config, headers: HfHeaders, ends: typeof IMAGE_ENDS = IMAGE_ENDS): FamilyDescription => {
   const vision = radioOf(c.vision_config, headers, 10)
   return describe(c, headers, {
     ...OMNI,
     classTokens: 10,
     extra: {
+      ...AROUND,
+      ...ends,
+      use_vision_backbone_fp8_arch: false,
       language_model_type: "nemotron6-moe",
       tokenizer_type: "nemotron6-moe",
       nemotron_omni_contract: "expanded_sequence_v1",
@@ -142,11 +156,11 @@ export const nemotronVl = family({
   config: schema,
   describe: (c, headers) =>
     c.llm_config.n_routed_experts
-      ? omni(c, headers)
+      ? omni(c, headers, olderImageEnds(c))
       : describe(c, headers, {
         ...VL,
         classTokens: 8,
-        extra: { language_model_type: "nemotron5-hybrid-12b" }
+        extra: { ...AROUND, language_model_type: "nemotron5-hybrid-12b" }
       })
 })
 
@@ -155,5 +169,5 @@ export const nemotronOmni = family({
   architectures: ["NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Super_Omni_Reasoning_V3"],
   mimo: [mimoForm(OMNI)],
   config: schema,
-  describe: omni
+  describe: (c, headers) => omni(c, headers)
 })

@@ -3,10 +3,11 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { defaulted, dtypeField, size } from "./shared/config.ts"
-import { whole, wholeVision } from "./shared/hfConfig.ts"
+import { typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { windowedTail } from "./shared/slidingTypes.ts"
 import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
 import { audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
 import { windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
@@ -24,7 +25,7 @@ export const qwen2_5Omni = family({
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     thinker_config: z.looseObject({
-      text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6 }, z.looseObject(denseFields)),
+      text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject(denseFields)),
       vision_config: z.looseObject(windowVisionFields),
       audio_config: z.looseObject({ ...audioFields, output_dim: size.default(3584) }),
       dtype: dtypeField,
@@ -48,8 +49,9 @@ export const qwen2_5Omni = family({
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
         thinker_config: thinkerConfig("qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniThinkerConfig", c, {
-          audio_config: whole(a),
-          vision_config: wholeVision(v)
+          text_config: typed("qwen2_5_omni_text", { ...whole(t), layer_types: windowedTail(t) }),
+          audio_config: typed("qwen2_5_omni_audio_encoder", whole(a)),
+          vision_config: typed("qwen2_5_omni_vision_encoder", wholeVision(v))
         }),
         ...speakers(top, {
           talker_config: "qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniTalkerConfig",

@@ -23,7 +23,7 @@ export const qwen2_5Vl = family({
   architectures: ["Qwen2_5_VLForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: sectioned("text_config", z.looseObject({
-    text_config: defaulted({ num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 }, z.looseObject(denseFields)),
+    text_config: defaulted({ num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(windowVisionFields),
     tie_word_embeddings: z.boolean().nullish(),
     ...visionTokens

@@ -2,17 +2,19 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
-import { count, many, size } from "./shared/config.ts"
-import { hfConfig, whole } from "./shared/hfConfig.ts"
+import { count, many, positions, size } from "./shared/config.ts"
+import { hfConfig, typed, whole } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { windowedTail } from "./shared/slidingTypes.ts"
 import { audioEncoder, audioFields } from "./shared/towers/audio.ts"
 
 /** Published text sections leave out what the config class defaults to. */
 const text = z.looseObject({
   ...textFields,
+  ...positions(32_768),
   num_hidden_layers: many.min(1).default(32),
   hidden_size: size.default(4096),
   intermediate_size: size.default(22016),
@@ -53,8 +55,8 @@ export const qwen2Audio = family({
         audio_token_id: c.audio_token_index ?? c.audio_token_id ?? undefined,
         hf_config: hfConfig("qwen2_audio.configuration_qwen2_audio.Qwen2AudioConfig", {
           ...whole(c),
-          audio_config: whole(a),
-          text_config: whole(t)
+          audio_config: typed("qwen2_audio_encoder", whole(a)),
+          text_config: typed("qwen2", { ...whole(t), layer_types: windowedTail(t) })
         })
       }),
       components: COMPONENTS

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, fcMtp, mlpBiases, qkNorm } from "./shared/blocks.ts"
-import { many, size } from "./shared/config.ts"
+import { many, positions, size } from "./shared/config.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -15,6 +15,7 @@ export const qwen3 = family({
   architectures: ["Qwen3ForCausalLM"],
   config: z.looseObject({
     ...denseFields,
+    ...positions(32_768),
     num_key_value_heads: size.nullable().default(32),
     head_dim: size.default(128),
     mtp_num_hidden_layers: many.nullish(),

@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
-import { many, size } from "./shared/config.ts"
+import { many, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
@@ -16,6 +16,7 @@ export const qwen3Moe = family({
   architectures: ["Qwen3MoeForCausalLM"],
   config: z.looseObject({
     ...moeFields,
+    ...positions(32_768),
     num_key_value_heads: size.nullable().default(4),
     intermediate_size: size.default(6144),
     num_experts_per_tok: size.default(8),

@@ -3,9 +3,9 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
-import { dtypeField, many, size } from "./shared/config.ts"
+import { dtypeField, many, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
-import { section, whole, wholeVision } from "./shared/hfConfig.ts"
+import { section, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
@@ -30,8 +30,10 @@ export const qwen3Omni = family({
     thinker_config: z.looseObject({
       text_config: z.looseObject({
         ...moeFields,
+        ...positions(32_768),
         num_key_value_heads: size.nullable().default(4),
         rope_theta: z.number().nullable().default(1e6),
+        intermediate_size: size.nullable().default(18_944),
         moe_intermediate_size: size.default(768),
         num_experts_per_tok: size.default(8),
         decoder_sparse_step: size.nullish(),
@@ -73,11 +75,11 @@ export const qwen3Omni = family({
           ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
           position_embedding_type: "mrope",
           mrope_section: mropeOf(t),
-          language_max_sequence_length: t.max_position_embeddings ?? undefined,
           // The auxiliary loss stays the provider's: the reference does not read it.
           thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
-            audio_config: whole(a),
-            vision_config: wholeVision(v)
+            text_config: typed("qwen3_omni_moe_text", whole(t)),
+            audio_config: typed("qwen3_omni_moe_audio_encoder", whole(a)),
+            vision_config: typed("qwen3_omni_moe_vision_encoder", wholeVision(v))
           }),
           ...speakers(top, {
             talker_config: "qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeTalkerConfig",

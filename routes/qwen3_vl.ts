@@ -4,7 +4,7 @@ import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Fa
 import { float } from "../src/runconfig/Provider.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
-import { many, size } from "./shared/config.ts"
+import { many, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { hfConfig, section, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
@@ -15,6 +15,7 @@ import { blockVision, blockVisionFields, blockVisionRows } from "./shared/towers
 
 const text = z.looseObject({
   ...moeFields,
+  ...positions(128_000),
   rope_theta: z.number().nullable().default(500_000),
   decoder_sparse_step: size.nullish(),
   mlp_only_layers: z.array(many).nullish()
@@ -64,7 +65,6 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
         ...vocabularyMarks(t, { bos_token_id: moe ? null : undefined, eos_token_id: moe ? null : undefined }),
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t),
-        language_max_sequence_length: t.max_position_embeddings ?? undefined,
         ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
         ...(moe ? { decoder_sparse_step: t.decoder_sparse_step ?? 1, mlp_only_layers: t.mlp_only_layers ?? [], head_dim: tc.kv_channels, moe_grouped_gemm: true, moe_aux_loss_coeff: float(0.001) } : {}),
         hf_text_config: hfConfig(`${name}.configuration_${name}.${variant}TextConfig`, { ...whole(t), ...(moe ? { num_experts: expertsOf(t), num_local_experts: expertsOf(t) } : {}) }),

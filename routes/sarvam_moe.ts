@@ -1,6 +1,7 @@
 /** Sarvam MoE: the layers of Bailing MoE V2 without multi-token prediction. */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
+import { float } from "../src/runconfig/Provider.ts"
 import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
@@ -24,6 +25,7 @@ export const sarvamMoe = family({
         ...GROUPED,
         make_vocab_size_divisible_by: 128,
         // The class's own.
+        init_method_std: float(0.006),
         recompute_modules: ["layernorm", "shared_experts", "mlp", "moe_act"],
         ...sigmoidRouter({ routed_scaling_factor: t.routed_scaling_factor }),
         moe_router_dtype: "fp32",

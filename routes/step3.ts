@@ -34,6 +34,12 @@ export const step3p5 = family({
   }
 })
 
+const vision = z.looseObject(perceptionFields)
+
+/** The tower's section in the names that its config class reads. */
+const towerOf = ({ heads, hidden_size, layers, num_attention_heads, num_hidden_layers, width, ...rest }: z.infer<typeof vision>) =>
+  whole({ ...rest, width: width ?? hidden_size, layers: layers ?? num_hidden_layers, heads: heads ?? num_attention_heads })
+
 const PROVIDER = `${STEPFUN}.step37_provider.Step37ModelProvider`
 const COMPONENTS = languageBelow("language_model.", {
   name: "images",
@@ -48,7 +54,7 @@ export const step3p7 = family({
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     text_config: z.looseObject(stepFields),
-    vision_config: z.looseObject(perceptionFields),
+    vision_config: vision,
     projector_bias: z.boolean().nullish(),
     image_token_id: count.nullish()
   }),
@@ -94,7 +100,7 @@ export const step3p7 = family({
         ...text.fields,
         image_token_id: c.image_token_id ?? undefined,
         ...section(t, ["attention_other_setting"]),
-        vision_config: pythonObject(`${STEPFUN}.configuration_step37.Step37VisionConfig`, whole(c.vision_config)),
+        vision_config: pythonObject(`${STEPFUN}.configuration_step37.Step37VisionConfig`, towerOf(c.vision_config)),
         projector_bias: c.projector_bias ?? false,
         language_max_sequence_length: t.max_position_embeddings ?? undefined
       }, { refuses: ["padded-vocabulary"] }),

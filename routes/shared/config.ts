@@ -14,6 +14,9 @@ export const many = z.int().min(0).max(100_000)
 export const defaulted = <T>(defaults: Readonly<Record<string, unknown>>, schema: z.ZodType<T>): z.ZodType<T> =>
   z.preprocess((c) => (typeof c === "object" && c !== null && !Array.isArray(c) ? { ...defaults, ...c } : c), schema)
 
+/** The longest text of a model whose config.json does not say: that of its config class. */
+export const positions = (byDefault: number) => ({ max_position_embeddings: size.nullable().default(byDefault) })
+
 /** `dtype` or, in older files, `torch_dtype`. */
 export const dtypeField = z.enum(["bfloat16", "float16", "float32"]).nullish()
 

@@ -3,19 +3,20 @@ import { z } from "zod"
 import type { Carried } from "../../src/bridge/Family.ts"
 import { expandBraces } from "../../src/bridge/Mapping.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
-import { count, many, size } from "./config.ts"
+import { count, many, positions, size } from "./config.ts"
 import { textFields, transformerOf } from "./llama.ts"
 import { perLayer } from "./moe.ts"
 
 export const ernieFields = {
   ...textFields,
+  ...positions(131_072),
   num_key_value_heads: size.nullable().default(4),
   rms_norm_eps: z.number().nullable().default(1e-5),
   rope_theta: z.number().nullable().default(500_000),
   intermediate_size: size,
   moe_num_experts: many.min(1),
   moe_num_shared_experts: count.nullish(),
-  moe_k: size.nullish(),
+  moe_k: size.default(6),
   moe_layer_start_index: many.nullish(),
   moe_layer_end_index: z.int().min(-1).nullish(),
   moe_layer_interval: size.nullish(),
@@ -43,7 +44,7 @@ export const ernieTransformer = (t: ErnieConfig, ffn: number, tied: boolean): Tr
   return transformerOf(t, {
     share_embeddings_and_output_weights: tied,
     num_moe_experts: t.moe_num_experts,
-    moe_router_topk: t.moe_k ?? undefined,
+    moe_router_topk: t.moe_k,
     moe_layer_freq: ernieFreq(t),
     moe_ffn_hidden_size: ffn,
     moe_shared_expert_intermediate_size: shared === 0 ? null : shared * ffn,

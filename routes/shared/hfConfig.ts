@@ -4,6 +4,7 @@
  * others; and only plain values, because the trainer instantiates whatever looks like an object of its own.
  */
 import { float, pythonName, pythonObject, type PythonObject, type PythonValue } from "../../src/runconfig/Provider.ts"
+import { defined } from "./provider.ts"
 import { FormatError, quote } from "../../src/errors.ts"
 
 type Fields = Readonly<Record<string, PythonValue>>
@@ -43,6 +44,8 @@ const objectAt = (source: Section, field: string): Section | undefined => {
 
 /** Rotary settings where today's classes look for them; older files have them beside the other fields. */
 const rotary = (source: Section, kindWithout: string): Section => {
+  const stated = objectAt(source, "rope_parameters")
+  if (stated && "rope_theta" in stated) return { rope_parameters: { rope_type: stated["type"] ?? kindWithout, ...stated } }
   if (source["rope_parameters"] !== undefined || (typeof source["rope_theta"] !== "number" && !objectAt(source, "rope_scaling"))) return {}
   const { type, ...stretch } = objectAt(source, "rope_scaling") ?? {}
   const kind = stretch["rope_type"] ?? type ?? kindWithout
@@ -73,9 +76,16 @@ export const wholeVision = (source: Section): Fields => whole(source, "axial")
 export const besides = (fields: Fields, filled: Fields): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([name, value]) => !(name in filled) || JSON.stringify(value) !== JSON.stringify(filled[name])))
 
+/** Config classes that write what they call themselves, which not every config.json repeats. */
+const MODEL_TYPES: Readonly<Record<string, string>> = { Exaone4Config: "exaone4", Exaone4_5_VisionConfig: "exaone4_5_vision" }
+
+/** A section inside a section, of the class with this name unless it says otherwise. */
+export const typed = (model_type: string, fields: Fields): Fields => ({ model_type, ...fields })
+
 /** `target`: dotted name of the config class below `transformers.models`. */
 export const hfConfig = (target: string, { dtype, ...fields }: Fields): PythonObject =>
   pythonObject(`transformers.models.${target}`, {
+    ...defined({ model_type: MODEL_TYPES[target.slice(target.lastIndexOf(".") + 1)] }),
     ...fields,
     ...(dtype === undefined ? {} : { dtype: typeof dtype === "string" ? pythonName(`torch.${dtype}`) : dtype })
   })

@@ -11,7 +11,7 @@ import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, zeroBiases } from "./biases.ts"
 import { attention, denseMlp, gatedDeltaNet, fcMtp, mlpBiases, qkNorm, sharedExpertMoe } from "./blocks.ts"
-import { many, size } from "./config.ts"
+import { many, positions, size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
 import { commonOf, frameRows, headDimOf, type TextPrefixes, transformerOf } from "./llama.ts"
 import { moeFields, sparseMoe, sparseStep } from "./moe.ts"
@@ -21,6 +21,7 @@ import type { CommonFields } from "./provider.ts"
 /** Absent fields have the defaults of the published config classes. */
 export const hybridFields = {
   ...moeFields,
+  ...positions(32_768),
   layer_types: z.array(z.enum(["linear_attention", "full_attention"])).nullish(),
   full_attention_interval: size.nullish(),
   linear_num_key_heads: size.default(16),

@@ -33,13 +33,13 @@ export const indexedFields = {
 const schema = z.looseObject(indexedFields)
 export type IndexedText = z.infer<typeof schema>
 
-/** 1 = MoE, 0 = dense; undefined: all are MoE, and stacked. */
-export const moeFlags = (t: IndexedText): ReadonlyArray<number> | undefined =>
+/** 1 = MoE, 0 = dense; all are MoE where the config does not say. A list keeps the layer numbers in the stored keys. */
+export const moeFlags = (t: IndexedText): ReadonlyArray<number> =>
   t.moe_layer_freq
     ? perLayer(t.moe_layer_freq, t.num_hidden_layers, "moe_layer_freq")
     : t.mlp_layer_types
     ? perLayer(t.mlp_layer_types, t.num_hidden_layers, "mlp_layer_types").map((kind) => (kind === "sparse" ? 1 : 0))
-    : undefined
+    : Array.from({ length: t.num_hidden_layers }, () => 1)
 
 export interface Indexers {
   readonly layers: ReadonlyArray<number>
@@ -55,6 +55,21 @@ export const indexersOf = (t: IndexedText, kind: string): Indexers => {
     layers: has.flatMap((indexed, i) => (indexed && i < t.num_hidden_layers ? [i] : [])),
     heads: t.index_n_heads ?? old?.sparse_num_index_heads ?? 4,
     width: t.index_head_dim ?? old?.sparse_index_dim ?? 128
+  }
+}
+
+/** The text config in the fields of today's config class, which reads the older ones so. */
+export const indexedToday = (t: IndexedText, { heads, layers, width }: Indexers, kind: string) => {
+  const { moe_layer_freq: _, sparse_attention_config: old, ...fields } = t
+  const indexed = new Set(layers)
+  const blocks = [["index_block_size", "sparse_block_size"], ["index_topk_blocks", "sparse_topk_blocks"], ["index_local_blocks", "sparse_local_block"]] as const
+  return {
+    ...fields,
+    ...(old ? Object.fromEntries(blocks.flatMap(([field, older]) => (older in old ? [[field, old[older]]] : []))) : {}),
+    layer_types: Array.from({ length: t.num_hidden_layers }, (_, i) => (indexed.has(i) ? kind : "full_attention")),
+    mlp_layer_types: moeFlags(t).map((moe) => (moe === 1 ? "sparse" : "dense")),
+    index_n_heads: heads,
+    index_head_dim: width
   }
 }
 

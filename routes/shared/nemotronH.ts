@@ -44,6 +44,7 @@ export const nemotronHFields = {
   mtp_layers_block_type: list.nullish(),
   mtp_hybrid_override_pattern: letters.nullish(),
   mtp_use_repeated_layer: z.boolean().nullish(),
+  mtp_loss_scaling_factor: z.number().nullish(),
   attention_head_dim: size.nullish(),
   layer_norm_epsilon: z.number().nullish(),
   mlp_hidden_act: z.string().nullish(),
@@ -75,8 +76,11 @@ export interface HybridText {
 
 const DEFAULT_MTP = "full_attention,moe"
 
-/** Block lists win over the older pattern strings, unless they hold the config class's default. */
-export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): HybridText => {
+/**
+ * Block lists win over the older pattern strings, unless they hold the config class's default. `repeats`: whether the trainer's class
+ * repeats the first multi-token-prediction module where the config does not say.
+ */
+export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false, repeats = true): HybridText => {
   refuseBiases(t, ["attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"], NO_PLACE.mixer)
   const main = t.layers_block_type ?? t.layer_types ?? t.hybrid_override_pattern
   if (!main) throw new FormatError("config/missing", "a hybrid model needs its layers", { field: "hybrid_override_pattern" })
@@ -96,7 +100,7 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false): 
     mamba_state_dim: t.ssm_state_size,
     mtp_num_layers: modules,
     moe_router_topk: t.num_experts_per_tok ?? undefined,
-    mtp_use_repeated_layer: modules > 0 && (t.mtp_use_repeated_layer ?? true),
+    mtp_use_repeated_layer: modules > 0 && (t.mtp_use_repeated_layer ?? repeats),
     ...(all.includes("moe") || t.n_routed_experts
       ? {
         num_moe_experts: required(t.n_routed_experts, "n_routed_experts"),
@@ -208,7 +212,7 @@ export const nemotronHExtra = (t: NemotronH, { blocks, mtpBlocks, tc }: HybridTe
     hybrid_layer_pattern: [patternOf(blocks), ...Array.from({ length: modules }, () => patternOf(mtpBlocks))].join("/"),
     mtp_hybrid_override_pattern: modules > 0 ? patternOf(mtpBlocks) : null,
     mtp_num_layers: modules,
-    mtp_loss_scaling_factor: modules > 0 ? float(0.3) : undefined,
+    mtp_loss_scaling_factor: modules > 0 ? float(t.mtp_loss_scaling_factor ?? 0.3) : undefined,
     mamba_chunk_size: t.chunk_size ?? undefined,
     fp32_residual_connection: t.residual_in_fp32 ?? undefined,
     first_last_layers_bf16: true,

@@ -22,16 +22,20 @@ export type RopeScaling = z.infer<typeof section>
 /** Config fields of stretched rotary embeddings; `rope_parameters` is declared with the rotary fields. */
 export const scaling = { rope_scaling: section.nullish() }
 
-/** The section that stretches, with its type (`yarn`, `llama3`, `linear`, …); undefined if nothing does. */
+/** The section that stretches (YaRN: by default from the length of the config), with its type (`yarn`, `llama3`, `linear`, …); undefined if nothing does. */
 export const scalingOf = (c: {
   readonly rope_scaling?: RopeScaling | null | undefined
   readonly rope_parameters?: object | null | undefined
+  readonly max_position_embeddings?: number | null | undefined
 }): (RopeScaling & { readonly kind: string }) | undefined => {
   const parsed = section.safeParse(c.rope_parameters)
   for (const found of [c.rope_scaling, parsed.success ? parsed.data : undefined]) {
     // Where both stand, transformers and the trainer read `type`.
     const kind = found?.type || found?.rope_type
-    if (found && kind && kind !== "default") return { ...found, kind }
+    if (found && kind && kind !== "default") {
+      const original = found.original_max_position_embeddings ?? (kind === "yarn" ? c.max_position_embeddings : undefined)
+      return { ...found, kind, ...(typeof original === "number" ? { original_max_position_embeddings: original } : {}) }
+    }
   }
   return undefined
 }

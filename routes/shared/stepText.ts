@@ -14,7 +14,7 @@ import { type GptOptions, transformerLayer } from "../../src/model/gpt.ts"
 import { isMoe, type TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { appendedModules, appendedMtp } from "./appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./blocks.ts"
-import { many, size } from "./config.ts"
+import { many, positions, size } from "./config.ts"
 import { extraOf, frameRows, rotaryBuffers, textFields, transformerOf } from "./llama.ts"
 import { GROUPED, perLayer, required, router, sharedExperts } from "./moe.ts"
 import { defined } from "./provider.ts"
@@ -23,11 +23,13 @@ const index = z.coerce.number().int().min(0).max(100_000)
 
 export const stepFields = {
   ...textFields,
+  ...positions(128_000),
   rope_theta: z.union([z.number(), z.array(z.number()).min(1)]).nullish(),
   num_attention_groups: size.nullish(),
   intermediate_size: size,
   moe_num_experts: many.min(1).nullish(),
   n_routed_experts: many.min(1).nullish(),
+  rms_norm_eps: z.number().nullable().default(1e-5),
   moe_top_k: size.nullish(),
   num_experts_per_tok: size.nullish(),
   moe_intermediate_size: size,
@@ -98,7 +100,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
     qk_layernorm: t.use_qk_norm ?? true,
     attention_output_gate: gate,
     num_moe_experts: experts,
-    moe_router_topk: t.moe_top_k ?? t.num_experts_per_tok ?? undefined,
+    moe_router_topk: t.moe_top_k ?? t.num_experts_per_tok ?? 8,
     moe_layer_freq: moeFreq(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: t.share_expert_dim ?? t.share_expert_dims ?? null,

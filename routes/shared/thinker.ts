@@ -29,8 +29,8 @@ export const thinkerIds = (c: ThinkerConfig): Readonly<Record<string, PythonValu
 })
 
 /** The provider's `thinker_config`, from which it builds the encoders. */
-export const thinkerConfig = (target: string, c: ThinkerConfig, encoders: Readonly<Record<string, PythonValue>>) =>
-  hfConfig(target, { ...whole(c), text_config: whole(c.text_config), ...encoders })
+export const thinkerConfig = (target: string, c: ThinkerConfig, sections: Readonly<Record<string, PythonValue>>) =>
+  hfConfig(target, { ...whole(c), ...sections })
 
 /** What speaks, as its config classes see it: the trainer builds none of it, but its provider holds their configurations. */
 export const speakers = (top: Readonly<Record<string, unknown>>, classes: Readonly<Record<string, string>>): Readonly<Record<string, PythonValue>> =>
