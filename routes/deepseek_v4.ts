@@ -14,7 +14,7 @@ import { FormatError } from "../src/errors.ts"
 import type { CompressedAttention } from "../src/model/compressedAttention.ts"
 import { compressedGpt } from "../src/model/compressedGpt.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
-import { count, many, size } from "./shared/config.ts"
+import { count, many, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH, LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
@@ -27,6 +27,7 @@ const RATIOS: Readonly<Record<string, number>> = { sliding_attention: 0, compres
 /** Absent sizes have the defaults of the published config class. */
 const schema = z.looseObject({
   ...moeFields,
+  ...positions(1_048_576),
   moe_intermediate_size: size,
   head_dim: size.default(512),
   q_lora_rank: size.default(1024),
@@ -82,7 +83,7 @@ const rotaryOf = (t: Config): Readonly<Record<string, PythonValue>> => {
     rotary_base: float(base),
     csa_compress_rotary_base: float(t.compress_rope_theta ?? compress.rope_theta ?? base),
     rotary_scaling_factor: float(compress.factor ?? 1),
-    original_max_position_embeddings: compress.original_max_position_embeddings ?? undefined,
+    original_max_position_embeddings: compress.original_max_position_embeddings ?? t.max_position_embeddings ?? undefined,
     beta_fast: float(compress.beta_fast ?? 32),
     beta_slow: float(compress.beta_slow ?? 1),
     // Both alike: they cancel each other out.

@@ -75,6 +75,7 @@ export const qwen3Omni = family({
           ...section(v, ["patch_size", "spatial_merge_size", "temporal_patch_size"]),
           position_embedding_type: "mrope",
           mrope_section: mropeOf(t),
+          language_max_sequence_length: t.max_position_embeddings ?? undefined,
           // The auxiliary loss stays the provider's: the reference does not read it.
           thinker_config: thinkerConfig("qwen3_omni_moe.configuration_qwen3_omni_moe.Qwen3OmniMoeThinkerConfig", c, {
             text_config: typed("qwen3_omni_moe_text", whole(t)),
