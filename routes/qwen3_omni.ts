@@ -33,7 +33,6 @@ export const qwen3Omni = family({
         ...positions(32_768),
         num_key_value_heads: size.nullable().default(4),
         rope_theta: z.number().nullable().default(1e6),
-        intermediate_size: size.nullable().default(18_944),
         moe_intermediate_size: size.default(768),
         num_experts_per_tok: size.default(8),
         decoder_sparse_step: size.nullish(),
