@@ -1,15 +1,17 @@
 /** Which models are known, samples of some, and a start for those that are not. */
 import { Effect } from "effect"
-import { dirname } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { type SampleSize, samples } from "../../routes/samples/index.ts"
 import { verified } from "../../routes/verified.ts"
-import { scaffold } from "../bridge/scaffold.ts"
+import { scaffold } from "../../routes/scaffold/index.ts"
+import { recognise } from "../recognise/patterns.ts"
 import type { Support } from "../bridge/Support.ts"
 import { type SampleReport, writeSample as write } from "../conformance/Sample.ts"
 import { openHfSource } from "../space/HfSource.ts"
 import { type BridgeError, quote, UsageError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
+import { present } from "../store/present.ts"
 import { makeFolders, writeSmall } from "../io/small.ts"
 import { measured, type Watched } from "./progress.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
@@ -55,12 +57,17 @@ export interface Scaffold {
   readonly file?: string
 }
 
+/** What shows, beside the folder of a new family, that this is the repository: its families import from files. */
+const FAMILY_SOURCE = join("src", "bridge", "Family.ts")
+
 /** A starter family file for the model in `hfModel`; written to `file` (which must be free) if it is given, with the folders above it. */
 export const scaffoldFamily = (hfModel: string, file?: string): Effect.Effect<Scaffold, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
-    const { architecture, tensors } = yield* openHfSource(hfModel)
-    const text = scaffold(architecture, tensors.tensors.values())
+    const { architecture, json: config, tensors } = yield* openHfSource(hfModel)
+    const inRepository = file !== undefined && basename(dirname(resolve(file))) === "routes" &&
+      (yield* attempt(() => present(disk, join(dirname(resolve(file)), "..", FAMILY_SOURCE)))) !== undefined
+    const text = scaffold({ architecture, config, patterns: recognise(tensors.tensors.values()), inRepository })
     if (file === undefined) return { architecture, text }
     yield* attempt(async () => {
       await makeFolders(disk, dirname(file))
