@@ -32,6 +32,9 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "--expert-model-parallel-size": is("--ep"),
   "-etp": is("--etp"),
   "--expert-tensor-parallel-size": is("--etp"),
+  "--tp-size": is("--tp"),
+  "--pp-size": is("--pp"),
+  "--ep-size": is("--ep"),
   "--hf-model-id": is("--hf-model"),
   "--hf-model-path": is("--hf-model"),
   "--megatron-model-path": is("--megatron-path"),
@@ -44,6 +47,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "--device-map": withValue(NO_GPU),
   "--gpus-per-node": withValue(NO_GPU),
   "--gres": withValue(NO_GPU),
+  "--use-cpu-initialization": without(NO_GPU),
   "--no-gpu-resource-request": without(NO_GPU),
   "--distributed-timeout-minutes": withValue(NO_PROCESSES),
   "--executor": withValue(NO_JOB),
@@ -70,6 +74,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "--use-te": without("keys are those of Transformer Engine's modules anyway"),
   "--megatron-vocab-size": withValue("loaders pad the vocabulary to what their layout asks for"),
   "--verify": without("`verify` compares the two afterwards, byte by byte"),
+  "--test": without("`verify` compares the two afterwards, byte by byte"),
   "--strict": without("every tensor is accounted for anyway"),
   "--not-strict": without("keys may not differ unseen here; --allow-unmapped PATTERN leaves named tensors behind")
 }
@@ -79,7 +84,7 @@ const EXACT = "bytes are compared, not closeness"
 
 /** What has another meaning in one command. */
 const IN_COMMAND: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = {
-  import: { "--hf-path": is("--hf-model"), "--output": is("--megatron-path"), "--out-path": is("--megatron-path") },
+  import: { "--hf-path": is("--hf-model"), "--output": is("--megatron-path"), "--output-path": is("--megatron-path"), "--out-path": is("--megatron-path") },
   export: Object.fromEntries(["--tp", "--pp", "--ep", "--etp"].map((flag) => [flag, withValue(ANY_LAYOUT)])),
   roundtrip: {
     "--megatron-load-path": is("--megatron-load-path"),

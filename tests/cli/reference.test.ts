@@ -1,5 +1,5 @@
 /** Command lines of the reference's conversion programs, flag by flag. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -138,4 +138,14 @@ describe("roundtrip", () => {
     expect(tensors).toHaveLength(total)
     expect(equal).toBeLessThan(total)
   })
+})
+
+it("docs/migration.md has every one of their flags and programs", () => {
+  const page = readFileSync(new URL("../../docs/migration.md", import.meta.url), "utf8")
+  const flags = new Set([...referencePrograms.flatMap((program) => linesOf(program).flatMap(words)).filter((word) => word.startsWith("-")), ...referenceNames.map(([, there]) => there)]
+    .map((flag) => flag.split("=")[0]!.replaceAll("_", "-")))
+  expect(flags.size).toBeGreaterThan(60)
+  expect([...flags].filter((flag) => !new RegExp(`\`${flag}[ \`]`).test(page.replaceAll(/`(roundtrip|export|import) --/g, "`--")))).toEqual([])
+  const programs = new Set(referencePrograms.map(({ file }) => file.split("/").at(-1)!))
+  expect([...programs].filter((name) => !page.includes(name.replace(/convert_hf_.*_to_megatron/, "convert_hf_*_to_megatron")))).toEqual([])
 })

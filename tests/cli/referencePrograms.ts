@@ -65,6 +65,7 @@ export const referencePrograms: ReadonlyArray<ReferenceProgram> = [
   { file: "examples/models/nemotron_labs_diffusion/convert_checkpoints.py", command: "import", flags: ["--torch-dtype float16", "--device cuda:0"] },
   { file: "examples/models/nemotron_labs_diffusion/convert_checkpoints.py", command: "export", flags: DIFFUSION_EXPORT },
   { file: "examples/megatron_mimo/llava/convert_hf_llama_to_megatron.py", command: "import", flags: ["--tensor-parallel-size 1", "--use-te", "--megatron-vocab-size 32256"] },
+  { file: "verl: scripts/converter_hf_to_mcore.py", command: "import", flags: ["--pp_size 1", "--ep_size 1", "--use_cpu_initialization", "--test", "--trust_remote_code"] },
   { file: "examples/megatron_mimo/llava/whisper/convert_hf_whisper_to_megatron.py", command: "import", flags: ["--tensor-parallel-size 1", "--use-te", "--verify"] }
 ]
 
@@ -76,6 +77,7 @@ export const referenceNames: ReadonlyArray<readonly [command: "import" | "export
   ["import", "--megatron-save-path", "--megatron-path"],
   ["import", "--output", "--megatron-path"],
   ["import", "--out-path", "--megatron-path"],
+  ["import", "--output_path", "--megatron-path"],
   ["export", "--megatron-load-path", "--megatron-path"],
   ["export", "--megatron-model-path", "--megatron-path"],
   ["export", "--hf-save-path", "--hf-path"],
