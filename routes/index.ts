@@ -58,6 +58,7 @@ import { kimiK3 } from "./kimi_k3.ts"
 import { deepseekV4 } from "./deepseek_v4.ts"
 import { nemotronOmni, nemotronVl } from "./nemotron_multimodal.ts"
 
+/** The built-in families. `families.with(…)` adds others. */
 export const families = new FamilyRegistry([
   llama,
   llamaNemotron,

@@ -14,6 +14,7 @@ import { escaped, quote, quotePath, some } from "./quote.ts"
 export { FormatError, type Place } from "./FormatError.ts"
 export { quote, quotePath, some } from "./quote.ts"
 
+/** Exit codes of the command line; every error has one of them. */
 export const ExitCode = { ok: 0, different: 1, usage: 2, input: 3, unsupported: 4, output: 5, space: 6, io: 7, cluster: 8, peer: 9 } as const
 
 const at = ({ field, offset, record, tensor }: Place): string =>
@@ -222,4 +223,5 @@ export type BridgeError =
   | ClusterError
   | PeerFailed
 
+/** An error of this package's own: typed, with a code, and with what to do. */
 export const isBridgeError = (error: unknown): error is BridgeError => error instanceof Failure

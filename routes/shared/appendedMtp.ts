@@ -7,6 +7,7 @@ import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 
+/** Where the layers of multi-token prediction stand, and under which names. */
 export interface AppendedMtp {
   /** Decoder layers. */
   readonly layers: number
@@ -40,6 +41,7 @@ export const appendedModules = (
 /** Each has rows of its own. */
 const MOST_MODULES = 100
 
+/** Their rows, and the copies of embedding and head that travel beside the model. */
 export const appendedMtp = ({
   embedding = "embed_tokens.weight",
   finalNorm = "shared_head.norm.weight",

@@ -3,6 +3,7 @@ import { z } from "zod"
 
 /** Sizes are capped so that no product of two of them leaves the safe integers. */
 export const size = z.int().min(1).max(2 ** 24)
+/** A number that may be zero, capped like {@link size}. */
 export const count = z.int().min(0).max(2 ** 24)
 /** A number of layers or experts; each becomes entries in memory. */
 export const many = z.int().min(0).max(100_000)
@@ -31,6 +32,7 @@ export const rope = {
   }).nullish()
 }
 
+/** The base of the rotary embedding and the part of a head that it turns, with HF's defaults. */
 export const ropeOf = (c: z.infer<z.ZodObject<typeof rope>>) => ({
   theta: c.rope_parameters?.rope_theta ?? c.rope_theta ?? 10000,
   percent: c.rope_parameters?.partial_rotary_factor ?? c.partial_rotary_factor ?? 1

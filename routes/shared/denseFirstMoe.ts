@@ -9,8 +9,10 @@ import { routedExperts } from "./experts.ts"
 import { transformerOf } from "./llama.ts"
 import { denseFirst, expertsOf, moeFields, sharedWidth } from "./moe.ts"
 
+/** Config fields of these models. */
 export const denseFirstFields = { ...moeFields, intermediate_size: size, moe_intermediate_size: size, num_experts_per_tok: size }
 
+/** What differs among these models. */
 export interface DenseFirstNames {
   readonly qkNorm: boolean
   /** Number of shared experts, if the config does not say. */

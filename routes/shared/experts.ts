@@ -10,10 +10,12 @@ import type { Table } from "../../src/bridge/Registry.ts"
 import { FormatError, some } from "../../src/errors.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 
+/** How routed experts lie in a checkpoint. */
 export type ExpertForm =
   | { readonly kind: "separate" }
   | { readonly kind: "packed"; readonly gateUp: PackedExperts; readonly down: PackedExperts }
 
+/** Sizes of the routed experts, in elements. */
 export interface ExpertSizes {
   readonly experts: number
   readonly hidden: number
@@ -86,6 +88,7 @@ export const expertRows = (form: ExpertForm, { down, module, up }: ExpertNames =
       "mlp.experts.linear_fc2.weight*": `${module}.*.${down}.weight`
     }
 
+/** Names and forms of the routed experts, where they are not the usual ones. */
 export interface ExpertOptions {
   readonly model?: string
   /** Without headers. */

@@ -43,6 +43,7 @@ export const textFields = {
 export const denseFields = { ...textFields, intermediate_size: size }
 
 const schema = z.looseObject(textFields)
+/** A text section of config.json, parsed. */
 export type TextConfig = z.infer<typeof schema>
 
 /** `whole / parts`, which config.json must make an integer. */
@@ -51,6 +52,7 @@ export const divided = (whole: number, parts: number, field: string): number => 
   return whole / parts
 }
 
+/** Width of an attention head. */
 export const headDimOf = (t: Pick<TextConfig, "head_dim" | "hidden_size" | "num_attention_heads">): number =>
   t.head_dim ?? divided(t.hidden_size, t.num_attention_heads, "num_attention_heads")
 

@@ -18,6 +18,7 @@ import { gptProvider } from "./provider.ts"
 import { type RopeScaling, scalingOf } from "./ropeScaling.ts"
 import { textModel } from "./textModel.ts"
 
+/** Config fields of latent attention: ranks and head widths. */
 export const mlaFields = {
   q_lora_rank: size.nullish(),
   kv_lora_rank: size,
@@ -75,12 +76,16 @@ export const mlaRope = (t: Parameters<typeof scalingOf>[0]): Record<string, Pyth
   return Object.fromEntries(pairs.flatMap(([field, key]) => (typeof s[key] === "number" ? [[field, s[key]]] : [])))
 }
 
+/** Config fields of models with latent attention and experts. */
 export const latentMoeFields = { ...moeFields, ...mlaFields, intermediate_size: size, moe_intermediate_size: size, num_experts_per_tok: size }
 const schema = z.looseObject(latentMoeFields)
+/** Those fields, parsed. */
 export type LatentMoe = z.infer<typeof schema>
 
+/** The provider class of models with latent attention that have none of their own. */
 export const MLA = "megatron.bridge.models.mla_provider.MLAModelProvider"
 
+/** What differs among these models. */
 export interface LatentMoeOptions {
   /** Dense layers in front, if the config does not say. */
   readonly dense: number
@@ -90,6 +95,7 @@ export interface LatentMoeOptions {
   readonly extra: Readonly<Record<string, PythonValue | undefined>>
 }
 
+/** Their TransformerConfig; `dense`: dense layers in front where the config does not say. */
 export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partial<TransformerConfig>): TransformerConfig => {
   refuseLatentBiases(t)
   return transformerOf(t, {

@@ -12,6 +12,7 @@ import { count, many, size } from "./config.ts"
 import { textFields } from "./llama.ts"
 import { defined } from "./provider.ts"
 
+/** Config fields of models with experts, under all their published names. */
 export const moeFields = {
   ...textFields,
   num_experts: many.nullish(),
@@ -34,6 +35,7 @@ export const moeFields = {
 }
 
 const schema = z.looseObject(moeFields)
+/** Those fields, parsed. */
 export type MoeConfig = z.infer<typeof schema>
 
 type Names = Pick<MoeConfig, "num_experts" | "num_local_experts" | "n_routed_experts">
@@ -104,6 +106,7 @@ export const router = (gate: string, bias?: string): Table => ({
   ...(bias === undefined ? {} : { "mlp.router.expert_bias": bias })
 })
 
+/** Rows of the shared experts' MLP. */
 export const sharedExperts = (prefix = "mlp.shared_experts."): Table => ({
   "mlp.shared_experts.linear_fc1.weight": gatedMlpOf(`${prefix}{gate,up}_proj.weight`),
   "mlp.shared_experts.linear_fc2.weight": `${prefix}down_proj.weight`

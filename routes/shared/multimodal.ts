@@ -42,6 +42,7 @@ export const vocabularyMarks = (section: Readonly<Record<string, unknown>>, abse
   return Object.fromEntries(Object.entries(absent).map(([field, otherwise]) => [field, id.safeParse(section[field]).data ?? otherwise]))
 }
 
+/** An encoder and what leads from it to the language model. */
 export interface Modality {
   /** `images`, `audio` … */
   readonly name: string
@@ -105,6 +106,7 @@ export const mropeOf = (t: TextConfig): ReadonlyArray<number> | undefined => {
   return t.rope_parameters?.mrope_section ?? (old.success ? old.data.mrope_section : undefined)
 }
 
+/** What a multimodal model is: a language model, towers in front of it, rows, components. */
 export interface MultimodalModel {
   readonly tc: TransformerConfig
   readonly names: Required<TextPrefixes>

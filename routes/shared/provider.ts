@@ -2,8 +2,10 @@
 import { float, pythonName, type Provider, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 
+/** The dtype of a model, as config.json names it. */
 export type Dtype = "bfloat16" | "float16" | "float32"
 
+/** Fields that every provider takes. */
 export interface CommonFields {
   readonly dtype: Dtype
   readonly activation?: string

@@ -17,6 +17,7 @@ const section = z.looseObject({
   truncate: z.boolean().nullish()
 })
 
+/** A section that stretches rotary embeddings, parsed. */
 export type RopeScaling = z.infer<typeof section>
 
 /** Config fields of stretched rotary embeddings; `rope_parameters` is declared with the rotary fields. */

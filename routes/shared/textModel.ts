@@ -12,6 +12,7 @@ import { frameRows, rotaryBuffers, vocabularyOf } from "./llama.ts"
 /** The provider class of models without one of their own. */
 export const GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 
+/** What a text model is besides its frame (embedding, final norm, head). */
 export interface TextModel {
   readonly tc: TransformerConfig
   /** Rows of one decoder layer, below `decoder.layers.*.` and `model.layers.*.`. */

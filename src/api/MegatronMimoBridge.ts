@@ -33,28 +33,34 @@ import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
+/** What opening a model takes, in whichever form. */
 export interface BridgeOptions extends WithFamilies {
   /** Branch, tag or commit of a model that is named by its Hub id. Default `main`. */
   readonly revision?: string
 }
 
+/** How the components of a MegatronMIMO checkpoint are laid out. */
 export interface MimoBridgeOptions extends BridgeOptions {
   /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` per component, with the keys of an uneven pipeline; none: every component tp=1, on consecutive ranks. */
   readonly components?: ReadonlyArray<string>
 }
 
+/** The one layout of a standard checkpoint; a size that is not given is 1. */
 export interface StandardBridgeOptions extends BridgeOptions, StandardSizes {}
 
 /** How a conversion runs. */
 export interface Running extends Watched, Partial<Omit<RunOptions, "progress">> {}
 
+/** What becomes of the tensors of an import, and how it runs. */
 export interface ImportRequest extends TensorChoices, Running {}
 /** `restoreQuantized` reads all quantised tensors before it writes: that is the phase `comparing`. */
 export interface ExportOptions extends TensorChoices, Running, Pick<Partial<ExportRequest>, "mtpFrom" | "vocabSize"> {
   /** Write quantised tensors that the checkpoint holds unchanged as the model has them, not as values. Default: false. */
   readonly restoreQuantized?: boolean
 }
+/** How a comparison runs, and who is told of it. */
 export interface VerifyOptions extends Watched, EngineLimits {}
+/** What is streamed, in which pieces, with which means. */
 export interface WeightStreamOptions extends Omit<ExportOptions, "overwrite" | "resume" | "checksum" | "onKept" | "onWait">, HfWeightOptions {}
 
 const exportRequest = (options: ExportOptions): ExportRequest => {

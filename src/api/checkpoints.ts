@@ -74,6 +74,7 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
   })
 
+/** What is compared, and how closely. */
 export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOptions, "filter" | "progress" | "onSize">> {
   /** Globs, one of which a name must match; none: every tensor is compared. */
   readonly filter?: ReadonlyArray<string>
@@ -89,6 +90,7 @@ export const diff = (left: string, right: string, request: DiffRequest = {}): Ef
     return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...request, filter, ...measured("comparing", request) })
   })
 
+/** Into which naming, and how what is written comes to be. */
 export interface RelabelRequest extends WithFamilies, Watched, Partial<Omit<RelabelRun, "progress">> {
   /** The namings wanted, one after the other. */
   readonly to: ReadonlyArray<RelabelTo>
@@ -134,8 +136,10 @@ export const examine = (path: string, request: WithFamilies = {}): Effect.Effect
 export const examineMachine = (directory: string): Effect.Effect<DoctorReport, ReadError, Disk> =>
   Effect.map(machine(directory), (found) => ({ path: directory, found: bySeverity(found), sound: !found.some((d) => d.severity === "error") }))
 
+/** What the page is about besides the checkpoints. */
 export interface ReportRequest extends WithFamilies, Partial<Omit<PageRequest, "paths">> {}
 
+/** The page and the card about the same checkpoints. */
 export interface Report {
   /** One self-contained page. */
   readonly html: string

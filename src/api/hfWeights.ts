@@ -20,6 +20,7 @@ export interface HfWeight {
   readonly last: boolean
 }
 
+/** In which pieces weights are streamed, and the limits of the engine that assembles them. */
 export interface HfWeightOptions extends EngineOptions {
   /**
    * `bounded` (the default): the pieces of a tensor follow one another, in order, each of 4 MiB or the few blocks that a transposed

@@ -25,9 +25,11 @@ export const supported: ReadonlyArray<Support> = verified
 /** Python classes that a run configuration may name. */
 export const knownProviders: ReadonlyArray<string> = verified.flatMap((v) => v.providers)
 
+/** Names of the models that {@link writeSample} can write. */
 export const sampleModels = Object.keys(samples) as [string, ...Array<string>]
 export const sampleSizes = ["tiny", "small", "1GB", "10GB"] as const satisfies ReadonlyArray<SampleSize>
 
+/** Which sample, and how large. */
 export interface SampleRequest extends WithFamilies, Watched {
   /** One of {@link sampleModels}. Default: the first. */
   readonly model?: string

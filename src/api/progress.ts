@@ -3,6 +3,7 @@
 /** What is being done: reading, writing and comparing are phases of their own where a call does several. */
 export type Phase = "importing" | "exporting" | "comparing" | "reading" | "relabelling" | "writing"
 
+/** How far a phase of the work is, in bytes. */
 export interface Progress {
   readonly phase: Phase
   /** Bytes of the phase that are done; never decreases. */
@@ -11,6 +12,7 @@ export interface Progress {
   readonly total: number
 }
 
+/** Work that tells how far it is. */
 export interface Watched {
   /**
    * Told when a phase begins (`done` is 0) and after every block that is done. What it throws ends the work with that error, and

@@ -26,6 +26,7 @@ import type { TensorChoices, WithFamilies } from "./requests.ts"
 import * as whole from "./roundtrip.ts"
 import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
 
+/** Work that can be stopped from outside. */
 export interface Abortable {
   /** Stops the work; the promise, or the loop, then fails with `signal.reason`. */
   readonly signal?: AbortSignal

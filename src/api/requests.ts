@@ -11,6 +11,7 @@ export { mtpModes, torchDtypes } from "../plan/Options.ts"
 export { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
 export type { MtpMode, PipelineSplit, TorchDtype }
 
+/** Which models are known. */
 export interface WithFamilies {
   /** The families to dispatch among; the built-in ones by default. */
   readonly families?: FamilyRegistry

@@ -18,6 +18,7 @@ import type { Arrangement, WithFamilies } from "./requests.ts"
 /** Surrounds each phase of the work (`importing`, `exporting`, `comparing`). */
 export type Watch = <A, E, R>(phase: Phase, work: (progress: Meter) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+/** How the checkpoint between the two models is laid out, what is kept, and how the work runs. */
 export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
   /** Folder for what is removed afterwards: a checkpoint and a model, each as large as the model. Default: the system's for temporary files. */
   readonly workDirectory?: string
@@ -33,12 +34,14 @@ export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, En
   readonly watch?: Watch
 }
 
+/** A tensor of the original or of the export, and whether the two agree. */
 export interface RoundtripTensor extends TensorVerdict {
   /** Of the original; absent for a tensor that only the export has. */
   readonly dtype?: DType
   readonly shape?: Shape
 }
 
+/** What became of every tensor, and what was kept on disk. */
 export interface RoundtripReport extends Omit<VerifyReport, "left" | "right" | "tensors">, Pick<ConversionReport, "architecture" | "family" | "form" | "components"> {
   readonly hfModel: string
   /** Every tensor, equal or not. */

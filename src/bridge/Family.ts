@@ -113,6 +113,7 @@ export interface MimoForm {
   readonly components: ReadonlyArray<Component>
 }
 
+/** A family as its file writes it, from which {@link family} makes one. */
 export interface FamilySource<Config> {
   readonly name: string
   readonly architectures: ReadonlyArray<string>
@@ -176,6 +177,7 @@ const built = (description: FamilyDescription): ModelDescription => {
   return { ...description, components, carried, mtpFields, modules, model: modules.flatMap(({ entries }) => entries) }
 }
 
+/** A family from its parts. */
 export const family = <Config>(source: FamilySource<Config>): Family => ({
   name: source.name,
   architectures: source.architectures,

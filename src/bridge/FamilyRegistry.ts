@@ -31,6 +31,7 @@ export const architectureOf = (config: unknown): string => {
 /** What holds for every family: the same family, described further. */
 export type FamilyRule = (family: Family) => Family
 
+/** The families among which a config.json finds its own, by architecture. */
 export class FamilyRegistry {
   readonly families: ReadonlyArray<Family>
   readonly #own: ReadonlyArray<Family>

@@ -18,6 +18,7 @@ export interface Relation {
   readonly copies: ReadonlyArray<Copy>
 }
 
+/** How parameters are made of HF tensors: one function from a parameter to copies, which an export runs with their sides swapped. */
 export interface MappingKind {
   /** Short name for tables and plans, e.g. `qkv`. */
   readonly name: string

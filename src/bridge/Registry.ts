@@ -42,6 +42,7 @@ interface Candidates {
   readonly byNumber: ReadonlyMap<string, ReadonlyArray<number>>
 }
 
+/** The rows of one model, found by Megatron name: of several that match, the first. */
 export class MappingRegistry {
   readonly rows: ReadonlyArray<Row>
   readonly #strict: Array<RegExp | undefined> = []
@@ -121,6 +122,7 @@ export class MappingRegistry {
     )
   }
 
+  /** One printable line per row. */
   describe(): ReadonlyArray<string> {
     return this.rows.map((r) => `${quote(r.megatron)} ⇐ ${r.hf.map(quote).join(", ")} [${r.kind.name}]`)
   }
@@ -129,6 +131,7 @@ export class MappingRegistry {
 /** A table of rows below two prefixes, in order: `{ "mlp.linear_fc2.weight": "mlp.down_proj.weight", … }`. */
 export type Table = Readonly<Record<string, string | RowSource>>
 
+/** Rows from a table, below a Megatron and an HF prefix. */
 export const rows = (megatron: string, hf: string, table: Table): Array<Row> =>
   Object.entries(table).map(([name, source]) => {
     const { hf: names, kind } = typeof source === "string" ? { hf: [source], kind: direct } : source

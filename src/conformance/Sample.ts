@@ -58,6 +58,7 @@ export const sampleTensors = (families: FamilyRegistry, { config, fp32, fp8, sha
   return placed.map(({ shard: n, ...tensor }) => ({ ...tensor, file: file(n) }))
 }
 
+/** A sample that was written: where, of which architecture, how many tensors and bytes. */
 export interface SampleReport {
   readonly directory: string
   readonly architecture: string

@@ -11,6 +11,7 @@ export interface Pair {
   readonly dtype: DType
 }
 
+/** How far two tensors of the same shape are apart. */
 export interface Distance {
   readonly elements: number
   /** Elements whose bits differ. */

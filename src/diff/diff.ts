@@ -13,6 +13,7 @@ import { openSides, type DiffSide } from "./sides.ts"
 /** `missing`: only the left has it; `extra`: only the right; `dtype`: other dtype (values may agree); `values`: other values. */
 export type DiffKind = "missing" | "extra" | "shape" | "dtype" | "values"
 
+/** One tensor that is not the same on both sides. */
 export interface TensorDiff {
   readonly name: string
   readonly kind: DiffKind
@@ -23,6 +24,7 @@ export interface TensorDiff {
   readonly distance?: Distance
 }
 
+/** How two checkpoints differ. */
 export interface DiffReport {
   readonly left: string
   readonly right: string

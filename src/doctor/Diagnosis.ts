@@ -3,6 +3,7 @@
 /** `error`: a loader fails, or succeeds with the wrong weights; `warning`: it may; `note`: worth knowing; `ok`: looked at, sound. */
 export type Severity = "error" | "warning" | "note" | "ok"
 
+/** One thing that was found, how bad it is, and what mends it. */
 export interface Diagnosis {
   /** Stable identifier, e.g. `no-tracker`. */
   readonly code: string

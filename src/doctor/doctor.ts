@@ -22,6 +22,7 @@ import { examineHf } from "./hfDirectory.ts"
 import { examineRunConfig } from "./runConfigCheck.ts"
 import { stagingFolders } from "./staging.ts"
 
+/** What `examine` found. */
 export interface DoctorReport {
   readonly path: string
   /** Worst first. */

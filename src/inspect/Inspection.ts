@@ -17,6 +17,7 @@ export type RowRole = "model" | "kept" | "training"
 
 const rowRole = (role: SpaceTensor["role"]): RowRole => (isTrainingRole(role) ? "training" : role === "carried" ? "kept" : "model")
 
+/** A tensor: global shape in elements, size in bytes, the files that hold its chunks. */
 export interface TensorRow {
   readonly name: string
   readonly dtype: DType
@@ -36,12 +37,14 @@ export interface TensorRow {
   readonly suspicion?: string
 }
 
+/** Tensors counted, elements and bytes summed. */
 export interface Sum {
   readonly tensors: number
   readonly elements: number
   readonly bytes: number
 }
 
+/** A data file and what it holds. */
 export interface FileRow {
   readonly name: string
   readonly bytes: number
@@ -53,6 +56,7 @@ export interface FileRow {
   readonly components: ReadonlyArray<string>
 }
 
+/** Everything that `inspect` says of a checkpoint. */
 export interface Inspection {
   readonly kind: SpaceKind
   readonly path: string

@@ -5,6 +5,7 @@
 import { bitsOf, type DType } from "../tensor/DType.ts"
 import { f32BitsOfF16, f32OfBits } from "../tensor/kernels/float.ts"
 
+/** Numbers about the values of one tensor. */
 export interface Statistics {
   readonly elements: number
   /** Of the finite values; undefined if there is none. */

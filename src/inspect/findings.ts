@@ -9,6 +9,7 @@ import { isEmbedding, isHead, isMtp, isQuantisation } from "./names.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import type { SpaceTensor } from "../space/TensorSpace.ts"
 
+/** Something about the whole checkpoint that a reader should know, with the tensors that it is about. */
 export interface Finding {
   /** Stable identifier, e.g. `fp32-islands`. */
   readonly code: string

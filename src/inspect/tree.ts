@@ -18,6 +18,7 @@ export interface RowGroup {
   readonly files: ReadonlyArray<string>
 }
 
+/** A module of the model, with all that is below it. */
 export interface TreeNode {
   /** One or more segments, joined by dots. */
   readonly label: string

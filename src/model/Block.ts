@@ -124,6 +124,7 @@ export interface ExpertsBlock {
   readonly gated: boolean
 }
 
+/** What a layer computes with, and its sizes: what memory and FLOPs are counted from. */
 export type Block =
   | AttentionBlock
   | LatentAttentionBlock

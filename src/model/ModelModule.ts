@@ -23,6 +23,7 @@ export interface TowerSizes {
   readonly output: number
 }
 
+/** Sizes of a vision tower. */
 export interface VisionSizes extends TowerSizes {
   /** Side of a patch in pixels; frames that one patch covers. */
   readonly patch: { readonly height: number; readonly width: number; readonly channels: number; readonly frames: number }
@@ -32,6 +33,7 @@ export interface VisionSizes extends TowerSizes {
   readonly positions?: number
 }
 
+/** Sizes of an audio tower. */
 export interface AudioSizes extends TowerSizes {
   /** `conformer`: two half MLPs, relative attention and a convolution per layer. */
   readonly form: "transformer" | "conformer"
@@ -53,12 +55,14 @@ interface Located {
   readonly path: string
 }
 
+/** A language model: a GPT or a hybrid. */
 export interface LanguageFacts extends Located {
   readonly kind: "language"
   /** Layers, vocabulary, experts, multi-token prediction; what each layer is made of is in the blocks. */
   readonly config: TransformerConfig
 }
 
+/** A tower for images or video. */
 export interface VisionFacts extends Located {
   readonly kind: "vision"
   readonly sizes: VisionSizes
@@ -66,11 +70,13 @@ export interface VisionFacts extends Located {
   readonly config?: TransformerConfig
 }
 
+/** A tower for sound. */
 export interface AudioFacts extends Located {
   readonly kind: "audio"
   readonly sizes: AudioSizes
 }
 
+/** What leads from a tower to the language model. */
 export interface ProjectorFacts extends Located {
   readonly kind: "projector"
   readonly sizes: ProjectorSizes
@@ -88,6 +94,7 @@ export interface ClassifierFacts extends Located {
   readonly sizes: { readonly hidden: number; readonly labels: number }
 }
 
+/** A module of a model by its kind, with the sizes that planners read. */
 export type ModuleFacts = LanguageFacts | VisionFacts | AudioFacts | ProjectorFacts | IndexerFacts | ClassifierFacts
 
 /** A module as a family gives it: what it is, and what it is built of. */

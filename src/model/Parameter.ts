@@ -39,6 +39,7 @@ export interface Expert {
   readonly of: number
 }
 
+/** A parameter of the Megatron model: its global shape (in elements, outermost first), how parallelism cuts it, and under which keys its parts are stored. */
 export interface Parameter {
   readonly kind: "parameter"
   readonly name: string
@@ -72,6 +73,7 @@ export interface ModuleState {
   readonly mtp?: true
 }
 
+/** What a state dict of Megatron holds. */
 export type Entry = Parameter | ModuleState
 
 /** A model: its entries in state-dict order. */

@@ -11,6 +11,7 @@ import type { Block, PlacedBlock } from "./Block.ts"
 import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** What a parameter has besides a name and a shape. */
 export interface ParameterOptions {
   readonly splitAxis?: number | undefined
   readonly ragged?: boolean
@@ -79,6 +80,7 @@ export interface ModuleParts {
   readonly blocks: ReadonlyArray<PlacedBlock>
 }
 
+/** A place in the module tree, where a description of a model adds parameters, module states and submodules. */
 export class Scope {
   readonly #collection: Collection
   readonly #place: Place
@@ -112,6 +114,7 @@ export class Scope {
     return this.#with({ memory: `${this.#place.memory}${memory}.`, stored: `${this.#place.stored}${stored}.` })
   }
 
+  /** Everything below is on this pipeline stage. */
   on(stage: Stage): Scope {
     return this.#with({ stage })
   }

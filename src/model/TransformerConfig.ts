@@ -77,8 +77,10 @@ export const layerLayout = (c: TransformerConfig): "stacked" | "indexed" => {
   return c.hetereogenous_dist_checkpoint || c.heterogeneous_block_specs || varies(c.moe_layer_freq) || varies(c.linear_attention_freq) ? "indexed" : "stacked"
 }
 
+/** Whether layer `layer` (from 0) has linear attention. */
 export const isLinearAttention = (c: TransformerConfig, layer: number): boolean => c.linear_attention_freq?.[layer] === 1
 
+/** Whether layer `layer` (from 0) has experts. */
 export const isMoe = (c: TransformerConfig, layer: number): boolean => {
   if (!c.num_moe_experts) return false
   const freq = c.moe_layer_freq ?? 1

@@ -9,6 +9,7 @@ import type { Scope } from "./Scope.ts"
 /** The ratio whose blocks overlap and are chosen. */
 const OVERLAPPING = 4
 
+/** Sizes of compressed attention: ranks and widths in elements. */
 export interface CompressedAttention {
   readonly hidden: number
   readonly heads: number

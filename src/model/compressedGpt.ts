@@ -9,6 +9,7 @@ import { linear, moe, norm } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** What such a model is, besides its TransformerConfig. */
 export interface CompressedGpt {
   readonly c: TransformerConfig
   readonly attention: CompressedAttention
@@ -32,6 +33,7 @@ const compressedLayer = (s: Scope, { attention, c, ratios, streams, tables }: Co
   hyperConnection(s.at("mlp_hyper_connection"), streams, c.hidden_size)
 }
 
+/** The whole model. */
 export const compressedGpt = (root: Scope, m: CompressedGpt): void => {
   const { c, streams } = m
   const decoder = root.at("decoder")

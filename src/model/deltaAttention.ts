@@ -9,6 +9,7 @@ import { plainWeight } from "./plain.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** Sizes of delta attention: heads, their width, the width of the convolutions. */
 export interface DeltaSizes {
   readonly heads: number
   readonly headDim: number

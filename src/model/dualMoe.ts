@@ -3,6 +3,7 @@ import { mlp, moe, norm, selfAttention } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** One of the sets of routed experts of a layer. */
 export interface ExpertSet {
   /** Name of the MoE module, e.g. `text_moe_layer`. */
   readonly name: string

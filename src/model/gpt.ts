@@ -21,6 +21,7 @@ export const transformerLayer = (
   else mlp(s.at("mlp"), c, c.ffn_hidden_size, layerNorms(c, options.norms))
 }
 
+/** `embedding.word_embeddings.weight` [vocab_size, hidden_size], cut by rows. */
 export const embedding = (s: Scope, c: TransformerConfig): void =>
   s.on("first").parameter("embedding.word_embeddings.weight", [c.vocab_size, c.hidden_size], { splitAxis: 0, ragged: true })
 
@@ -45,6 +46,7 @@ export const mtp = (s: Scope, c: TransformerConfig, layer: (s: Scope, index: num
   }, { staged: false })
 }
 
+/** Layers that are made otherwise than the config says. */
 export interface GptOptions {
   /** How decoder layer `index` is made, where the config alone does not say. */
   readonly layer?: (layer: Scope, index: number) => void
@@ -52,6 +54,7 @@ export interface GptOptions {
   readonly mtpLayer?: (layer: Scope, index: number) => void
 }
 
+/** A GPT: embedding, decoder, final norm, output layer, multi-token prediction. */
 export const gpt = (s: Scope, c: TransformerConfig, options: GptOptions = {}): void => {
   const plain = (layer: Scope, i: number) => transformerLayer(layer, c, { linearAttention: isLinearAttention(c, i), moe: isMoe(c, i) })
   embedding(s, c)

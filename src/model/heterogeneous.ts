@@ -3,6 +3,7 @@ import { linear, mlp, layerNorms, selfAttention } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** What one layer has in place of attention and MLP. */
 export interface Block {
   readonly attention: "none" | "linear" | { readonly groups: number }
   readonly mlp: "none" | "linear" | { readonly ffn: number }
@@ -14,6 +15,7 @@ const replaced = (s: Scope, name: string, c: TransformerConfig): void => {
   linear(s, name, c.hidden_size, c.hidden_size, { parallel: "column", fusedNorm: c.normalization })
 }
 
+/** A layer of such blocks: norm, attention or what replaces it, norm, MLP or what replaces it. */
 export const heterogeneousLayer = (s: Scope, c: TransformerConfig, block: Block): void => {
   if (block.attention === "linear") replaced(s, "self_attention", c)
   else if (block.attention !== "none") selfAttention(s.at("self_attention"), { ...c, num_query_groups: block.attention.groups })

@@ -8,11 +8,13 @@ import { layerNorms, linear, mlp, moe, norm, selfAttention } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** What a layer of a hybrid model is. */
 export type HybridBlock = "mamba" | "attention" | "mlp" | "moe"
 
 /** Megatron's letters for the blocks, as in `hybrid_layer_pattern`. */
 export const HYBRID_LETTERS: Readonly<Record<HybridBlock, string>> = { mamba: "M", attention: "*", mlp: "-", moe: "E" }
 
+/** One layer of a hybrid model. */
 export const hybridLayer = (s: Scope, c: TransformerConfig, block: HybridBlock, mamba: MambaOptions = {}): void => {
   if (block === "mamba") mambaMixer(s.at("mixer"), c, { ...mamba, fusedNorm: c.normalization })
   else if (block === "attention") selfAttention(s.at("self_attention"), c)
@@ -43,12 +45,14 @@ export const hybridOutput = (s: Scope, c: TransformerConfig): void => {
   last.state("output_layer", "none")
 }
 
+/** What the layers of a hybrid model are. */
 export interface HybridOptions {
   readonly layer: (layer: Scope, index: number) => void
   /** Blocks of a multi-token-prediction module. */
   readonly mtp?: ReadonlyArray<HybridBlock>
 }
 
+/** A hybrid model: embedding, layers of one block each, final norm, output layer, multi-token prediction. */
 export const hybrid = (s: Scope, c: TransformerConfig, { layer, mtp = [] }: HybridOptions): void => {
   embedding(s, c)
   s.at("decoder").layers("layers", c.num_layers, "indexed", layer)

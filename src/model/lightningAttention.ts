@@ -7,6 +7,7 @@ import { linear } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** Linear attention with a fixed decay per head: one projection for queries, keys, values, an output norm and gate. */
 export const lightningAttention = (s: Scope, c: TransformerConfig, headDim: number): void => {
   const heads = c.num_attention_heads
   const width = heads * headDim

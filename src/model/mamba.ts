@@ -8,6 +8,7 @@ import { linear, type Norm } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** What differs among Mamba mixers of the same sizes. */
 export interface MambaOptions {
   /** The layer's norm is fused in front of the input projection. */
   readonly fusedNorm?: Norm
@@ -18,6 +19,7 @@ export interface MambaOptions {
   readonly norm?: boolean
 }
 
+/** The sizes of a mixer, in elements; a FormatError names a field that the config lacks. */
 export const mambaSizes = (c: TransformerConfig) => {
   const need = (field: "mamba_num_heads" | "mamba_head_dim" | "mamba_num_groups" | "mamba_state_dim"): number => {
     const value = c[field]
@@ -29,6 +31,7 @@ export const mambaSizes = (c: TransformerConfig) => {
   return { heads, headDim, groups, stateDim, inner: heads * headDim, state: groups * stateDim }
 }
 
+/** The mixer: input projection, convolution, A, D, dt, norm, output projection. */
 export const mambaMixer = (at: Scope, c: TransformerConfig, { convBias = true, fusedNorm, kernel = 4, norm = true }: MambaOptions = {}): void => {
   const s = at.from(c)
   const { groups, headDim, heads, inner, state, stateDim } = mambaSizes(c)

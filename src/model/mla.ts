@@ -27,6 +27,7 @@ export const sparseIndexer = (s: Scope, c: TransformerConfig): void => {
   linear(s, "linear_weights_proj", heads, c.hidden_size)
 }
 
+/** What differs among layers of latent attention. */
 export interface LatentAttentionOptions {
   /** The layer has an indexer of its own (the default of the sparse variant) or uses an earlier layer's choice. */
   readonly indexer?: boolean

@@ -9,6 +9,7 @@ import type { ParameterOptions } from "./Scope.ts"
 import type { AttentionShape } from "./Parameter.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** `LayerNorm` has a weight and a bias, `RMSNorm` a weight. */
 export type Norm = TransformerConfig["normalization"]
 
 /** A norm module: `weight [width]`, with LayerNorm also `bias`. */
@@ -18,6 +19,7 @@ export const norm = (s: Scope, name: string, width: number, kind: Norm): void =>
   s.state(name)
 }
 
+/** How a linear module is cut and what belongs to it. */
 export interface LinearOptions extends Pick<ParameterOptions, "attention" | "named" | "halves"> {
   /** `column`: split by output rows (axis 0); `row`: by input columns (axis 1); absent: replicated. */
   readonly parallel?: "column" | "row"
@@ -50,6 +52,7 @@ export const layerNorms = (c: TransformerConfig, placement: NormPlacement = "bef
   postNorm: placement === "after" || placement === "around" ? c.normalization : undefined
 })
 
+/** What differs among self-attention modules of the same sizes. */
 export interface SelfAttentionOptions {
   /**
    * Width of the query and key norms: `head` (the default) or all heads at once; then the norm is replicated, or cut by heads
@@ -145,6 +148,7 @@ export const gatedDeltaNet = (at: Scope, c: TransformerConfig): void => {
   linear(s, "out_proj", c.hidden_size, value, { parallel: "row" })
 }
 
+/** The norms around an MLP, and what it is beside. */
 export interface MlpOptions {
   readonly fusedNorm?: Norm | undefined
   readonly postNorm?: Norm | undefined

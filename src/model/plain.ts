@@ -6,6 +6,7 @@
 import type { Shape } from "../tensor/Copy.ts"
 import type { Scope } from "./Scope.ts"
 
+/** A replicated weight without module state. */
 export const plainWeight = (s: Scope, name: string, shape: Shape): void => s.parameter(`${name}.weight`, shape)
 
 /** `weight [out, in, …]` and, unless `bias` is false, `bias [out]`: a linear layer or a convolution. */

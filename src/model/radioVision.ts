@@ -8,6 +8,7 @@ import type { ModuleSource, ProjectorSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { DenseConfig } from "./TransformerConfig.ts"
 
+/** Sizes of the tower. */
 export interface RadioVision {
   readonly transformer: DenseConfig
   readonly classTokens: number

@@ -9,8 +9,10 @@ import { plainLayer, plainWeight } from "./plain.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
+/** How far a layer attends: within a window, or everywhere. */
 export type AttentionReach = "sliding" | "global"
 
+/** What such a model is: which layers attend how far, and the heads of those that attend globally. */
 export interface SlidingGlobal {
   /** Heads of sliding layers are those of `c`. */
   readonly c: TransformerConfig
@@ -58,6 +60,7 @@ const denseLayer = (s: Scope, m: SlidingGlobal, { ffn, perLayer: { width } }: De
   plainWeight(s, "post_per_layer_input_norm", [h])
 }
 
+/** The form with dense MLPs. */
 export const denseSlidingGlobal = (root: Scope, m: SlidingGlobal, options: DenseOptions): void => {
   gpt(root, m.c, { layer: (layer, index) => denseLayer(layer, m, options, index) })
   const { vocabulary, width } = options.perLayer
@@ -88,4 +91,5 @@ const moeLayer = (s: Scope, m: SlidingGlobal, index: number): void => {
   plainWeight(s, "post_ffn_layernorm", [h])
 }
 
+/** The form with experts. */
 export const moeSlidingGlobal = (root: Scope, m: SlidingGlobal): void => gpt(root, m.c, { layer: (layer, index) => moeLayer(layer, m, index) })

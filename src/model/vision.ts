@@ -4,6 +4,7 @@ import type { ModuleSource } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { DenseConfig } from "./TransformerConfig.ts"
 
+/** Sizes of a vision transformer built from the trainer's own layers. */
 export interface VisionConfig {
   readonly transformer: DenseConfig
   /** Shape of the convolution that embeds patches, `[hidden, channels, frames, height, width]`. */
@@ -29,6 +30,7 @@ export const patchMerger = (s: Scope, v: VisionConfig, options: { readonly normM
   linear(s, "linear_fc2", v.outputWidth, merged, { parallel: "row", bias: true })
 }
 
+/** The transformer: patch embedding, positions, layers, mergers of some layers, merger. */
 export const visionTransformer = (s: Scope, v: VisionConfig): void => {
   const c = v.transformer
   s.parameter("patch_embed.proj.weight", v.patchEmbedding)

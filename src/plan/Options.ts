@@ -4,6 +4,7 @@ import type { DType } from "../tensor/DType.ts"
 /** `source`: every tensor keeps its own dtype. */
 export type TorchDtype = "source" | "bfloat16" | "float16" | "float32"
 
+/** Multi-token-prediction tensors: `keep` what is there, `drop` them, or `require` all that the config promises. */
 export type MtpMode = "keep" | "drop" | "require"
 
 export const torchDtypes: ReadonlyArray<TorchDtype> = ["source", "bfloat16", "float16", "float32"]

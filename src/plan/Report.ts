@@ -36,6 +36,7 @@ export interface QuantizedSummary {
   readonly restored: ReadonlyArray<string>
 }
 
+/** What a conversion does, or did: components, files, dtype changes, what is carried and what stays behind. Sizes are in bytes. */
 export interface ConversionReport {
   readonly direction: "import" | "export"
   readonly form: "mimo" | "standard"

@@ -48,6 +48,7 @@ export interface RelabelOptions {
   readonly layout: (componentNames: ReadonlyArray<string>) => Layout
 }
 
+/** What a relabelling does, or did. */
 export interface RelabelReport {
   readonly source: string
   readonly to: ReadonlyArray<RelabelTo>
@@ -83,6 +84,7 @@ export interface Forecast {
   readonly notes: ReadonlyArray<string>
 }
 
+/** A relabelling that is planned: what it will do, what it will write, and the run itself. */
 export interface PreparedRelabel {
   readonly report: RelabelReport
   readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, BridgeError, Disk>

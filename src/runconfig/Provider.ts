@@ -29,8 +29,11 @@ export interface PythonObject {
   readonly fields: { readonly [field: string]: PythonValue }
 }
 
+/** A number that is written as a float (`1.0`), also where it is whole. */
 export const float = (value: number): Float => ({ $float: value })
+/** A Python function, class or dtype by its dotted name. */
 export const pythonName = (name: string): PythonName => ({ $name: name })
+/** An instance of a Python class, by the class's dotted name and its fields. */
 export const pythonObject = (name: string, fields: PythonObject["fields"]): PythonObject => ({ $class: name, fields })
 
 /** A function with some of its arguments set (`functools.partial`). */
@@ -41,6 +44,7 @@ export const pythonPartial = (name: string, keywords: PythonObject["fields"]): P
 export const pythonEnum = (name: string, member: string, value: number): PythonObject =>
   pythonObject(name, { _args_: [value], _call_: true, _name_: member })
 
+/** The model section of `run_config.yaml`: the class that builds the model in the trainer, and its fields. */
 export interface Provider {
   /** Dotted class name of the standard provider. */
   readonly target: string

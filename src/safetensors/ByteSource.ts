@@ -5,6 +5,7 @@
 import { FormatError } from "../FormatError.ts"
 import { escaped } from "../quote.ts"
 
+/** How a read can be stopped. */
 export interface ReadOptions {
   /** Aborted: the read rejects with `signal.reason`. */
   readonly signal?: AbortSignal
@@ -44,6 +45,7 @@ export const fromBlob = (blob: Blob): ByteSource => ({
   }
 })
 
+/** How a file on a server is asked for. */
 export interface UrlOptions extends ReadOptions {
   /** Sent with every request, e.g. `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>

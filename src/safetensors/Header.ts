@@ -24,6 +24,7 @@ const DEEPEST_UNKNOWN_FIELD = 126
 
 export const METADATA_KEY = "__metadata__"
 
+/** A header that was checked: every byte of the file belongs to it or to one tensor. */
 export interface Header {
   /** Length field and JSON exactly as in the file, `dataStart` bytes. */
   readonly headerBytes: Uint8Array

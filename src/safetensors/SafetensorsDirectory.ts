@@ -40,11 +40,13 @@ export interface Shard extends StoredState {
   readonly overlaid?: true
 }
 
+/** A tensor of an opened checkpoint. */
 export interface HfTensor extends TensorInfo {
   /** Position in {@link HfTensors.shards}. */
   readonly shard: number
 }
 
+/** An opened checkpoint of one or many files: all headers, no data. */
 export interface HfTensors {
   readonly directory: string
   /** By name, in code point order. */
@@ -63,6 +65,7 @@ export interface HfTensors {
   readonly warnings: ReadonlyArray<string>
 }
 
+/** What opening and reading fails with. */
 export type SafetensorsError = InvalidFile | DiskError
 
 /**

@@ -21,6 +21,7 @@ const LONGEST_FILE_NAME = 255
 /** In bytes: leaves room for the directory in a `PATH_MAX` of 4096. */
 const LONGEST_SHARD_NAME = 2048
 
+/** The index of a model in several files. */
 export interface SafetensorsIndex {
   /** Tensor → shard, in the order of the file. */
   readonly weightMap: ReadonlyMap<string, string>
@@ -49,6 +50,8 @@ const shardNameProblem = (name: string): string | undefined => {
 }
 
 /**
+ * Parse and validate an index: `bytes` is all of the file.
+ *
  * @throws FormatError `safetensors/index-` + a JSON problem (`syntax`, `duplicate-key`, …), `not-object`, `weight-map`,
  * `metadata` or `shard-name`.
  */

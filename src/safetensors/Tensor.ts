@@ -2,6 +2,7 @@
 import { FormatError } from "../FormatError.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"
 
+/** A tensor without a place. */
 export interface TensorSpec {
   readonly name: string
   readonly dtype: DType

@@ -17,6 +17,7 @@ import type { TensorSpec } from "./Tensor.ts"
 /** File names have at most 255 bytes; this leaves room for what the temporary one adds. */
 const LONGEST_KEPT_NAME = 50
 
+/** A file that is being written. */
 export interface SafetensorsWriter {
   readonly header: Header
   /** First byte of a tensor in the file; throws RangeError if the header has no such tensor. */

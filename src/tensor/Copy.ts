@@ -5,6 +5,7 @@
  */
 import type { Transform } from "./Transform.ts"
 
+/** Extents in elements, outermost first; `[]` is a scalar. */
 export type Shape = ReadonlyArray<number>
 
 /**

@@ -29,12 +29,16 @@ const TABLE = {
   U64: [64, "uint64"]
 } as const satisfies Record<string, readonly [number, string | undefined]>
 
+/** The dtypes of safetensors 0.8, by their names in its header. */
 export type DType = keyof typeof TABLE
 
+/** All of them, in the order of the safetensors library. */
 export const dtypes: ReadonlyArray<DType> = Object.keys(TABLE) as Array<DType>
 
+/** Whether a name is that of a dtype. */
 export const isDType = (name: string): name is DType => Object.hasOwn(TABLE, name)
 
+/** Bits of one element; sub-byte types have fewer than 8. */
 export const bitsOf = (dtype: DType): number => TABLE[dtype][0]
 
 /** Bytes per element; throws for the sub-byte types, whose elements have no address of their own. */

@@ -31,6 +31,7 @@ export interface TensorVerdict {
   readonly firstDifference?: Compared["firstDifference"]
 }
 
+/** How two checkpoints compare, tensor by tensor. */
 export interface VerifyReport {
   readonly left: string
   readonly right: string

@@ -5,6 +5,7 @@ import { plainBlocks, plainLayer, plainWeight } from "../../../src/model/plain.t
 import type { Scope } from "../../../src/model/Scope.ts"
 import { many, size } from "../config.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const audioFields = {
   d_model: size.default(1280),
   encoder_layers: many.default(32),

@@ -9,6 +9,7 @@ import type { Scope } from "../../../src/model/Scope.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const clippedVisionFields = z.looseObject({
   hidden_size: size.default(768),
   intermediate_size: size.default(3072),
@@ -23,6 +24,7 @@ export const clippedVisionFields = z.looseObject({
   standardize: z.boolean().default(false)
 })
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const clippedAudioFields = z.looseObject({
   hidden_size: size.default(1024),
   num_hidden_layers: many.default(12),
@@ -46,6 +48,7 @@ const weights = (s: Scope, names: ReadonlyArray<string>, width: number): void =>
   for (const name of names) plainWeight(s, name, [width])
 }
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const clippedVision = (path: string, v: z.infer<typeof clippedVisionFields>): ModuleSource => ({
   kind: "vision",
   path,
@@ -79,6 +82,7 @@ export const clippedVision = (path: string, v: z.infer<typeof clippedVisionField
   }
 })
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const clippedAudio = (path: string, a: z.infer<typeof clippedAudioFields>): ModuleSource => ({
   kind: "audio",
   path,

@@ -5,6 +5,7 @@ import { plainBlocks, plainLayer, plainLayers, plainWeight } from "../../../src/
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const conformerFields = {
   hidden_size: size.default(1024),
   num_hidden_layers: many.default(24),
@@ -20,6 +21,7 @@ export const conformerFields = {
   convolution_bias: z.boolean().nullish()
 }
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const conformer = (path: string, a: z.infer<z.ZodObject<typeof conformerFields>>): ModuleSource => ({
   kind: "audio",
   path,

@@ -19,6 +19,7 @@ export const gridVisionFields = {
   attention_bias: z.boolean().nullish()
 }
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const gridVision = (path: string, v: z.infer<z.ZodObject<typeof gridVisionFields>>): ModuleSource => ({
   kind: "vision",
   path,

@@ -13,8 +13,10 @@ import { size } from "../config.ts"
 import { divided } from "../llama.ts"
 import { windowVisionFields } from "./windowVision.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const groupedVisionFields = { ...windowVisionFields, num_key_value_heads: size.default(8) }
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const groupedVision = (path: string, v: z.infer<z.ZodObject<typeof groupedVisionFields>>): ModuleSource => visionModule(path, {
   transformer: {
     num_layers: v.depth,
@@ -37,6 +39,7 @@ export const groupedVision = (path: string, v: z.infer<z.ZodObject<typeof groupe
   outputWidth: v.out_hidden_size
 })
 
+/** Its rows. */
 export const groupedVisionRows = (megatron: string, hf: string): ReadonlyArray<Row> => [
   ...rows(megatron, hf, {
     "patch_embed.proj.weight": "patch_embed.proj.weight",

@@ -5,6 +5,7 @@ import { plainBlocks, plainLayer } from "../../../src/model/plain.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
 import type { blockVisionFields } from "./blockVision.ts"
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const listVision = (path: string, v: z.infer<z.ZodObject<typeof blockVisionFields>>, deepstack: number): ModuleSource => ({
   kind: "vision",
   path,

@@ -30,6 +30,7 @@ export const moonVisionFields = {
 
 type Vision = z.infer<z.ZodObject<typeof moonVisionFields>>
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const moonVision = (path: string, v: Vision): ModuleSource => ({
   kind: "vision",
   path,

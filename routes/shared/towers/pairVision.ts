@@ -6,6 +6,7 @@ import type { Scope } from "../../../src/model/Scope.ts"
 import type { Shape } from "../../../src/tensor/Copy.ts"
 import { many, size } from "../config.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const pairVisionFields = {
   hidden_size: size,
   intermediate_size: size,
@@ -16,8 +17,10 @@ export const pairVisionFields = {
   patch_size: size
 }
 
+/** Those fields, parsed. */
 export type PairVision = z.infer<z.ZodObject<typeof pairVisionFields>>
 
+/** Sizes of the tower. */
 export const pairSizes = (v: Omit<PairVision, "image_size">): VisionSizes => ({
   layers: v.num_hidden_layers,
   hidden: v.hidden_size,

@@ -27,6 +27,7 @@ export const perceptionFields = {
 
 type Vision = z.infer<z.ZodObject<typeof perceptionFields>>
 
+/** Width of the tower, by either of its published names. */
 export const widthOf = (v: Vision): number => v.width ?? v.hidden_size
 
 const ffnOf = (v: Vision): number => Math.trunc(widthOf(v) * v.mlp_ratio)

@@ -14,6 +14,7 @@ export const pixelVisionFields = {
   patch_size: size.default(16)
 }
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const pixelVision = (path: string, v: z.infer<z.ZodObject<typeof pixelVisionFields>>): ModuleSource => ({
   kind: "vision",
   path,

@@ -8,6 +8,7 @@ import { visionBlock } from "../blocks.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
+/** Fields of the tower's section of config.json, with bounds. */
 export const radioFields = {
   hidden_size: size.nullish(),
   num_hidden_layers: many.nullish(),
@@ -72,6 +73,7 @@ const block: Table = {
   "mlp.linear_fc2.bias": "mlp.fc2.bias"
 }
 
+/** Its rows. */
 export const radioRows = (megatron: string): ReadonlyArray<Row> => [
   ...rows(megatron, PATCHES, {
     "class_token": "cls_token.token",

@@ -20,6 +20,7 @@ export const resampledVisionFields = {
 
 type Vision = z.infer<z.ZodObject<typeof resampledVisionFields>>
 
+/** The tower as a typed module: its sizes, and its parameters below `path`. */
 export const resampledVision = (path: string, v: Vision): ModuleSource => ({
   kind: "vision",
   path,

@@ -24,6 +24,8 @@ export const rules = {
   "extra-states": toExtraStates
 } as const satisfies Record<string, Rule>
 
+/** A naming or arrangement of Megatron tensors that a checkpoint can be brought to. */
 export type RelabelTo = keyof typeof rules
 
+/** All of them. */
 export const relabelTargets = Object.keys(rules) as ReadonlyArray<RelabelTo>
