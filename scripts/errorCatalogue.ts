@@ -61,7 +61,10 @@ export const catalogue: ReadonlyArray<Area> = [
       "contradiction": "two of flags, our variables and the launcher's variables say different things of the same; the message names both",
       "incomplete": "a rank without a number of processes, or the reverse",
       "plan": "a process would do something else than rank 0: it was given other options, or it sees another source",
+      "no-ws": ["the package `ws`, through which processes of a job speak, is not installed", "`npm install ws`, or `--rendezvous file`."],
       "run": "a process of another job came to this one's coordinator",
+      "tls": "no certificate could be made or read",
+      "token": "no token was given, others can read it, or the coordinator does not know it",
       "version": "processes of one job run two versions of this program",
       "world": "processes of one job were told of different numbers of processes",
       "value": "a variable that is no number, a rank outside its world, or a name that is none"
@@ -77,6 +80,7 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "coordinator-lost": "rank 0 ended or gives no sign of life",
       "duplicate": "another process has this rank: two pods of one index, or one that an earlier attempt left behind",
+      "listen": ["rank 0 cannot listen at that address", "Name another with `--rendezvous HOST:PORT`, or `--rendezvous file`, for which nobody listens."],
       "join": "processes did not join in time; the message names them",
       "lost": "a process ended without a word, or gives no sign of life",
       "order": ["members of a group are not at the same step", "Report it."],

@@ -43,6 +43,7 @@ export class Member {
   #told = 0
   #isJoined = false
   #isLeaving = false
+  #isGone = false
 
   constructor(options: MemberOptions) {
     this.#options = options
@@ -116,7 +117,7 @@ export class Member {
 
   /** Nothing more is wanted of the others. */
   leave(): Promise<void> {
-    if (!this.#isJoined) return Promise.resolve()
+    if (!this.#isJoined || this.#isGone) return Promise.resolve()
     this.#isLeaving = true
     this.#beat()
     return new Promise((resolve) => {
@@ -141,6 +142,7 @@ export class Member {
 
   /** The connection is gone. */
   closed(how = "its connection closed"): void {
+    this.#isGone = true
     if (this.#bye !== undefined) return this.#bye.resolve()
     this.#end(new ClusterError({ code: "cluster/coordinator-lost", problem: `the coordinator (rank 0) was lost: ${how}`, hint: "The first process to fail says why; start the job again with --resume." }))
   }

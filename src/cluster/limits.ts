@@ -14,6 +14,9 @@ export interface Limits {
 
 export const LIMITS: Limits = { beat: 5_000, silence: 15_000, join: 300_000, lease: 60_000, step: 600_000 }
 
+/** Where processes meet in files: other hosts may see a new name only after a minute (NFS, `acdirmax`). */
+export const FILE_LIMITS: Limits = { ...LIMITS, beat: 10_000, silence: 150_000, join: 600_000 }
+
 /** `15 s`, `0.5 s` */
 export const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 100) / 10} s`
 
