@@ -6,6 +6,7 @@
 export { Arena, PAGE } from "./internal/Arena.ts"
 export { type ArrayDone } from "./internal/Assembly.ts"
 export { type Compared, compare, type Comparison } from "./internal/compare.ts"
+export { directorySink } from "./internal/directorySink.ts"
 export { type ArrayDigest, digest } from "./internal/digest.ts"
 export { execute, type ExecuteOptions, type ExecutionReport } from "./internal/execute.ts"
 export { type OpenSeal, type ResumeRecord, type WindowRecord, type WrittenWindow } from "./internal/ResumeRecord.ts"

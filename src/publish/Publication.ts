@@ -8,9 +8,10 @@
  * 5. make every directory durable, rename, make the rename durable, remove the folder (commit.ts).
  */
 import { dirname, join } from "node:path"
-import type { EngineOptions, ExecuteOptions } from "../engine/index.ts"
+import { directorySink, type EngineOptions, type ExecuteOptions } from "../engine/index.ts"
 import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
-import type { DiskCalls } from "../io/Disk.ts"
+import type { DiskCalls, FileInfo } from "../io/Disk.ts"
+import type { Sink } from "../store/Sink.ts"
 import { identityOf } from "../io/identity.ts"
 import { hasErrno, isMissing, present } from "../store/present.ts"
 import { discard, sweep } from "./staging/discard.ts"
@@ -62,6 +63,8 @@ export class Publication {
   readonly recorder: Recorder
   /** What was staged, by whichever writer. */
   readonly shares: Array<Share> = []
+  /** Where writers put the files of the job. Its commit gives the target the new content. */
+  readonly sink: Sink<FileInfo>
   /** For the engine. */
   readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
   /** What the report should say. */
@@ -108,6 +111,7 @@ export class Publication {
     this.staged = new StagedFiles(made.disk, join(this.#folder, DATA), target.shown)
     this.recorder = new Recorder(this.staged, folder, options.checksums ?? false)
     this.notes = made.notes
+    this.sink = directorySink(made.disk, join(this.staged.directory, folder), () => this.#publish())
     this.execution = {
       ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
       ...(earlier ? { earlier } : {}),
@@ -214,7 +218,7 @@ export class Publication {
   }
 
   /** Give the directory the target's name; commit.ts calls it when everything is in it. */
-  async publish(): Promise<void> {
+  async #publish(): Promise<void> {
     await this.#journal?.close()
     const publication = { folder: this.#folder, lock: this.#lock, target: this.#target, permission: this.#permission, staged: this.staged }
     await publishData(this.#disk, publication, () => { this.#published = true })

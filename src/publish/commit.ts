@@ -25,7 +25,7 @@ export const commit = (publication: Publication, { small = [], trackers = [] }: 
       for (const [name, bytes] of trackers) recorder.beside(name, bytes)
       if (content !== undefined) await recorder.finish(shares.flatMap((share) => share.files), content)
       for (const [name, bytes] of trackers) await staged.write(name, bytes)
-      await publication.publish()
+      await publication.sink.commit()
     })
   })
 

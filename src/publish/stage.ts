@@ -24,6 +24,7 @@ export const stage = (
     const { concurrency, io, memory, sizes, threads } = settingsOf(publication.execution)
     return Effect.logDebug(`engine: ${concurrency} blocks of ${sizes.block} bytes at once, ${threads} threads, ${memory} bytes of buffers, io ${io}`).pipe(Effect.andThen(execute(share.files, publication.directory, {
       ...publication.execution,
+      sink: publication.sink,
       onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) },
       progress
     })),

@@ -10,6 +10,7 @@ import type { Publication } from "../../src/publish/Publication.ts"
 import { publish } from "../../src/publish/publish.ts"
 import type { Share } from "../../src/publish/Share.ts"
 import { stage } from "../../src/publish/stage.ts"
+import { identity } from "../../src/tensor/Copy.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
 const file = (name: string, text: string): TargetFile => ({ name, size: text.length, segments: [{ kind: "bytes", bytes: Buffer.from(text) }] })
@@ -45,10 +46,11 @@ describe("two writers and one commit", () => {
   })
 
   it("what one has staged is kept if the other fails, and is found by the next run", async () => {
-    const failing = { ...fs.calls, open: ((path, mode, options) => (path.endsWith("/c") && mode === "create" ? fs.calls.open("/none", "read") : fs.calls.open(path, mode, options))) as typeof fs.calls.open }
+    const gone = identity({ path: "/none", offset: 0, dtype: "U8" as const, shape: [5] }, "c", [5])
+    const unreadable = share({ name: "c", size: 5, segments: [{ kind: "array", array: { id: "c", dtype: "U8", shape: [5], copies: () => [gone] }, crc: false }] })
     await expect(publishing((publication) =>
       stage(publication, one).pipe(
-        Effect.andThen(stage(publication, two).pipe(Effect.provideService(Disk, failing))),
+        Effect.andThen(stage(publication, unreadable)),
         Effect.andThen(commit(publication))
       ))).rejects.toThrow("are done and kept in /.out.partial")
     expect(fs.has("/out")).toBe(false)

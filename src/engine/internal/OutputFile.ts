@@ -1,16 +1,26 @@
 /** A file being written in windows: created exclusively, by direct I/O where possible, synced and measured at the end. */
 import { IoError } from "../../errors.ts"
 import { type DiskCalls, type DiskFile, type FileInfo, writeFully } from "../../io/Disk.ts"
+import type { SinkFile } from "../../store/Sink.ts"
 import { type AddressRange, PAGE, roundUp } from "./Arena.ts"
 import { isRefusal } from "./SourceFiles.ts"
 
 /** Larger blocks are written by several calls beside each other. */
 const LARGEST_WRITE = 4 << 20
 
-export class OutputFile {
+interface Place {
+  readonly disk: DiskCalls
+  readonly path: string
+  readonly size: number
+  /** Others write to it as well. */
+  readonly shared: boolean
+}
+
+export class OutputFile implements SinkFile<FileInfo> {
   readonly #disk: DiskCalls
   readonly #path: string
   readonly #size: number
+  readonly #shared: boolean
   #file: DiskFile
   #direct: boolean
   /** For what is less than whole pages, beside a direct handle. */
@@ -23,10 +33,11 @@ export class OutputFile {
   #padded = false
   #closed = false
 
-  private constructor(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean) {
+  private constructor({ disk, path, shared, size }: Place, file: DiskFile, direct: boolean) {
     this.#disk = disk
     this.#path = path
     this.#size = size
+    this.#shared = shared
     this.#file = file
     this.#direct = direct
   }
@@ -37,7 +48,7 @@ export class OutputFile {
       if (mayExist && error instanceof IoError && error.errno === "EEXIST") return undefined
       throw error
     }) ?? await disk.open(path, "readwrite")
-    const output = await OutputFile.#over(disk, path, size, file, direct)
+    const output = await OutputFile.#over({ disk, path, size, shared: false }, file, direct)
     // What was there may be longer.
     output.#padded = mayExist
     return output
@@ -45,23 +56,23 @@ export class OutputFile {
 
   /** One that is there, in its full size, and that others write to as well. */
   static async join(disk: DiskCalls, path: string, size: number, direct: boolean): Promise<OutputFile> {
-    return OutputFile.#over(disk, path, size, await disk.open(path, "readwrite"), direct)
+    return OutputFile.#over({ disk, path, size, shared: true }, await disk.open(path, "readwrite"), direct)
   }
 
-  static async #over(disk: DiskCalls, path: string, size: number, file: DiskFile, direct: boolean): Promise<OutputFile> {
-    if (!direct) return new OutputFile(disk, path, size, file, false)
-    const past = await disk.open(path, "readwrite", { direct: true }).catch((error: unknown) => {
+  static async #over(place: Place, file: DiskFile, direct: boolean): Promise<OutputFile> {
+    if (!direct) return new OutputFile(place, file, false)
+    const past = await place.disk.open(place.path, "readwrite", { direct: true }).catch((error: unknown) => {
       if (isRefusal(error)) return undefined
       return file.close().catch(() => {}).then(() => { throw error })
     })
-    if (past === undefined) return new OutputFile(disk, path, size, file, false)
+    if (past === undefined) return new OutputFile(place, file, false)
     try {
       await file.close()
     } catch (error) {
       await past.close().catch(() => {})
       throw error
     }
-    return new OutputFile(disk, path, size, past, true)
+    return new OutputFile(place, past, true)
   }
 
   get direct(): boolean {
@@ -109,9 +120,13 @@ export class OutputFile {
     await writeFully(this.#file, room.subarray(0, size), position)
   }
 
-  /** Make it durable, check its size, close it. What is then found under its name is what was written. */
-  async finish(): Promise<FileInfo> {
+  /**
+   * Make it durable, check its size, close it. What is then found under its name is what was written. One that is shared is closed only:
+   * a page over the end is for the others to cut off.
+   */
+  async finish(): Promise<FileInfo | undefined> {
     await this.#requireLength()
+    if (this.#shared) return this.#leave()
     if (this.#padded) await this.#file.truncate(this.#size)
     await this.#file.sync()
     const written = await this.#file.info()
@@ -123,9 +138,7 @@ export class OutputFile {
     return found
   }
 
-  /** Make what was written here durable and close it; others may still write to it. A page over the end is for them to cut off. */
-  async leave(): Promise<undefined> {
-    await this.#requireLength()
+  async #leave(): Promise<undefined> {
     const buffered = await this.#buffered
     await buffered?.sync()
     await this.#file.sync()

@@ -1,7 +1,6 @@
 /** The target files of an execution: opened by the first window at work, synced when the last one is written, a few at a time. */
-import { join } from "node:path"
-import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
-import { OutputFile } from "./OutputFile.ts"
+import type { FileInfo } from "../../io/Disk.ts"
+import type { Sink, SinkFile } from "../../store/Sink.ts"
 
 /** Files open for writing at one time: those being written and those being synced. */
 const MOST_OPEN = 8
@@ -10,30 +9,27 @@ const MOST_OPEN = 8
 export interface Output {
   readonly name: string
   readonly size: number
-  readonly path: string
   /** An earlier execution may have begun it. */
   readonly begun: boolean
-  file: Promise<OutputFile> | undefined
+  file: Promise<SinkFile<FileInfo>> | undefined
   pending: number
   /** Its last window was begun. */
   ending: boolean
 }
 
 export class Outputs {
-  readonly #disk: DiskCalls
-  readonly #directory: string
+  readonly #sink: Sink<FileInfo>
   readonly #smallestDirect: number
   readonly #shared: boolean
   readonly #onFailure: (error: unknown) => void
   readonly #onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
-  readonly #open = new Set<OutputFile>()
+  readonly #open = new Set<SinkFile<FileInfo>>()
   readonly #finishing = new Set<Promise<void>>()
   readonly #waiting: Array<() => void> = []
   #turns = MOST_OPEN
 
   constructor(options: {
-    readonly disk: DiskCalls
-    readonly directory: string
+    readonly sink: Sink<FileInfo>
     /** Files from this size on are written past the page cache. */
     readonly smallestDirect: number
     /** Others write to the same files, which are there in their full size; nobody knows here when a file is whole. */
@@ -42,8 +38,7 @@ export class Outputs {
     /** `info`: the file as it then is; undefined if it is shared. */
     readonly onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
   }) {
-    this.#disk = options.disk
-    this.#directory = options.directory
+    this.#sink = options.sink
     this.#smallestDirect = options.smallestDirect
     this.#shared = options.shared
     this.#onFailure = options.onFailure
@@ -51,11 +46,11 @@ export class Outputs {
   }
 
   add(name: string, size: number, begun: boolean): Output {
-    return { name, size, path: join(this.#directory, name), begun, file: undefined, pending: 0, ending: false }
+    return { name, size, begun, file: undefined, pending: 0, ending: false }
   }
 
   /** The file itself, created at the first call. */
-  open(output: Output): Promise<OutputFile> {
+  open(output: Output): Promise<SinkFile<FileInfo>> {
     return output.file ??= this.#create(output)
   }
 
@@ -78,11 +73,12 @@ export class Outputs {
     await Promise.all([...this.#open].map((file) => file.abandon()))
   }
 
-  async #create(output: Output): Promise<OutputFile> {
+  async #create(output: Output): Promise<SinkFile<FileInfo>> {
     if (this.#turns > 0) this.#turns--
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
-      const file = await this.#openFile(output)
+      const { begun, name, size } = output
+      const file = await this.#sink.create({ name, size, begun, direct: size >= this.#smallestDirect, shared: this.#shared })
       this.#open.add(file)
       return file
     } catch (error) {
@@ -91,16 +87,11 @@ export class Outputs {
     }
   }
 
-  #openFile({ begun, path, size }: Output): Promise<OutputFile> {
-    const direct = size >= this.#smallestDirect
-    return this.#shared ? OutputFile.join(this.#disk, path, size, direct) : OutputFile.create(this.#disk, path, size, direct, begun)
-  }
-
   async #finish(output: Output): Promise<void> {
     const file = await output.file!
     let info: FileInfo | undefined
     try {
-      info = await (this.#shared ? file.leave() : file.finish())
+      info = await file.finish()
     } finally {
       // Also after a failure: others that wait would wait for ever.
       this.#giveTurn()

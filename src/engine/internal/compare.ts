@@ -2,14 +2,11 @@
 import { Stream } from "effect"
 import type { Disk } from "../../io/Disk.ts"
 import { identity, sameShape } from "../../tensor/Copy.ts"
-import { roundUp, PAGE } from "./Arena.ts"
-import { arrayBlocks, type ArrayPart } from "./ArrayBlocks.ts"
+import type { ArrayPart } from "./ArrayBlocks.ts"
+import { arrayLoop } from "./blockLoop.ts"
 import { type Difference, differenceOf, printElement } from "./difference.ts"
-import { fill } from "./Fill.ts"
-import { slotAt, slotBytes } from "./Slot.ts"
 import { Pieces } from "./Pieces.ts"
-import { pipeline } from "./pipeline.ts"
-import { ahead, type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type Session, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { SourceArray, TargetArray } from "./Target.ts"
 
@@ -60,34 +57,22 @@ const outcomes = async function*(
   session: Session,
   comparisons: Iterable<Comparison>
 ): AsyncGenerator<Compared, void> {
-  const { arena, context, settings: { gap, sizes }, signal } = session
-  const { memory } = context
-  const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(comparisons).map((c) => itemOf(c)), sizes, gap),
-    arena,
-    room: ({ size }) => slotBytes(sizes, size, 2),
-    ahead: ahead(session),
-    keep: true,
-    signal,
-    work: async ({ parts, size }, { start }) => {
-      const slot = slotAt(start, sizes, size, 2)
-      const second = slot.block + roundUp(size, PAGE)
-      await fill(context, parts, slot.block, slot)
-      await fill(context, parts.map((part) => ({ ...part, pieces: part.item.other })), second, slot)
-      return parts.map((part) => {
-        const { array: { dtype }, width } = part.pieces
-        const [a, b] = [slot.block + part.at, second + part.at]
-        const found = differenceOf(memory, dtype, a, b, (part.end - part.start) / width)
-        const at = (found.first ?? 0) * width
-        return {
-          part,
-          found,
-          ...(found.first === undefined
-            ? {}
-            : { assembled: printElement(memory, dtype, a + at), stored: printElement(memory, dtype, b + at) })
-        }
-      })
-    }
+  const { memory } = session.context
+  const blocks = arrayLoop(session, Iterator.from(comparisons).map((c) => itemOf(c)), {
+    beside: ({ other }) => other,
+    take: ({ at: [one, second], parts }) => parts.map((part) => {
+      const { array: { dtype }, width } = part.pieces
+      const [a, b] = [one! + part.at, second! + part.at]
+      const found = differenceOf(memory, dtype, a, b, (part.end - part.start) / width)
+      const at = (found.first ?? 0) * width
+      return {
+        part,
+        found,
+        ...(found.first === undefined
+          ? {}
+          : { assembled: printElement(memory, dtype, a + at), stored: printElement(memory, dtype, b + at) })
+      }
+    })
   })
   let sum: { differing: number; maxAbsDiff?: number; firstDifference?: NonNullable<Compared["firstDifference"]> } = { differing: 0 }
   for await (const block of blocks) {

@@ -1,15 +1,18 @@
 /** Write files assembled from source arrays. */
 import { Effect, Stream } from "effect"
+import { join } from "node:path"
 import type { Disk, FileInfo } from "../../io/Disk.ts"
-import { PAGE, type AddressRange, roundDown } from "./Arena.ts"
+import type { Sink } from "../../store/Sink.ts"
+import { type AddressRange, PAGE, roundDown } from "./Arena.ts"
 import { type ArrayDone, Assembly } from "./Assembly.ts"
 import type { OpenSeal, ResumeRecord, WrittenWindow } from "./ResumeRecord.ts"
 import { type FileWindow, fileWindows } from "./FileWindows.ts"
-import { slotAt, slotBytes } from "./Slot.ts"
+import type { Slot } from "./Slot.ts"
 import { type Output, Outputs } from "./Outputs.ts"
-import { pipeline } from "./pipeline.ts"
+import { blockLoop } from "./blockLoop.ts"
+import { directorySink } from "./directorySink.ts"
 import type { Portion } from "./portion.ts"
-import { ahead, type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type Session, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode, SourceFiles } from "./SourceFiles.ts"
 import type { TargetFile } from "./Target.ts"
@@ -25,6 +28,8 @@ export interface ExecuteOptions extends EngineOptions {
   readonly onFile?: (file: string, info: FileInfo) => void
   /** What need not be written again. */
   readonly earlier?: ResumeRecord
+  /** Where the files are written, if not in `directory` as it is. */
+  readonly sink?: Sink<FileInfo>
   /** Write these cells only, beside others who write the rest of the files, which are there in their full size. */
   readonly portion?: Portion
 }
@@ -70,16 +75,15 @@ const run = async function*(
   session: Session,
   files: Iterable<TargetFile>,
   directory: string,
-  { earlier, onArray, onFile, onWindow, portion, progress }: ExecuteOptions
+  { earlier, onArray, onFile, onWindow, portion, progress, sink }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
-  const { arena, context, disk, settings: { gap, io, sizes }, signal } = session
+  const { context, disk, settings: { gap, io, sizes }, signal } = session
   const finished: Array<ExecutionReport["files"][number]> = []
   let bytesWritten = 0
   const stop = new AbortController()
   const assembly = new Assembly(context, onWindow !== undefined, onArray ?? (() => {}))
   const outputs = new Outputs({
-    disk,
-    directory,
+    sink: sink ?? directorySink(disk, directory),
     smallestDirect: SMALLEST_DIRECT[io],
     shared: portion !== undefined,
     onFailure: (error) => stop.abort(error),
@@ -100,19 +104,18 @@ const run = async function*(
       }
     }
   }
-  const work = async ({ output, window }: Task, { start }: AddressRange) => {
+  const take = async ({ output, window }: Task, slot: Slot) => {
     const { after, before, last, position, size } = window
     // The window's bytes lie in memory as they lie in their pages.
     const lead = position % PAGE
-    const slot = slotAt(start, sizes, lead + size)
     const memory = context.memory.u8.subarray(slot.block, slot.scratch.start)
     try {
-      const found = earlier && await assembly.find(earlier, session.written, output, window, slot.block + lead)
+      const found = earlier && await assembly.find(earlier, session.written, { name: output.name, path: join(directory, output.name) }, window, slot.block + lead)
       const written = found ?? await assembly.assemble(window, slot.block + lead, slot)
       const given = await before?.given
       const head = given?.bytes
       // The page that the window before ends in was written with this one.
-      const intact = found && (!head || await isAt(session.written, output.path, position - lead, head, memory))
+      const intact = found && (!head || await isAt(session.written, join(directory, output.name), position - lead, head, memory))
       if (head) memory.set(head)
       const pages = last ? lead + size : roundDown(lead + size, PAGE)
       after?.give({ bytes: memory.slice(pages, lead + size), open: written.open })
@@ -133,12 +136,9 @@ const run = async function*(
     outputs.written(output)
   }
   try {
-    const windows = pipeline({
-      items: tasks(),
-      arena,
-      room: ({ window: { position, size } }) => slotBytes(sizes, position % PAGE + size),
-      ahead: ahead(session),
-      work,
+    const windows = blockLoop(session, tasks(), {
+      sizeOf: ({ window: { position, size } }) => position % PAGE + size,
+      take,
       keep: false,
       signal: AbortSignal.any([signal, stop.signal]),
       onFailure: (error) => assembly.fail(error)

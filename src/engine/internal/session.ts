@@ -76,6 +76,3 @@ const withSession = async function*<A>(
     arena.close()
   }
 }
-
-/** Items under way beyond those the arena has room for, so that one slow item does not hold up the next. */
-export const ahead = (session: Session): number => session.settings.concurrency + 4

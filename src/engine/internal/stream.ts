@@ -1,12 +1,9 @@
 /** Emit arrays chunk by chunk, for a network or a consumer of one's own. */
 import { Stream } from "effect"
 import type { Disk } from "../../io/Disk.ts"
-import { arrayBlocks } from "./ArrayBlocks.ts"
-import { fill } from "./Fill.ts"
-import { slotAt, slotBytes } from "./Slot.ts"
 import { Pieces } from "./Pieces.ts"
-import { pipeline } from "./pipeline.ts"
-import { ahead, type EngineError, type Session, streamOf } from "./session.ts"
+import { arrayLoop } from "./blockLoop.ts"
+import { type EngineError, type Session, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { TargetArray } from "./Target.ts"
 
@@ -51,23 +48,11 @@ const chunks = async function*(
   arrays: Iterable<TargetArray>,
   give: (bytes: Uint8Array) => Uint8Array
 ): AsyncGenerator<ArrayChunk, void> {
-  const { arena, context, settings: { gap, sizes }, signal } = session
-  const blocks = pipeline({
-    items: arrayBlocks(Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array) })), sizes, gap, true),
-    arena,
-    room: ({ size }) => slotBytes(sizes, size),
-    ahead: ahead(session),
-    keep: true,
-    signal,
-    work: async ({ parts, size }, { start }) => {
-      const slot = slotAt(start, sizes, size)
-      await fill(context, parts, slot.block, slot)
-      return { parts, block: slot.block }
-    }
-  })
-  for await (const { block, parts } of blocks) {
+  const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array) }))
+  const blocks = arrayLoop(session, items, { take: (block) => block, undivided: true })
+  for await (const { at: [block], parts } of blocks) {
     for (const { at, end, last, pieces, start } of parts) {
-      yield { array: pieces.array, offset: start, bytes: give(context.memory.u8.subarray(block + at, block + at + end - start)), last }
+      yield { array: pieces.array, offset: start, bytes: give(session.context.memory.u8.subarray(block! + at, block! + at + end - start)), last }
     }
   }
 }
