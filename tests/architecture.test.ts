@@ -31,7 +31,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["mimo", "checkpoint", "quantized"],
   ["space", "cost"],
   ["plan"],
-  ["convert"],
+  ["convert", "planner"],
   ["verify", "inspect", "diff", "relabel", "doctor", "report", "conformance"],
   ["api"],
   ["cli", "index.ts"]

@@ -11,7 +11,7 @@ import type { Layout, LayoutComponent } from "../parallel/Layout.ts"
 import { rankCount } from "../parallel/ModuleParallelism.ts"
 import type { Recompute } from "./activations.ts"
 import { type ModelProfile, optimizerRanks } from "./profile.ts"
-import { times, type Workload } from "./Workload.ts"
+import type { Workload } from "./Workload.ts"
 
 /** Bytes per element of what an optimizer keeps. */
 export interface OptimizerBytes {
@@ -74,23 +74,22 @@ const ofComponent = (profile: ModelProfile, layout: Layout, { name, parallelism:
   const { encoder, language } = pathLength(layout)
   const depth = encoder + language
   const samples = localSamples(profile, s.microBatch, p.dp)
-  const w = times(s.sample, samples)
   const weights = profile.stageWeights(name, p)
-  const activations = profile.stageActivations(name, p, w, s, `${samples}:${JSON.stringify(s.sample)}`)
+  const activations = profile.stageActivations(name, p, s.sample, s)
   const copies = optimizerRanks(p)
   const states = (trained: number, ranks: number): number => (trained * (master + moments)) / (distributed ? ranks : 1)
   return weights.map(({ dense, denseTrained, experts, expertsTrained }, stage): StageMemory => {
     const inFlight = Math.min(s.microBatches, depth - (isEncoder(name) ? stage : encoder + stage))
     const isLast = !isEncoder(name) && stage === p.pp - 1
     const width = vocabulary?.width ?? 0
-    const handedOn = (2 * (isEncoder(name) ? w.merged : w.tokens) * width) / (s.sequenceParallel && !isEncoder(name) ? p.tp : 1)
+    const handedOn = (2 * (isEncoder(name) ? s.sample.merged : s.sample.tokens) * samples * width) / (s.sequenceParallel && !isEncoder(name) ? p.tp : 1)
     const parts = {
       weights: 2 * (dense + experts),
       gradients: gradient * (denseTrained + expertsTrained),
       optimizer: states(denseTrained, copies.dense) + states(expertsTrained, copies.experts),
-      activations: activations[stage]! * inFlight,
+      activations: activations[stage]! * samples * inFlight,
       // BF16 scores, their FP32 copy and its gradient, of the microbatch at hand.
-      logits: isLast && vocabulary !== undefined ? (w.tokens * vocabulary.rows * (2 + 4 + 4)) / p.tp : 0,
+      logits: isLast && vocabulary !== undefined ? (s.sample.tokens * samples * vocabulary.rows * (2 + 4 + 4)) / p.tp : 0,
       communication: depth > 1 ? 2 * handedOn : 0
     }
     return {

@@ -57,10 +57,10 @@ export interface ModelProfile {
   readonly layers: (component: string) => number
   /** @throws UsageError where the layers do not fit the stages */
   readonly stageWeights: (component: string, cut: Cut) => ReadonlyArray<StageWeights>
-  /** Of a workload, by stage. */
-  readonly stageWork: (component: string, cut: Cut, w: Workload, id: string) => ReadonlyArray<StageWork>
+  /** Of a workload, by stage. Answers are kept per workload object. */
+  readonly stageWork: (component: string, cut: Cut, w: Workload) => ReadonlyArray<StageWork>
   /** Bytes that one rank keeps of a workload until its backward pass, by stage. */
-  readonly stageActivations: (component: string, cut: Cut, w: Workload, options: { readonly sequenceParallel: boolean; readonly recompute: Recompute }, id: string) => ReadonlyArray<number>
+  readonly stageActivations: (component: string, cut: Cut, w: Workload, options: { readonly sequenceParallel: boolean; readonly recompute: Recompute }) => ReadonlyArray<number>
   /** Rows and columns that tensor parallelism cuts, and those that expert tensor parallelism cuts. */
   readonly extents: (component: string) => { readonly dense: ReadonlyArray<number>; readonly experts: ReadonlyArray<number> }
 }
@@ -121,13 +121,20 @@ export const modelProfile = (description: ModelDescription, form: Form, frozen: 
     return sums
   })
 
-  const workOf = remembered((_: Workload, id: string) => id, (w: Workload): ReadonlyMap<string, ReadonlyArray<Work>> =>
+  /** Workloads are compared as objects: a search has one or two. */
+  const numbers = new Map<Workload, number>()
+  const numberOf = (w: Workload): number => {
+    const known = numbers.get(w) ?? numbers.size
+    numbers.set(w, known)
+    return known
+  }
+  const workOf = remembered((w: Workload) => String(numberOf(w)), (w: Workload): ReadonlyMap<string, ReadonlyArray<Work>> =>
     Map.groupBy(modelWork(description, w, { form, frozen, weights }), (work) => work.component))
-  const stageWork = remembered((component: string, { pipeline, pp }: Cut, _: Workload, id: string) => [component, pp, pipeline ? JSON.stringify(pipeline) : "", id].join(),
-    (component: string, cut: Cut, w: Workload, id: string): ReadonlyArray<StageWork> => {
+  const stageWork = remembered((component: string, { pipeline, pp }: Cut, w: Workload) => [component, pp, pipeline ? JSON.stringify(pipeline) : "", numberOf(w)].join(),
+    (component: string, cut: Cut, w: Workload): ReadonlyArray<StageWork> => {
       const stages = stagesOf(component, cut)
       const sums = Array.from({ length: cut.pp }, () => ({ forward: 0, backward: 0 }))
-      for (const work of workOf(w, id).get(component) ?? []) {
+      for (const work of workOf(w).get(component) ?? []) {
         const sum = sums[stageIndex(stages, work.stage, towerInside(component, work.module), work.part === "multi-token prediction")]!
         sum.forward += work.forward
         sum.backward += backwardOf(work)
@@ -136,7 +143,7 @@ export const modelProfile = (description: ModelDescription, form: Form, frozen: 
     })
 
   const stageActivations: ModelProfile["stageActivations"] = remembered(
-    (component, cut, _, { recompute, sequenceParallel }, id) => cutKey(cut, component, recompute, sequenceParallel, id),
+    (component, cut, w, { recompute, sequenceParallel }) => cutKey(cut, component, recompute, sequenceParallel, numberOf(w)),
     (component, cut, w, options) => {
       const stages = stagesOf(component, cut)
       const sums = Array.from({ length: cut.pp }, () => ({ kept: 0, largest: 0 }))

@@ -8,11 +8,26 @@ import type { Entry } from "../model/Parameter.ts"
 import type { TransformerConfig } from "../model/TransformerConfig.ts"
 import type { Layout, LayoutComponent } from "../parallel/Layout.ts"
 import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
-import { validateModule } from "../parallel/ModelRules.ts"
+import { type BuiltModule, validateModule } from "../parallel/ModelRules.ts"
 import type { Provider } from "../runconfig/Provider.ts"
 
-const configsOf = ({ entries }: ConversionModule): ReadonlyArray<TransformerConfig> =>
+const configsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<TransformerConfig> =>
   [...new Set(entries.flatMap((entry) => (entry.kind === "parameter" && entry.config ? [entry.config] : [])))]
+
+/** What the trainer builds from a component: its entries, and the class of the whole model. */
+export const builtModule = ({ fields, refuses = [], target }: Provider, form: Form, component: string, entries: ReadonlyArray<Entry>): Omit<BuiltModule, "component"> => {
+  const isTower = form === "mimo" && component !== LANGUAGE_COMPONENT
+  return {
+    configs: configsOf(entries),
+    isTower,
+    form,
+    builder: target.split(".").at(-1)!,
+    // The class builds the language model; towers have limits of their own.
+    refuses: isTower ? [] : refuses,
+    hybridPattern: typeof fields["hybrid_layer_pattern"] === "string",
+    ...(typeof fields["seq_length"] === "number" ? { seqLength: fields["seq_length"] } : {})
+  }
+}
 
 const whole = (value: unknown): number => (typeof value === "number" ? value : 0)
 
@@ -38,19 +53,7 @@ export const laidOut = (
   }
   return modules.map((module) => {
     const component = byName.get(module.name)!
-    const isTower = form === "mimo" && module.name !== LANGUAGE_COMPONENT
-    const { fields, refuses = [], target } = provider
-    validateModule({
-      component,
-      configs: configsOf(module),
-      isTower,
-      form,
-      builder: target.split(".").at(-1)!,
-      // The class builds the language model; towers have limits of their own.
-      refuses: isTower ? [] : refuses,
-      hybridPattern: typeof fields["hybrid_layer_pattern"] === "string",
-      ...(typeof fields["seq_length"] === "number" ? { seqLength: fields["seq_length"] } : {})
-    })
+    validateModule({ component, ...builtModule(provider, form, module.name, module.entries) })
     const options = { mtpLayers: mtpLayersOf(form, module, provider), ...(form === "standard" ? { isTower: towerOfStandard } : {}) }
     return { module, parallelism: component.parallelism, stageOf: stagesOf(component.parallelism, module.entries, options) }
   })

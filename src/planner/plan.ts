@@ -1,0 +1,387 @@
+/**
+ * Which layout to train with: every one that could be is held against the rules, those that stand are scored by the GPU-seconds that a
+ * token costs on what is allocated, idle GPUs included.
+ */
+import type { Recompute } from "../cost/activations.ts"
+import { fitsIn, isEncoder, layoutMemory, type OptimizerBytes, reserveOf, type StageMemory } from "../cost/memory.ts"
+import type { ModelProfile } from "../cost/profile.ts"
+import { UsageError } from "../errors.ts"
+import { type Layout, STANDARD_COMPONENT } from "../parallel/Layout.ts"
+import { type Broken, LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
+import { type LayoutComponent, type ModuleParallelism, rankCount } from "../parallel/ModuleParallelism.ts"
+import { type TrainingFacts, worldOf } from "../parallel/TrainingRules.ts"
+import { allBroken, firstBroken } from "./check.ts"
+import { estimateStep, type StepEstimate } from "./estimate.ts"
+import type { Efficiency, Gpu } from "./gpus.ts"
+import type { SampleMix } from "./samples.ts"
+
+/** The GPUs that a run gets. */
+export interface Cluster {
+  readonly gpu: Gpu
+  readonly nodes: number
+  readonly gpusPerNode: number
+  /** Whole nodes are allocated, so that idle GPUs cost as much as busy ones. */
+  readonly exclusive: boolean
+  readonly launcher: "srun" | "torchrun"
+}
+
+export interface PlanRequest {
+  readonly cluster: Cluster
+  readonly mix: SampleMix
+  readonly globalBatch: number
+  /** Samples of a microbatch; absent: several are tried. */
+  readonly microBatch?: number
+  /** Absent: none, or all of it where nothing fits. */
+  readonly recompute?: Recompute
+  /** Absent: with and without are tried. */
+  readonly sequenceParallel?: boolean
+  readonly efficiency: Efficiency
+  readonly optimizer?: OptimizerBytes
+  /** Tokens of text that a sample needs beside its images. Default 1. */
+  readonly text?: number
+}
+
+/** How a layout is run. */
+export interface RunChoice {
+  readonly microBatch: number
+  readonly recompute: Recompute
+  readonly sequenceParallel: boolean
+}
+
+export interface ScoredLayout extends RunChoice {
+  readonly form: "mimo" | "standard"
+  readonly layout: Layout
+  readonly step: StepEstimate
+  readonly memory: ReadonlyArray<StageMemory>
+  /** The stage that fills most, and what share of a GPU's memory with the reserve. */
+  readonly fullest: { readonly component: string; readonly stage: number; readonly bytes: number; readonly share: number }
+  readonly allocated: number
+  readonly idle: number
+  /** What the score is: allocated GPU-seconds per token. */
+  readonly gpuSecondsPerToken: number
+}
+
+export interface Judged {
+  readonly layout: Layout
+  readonly broken: ReadonlyArray<Broken>
+  /** Absent where its sizes make no estimate possible. */
+  readonly scored?: ScoredLayout
+}
+
+export interface Refused {
+  readonly rule: number
+  readonly trainer: string
+  /** Layouts that broke this rule first. */
+  readonly layouts: number
+  /** One of them. */
+  readonly example: string
+  readonly problem: string
+}
+
+/** What one change to the best layout comes to. */
+export interface Change {
+  readonly change: string
+  /** GPU-seconds per token over those of the best; absent where a rule refuses it. */
+  readonly cost?: number
+  readonly broken?: Broken
+}
+
+export interface LayoutPlan {
+  readonly best: ReadonlyArray<ScoredLayout>
+  /** The best of one model under one layout, by the same code: what heterogeneous layouts have to beat. */
+  readonly standard?: ScoredLayout
+  readonly refused: ReadonlyArray<Refused>
+  readonly searched: number
+  readonly changes: ReadonlyArray<Change>
+}
+
+const GIB = 2 ** 30
+/** Layouts that are shown. */
+const SHOWN = 5
+/** A search looks at no more; ten times what a thousand GPUs have. */
+const MOST_LAYOUTS = 400_000
+
+const usableBytes = ({ gpu }: Cluster): number => gpu.usableGiB * GIB
+
+const microBatchesOf = (profile: ModelProfile, layout: Layout, { globalBatch }: PlanRequest, microBatch: number): number =>
+  profile.form === "mimo" ? globalBatch / microBatch : globalBatch / (microBatch * layout.components[0]!.parallelism.dp)
+
+const memoryOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): ReadonlyArray<StageMemory> =>
+  layoutMemory(profile, layout, {
+    ...choice,
+    microBatches: microBatchesOf(profile, layout, request, choice.microBatch),
+    sample: request.mix.largest,
+    ...(request.optimizer ? { optimizer: request.optimizer } : {})
+  })
+
+const fullestOf = (memory: ReadonlyArray<StageMemory>, usable: number): ScoredLayout["fullest"] => {
+  const most = memory.reduce((a, b) => (b.total > a.total ? b : a))
+  return { component: most.component, stage: most.stage, bytes: most.total, share: (most.total + reserveOf(usable)) / usable }
+}
+
+/** `language tp=4 pp=2 dp=2 + images dp=1`, sizes of 1 left out. */
+export const spell = ({ components }: Layout): string =>
+  components.map(({ name, parallelism: p }) => {
+    const own = (["tp", "pp", "dp", "cp", "ep", "etp"] as const).filter((key) => p[key] !== 1).map((key) => `${key}=${p[key]}`)
+    return `${name} ${own.length === 0 ? "tp=1" : own.join(" ")}`
+  }).join(" + ")
+
+const factsOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): TrainingFacts => {
+  const { cluster, globalBatch, mix, text = 1 } = request
+  const usable = usableBytes(cluster)
+  return {
+    layout,
+    form: profile.form,
+    globalBatch,
+    microBatch: choice.microBatch,
+    sequenceLength: mix.length,
+    sequenceParallel: choice.sequenceParallel,
+    hasExperts: profile.weights.groups.some((g) => g.routed),
+    ...(mix.images ? { images: { ...mix.images, text } } : {}),
+    layers: profile.layers,
+    extents: profile.extents,
+    nodes: cluster.nodes,
+    gpusPerNode: cluster.gpusPerNode,
+    nvlinkDomain: cluster.gpu.nvlinkDomain,
+    launcher: cluster.launcher,
+    tooFull: () => {
+      const { bytes, component, stage } = fullestOf(memoryOf(profile, layout, request, choice), usable)
+      if (fitsIn(bytes, usable)) return undefined
+      const gib = (n: number): string => (n / GIB).toFixed(1)
+      return `component ${component}, stage ${stage}: ${gib(bytes)} GiB a rank and ${gib(reserveOf(usable))} GiB of reserve, more than the ${gib(usable)} GiB of a GPU`
+    }
+  }
+}
+
+const score = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): ScoredLayout => {
+  const { cluster, globalBatch, mix } = request
+  const step = estimateStep(profile, layout, { globalBatch, mix, gpu: cluster.gpu, gpusPerNode: cluster.gpusPerNode, efficiency: request.efficiency, ...choice })
+  const memory = memoryOf(profile, layout, request, choice)
+  const allocated = cluster.exclusive ? Math.max(cluster.nodes, Math.ceil(layout.worldSize / cluster.gpusPerNode)) * cluster.gpusPerNode : layout.worldSize
+  return {
+    form: profile.form,
+    layout,
+    ...choice,
+    step,
+    memory,
+    fullest: fullestOf(memory, usableBytes(cluster)),
+    allocated,
+    idle: allocated - layout.worldSize,
+    gpuSecondsPerToken: (allocated * step.seconds) / (globalBatch * mix.length)
+  }
+}
+
+/** What a model is run with where nothing is said. */
+export const usualChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): RunChoice => ({
+  microBatch: request.microBatch ?? (profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), 1) : 1),
+  recompute: request.recompute ?? "none",
+  sequenceParallel: request.sequenceParallel ?? profile.form === "standard"
+})
+
+/** Check and score one layout: the user's own. */
+export const judge = (profile: ModelProfile, layout: Layout, request: PlanRequest, given?: RunChoice): Judged => {
+  const usual = given ?? usualChoice(profile, layout, request)
+  const plain = allBroken(profile, factsOf(profile, layout, request, usual))
+  // Too full: with everything made again it may fit.
+  const full = { ...usual, recompute: "full" as const }
+  const again = given === undefined && request.recompute === undefined && plain.length === 1 && plain[0]!.rule === OUT_OF_MEMORY && allBroken(profile, factsOf(profile, layout, request, full)).length === 0
+  const [choice, broken] = again ? [full, []] : [usual, plain]
+  if (broken.some(({ rule }) => NO_ESTIMATE.has(rule))) return { layout, broken }
+  return { layout, broken, scored: score(profile, layout, request, choice) }
+}
+
+const OUT_OF_MEMORY = 39
+/** Batches, sequence parallelism, images, memory: another choice for the same layout may pass. */
+const MENDED_BY_CHOICE: ReadonlySet<number> = new Set([27, 28, 31, 32, 34, OUT_OF_MEMORY])
+/** Scores that differ by less are alike: the simpler choice, the smaller layout comes first. */
+const ALIKE = 0.005
+/** Wrong sizes, components that are none, layers that do not divide, batches without a whole number of microbatches. */
+const NO_ESTIMATE: ReadonlySet<number> = new Set([1, 2, 3, 4, 10, 26, 27, 28])
+
+const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b))
+const leastMultiple = (a: number, b: number): number => (a / greatestDivisor(a, b)) * b
+
+const divisors = (n: number, most: number): ReadonlyArray<number> => {
+  const found: Array<number> = []
+  for (let d = 1; d <= Math.min(n, most); d++) if (n % d === 0) found.push(d)
+  return found
+}
+
+const powersOfTwo = (most: number): ReadonlyArray<number> => Array.from({ length: Math.floor(Math.log2(Math.max(1, most))) + 1 }, (_, i) => 2 ** i)
+
+/** Stages that are tried: all up to so many, then divisors of the layers. */
+const STAGES_TRIED = 8
+
+const sizesOf = (profile: ModelProfile, component: string, most: number, request: PlanRequest): ReadonlyArray<Omit<ModuleParallelism, "rankOffset">> => {
+  const experts = profile.weights.groups.some((g) => g.routed)
+  const language = profile.description.modules.find((m) => m.kind === "language")
+  const layers = profile.layers(component)
+  const stages = layers === 0 ? [1] : [...new Set([...Array.from({ length: STAGES_TRIED }, (_, i) => i + 1), ...divisors(layers, most)])]
+  const eps = experts && language?.kind === "language" ? divisors(language.config.num_moe_experts ?? 1, most).filter((n) => (n & (n - 1)) === 0) : [1]
+  const found: Array<Omit<ModuleParallelism, "rankOffset">> = []
+  for (const tp of powersOfTwo(Math.min(most, request.cluster.gpu.nvlinkDomain))) {
+    for (const pp of stages) {
+      for (const dp of divisors(request.globalBatch, Math.floor(most / (tp * pp)))) {
+        for (const ep of eps) if ((tp * dp) % ep === 0) found.push({ tp, pp, dp, cp: 1, ep, etp: 1 })
+      }
+    }
+  }
+  return found
+}
+
+/** Encoders are tried on one stage: more only lengthen the path. */
+const encoderSizes = (most: number, request: PlanRequest): ReadonlyArray<Omit<ModuleParallelism, "rankOffset">> =>
+  powersOfTwo(Math.min(most, request.cluster.gpu.nvlinkDomain)).flatMap((tp) =>
+    divisors(request.globalBatch, Math.floor(most / tp)).map((dp) => ({ tp, pp: 1, dp, cp: 1, ep: 1, etp: 1 })))
+
+const laidOut = (components: ReadonlyArray<readonly [name: string, sizes: Omit<ModuleParallelism, "rankOffset">]>): Layout => {
+  let next = 0
+  const placed = components.map(([name, sizes]): LayoutComponent => {
+    const rankOffset = next
+    next += rankCount(sizes)
+    return { name, parallelism: { ...sizes, rankOffset } }
+  })
+  return { worldSize: worldOf(placed), components: placed }
+}
+
+/**
+ * All layouts of a model on so many GPUs: the language model first, from rank 0. `stands`: is it worth while to vary the encoders of
+ * this one, whose encoders are the smallest.
+ */
+function* layoutsOf(profile: ModelProfile, gpus: number, request: PlanRequest, stands: (smallest: Layout) => boolean): Generator<Layout> {
+  if (profile.form === "standard") {
+    for (const sizes of sizesOf(profile, STANDARD_COMPONENT, gpus, request)) yield laidOut([[STANDARD_COMPONENT, sizes]])
+    return
+  }
+  const encoders = profile.components.filter((name) => name !== LANGUAGE_COMPONENT)
+  function* beside(placed: ReadonlyArray<readonly [string, Omit<ModuleParallelism, "rankOffset">]>, rest: ReadonlyArray<string>, left: number): Generator<Layout> {
+    const [name, ...others] = rest
+    if (name === undefined) return yield laidOut(placed)
+    for (const sizes of encoderSizes(left - others.length, request)) yield* beside([...placed, [name, sizes]], others, left - rankCount(sizes))
+  }
+  const one = { tp: 1, pp: 1, dp: 1, cp: 1, ep: 1, etp: 1 }
+  for (const sizes of sizesOf(profile, LANGUAGE_COMPONENT, gpus - encoders.length, request)) {
+    const language = [LANGUAGE_COMPONENT, sizes] as const
+    if (stands(laidOut([language, ...encoders.map((name) => [name, one] as const)]))) yield* beside([language], encoders, gpus - rankCount(sizes))
+  }
+}
+
+const microBatchChoices = (profile: ModelProfile, layout: Layout, { globalBatch, microBatch }: PlanRequest): ReadonlyArray<number> => {
+  if (microBatch !== undefined) return [microBatch]
+  const base = profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), 1) : 1
+  const whole = profile.form === "mimo" ? globalBatch : globalBatch / layout.components[0]!.parallelism.dp
+  const fitting = [1, 2, 4].map((n) => n * base).filter((n) => whole % n === 0)
+  return fitting.length > 0 ? fitting : [base]
+}
+
+interface Search {
+  readonly found: ReadonlyArray<ScoredLayout>
+  readonly refused: ReadonlyMap<number, Refused>
+  readonly searched: number
+}
+
+/** The best way to run a layout, or the rule that refuses every way. */
+const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): ScoredLayout | Broken => {
+  let best: ScoredLayout | undefined
+  let refusal: Broken | undefined
+  const recomputes: ReadonlyArray<Recompute> = request.recompute === undefined ? ["none", "full"] : [request.recompute]
+  const cutsLanguage = layout.components.some(({ name, parallelism: { tp } }) => !isEncoder(name) && tp > 1)
+  const spreads = request.sequenceParallel !== undefined ? [request.sequenceParallel] : cutsLanguage ? [false, true] : [false]
+  for (const microBatch of microBatchChoices(profile, layout, request)) {
+    for (const recompute of recomputes) {
+      for (const sequenceParallel of spreads) {
+        const choice = { microBatch, recompute, sequenceParallel }
+        const broken = firstBroken(profile, factsOf(profile, layout, request, choice))
+        if (broken === undefined) {
+          const scored = score(profile, layout, request, choice)
+          if (best === undefined || scored.gpuSecondsPerToken < best.gpuSecondsPerToken * (1 - ALIKE)) best = scored
+        } else {
+          // Choices are tried from the plainest to the one that asks for least.
+          refusal = broken
+          if (!MENDED_BY_CHOICE.has(broken.rule)) return broken
+        }
+      }
+    }
+  }
+  return best ?? refusal!
+}
+
+const search = (profile: ModelProfile, request: PlanRequest): Search => {
+  const { gpusPerNode, nodes } = request.cluster
+  const found: Array<ScoredLayout> = []
+  const refused = new Map<number, { rule: number; trainer: string; layouts: number; example: string; problem: string }>()
+  let searched = 0
+  const refuse = (layout: Layout, { problem, rule, trainer }: Broken): void => {
+    const known = refused.get(rule)
+    if (known) known.layouts++
+    else refused.set(rule, { rule, trainer, layouts: 1, example: spell(layout), problem })
+  }
+  const ofLanguage = `component ${LANGUAGE_COMPONENT}`
+  /** What the language model breaks by itself no encoder mends. */
+  const stands = (smallest: Layout): boolean => {
+    const result = bestChoice(profile, smallest, request)
+    if ("step" in result || !result.problem.startsWith(ofLanguage)) return true
+    searched++
+    refuse(smallest, result)
+    return false
+  }
+  for (const layout of layoutsOf(profile, nodes * gpusPerNode, request, stands)) {
+    if (++searched > MOST_LAYOUTS) throw new UsageError({ problem: `there are more than ${MOST_LAYOUTS} layouts on ${nodes} nodes of ${gpusPerNode} GPUs`, hint: "--component fixes some of them" })
+    const result = bestChoice(profile, layout, request)
+    if ("step" in result) found.push(result)
+    else refuse(layout, result)
+  }
+  return { found: found.sort(better), refused, searched }
+}
+
+const level = ({ gpuSecondsPerToken }: ScoredLayout): number => Math.round(Math.log(gpuSecondsPerToken) / ALIKE)
+
+const better = (a: ScoredLayout, b: ScoredLayout): number =>
+  level(a) - level(b) || a.layout.worldSize - b.layout.worldSize || a.gpuSecondsPerToken - b.gpuSecondsPerToken
+
+/** The sizes of everything but encoders: layouts with the same differ little. */
+const languageOf = ({ layout }: ScoredLayout): string => JSON.stringify(layout.components.filter(({ name }) => !isEncoder(name)))
+
+/** The best of each layout of the language model. */
+const bestByLanguage = (found: ReadonlyArray<ScoredLayout>): ReadonlyArray<ScoredLayout> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
+
+const withSize = (layout: Layout, name: string, key: "tp" | "pp" | "dp" | "ep", value: number): Layout =>
+  laidOut(layout.components.map(({ name: own, parallelism: { rankOffset: _, ...sizes } }) => [own, own === name ? { ...sizes, [key]: value } : sizes]))
+
+/** Every size of the best layout doubled and halved, and the other choices turned. */
+const changesTo = (profile: ModelProfile, best: ScoredLayout, request: PlanRequest): ReadonlyArray<Change> => {
+  const choice: RunChoice = { microBatch: best.microBatch, recompute: best.recompute, sequenceParallel: best.sequenceParallel }
+  const sizes = best.layout.components.flatMap(({ name, parallelism }) =>
+    (["tp", "pp", "dp", "ep"] as const).flatMap((key) => [parallelism[key] * 2, parallelism[key] / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((n) => ({
+      change: `${name} ${key}=${n}`, layout: withSize(best.layout, name, key, n), choice
+    })))).filter(({ change }) => !/ ep=/.test(change) || (profile.weights.groups.some((g) => g.routed) && change.startsWith(best.layout.components[0]!.name)))
+  const others = [
+    ...[best.microBatch * 2, best.microBatch / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((microBatch) => ({ change: `micro batch ${microBatch}`, choice: { ...choice, microBatch } })),
+    ...(["none", "full"] as const).filter((r) => r !== best.recompute).map((recompute) => ({ change: recompute === "full" ? "recompute everything" : "recompute nothing", choice: { ...choice, recompute } })),
+    { change: best.sequenceParallel ? "without sequence parallelism" : "with sequence parallelism", choice: { ...choice, sequenceParallel: !best.sequenceParallel } }
+  ].map((one) => ({ ...one, layout: best.layout }))
+  return [...sizes, ...others].map(({ change, choice: given, layout }): Change => {
+    const whole = profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), given.microBatch) : given.microBatch
+    const own = { ...given, microBatch: whole }
+    const broken = firstBroken(profile, factsOf(profile, layout, request, own))
+    return broken ? { change, broken } : { change, cost: score(profile, layout, request, own).gpuSecondsPerToken / best.gpuSecondsPerToken - 1 }
+  })
+}
+
+/**
+ * The best layouts of a model, and what was refused and why.
+ *
+ * @param standard the same model under one layout, to compare with
+ */
+export const planLayouts = (profile: ModelProfile, request: PlanRequest, standard?: ModelProfile): LayoutPlan => {
+  const { found, refused, searched } = search(profile, request)
+  const [best] = found
+  const baseline = standard === undefined ? undefined : search(standard, request).found[0]
+  return {
+    best: bestByLanguage(found).slice(0, SHOWN),
+    ...(baseline ? { standard: baseline } : {}),
+    refused: [...refused.values()].sort((a, b) => a.rule - b.rule),
+    searched,
+    changes: best === undefined ? [] : changesTo(profile, best, request)
+  }
+}
