@@ -346,7 +346,7 @@ const languageOf = ({ layout }: ScoredLayout): string => JSON.stringify(layout.c
 const bestByLanguage = (found: ReadonlyArray<ScoredLayout>): ReadonlyArray<ScoredLayout> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
 
 const withSize = (layout: Layout, name: string, key: "tp" | "pp" | "dp" | "ep", value: number): Layout =>
-  laidOut(layout.components.map(({ name: own, parallelism: { rankOffset: _, ...sizes } }) => [own, own === name ? { ...sizes, [key]: value } : sizes]))
+  laidOut(layout.components.map(({ name: own, parallelism }) => [own, own === name ? { ...parallelism, [key]: value } : parallelism]))
 
 /** Every size of the best layout doubled and halved, and the other choices turned. */
 const changesTo = (profile: ModelProfile, best: ScoredLayout, request: PlanRequest): ReadonlyArray<Change> => {
