@@ -40,7 +40,8 @@ export class Tab {
   async open(file: string): Promise<number> {
     const started = performance.now()
     await this.run("window.passed = true")
-    await this.#send("Page.navigate", { url: pathToFileURL(file).href })
+    const { errorText } = await this.#send("Page.navigate", { url: pathToFileURL(file).href }) as { errorText?: string }
+    if (errorText !== undefined) throw new Error(`${file}: ${errorText}`)
     const drawn = () => this.run<boolean>("!window.passed && document.readyState === 'complete' && location.protocol === 'file:'").catch(() => false)
     while (!(await drawn())) await new Promise((resolve) => setTimeout(resolve, 20))
     await this.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")

@@ -28,14 +28,14 @@ const planOf = async (components: ReadonlyArray<string>, standard?: { readonly t
 
 const inspected = (plan: ImportPlan): Inspection => inspection(plannedSpace(plan), { boxes: true })
 
-/** Even pipelines: the rule of the trainer, spelled out. */
-const stageOf = ({ mtp, stage }: Parameter, pp: number): number =>
-  mtp ? pp - 1 : typeof stage === "object" ? Math.floor(stage.layer / (stage.of / pp)) : stage === "first" ? 0 : pp - 1
+/** Even pipelines: the rule of the trainer, spelled out. A tower is on the first stage as a whole, unless it has stages of its own. */
+const stageOf = ({ mtp, name, stage }: Parameter, pp: number, standard: boolean): number =>
+  standard && /vision|visual/.test(name) ? 0 : mtp ? pp - 1 : typeof stage === "object" ? Math.floor(stage.layer / (stage.of / pp)) : stage === "first" ? 0 : pp - 1
 
 /** Bytes of a parameter in the memory of a rank, by what the model says of it. BF16 but for the few that keep F32. */
-const heldBy = (parameter: Parameter, bytes: number, p: ModuleParallelism, rank: number): number => {
+const heldBy = (parameter: Parameter, bytes: number, p: ModuleParallelism, rank: number, standard: boolean): number => {
   const at = coordinatesOf(p, rank)
-  if (stageOf(parameter, p.pp) !== at.pp) return 0
+  if (stageOf(parameter, p.pp, standard) !== at.pp) return 0
   const { expert } = parameter
   if (expert && Math.floor(expert.index / (expert.of / p.ep)) !== at.ep) return 0
   return parameter.splitAxis === undefined ? bytes : bytes / (expert ? p.etp : p.tp)
@@ -47,7 +47,7 @@ const expectedOf = ({ checkpoint: { metadata }, conversion, layout, report: { fo
     const own = layout.components.find((c) => c.name === module.name)!.parallelism
     if (rank < own.rankOffset || rank >= own.rankOffset + rankCount(own) || (form === "mimo" && parameter.mtp)) continue
     const { dtype } = metadata.tensors.get(module.keyPrefix + parameter.parts[0]!.key)!
-    sum += heldBy(parameter, volume(parameter.shape) * (dtype === "F32" ? 4 : 2), own, rank)
+    sum += heldBy(parameter, volume(parameter.shape) * (dtype === "F32" ? 4 : 2), own, rank, form === "standard")
   }
   return sum
 }
@@ -57,9 +57,11 @@ describe("memory per rank", () => {
     ["tensors, stages, experts, replicas", ["language=tp=2,pp=2,ep=2,dp=2", "images=tp=1"]],
     ["experts shared out over data-parallel ranks, sliced", ["language=tp=2,dp=4,ep=2,etp=2", "images=tp=2,dp=2"]],
     ["stages only", ["language=pp=4,dp=2", "images=tp=4"]],
-    ["one rank each", []]
-  ])("is what the trainer would hold: %s", async (_, components) => {
-    const plan = await planOf(components)
+    ["one rank each", []],
+    ["a standard checkpoint, which does not record its data-parallel size", { tp: 2, pp: 2, ep: 4 }],
+    ["a standard checkpoint with sliced experts", { tp: 2, pp: 2, ep: 2, etp: 2 }]
+  ] as const)("is what the trainer would hold: %s", async (_, layout) => {
+    const plan = Array.isArray(layout) ? await planOf(layout) : await planOf([], layout as object)
     const map = rankMap(inspected(plan))
     expect(map.of).toBe("rank")
     const ranks = map.columns.flatMap((c) => c.ranks.map((rank) => [rank, c.bytes] as const)).sort(([a], [b]) => a - b)

@@ -9,6 +9,7 @@ import { expertKey, leadingAxes } from "../../model/layerKeys.ts"
 import { coordinatesOf, ownsRank } from "../../parallel/RankGrid.ts"
 import { rankCount } from "../../parallel/ModuleParallelism.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
+import { ranksOf } from "./ranksOf.ts"
 import { Table } from "./Table.ts"
 
 /** A configuration may name any number of ranks; more than this are not told apart. */
@@ -31,7 +32,7 @@ const NONE: ReadonlyArray<number> = []
 const keyOf = (h: Holder): string =>
   h.kind === "weights" ? `${h.layout}/${h.pp}/${h.tp ?? "*"}/${h.ep ?? "-"}/${h.etp ?? "*"}` : h.kind === "beside" ? `b${h.rank}` : `f${h.file}`
 
-const noRanksOf = ({ files, kind, model: { layout } }: Inspection): NoRanks | undefined => {
+const noRanksOf = ({ files, kind }: Inspection, layout: ReadonlyArray<ComponentLayout>): NoRanks | undefined => {
   if (kind !== "megatron" || layout.length === 0) return "no layout"
   const world = layout.reduce((most, l) => Math.max(most, l.rankOffset + rankCount(l)), 0)
   if (world > MOST_RANKS) return "too many ranks"
@@ -49,15 +50,20 @@ export class Holders {
   /** By id. */
   readonly #items = new Table<Holder>()
   readonly #inspection: Inspection
+  #last: { readonly tensor: TensorRow; readonly isExpert: boolean; readonly lead: number } | undefined
   readonly noRanks: NoRanks | undefined
   readonly layouts: ReadonlyArray<ComponentLayout>
+  /** A guess at the least: it is not recorded. */
+  readonly dpInferred: boolean
   /** The embedding serves as the head as well. */
   readonly tied: boolean
 
   constructor(i: Inspection) {
     this.#inspection = i
-    this.noRanks = noRanksOf(i)
-    this.layouts = this.noRanks === undefined ? i.model.layout : []
+    const { dpInferred, layout } = ranksOf(i)
+    this.noRanks = noRanksOf(i, layout)
+    this.layouts = this.noRanks === undefined ? layout : []
+    this.dpInferred = dpInferred && this.noRanks === undefined
     this.tied = i.model.tied === true && !i.tensors.some((t) => isHead(t.name))
   }
 
@@ -74,8 +80,9 @@ export class Holders {
     if (layout < 0 || tensor.role === "kept" || this.#isUnloaded(tensor)) return [this.#id({ kind: "beside", rank })]
     const own = this.layouts[layout]!
     const { ep, etp, pp, tp } = coordinatesOf(own, rank)
-    const whole = isWhole(tensor, chunk, leadingAxes(tensor.name))
-    if (expertKey(tensor.name)) return [this.#id({ kind: "weights", layout, pp, ep, ...(whole && own.etp > 1 ? {} : { etp }) })]
+    const { isExpert, lead } = this.#namesOf(tensor)
+    const whole = isWhole(tensor, chunk, lead)
+    if (isExpert) return [this.#id({ kind: "weights", layout, pp, ep, ...(whole && own.etp > 1 ? {} : { etp }) })]
     const dense = { kind: "weights", layout, ...(whole && own.tp > 1 ? {} : { tp }) } as const
     const first = this.#id({ ...dense, pp })
     return this.tied && own.pp > 1 && isEmbedding(tensor.name) ? [first, this.#id({ ...dense, pp: own.pp - 1 })] : [first]
@@ -101,6 +108,12 @@ export class Holders {
       }
     }
     return out
+  }
+
+  /** What the name says; chunks of a tensor come one after the other. */
+  #namesOf(tensor: TensorRow): { readonly isExpert: boolean; readonly lead: number } {
+    if (this.#last?.tensor !== tensor) this.#last = { tensor, isExpert: expertKey(tensor.name) !== undefined, lead: leadingAxes(tensor.name) }
+    return this.#last
   }
 
   #id(holder: Holder): number {

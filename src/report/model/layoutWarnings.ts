@@ -1,12 +1,15 @@
 /** What does not fit together in a layout: the ranks of the run configuration, and those that wrote the files. */
 import type { Inspection } from "../../inspect/Inspection.ts"
 import { ranges } from "../../inspect/tree.ts"
+import { ranksOf } from "./ranksOf.ts"
 
 /** A configuration may name any number of ranks. */
 const MOST_RANKS = 100_000
 
 /** Sentences, none if nothing is wrong. */
-export const layoutWarnings = ({ files, model: { layout, vocabulary } }: Inspection): ReadonlyArray<string> => {
+export const layoutWarnings = (i: Inspection): ReadonlyArray<string> => {
+  const { files, model: { vocabulary } } = i
+  const { layout } = ranksOf(i)
   if (layout.length === 0) return []
   const out: Array<string> = []
   const spans = layout.map((l) => ({ ...l, end: l.rankOffset + l.tp * l.pp * l.cp * l.dp })).sort((a, b) => a.rankOffset - b.rankOffset)

@@ -69,6 +69,8 @@ export interface RankMap {
   readonly noRanks: NoRanks | undefined
   /** The embedding is counted on the last pipeline stage too. */
   readonly tied: boolean
+  /** The data-parallel size is the least that fits: it is not recorded. */
+  readonly dpInferred: boolean
   /** Axes that have more than one position. */
   readonly axes: ReadonlyArray<AxisName>
   readonly columns: ReadonlyArray<MapColumn>
@@ -290,6 +292,7 @@ export const rankMap = (i: Inspection): RankMap => {
     of,
     noRanks: holders.noRanks,
     tied: holders.tied && holders.layouts.some((l) => l.pp > 1),
+    dpInferred: holders.dpInferred,
     axes: axesOf(holders),
     columns,
     rows,

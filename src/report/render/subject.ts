@@ -5,6 +5,7 @@ import { bar, componentInk, dtypeInk, type Ink, plot, strip } from "./figures.ts
 import { bytesDatum, className, code, countDatum, esc, table } from "./html.ts"
 import { listFigure } from "./lists.ts"
 import type { PageModel, SubjectModel } from "../model/PageModel.ts"
+import { ranksOf } from "../model/ranksOf.ts"
 import { type PlacedChunk, segmentsOf } from "../model/segments.ts"
 import { count, size } from "../numbers.ts"
 import { mapFigure } from "./ranks.ts"
@@ -35,9 +36,11 @@ const totals = (key: string, i: Inspection): string => {
   ].join("")}</ul>`
 }
 
-const layout = (i: Inspection): string =>
-  i.model.layout.length === 0 ? "" : `<h3>Layout it was written for</h3>${table("layout", [{ head: "component" }, ...["tp", "pp", "dp", "cp", "ep", "etp", "first rank"].map((head) => ({ head, number }))],
-    i.model.layout.map((l) => [esc(l.component), ...[l.tp, l.pp, l.dp, l.cp, l.ep, l.etp, l.rankOffset].map(String)]))}`
+const layout = (i: Inspection): string => {
+  const { layout: own } = ranksOf(i)
+  return own.length === 0 ? "" : `<h3>Layout it was written for</h3>${table("layout", [{ head: "component" }, ...["tp", "pp", "dp", "cp", "ep", "etp", "first rank"].map((head) => ({ head, number }))],
+    own.map((l) => [esc(l.component), ...[l.tp, l.pp, l.dp, l.cp, l.ep, l.etp, l.rankOffset].map(String)]))}`
+}
 
 const MOST_NAMES = 200
 
