@@ -14,9 +14,12 @@ export const MOST_CHUNKS = 250_000
 /** The number of a tensor of the page (those of its subjects, one after the other), or a name that none of them has. */
 export type Ref = number | ReadonlyArray<number>
 
+const NUMBER = /(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)/g
+
 /** A name is a pattern (what stands around its numbers) and its numbers. */
 export class Names {
-  readonly #patterns = new Table<ReadonlyArray<string>>()
+  /** With NUL, which no clean name has, for each number. */
+  readonly #patterns = new Table<string>()
   readonly #tensors: ReadonlyArray<ReadonlyMap<string, number>>
 
   /** Subjects whose tensors names may refer to. */
@@ -26,20 +29,16 @@ export class Names {
   }
 
   get patterns(): ReadonlyArray<ReadonlyArray<string>> {
-    return this.#patterns.items
+    return this.#patterns.items.map((pattern) => pattern.split("\u0000"))
   }
 
   pack(name: string): ReadonlyArray<number> {
-    const around: Array<string> = []
     const numbers: Array<number> = []
-    let from = 0
-    for (const match of name.matchAll(/(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)/g)) {
-      around.push(name.slice(from, match.index))
-      numbers.push(Number(match[0]))
-      from = match.index + match[0].length
-    }
-    around.push(name.slice(from))
-    return [this.#patterns.add(around, JSON.stringify(around)), ...numbers]
+    const pattern = name.replace(NUMBER, (digits) => {
+      numbers.push(Number(digits))
+      return "\u0000"
+    })
+    return [this.#patterns.add(pattern), ...numbers]
   }
 
   /** A tensor of the subject `at` by its name. */

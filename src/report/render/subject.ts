@@ -82,6 +82,8 @@ const layers = (key: string, { inspection: i, plot: sizes }: SubjectModel, inkOf
 /** Strips cost some 100 bytes for each segment; the table has every file. */
 const MOST_STRIPS = 64
 const MOST_FILES = 2000
+/** A longer table begins closed. */
+const MOST_OPEN = 24
 
 const files = (key: string, i: Inspection, inkOf: (component: string) => Ink): string => {
   const shown = i.files.slice(0, MOST_FILES)
@@ -90,7 +92,7 @@ const files = (key: string, i: Inspection, inkOf: (component: string) => Ink): s
   for (const { boxes, component, name } of i.tensors) for (const c of boxes ?? []) chunks.get(c.file)?.push({ offset: c.offset, length: c.length, component, name })
   const cell = (f: FileRow): string => (drawn.has(f.name) ? strip(f, segmentsOf(chunks.get(f.name)!, f.bytes), inkOf) : "")
   const columns = [{ head: "file" }, ...["rank", "size", "tensors", "chunks", "objects"].map((head) => ({ head, number })), { head: "chunks in the order of their bytes" }]
-  return `<details open><summary><h3>Chunk placement</h3></summary>${table("files", columns, shown.map((f, k) => [
+  return `<details${i.files.length <= MOST_OPEN ? " open" : ""}><summary><h3>Chunk placement</h3></summary>${table("files", columns, shown.map((f, k) => [
     code(f.name), f.rank === undefined ? "–" : String(f.rank), bytesDatum(`${key}.files.${k}.bytes`, f.bytes), countDatum(`${key}.files.${k}.tensors`, f.tensors),
     countDatum(`${key}.files.${k}.chunks`, f.chunks), countDatum(`${key}.files.${k}.objects`, f.objects), cell(f)
   ]))}${i.files.length > MOST_FILES ? `<p>… ${count(i.files.length)} files in all.</p>` : ""}` +

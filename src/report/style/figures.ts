@@ -13,7 +13,7 @@ rect:focus,rect[data-tip]:hover{stroke:var(--fg);stroke-width:2;vector-effect:no
 .p2{fill:color-mix(in srgb,var(--c) 52%,var(--bg))!important;background:color-mix(in srgb,var(--c) 52%,var(--bg))!important}
 .p3{fill:color-mix(in srgb,var(--c) 24%,var(--bg))!important;background:color-mix(in srgb,var(--c) 24%,var(--bg))!important}
 .map{width:100%}.map th,.map td{padding:0;border:0}
-.map thead th{padding:4px 2px;text-align:center;min-width:24px;width:calc(99%/var(--n));overflow:hidden;text-overflow:ellipsis}
+.map thead th{padding:4px 2px;text-align:center;min-width:24px;max-width:160px;width:calc(99%/var(--n));overflow:hidden;text-overflow:ellipsis}
 .map thead th[data-cell]:hover,.map thead th:focus{color:var(--fg);text-decoration:underline;outline-offset:-2px}
 .map thead th:first-child,.map tbody th{position:sticky;left:0;background:var(--bg);padding:1px 10px;text-align:left;white-space:nowrap;font-size:.87rem;z-index:1;width:1%}
 .map tbody th code{min-width:0}

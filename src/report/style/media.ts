@@ -6,7 +6,7 @@ export const NARROW = `
 .rows thead{display:block;position:absolute;left:0;top:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}.rows,.rows tbody,.rows tr,.rows th,.rows td{display:block;border:0}
 .rows tr{border-top:1px solid var(--line);padding:6px 0}.rows tr:first-child{border-top:0}.rows tbody th{padding:2px 10px;font-weight:620}
 .rows td{display:grid;grid-template-columns:minmax(7em,42%) minmax(0,1fr);gap:10px;padding:1px 10px;text-align:left;white-space:normal;overflow-wrap:anywhere}.rows td::before{content:attr(data-head);color:var(--soft)}
-.list,.detail{max-height:70vh}.list{height:420px}}
+.strip{min-width:0}.list,.detail{max-height:70vh}.list{height:420px}}
 `
 export const PAPER = `
 @media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f3f3f3;--c0:#2f6fbf;--c1:#c2571a;--c2:#2a8a57;--c3:#a83f8f;--c4:#7a6a00;--c5:#5b52c4;--c6:#00808a;--c7:#6b7480;--t:#2c4a3e}
