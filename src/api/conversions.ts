@@ -12,7 +12,7 @@ import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
 import { attempt, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { modelDirectory } from "../io/hubCache.ts"
+import { checkpointPlace, modelDirectory } from "../io/hubCache.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
@@ -48,6 +48,10 @@ const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
 /** The directory that a model's name stands for: itself, or a model in the Hub's cache. InvalidFile `hub/…`, UsageError, IoError. */
 export const modelPath = (name: string, revision?: string): Effect.Effect<string, ReadError | UsageError, Disk> =>
   Effect.flatMap(storeInUse, (store) => named(() => modelDirectory(store, name, revision)))
+
+/** What a path to a checkpoint of any kind stands for: itself, or, where nothing is at the path, a model in the Hub's cache. InvalidFile `hub/…`, IoError. */
+export const checkpointPath = (name: string): Effect.Effect<string, ReadError | UsageError, Disk> =>
+  Effect.flatMap(storeInUse, (store) => named(() => checkpointPlace(store, name)))
 
 /** Plan an import of the Hugging Face directory `hfModel`. */
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>

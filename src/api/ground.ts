@@ -1,4 +1,5 @@
 /** What a program around the library needs of its ground: the file system to provide, and the border between promises and Effects. */
+export { shell } from "../checkpoint/shell.ts"
 export { attempt } from "../io/attempt.ts"
 export { Disk, type DiskError, diskError } from "../io/Disk.ts"
 export { errnoOf } from "../io/errno.ts"

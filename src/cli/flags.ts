@@ -2,7 +2,7 @@
 import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
 import { modelPath } from "../api/conversions.ts"
-import { ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
+import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { withFamilyFiles } from "../api/familyFiles.ts"
 import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { quotePath, UsageError } from "../errors.ts"
@@ -111,6 +111,9 @@ export const family = pathFlag("family", "file").pipe(
   Flag.withDescription("Module (.js, .ts) with families of yours, for models that are not known here or are known otherwise. Its code is run. Repeatable"),
   Flag.between(0, 16)
 )
+
+/** The same for a command that follows. */
+export const familyWords = ({ family: files }: { readonly family: ReadonlyArray<string> }): ReadonlyArray<string> => files.flatMap((file) => ["--family", file])
 
 /** The families of a command that has {@link family}: the built-in ones, unless files are named. Their code is run here; it is said before. */
 export const familiesOf = Effect.fnUntraced(function*({ family: files, json: asJson, quiet: silent }: { readonly family: ReadonlyArray<string>; readonly json: boolean; readonly quiet: boolean }) {
@@ -225,7 +228,6 @@ export interface EngineFlags {
   readonly io: IoMode
 }
 
-const SMALLEST_MEMORY = 8e6
 
 const within = (flag: Option.Option<number>, name: string, least: number, most: number): number | undefined => {
   const n = Option.getOrUndefined(flag)
@@ -234,10 +236,12 @@ const within = (flag: Option.Option<number>, name: string, least: number, most: 
 }
 
 export const engineOptions = (flags: EngineFlags) => {
-  const concurrency = within(flags.concurrency, "concurrency", 1, 1024)
-  const threads = within(flags.threads, "threads", 0, 64)
+  const concurrency = within(flags.concurrency, "concurrency", ...ENGINE_BOUNDS.concurrency)
+  const threads = within(flags.threads, "threads", ...ENGINE_BOUNDS.threads)
   const maxMemory = Option.isSome(flags.maxMemory) ? parseSize(flags.maxMemory.value, "max-memory") : undefined
-  if (maxMemory !== undefined && maxMemory < SMALLEST_MEMORY) throw new UsageError({ problem: "--max-memory: at least 8MB are needed" })
+  const [least, most] = ENGINE_BOUNDS.maxMemory
+  if (maxMemory !== undefined && maxMemory < least) throw new UsageError({ problem: `--max-memory: at least ${least / 1e6}MB are needed` })
+  if (maxMemory !== undefined && maxMemory > most) throw new UsageError({ problem: `--max-memory: more than ${most / 2 ** 30}GiB would do nothing`, hint: "Memory does not grow with the model; more buffers make no disk faster." })
   return {
     io: flags.io,
     ...(concurrency === undefined ? {} : { concurrency }),

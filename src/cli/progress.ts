@@ -3,6 +3,7 @@
  * `--json-events`. Nothing when quiet; under `--json` and `--csv` on a terminal only.
  */
 import { Effect } from "effect"
+import { shell } from "../api/ground.ts"
 import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
 import { tell, tellOwn } from "./streams.ts"
 
@@ -56,11 +57,15 @@ const shownBy = ({ csv, json, jsonEvents, progress, quiet }: ProgressFlags): Sho
 
 const event = (fields: object): void => { tell(`${JSON.stringify(fields)}\n`) }
 
-/** Show progress under `label` (`importing`) while `use` runs. */
+/**
+ * Show progress under `label` (`importing`) while `use` runs. `next`: the words of the command that usually follows; a person at a
+ * terminal is told.
+ */
 export const withProgress = <A, E, R>(
   label: string,
   flags: ProgressFlags,
-  use: (progress: Progress) => Effect.Effect<A, E, R>
+  use: (progress: Progress) => Effect.Effect<A, E, R>,
+  next?: ReadonlyArray<string>
 ): Effect.Effect<A, E, R> => {
   const shown = shownBy(flags)
   if (shown === "nothing") return use(silent)
@@ -103,6 +108,8 @@ export const withProgress = <A, E, R>(
           if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
           // A log that shows no progress needs no end of it.
           else if (complete && state.done > 0 && (shown === "terminal" || drawn > 0)) tell(`${closingLine(label, state.done, seconds)}\n`)
+          const command = complete && shown === "terminal" && next ? shell("convert_megatron_mimo", ...next) : undefined
+          if (command !== undefined) tell(`next: ${command}\n`)
         }
       }
     }),

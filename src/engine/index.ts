@@ -13,7 +13,7 @@ export { type OpenSeal, type ResumeRecord, type WindowRecord, type WrittenWindow
 export { type Portion, portionsOf } from "./internal/portion.ts"
 export { closeSeals, type OpenWindow } from "./internal/seals.ts"
 export { type EngineError } from "./internal/session.ts"
-export { ENGINE_DEFAULTS, type EngineLimits, type EngineOptions, type Settings, settingsOf } from "./internal/Settings.ts"
+export { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits, type EngineOptions, type Settings, settingsOf } from "./internal/Settings.ts"
 export { slotBytes } from "./internal/Slot.ts"
 export { type ArrayChunk, stream, type StreamOptions } from "./internal/stream.ts"
 export { type Segment, type SourceArray, type SourceCopy, type TargetArray, type TargetFile } from "./internal/Target.ts"

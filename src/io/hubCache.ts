@@ -86,3 +86,20 @@ export const modelDirectory = async (store: Store, name: string, revision?: stri
       `  hf download ${name}${revision === undefined ? "" : ` --revision ${revision}`} fetches it; HF_HOME or HF_HUB_CACHE says where the cache is.`
   })
 }
+
+/** Organisation and name: without a slash it could be any file. */
+const FULL_ID = /^[^/]+\/[^/]+$/
+
+/**
+ * What a path to a checkpoint of any kind stands for: itself, or a model of the Hub's cache where nothing is at the path. A name that is
+ * neither stays as it is, and what opens it says so, if its first part is a folder here; otherwise it can only be a Hub id.
+ *
+ * @throws InvalidFile `hub/not-found`, as {@link modelDirectory}; IoError
+ */
+export const checkpointPlace = async (store: Store, name: string, env: Environment = process.env): Promise<string> => {
+  if (await isDirectory(store, name)) return modelDirectory(store, name, undefined, env)
+  if (!FULL_ID.test(name) || !HUB_ID.test(name)) return name
+  const isPath = await isDirectory(store, name.slice(0, name.indexOf("/")))
+  const snapshot = await snapshotIn(store, join(hubCacheDirectory(env), `models--${name.replace("/", "--")}`), DEFAULT_REVISION)
+  return snapshot ?? (isPath ? name : modelDirectory(store, name, undefined, env))
+}

@@ -23,6 +23,8 @@ it.each([
   ["inspect mg --threads 2", "--threads would do nothing: only --stats reads tensors"],
   ["diff hf mg --headers --io direct", "--io would do nothing: --headers reads no tensors"],
   ["verify --deep mg --max-memory 64MB", "--max-memory would do nothing"],
+  ["verify hf mg --max-memory 4GiB", "--max-memory: more than 2GiB would do nothing"],
+  ["verify hf mg --concurrency 300", "--concurrency 300: between 1 and 256"],
   ["doctor mg --dir .", "--dir would do nothing: a checkpoint is examined"],
   ["export --hf-model hf --megatron-path mg --hf-path out --mtp drop --mtp-from hf", "--mtp-from would do nothing: --mtp drop leaves those tensors out"],
   ["roundtrip --hf-model hf --overwrite", "--overwrite would do nothing: nothing is kept"],

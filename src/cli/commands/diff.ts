@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../api/checkpoints.ts"
+import { checkpointPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { pageTargets, writeReports } from "../../api/reportFiles.ts"
 import { ExitCode, quote } from "../../errors.ts"
@@ -82,11 +83,12 @@ export const diffCommand = Command.make("diff", {
 }, Effect.fn("diff")(function*(input) {
   yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))
+  const [left, right] = [yield* checkpointPath(input.left), yield* checkpointPath(input.right)]
   const families = yield* flags.familiesOf(input)
   const targets = yield* pageTargets("diff", Option.getOrUndefined(input.report))
   const started = performance.now()
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>
-    diff(input.left, input.right, {
+    diff(left, right, {
       ...engine,
       ...families,
       headers: input.headers,
@@ -95,7 +97,7 @@ export const diffCommand = Command.make("diff", {
       onProgress
     }))
   const { tensors, ...counts } = report
-  yield* writeReports(targets, { command: "diff", paths: [input.left, input.right], seconds: (performance.now() - started) / 1000, diff: report, ...families })
+  yield* writeReports(targets, { command: "diff", paths: [left, right], seconds: (performance.now() - started) / 1000, diff: report, ...families })
   yield* emit("diff", input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary), tensors.length > 0 ? ExitCode.different : ExitCode.ok)
 })).pipe(
   Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),

@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { type Diagnosis, examine, examineMachine } from "../../api/checkpoints.ts"
+import { checkpointPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { ExitCode } from "../../errors.ts"
 import * as flags from "../flags.ts"
@@ -40,7 +41,7 @@ export const doctorCommand = Command.make("doctor", {
   else yield* attempt(() => refuseIdle(["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
   const families = yield* flags.familiesOf(input)
   const report = Option.isSome(input.path)
-    ? yield* examine(input.path.value, families)
+    ? yield* examine(yield* checkpointPath(input.path.value), families)
     : yield* examineMachine(Option.getOrElse(input.directory, () => "."))
   yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(

@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { type ExportPlanRequest, prepareExport } from "../../api/conversions.ts"
+import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
@@ -55,7 +55,7 @@ export const exportCommand = Command.make("export", {
   const families = yield* flags.familiesOf(input)
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
-  const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: input.mtpFrom.value } : {}) }
+  const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
   const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
   const prepared = input.restoreQuantized
     ? yield* withProgress("comparing", input, (progress) =>
@@ -66,7 +66,7 @@ export const exportCommand = Command.make("export", {
   const done = yield* withProgress("exporting", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
-  })
+  }, ["verify", "--hf-model", input.hfPath, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
   yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
   yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
 })).pipe(

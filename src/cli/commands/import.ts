@@ -43,7 +43,7 @@ export const importCommand = Command.make("import", {
   const done = yield* withProgress("importing", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
-  })
+  }, ["verify", "--hf-model", hfModel, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
   yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
   yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
 })).pipe(

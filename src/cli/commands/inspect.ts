@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { inspect } from "../../api/checkpoints.ts"
+import { checkpointPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
@@ -47,10 +48,11 @@ export const inspectCommand = Command.make("inspect", {
   ))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const families = yield* flags.familiesOf(input)
+  const path = yield* checkpointPath(input.path)
   const request = { ...engine, ...families, filter: input.filter, boxes: input.chunks }
   const found = input.stats
-    ? yield* withProgress("reading", input, ({ onProgress }) => inspect(input.path, { ...request, statistics: true, onProgress }))
-    : yield* inspect(input.path, request)
+    ? yield* withProgress("reading", input, ({ onProgress }) => inspect(path, { ...request, statistics: true, onProgress }))
+    : yield* inspect(path, request)
   const show = (pieces: Iterable<string>) => Effect.sync(() => { Iterator.from(pieces).every(print) })
   if (input.csv) return yield* show(inspectionCsv(cleaned(found)))
   if (input.json) return yield* show(inspectionJson(input.summary ? { ...found, tensors: [] } : found))

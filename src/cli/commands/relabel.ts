@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { prepareRelabel, type RelabelReport, relabelTargets, type RelabelTo } from "../../api/checkpoints.ts"
+import { modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -59,7 +60,7 @@ export const relabelCommand = Command.make("relabel", {
     ...families,
     to: input.to,
     components: input.component,
-    ...(Option.isSome(input.hfModel) ? { hfModel: input.hfModel.value } : {})
+    ...(Option.isSome(input.hfModel) ? { hfModel: yield* modelPath(input.hfModel.value) } : {})
   })
   const forecast = yield* prepared.forecast(input.target, input.link)
   if (input.dryRun) {
@@ -70,7 +71,7 @@ export const relabelCommand = Command.make("relabel", {
   const done = yield* withProgress("relabelling", input, (progress) => {
     progress.total(forecast.bytes)
     return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
-  })
+  }, ["doctor", input.target, ...flags.familyWords(input)])
   yield* emit("relabel", input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
 })).pipe(
   Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),

@@ -4,6 +4,7 @@ import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { reportPaths } from "../reportFlags.ts"
+import { checkpointPath } from "../../api/conversions.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 
@@ -28,7 +29,7 @@ export const reportCommand = Command.make("report", {
   if (/\.ya?ml$/i.test(input.output)) return yield* new UsageError({ problem: "-o names the HTML page", hint: "--card FILE writes the YAML card." })
   const targets = yield* reportTargets(reportPaths({ report: Option.some(input.output), card: input.card }))
   const families = yield* flags.familiesOf(input)
-  yield* writeReports(targets, { command: "report", paths: input.paths, ...families })
+  yield* writeReports(targets, { command: "report", paths: yield* Effect.forEach(input.paths, checkpointPath), ...families })
   const files = [...targets.pages, ...targets.cards]
   yield* emit("report", input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))
 })).pipe(

@@ -25,7 +25,7 @@ export const sampleCommand = Command.make("sample", {
       size: input.size,
       overwrite: input.overwrite,
       onProgress
-    }))
+    }), ["plan", "--hf-model", input.directory])
   yield* emit("sample", input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
 })).pipe(
   Command.withDescription("Write a deterministic sample checkpoint (real structure, generated weights), to try and to measure with"),

@@ -1,5 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { modelPath } from "../../api/conversions.ts"
 import { scaffoldFamily } from "../../api/models.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -16,7 +17,7 @@ export const scaffoldCommand = Command.make("scaffold", {
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("scaffold")(function*(input) {
-  const written = yield* scaffoldFamily(input.directory, Option.getOrUndefined(input.output))
+  const written = yield* scaffoldFamily(yield* modelPath(input.directory), Option.getOrUndefined(input.output))
   // The text has lines of its own, so it is not cleaned as a value would be; the streams still let nothing pass that a terminal obeys.
   yield* emit("scaffold", input, written, ({ file }) => (file === undefined ? written.text.trimEnd() : `wrote ${file}`))
 })).pipe(

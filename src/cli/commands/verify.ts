@@ -2,6 +2,7 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import { attempt } from "../../api/ground.ts"
+import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
@@ -33,8 +34,9 @@ export const verifyCommand = Command.make("verify", {
   ...flags.progress
 }, Effect.fn("verify")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const named = [...Option.toArray(input.hfModel), ...Option.toArray(input.megatronPath)]
-  const paths = [...input.paths, ...named]
+  const hfModel = yield* Effect.forEach(Option.toArray(input.hfModel), (name) => modelPath(name))
+  const given = yield* Effect.forEach(input.paths, checkpointPath)
+  const paths = [...given, ...hfModel, ...Option.toArray(input.megatronPath)]
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {

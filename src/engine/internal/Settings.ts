@@ -42,10 +42,8 @@ export const ENGINE_DEFAULTS = { concurrency: 4, maxMemory: 48 << 20, io: "auto"
  * of reading and writing (docs/performance.md).
  */
 const THREADS = 4
-/** More of any of these is of no use anywhere; WebAssembly memory ends at 4 GiB. */
-const MOST_CONCURRENCY = 256
-const MOST_THREADS = 128
-const MOST_MEMORY = 2 ** 31
+/** Least and most that a user may say. More is of no use anywhere (WebAssembly memory ends at 4 GiB); with less memory no block fits. */
+export const ENGINE_BOUNDS = { concurrency: [1, 256], threads: [0, 128], maxMemory: [8e6, 2 ** 31] } as const
 /** Beyond this, larger calls are no faster. */
 const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
@@ -56,8 +54,8 @@ const GAP = 32 << 10
 
 /** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
 export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
-  const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, 1, MOST_CONCURRENCY)
-  const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, MOST_MEMORY)
+  const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, ...ENGINE_BOUNDS.concurrency)
+  const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, ENGINE_BOUNDS.maxMemory[1])
   const none = { block: 0, wide: 0, read: 0, work: WORK, cell: CELL }
   const fit = roundDown(Math.min(LARGEST_BLOCK, (maxMemory / concurrency - overhead(none)) / (blocks + 1)), PAGE)
   const block = Math.max(SMALLEST_BLOCK, fit)
@@ -67,7 +65,7 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
   const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
   return {
     concurrency,
-    threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), 0, MOST_THREADS),
+    threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), ...ENGINE_BOUNDS.threads),
     sharing: options.sharing ?? SHARING,
     io: options.io ?? ENGINE_DEFAULTS.io,
     sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
