@@ -1,19 +1,46 @@
 /**
  * Which rank would save which chunk. On disk a tensor is global; a layout only decides how it is cut and which rank's file a
- * chunk lies in. Of every replica only the main one is written (torch-dist-format.md D.1). Pure.
+ * chunk lies in. Of every replica only the main one is written (torch-dist-format.md D.1). What the tensors are made of is not asked:
+ * an import, and whatever cuts a checkpoint anew, places alike. Pure.
  */
-import type { BoundParameter, BoundState, Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import { UsageError } from "../errors.ts"
-import type { Entry, Parameter, Part } from "../model/Parameter.ts"
+import type { Expert, ModuleState, Parameter, Part } from "../model/Parameter.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { writerRank } from "../parallel/RankGrid.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
-import type { StageOf } from "./stageOf.ts"
+
+/** All that a layout asks of a tensor: its shape, the axis that is split, its expert, and under which keys its parts are stored. */
+export type Placeable = Pick<Parameter, "name" | "shape" | "splitAxis" | "expert" | "parts" | "config">
+
+/** `of`: whatever the caller knows the tensor by; its chunks carry it. */
+export interface TensorToPlace<T> {
+  readonly tensor: Placeable
+  /** Pipeline stage. */
+  readonly stage: number
+  /** No loader asks for it: it goes into the ranks' second files, so that the first ones are what the reference would write. */
+  readonly beside: boolean
+  readonly of: T
+}
+
+export interface StateToPlace {
+  readonly state: Pick<ModuleState, "key" | "payload" | "expert">
+  readonly stage: number
+  readonly beside: boolean
+}
+
+/** What lies under one layout: a model, or a component of one. */
+export interface GroupToPlace<T> {
+  /** Prepended to every key. */
+  readonly keyPrefix: string
+  readonly parallelism: ModuleParallelism
+  readonly states: Iterable<StateToPlace>
+  readonly tensors: Iterable<TensorToPlace<T>>
+}
 
 /** A box of a stored tensor that one rank saves. */
-export interface Chunk {
-  readonly bound: BoundParameter
-  /** The box in the parameter's own coordinates. */
+export interface Chunk<T> {
+  readonly of: T
+  /** The box in the tensor's own coordinates. */
   readonly box: Box
   readonly key: string
   readonly keyShape: Shape
@@ -22,21 +49,21 @@ export interface Chunk {
 }
 
 /** What one rank saves into one of its files. */
-export interface RankFile {
+export interface RankFile<T> {
   readonly rank: number
   /** 0 for what loaders ask for; 1 for what travels beside it. */
   readonly number: number
-  readonly states: Array<BoundState>
-  readonly chunks: Array<Chunk>
+  readonly states: Array<{ readonly key: string; readonly payload: ModuleState["payload"] }>
+  readonly chunks: Array<Chunk<T>>
 }
 
-export const rankFileName = ({ number, rank }: Pick<RankFile, "rank" | "number">): string => `__${rank}_${number}.distcp`
+export const rankFileName = ({ number, rank }: Pick<RankFile<unknown>, "rank" | "number">): string => `__${rank}_${number}.distcp`
 
 /** What an extent may be called, for messages. */
 const SIZES = ["ffn_hidden_size", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size", "hidden_size"] as const
 
 /** Extents along the split axis, one per tensor-parallel rank, all equal. */
-const shares = (extent: number, ranks: number, name: string, { config, expert }: Parameter): ReadonlyArray<readonly [start: number, size: number]> => {
+const shares = (extent: number, ranks: number, name: string, { config, expert }: Placeable): ReadonlyArray<readonly [start: number, size: number]> => {
   if (extent % ranks !== 0) {
     const field = SIZES.find((size) => config?.[size] === extent)
     throw new UsageError({ code: "usage/layout",
@@ -61,7 +88,7 @@ interface Cut {
 class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
-  cuts(parameter: Parameter, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+  cuts(parameter: Placeable, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
     const { name, shape, splitAxis } = parameter
     const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
     let cuts = this.#known.get(id)
@@ -81,13 +108,12 @@ class Cutter {
 }
 
 /** The global rank that writes an entry (its tensor-parallel piece `tp`, if it is cut), remembered per place in the grid. */
-type WriterOf = (entry: Entry, tp: number) => number
+type WriterOf = (stage: number, expert: Expert | undefined, tp: number) => number
 
-const writersOf = (parallelism: ModuleParallelism, stageOf: StageOf): WriterOf => {
+const writersOf = (parallelism: ModuleParallelism): WriterOf => {
   const known = new Map<number, number>()
-  return (entry, tp) => {
-    const pp = stageOf(entry)
-    const ep = entry.expert && expertRank(entry.expert, parallelism.ep)
+  return (pp, expert, tp) => {
+    const ep = expert && expertRank(expert, parallelism.ep)
     const id = ((ep ?? -1) + 1) * parallelism.pp + pp + tp * (parallelism.ep + 1) * parallelism.pp
     let rank = known.get(id)
     if (rank === undefined) known.set(id, rank = writerRank(parallelism, ep === undefined ? { pp, tp } : { pp, ep, etp: tp }))
@@ -96,53 +122,40 @@ const writersOf = (parallelism: ModuleParallelism, stageOf: StageOf): WriterOf =
 }
 
 /** Which expert-parallel rank holds an expert. */
-const expertRank = ({ index, of }: NonNullable<Entry["expert"]>, ep: number): number => {
+const expertRank = ({ index, of }: Expert, ep: number): number => {
   if (of % ep !== 0) throw new UsageError({ code: "usage/layout", problem: `${of} experts cannot be divided among ep=${ep} expert-parallel ranks` })
   return Math.floor(index / (of / ep))
 }
 
-export interface PlacementInput {
-  readonly module: ConversionModule
-  readonly parallelism: ModuleParallelism
-  readonly stageOf: StageOf
-}
-
-/**
- * Place every entry of a conversion. `beside` says which entries no loader asks for; they go into the ranks' second files, so
- * that the first ones are what the reference would write.
- */
-export const place = (
-  conversion: Conversion,
-  modules: ReadonlyArray<PlacementInput>,
-  beside: (entry: Entry) => boolean
-): ReadonlyArray<RankFile> => {
-  const files = new Map<string, RankFile>()
-  const fileOf = (rank: number, entry: Entry): RankFile => {
-    const number = beside(entry) ? 1 : 0
+/** Place everything. Files are in order: the first ones of all ranks, then the second ones. */
+export const place = <T>(groups: ReadonlyArray<GroupToPlace<T>>): ReadonlyArray<RankFile<T>> => {
+  const files = new Map<string, RankFile<T>>()
+  const fileOf = (rank: number, beside: boolean): RankFile<T> => {
+    const number = beside ? 1 : 0
     const id = `${rank}/${number}`
     let file = files.get(id)
     if (!file) files.set(id, file = { rank, number, states: [], chunks: [] })
     return file
   }
-  const placed = new Map(modules.map(({ module, parallelism, stageOf }) => [module, { parallelism, writerOf: writersOf(parallelism, stageOf) }]))
   const cutter = new Cutter()
-  for (const bound of conversion.states) {
-    fileOf(placed.get(bound.module)!.writerOf(bound.state, 0), bound.state).states.push(bound)
-  }
-  for (const bound of conversion.parameters) {
-    const { module, parameter } = bound
-    const { parallelism, writerOf } = placed.get(module)!
-    const ranks = parameter.splitAxis === undefined ? 1 : parameter.expert ? parallelism.etp : parallelism.tp
-    for (const part of parameter.parts) {
-      const axis = part.shape.length - parameter.shape.length + (parameter.splitAxis ?? 0)
-      for (const { box, rank, sizes, start } of cutter.cuts(parameter, part, ranks, module.keyPrefix)) {
-        fileOf(writerOf(parameter, rank), parameter).chunks.push({
-          bound,
-          box,
-          key: module.keyPrefix + part.key,
-          keyShape: part.shape,
-          stored: { offsets: start === 0 ? part.at : part.at.map((n, k) => (k === axis ? n + start : n)), sizes }
-        })
+  for (const { keyPrefix, parallelism, states, tensors } of groups) {
+    const writerOf = writersOf(parallelism)
+    for (const { beside, stage, state: { expert, key, payload } } of states) {
+      fileOf(writerOf(stage, expert, 0), beside).states.push({ key: keyPrefix + key, payload })
+    }
+    for (const { beside, of, stage, tensor } of tensors) {
+      const ranks = tensor.splitAxis === undefined ? 1 : tensor.expert ? parallelism.etp : parallelism.tp
+      for (const part of tensor.parts) {
+        const axis = part.shape.length - tensor.shape.length + (tensor.splitAxis ?? 0)
+        for (const { box, rank, sizes, start } of cutter.cuts(tensor, part, ranks, keyPrefix)) {
+          fileOf(writerOf(stage, tensor.expert, rank), beside).chunks.push({
+            of,
+            box,
+            key: keyPrefix + part.key,
+            keyShape: part.shape,
+            stored: { offsets: start === 0 ? part.at : part.at.map((n, k) => (k === axis ? n + start : n)), sizes }
+          })
+        }
       }
     }
   }
@@ -150,8 +163,8 @@ export const place = (
 }
 
 /** Chunks in the order the reference writes them: by key, keys by first appearance. */
-export const byKey = (chunks: ReadonlyArray<Chunk>): ReadonlyMap<string, ReadonlyArray<Chunk>> => {
-  const groups = new Map<string, Array<Chunk>>()
+export const byKey = <T>(chunks: ReadonlyArray<Chunk<T>>): ReadonlyMap<string, ReadonlyArray<Chunk<T>>> => {
+  const groups = new Map<string, Array<Chunk<T>>>()
   for (const chunk of chunks) {
     const group = groups.get(chunk.key)
     if (group) group.push(chunk)

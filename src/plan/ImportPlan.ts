@@ -20,6 +20,7 @@ import { volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
 import { explainingHf } from "./explain.ts"
 import { fileOf, type HfSource, headersOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
+import { ChunkArray, groupsToPlace, keptArray } from "./importArrays.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
@@ -130,8 +131,14 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   }
 
   const beside = (entry: Entry) => form === "mimo" && entry.mtp === true
-  const ranks = place(conversion, placed, beside)
-  const checkpoint = checkpointFiles(ranks, { dtypeOf: (key) => dtypes.get(key)!, kept, step: options.step, read: readSpace(logical) })
+  const read = readSpace(logical)
+  const checkpoint = checkpointFiles(place(groupsToPlace(conversion, placed, beside)), {
+    dtypeOf: (key) => dtypes.get(key)!,
+    arrayOf: (chunk, dtype) => new ChunkArray(chunk, dtype, read),
+    kept,
+    keptArray: (tensor) => keptArray(tensor, read),
+    step: options.step
+  })
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
   const keptNames = new Set(kept.map((k) => k.name))

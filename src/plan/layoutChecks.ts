@@ -1,12 +1,12 @@
 /** A model under a layout: what the trainer would refuse is refused, and every entry gets its pipeline stage. Pure. */
 import type { ConversionModule } from "../bridge/Conversion.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
-import type { PlacementInput } from "../checkpoint/Placement.ts"
-import { stagesOf } from "../checkpoint/stageOf.ts"
+import { type StageOf, stagesOf } from "../checkpoint/stageOf.ts"
 import { componentOf, type Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import type { TransformerConfig } from "../model/TransformerConfig.ts"
 import type { Layout, LayoutComponent } from "../parallel/Layout.ts"
+import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import { type BuiltModule, validateModule } from "../parallel/ModelRules.ts"
 import type { Provider } from "../runconfig/Provider.ts"
@@ -35,6 +35,12 @@ const whole = (value: unknown): number => (typeof value === "number" ? value : 0
 const mtpLayersOf = (form: Form, { entries }: ConversionModule, { fields }: Provider): number =>
   form === "standard" && entries.some((entry) => entry.mtp) ? whole(fields["mtp_num_layers"]) : 0
 
+export interface LaidOutModule {
+  readonly module: ConversionModule
+  readonly parallelism: ModuleParallelism
+  readonly stageOf: StageOf
+}
+
 /**
  * The modules with their parallelism and stages.
  *
@@ -45,7 +51,7 @@ export const laidOut = (
   { components, provider }: ModelDescription,
   form: Form,
   layout: Layout
-): ReadonlyArray<PlacementInput> => {
+): ReadonlyArray<LaidOutModule> => {
   const byName = new Map<string, LayoutComponent>(layout.components.map((component) => [component.name, component]))
   const towerOfStandard = (entry: Entry): boolean => {
     const component = componentOf(components, "standard", entry.kind === "state" ? entry.key : entry.name)
