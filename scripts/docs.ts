@@ -6,6 +6,7 @@
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { root } from "../src/cli/root.ts"
+import { exitCodes } from "./exitCodes.ts"
 import { manPage } from "./man.ts"
 import { modelsPage, support, verifiedModule } from "./models.ts"
 import { schemaPages } from "./schemas.ts"
@@ -20,9 +21,11 @@ const text = `# Command line reference
 
 Generated from the commands themselves by \`npm run docs\`; do not edit.
 
-Exit codes: 0 done (\`verify\`, \`diff\`: equal), 1 differences found, 2 usage, 3 bad input, 4 unsupported, 5 the target exists or
-is held by another process, 6 no space, 7 I/O error, 8 the processes of a job lost each other, 9 another process of the job failed, 70 a bug of ours, 130 or 143
-interrupted. With \`--json\` the result, or the error,
+| exit code | |
+| --- | --- |
+${exitCodes.map(([code, meaning]) => `| ${code} | ${meaning} |`).join("\n")}
+
+With \`--json\` the result, or the error,
 is one JSON document on stdout ([schemas](schemas/README.md)) with \`ok\`, \`command\`, \`schema\` and \`exitCode\`; \`ok\` is true where a comparison
 was made, whatever it found.
 

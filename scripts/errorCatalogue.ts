@@ -592,6 +592,6 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | str
   ["`LaunchError`", 2, "what flags, launcher and the other processes of a job say does not fit together; codes below", "See the code."],
   ["`ClusterError`", 8, "the processes of a job did not find each other in time, or lost each other; codes below", "Start the job again with `--resume`."],
   ["`PeerFailed`", 9, "another process of the job failed first; the message names its rank and host and what happened there", "Look at the process that is named; this one only followed."],
-  ["`Internal`", 70, "a bug of ours", "`--debug` shows where; report it."],
-  ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); nothing was published, finished work is kept", "`--resume`."]
+  ["`Internal`", 70, "a bug of ours; the code is `internal`", "`--debug` shows where; report it."],
+  ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); the code is `interrupted`; nothing was published, finished work is kept", "`--resume`."]
 ]

@@ -5,6 +5,7 @@ import { CliOutput, Command, type HelpDoc } from "effect/cli"
 import { Disk } from "../src/io/Disk.ts"
 import { root } from "../src/cli/root.ts"
 import { VERSION } from "../src/version.ts"
+import { exitCodes } from "./exitCodes.ts"
 
 /** What `COMMAND --help` is made of. */
 const helpDoc = async (...args: ReadonlyArray<string>): Promise<HelpDoc.HelpDoc> => {
@@ -50,19 +51,6 @@ const commandText = (name: string, doc: HelpDoc.HelpDoc): string =>
     ...(doc.examples ?? []).map(exampleLines)
   ].join("\n")
 
-const EXIT_CODES: ReadonlyArray<readonly [code: string, meaning: string]> = [
-  ["0", "done; verify, roundtrip and diff: equal; doctor: nothing that a loader would stumble over"],
-  ["1", "differences, or something a loader would stumble over"],
-  ["2", "flags that make no sense"],
-  ["3", "an input that is not what it should be"],
-  ["4", "something that does not exist here"],
-  ["5", "the target exists, or another process holds it"],
-  ["6", "no space"],
-  ["7", "the operating system refused a call"],
-  ["70", "a bug"],
-  ["129, 130, 143", "interrupted by SIGHUP, SIGINT, SIGTERM"]
-]
-
 const ENVIRONMENT: ReadonlyArray<readonly [name: string, meaning: string]> = [
   ["HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME", "where models of the Hub's cache are looked for, in this order"],
   ["COLUMNS", "width of text that does not go to a terminal"],
@@ -86,7 +74,7 @@ export const manPage = async (): Promise<string> => {
     `.SH DESCRIPTION\n${plain(top.description ?? "")}`,
     `.SH COMMANDS\n${docs.join("\n")}`,
     `.SH FLAGS OF EVERY COMMAND\n${(top.globalFlags ?? []).map(flagLine).join("\n")}`,
-    `.SH EXIT STATUS\n${terms(EXIT_CODES)}`,
+    `.SH EXIT STATUS\n${terms(exitCodes)}`,
     `.SH ENVIRONMENT\n${terms(ENVIRONMENT)}`,
     `.SH SEE ALSO\nThe documents beside the package: docs/README.md`
   ].join("\n") + "\n"

@@ -8,6 +8,7 @@ import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
 import type { RoundtripReport, RoundtripTensor } from "../api/roundtrip.ts"
 import type { DeepReport, VerifyReport } from "../api/verification.ts"
+import type { BridgeError } from "../errors.ts"
 import { type CommandName, SCHEMA } from "./envelope.ts"
 
 /** Every field of `T`, none besides. */
@@ -268,6 +269,12 @@ export const documents = {
   scaffold: document("scaffold", "scaffold", scaffold)
 } satisfies Record<CommandName, z.ZodType>
 
+/** Every error there is, and the two that are none of the library's. */
+const KINDS: Readonly<Record<BridgeError["_tag"] | "Interrupted" | "Internal", true>> = {
+  InvalidFile: true, Unsupported: true, PlanRefused: true, UsageError: true, OutputRefused: true, NoSpace: true, IoError: true, LaunchError: true, ClusterError: true,
+  PeerFailed: true, Interrupted: true, Internal: true
+}
+
 /** What every command prints instead when it fails. */
 export const errorDocument = z.strictObject({
   ok: z.literal(false),
@@ -275,7 +282,7 @@ export const errorDocument = z.strictObject({
   schema: z.literal(SCHEMA),
   exitCode: z.int().min(2),
   error: z.strictObject({
-    kind: z.enum(["InvalidFile", "Unsupported", "PlanRefused", "UsageError", "OutputRefused", "NoSpace", "IoError", "Interrupted", "Internal"]),
+    kind: z.enum(Object.keys(KINDS) as [keyof typeof KINDS, ...Array<keyof typeof KINDS>]),
     code: text.describe("Stable; docs/errors.md lists them"),
     message: text.describe("For people: what happened, and what to do"),
     exitCode: z.int().min(2),
