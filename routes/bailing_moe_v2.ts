@@ -1,22 +1,23 @@
 /** Bailing MoE V2 (Ling 2.0). */
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
-import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { defaulted } from "./shared/config.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { auxLossOf, BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 export const bailingMoeV2 = family({
   name: "bailing-moe-v2",
   architectures: ["BailingMoeV2ForCausalLM"],
   config: defaulted({ max_position_embeddings: 32_768, rope_theta: 600_000, n_group: 8, topk_group: 4, routed_scaling_factor: 1 }, z.looseObject(bailingFields)),
-  describe: (t, headers) => {
-    const modules = appendedModules(headers, t)
+  layout: textLayout,
+  describe: (t, { experts, modules }) => {
     const tc = bailingTransformer(t, { mtp_num_layers: modules })
-    const table = bailingLayer(tc, headers)
+    const table = bailingLayer(tc, experts)
     const mtp = appendedMtp({
       layers: t.num_hidden_layers,
       modules,

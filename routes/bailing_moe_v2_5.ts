@@ -12,13 +12,14 @@ import { lightningAttention } from "../src/model/lightningAttention.ts"
 import { mlp, moe, norm } from "../src/model/modules.ts"
 import type { Scope } from "../src/model/Scope.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
-import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingMlp, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { size } from "./shared/config.ts"
 import { commonOf, extraOf, headDimOf } from "./shared/llama.ts"
 import { latentAttention, MLA, mlaOf } from "./shared/mla.ts"
 import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const lightningRows: Table = {
@@ -44,9 +45,9 @@ export const bailingMoeV2_5 = family({
     attn_head_dim: size.nullish(),
     layer_group_size: size.default(1)
   }),
-  describe: (t, headers) => {
+  layout: textLayout,
+  describe: (t, { experts, modules }) => {
     const headDim = t.attn_head_dim ?? headDimOf(t)
-    const modules = appendedModules(headers, t)
     const tc = bailingTransformer(t, { ...mlaOf(t), moe_router_enable_expert_bias: true, mtp_num_layers: modules })
     const isLightning = (i: number) => t.layer_group_size > 1 && (i + 1) % t.layer_group_size !== 0
     const lightningLayer = (layer: Scope, i: number): void => {
@@ -57,7 +58,7 @@ export const bailingMoeV2_5 = family({
         moe(layer.at("mlp"), tc)
       } else mlp(layer.at("mlp"), tc, tc.ffn_hidden_size, { fusedNorm: tc.normalization })
     }
-    const mlpRows = bailingMlp(tc, headers)
+    const mlpRows = bailingMlp(tc, experts)
     const latent = { ...latentAttention("attention.", "dense"), ...mlpRows }
     const mtp = appendedMtp({
       layers: t.num_hidden_layers,

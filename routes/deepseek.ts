@@ -6,6 +6,7 @@ import { defaulted } from "./shared/config.ts"
 import { LATENT_FUSIONS } from "./shared/fusions.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 import { auxLossOf } from "./shared/moe.ts"
+import { textLayout } from "./shared/textLayout.ts"
 
 const balanced = { ...LATENT_FUSIONS, moe_router_load_balancing_type: "seq_aux_loss", moe_shared_expert_overlap: true } as const
 
@@ -13,8 +14,9 @@ export const deepseekV2 = family({
   name: "deepseek-v2",
   architectures: ["DeepseekV2ForCausalLM"],
   config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2, routed_scaling_factor: 1 }, z.looseObject(latentMoeFields)),
-  describe: (t, headers) =>
-    latentMoe(t, headers, {
+  layout: textLayout,
+  describe: (t, layout) =>
+    latentMoe(t, layout, {
       dense: 0,
       expertBias: false,
       extra: {
@@ -34,8 +36,9 @@ export const deepseekV3 = family({
     { q_lora_rank: 1536, n_shared_experts: 1, n_group: 8, topk_group: 4, routed_scaling_factor: 2.5 },
     z.looseObject(latentMoeFields)
   ),
-  describe: (t, headers) =>
-    latentMoe(t, headers, {
+  layout: textLayout,
+  describe: (t, layout) =>
+    latentMoe(t, layout, {
       dense: 3,
       expertBias: true,
       extra: {

@@ -3,7 +3,7 @@
  * tokens to experts), multi-token prediction with residual streams of its own.
  */
 import { z } from "zod"
-import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { family } from "../src/bridge/Family.ts"
 import type { Row } from "../src/bridge/Mapping.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { rowsFromOf } from "../src/bridge/kinds/elementary.ts"
@@ -15,7 +15,7 @@ import type { CompressedAttention } from "../src/model/compressedAttention.ts"
 import { compressedGpt } from "../src/model/compressedGpt.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { count, many, positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH, LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, divided, transformerOf } from "./shared/llama.ts"
 import { MLA } from "./shared/mla.ts"
@@ -159,11 +159,16 @@ const layerRows = (weights: string, experts: Table): Table => ({
   ...streamRows("mlp_hyper_connection", "hc_ffn")
 })
 
-const table = (tc: TransformerConfig, headers: HfHeaders): ReadonlyArray<Row> => {
-  const scorer = headers.names.some((name) => name.includes(".indexer.scorer.weights_proj."))
+interface Layout {
+  readonly experts: ExpertLayout | undefined
+  /** The indexer's weighting stands in a module of its own. */
+  readonly scorer: boolean
+}
+
+const table = (tc: TransformerConfig, { experts, scorer }: Layout): ReadonlyArray<Row> => {
   const layer = layerRows(
     `attn.indexer.${scorer ? "scorer." : ""}weights_proj.weight`,
-    routedExperts(tc, headers, { model: "", names: { module: "ffn.experts", up: "{w1,w3}", down: "w2" } })
+    routedExperts(tc, experts, { names: { module: "ffn.experts", up: "{w1,w3}", down: "w2" } })
   )
   return [
     ...rows("", "", {
@@ -223,7 +228,8 @@ export const deepseekV4 = family({
   architectures: ["DeepseekV4ForCausalLM"],
   config: schema,
   spellings: TRANSFORMERS,
-  describe: (t, headers) => {
+  layout: (_, headers): Layout => ({ experts: expertLayout(headers, ""), scorer: headers.names.some((name) => name.includes(".indexer.scorer.weights_proj.")) }),
+  describe: (t, layout) => {
     const ratios = ratiosOf(t)
     const tied = t.tie_word_embeddings ?? false
     const tc = transformerOf(t, {
@@ -252,7 +258,7 @@ export const deepseekV4 = family({
         config: tc,
         build: (s) => compressedGpt(s, { c: tc, attention: attentionOf(t), ratios, streams: t.hc_mult, tables: { layers: hashLayers(t), experts: t.num_experts_per_tok ?? 6 } })
       }],
-      rows: table(tc, headers),
+      rows: table(tc, layout),
       provider: gptProvider(MLA, tc, commonOf(t), {
         ...GROUPED,
         ...LATENT_FUSIONS,

@@ -5,7 +5,7 @@ import { sliceOf } from "../src/bridge/kinds/elementary.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -17,7 +17,8 @@ export const ernie4_5Moe = family({
   architectures: ["Ernie4_5_MoeForCausalLM"],
   config: z.looseObject({ ...ernieFields, moe_intermediate_size: size }),
   spellings: [[".mlp.moe_statics.", ".mlp.gate.moe_statics."]],
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const ffn = t.moe_intermediate_size
     const tc = ernieTransformer(t, ffn, t.tie_word_embeddings ?? true)
     return textModel({
@@ -28,7 +29,7 @@ export const ernie4_5Moe = family({
         ...router("mlp.gate.weight"),
         "mlp.router.expert_bias": sliceOf(0, 1, "mlp.moe_statics.e_score_correction_bias"),
         ...sharedExperts(),
-        ...routedExperts(tc, headers)
+        ...routedExperts(tc, experts)
       },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...GROUPED,

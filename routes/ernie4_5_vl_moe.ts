@@ -75,7 +75,8 @@ export const ernie4_5VlMoe = family({
     [".temporal_linear.2.", ".temporal_linear.fc2."],
     [".temporal_linear.3.", ".temporal_linear.ln."]
   ],
-  describe: (c, headers) => {
+  layout: (_, headers) => ({ setsApart: headers.names.some((name) => name.includes(".mlp.text_moe.")) }),
+  describe: (c, { setsApart }) => {
     const t = c.text_config
     const v = c.vision_config
     const [textFfn, visionFfn] = t.moe_intermediate_size
@@ -102,7 +103,7 @@ export const ernie4_5VlMoe = family({
           ...attention,
           ...denseMlp,
           "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
-          ...(headers.names.some((name) => name.includes(".mlp.text_moe."))
+          ...(setsApart
             ? { ...ownSet("text_moe_layer", t.moe_num_experts, "mlp.text_moe"), ...ownSet("vision_moe_layer", t.moe_num_experts, "mlp.vision_moe") }
             : { ...numberedSet("text_moe_layer", 0, 0, "mlp.gate.weight"), ...numberedSet("vision_moe_layer", 1, t.moe_num_experts, "mlp.gate.weight_1") }),
           ...sharedExperts()

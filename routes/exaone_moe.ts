@@ -5,7 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -36,12 +36,12 @@ export const exaoneMoe = family({
     mtp_sliding_windows: z.array(many).max(1000).nullish()
   }),
   spellings: [[".mlp.e_score_correction_bias", ".mlp.gate.e_score_correction_bias"]],
-  describe: (t, headers) => {
-    const experts = expertsOf(t)
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const modules = t.num_nextn_predict_layers ?? t.mtp_num_hidden_layers ?? 0
     const tc = transformerOf(t, {
       qk_layernorm: true,
-      num_moe_experts: experts,
+      num_moe_experts: expertsOf(t),
       moe_router_topk: t.num_experts_per_tok,
       moe_layer_freq: denseFirst(t, 1),
       moe_ffn_hidden_size: t.moe_intermediate_size,
@@ -64,7 +64,7 @@ export const exaoneMoe = family({
         ...dense,
         ...router("mlp.gate.weight", "mlp.e_score_correction_bias"),
         ...sharedExperts(),
-        ...routedExperts(tc, headers)
+        ...routedExperts(tc, experts)
       },
       rows: fcMtp(modules, dense, "num_nextn_predict_layers"),
       provider: gptProvider(PROVIDER, tc, commonOf(t), {

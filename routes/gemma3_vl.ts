@@ -52,11 +52,13 @@ export const gemma3Vl = family({
     mm_tokens_per_image: size.nullish(),
     tie_word_embeddings: z.boolean().nullish()
   }),
-  describe: (c, headers) => {
+  layout: (_, headers) => {
+    const names = generationOf(headers, WRAPPED_NAMES)
+    return { ...names, ...generationOf(headers, towerIn(names.outer)) }
+  },
+  describe: (c, { head, model, outer, tower }) => {
     const { text_config: t, vision_config: v } = c
     refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
-    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
-    const { tower } = generationOf(headers, towerIn(outer))
     const { factor, global, local } = dualRope(t)
     const tc = transformerOf(t, { qk_layernorm: true, share_embeddings_and_output_weights: tiedOf(c, true) })
     return multimodalModel({

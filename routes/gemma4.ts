@@ -1,6 +1,6 @@
 /** Gemma 4, dense and MoE: text, and text with vision and audio encoders. */
 import { z } from "zod"
-import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { family } from "../src/bridge/Family.ts"
 import type { PythonValue } from "../src/runconfig/Provider.ts"
 import { count, dtypeField } from "./shared/config.ts"
 import { commonOf, dtypeOf, extraOf, vocabularyOf } from "./shared/llama.ts"
@@ -9,7 +9,7 @@ import { languageAnd, mirrored, tiedOf, vocabularyMarks } from "./shared/multimo
 import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider, pick } from "./shared/provider.ts"
 import {
-  slidingGlobalFields, slidingGlobalModel, slidingGlobalModule, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
+  slidingGlobalFields, slidingGlobalLayout, slidingGlobalModel, slidingGlobalModule, slidingGlobalRows, type SlidingGlobalText, slidingGlobalText
 } from "./shared/slidingGlobal.ts"
 import { clippedAudio, clippedAudioFields, clippedVision, clippedVisionFields } from "./shared/towers/clippedTowers.ts"
 
@@ -27,9 +27,10 @@ export const gemma4 = family({
   name: "gemma4",
   architectures: ["Gemma4ForCausalLM"],
   config: slidingGlobalText,
-  describe: (t, headers) => ({
+  layout: slidingGlobalLayout,
+  describe: (t, queriesOnly) => ({
     modules: [slidingGlobalModule("", t)],
-    rows: slidingGlobalRows(t, headers),
+    rows: slidingGlobalRows(t, queriesOnly),
     provider: provider(t, {
       dense: "megatron.bridge.models.gemma.gemma4_provider.Gemma4DenseProvider",
       moe: "megatron.bridge.models.gemma.gemma4_provider.Gemma4ModelProvider"
@@ -65,7 +66,7 @@ const COMPONENTS = languageAnd(
 const VISION_ROWS = ["vision_tower.", "embed_vision."].flatMap((name) => mirrored(name, `model.${name}`))
 const AUDIO_ROWS = ["audio_tower.", "embed_audio."].flatMap((name) => mirrored(name, `model.${name}`))
 
-const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) => {
+const describeMultimodal = (c: z.infer<typeof multimodal>, queriesOnly: ReadonlySet<number>) => {
   const { audio_config: audio, vision_config: vision } = c
   const t = { ...c.text_config, tie_word_embeddings: tiedOf(c, true) }
   const projector = (path: string, input: number) => linearProjector(path, "embedding_projection", { input, output: t.hidden_size }, { bias: false })
@@ -76,7 +77,7 @@ const describeMultimodal = (c: z.infer<typeof multimodal>, headers: HfHeaders) =
       slidingGlobalModule("language_model", t)
     ],
     // Encoders and projectors keep their names.
-    rows: [...(vision ? VISION_ROWS : []), ...(audio ? AUDIO_ROWS : []), ...slidingGlobalRows(t, headers, PREFIXES)],
+    rows: [...(vision ? VISION_ROWS : []), ...(audio ? AUDIO_ROWS : []), ...slidingGlobalRows(t, queriesOnly, PREFIXES)],
     provider: provider(t, VL_PROVIDERS, {
       ...pick(c, ["image_token_id", "video_token_id", "audio_token_id"]),
       text_config: hfConfig(`${CONFIGS}TextConfig`, besides(whole(c.text_config), { global_head_dim: 512, per_layer_config: {} })),
@@ -95,5 +96,6 @@ export const gemma4Multimodal = family({
   architectures: ["Gemma4ForConditionalGeneration"],
   mimo: [{ providers: Object.values(VL_PROVIDERS), components: COMPONENTS }],
   config: multimodal,
-  describe: (c, headers) => describeMultimodal({ ...c, text_config: { ...c.text_config, dtype: dtypeOf(c.text_config, c) } }, headers)
+  layout: (c, headers) => slidingGlobalLayout(c.text_config, headers, PREFIXES.model),
+  describe: (c, queriesOnly) => describeMultimodal({ ...c, text_config: { ...c.text_config, dtype: dtypeOf(c.text_config, c) } }, queriesOnly)
 })

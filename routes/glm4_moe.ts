@@ -8,6 +8,7 @@ import { BIAS_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 export const glm4Moe = family({
@@ -17,8 +18,9 @@ export const glm4Moe = family({
     { num_key_value_heads: 8, rms_norm_eps: 1e-5, max_position_embeddings: 131_072, partial_rotary_factor: 0.5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1 },
     z.looseObject({ ...denseFirstFields, use_qk_norm: z.boolean().nullish() })
   ),
-  describe: (t, headers) => {
-    const { mtp, table, tc } = denseFirstMoe(t, headers, {
+  layout: textLayout,
+  describe: (t, layout) => {
+    const { mtp, table, tc } = denseFirstMoe(t, layout, {
       qkNorm: t.use_qk_norm ?? false,
       mlp: { ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"), ...sharedExperts() }
     })

@@ -5,6 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { BIAS_FUSIONS } from "./shared/fusions.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+import { textLayout } from "./shared/textLayout.ts"
 
 export const glm4MoeLite = family({
   name: "glm-4.7-flash",
@@ -13,8 +14,9 @@ export const glm4MoeLite = family({
     { q_lora_rank: 768, rms_norm_eps: 1e-5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1.8, max_position_embeddings: 202_752 },
     z.looseObject(latentMoeFields)
   ),
-  describe: (t, headers) =>
-    latentMoe(t, headers, {
+  layout: textLayout,
+  describe: (t, layout) =>
+    latentMoe(t, layout, {
       dense: 1,
       expertBias: true,
       extra: {

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { norm } from "../src/model/modules.ts"
 import { transformerLayer } from "../src/model/gpt.ts"
-import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
+import { appendedCarried } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
@@ -12,6 +12,7 @@ import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./shared/moe.ts"
 import { languageAnd, mirrored, mropeOf, multimodalModel, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { gridVision, gridVisionFields } from "./shared/towers/gridVision.ts"
 
 const schema = z.looseObject({
@@ -45,7 +46,8 @@ export const glm4vMoe = family({
       use_qk_norm: z.boolean().nullish()
     })
   }),
-  describe: (c, headers) => {
+  layout: (c, headers) => textLayout(c.text_config, headers, NAMES.model),
+  describe: (c, { experts, modules }) => {
     const { text_config: t, vision_config: v } = c
     const tc = transformerOf(t, {
       add_qkv_bias: t.attention_bias ?? false,
@@ -64,10 +66,8 @@ export const glm4vMoe = family({
       ...denseMlp,
       ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
       ...sharedExperts(),
-      ...routedExperts(tc, headers, { model: NAMES.model })
+      ...routedExperts(tc, experts)
     }
-    const layers = t.num_hidden_layers
-    const modules = appendedModules(headers, t, (k) => `${NAMES.model}layers.${layers + k}.`)
     return multimodalModel({
       tc,
       names: NAMES,
@@ -86,7 +86,7 @@ export const glm4vMoe = family({
       }),
       components: MOE_COMPONENTS,
       // Checkpoints may have multi-token prediction behind the decoder; the trainer's model has no module for it.
-      carried: appendedCarried({ layers, modules, table, model: NAMES.model })
+      carried: appendedCarried({ layers: t.num_hidden_layers, modules, table, model: NAMES.model })
     })
   }
 })

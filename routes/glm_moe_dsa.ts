@@ -10,13 +10,14 @@ import type { Table } from "../src/bridge/Registry.ts"
 import { FormatError } from "../src/errors.ts"
 import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { isMoe } from "../src/model/TransformerConfig.ts"
-import { appendedCarried, appendedModules } from "./shared/appendedMtp.ts"
+import { appendedCarried } from "./shared/appendedMtp.ts"
 import { count, many, positions, size } from "./shared/config.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { commonOf } from "./shared/llama.ts"
 import { latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer, MLA } from "./shared/mla.ts"
 import { auxLossOf, perLayer } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const schema = z.looseObject({
@@ -63,7 +64,8 @@ export const glmMoeDsa = family({
   name: "glm-5",
   architectures: ["GlmMoeDsaForCausalLM"],
   config: schema,
-  describe: (t, headers) => {
+  layout: textLayout,
+  describe: (t, { experts, modules }) => {
     const own = indexers(t)
     const tc = latentMoeTransformer(t, 3, {
       experimental_attention_variant: "dsa",
@@ -71,7 +73,7 @@ export const glmMoeDsa = family({
       dsa_indexer_head_dim: t.index_head_dim,
       moe_router_enable_expert_bias: true
     })
-    const table = { ...latentMoeLayer(tc, headers), ...indexer }
+    const table = { ...latentMoeLayer(tc, experts), ...indexer }
     return textModel({
       tc,
       table,
@@ -102,7 +104,7 @@ export const glmMoeDsa = family({
         dsa_indexer_loss_coeff: float(0.001),
         dsa_indexer_use_sparse_loss: true
       }),
-      carried: appendedCarried({ layers: t.num_hidden_layers, modules: appendedModules(headers, t), table }),
+      carried: appendedCarried({ layers: t.num_hidden_layers, modules, table }),
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

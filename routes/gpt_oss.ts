@@ -50,7 +50,8 @@ export const gptOss = family({
     { num_key_value_heads: 8, head_dim: 64, rms_norm_eps: 1e-5, rope_theta: 150_000, max_position_embeddings: 131_072 },
     z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
   )),
-  describe: (t, headers) => {
+  layout: (_, headers) => ({ quantised: isQuantised(headers) }),
+  describe: (t, { quantised }) => {
     const tc = transformerOf(t, {
       add_bias_linear: true,
       add_qkv_bias: true,
@@ -66,7 +67,7 @@ export const gptOss = family({
         "self_attention.core_attention.softmax_offset": "self_attn.sinks",
         ...router("mlp.router.weight"),
         "mlp.router.bias": "mlp.router.bias",
-        ...experts(expertsOf(t), t.hidden_size === 2 * t.intermediate_size, isQuantised(headers))
+        ...experts(expertsOf(t), t.hidden_size === 2 * t.intermediate_size, quantised)
       },
       provider: gptProvider(GPT, tc, { ...commonOf(t), dtype: "bfloat16", activation: "megatron.core.fusions.fused_bias_geglu.quick_gelu" }, {
         ...extraOf(t),

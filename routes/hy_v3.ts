@@ -7,6 +7,7 @@ import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 export const hyV3 = family({
@@ -21,9 +22,10 @@ export const hyV3 = family({
     [".mlp.expert_bias", ".mlp.e_score_correction_bias"],
     [".mlp.shared_mlp.", ".mlp.shared_experts."]
   ],
-  describe: (t, headers) => {
+  layout: textLayout,
+  describe: (t, layout) => {
     refuseBiases(t, ["attention_bias", "mlp_bias"], NO_PLACE.shared)
-    const { mtp, table, tc } = denseFirstMoe(t, headers, {
+    const { mtp, table, tc } = denseFirstMoe(t, layout, {
       qkNorm: t.qk_norm ?? true,
       shared: 1,
       mlp: { ...router("mlp.router.gate.weight", "mlp.expert_bias"), ...sharedExperts("mlp.shared_mlp.") },

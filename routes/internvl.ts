@@ -11,7 +11,7 @@ import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { attentionBiases, biasFields, flaggedBiases, flaggedZeroBiases, type LinearBiases, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { generationOf, languageAnd, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -40,7 +40,7 @@ interface Language {
   readonly biases: (t: Text) => LinearBiases
   /** Fields of config.json that give the language model all biases. */
   readonly allBiases?: (t: Text, section: string) => ReturnType<typeof zeroBiases>
-  readonly table: (tc: TransformerConfig, headers: HfHeaders, model: string) => Table
+  readonly table: (tc: TransformerConfig, experts: ExpertLayout | undefined) => Table
   /** Its embedding and head, if they are not called `embed_tokens` and `lm_head`. */
   readonly frame?: readonly [embedding: string, head: string]
 }
@@ -60,7 +60,7 @@ const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
   ["qwen3_moe", {
     change: (t) => ({ qk_layernorm: true, ...sparseMoe({ ...t, num_experts_per_tok: t.num_experts_per_tok ?? 8 }) }),
     biases: attentionBiases,
-    table: (tc, headers, model) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model }) })
+    table: (tc, experts) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, experts) })
   }],
   ["internlm2", {
     change: () => ({}),
@@ -91,9 +91,15 @@ type Config = z.infer<z.ZodObject<typeof common>>
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "intern_vit", projectors: ["vision_projection."] })
 const MIMO = [{ providers: [GPT], components: COMPONENTS }]
 
-const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "converted"): FamilyDescription => {
+type Form = "published" | "converted"
+
+const layoutOf = (headers: HfHeaders, form: Form) => {
+  const names = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
+  return { ...names, experts: expertLayout(headers, names.model) }
+}
+
+const describe = (c: Config, t: Text, { experts, head, model, outer }: ReturnType<typeof layoutOf>, form: Form): FamilyDescription => {
   const { vision_config: v } = c
-  const { head, model, outer } = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
   const language = languageOf(t)
   const biases = language.biases(t)
   const [embedding, lmHead] = language.frame ?? ["embed_tokens", "lm_head"]
@@ -103,7 +109,7 @@ const describe = (c: Config, t: Text, headers: HfHeaders, form: "published" | "c
   return multimodalModel({
     tc,
     names: { megatron: "language_model.", model, head },
-    table: withZeroBiases(language.table(tc, headers, model), biases),
+    table: withZeroBiases(language.table(tc, experts), biases),
     ...(language.allBiases ?? (() => zeroBiases(biases)))(t, form === "published" ? "llm_config." : "text_config."),
     vocabulary: { embedding: `${model}${embedding}.weight`, head: `${head}${lmHead}.weight`, tied: tc.share_embeddings_and_output_weights },
     towers: [
@@ -126,7 +132,8 @@ export const internVlChat = family({
   architectures: ["InternVLChatModel"],
   mimo: MIMO,
   config: z.looseObject({ ...common, llm_config: text }),
-  describe: (c, headers) => describe(c, c.llm_config, headers, "published")
+  layout: (_, headers) => layoutOf(headers, "published"),
+  describe: (c, layout) => describe(c, c.llm_config, layout, "published")
 })
 
 export const internVl = family({
@@ -134,5 +141,6 @@ export const internVl = family({
   architectures: ["InternVLForConditionalGeneration"],
   mimo: MIMO,
   config: z.looseObject({ ...common, text_config: text }),
-  describe: (c, headers) => describe(c, c.text_config, headers, "converted")
+  layout: (_, headers) => layoutOf(headers, "converted"),
+  describe: (c, layout) => describe(c, c.text_config, layout, "converted")
 })

@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
-import { appendedModules, appendedMtp } from "./shared/appendedMtp.ts"
+import { appendedMtp } from "./shared/appendedMtp.ts"
 import { count, defaulted, dtypeField } from "./shared/config.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
@@ -11,6 +11,7 @@ import { commonOf, dtypeOf } from "./shared/llama.ts"
 import { latentMoeExtra, latentMoeFields, latentMoeLayer, latentMoeTransformer } from "./shared/mla.ts"
 import { languageAnd, mirrored, multimodalModel, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { textLayout } from "./shared/textLayout.ts"
 import { moonProjector, moonVision, moonVisionFields } from "./shared/towers/moonVision.ts"
 
 const names = { megatron: "language_model.", model: "language_model.model.", head: "language_model." }
@@ -32,11 +33,11 @@ export const kimiK2_5 = family({
     pad_token_id: count.nullish(),
     ignore_index: z.int().nullish()
   }),
-  describe: (c, headers) => {
+  layout: (c, headers) => textLayout(c.text_config, headers, names.model),
+  describe: (c, { experts, modules }) => {
     const t = c.text_config
-    const modules = appendedModules(headers, t, (k) => `${names.model}layers.${t.num_hidden_layers + k}.`)
     const tc = latentMoeTransformer(t, 1, { moe_router_enable_expert_bias: true, mtp_num_layers: modules })
-    const table = latentMoeLayer(tc, headers, names.model)
+    const table = latentMoeLayer(tc, experts)
     const mtp = appendedMtp({
       megatron: names.megatron,
       model: names.model,

@@ -4,14 +4,14 @@
  * vision tower and projector are carried.
  */
 import { z } from "zod"
-import { family, type HfHeaders } from "../src/bridge/Family.ts"
+import { family } from "../src/bridge/Family.ts"
 import { gatedMlpOf } from "../src/bridge/kinds.ts"
 import { float, pythonName } from "../src/runconfig/Provider.ts"
 import { rows, type Table } from "../src/bridge/Registry.ts"
 import { deltaGpt } from "../src/model/deltaGpt.ts"
 import type { TransformerConfig } from "../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "./shared/config.ts"
-import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
+import { BLOCK_SPARSE, type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
 import { LATENT_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, dtypeOf, frameRows, transformerOf, vocabularyOf } from "./shared/llama.ts"
 import { mlaFields, mlaOf } from "./shared/mla.ts"
@@ -48,7 +48,7 @@ const model = "language_model.model."
 /** Names that are the same on both sides. */
 const same = (prefix: string, hf: string, names: ReadonlyArray<string>): Table => Object.fromEntries(names.map((name) => [prefix + name, hf + name]))
 
-const layer = (tc: TransformerConfig, headers: HfHeaders): Table => ({
+const layer = (tc: TransformerConfig, experts: ExpertLayout | undefined): Table => ({
   "input_layernorm.weight": "input_layernorm.weight",
   ...same("self_attention.", "self_attn.", [
     "A_log", "dt_bias", "q_proj.weight", "k_proj.weight", "v_proj.weight", "q_conv1d.weight", "k_conv1d.weight", "v_conv1d.weight",
@@ -62,7 +62,7 @@ const layer = (tc: TransformerConfig, headers: HfHeaders): Table => ({
   "mlp.router.expert_bias": "block_sparse_moe.gate.e_score_correction_bias",
   "mlp.fc1_latent_proj.weight": "block_sparse_moe.routed_expert_down_proj.weight",
   "mlp.fc2_latent_proj.weight": "block_sparse_moe.routed_expert_up_proj.weight",
-  ...routedExperts(tc, headers, { model, names: BLOCK_SPARSE }),
+  ...routedExperts(tc, experts, { names: BLOCK_SPARSE }),
   "mlp.shared_experts.linear_fc1.weight": gatedMlpOf("block_sparse_moe.shared_experts.{gate,up}_proj.weight"),
   "mlp.shared_experts.linear_fc2.weight": "block_sparse_moe.shared_experts.down_proj.weight",
   "mlp.routed_expert_norm.weight": "block_sparse_moe.routed_expert_norm.weight",
@@ -77,7 +77,8 @@ export const kimiK3 = family({
   name: "kimi-k3",
   architectures: ["KimiK3ForConditionalGeneration"],
   config: z.looseObject({ text_config: text, tie_word_embeddings: z.boolean().nullish(), dtype: dtypeField, torch_dtype: dtypeField }),
-  describe: (c, headers) => {
+  layout: (_, headers) => expertLayout(headers, model),
+  describe: (c, experts) => {
     const t = c.text_config
     const delta = t.linear_attn_config
     const deltaLayers = new Set(delta.kda_layers)
@@ -107,7 +108,7 @@ export const kimiK3 = family({
       rows: [
         ...frameRows({ model, head: "language_model." }),
         ...rows(`decoder.layers.${tc.num_layers - 1}.`, model, same("", "", ["output_attn_res_norm.weight", "output_attn_res_proj.weight"])),
-        ...rows("decoder.layers.*.", `${model}layers.*.`, layer(tc, headers))
+        ...rows("decoder.layers.*.", `${model}layers.*.`, layer(tc, experts))
       ],
       provider: gptProvider("megatron.bridge.models.kimi.kimi_k3_provider.KimiK3ModelProvider", tc, {
         ...commonOf({ ...t, hidden_act: "silu" }),

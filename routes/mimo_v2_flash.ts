@@ -8,7 +8,7 @@ import { isMoe, type TransformerConfig } from "../src/model/TransformerConfig.ts
 import { appendedModules } from "./shared/appendedMtp.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, perLayer, router, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -72,14 +72,13 @@ export const mimoV2Flash = family({
   architectures: ["MiMoV2FlashForCausalLM"],
   config: schema,
   spellings: [[".self_attn.attention_sink_bias", ".self_attn.sinks"]],
-  describe: (t, headers) => {
-    const experts = expertsOf(t)
-    const modules = appendedModules(headers, t, (k) => `model.mtp.layers.${k}.`)
+  layout: (t, headers) => ({ experts: expertLayout(headers), modules: appendedModules(headers, t, (k) => `model.mtp.layers.${k}.`) }),
+  describe: (t, { experts, modules }) => {
     const kinds = pattern(t)
     const full = transformerOf(t, {
       add_qkv_bias: t.attention_bias ?? false,
       v_head_dim: t.v_head_dim ?? headDimOf(t),
-      num_moe_experts: experts,
+      num_moe_experts: expertsOf(t),
       moe_router_topk: t.num_experts_per_tok,
       moe_layer_freq: t.moe_layer_freq ? perLayer(t.moe_layer_freq, t.num_hidden_layers, "moe_layer_freq") : denseFirst(t, 1),
       moe_ffn_hidden_size: t.moe_intermediate_size,
@@ -98,7 +97,7 @@ export const mimoV2Flash = family({
       table: {
         ...dense,
         ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
-        ...routedExperts(full, headers)
+        ...routedExperts(full, experts)
       },
       rows: [
         ...rows("mtp.layers.*.", "model.mtp.layers.*.", {

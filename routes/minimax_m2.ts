@@ -7,7 +7,7 @@ import type { Scope } from "../src/model/Scope.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
-import { BLOCK_SPARSE, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
+import { BLOCK_SPARSE, expertLayout, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
 import { commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -30,7 +30,8 @@ export const minimaxM2 = family({
     use_routing_bias: z.boolean().nullish()
   }),
   spellings: SPARSE_BLOCK,
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const biases = attentionBiases(t)
     const tc = transformerOf(t, {
       ...biasFields(biases),
@@ -48,7 +49,7 @@ export const minimaxM2 = family({
         ...attention,
         ...qkNorm,
         ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
-        ...routedExperts(tc, headers, { names: BLOCK_SPARSE })
+        ...routedExperts(tc, experts, { names: BLOCK_SPARSE })
       }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),

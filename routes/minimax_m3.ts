@@ -6,7 +6,7 @@ import { gpt } from "../src/model/gpt.ts"
 import { plainLayer } from "../src/model/plain.ts"
 import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
-import { BLOCK_SPARSE, routedExperts } from "./shared/experts.ts"
+import { BLOCK_SPARSE, expertLayout, routedExperts } from "./shared/experts.ts"
 import { HYBRID_DISPATCH } from "./shared/fusions.ts"
 import { hfConfig, whole, wholeVision } from "./shared/hfConfig.ts"
 import { indexedFields, indexedToday, indexerModule, indexerRows, indexersOf, moeFlags } from "./shared/indexedText.ts"
@@ -94,7 +94,8 @@ export const minimaxM3 = family({
     [".mlp.up_proj.", ".block_sparse_moe.up_proj."],
     [".mlp.down_proj.", ".block_sparse_moe.down_proj."]
   ],
-  describe: (c, headers) => {
+  layout: (_, headers) => ({ experts: expertLayout(headers, NAMES.model), fused: fusedGateUp(headers, "mlp.", "block_sparse_moe.shared_experts.") }),
+  describe: (c, { experts, fused }) => {
     const { projector_hidden_size: projector, text_config: t, vision_config: v } = c
     const apart = c.img_token_compression_config ?? v.img_token_compression_config
     const bias = c.multimodal_projector_bias ?? true
@@ -125,8 +126,8 @@ export const minimaxM3 = family({
         ...denseMlp,
         ...router("block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias"),
         ...sharedExperts("block_sparse_moe.shared_experts."),
-        ...routedExperts(tc, headers, { model: NAMES.model, names: BLOCK_SPARSE }),
-        ...fusedGateUp(headers, "mlp.", "block_sparse_moe.shared_experts.")
+        ...routedExperts(tc, experts, { names: BLOCK_SPARSE }),
+        ...fused
       },
       towers: [
         {

@@ -40,9 +40,9 @@ export const mistral3 = family({
     vision_feature_layer: z.union([z.int(), z.array(z.int()).min(1)]).default(-1),
     tie_word_embeddings: z.boolean().nullish()
   }),
-  describe: (c, headers) => {
+  layout: (_, headers) => generationOf(headers, WRAPPED_NAMES),
+  describe: (c, { head, model, outer }) => {
     const { text_config: t, vision_config: v } = c
-    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
     const tc = transformerOf(t, { share_embeddings_and_output_weights: tiedOf(c, true) })
     const features = v.hidden_size * (Array.isArray(c.vision_feature_layer) ? c.vision_feature_layer.length : 1)
     return multimodalModel({

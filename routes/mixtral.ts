@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
-import { BLOCK_SPARSE, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
+import { BLOCK_SPARSE, expertLayout, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -18,11 +18,12 @@ export const mixtral = family({
     z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
   ),
   spellings: SPARSE_BLOCK,
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const tc = transformerOf(t, { num_moe_experts: expertsOf(t), moe_router_topk: t.num_experts_per_tok, moe_ffn_hidden_size: t.intermediate_size })
     return textModel({
       tc,
-      table: { ...attention, ...router("block_sparse_moe.gate.weight"), ...routedExperts(tc, headers, { names: BLOCK_SPARSE }) },
+      table: { ...attention, ...router("block_sparse_moe.gate.weight"), ...routedExperts(tc, experts, { names: BLOCK_SPARSE }) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

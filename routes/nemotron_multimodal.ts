@@ -12,7 +12,7 @@ import { count, dtypeField, size } from "./shared/config.ts"
 import { section } from "./shared/hfConfig.ts"
 import { dtypeOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, type Modality } from "./shared/multimodal.ts"
-import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
+import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHLayout, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { conformer, conformerFields } from "./shared/towers/conformer.ts"
 import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/radioVision.ts"
@@ -68,16 +68,23 @@ interface Form {
   /** Prefix of everything in the Megatron model. */
   readonly prefix: string
   readonly target: string
-  readonly classTokens: number
   readonly extra: Readonly<Record<string, PythonValue | undefined>>
 }
 
-const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, target }: Form): FamilyDescription => {
+const MODEL = "language_model.backbone."
+
+/** `classTokens`: of the image encoder, if nothing says. */
+const layoutOf = (c: Config, headers: HfHeaders, classTokens: number) =>
+  ({ ...nemotronHLayout(headers, { model: MODEL }), vision: radioOf(c.vision_config, headers, classTokens) })
+
+type Layout = ReturnType<typeof layoutOf>
+
+const describe = (c: Config, layout: Layout, { extra, prefix, target }: Form): FamilyDescription => {
   const t = c.llm_config
   const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false, false)
   const { tc } = text
-  const names = { megatron: `${prefix}language_model.`, model: "language_model.backbone.", head: "language_model." }
-  const vision = radioOf(c.vision_config, headers, classTokens)
+  const names = { megatron: `${prefix}language_model.`, model: MODEL, head: "language_model." }
+  const { vision } = layout
   const sound = c.sound_config
   const merge = Math.round(1 / c.downsample_ratio)
   return {
@@ -96,14 +103,14 @@ const describe = (c: Config, headers: HfHeaders, { classTokens, extra, prefix, t
       ...radioRows(`${prefix}vision_model.`),
       ...rows(`${prefix}vision_projection.encoder.linear_`, "mlp1.", { "fc1.layer_norm_weight": "0.weight", "fc1.weight": "1.weight", "fc2.weight": "3.weight" }),
       ...(sound ? soundRows(prefix) : []),
-      ...nemotronHRows(text, headers, names)
+      ...nemotronHRows(text, layout, names)
     ],
     provider: gptProvider(target, tc, { ...nemotronHCommon(t), dtype: dtypeOf(t, c) }, { ...nemotronHExtra(t, text), vision_model_type: "radio", ...extra }, { refuses: ["padded-vocabulary"] }),
     components: componentsOf({ prefix, target }).filter(({ name }) => name !== "audio" || sound),
     carried: [
       ...radioCarried,
       ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
-      ...nemotronHCarried(text, headers, names)
+      ...nemotronHCarried(text, layout, names)
     ],
     vocabulary: nemotronHVocabulary(text, names),
     mtpFields: ["llm_config.num_nextn_predict_layers"]
@@ -119,11 +126,10 @@ const IMAGE_ENDS = { img_start_token_id: 21, img_end_token_id: 22 }
 /** The same in the older one, whose config.json may say others. */
 const olderImageEnds = (c: Config) => ({ img_start_token_id: c.img_start_token_id || 19, img_end_token_id: c.img_end_token_id || 20 })
 
-const omni = (c: Config, headers: HfHeaders, ends: typeof IMAGE_ENDS = IMAGE_ENDS): FamilyDescription => {
-  const vision = radioOf(c.vision_config, headers, 10)
-  return describe(c, headers, {
+const omni = (c: Config, layout: Layout, ends: typeof IMAGE_ENDS = IMAGE_ENDS): FamilyDescription => {
+  const { vision } = layout
+  return describe(c, layout, {
     ...OMNI,
-    classTokens: 10,
     extra: {
       ...AROUND,
       ...ends,
@@ -154,12 +160,12 @@ export const nemotronVl = family({
   architectures: ["NemotronH_Nano_VL_V2"],
   mimo: [OMNI, VL].map(mimoForm),
   config: schema,
-  describe: (c, headers) =>
+  layout: (c, headers) => layoutOf(c, headers, c.llm_config.n_routed_experts ? 10 : 8),
+  describe: (c, layout) =>
     c.llm_config.n_routed_experts
-      ? omni(c, headers, olderImageEnds(c))
-      : describe(c, headers, {
+      ? omni(c, layout, olderImageEnds(c))
+      : describe(c, layout, {
         ...VL,
-        classTokens: 8,
         extra: { ...AROUND, language_model_type: "nemotron5-hybrid-12b" }
       })
 })
@@ -169,5 +175,6 @@ export const nemotronOmni = family({
   architectures: ["NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Super_Omni_Reasoning_V3"],
   mimo: [mimoForm(OMNI)],
   config: schema,
-  describe: (c, headers) => omni(c, headers)
+  layout: (c, headers) => layoutOf(c, headers, 10),
+  describe: (c, layout) => omni(c, layout)
 })

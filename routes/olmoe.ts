@@ -7,7 +7,7 @@ import type { Scope } from "../src/model/Scope.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -17,13 +17,13 @@ export const olmoe = family({
   name: "olmoe",
   architectures: ["OlmoeForCausalLM"],
   config: defaulted({ num_key_value_heads: 16, rms_norm_eps: 1e-5, max_position_embeddings: 4096 }, z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size })),
-  describe: (t, headers) => {
-    const experts = expertsOf(t)
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const biases = attentionBiases(t)
     const tc = transformerOf(t, {
       ...biasFields(biases),
       qk_layernorm: true,
-      num_moe_experts: experts,
+      num_moe_experts: expertsOf(t),
       moe_router_topk: t.num_experts_per_tok,
       moe_ffn_hidden_size: t.intermediate_size
     })
@@ -31,7 +31,7 @@ export const olmoe = family({
     return textModel({
       tc,
       build: (s) => gpt(s, tc, { layer }),
-      table: withZeroBiases({ ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) }, biases),
+      table: withZeroBiases({ ...attention, ...qkNorm, ...router("mlp.gate.weight"), ...routedExperts(tc, experts) }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

@@ -28,9 +28,9 @@ export const qwen2_5Vl = family({
     tie_word_embeddings: z.boolean().nullish(),
     ...visionTokens
   })),
-  describe: (c, headers) => {
+  layout: (_, headers) => generationOf(headers, GENERATIONS),
+  describe: (c, { model, visual }) => {
     const { text_config: t, vision_config: v } = c
-    const { model, visual } = generationOf(headers, GENERATIONS)
     const tc = transformerOf(t, { add_qkv_bias: true, share_embeddings_and_output_weights: tiedOf(c) })
     return multimodalModel({
       tc,

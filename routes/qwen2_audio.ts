@@ -37,9 +37,9 @@ export const qwen2Audio = family({
     audio_token_id: count.nullish()
   }),
   spellings: [["^language_model.model.", "^language_model.model.model."]],
-  describe: (c, headers) => {
+  layout: (_, headers) => generationOf(headers, WRAPPED_NAMES),
+  describe: (c, { head, model, outer }) => {
     const { audio_config: a, text_config: t } = c
-    const { head, model, outer } = generationOf(headers, WRAPPED_NAMES)
     const tc = transformerOf(t, { add_qkv_bias: true })
     return multimodalModel({
       tc,

@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp, sharedExpertMoe } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, moeFields, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -22,7 +22,8 @@ export const qwen2Moe = family({
     mlp_only_layers: z.array(many).nullish(),
     qkv_bias: z.boolean().nullish()
   }),
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const tc = transformerOf(t, {
       add_qkv_bias: t.qkv_bias ?? true,
       ...sparseMoe(t),
@@ -31,7 +32,7 @@ export const qwen2Moe = family({
     })
     return textModel({
       tc,
-      table: { ...attention, ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers) },
+      table: { ...attention, ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, experts) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

@@ -4,13 +4,13 @@
  * With a label head instead of the vocabulary's it classifies tokens.
  */
 import { z } from "zod"
-import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { gpt } from "../src/model/gpt.ts"
 import type { ModuleSource } from "../src/model/ModelModule.ts"
 import { many } from "./shared/config.ts"
-import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridRows, hybridTransformer, hybridMoeFields, withoutUnusedWidth } from "./shared/hybridText.ts"
+import { hybridDenseFields, hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, type HybridLayout, hybridLayout, hybridRows, hybridTransformer, hybridMoeFields, withoutUnusedWidth } from "./shared/hybridText.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { dtypeOf, vocabularyOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -49,7 +49,7 @@ const labelHead = (labels: number, hidden: number): ModuleSource => ({
   }
 })
 
-const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeaders): FamilyDescription => {
+const describe = (form: keyof typeof PROVIDERS) => (c: Config, layout: HybridLayout): FamilyDescription => {
   const t = c.text_config
   const moe = form === "moe"
   const labels = form === "labels" ? c.num_labels ?? Object.keys(c.id2label ?? { 0: "", 1: "" }).length : undefined
@@ -65,7 +65,7 @@ const describe = (form: keyof typeof PROVIDERS) => (c: Config, headers: HfHeader
     ],
     rows: [
       ...(labels === undefined ? [] : rows("language_model.output_layer.", "score.", { weight: "weight", bias: "bias" })),
-      ...hybridRows(t, headers, NAMES, { tc, experts: "packed", mtp: labels === undefined }),
+      ...hybridRows(t, layout, NAMES, { tc, experts: "packed", mtp: labels === undefined }),
       ...blockVisionRows("vision_model.", "model.visual.", { deepstack: false })
     ],
     provider: gptProvider(
@@ -97,6 +97,7 @@ export const qwen3_5Vl = family({
   architectures: ["Qwen3_5ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDERS.dense], components: COMPONENTS }],
   config: dense,
+  layout: (_, headers) => hybridLayout(headers, NAMES.model),
   describe: describe("dense")
 })
 
@@ -105,6 +106,7 @@ export const qwen3_5VlMoe = family({
   architectures: ["Qwen3_5MoeForConditionalGeneration"],
   mimo: [{ providers: [PROVIDERS.moe], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend(hybridMoeFields) }),
+  layout: (_, headers) => hybridLayout(headers, NAMES.model),
   describe: describe("moe")
 })
 
@@ -113,5 +115,6 @@ export const qwen3_5TokenClassification = family({
   architectures: ["Qwen3_5ForTokenClassification"],
   mimo: [{ providers: [PROVIDERS.labels], components: COMPONENTS }],
   config: dense,
+  layout: (_, headers) => hybridLayout(headers, NAMES.model),
   describe: describe("labels")
 })

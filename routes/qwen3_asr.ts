@@ -35,9 +35,9 @@ export const qwen3Asr = family({
       tie_word_embeddings: z.boolean().nullish()
     })
   })),
-  describe: ({ thinker_config: c }, headers) => {
+  layout: (_, headers) => generationOf(headers, GENERATIONS),
+  describe: ({ thinker_config: c }, { audio, names, projector }) => {
     const { audio_config: a, text_config: t } = c
-    const { audio, names, projector } = generationOf(headers, GENERATIONS)
     const tc = transformerOf(t, { qk_layernorm: true, share_embeddings_and_output_weights: tiedOf(c, true) })
     return multimodalModel({
       tc,

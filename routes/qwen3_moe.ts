@@ -5,7 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -24,12 +24,13 @@ export const qwen3Moe = family({
     decoder_sparse_step: size.nullish(),
     mlp_only_layers: z.array(many).nullish()
   }),
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const biases = attentionBiases(t)
     const tc = transformerOf(t, { ...biasFields(biases), qk_layernorm: true, ...sparseMoe(t) })
     return textModel({
       tc,
-      table: withZeroBiases({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, headers) }, biases),
+      table: withZeroBiases({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, experts) }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

@@ -4,7 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { dtypeField, many, positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { section, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { moeFields, router, sparseMoe } from "./shared/moe.ts"
@@ -46,7 +46,8 @@ export const qwen3Omni = family({
     dtype: dtypeField,
     torch_dtype: dtypeField
   }),
-  describe: (top, headers) => {
+  layout: (_, headers) => expertLayout(headers, THINKER.model),
+  describe: (top, experts) => {
     const { thinker_config: c } = top
     const { audio_config: a, text_config: t, vision_config: v } = c
     const biases = attentionBiases(t)
@@ -60,7 +61,7 @@ export const qwen3Omni = family({
         ...qkNorm,
         ...denseMlp,
         ...router("mlp.gate.weight"),
-        ...routedExperts(tc, headers, { model: THINKER.model })
+        ...routedExperts(tc, experts)
       }, biases),
       towers: [listVision("thinker.visual", v, v.deepstack_visual_indexes.length), downsamplingAudioEncoder("thinker.audio_model", a)],
       rows: [...mirrored("thinker.visual.", "thinker.visual."), ...mirrored("thinker.audio_model.", "thinker.audio_tower.")],

@@ -1,11 +1,11 @@
 /** Qwen3-VL, dense and MoE: a Qwen3 language model behind a vision transformer of Megatron's own layers with deepstack. */
 import { z } from "zod"
-import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
+import { family, type FamilyDescription } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
 import { hfConfig, section, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, moeFields, router, sparseMoe } from "./shared/moe.ts"
@@ -34,7 +34,7 @@ const PROVIDERS = {
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "qwen_visual" })
 const NAMES = { megatron: "language_model.", model: "model.language_model.", head: "" }
 
-const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeaders): FamilyDescription => {
+const describe = (moe: boolean) => (c: z.infer<typeof schema>, experts: ExpertLayout | undefined): FamilyDescription => {
   const { text_config: t, vision_config: v } = c
   const biases = attentionBiases(t)
   const tc = transformerOf(t, {
@@ -51,7 +51,7 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, headers: HfHeader
       ...attention,
       ...qkNorm,
       ...denseMlp,
-      ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, headers, { model: NAMES.model, otherwise: "packed", transposed: true }) } : {})
+      ...(moe ? { ...router("mlp.gate.weight"), ...routedExperts(tc, experts, { otherwise: "packed", transposed: true }) } : {})
     }, biases),
     towers: [blockVision("vision_model", v, v.deepstack_visual_indexes.length)],
     rows: blockVisionRows("vision_model.", "model.visual.", { deepstack: true }),
@@ -81,6 +81,7 @@ export const qwen3Vl = family({
   architectures: ["Qwen3VLForConditionalGeneration"],
   mimo: [{ providers: [PROVIDERS.dense], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(32), head_dim: size.nullable().default(128), intermediate_size: size }) }),
+  layout: (_, headers) => expertLayout(headers, NAMES.model),
   describe: describe(false)
 })
 
@@ -89,5 +90,6 @@ export const qwen3VlMoe = family({
   architectures: ["Qwen3VLMoeForConditionalGeneration"],
   mimo: [{ providers: [PROVIDERS.moe], components: COMPONENTS }],
   config: schema.extend({ text_config: text.extend({ num_key_value_heads: size.nullable().default(16), num_experts_per_tok: size.default(4), moe_intermediate_size: size }) }),
+  layout: (_, headers) => expertLayout(headers, NAMES.model),
   describe: describe(true)
 })

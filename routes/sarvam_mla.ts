@@ -2,13 +2,15 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
+import { textLayout } from "./shared/textLayout.ts"
 
 export const sarvamMla = family({
   name: "sarvam-mla",
   architectures: ["SarvamMLAForCausalLM"],
   config: z.looseObject(latentMoeFields),
-  describe: (t, headers) =>
-    latentMoe(t, headers, {
+  layout: textLayout,
+  describe: (t, layout) =>
+    latentMoe(t, layout, {
       dense: 1,
       expertBias: true,
       target: "megatron.bridge.models.sarvam.sarvam_provider.SarvamMLAModelProvider",

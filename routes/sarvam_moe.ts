@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
+import { expertLayout } from "./shared/experts.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -14,11 +15,12 @@ export const sarvamMoe = family({
   name: "sarvam-moe",
   architectures: ["SarvamMoEForCausalLM"],
   config: z.looseObject(bailingFields),
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const tc = bailingTransformer(t)
     return textModel({
       tc,
-      table: bailingLayer(tc, headers),
+      table: bailingLayer(tc, experts),
       embedding: EMBEDDING,
       provider: gptProvider(PROVIDER, tc, commonOf(t), {
         ...extraOf(t),

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
-import { routedExperts } from "./shared/experts.ts"
+import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { auxLossOf, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -16,7 +16,8 @@ export const solarOpen = family({
     { num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1 },
     z.looseObject({ ...moeFields, moe_intermediate_size: size.default(1280), num_experts_per_tok: size.default(8) })
   ),
-  describe: (t, headers) => {
+  layout: (_, headers) => expertLayout(headers),
+  describe: (t, experts) => {
     const tc = transformerOf(t, {
       // The output projection has no bias whatever the flag says.
       add_qkv_bias: t.attention_bias ?? false,
@@ -28,7 +29,7 @@ export const solarOpen = family({
     })
     return textModel({
       tc,
-      table: { ...attention, ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"), ...sharedExperts(), ...routedExperts(tc, headers) },
+      table: { ...attention, ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"), ...sharedExperts(), ...routedExperts(tc, experts) },
       provider: gptProvider(GPT, tc, commonOf(t), {
         ...extraOf(t),
         ...GROUPED,

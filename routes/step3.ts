@@ -10,7 +10,7 @@ import { commonOf, vocabularyOf } from "./shared/llama.ts"
 import { languageBelow } from "./shared/multimodal.ts"
 import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { type StepConfig, stepFields, stepRope, stepText } from "./shared/stepText.ts"
+import { type StepConfig, stepFields, stepLayout, stepRope, stepText } from "./shared/stepText.ts"
 import { perceptionEncoder, perceptionFields, splitQkv, widthOf } from "./shared/towers/perceptionEncoder.ts"
 
 const STEPFUN = "megatron.bridge.models.stepfun"
@@ -21,8 +21,9 @@ export const step3p5 = family({
   name: "step-3.5",
   architectures: ["Step3p5ForCausalLM"],
   config: z.looseObject(stepFields),
-  describe: (t, headers) => {
-    const text = stepText(t, headers, false)
+  layout: stepLayout,
+  describe: (t, layout) => {
+    const text = stepText(t, layout, false)
     return {
       modules: [{ kind: "language", path: "", config: text.tc, build: (s) => gpt(s, text.tc, text.options) }],
       rows: text.rows,
@@ -82,9 +83,10 @@ export const step3p7 = family({
     [".moe.down_proj.weight", ".mlp.experts.down_proj"],
     [".share_expert.", ".mlp.shared_experts."]
   ],
-  describe: (c, headers) => {
+  layout: (c, headers) => ({ ...stepLayout(c.text_config, headers), splitQkv: headers.names.some((name) => name.endsWith(".attn.q_proj.weight")) }),
+  describe: (c, layout) => {
     const t = c.text_config
-    const text = stepText(t, headers, true, "language_model.")
+    const text = stepText(t, layout, true, "language_model.")
     return {
       modules: [
         perceptionEncoder("vision_model", c.vision_config),
@@ -93,7 +95,7 @@ export const step3p7 = family({
       ],
       rows: [
         ...text.rows,
-        ...(headers.names.some((name) => name.endsWith(".attn.q_proj.weight")) ? rows("vision_model.", "vision_model.", splitQkv(c.vision_config)) : []),
+        ...(layout.splitQkv ? rows("vision_model.", "vision_model.", splitQkv(c.vision_config)) : []),
         ...rows("", "", { "vision_model.**": "vision_model.**", "image_insert_embedding.align_projector.**": "vit_large_projector.**" })
       ],
       provider: gptProvider(PROVIDER, text.tc, common(t), {

@@ -42,6 +42,7 @@ export * from "./shared/multimodal.ts"
 export * from "./shared/projectors.ts"
 export * from "./shared/provider.ts"
 export * from "./shared/ropeScaling.ts"
+export * from "./shared/textLayout.ts"
 export * from "./shared/textModel.ts"
 /** Encoders: config fields, typed modules, rows. */
 export * as towers from "./shared/towers/index.ts"

@@ -27,6 +27,7 @@ const FILES: Readonly<Record<Source, string>> = {
   kinds: "../src/bridge/kinds.ts",
   llama: "./shared/llama.ts",
   mla: "./shared/mla.ts",
+  textLayout: "./shared/textLayout.ts",
   moe: "./shared/moe.ts"
 }
 
@@ -100,11 +101,13 @@ const usual = (layer: LayerText, frame: Frame, isText: boolean): ReadonlyMap<Sou
     ["llama", ["commonOf", "extraOf", "transformerOf", ...(layer.hasExperts ? [] : ["denseFields"]), ...(isText ? [] : ["frameRows", "rotaryBuffers", "vocabularyOf"])]],
     ["config", layer.fields.some((field) => field.includes("config.size")) ? ["size"] : []],
     ["moe", layer.hasExperts ? ["moeFields"] : []],
+    ["experts", layer.hasExperts && layer.appendedMtp === undefined ? ["expertLayout"] : []],
+    ["textLayout", layer.appendedMtp === undefined ? [] : ["textLayout"]],
     ["gpt", [...(needsGpt ? ["gpt"] : []), ...(layer.wideQkNorm || (!isText && layer.norms !== "before") ? ["transformerLayer"] : [])]]
   ])
 }
 
-const QUALIFIED = /\b(appendedMtp|biases|blocks|config|experts|gpt|kinds|llama|mla|moe)\.([A-Za-z]\w*)/g
+const QUALIFIED = /\b(appendedMtp|biases|blocks|config|experts|gpt|kinds|llama|mla|moe|textLayout)\.([A-Za-z]\w*)/g
 
 /** Qualified names (`moe.router`) as the file's imports have them. */
 const resolved = (text: string, inRepository: boolean): string =>
@@ -138,13 +141,18 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
   const { path, section } = textSection(config)
   const prefix = layerPrefix(patterns)
   const inLayer = patterns.filter(({ pattern }) => pattern.startsWith(prefix))
-  const layer = new LayerReader({ shapes: new Map(inLayer.map(({ pattern, shape }) => [pattern.slice(prefix.length), shape])), config: section, model: prefix.slice(0, -"layers.*.".length) }).read()
+  const layer = new LayerReader({ shapes: new Map(inLayer.map(({ pattern, shape }) => [pattern.slice(prefix.length), shape])), config: section }).read()
   const frame = frameOf(patterns, prefix)
   const isText = frame.model === "model." && frame.head === ""
   const open = inLayer.filter(({ pattern }) => !layer.known.has(pattern.slice(prefix.length)) && !frame.known.has(pattern))
   const beside = patterns.filter(({ pattern }) => !pattern.startsWith(prefix) && !frame.known.has(pattern))
   const mtp = layer.appendedMtp !== undefined
-  const usesHeaders = layer.hasExperts || mtp
+  const text = path.map((name) => `[${literal(name)}]`).join("")
+  const below = isText ? "" : `, ${literal(frame.model)}`
+  // What the tensors show, and what of it `describe` takes.
+  const [layout, taken] = mtp
+    ? [path.length === 0 && isText ? "textLayout.textLayout" : `(c, headers) => textLayout.textLayout(c${text}, headers${below})`, layer.hasExperts ? "{ experts: lying, modules }" : "{ modules }"]
+    : layer.hasExperts ? [`(_, headers) => experts.expertLayout(headers${below})`, "lying"] : []
   const tied = frame.hasHead ? [] : ["share_embeddings_and_output_weights: t.tie_word_embeddings ?? true"]
   const change = [...(layer.biases === undefined ? [] : ["...biases.biasFields(biases)"]), ...layer.config, ...tied]
   const fields = [layer.hasExperts ? "...moe.moeFields" : "...llama.denseFields", ...layer.fields]
@@ -174,7 +182,6 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
       ...(mtp ? [`mtpFields: [${literal([...path, "num_nextn_predict_layers"].join("."))}]`] : []),
       ...(layer.biases === undefined ? [] : ["...biases.zeroBiases(biases)"])
     ]
-  const place = frame.model === "model." ? "" : `, (k) => \`\${${literal(frame.model)}}layers.\${t.num_hidden_layers + k}.\``
   const appended = mtp
     ? [
       "const mtp = appendedMtp.appendedMtp({",
@@ -182,12 +189,12 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
       "})"
     ]
     : []
-  const text = `export const ${camel(architecture)} = family({
+  const family = `export const ${camel(architecture)} = family({
   name: ${literal(kebab(architecture))},
   architectures: [${literal(architecture)}],
   config: ${schemaOf(`z.looseObject({ ${fields.join(", ")} })`, path)},
-  describe: (${parameterOf(path)}${usesHeaders ? ", headers" : ""}) => {
-${indented([...(mtp ? [`const modules = appendedMtp.appendedModules(headers, t${place})`] : []), ...(layer.biases === undefined ? [] : [`const biases = ${layer.biases}`])], 4)}    const tc = llama.transformerOf(t${change.length === 0 ? ")" : `, {\n${listed(change, 6)}    })`}
+${layout === undefined ? "" : `  layout: ${layout},\n`}  describe: (${parameterOf(path)}${taken === undefined ? "" : `, ${taken}`}) => {
+${layer.biases === undefined ? "" : `    const biases = ${layer.biases}\n`}    const tc = llama.transformerOf(t${change.length === 0 ? ")" : `, {\n${listed(change, 6)}    })`}
     const table = ${table}
 ${listed(layer.table, 6)}${indented(open.flatMap((p) => undecided(p, prefix)), 6)}    }${layer.biases === undefined ? "" : ", biases)"}
 ${indented(appended, 4)}    // Compare with how the trainer's own import fills the class.
@@ -204,5 +211,5 @@ ${listed(slots, 6)}    }${isText ? ")" : ""}
  * ${where} (docs/adding-a-family.md).
  */
 ${imports(layer, frame, isText, inRepository)}
-${resolved(text + decisions, inRepository)}`
+${resolved(family + decisions, inRepository)}`
 }

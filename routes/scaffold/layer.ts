@@ -11,7 +11,7 @@ export const BORDER = "\u0001"
 export const literal = (text: string): string => `${BORDER}${safeJson(text)}${BORDER}`
 
 /** Where the generated file imports a name from, relative to `routes/`; undefined: from the bridge itself. */
-export type Source = "blocks" | "biases" | "config" | "experts" | "llama" | "mla" | "moe" | "appendedMtp" | "kinds" | "gpt"
+export type Source = "blocks" | "biases" | "config" | "experts" | "llama" | "mla" | "moe" | "appendedMtp" | "textLayout" | "kinds" | "gpt"
 
 /** What the generated description consists of, besides what every family has. */
 export interface LayerText {
@@ -42,8 +42,6 @@ export interface LayerText {
 export interface LayerFacts {
   readonly shapes: ReadonlyMap<string, Shape>
   readonly config: Readonly<Record<string, unknown>>
-  /** The HF decoder, ending in a dot: `model.` in most models. */
-  readonly model: string
 }
 
 const QKV = ["q", "k", "v"] as const
@@ -75,7 +73,6 @@ export class LayerReader {
     const hasExperts = this.#experts(has)
     const finalNorm = has("eh_proj.weight") ? ["shared_head.norm.weight", "final_layernorm.weight"].find((name) => has(name)) : undefined
     if (finalNorm !== undefined) {
-      this.#claim("appendedMtp", "appendedModules", [])
       this.#claim("appendedMtp", "appendedMtp", ["eh_proj.weight", "enorm.weight", "hnorm.weight", finalNorm, "embed_tokens.weight", "shared_head.head.weight"])
       this.#config.push("mtp_num_layers: modules")
     }
@@ -160,27 +157,24 @@ export class LayerReader {
   }
 
   #experts(has: (...names: ReadonlyArray<string>) => boolean): boolean {
-    const names = [...this.#facts.shapes.keys()]
-    const first = names.find((name) => /(?:^|\.)experts\.(?:\*\.|gate_up_proj$)/.test(name))
+    const all = [...this.#facts.shapes.keys()]
+    const first = all.find((name) => /(?:^|\.)experts\.(?:\*\.|gate_up_proj$)/.test(name))
     const module = first && /^(.*?experts)\./.exec(first)?.[1]
     if (module === undefined) return false
-    const parts = names.filter((name) => name.startsWith(`${module}.`))
+    const parts = all.filter((name) => name.startsWith(`${module}.`))
     const [up, down] = parts.some((name) => /\.\*\.w[123]\.weight$/.test(name)) ? ["{w1,w3}", "w2"] : ["{gate,up}_proj", "down_proj"]
     const isUsual = module === "mlp.experts" && down === "down_proj"
     const parent = module.slice(0, module.lastIndexOf(".") + 1)
     const gate = [`${parent}gate.weight`, `${parent}router.weight`, `${parent}router.gate.weight`].find((name) => has(name))
     if (gate === undefined) return false
-    const bias = names.find((name) => name.startsWith(parent) && /(e_score_correction_bias|expert_bias)$/.test(name))
+    const bias = all.find((name) => name.startsWith(parent) && /(e_score_correction_bias|expert_bias)$/.test(name))
     this.#claim("moe", "router", ["post_attention_layernorm.weight", gate, ...(bias === undefined ? [] : [bias])])
     this.#table.push(`...moe.router(${[gate, ...(bias === undefined ? [] : [bias])].map((name) => literal(name)).join(", ")})`)
     this.#config.push("num_moe_experts: moe.expertsOf(t)", "moe_router_topk: t.num_experts_per_tok")
     this.#sharedExperts(has, parent)
     this.#claim("experts", "routedExperts", parts)
-    const options = [
-      ...(this.#facts.model === "model." ? [] : [`model: ${literal(this.#facts.model)}`]),
-      ...(isUsual ? [] : [`names: { module: ${literal(module)}, up: ${literal(up!)}, down: ${literal(down!)} }`])
-    ]
-    this.#table.push(`...experts.routedExperts(tc, headers${options.length === 0 ? "" : `, { ${options.join(", ")} }`})`)
+    const names = isUsual ? "" : `, { names: { module: ${literal(module)}, up: ${literal(up!)}, down: ${literal(down!)} } }`
+    this.#table.push(`...experts.routedExperts(tc, lying${names})`)
     for (const name of ["expertsOf", "GROUPED"]) this.#claim("moe", name, [])
     this.#provider.push("...moe.GROUPED")
     if (bias !== undefined) {

@@ -1,12 +1,11 @@
 /** What the Bailing (Ling) models and their relatives have in common: config fields, dense-first MoE, one QKV tensor. */
 import { z } from "zod"
-import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { denseMlp, fusedAttention } from "./blocks.ts"
 import { size } from "./config.ts"
-import { routedExperts } from "./experts.ts"
+import { type ExpertLayout, routedExperts } from "./experts.ts"
 import { transformerOf } from "./llama.ts"
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
 
@@ -42,11 +41,11 @@ export const bailingTransformer = (t: BailingConfig, change: Partial<Transformer
 }
 
 /** MLP rows of one layer, dense or MoE. */
-export const bailingMlp = (tc: TransformerConfig, headers: HfHeaders): Table => ({
+export const bailingMlp = (tc: TransformerConfig, experts: ExpertLayout | undefined): Table => ({
   ...denseMlp,
   ...router("mlp.gate.weight", "mlp.gate.expert_bias"),
   ...sharedExperts(),
-  ...routedExperts(tc, headers)
+  ...routedExperts(tc, experts)
 })
 
-export const bailingLayer = (tc: TransformerConfig, headers: HfHeaders): Table => ({ ...fusedAttention, ...bailingMlp(tc, headers) })
+export const bailingLayer = (tc: TransformerConfig, experts: ExpertLayout | undefined): Table => ({ ...fusedAttention, ...bailingMlp(tc, experts) })

@@ -1,12 +1,12 @@
 /** Text models with dense layers in front of MoE ones, biased routers and multi-token prediction as appended layers. */
 import type { z } from "zod"
-import type { HfHeaders } from "../../src/bridge/Family.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
-import { appendedModules, appendedMtp } from "./appendedMtp.ts"
+import { appendedMtp } from "./appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./blocks.ts"
 import { size } from "./config.ts"
 import { routedExperts } from "./experts.ts"
 import { transformerOf } from "./llama.ts"
+import type { TextLayout } from "./textLayout.ts"
 import { denseFirst, expertsOf, moeFields, sharedWidth } from "./moe.ts"
 
 /** Config fields of these models. */
@@ -24,8 +24,7 @@ export interface DenseFirstNames {
 }
 
 /** TransformerConfig, rows of one layer, and multi-token prediction. */
-export const denseFirstMoe = (t: z.infer<z.ZodObject<typeof denseFirstFields>>, headers: HfHeaders, names: DenseFirstNames) => {
-  const modules = appendedModules(headers, t)
+export const denseFirstMoe = (t: z.infer<z.ZodObject<typeof denseFirstFields>>, { experts, modules }: TextLayout, names: DenseFirstNames) => {
   const tc = transformerOf(t, {
     add_qkv_bias: t.attention_bias ?? false,
     qk_layernorm: names.qkNorm,
@@ -37,7 +36,7 @@ export const denseFirstMoe = (t: z.infer<z.ZodObject<typeof denseFirstFields>>, 
     moe_router_enable_expert_bias: true,
     mtp_num_layers: modules
   })
-  const table = { ...attention, ...qkNorm, ...denseMlp, ...names.mlp, ...routedExperts(tc, headers) }
+  const table = { ...attention, ...qkNorm, ...denseMlp, ...names.mlp, ...routedExperts(tc, experts) }
   const mtp = appendedMtp({
     layers: t.num_hidden_layers,
     modules,

@@ -12,7 +12,7 @@ import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, zeroBiases } from "./biases.ts"
 import { attention, denseMlp, gatedDeltaNet, fcMtp, mlpBiases, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, positions, size } from "./config.ts"
-import { routedExperts } from "./experts.ts"
+import { type ExpertLayout, expertLayout, routedExperts } from "./experts.ts"
 import { commonOf, frameRows, headDimOf, type TextPrefixes, transformerOf } from "./llama.ts"
 import { moeFields, sparseMoe, sparseStep } from "./moe.ts"
 import { mropeOf } from "./multimodal.ts"
@@ -75,10 +75,18 @@ export const hybridTransformer = (t: HybridText, { moe, mtp, tied }: { readonly 
 export const withoutUnusedWidth = (t: HybridText, moe: boolean): HybridText =>
   moe && sparseStep(t).moe_layer_freq === undefined ? { ...t, intermediate_size: null } : t
 
+/** Layers and multi-token prediction may hold their experts in different forms. */
+export interface HybridLayout {
+  readonly experts: ExpertLayout | undefined
+  readonly mtpExperts: ExpertLayout | undefined
+}
+
+export const hybridLayout = (headers: HfHeaders, model: string): HybridLayout => ({ experts: expertLayout(headers, model), mtpExperts: expertLayout(headers, "mtp.") })
+
 /** Rows of the text model; layers and MTP may hold their experts in different forms. `linear`: rows of a Gated DeltaNet. */
 export const hybridRows = (
   t: HybridText,
-  headers: HfHeaders,
+  layout: HybridLayout,
   names: Required<TextPrefixes>,
   { experts, linear = gatedDeltaNet, mtp = true, tc }: {
     readonly experts: "packed" | "separate"
@@ -88,15 +96,15 @@ export const hybridRows = (
     readonly tc: TransformerConfig
   }
 ): ReadonlyArray<Row> => {
-  const mlp = (model: string): Table =>
-    tc.num_moe_experts ? { ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, headers, { model, otherwise: experts }) } : denseMlp
+  const mlp = (lying: ExpertLayout | undefined): Table =>
+    tc.num_moe_experts ? { ...denseMlp, ...sharedExpertMoe, ...routedExperts(tc, lying, { otherwise: experts }) } : denseMlp
   const biases = attentionBiases(t)
   // A model with experts has none.
   const full = { ...attention, ...qkNorm, ...(tc.num_moe_experts ? {} : mlpBiases) }
   return [
     ...frameRows(names),
-    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, withZeroBiases({ ...full, ...linear, ...mlp(names.model) }, biases)),
-    ...(mtp ? fcMtp(tc.mtp_num_layers ?? 0, withZeroBiases({ ...full, ...mlp("mtp.") }, biases), "mtp_num_hidden_layers", names.megatron) : [])
+    ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, withZeroBiases({ ...full, ...linear, ...mlp(layout.experts) }, biases)),
+    ...(mtp ? fcMtp(tc.mtp_num_layers ?? 0, withZeroBiases({ ...full, ...mlp(layout.mtpExperts) }, biases), "mtp_num_hidden_layers", names.megatron) : [])
   ]
 }
 

@@ -3,19 +3,20 @@
  * fields, TransformerConfig, rows, provider fields, and the whole description of those that differ in constants only.
  */
 import { z } from "zod"
-import type { FamilyDescription, HfHeaders } from "../../src/bridge/Family.ts"
+import type { FamilyDescription } from "../../src/bridge/Family.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
-import { appendedModules, appendedMtp } from "./appendedMtp.ts"
+import { appendedMtp } from "./appendedMtp.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { denseMlp } from "./blocks.ts"
 import { size } from "./config.ts"
-import { routedExperts } from "./experts.ts"
+import { type ExpertLayout, routedExperts } from "./experts.ts"
 import { commonOf, transformerOf } from "./llama.ts"
 import { BLOCK_SPEC, denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
 import { gptProvider } from "./provider.ts"
 import { type RopeScaling, scalingOf } from "./ropeScaling.ts"
+import type { TextLayout } from "./textLayout.ts"
 import { textModel } from "./textModel.ts"
 
 /** Config fields of latent attention: ranks and head widths. */
@@ -110,12 +111,12 @@ export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partia
 }
 
 /** Rows of one layer, dense or MoE. */
-export const latentMoeLayer = (tc: TransformerConfig, headers: HfHeaders, model = "model."): Table => ({
+export const latentMoeLayer = (tc: TransformerConfig, experts: ExpertLayout | undefined): Table => ({
   ...latentAttention(),
   ...denseMlp,
   ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
   ...sharedExperts(),
-  ...routedExperts(tc, headers, { model })
+  ...routedExperts(tc, experts)
 })
 
 /**
@@ -150,10 +151,9 @@ export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undef
 })
 
 /** The description of a text model whose layers are all of this kind, with multi-token prediction as appended layers. */
-export const latentMoe = (t: LatentMoe, headers: HfHeaders, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): FamilyDescription => {
-  const modules = appendedModules(headers, t)
+export const latentMoe = (t: LatentMoe, { experts, modules }: TextLayout, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): FamilyDescription => {
   const tc = latentMoeTransformer(t, dense, { moe_router_enable_expert_bias: expertBias, mtp_num_layers: modules })
-  const table = latentMoeLayer(tc, headers)
+  const table = latentMoeLayer(tc, experts)
   const mtp = appendedMtp({ layers: t.num_hidden_layers, modules, table, tied: tc.share_embeddings_and_output_weights })
   return textModel({
     tc,

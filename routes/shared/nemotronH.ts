@@ -15,7 +15,7 @@ import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { activationOf } from "./activations.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { many, size } from "./config.ts"
-import { plainExperts } from "./experts.ts"
+import { type ExpertLayout, expertLayout, plainExperts } from "./experts.ts"
 import { commonOf, type TextPrefixes, transformerOf, vocabularyOf } from "./llama.ts"
 import { mambaMixer } from "./mamba.ts"
 import { GROUPED, moeFields, required, sigmoidRouter } from "./moe.ts"
@@ -163,24 +163,29 @@ const mtpRows = (megatron: string, per: number, modules: number, layer: Table): 
 
 const prefixes = { megatron: "", model: "backbone.", head: "" }
 
-export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, headers: HfHeaders, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
-  const moe = (below: string): Table => (tc.num_moe_experts ? moeRows(plainExperts(tc, headers, "mixer.experts", { model: below })) : {})
+/** How the experts of layers and of multi-token prediction lie. */
+export const nemotronHLayout = (headers: HfHeaders, { model }: Pick<TextPrefixes, "model"> = prefixes) => ({ experts: expertLayout(headers, model), mtpExperts: expertLayout(headers, "mtp.") })
+
+type Layout = ReturnType<typeof nemotronHLayout>
+
+export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, layout: Layout, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
+  const moe = (lying: ExpertLayout | undefined): Table => (tc.num_moe_experts ? moeRows(plainExperts(tc, lying, "mixer.experts")) : {})
   return [
     ...rows(megatron, "", {
       "embedding.word_embeddings.weight": `${model}embeddings.weight`,
       "decoder.final_norm.weight": `${model}norm_f.weight`,
       "output_layer.weight": `${head}lm_head.weight`
     }),
-    ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layerRows(moe(model))),
-    ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0, layerRows(moe("mtp.")))
+    ...rows(`${megatron}decoder.layers.*.`, `${model}layers.*.`, layerRows(moe(layout.experts))),
+    ...mtpRows(megatron, mtpBlocks.length, tc.mtp_num_layers ?? 0, layerRows(moe(layout.mtpExperts)))
   ]
 }
 
 /** Further multi-token-prediction modules where the trainer repeats the first. */
-export const nemotronHCarried = (text: HybridText, headers: HfHeaders, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+export const nemotronHCarried = (text: HybridText, layout: Layout, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
   if (!text.tc.mtp_use_repeated_layer) return []
   const modules = `${names.megatron}mtp.layers.`
-  const repeats = nemotronHRows(text, headers, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))
+  const repeats = nemotronHRows(text, layout, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))
   return [...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern }))
 }
 

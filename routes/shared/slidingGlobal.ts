@@ -129,12 +129,18 @@ const moeTable = (experts: number): Table => ({
   "post_ffn_layernorm.weight": "post_feedforward_layernorm.weight"
 })
 
-/** Layers whose values are their keys, or that take keys and values from an earlier layer and lack their own. */
-const exceptions = (t: SlidingGlobalText, headers: HfHeaders, megatron: string, model: string): ReadonlyArray<Row> => {
+/** The layers that take keys and values from an earlier one and lack their own: checkpoints may have them all the same. */
+export const slidingGlobalLayout = (t: SlidingGlobalText, headers: HfHeaders, model = "model."): ReadonlySet<number> =>
+  new Set(Array.from({ length: t.num_hidden_layers }, (_, i) => i).filter((i) => {
+    const has = (name: string) => headers.tensor(`${model}layers.${i}.self_attn.${name}.weight`) !== undefined
+    return i >= firstShared(t) && !["k_proj", "v_proj", "k_norm"].some(has)
+  }))
+
+/** Layers whose values are their keys, or that have neither. */
+const exceptions = (t: SlidingGlobalText, queriesOnly: ReadonlySet<number>, megatron: string, model: string): ReadonlyArray<Row> => {
   const { reach } = slidingGlobalModel(t)
   return reach.flatMap((kind, i) => {
-    const has = (name: string) => headers.tensor(`${model}layers.${i}.self_attn.${name}.weight`) !== undefined
-    const alone = i >= firstShared(t) && !["k_proj", "v_proj", "k_norm"].some(has)
+    const alone = queriesOnly.has(i)
     const tied = t.attention_k_eq_v && kind === "global"
     const qkv = alone ? (what: string) => queriesAloneOf(`q_proj.${what}`) : tied ? (what: string) => valuesAreKeysOf(`{q,k}_proj.${what}`) : undefined
     return rows(`${megatron}decoder.layers.${i}.self_attention.`, `${model}layers.${i}.self_attn.`, {
@@ -145,10 +151,10 @@ const exceptions = (t: SlidingGlobalText, headers: HfHeaders, megatron: string, 
   })
 }
 
-export const slidingGlobalRows = (t: SlidingGlobalText, headers: HfHeaders, prefixes: TextPrefixes = {}): ReadonlyArray<Row> => {
+export const slidingGlobalRows = (t: SlidingGlobalText, queriesOnly: ReadonlySet<number>, prefixes: TextPrefixes = {}): ReadonlyArray<Row> => {
   const { megatron = "", model = "model." } = prefixes
   return [
-    ...exceptions(t, headers, megatron, model),
+    ...exceptions(t, queriesOnly, megatron, model),
     ...frameRows(prefixes),
     ...rows(megatron, model, {
       "per_layer_embedding.weight": "embed_tokens_per_layer.weight",

@@ -90,10 +90,22 @@ export interface StepText {
   readonly carried: ReadonlyArray<Carried>
 }
 
+export interface StepLayout {
+  /** Multi-token-prediction modules. */
+  readonly modules: number
+  readonly routerBias: boolean
+  /** Gate and up of all experts in one tensor. */
+  readonly fusedExperts: boolean
+}
+
+export const stepLayout = (t: StepConfig, headers: HfHeaders): StepLayout => {
+  const has = (end: string) => headers.names.some((name) => name.endsWith(end))
+  return { modules: appendedModules(headers, t), routerBias: has(".moe.router_bias"), fusedExperts: has(".moe.gate_up_proj.weight") }
+}
+
 /** `gated`: the output gate's default. `megatron`: prefix of the language model. */
-export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, megatron = ""): StepText => {
+export const stepText = (t: StepConfig, { fusedExperts, modules, routerBias }: StepLayout, gated: boolean, megatron = ""): StepText => {
   const experts = required(t.moe_num_experts ?? t.n_routed_experts, "moe_num_experts")
-  const modules = appendedModules(headers, t)
   const gate = t.use_head_wise_attn_gate ?? gated
   const plain = { ...t, rope_theta: stepRope(t).first, num_key_value_heads: t.num_attention_groups ?? t.num_key_value_heads }
   const tc = transformerOf(plain, {
@@ -104,7 +116,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
     moe_layer_freq: moeFreq(t),
     moe_ffn_hidden_size: t.moe_intermediate_size,
     moe_shared_expert_intermediate_size: t.share_expert_dim ?? t.share_expert_dims ?? null,
-    moe_router_enable_expert_bias: t.use_moe_router_bias ?? headers.names.some((name) => name.endsWith(".moe.router_bias")),
+    moe_router_enable_expert_bias: t.use_moe_router_bias ?? routerBias,
     mtp_num_layers: modules
   })
   const other = t.attention_other_setting?.attention_type === "sliding_attention" ? t.attention_other_setting : undefined
@@ -125,7 +137,7 @@ export const stepText = (t: StepConfig, headers: HfHeaders, gated: boolean, mega
   const table: Table = {
     ...dense,
     ...router("moe.gate.weight", "moe.router_bias"),
-    "mlp.experts.linear_fc1.weight*": headers.names.some((name) => name.endsWith(".moe.gate_up_proj.weight"))
+    "mlp.experts.linear_fc1.weight*": fusedExperts
       ? packedExpertOf({ experts, transposed: false }, "moe.gate_up_proj.weight")
       : stackedGatedExpertOf(experts, "moe.{gate,up}_proj.weight"),
     "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts, transposed: false }, "moe.down_proj.weight"),

@@ -113,8 +113,8 @@ export interface MimoForm {
   readonly components: ReadonlyArray<Component>
 }
 
-/** A family as its file writes it, from which {@link family} makes one. */
-export interface FamilySource<Config> {
+/** A family as its file writes it, slot by slot, from which {@link family} makes one. */
+export interface FamilySource<Config, Layout = undefined> {
   readonly name: string
   readonly architectures: ReadonlyArray<string>
   readonly config: z.ZodType<Config>
@@ -122,8 +122,10 @@ export interface FamilySource<Config> {
   readonly mimo?: ReadonlyArray<MimoForm>
   /** Other names that checkpoints of these models have, in the order in which they are turned into the published ones. */
   readonly spellings?: ReadonlyArray<Renaming>
-  /** `config.json` and headers in, description out. Throws FormatError where the two contradict each other. */
-  readonly describe: (config: Config, headers: HfHeaders) => FamilyDescription
+  /** What the tensors show that config.json does not say: packed or single experts, a generation of names. FormatError where they show two things. */
+  readonly layout?: (config: Config, headers: HfHeaders) => Layout
+  /** The model that both mean. FormatError where config.json contradicts itself. */
+  readonly describe: (config: Config, layout: Layout) => FamilyDescription
 }
 
 /** A family with its config type closed over: `read` validates config.json and describes the model. */
@@ -178,15 +180,16 @@ const built = (description: FamilyDescription): ModelDescription => {
 }
 
 /** A family from its parts. */
-export const family = <Config>(source: FamilySource<Config>): Family => ({
-  name: source.name,
-  architectures: source.architectures,
-  schema: source.config,
-  ...(source.mimo ? { mimo: source.mimo } : {}),
-  describe: (config, headers) => {
-    const spelling = spellingOf(headers.names, source.spellings ?? [])
-    return spelling
-      ? spelled(built(source.describe(config as Config, publishedHeaders(headers, spelling))), spelling)
-      : built(source.describe(config as Config, headers))
+export const family = <Config, Layout = undefined>(source: FamilySource<Config, Layout>): Family => {
+  const described = (config: Config, headers: HfHeaders): ModelDescription => built(source.describe(config, source.layout?.(config, headers) as Layout))
+  return {
+    name: source.name,
+    architectures: source.architectures,
+    schema: source.config,
+    ...(source.mimo ? { mimo: source.mimo } : {}),
+    describe: (config, headers) => {
+      const spelling = spellingOf(headers.names, source.spellings ?? [])
+      return spelling ? spelled(described(config as Config, publishedHeaders(headers, spelling)), spelling) : described(config as Config, headers)
+    }
   }
-})
+}

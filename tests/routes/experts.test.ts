@@ -1,6 +1,6 @@
 /** How routed experts lie in a checkpoint, by the shapes of its tensors: 2 experts, hidden size 8. */
 import { describe, expect, it } from "vitest"
-import { expertForm } from "../../routes/shared/experts.ts"
+import { expertForm, expertLayout } from "../../routes/shared/experts.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
 
 const headers = (shapes: Readonly<Record<string, ReadonlyArray<number>>>) => ({
@@ -11,7 +11,7 @@ const headers = (shapes: Readonly<Record<string, ReadonlyArray<number>>>) => ({
 /** Which of the two packed tensors is transposed. */
 const transposed = (ffn: number, gateUp: ReadonlyArray<number>, down: ReadonlyArray<number>) => {
   const packed = headers({ "model.layers.0.mlp.experts.gate_up_proj": gateUp, "model.layers.0.mlp.experts.down_proj": down })
-  const form = expertForm(packed, "model.layers.", { experts: 2, hidden: 8, ffn }, "packed", true)
+  const form = expertForm(expertLayout(packed), { experts: 2, hidden: 8, ffn }, "packed", true)
   return form.kind === "packed" ? [form.gateUp.transposed, form.down.transposed] : undefined
 }
 
@@ -28,17 +28,17 @@ describe("packed experts", () => {
 
   it("have gate and up on one axis or on two", () => {
     const packed = headers({ "model.layers.0.mlp.experts.gate_up_proj": [2, 2, 6, 8], "model.layers.0.mlp.experts.down_proj": [2, 8, 6] })
-    expect(expertForm(packed, "model.layers.", { experts: 2, hidden: 8, ffn: 6 }, "packed"))
+    expect(expertForm(expertLayout(packed), { experts: 2, hidden: 8, ffn: 6 }, "packed"))
       .toEqual({ kind: "packed", gateUp: { experts: 2, transposed: false, apart: true }, down: { experts: 2, transposed: false } })
   })
 
   it("without tensors lie as the family publishes them", () => {
-    expect(expertForm(noHeaders, "model.layers.", { experts: 2, hidden: 8, ffn: 6 }, "packed", true))
+    expect(expertForm(expertLayout(noHeaders), { experts: 2, hidden: 8, ffn: 6 }, "packed", true))
       .toEqual({ kind: "packed", gateUp: { experts: 2, transposed: true }, down: { experts: 2, transposed: true } })
   })
 
   it("do not stand beside experts stored one by one", () => {
     const both = headers({ "model.layers.0.mlp.experts.gate_up_proj": [2, 12, 8], "model.layers.1.mlp.experts.0.up_proj.weight": [6, 8] })
-    expect(() => expertForm(both, "model.layers.", { experts: 2, hidden: 8, ffn: 6 }, "packed")).toThrow("some experts are packed")
+    expect(() => expertForm(expertLayout(both), { experts: 2, hidden: 8, ffn: 6 }, "packed")).toThrow("some experts are packed")
   })
 })

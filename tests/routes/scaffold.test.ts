@@ -59,7 +59,7 @@ describe("the text", () => {
     expect(textOf(toy, true)).toContain("import { attention } from \"./shared/blocks.ts\"\n")
     const outside = textOf(toy, false)
     expect(outside).toContain("} from \"megatron-mimo-bridge/family\"\n")
-    expect(outside).toContain("      ...tables.attention,\n      ...router(\"mlp.gate.weight\", \"mlp.gate.e_score_correction_bias\"),\n      ...sharedExperts(),\n      ...routedExperts(tc, headers)\n")
+    expect(outside).toContain("      ...tables.attention,\n      ...router(\"mlp.gate.weight\", \"mlp.gate.e_score_correction_bias\"),\n      ...sharedExperts(),\n      ...routedExperts(tc, lying)\n")
     expect(outside).toContain("name: \"solar-open\"")
   })
 
