@@ -45,12 +45,16 @@ describe.each([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)("%s
   })
 
   it("with --json: one document on stdout", async () => {
-    const early = await interrupted(EARLY, signal, "--json")
-    expect([early.code, early.err, early.left]).toEqual([exitCode, "", []])
-    expect(JSON.parse(early.out)).toEqual({ ok: false, command: "import", schema: 1, exitCode, error: { kind: "Interrupted", code: "interrupted", signal, message: `interrupted by ${signal}`, exitCode } })
-    errorDocument.parse(JSON.parse(early.out))
-    const late = await interrupted(LATE, signal, "--json")
-    expect([late.code, late.err]).toEqual([exitCode, ""])
-    expect(JSON.parse(late.out)).toMatchObject({ ok: false, error: { kind: "Interrupted", signal, message: expect.stringContaining("--resume"), exitCode } })
+    const { code, err, out } = await interrupted(LATE, signal, "--json")
+    expect([code, err]).toEqual([exitCode, ""])
+    const document: unknown = JSON.parse(out)
+    expect(document).toMatchObject({ ok: false, command: "import", error: { kind: "Interrupted", signal, message: expect.stringContaining("--resume"), exitCode } })
+    expect(errorDocument.parse(document)).toEqual(document)
   })
+})
+
+it("with --json before anything is written", async () => {
+  const { code, err, left, out } = await interrupted(EARLY, "SIGINT", "--json")
+  expect([code, err, left]).toEqual([130, "", []])
+  expect(JSON.parse(out)).toEqual({ ok: false, command: "import", schema: 1, exitCode: 130, error: { kind: "Interrupted", code: "interrupted", signal: "SIGINT", message: "interrupted by SIGINT", exitCode: 130 } })
 })

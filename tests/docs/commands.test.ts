@@ -95,10 +95,12 @@ describe("docs/cli.md", () => {
   })
 
   it.each(examples.filter((text) => !text.includes(LARGE)))("%s", async (text) => {
-    rmSync(fresh, { recursive: true, force: true })
-    cpSync(ready, fresh, { recursive: true })
     const target = targetOf(text)
-    if (target !== undefined) rmSync(join(fresh, target), { recursive: true, force: true })
+    if (target === undefined) return check({ at: 0, text, output: "", hidden: false }, ready)
+    rmSync(fresh, { recursive: true, force: true })
+    mkdirSync(fresh)
+    const named = readdirSync(ready).filter((name) => name !== target.replace(/^\.\//, "") && text.includes(name))
+    for (const name of named) cpSync(join(ready, name), join(fresh, name), { recursive: true })
     await check({ at: 0, text, output: "", hidden: false }, fresh)
   })
 })
