@@ -1,5 +1,5 @@
 /** Reports as the command line writes them, opened in a real browser. */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -8,8 +8,11 @@ import { renderPage } from "../../src/report/renderPage.ts"
 import { cliIn } from "../cli/run.ts"
 import { violations } from "./axe.ts"
 import { type Browser, installed, launch, type Tab } from "./chromium.ts"
+import { PAGES, writePages } from "./pages.ts"
 import { samplePage } from "./samples.ts"
+import { screenshots } from "./screenshots.ts"
 
+const docs = new URL("../../docs", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "browser-"))
 const at = (name: string) => join(work, name)
 const run = cliIn(work)
@@ -45,30 +48,12 @@ const expectNumbers = (shown: Record<string, number>, subject: number, i: Inspec
   for (const [k, row] of i.files.entries()) expect([shown[`subjects.${subject}.files.${k}.chunks`], shown[`subjects.${subject}.files.${k}.objects`]]).toEqual([row.chunks, row.objects])
 }
 
-/** A copy of a Hugging Face model in which some values are others. */
-const tune = (from: string, to: string) => {
-  cpSync(at(from), at(to), { recursive: true })
-  for (const name of readdirSync(at(to)).filter((file) => file.endsWith(".safetensors"))) {
-    const bytes = readFileSync(at(`${to}/${name}`))
-    for (let k = 8 + Number(bytes.readBigUInt64LE(0)); k < bytes.length; k += 10_001) bytes[k]! ^= 1
-    writeFileSync(at(`${to}/${name}`), bytes)
-  }
-}
-
 const HOSTILE = "</script><img src=x onerror=document.title=1>"
 
 describe.skipIf(!installed)("a report in Chromium, where there is one (tests/report/install.sh)", () => {
   beforeAll(async () => {
     const started = launch()
-    await command("sample", "--model", "qwen3.5-vl-moe", "hf", "-q")
-    await command("import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2,pp=2,ep=2,dp=2", "-c", "images=tp=1", "--report", "import.html", "-q")
-    await command("import", "--hf-model", "hf", "--megatron-path", "half", "-c", "language=pp=4,dp=2", "-c", "images=tp=1", "--torch-dtype", "float16", "--mtp", "drop", "--report", "half.html", "-q")
-    await command("report", "hf", "mg", "-o", "report.html", "-q")
-    await command("report", "mg", "half", "-o", "two.html", "-q")
-    await command("verify", "hf", "half", "--report", "verify.html", "-q")
-    tune("hf", "tuned")
-    await command("diff", "hf", "tuned", "--report", "diff.html", "-q")
-    await command("plan", "--hf-model", "hf", "-c", "language=tp=2,dp=4,ep=4", "-c", "images=tp=1", "--report", "plan.html", "-q")
+    await writePages(work, command)
     browser = await started
     tab = browser.tab
   })
@@ -84,7 +69,7 @@ describe.skipIf(!installed)("a report in Chromium, where there is one (tests/rep
   it("says the numbers of inspect --json, without a complaint and without a request", async () => {
     await tab.open(at("report.html"))
     const shown = await numbers()
-    const [hf, mg] = [await inspected("hf"), await inspected("mg")]
+    const [hf, mg] = [await inspected("hf"), await inspected("megatron")]
     expectNumbers(shown, 0, hf)
     expectNumbers(shown, 1, mg)
     for (const [list, tensors] of [["tensors0", hf.tensors], ["tensors1", mg.tensors], ["coverage-list", hf.tensors]] as const) {
@@ -177,7 +162,7 @@ describe.skipIf(!installed)("a report in Chromium, where there is one (tests/rep
   })
 
   it("fits every width, in light and dark, and paper", async () => {
-    for (const name of ["report.html", "two.html", "diff.html", "verify.html", "half.html", "plan.html"]) {
+    for (const name of PAGES) {
       await tab.open(at(name))
       for (const [width, scheme] of [[1400, "light"], [800, "dark"], [400, "light"], [320, "dark"]] as const) {
         await tab.view({ width, height: 900, scheme })
@@ -220,6 +205,18 @@ describe.skipIf(!installed)("a report in Chromium, where there is one (tests/rep
     expect(boxes[0]!.y).toBe(boxes[1]!.y)
     expect(boxes[1]!.x).toBeGreaterThan(boxes[0]!.x)
     expect(await textOf("[aria-label='layouts side by side']")).toMatch(/language: tp 2, pp 2, dp 2, ep 2, ranks 0-7[\s\S]*language: pp 4, dp 2, ranks 0-7/)
+  })
+
+  it("gives the pictures of the documents: few, small, and all of them are shown", async () => {
+    const taken = await screenshots(tab, work)
+    const documents = readdirSync(docs).filter((name) => name.endsWith(".md")).map((name) => readFileSync(join(docs, name), "utf8")).join()
+    expect(readdirSync(join(docs, "images")).sort()).toEqual([...taken.keys()].sort())
+    for (const [name, png] of taken) {
+      expect(png.byteLength, name).toBeGreaterThan(10_000)
+      for (const bytes of [png.byteLength, readFileSync(join(docs, "images", name)).byteLength]) expect(bytes, name).toBeLessThan(150_000)
+      expect(documents).toMatch(new RegExp(`\\(images/${name}\\)|"images/${name}"`))
+    }
+    expect(tab.complaints).toEqual([])
   })
 
   it("of 64 ranks has a column for each", async () => {

@@ -118,7 +118,7 @@ export const ranksSection = ({ components, first, layouts, terms: words }: PageM
   const beside = first.some((s) => s.map.of === "rank" && s.map.rows.some((r) => r.beside))
   const of = first[0]!.map.of
   return `<section aria-labelledby="ranks"><h2 id="ranks">${of === "file" ? "Which file holds what" : "Which rank holds what"}</h2>${legend([...used.map((c) => ({ label: c, ink: inkOf(c) })), ...(beside ? [{ label: "in files only, in nobody's memory", ink: "h7 beside" }] : [])])}` +
-    (first.some((s) => s.map.of === "rank") ? `<p class="soft">${esc(RANKS)}</p>` : "") +
     `<div class="maps${several ? " several" : ""}">${first.map((s) => `<div>${several ? `<h3>${code(s.inspection.path)}</h3>` : ""}${mapFigure(s, inkOf)}${notes(s)}${rankTable(s)}</div>`).join("")}</div>` +
+    (first.some((s) => s.map.of === "rank") ? `<p class="soft">${esc(RANKS)}</p>` : "") +
     `${comparison(layouts)}${terms(words)}</section>`
 }
