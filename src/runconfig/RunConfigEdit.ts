@@ -53,13 +53,31 @@ export class RunConfigEdit {
     this.#document.set("model", model)
   }
 
-  /** Take the standard provider out. `mtpLayers`: how many multi-token-prediction layers are stored. */
-  toStandard(mtpLayers: number): void {
+  /** Take the standard provider out. `stored`: how many multi-token-prediction modules the checkpoint holds. */
+  toStandard(stored: number): void {
     const provider = this.#model().get("standard_provider")
     if (!isMap(provider)) throw new FormatError("run-config/no-provider", "has no model.standard_provider, so it is not that of a MIMO model")
-    if (mtpLayers > 0) this.#set(provider, "mtp_num_layers", mtpLayers)
+    if (stored > 0) this.#set(provider, "mtp_num_layers", this.#predictions(provider, stored))
     for (const field of REQUIRED_SIZES) if (!provider.has(field)) this.#set(provider, field, 1)
     this.#document.set("model", provider)
+  }
+
+  /**
+   * How many predictions the modules make. One that is repeated is stored once, and the MIMO form does not say how often it is used;
+   * the pattern of a hybrid model does, or the HF configuration inside.
+   */
+  #predictions(provider: YAMLMap, stored: number): number {
+    if (provider.get("mtp_use_repeated_layer") !== true) return stored
+    const pattern = provider.get("hybrid_layer_pattern")
+    const parts = typeof pattern === "string" ? pattern.split("/").length - 1 : 0
+    if (parts > 0) return parts
+    for (const { value } of provider.items) {
+      const inside = isMap(value) ? (value.get("num_nextn_predict_layers", true) as Scalar | undefined) : undefined
+      const found = Number(inside?.source ?? inside?.value)
+      if (Number.isSafeInteger(found) && found > 0) return found
+    }
+    this.notes.push(`run_config.yaml does not say how often its multi-token-prediction module is repeated; mtp_num_layers is ${stored}, set it`)
+    return stored
   }
 
   toHybrid(pattern: string): void {

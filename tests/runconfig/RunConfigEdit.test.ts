@@ -83,6 +83,15 @@ describe("standard ↔ MIMO", () => {
     expect(edited(mimo, (edit) => edit.toStandard(1))[0]).toContain("mtp_num_layers: 1")
   })
 
+  it("a module that is repeated is stored once: how often it is used stands in the pattern, or in the configuration inside", () => {
+    const around = (fields: string) => `model:\n  _target_: a.Wrapper\n  standard_provider:\n    _target_: a.B\n    mtp_num_layers: null\n    mtp_use_repeated_layer: true\n${fields}`
+    expect(edited(around("    hybrid_layer_pattern: M*/*E/*E\n"), (edit) => edit.toStandard(1))[0]).toContain("mtp_num_layers: 2")
+    expect(edited(around("    hf_text_config:\n      num_nextn_predict_layers: 3\n"), (edit) => edit.toStandard(1))[0]).toContain("mtp_num_layers: 3")
+    const [text, notes] = edited(around(""), (edit) => edit.toStandard(1))
+    expect(text).toContain("mtp_num_layers: 1")
+    expect(notes.join()).toContain("how often its multi-token-prediction module is repeated")
+  })
+
   it("what is no MIMO configuration is refused", () => {
     expect(() => edited(GPT, (edit) => edit.toStandard(0))).toThrow("has no model.standard_provider")
     expect(() => edited("train: 1\n", (edit) => edit.toMimo(layout))).toThrow("has no section `model`")
