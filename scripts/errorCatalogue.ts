@@ -214,6 +214,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "contradicting-rows": ["two mapping rows expect different shapes of one tensor: the family's table is wrong", "Report it."],
       "coverage": ["the mapping would not write every byte exactly once: the family's table is wrong", "Report it."],
       "dtypes": "values of these dtypes cannot be stored together, or are no weights",
+      "repeats-differ": ["training made rows differ that repeat one Hugging Face tensor", "--allow-unmapped with their names writes the first of them."],
       "grown": ["training changed parameters that an import fills with zeros and the Hugging Face model does not have", "Freeze them in training."],
       "missing": "tensors that config.json implies are not there",
       "mtp-required": ["`--mtp require`, but multi-token prediction is not there", "`--mtp keep`, or `--mtp-from` on export."],

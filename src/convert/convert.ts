@@ -26,6 +26,7 @@ import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { besideModel } from "../space/besideModel.ts"
 import { describedByContents, withOwnHead } from "../plan/aliases.ts"
 import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
+import { checkedRepeats } from "../plan/repeats.ts"
 import { explainingHf, recogniseHf } from "../plan/explain.ts"
 import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
 import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
@@ -205,7 +206,7 @@ export const prepareExport = Effect.fnUntraced(function*(
     const [cut] = draft.cuts
     const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
     yield* attempt(() => refuseCuts(draft.cuts, asked.claims))
-    const plan = yield* attempt(() => readExportPlan(store, draft))
+    const plan = yield* checkedRepeats(yield* attempt(() => readExportPlan(store, draft)), rest.allowUnmapped)
     return { plan, asked, checked: yield* checkedConstants(plan) }
   })
   const first = yield* planned(config.json, {})

@@ -14,6 +14,7 @@ import type { DType } from "../tensor/DType.ts"
 import { inverse } from "../tensor/Transform.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 import type { TensorOrigin } from "./located.ts"
+import type { RepeatedRows } from "./repeats.ts"
 import type { ConversionReport } from "./Report.ts"
 import type { VocabularyCut } from "./vocabulary.ts"
 
@@ -71,6 +72,10 @@ interface Planned {
   readonly cuts: ReadonlyArray<VocabularyCut>
   /** Parameters that are left out, for HF has none: they must still hold what an import filled them with. */
   readonly constants: ReadonlyArray<ConstantParameter>
+  /** Stored rows that repeat others: they must still be alike. */
+  readonly repeats: ReadonlyArray<RepeatedRows>
+  /** Parameters that HF has no tensor for, and the checkpoint neither. */
+  readonly absentConstants: ReadonlyArray<{ readonly id: string; readonly shape: Shape }>
   /** Where there are constants: how config.json can give the HF model such parameters. */
   readonly zeroFilled?: ZeroFilled
   /** The trained model has a head of its own, although config.json says that the embedding serves as both. */

@@ -16,6 +16,7 @@ import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
 import { leftOver, refuseIntegers, refuseMissing } from "./located.ts"
 import { compileAllowed } from "./match.ts"
 import type { MtpMode, TorchDtype } from "./Options.ts"
+import { repeatsOf } from "./repeats.ts"
 import type { DtypeChange } from "./Report.ts"
 import { cutNote, cutsOf, requireRows } from "./vocabulary.ts"
 
@@ -108,6 +109,8 @@ const drafted = (
     configFields: [...grown, ...mtp.configFields],
     cuts,
     constants: constantsOf(located),
+    repeats: repeatsOf(located),
+    absentConstants: relation.missing.flatMap(({ bound: { constant, parameter }, key }) => (constant === undefined ? [] : [{ id: key, shape: parameter.shape }])),
     ...(description.zeroFilled ? { zeroFilled: description.zeroFilled } : {}),
     ...(ownHead ? { ownHead } : {}),
     report: {

@@ -13,6 +13,7 @@ import { attempt } from "../io/attempt.ts"
 import { identity, sameShape, type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 import { constantComparison } from "../plan/constants.ts"
+import { repeatComparison } from "../plan/repeats.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planComparison } from "../plan/planExport.ts"
 import { storedArray } from "../space/HfWeights.ts"
@@ -129,19 +130,24 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const plan = yield* attempt(() => readExportPlan(store, draft))
   const original = plan.original!
   const constants = new Map(plan.constants.map((constant) => [constant.id, constant]))
-  const lefts = new Map<string, Side>([...plan.tensors, ...constants])
+  const repeats = Map.groupBy(plan.repeats, ({ id }) => id)
+  const repeated = [...repeats].map(([id, rows]) => [id, { dtype: rows[0]!.dtype, shape: [rows.length, ...rows[0]!.shape] }] as const)
+  const absent = new Map(plan.absentConstants.map(({ id, shape }) => [id, { dtype: plan.tensors.values().next().value?.dtype ?? "F32", shape }] as const))
+  const lefts = new Map<string, Side>([...plan.tensors, ...constants, ...repeated])
   // Stored tensors that no HF tensor is made of are extra, under their own keys.
   for (const { tensor } of plan.report.leftBehind) lefts.set(tensor, checkpoint.tensors.get(tensor)!)
-  return yield* run({
+  const report = yield* run({
     left: checkpoint.directory,
     right: hfModel,
     reference: "right",
     lefts,
-    // What an import fills with a constant is the model's, though no HF tensor is made of it.
-    rights: new Map<string, Side>([...original.tensors, ...constants]),
+    // What an import fills with a constant, or repeats, is the model's, though no HF tensor is made of it.
+    rights: new Map<string, Side>([...original.tensors, ...constants, ...absent, ...repeated]),
     comparisons: (name, dtype) => {
       const constant = constants.get(name)
       if (constant) return [constantComparison(plan, constant)]
+      const rows = repeats.get(name)
+      if (rows) return rows.map((part) => repeatComparison(plan, part))
       const tensor = plan.tensors.get(name)!
       const values = original.quantized.has(name)
         ? { id: name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(name)!) }
@@ -150,6 +156,8 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
     },
     notes: plan.report.notes
   }, options)
+  const told = ({ name }: TensorVerdict) => (absent.has(name) ? { detail: "an import fills it with zeros; the checkpoint lacks it" } : {})
+  return { ...report, tensors: report.tensors.map((verdict) => ({ ...verdict, ...told(verdict) })) } satisfies VerifyReport
 })
 
 /** Two HF checkpoints, tensor by tensor. */

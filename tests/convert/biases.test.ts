@@ -100,3 +100,11 @@ it("what training gave a model without room for it is refused by name", async ()
   expect(failure).toMatchObject({ code: "plan/grown" })
   expect("names" in failure && failure.names).toContainEqual("decoder.layers.0.mlp.linear_fc1.bias")
 })
+
+it("zeros that a checkpoint lacks are missing for verify, too", async () => {
+  const { megatron } = await imported(await model("without-any", { attention: false, mlp: false }))
+  const hf = await model("with-some", { attention: true, mlp: false })
+  const { tensors } = await run(verifyHfMegatron(families, hf, megatron, {}))
+  const bias = tensors.find(({ name }) => name.endsWith("mlp.linear_fc1.bias"))
+  expect(bias).toMatchObject({ status: "missing", detail: "an import fills it with zeros; the checkpoint lacks it" })
+})
