@@ -112,8 +112,7 @@ export const gemma3Vl = family({
         { refuses: ["context"] }
       ),
       components: COMPONENTS,
-      // The pooling head of the tower, whose output the model does not use.
-      carried: [{ pattern: `${tower}head.**` }]
+      carried: [{ pattern: `${tower}head.**`, why: "the pooling head of the tower, whose output the model does not use" }]
     })
   }
 })

@@ -123,7 +123,7 @@ const describe = (c: Config, t: Text, { experts, head, model, outer }: ReturnTyp
     provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? GROUPED : {}) }),
     components: COMPONENTS,
     // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
-    carried: ["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}` }))
+    carried: ["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}`, why: "of the encoder's pretraining; the multimodal model does not use it" }))
   })
 }
 

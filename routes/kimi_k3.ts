@@ -139,7 +139,7 @@ export const kimiK3 = family({
         moe_aux_loss_coeff: float(0),
         use_te_activation_func: true
       }),
-      carried: moonNames().map((pattern) => ({ pattern })),
+      carried: moonNames().map((pattern) => ({ pattern, why: "the trainer has the language model alone" })),
       vocabulary: vocabularyOf(tc, { model, head: "language_model." })
     }
   }

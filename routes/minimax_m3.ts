@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float, type PythonValue } from "../src/runconfig/Provider.ts"
 import { gpt } from "../src/model/gpt.ts"
 import { plainLayer } from "../src/model/plain.ts"
+import { NO_PREDICTION } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, fusedGateUp, qkNorm } from "./shared/blocks.ts"
 import { count, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, expertLayout, routedExperts } from "./shared/experts.ts"
@@ -116,8 +117,7 @@ export const minimaxM3 = family({
       moe_router_enable_expert_bias: true
     })
     return multimodalModel({
-      // The trainer has no module for multi-token prediction, which the published checkpoint lacks too.
-      carried: ["mtp.**", "**.mtp.**"].map((pattern) => ({ pattern })),
+      carried: ["mtp.**", "**.mtp.**"].map((pattern) => ({ pattern, why: NO_PREDICTION })),
       tc,
       names: NAMES,
       table: {

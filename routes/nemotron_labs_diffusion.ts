@@ -23,7 +23,7 @@ const vision: ReadonlyArray<Carried> = [
   ...["attention_norm", "ffn_norm", "attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj", "feed_forward.gate_proj", "feed_forward.up_proj", "feed_forward.down_proj"]
     .map((name) => `vision_tower.transformer.layers.*.${name}.weight`),
   ...["norm", "patch_merger.merging_layer", "linear_1", "linear_2"].flatMap((name) => [`multi_modal_projector.${name}.weight`, `multi_modal_projector.${name}.bias`])
-].map((pattern) => ({ pattern }))
+].map((pattern) => ({ pattern, why: "Megatron has the language model alone" }))
 
 const TEXT = { model: "encoder.", head: "diffusion_head.weight", carried: [] }
 const WRAPPED = { model: "language_model.model.", head: "language_model.lm_head.weight", carried: vision }

@@ -109,7 +109,7 @@ const describe = (c: Config, layout: Layout, { extra, prefix, target }: Form): F
     components: componentsOf({ prefix, target }).filter(({ name }) => name !== "audio" || sound),
     carried: [
       ...radioCarried,
-      ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}` })),
+      ...["fb", "window"].map((name) => ({ pattern: `sound_encoder.encoder.feature_extractor.featurizer.${name}`, why: "buffers of the sound features, which the processor computes" })),
       ...nemotronHCarried(text, layout, names)
     ],
     vocabulary: nemotronHVocabulary(text, names),

@@ -7,6 +7,11 @@ import type { Carried, HfHeaders } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 
+const REPEATED = "appended layers repeat the model's embedding and head"
+
+/** Why multi-token prediction is carried where it is. */
+export const NO_PREDICTION = "the trainer's model has no module for multi-token prediction"
+
 /** Where the layers of multi-token prediction stand, and under which names. */
 export interface AppendedMtp {
   /** Decoder layers. */
@@ -69,8 +74,8 @@ export const appendedMtp = ({
       ...rows(`${own}mtp_model_layer.`, hf, table)
     ]),
     carried: places.flatMap(([, hf]) => [
-      { pattern: hf + embedding, alias: model + embedding },
-      { pattern: hf + head, alias: tied ? model + embedding : mainHead }
+      { pattern: hf + embedding, alias: model + embedding, why: REPEATED },
+      { pattern: hf + head, alias: tied ? model + embedding : mainHead, why: REPEATED }
     ])
   }
 }
@@ -78,5 +83,5 @@ export const appendedMtp = ({
 /** Every HF tensor of appended layers, as patterns: for a trainer whose model has no module for them. */
 export const appendedCarried = (mtp: AppendedMtp): ReadonlyArray<Carried> => {
   const { carried, rows: own } = appendedMtp(mtp)
-  return [...carried, ...[...new Set(own.flatMap((row) => row.hf))].map((pattern) => ({ pattern }))]
+  return [...carried, ...[...new Set(own.flatMap((row) => row.hf))].map((pattern) => ({ pattern, why: NO_PREDICTION }))]
 }

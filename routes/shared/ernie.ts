@@ -3,6 +3,7 @@ import { z } from "zod"
 import type { Carried } from "../../src/bridge/Family.ts"
 import { expandBraces } from "../../src/bridge/Mapping.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import { NO_PREDICTION } from "./appendedMtp.ts"
 import { count, many, positions, size } from "./config.ts"
 import { textFields, transformerOf } from "./llama.ts"
 import { perLayer } from "./moe.ts"
@@ -58,4 +59,4 @@ export const paddleMtp: ReadonlyArray<Carried> = expandBraces(
 ).concat(
   expandBraces("model.mtp_block.*.self_attn.{q,k,v,o}_proj.weight"),
   expandBraces("model.mtp_block.*.mlp.{gate,up,down}_proj.weight")
-).map((pattern) => ({ pattern }))
+).map((pattern) => ({ pattern, why: NO_PREDICTION }))

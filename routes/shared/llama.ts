@@ -137,8 +137,10 @@ export const vocabularyOf = (tc: TransformerConfig, { embedding = "embed_tokens"
   tied: tc.share_embeddings_and_output_weights
 })
 
+const FREQUENCIES = "rotary frequencies, which every loader computes from config.json"
+
 /** Rotary frequencies that old checkpoints store per layer: a function of the config, kept as they are. */
 export const rotaryBuffers = (model = "model."): ReadonlyArray<Carried> => [
-  { pattern: `${model}layers.*.self_attn.rotary_emb.inv_freq` },
-  { pattern: `${model}rotary_emb.inv_freq` }
+  { pattern: `${model}layers.*.self_attn.rotary_emb.inv_freq`, why: FREQUENCIES },
+  { pattern: `${model}rotary_emb.inv_freq`, why: FREQUENCIES }
 ]

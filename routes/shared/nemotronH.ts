@@ -186,7 +186,7 @@ export const nemotronHCarried = (text: HybridText, layout: Layout, names: Requir
   if (!text.tc.mtp_use_repeated_layer) return []
   const modules = `${names.megatron}mtp.layers.`
   const repeats = nemotronHRows(text, layout, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))
-  return [...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern }))
+  return [...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern, why: "the trainer repeats the first multi-token-prediction module" }))
 }
 
 export const nemotronHVocabulary = ({ tc }: HybridText, { head, model }: Required<TextPrefixes> = prefixes): Vocabulary =>

@@ -10,7 +10,7 @@ import type { TextConfig } from "./llama.ts"
 export const THINKER = { megatron: "thinker.language_model.", model: "thinker.model.", head: "thinker." }
 
 /** Parts that speak: their tensors travel along as they are. */
-export const speaking = (...parts: ReadonlyArray<string>): ReadonlyArray<Carried> => parts.map((part) => ({ pattern: `${part}.**` }))
+export const speaking = (...parts: ReadonlyArray<string>): ReadonlyArray<Carried> => parts.map((part) => ({ pattern: `${part}.**`, why: "the trainer builds nothing of what speaks" }))
 
 export interface ThinkerConfig {
   readonly text_config: TextConfig

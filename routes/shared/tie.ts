@@ -69,7 +69,7 @@ const described = (family: Family, config: unknown, headers: HfHeaders): ModelDe
     ...(onlyHead
       ? storedOnce(description.rows, description.carried, vocabulary)
       // A head that is stored although it is the embedding.
-      : { carried: tied ? [{ pattern: head, alias: embedding }, ...description.carried] : description.carried }),
+      : { carried: tied ? [{ pattern: head, alias: embedding, why: "the embedding serves as the head" }, ...description.carried] : description.carried }),
     notes: [...(description.notes ?? []), ...contradiction(flags, tied)]
   }
 }

@@ -63,6 +63,8 @@ export interface Carried {
   /** HF name, `*` for digits, `**` for anything. */
   readonly pattern: string
   readonly alias?: string
+  /** Why it is no part of the trainer's model, as a clause. */
+  readonly why: string
 }
 
 /** Parameters of rows of kind `zeros`, which HF does not have. */
@@ -148,7 +150,8 @@ const publishedHeaders = (headers: HfHeaders, { published, stored }: Spelling): 
 const spelled = (description: ModelDescription, spelling: Spelling): ModelDescription => ({
   ...description,
   rows: description.rows.map((row) => ({ ...row, spelling })),
-  carried: description.carried.map(({ alias, pattern }) => ({
+  carried: description.carried.map(({ alias, pattern, why }) => ({
+    why,
     pattern: spelling.stored(pattern),
     ...(alias === undefined ? {} : { alias: spelling.stored(alias) })
   })),

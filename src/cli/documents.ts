@@ -63,6 +63,7 @@ const conversion = {
   })),
   leftBehind: z.array(z.strictObject({ tensor: text, bytes, reason: text })),
   carried: texts.describe("Hugging Face tensors whose own bytes travel beside the model"),
+  carriedBecause: z.array(z.strictObject({ why: text, tensors: texts })).describe("The same, by the reason why they are no part of the Megatron model"),
   vocabulary: optional(z.union([z.strictObject({ from: size, to: size, divisibleBy: size, tp: size }), z.strictObject({ from: size, to: size })])),
   quantized: optional(z.strictObject({ forms: z.array(z.strictObject({ form: text, tensors: count })), dequantized: texts, restored: texts })),
   notes

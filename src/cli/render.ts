@@ -51,7 +51,7 @@ export const renderReport = (report: ConversionReport, target: string | undefine
   }
   if (report.carried.length > 0) {
     const how = report.direction === "import" ? "carried as their own bytes beside the model" : "restored from their own bytes"
-    blocks.push(`${bold(how)}\n  ${some(report.carried, 3)}`)
+    blocks.push(`${bold(how)}\n${list(report.carriedBecause, ({ tensors, why }) => `${some(tensors, 3)}: ${why}`)}`)
   }
   if (report.quantized) blocks.push(quantized(report.quantized))
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)

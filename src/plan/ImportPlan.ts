@@ -12,7 +12,7 @@ import { PlanRefused } from "../errors.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import { describeModel, formOf, modulesOf, withoutMtp } from "./describe.ts"
-import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
+import { account, ALLOWED, carriedGroups, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { copiesFrom, readSpace } from "../space/TensorSpace.ts"
 import { describeLayout, type Layout } from "../parallel/Layout.ts"
@@ -22,7 +22,7 @@ import { explainingHf } from "./explain.ts"
 import { fileOf, type HfSource, headersOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
 import { ChunkArray, groupsToPlace, keptArray } from "./importArrays.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
-import { compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
+import { carriedWhy, compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
@@ -169,6 +169,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
       dtypeChanges: changes,
       leftBehind,
       carried: kept.map((k) => k.name),
+      carriedBecause: carriedGroups(keptNames, carriedWhy(description.carried, logical)),
       ...(padding ? { vocabulary: padding } : {}),
       ...quantizedSummary(logical, (name) => conversion.hf.has(name) || keptNames.has(name) ? "dequantized" : undefined),
       notes

@@ -1,6 +1,6 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
 import type { LayoutRow } from "../parallel/Layout.ts"
-import type { LeftBehind } from "./accounting.ts"
+import type { CarriedGroup, LeftBehind } from "./accounting.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
 
@@ -55,6 +55,8 @@ export interface ConversionReport {
   readonly leftBehind: ReadonlyArray<LeftBehind>
   /** HF tensors whose own bytes travel beside the model. */
   readonly carried: ReadonlyArray<string>
+  /** The same by the reason why they are no part of the Megatron model. */
+  readonly carriedBecause: ReadonlyArray<CarriedGroup>
   /** Rows of the vocabulary, where they change: what an import pads (and by which rule), what an export leaves out. */
   readonly vocabulary?: VocabularyPadding | Pick<VocabularyPadding, "from" | "to">
   /** Absent if nothing is quantised. */

@@ -26,6 +26,19 @@ export interface Accounting {
 export const MTP_DROPPED = "multi-token prediction was dropped (--mtp drop)"
 export const ALLOWED = "matches --allow-unmapped"
 
+/** Tensors that travel beside the model for one reason. */
+export interface CarriedGroup {
+  readonly why: string
+  readonly tensors: ReadonlyArray<string>
+}
+
+export const ROUNDED = "arithmetic rounds them on their way into the model, and back"
+export const ACTIVATION_SCALES = "scales of activations, which the model's weights do not need"
+
+/** Carried tensors by their reason, in the order of the reasons' first tensors. */
+export const carriedGroups = (names: Iterable<string>, whyOf: (name: string) => string): ReadonlyArray<CarriedGroup> =>
+  Array.from(Map.groupBy(names, whyOf), ([why, tensors]) => ({ why, tensors }))
+
 /** `reasonOf`: why a tensor stays behind; undefined if there is no reason. */
 export const account = (unused: Iterable<Unused>, reasonOf: (name: string) => string | undefined): Accounting => {
   const leftBehind: Array<LeftBehind> = []

@@ -3,8 +3,10 @@ import type { Carried } from "../bridge/Family.ts"
 import type { HfTensor } from "../bridge/Mapping.ts"
 import type { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
 import { type Contradiction, headMissing, shapesExplained, thereInstead } from "../recognise/instead.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
+import { ACTIVATION_SCALES, ROUNDED } from "./accounting.ts"
 
 /** `*` for digits and `**` for anything, as in mapping rows; both are captured. */
 const wildcard = (pattern: string): RegExp =>
@@ -37,6 +39,12 @@ export const compileAllowed = (patterns: ReadonlyArray<string>): ((name: string)
 export const compileCarried = (rules: ReadonlyArray<Carried>) => {
   const compiled = rules.map((rule) => [wildcard(rule.pattern), rule] as const)
   return (name: string): Carried | undefined => compiled.find(([r]) => r.test(name))?.[1]
+}
+
+/** Why a tensor that travels beside the model does. */
+export const carriedWhy = (rules: ReadonlyArray<Carried>, weights: Pick<HfWeights, "activationScales"> | undefined): ((name: string) => string) => {
+  const ruleOf = compileCarried(rules)
+  return (name) => ruleOf(name)?.why ?? (weights?.activationScales.has(name) ? ACTIVATION_SCALES : ROUNDED)
 }
 
 /** What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it repeats. */

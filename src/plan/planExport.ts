@@ -7,14 +7,14 @@ import { checkCoverage } from "../bridge/Conversion.ts"
 import type { ConfigField } from "../bridge/Family.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { TensorSpace } from "../space/TensorSpace.ts"
-import { bytesOfTensors, type LeftBehind } from "./accounting.ts"
+import { bytesOfTensors, carriedGroups, type LeftBehind } from "./accounting.ts"
 import { notExported, requireOriginal } from "./againstOriginal.ts"
 import { type ExportDraft, type ExportTensor, storedDtype } from "./ExportDraft.ts"
 import { type ExportRelation, type ExportSources, exportedModel, logicalWeights, relateExport } from "./exportRelation.ts"
 import { carriedTensors, chosenChunks, constantsOf, modelTensors, mtpTensors, usedKeys } from "./exportTensors.ts"
 import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
 import { leftOver, refuseIntegers, refuseMissing } from "./located.ts"
-import { compileAllowed } from "./match.ts"
+import { carriedWhy, compileAllowed } from "./match.ts"
 import type { MtpMode, TorchDtype } from "./Options.ts"
 import { repeatsOf } from "./repeats.ts"
 import type { DtypeChange } from "./Report.ts"
@@ -100,6 +100,7 @@ const drafted = (
   const tensors = new Map(own.tensors)
   for (const tensor of [...beside.tensors, ...mtp.tensors]) tensors.set(tensor.name, tensor)
   const left = leftBehind(tensors)
+  const carried = [...beside.carried, ...own.unrounded]
   const keys = [...usedKeys(relation)]
   const stored = (of: ReadonlyArray<string>) => of.map((key) => checkpoint.tensors.get(key)!)
   return {
@@ -129,7 +130,8 @@ const drafted = (
       targetBytes: bytesOfTensors(tensors.values()),
       dtypeChanges: changes(tensors, weights),
       leftBehind: left,
-      carried: [...beside.carried, ...own.unrounded],
+      carried,
+      carriedBecause: carriedGroups(carried, carriedWhy(description.carried, weights)),
       ...(cuts[0] ? { vocabulary: { from: cuts[0].stored, to: cuts[0].rows } } : {}),
       notes: [...checkpoint.notes, ...notes, ...(cuts[0] ? [cutNote(cuts[0], vocabSize)] : []), ...beside.notes, ...mtp.notes]
     }

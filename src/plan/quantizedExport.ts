@@ -89,6 +89,10 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
         leftBehind: [...plan.report.leftBehind, ...leftBehind],
         dtypeChanges: plan.report.dtypeChanges.filter((change) => !unchanged.has(change.tensor)),
         carried: plan.report.carried.filter((name) => !dropped.has(name)),
+        carriedBecause: plan.report.carriedBecause.flatMap(({ tensors, why }) => {
+          const rest = tensors.filter((name) => !dropped.has(name))
+          return rest.length > 0 ? [{ why, tensors: rest }] : []
+        }),
         ...quantizedSummary(original, (name) => !plan.tensors.has(name) ? undefined : unchanged.has(name) ? "restored" : "dequantized")
       }
     },

@@ -32,7 +32,7 @@ import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.t
 import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
-import { componentsOfCheckpoint, describeFrom } from "./familyFacts.ts"
+import { componentsOfCheckpoint, describeFrom, statesIn } from "./familyFacts.ts"
 import { placeFiles } from "./placeFiles.ts"
 import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
@@ -112,7 +112,8 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
-  const draft = yield* attempt(() => options.to.reduce((d, to) => rules[to](d, { components, runConfig }), before))
+  const context = { components, runConfig, ...(description ? { hasState: statesIn(description) } : {}) }
+  const draft = yield* attempt(() => options.to.reduce((d, to) => rules[to](d, context), before))
   const common = yield* attempt(() => withFlags(disk, directory, checkpoint.metadata, draft.content))
   const config = yield* attempt(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)

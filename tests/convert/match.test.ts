@@ -4,7 +4,7 @@ import { compileAllowed, compileCarried } from "../../src/plan/match.ts"
 import { cpuMs } from "../measure/cpu.ts"
 
 it("a carried pattern: one star stands for digits, two for anything", () => {
-  const rule = compileCarried([{ pattern: "layers.*.bias" }, { pattern: "talker.**" }])
+  const rule = compileCarried([{ pattern: "layers.*.bias", why: "a test" }, { pattern: "talker.**", why: "a test" }])
   expect(rule("layers.12.bias")?.pattern).toBe("layers.*.bias")
   expect(rule("layers.x.bias")).toBeUndefined()
   expect(rule("talker.model.layers.0.norm.weight")?.pattern).toBe("talker.**")

@@ -3,8 +3,12 @@ import { describe, expect, it } from "vitest"
 import { givesState } from "../../src/model/moduleStates.ts"
 import { type Draft, draftOf } from "../../src/relabel/Draft.ts"
 import { expectedStates, missingStates } from "../../src/relabel/rules/extraStates.ts"
+import { families } from "../../routes/index.ts"
+import { describeModel } from "../../src/plan/describe.ts"
+import { statesIn } from "../../src/relabel/familyFacts.ts"
+import { noHeaders } from "../../src/space/HfSource.ts"
 import { importOf } from "../families/inMemory.ts"
-import { toys } from "../families/toys.ts"
+import { sourceOf, toys } from "../families/toys.ts"
 
 const draft = (weights: Readonly<Record<string, ReadonlyArray<number>>>, states: ReadonlyArray<string>): Draft => ({
   ...draftOf({ className: "", tensors: new Map(), objects: new Map() }),
@@ -15,6 +19,19 @@ const draft = (weights: Readonly<Record<string, ReadonlyArray<number>>>, states:
 it("nothing is missing in what an import writes, for any family", () => {
   const missing = toys.flatMap((toy) => missingStates(draftOf(importOf(toy).checkpoint.metadata)).slice(0, 1).map((key) => `${toy.name}: ${key}`))
   expect(missing).toEqual([])
+})
+
+it.each(["standard", "mimo"] as const)("with a config.json exactly those are supplied that an import writes, for any family (%s)", (form) => {
+  const isState = (key: string) => key.includes("._extra_state/")
+  const wrong = toys.filter(({ config }) => form === "standard" || (families.find(config).mimo ?? []).length > 0).flatMap((toy) => {
+    const full = draftOf(importOf(toy, form).checkpoint.metadata)
+    const none = { ...full, objects: new Map([...full.objects].filter(([key]) => !isState(key))) }
+    const description = describeModel(families.find(toy.config), sourceOf(toy, toy.tensors), noHeaders)
+    const supplied = new Set(expectedStates(none, statesIn(description)))
+    const written = [...full.objects.keys()].filter(isState)
+    return supplied.size === written.length && written.every((key) => supplied.has(key)) ? [] : [toy.name]
+  })
+  expect(wrong).toEqual([])
 })
 
 describe("a checkpoint of the local spec", () => {

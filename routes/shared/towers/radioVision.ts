@@ -89,4 +89,4 @@ export const radioCarried = [
   ...["input_conditioner.norm_mean", "input_conditioner.norm_std", "summary_idxs", "model.norm.weight", "model.norm.bias"].map((name) => `vision_model.radio_model.${name}`),
   "vision_final_layernorm.weight",
   "vision_final_layernorm.bias"
-].map((pattern) => ({ pattern }))
+].map((pattern) => ({ pattern, why: "buffers of the image tower, and a norm behind its last layer, that the trainer's tower does not have" }))

@@ -8,6 +8,8 @@ export interface RuleContext {
   /** The components of the model, or why they are not known. */
   readonly components: RecognisedComponents
   readonly runConfig: RunConfigMap | undefined
+  /** Which modules have a state, if a config.json says what the model is: by their paths in either form. */
+  readonly hasState?: (module: string) => boolean
 }
 
 export type Rule = (draft: Draft, context: RuleContext) => Draft

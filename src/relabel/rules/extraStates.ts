@@ -38,10 +38,11 @@ const partOf = (path: string): string => /^(.*?)(?:decoder|mtp|merger)\./.exec(p
 /**
  * Every module state of a checkpoint whose tensors have these keys. A kind of module of which one has a state has them all. Where
  * there are states, but none of a kind: linear modules have them all the same, norms only if others of their part have them (those
- * of the local spec are plain modules, and some models have them in front of their layers only).
+ * of the local spec are plain modules, and some models have them in front of their layers only). `known`: the model says it itself.
  */
-export const expectedStates = (draft: Draft): ReadonlyArray<string> => {
+export const expectedStates = (draft: Draft, known?: (module: string) => boolean): ReadonlyArray<string> => {
   const modules = modulesOf(draft)
+  if (known) return statesOf(modules.filter(({ path }) => known(path)))
   const byPath = new Map(modules.map((m) => [m.path, m]))
   const stored = new Set<string>()
   /** Parts in which some norm, and some norm of a layer, has a state. */
@@ -61,9 +62,11 @@ export const expectedStates = (draft: Draft): ReadonlyArray<string> => {
     if (stored.size === 0) return gives !== "no"
     return isNorm ? gives === "yes" && (FINAL.test(path) ? norms : layerNorms).has(part) : gives !== "no"
   }
-  return modules.filter(hasState).flatMap(({ counts, path }) =>
-    [...indices(counts)].map((index) => stateKey(path, index, counts)))
+  return statesOf(modules.filter(hasState))
 }
+
+const statesOf = (modules: ReadonlyArray<Module>): ReadonlyArray<string> =>
+  modules.flatMap(({ counts, path }) => [...indices(counts)].map((index) => stateKey(path, index, counts)))
 
 /** Layers × experts of one tensor; more is no model. */
 const MOST_STATES = 1_000_000
@@ -77,10 +80,11 @@ function* indices(counts: ReadonlyArray<number>): Generator<ReadonlyArray<number
   for (let i = 0; i < counts[0]!; i++) for (const rest of indices(counts.slice(1))) yield [i, ...rest]
 }
 
-export const missingStates = (draft: Draft): ReadonlyArray<string> => expectedStates(draft).filter((key) => !draft.objects.has(key))
+export const missingStates = (draft: Draft, known?: (module: string) => boolean): ReadonlyArray<string> =>
+  expectedStates(draft, known).filter((key) => !draft.objects.has(key))
 
-export const toExtraStates: Rule = (draft) => {
-  const missing = missingStates(draft)
+export const toExtraStates: Rule = (draft, { hasState }) => {
+  const missing = missingStates(draft, hasState)
   if (missing.length === 0) return refuse("extra-states", "none is missing")
   const objects = new Map(draft.objects)
   for (const key of missing) objects.set(key, "empty")
