@@ -14,7 +14,6 @@ import type { DType } from "../tensor/DType.ts"
 import { inverse } from "../tensor/Transform.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 import type { TensorOrigin } from "./located.ts"
-import type { RepeatedRows } from "./repeats.ts"
 import type { ConversionReport } from "./Report.ts"
 import type { VocabularyCut } from "./vocabulary.ts"
 
@@ -58,6 +57,15 @@ export interface OwnHead {
 export interface ConstantParameter extends Omit<TargetArray, "copies"> {
   readonly parameter: StoredParameter
   readonly value: number
+}
+
+/** Rows of the parameter `id`, and those of it that they repeat. */
+export interface RepeatedRows {
+  readonly id: string
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly rows: StoredParameter
+  readonly first: StoredParameter
 }
 
 /** All but the bytes. */

@@ -5,21 +5,11 @@
 import { Effect, Stream } from "effect"
 import { compare, type Comparison } from "../engine/index.ts"
 import { PlanRefused } from "../errors.ts"
-import { type Copy, type Shape, viewOf, volume } from "../tensor/Copy.ts"
-import type { DType } from "../tensor/DType.ts"
+import { type Copy, viewOf, volume } from "../tensor/Copy.ts"
 import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
-import type { ExportPlan } from "./ExportDraft.ts"
+import type { ExportPlan, RepeatedRows } from "./ExportDraft.ts"
 import type { Located } from "./located.ts"
 import { compileAllowed } from "./match.ts"
-
-/** Rows of the parameter `id`, and those of it that they repeat. */
-export interface RepeatedRows {
-  readonly id: string
-  readonly dtype: DType
-  readonly shape: Shape
-  readonly rows: StoredParameter
-  readonly first: StoredParameter
-}
 
 /** A copy without the axis `axis`, at one place of it. */
 const slice = ({ shape, source, target, ...rest }: Copy, axis: number, at: number): Copy => ({
