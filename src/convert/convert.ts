@@ -17,7 +17,7 @@ import { wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote, Unsupported } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
-import { OtherStore, storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../io/storeInUse.ts"
 import type { Store } from "../store/Store.ts"
 import { isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
@@ -40,8 +40,7 @@ import { produce, type RunOptions, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
-import { stage } from "../publish/stage.ts"
-import { changedSource, LARGEST_SIDE_FILE, lostSource, type SmallSource, smallSource } from "../publish/sources.ts"
+import { changedSource, LARGEST_SIDE_FILE, type SmallSource, smallSource } from "../publish/sources.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
 import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
@@ -138,6 +137,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     const small = yield* attempt(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
+      states: shardStates(source.tensors),
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],
@@ -146,7 +146,6 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       checksum: runOptions.checksum ?? true
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
-      const counted = yield* stage(publication, { files, states: shardStates(source.tensors) }, runOptions.progress)
       yield* uninterruptibly(async () => {
         const { checkpoint: { metadata }, runConfig } = plan
         for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
@@ -159,7 +158,6 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
         small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
         trackers: trackerFiles(folder, trainState)
       })
-      return counted
     }))
   })
   return { plan, run } satisfies PreparedImport
@@ -240,6 +238,8 @@ export const prepareExport = Effect.fnUntraced(function*(
     const small = yield* attempt(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
       files: files.files,
+      states: allStates,
+      sums: new StorageSums(plan.stored.storages()),
       folder: "",
       ingredients: [...ingredients, ...small],
       sources,
@@ -247,13 +247,6 @@ export const prepareExport = Effect.fnUntraced(function*(
       checksum: runOptions.checksum ?? false
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
-      const folders = new Set(files.files.flatMap((f) => (f.name.includes("/") ? [f.name.slice(0, f.name.lastIndexOf("/"))] : [])))
-      for (const folder of folders) yield* uninterruptibly(() => recorder.makeDirectory(folder))
-      const sums = new StorageSums(plan.stored.storages())
-      const counted = yield* stage(publication, { files: files.files, states: allStates }, runOptions.progress).pipe(
-        Effect.provideService(OtherStore, sums.watch(store))
-      )
-      yield* attempt(() => sums.finish(store)).pipe(Effect.mapError((error) => lostSource(error, allStates) ?? error))
       const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* uninterruptibly(async () => {
         await copySmall(store, beside, recorder)
@@ -261,7 +254,6 @@ export const prepareExport = Effect.fnUntraced(function*(
         if (files.index) await recorder.write(files.index.name, files.index.bytes)
       })
       yield* commit(publication, { small: [...small, { ...known(CONFIG, config.bytes), path: config.path }] })
-      return counted
     }))
   })
   return { plan, report, run } satisfies PreparedExport

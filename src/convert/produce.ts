@@ -1,16 +1,21 @@
 /** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { EngineLimits, ExecuteOptions, TargetFile } from "../engine/index.ts"
+import type { EngineLimits, ExecuteOptions } from "../engine/index.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
-import { uninterruptibly } from "../io/attempt.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
 import { type Ingredient, jobOf } from "../publish/journal/Job.ts"
+import { engineFor } from "../publish/journal/engineFor.ts"
 import { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
+import { lostSource } from "../publish/sources.ts"
+import { stage } from "../publish/stage.ts"
+import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "../plan/Report.ts"
+import { agreed, assist, callOff, companions, type Payload, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -29,9 +34,9 @@ export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress
 }
 
 /** A planned conversion, ready to be written. */
-export interface Production<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> {
-  /** The files that the engine writes. */
-  readonly files: ReadonlyArray<TargetFile>
+export interface Production<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> extends Payload {
+  /** What of the payload is left to write once some files are there already, as links or clones. Default: all. */
+  readonly place?: (publication: Publication) => Effect.Effect<Pick<Payload, "files" | "states">, BridgeError, Disk>
   /** Where in the target the files are. */
   readonly folder: string
   /** The folder is that of an iteration. */
@@ -48,17 +53,19 @@ export interface Production<R extends { readonly notes: ReadonlyArray<string> } 
 }
 
 /**
- * Resume or begin, publish, report. `fill` stages and commits; it returns the elements that changed value, per array. Work that is
- * complete already is not done again.
+ * Resume or begin, stage, publish, report. `finish` adds the small files and commits. Work that is complete already is not done again.
+ *
+ * In a world of several processes all of them write, and the first publishes; the others have the same report.
  */
 export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   { concurrency, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Production<R>,
-  fill: (publication: Publication) => Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk>
+  finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
+    const store = yield* storeInUse
     const identity = jobOf(c.ingredients, c.files)
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
@@ -66,10 +73,17 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })
     }
+    const world = yield* companions
+    if (world) yield* agreed(world, identity)
+    if (world && world.rank > 0) {
+      yield* assist(world, identity, c, engineFor(engine))
+      return c.report()
+    }
     const before = resume
       ? yield* finished(join(target, c.folder), identity, c.files, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
     if (before?.state === "complete") {
+      if (world) yield* callOff(world)
       yield* uninterruptibly(() => Publication.tidy(disk, target).catch(() => {}))
       const report = c.report()
       const compared = `compared: ${(before.bytes / 1e6).toFixed(1)} MB that the sources give now with the checksums written with ${quote(target)}; of its files the sizes (verify --deep reads them)`
@@ -86,15 +100,33 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       checksums: c.checksum,
       job: { identity, folder: c.folder, engine }
     }
+    const staged = (publication: Publication, share: Payload) => {
+      if (world) return stageTogether(world, publication, share, c.files, progress)
+      const alone = stage(publication, share, progress)
+      return c.sums ? alone.pipe(Effect.provideService(OtherStore, c.sums.watch(store))) : alone
+    }
     const published = publish(target, options, (publication) =>
       Effect.gen(function*() {
-        yield* uninterruptibly(() => publication.staged.makeDirectory(c.folder))
-        const report = c.report(yield* fill(publication))
+        yield* uninterruptibly(async () => {
+          await publication.staged.makeDirectory(c.folder)
+          for (const folder of foldersOf(c)) await publication.recorder.makeDirectory(folder)
+        })
+        const changed = yield* staged(publication, { ...c, ...(c.place ? yield* c.place(publication) : {}) })
+        yield* attempt(async () => c.sums?.finish(store)).pipe(Effect.mapError((error) => lostSource(error, c.states) ?? error))
+        yield* finish(publication)
+        const report = c.report(changed)
         return { ...report, notes: [...report.notes, ...publication.notes] }
       }))
-    if (before?.state !== "other") return yield* published
-    return yield* published.pipe(Effect.mapError((error) => (isInTheWay(error) ? madeFromOthers(error, before.file) : error)))
+    const reported = yield* before?.state === "other"
+      ? published.pipe(Effect.mapError((error) => (isInTheWay(error) ? madeFromOthers(error, before.file) : error)))
+      : published
+    if (world) yield* world.barrier("published")
+    return reported
   })
+
+/** Folders of the files, within that of the conversion. */
+const foldersOf = ({ files }: Payload): ReadonlySet<string> =>
+  new Set(files.flatMap(({ name }) => (name.includes("/") ? [name.slice(0, name.lastIndexOf("/"))] : [])))
 
 const isInTheWay = (error: BridgeError): error is OutputRefused => error instanceof OutputRefused && error.code === "output/exists"
 

@@ -8,7 +8,7 @@
  * 5. make every directory durable, rename, make the rename durable, remove the folder (commit.ts).
  */
 import { dirname, join } from "node:path"
-import { directorySink, type EngineOptions, type ExecuteOptions } from "../engine/index.ts"
+import { directorySink, type EngineOptions, type ExecuteOptions, type RangeSum, type Settings, settingsOf, type WrittenWindow } from "../engine/index.ts"
 import { IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import type { DiskCalls, FileInfo } from "../io/Disk.ts"
 import type { Sink } from "../store/Sink.ts"
@@ -117,14 +117,31 @@ export class Publication {
       ...(earlier ? { earlier } : {}),
       onFile: (file, info) => this.staged.finished(join(folder, file), identityOf(info)),
       onWindow: (file, window) => {
-        made.lock.throwIfLost()
-        this.recorder.window(file, window)
-        if (window.found) return
-        this.#written += window.size
-        this.#watch.wrote(window.size)
-        journal?.add(file, window)
+        this.takeOver(file, window)
+        // Of a window with open seals nobody knows the sum yet.
+        if (!window.found && window.open.length === 0) journal?.add(file, window)
       }
     }
+  }
+
+  /** A window is in its file; whoever wrote it has it in a journal. */
+  takeOver(file: string, window: WrittenWindow): void {
+    this.#lock.throwIfLost()
+    this.recorder.window(file, window)
+    if (window.found) return
+    this.#written += window.size
+    this.#watch.wrote(window.size)
+  }
+
+  /** The open seals of a window were written: their sums. */
+  seal(file: string, window: WrittenWindow, sealed: ReadonlyArray<RangeSum>): void {
+    this.recorder.window(file, { sums: sealed })
+    this.#journal?.add(file, window)
+  }
+
+  /** How the engine writes. */
+  get settings(): Settings {
+    return settingsOf(this.execution)
   }
 
   /** Where the files of the job are. */

@@ -15,7 +15,7 @@ import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
-import { stage } from "../publish/stage.ts"
+import type { Publication } from "../publish/Publication.ts"
 import { wholeFile } from "../engine/index.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
@@ -180,8 +180,32 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     const expected = yield* forecast(target, link)
     const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
+    const place = Effect.fnUntraced(function*(publication: Publication) {
+      const { directory: into, recorder } = publication
+      yield* uninterruptibly(async () => { for (const name of folders) await recorder.makeDirectory(name) })
+      const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
+      const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
+      const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
+      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
+      outcome.linked = linked.size
+      outcome.cloned = cloned.size
+      outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
+      runOptions.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
+      yield* uninterruptibly(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
+      if (sums && !(sums instanceof InvalidFile)) {
+        const unchanged = new Set([...kept, ...beside].map((f) => f.name))
+        for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
+      }
+      return {
+        files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(wholeFile), ...made],
+        // A linked file is the source's own: whatever happens to one happens to both.
+        states: [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside]
+      }
+    })
     return yield* produce(target, runOptions, {
       files: [...copied.map(wholeFile), ...made],
+      states: [...dataStates, ...beside],
+      place,
       folder,
       iteration: folder,
       ingredients: [
@@ -202,26 +226,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       },
       checksum: sums !== undefined && !(sums instanceof InvalidFile)
     }, Effect.fnUntraced(function*(publication) {
-      const { directory: into, recorder } = publication
-      yield* uninterruptibly(async () => { for (const name of folders) await recorder.makeDirectory(name) })
-      const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
-      const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
-      const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
-      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
-      outcome.linked = linked.size
-      outcome.cloned = cloned.size
-      outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
-      runOptions.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
-      yield* uninterruptibly(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
-      if (sums && !(sums instanceof InvalidFile)) {
-        const unchanged = new Set([...kept, ...beside].map((f) => f.name))
-        for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
-      }
-      const counted = yield* stage(publication, {
-        files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(wholeFile), ...made],
-        // A linked file is the source's own: whatever happens to one happens to both.
-        states: [...dataStates.filter((s) => !linkedPaths.has(s.path)), ...beside]
-      }, runOptions.progress)
+      const { recorder } = publication
       yield* uninterruptibly(async () => {
         for (const f of beside) if (f.size === 0) await recorder.write(f.name, new Uint8Array(0))
         for (const [name, content] of changed) await recorder.write(name, content)
@@ -229,7 +234,6 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       yield* commit(publication, {
         trackers: trackerFiles(folder, trainState.bytes)
       })
-      return counted
     }))
   })
   return { report, forecast, run } satisfies PreparedRelabel

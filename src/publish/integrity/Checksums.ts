@@ -80,6 +80,15 @@ export class ChecksumsBuilder {
     for (const sum of sums) own.add(sum)
   }
 
+  crcOf(file: string, start: number, end: number): number {
+    return this.#sums.get(file)?.crcOf(start, end) ?? 0
+  }
+
+  /** Bytes summed of a file. */
+  size(file: string): number {
+    return this.#sums.get(file)?.bytes ?? 0
+  }
+
   /** A file written whole. */
   small(file: string, bytes: Uint8Array): void {
     this.#small.push(fileOf(file, sumsOf(bytes, 0)))

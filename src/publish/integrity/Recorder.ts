@@ -19,7 +19,17 @@ export class Recorder {
   }
 
   /** A window of a file of the plan is written. */
-  readonly window = (file: string, { sums }: WrittenWindow): void => this.#sums.add(file, sums)
+  readonly window = (file: string, { sums }: Pick<WrittenWindow, "sums">): void => this.#sums.add(file, sums)
+
+  /** CRC-32 of a range of a file of the plan, at whose borders windows' sums begin and end. */
+  crcOf(file: string, start: number, end: number): number {
+    return this.#sums.crcOf(file, start, end)
+  }
+
+  /** Bytes of a file of the plan whose sums are known. */
+  size(file: string): number {
+    return this.#sums.size(file)
+  }
 
   /** Make a folder, `name` relative to that of the data. */
   makeDirectory(name: string): Promise<void> {

@@ -8,15 +8,22 @@ export class SumList implements Iterable<RangeSum> {
   #sums = new Uint32Array(16)
   #size = 0
   #sorted = true
+  #bytes = 0
 
   get size(): number {
     return this.#size
+  }
+
+  /** Of all sums together. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** In any order; sorted when they are asked for. */
   add({ crc32, length, position }: RangeSum): void {
     if (this.#size === this.#positions.length) this.#grow()
     const at = this.#size++
+    this.#bytes += length
     if (at > 0 && this.#positions[at - 1]! > position) this.#sorted = false
     this.#positions[at] = position
     this.#lengths[at] = length
