@@ -85,6 +85,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "lost": "a process ended without a word, or gives no sign of life",
       "order": ["members of a group are not at the same step", "Report it."],
       "protocol": ["a message that this version does not know", "See that all processes run the same version; else report it."],
+      "report": "what the processes wrote down of their work is not the whole: on the shared file system something was lost",
       "superseded": "a newer attempt of the job runs",
       "timeout": "a step was not complete in time; the message names who is missing",
       "too-large": ["values that are too large to be exchanged", "Report it."]

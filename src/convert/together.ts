@@ -8,7 +8,7 @@ import { z } from "zod"
 import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
 import { eachUnit, underWorld, type Work, World, type WorldCalls } from "../cluster/World.ts"
 import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
-import { type BridgeError, InvalidFile, quote } from "../errors.ts"
+import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
@@ -191,7 +191,7 @@ export const stageTogether = (
     const seen = new Set<string>()
     const fileOf = (name: string): TargetFile => {
       const file = byName.get(name)
-      if (file === undefined) throw new InvalidFile({ path: folder, code: "journal/foreign", problem: `another process has written ${quote(name)}, which is not of this conversion` })
+      if (file === undefined) throw wrongReport(`names ${quote(name)}, which is not of this conversion`)
       return file
     }
     const isNew = (name: string, position: number): boolean => {
@@ -224,7 +224,7 @@ export const stageTogether = (
           if (window.open.length > 0) open.push({ file: fileOf(name), window })
         }
         const closing = reported.closing.map((value) => closingSchema.parse(value)).at(-1)
-        if (closing === undefined) throw new InvalidFile({ path, code: "journal/unfinished", problem: "another process says that it has written everything, and its journal does not end" })
+        if (closing === undefined) throw wrongReport(`of rank ${rank} in ${quote(path)} does not end`)
         for (const [id, count] of closing.changed) add(id, count)
         sums?.absorb(closing.seen)
       })
@@ -234,13 +234,16 @@ export const stageTogether = (
       for (const { file, sealed, window } of closed) publication.seal(file.name, window, sealed)
       for (const { name, size } of files) {
         const path = join(directory, name)
-        if (publication.recorder.size(name) !== size) throw new InvalidFile({ path, code: "journal/unfinished", problem: `of its ${size} bytes ${publication.recorder.size(name)} were reported as written` })
+        if (publication.recorder.size(name) !== size) throw wrongReport(`has ${publication.recorder.size(name)} of the ${size} bytes of ${quote(name)}`)
         await trim(disk, path, size)
         publication.execution.onFile?.(name, await disk.lstat(path))
       }
     })
     return changed
   })).pipe(Effect.provideService(World, world))
+
+/** What the processes say that they have written is not the whole. */
+const wrongReport = (how: string): ClusterError => new ClusterError({ code: "cluster/report", problem: `what was reported as written ${how}` })
 
 /** The last page may have been written whole. */
 const trim = async (disk: DiskCalls, path: string, size: number): Promise<void> => {

@@ -22,7 +22,7 @@ const failing = <const Kinds extends ReadonlyArray<ErrorClass>>(...kinds: Kinds)
   )
 
 /** Anything that this package fails with. */
-export const attempt = failing(InvalidFile, Unsupported, PlanRefused, UsageError, OutputRefused, NoSpace, IoError)
+export const attempt = failing(InvalidFile, Unsupported, PlanRefused, UsageError, OutputRefused, NoSpace, IoError, ClusterError)
 
 /** Calls of the file system alone. */
 export const lift = failing(NoSpace, IoError)

@@ -1,0 +1,89 @@
+/** Conversions by several processes (here in one): the same bytes as by one, whatever their number. */
+import { Effect } from "effect"
+import { createHash } from "node:crypto"
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { beforeAll, describe, expect, it } from "vitest"
+import { families } from "../../routes/index.ts"
+import { samples } from "../../routes/samples/index.ts"
+import { prepareExport, prepareImport, type RunOptions } from "../../src/api/conversions.ts"
+import type { World } from "../../src/cluster/World.ts"
+import { writeSample } from "../../src/conformance/Sample.ts"
+import type { BridgeError } from "../../src/errors.ts"
+import { Disk } from "../../src/io/Disk.ts"
+import { resolveLayout } from "../../src/parallel/Layout.ts"
+import { prepareRelabel } from "../../src/relabel/relabel.ts"
+import { everywhere, SHORT } from "../cluster/harness/worlds.ts"
+import { makeDirectory, run, workDirectory } from "../relabel/checkpoints.ts"
+import { faultyDisk } from "../torture/FaultyDisk.ts"
+
+const work = workDirectory("together")
+const [model, alone] = [join(work, "hf"), join(work, "alone")]
+let number = 0
+const place = (): string => join(work, `out-${number++}`)
+
+/** Every file and its digest. */
+const treeOf = (directory: string): Record<string, string> =>
+  Object.fromEntries(readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((name) => statSync(join(directory, name)).isFile())
+    .sort()
+    .map((name) => [name, createHash("sha256").update(readFileSync(join(directory, name))).digest("hex")]))
+
+const LIMITS = { ...SHORT, beat: 1000, silence: 30_000, step: 60_000 }
+
+/** `use` in every rank; what each ended with. */
+const job = <A, E extends BridgeError>(size: number, use: (rank: number) => Effect.Effect<A, E, World | Disk>) => {
+  const directory = makeDirectory(`${place()}-meeting`)
+  return everywhere(size, use, () => ({ directory, limits: LIMITS }))
+}
+
+const succeeding = async <A, E extends BridgeError>(size: number, use: Effect.Effect<A, E, World | Disk>): Promise<void> => {
+  for (const end of await job(size, () => use)) if (end instanceof Error) throw end
+}
+
+const importing = (target: string, options: Partial<RunOptions> = {}) =>
+  Effect.flatMap(prepareImport(model, { components: ["language=tp=2", "images=tp=1"] }), (prepared) => prepared.run(target, options))
+
+/** Small is some 100 MB: its files have several cells, and arrays lie across their borders. */
+describe.each(["tiny", "small"] as const)("a %s model", (size) => {
+  beforeAll(async () => {
+    for (const path of [model, alone]) rmSync(path, { recursive: true, force: true })
+    await run(writeSample(families, samples["qwen3.5-vl"]![size], model, { overwrite: true }))
+    await run(importing(alone))
+  })
+
+  it.each([2, 5])("is imported by %s processes to what one writes, checksums included", async (processes) => {
+    const target = place()
+    await succeeding(processes, importing(target))
+    expect(treeOf(target)).toEqual(treeOf(alone))
+  })
+
+  it("is exported to what was imported", async () => {
+    const target = place()
+    await succeeding(3, Effect.flatMap(prepareExport(model, alone), (prepared) => prepared.run(target)))
+    expect(treeOf(target)).toEqual(treeOf(model))
+  })
+
+  it("is relabelled to what one process writes", async () => {
+    const [target, other] = [place(), place()]
+    const relabelling = (to: string) => Effect.flatMap(prepareRelabel(families, alone, { to: ["standard"], layout: (names) => resolveLayout([], names) }), (prepared) => prepared.run(to, { link: false, overwrite: false }))
+    await run(relabelling(other))
+    await succeeding(3, relabelling(target))
+    expect(treeOf(target)).toEqual(treeOf(other))
+  })
+
+  it("of which one process cannot write its share: all end, and another number of processes goes on", async () => {
+    const target = place()
+    const failing = (rank: number) => Effect.flatMap(Disk, (disk) => {
+      let writes = 0
+      const faulty = faultyDisk(disk, ({ operation, path }) => (operation === "write" && path.endsWith(".distcp") && writes++ >= (size === "tiny" ? 0 : 3) ? { errno: "EIO" } : undefined))
+      return importing(target).pipe(Effect.provideService(Disk, rank === 1 ? faulty : disk))
+    })
+    const ends = await job(3, failing)
+    expect(ends.map((end) => (end as { code?: string }).code)).toEqual(["peer/failed", "io/EIO", "peer/failed"])
+    expect(existsSync(target)).toBe(false)
+    const reports = await job(2, () => importing(target, { resume: true }))
+    expect((reports[0] as { notes: ReadonlyArray<string> }).notes.join("\n")).toMatch(/resumed: [\d.]+ MB/)
+    expect(treeOf(target)).toEqual(treeOf(alone))
+  })
+})
