@@ -4,31 +4,31 @@
  */
 import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, HfHeaders, ModelDescription } from "../bridge/Family.ts"
-import { type Provider, pythonName } from "../runconfig/Provider.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
-import { PlanRefused } from "../errors.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
-import { describeModel, formOf, modulesOf, withoutMtp } from "./describe.ts"
-import { account, ALLOWED, carriedGroups, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
+import { describeModel, formOf, modulesOf } from "./describe.ts"
+import { account, ALLOWED, bytesOfTensors, carriedGroups, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
+import { dtypeChanges, storedDtypes } from "./importDtypes.ts"
+import { importedProvider } from "./importedProvider.ts"
+import { boundWithoutMtp, mtpNamesOf, mtpRequired, NO_MTP_LAYERS } from "./mtp.ts"
+import { componentSummaries } from "./summary.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
-import { copiesFrom, readSpace } from "../space/TensorSpace.ts"
-import { describeLayout, type Layout } from "../parallel/Layout.ts"
-import { volume } from "../tensor/Copy.ts"
-import { bytesOf, type DType, isFloat } from "../tensor/DType.ts"
+import { readSpace } from "../space/TensorSpace.ts"
+import type { Layout } from "../parallel/Layout.ts"
 import { explainingHf } from "./explain.ts"
 import { fileOf, type HfSource, headersOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
 import { ChunkArray, groupsToPlace, keptArray } from "./importArrays.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
-import { commonDtype, refuseIntegerWeights, refuseSubByte } from "./dtypes.ts"
+import { refuseIntegerWeights } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
 import { openedWeights } from "../space/openedWeights.ts"
-import { type ConversionReport, type DtypeChange } from "./Report.ts"
-import { paddingFields, paddingNote, padVocabulary, type VocabularyPadding } from "./vocabulary.ts"
+import type { ConversionReport } from "./Report.ts"
+import { paddingNote, padVocabulary } from "./vocabulary.ts"
 
 export interface ImportOptions {
   /** `auto`: MIMO if the model has more than one component. */
@@ -58,22 +58,14 @@ const zeroFilledNotes = ({ zeroFilled }: ModelDescription, { parameters }: Conve
 /** What happens to multi-token prediction: the modules to convert, and the HF tensors that stay behind. */
 const resolveMtp = (modules: ReadonlyArray<ConversionModule>, mode: MtpMode, has: (name: string) => boolean) => {
   const full = bind(modules)
-  const names = [...full.hf.values()].filter((t) => t.mtp).map((t) => t.name)
+  const names = mtpNamesOf(full)
   const present = names.filter(has)
   if (mode === "require" && (names.length === 0 || present.length < names.length)) {
-    throw new PlanRefused({
-      code: "plan/mtp-required",
-      problem: names.length === 0
-        ? "--mtp require: by config.json the model has no multi-token-prediction layers"
-        : "--mtp require: multi-token-prediction tensors are missing",
-      names: names.filter((n) => !has(n))
-    })
+    throw mtpRequired(names.length === 0 ? NO_MTP_LAYERS : "multi-token-prediction tensors are missing", { names: names.filter((n) => !has(n)) })
   }
-  if (names.length === 0) return { conversion: full, modules, dropped: [], absent: false }
-  const absent = present.length === 0
-  if (mode !== "drop" && !absent) return { conversion: full, modules, dropped: [], absent: false }
-  const kept = modules.map((m) => ({ ...m, entries: withoutMtp(m.entries) }))
-  return { conversion: bind(kept), modules: kept, dropped: present, absent }
+  const absent = names.length > 0 && present.length === 0
+  if (names.length === 0 || (mode !== "drop" && !absent)) return { conversion: full, modules, dropped: [], absent: false }
+  return { ...boundWithoutMtp(modules), dropped: present, absent }
 }
 
 /** A source and the model that it holds. */
@@ -142,9 +134,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
   const keptNames = new Set(kept.map((k) => k.name))
-  const rows = new Map(describeLayout(layout).map((row) => [row.component, row]))
-  const bytesOfKey = (key: string) => volume(checkpoint.metadata.tensors.get(key)!.shape) * bytesOf(dtypes.get(key)!)
-  const targetTensors = [...checkpoint.metadata.tensors.entries()]
+  const stored = checkpoint.metadata.tensors
   return {
     conversion,
     layout,
@@ -156,15 +146,11 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
       architecture: source.architecture,
       family: family.name,
       source: source.directory,
-      components: modules.map(({ keyPrefix, name }) => {
-        const { component, ...sizes } = rows.get(name)!
-        const keys = [...dtypes.keys()].filter((key) => key.startsWith(keyPrefix))
-        return { name: component, tensors: keys.length, bytes: keys.reduce((sum, key) => sum + bytesOfKey(key), 0), layout: sizes }
-      }),
+      components: componentSummaries(modules, new Map(Iterator.from(dtypes.keys()).map((key) => [key, stored.get(key)!])), layout),
       sourceTensors: source.tensors.tensors.size,
       sourceBytes: source.tensors.tensorBytes,
-      targetTensors: targetTensors.length,
-      targetBytes: targetTensors.reduce((sum, [, t]) => sum + volume(t.shape) * bytesOf(t.dtype), 0),
+      targetTensors: stored.size,
+      targetBytes: bytesOfTensors(stored.values()),
       files: checkpoint.files.map((f) => ({ name: f.name, bytes: f.size })),
       dtypeChanges: changes,
       leftBehind,
@@ -176,13 +162,6 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
     }
   }
 }
-
-/** The trainer's model has the dtype that was asked for. */
-const dtypeFields = (dtype: Exclude<TorchDtype, "source">): Provider["fields"] => ({
-  bf16: dtype === "bfloat16",
-  fp16: dtype === "float16",
-  params_dtype: pythonName(`torch.${dtype}`)
-})
 
 /** Every source tensor is converted, carried, dropped on purpose, or the plan is refused. */
 const accountSources = (
@@ -205,63 +184,4 @@ const accountSources = (
   )
   refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
   return { carried: unused.filter((t) => isCarried(t.name)).map(({ dtype, name, shape }) => ({ name, dtype, shape })), leftBehind }
-}
-
-/** The dtype of every stored tensor: the cast asked for, else what holds all of its sources exactly. */
-const storedDtypes = (
-  { parameters }: Conversion,
-  { tensors }: HfWeights,
-  cast: DType | undefined,
-  file: Parameters<typeof refuseSubByte>[2]
-): ReadonlyMap<string, DType> => {
-  const dtypes = new Map<string, DType>()
-  for (const { copies, module, parameter } of parameters) {
-    const own = copies.map((c) => tensors.get(c.source.tensor)!)
-    for (const part of parameter.parts) {
-      const key = module.keyPrefix + part.key
-      for (const { dtype, name } of own) {
-        refuseSubByte(dtype, name, file)
-        const wanted = cast && isFloat(dtype) ? parameter.keep ?? cast : dtype
-        const known = dtypes.get(key)
-        dtypes.set(key, known ? commonDtype(known, wanted, name, file) : wanted)
-      }
-    }
-  }
-  return dtypes
-}
-
-/**
- * What changes its dtype, one entry per source; and sources whose values arithmetic rounds, although their dtype stays: the
- * originals travel along.
- */
-const dtypeChanges = ({ parameters }: Conversion, logical: HfWeights, dtypes: ReadonlyMap<string, DType>) => {
-  const changes = new Map<string, DtypeChange>()
-  const rounded = new Map<string, KeptTensor>()
-  for (const { copies, module, parameter } of parameters) {
-    for (const copy of copies) {
-      if (copy.echo) continue
-      const from = logical.tensors.get(copy.source.tensor)!
-      // Refuses what cannot be read, before anything is written.
-      if (copy.transform && from.place.kind === "codes") copiesFrom(from, copy)
-      const to = dtypes.get(module.keyPrefix + parameter.parts[0]!.key)!
-      if (from.dtype !== to) {
-        changes.set(from.name, { tensor: from.name, from: from.dtype, to, storedAs: parameter.parts.map((part) => module.keyPrefix + part.key) })
-      } else if (copy.transform) rounded.set(from.name, { name: from.name, dtype: from.dtype, shape: from.shape })
-    }
-  }
-  return { changes: [...changes.values()], rounded: [...rounded.values()] }
-}
-
-/** The family's provider, with what the tensors and the options decided. */
-const importedProvider = (own: Provider, { hf }: Conversion, padding: VocabularyPadding | undefined, torchDtype: TorchDtype): Provider => {
-  const hasMtp = hf.values().some((t) => t.mtp)
-  return {
-    ...own,
-    fields: {
-      ...own.fields,
-      ...(hasMtp || !own.fields["mtp_num_layers"] ? {} : { mtp_num_layers: null }),
-      ...(padding ? paddingFields(padding) : {}),
-      ...(torchDtype === "source" ? {} : dtypeFields(torchDtype))
-    }
-  }
 }

@@ -2,6 +2,7 @@
  * The accounting of a plan, the same in both directions: a tensor of either space that the plan does not use is left behind for
  * a reason that the report gives, or nothing accounts for it and the plan is refused.
  */
+import { PlanRefused } from "../errors.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType } from "../tensor/DType.ts"
 
@@ -56,4 +57,15 @@ export const bytesOfTensors = (tensors: Iterable<{ readonly dtype: DType; readon
   let sum = 0
   for (const { dtype, shape } of tensors) sum += volume(shape) * bytesOf(dtype)
   return sum
+}
+
+/** PlanRefused `plan/dtypes` for integers where the model has floating-point values: they are codes without scales, or no weights at all. */
+export const refuseIntegers = (wrong: ReadonlyArray<string>, where: (wrong: ReadonlyArray<string>) => string, hint?: string): void => {
+  if (wrong.length === 0) return
+  throw new PlanRefused({
+    code: "plan/dtypes",
+    problem: `${wrong.length === 1 ? "a tensor" : `${wrong.length} tensors`} of ${where(wrong)} would have to be floating-point values`,
+    names: wrong,
+    ...(hint === undefined ? {} : { hint })
+  })
 }

@@ -1,6 +1,7 @@
 /** Choosing one dtype for values that come in several. */
 import type { BoundParameter } from "../bridge/Conversion.ts"
 import { PlanRefused, quotePath } from "../errors.ts"
+import { refuseIntegers } from "./accounting.ts"
 import { bitsOf, type DType, isFloat, isInteger } from "../tensor/DType.ts"
 
 /** The file that a tensor is read from, for messages. */
@@ -36,11 +37,9 @@ export const refuseIntegerWeights = (
       if (dtype !== undefined && isInteger(dtype)) wrong.set(name, dtype)
     }
   }
-  if (wrong.size === 0) return
-  throw new PlanRefused({
-    code: "plan/dtypes",
-    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quotePath(fileOf([...wrong.keys()]))} would have to be floating-point values`,
-    names: [...wrong].map(([name, dtype]) => `${name} (${dtype})`),
-    hint: "Codes of a quantised model need their scales beside them, in a form that is known."
-  })
+  refuseIntegers(
+    Array.from(wrong, ([name, dtype]) => `${name} (${dtype})`),
+    () => quotePath(fileOf([...wrong.keys()])),
+    "Codes of a quantised model need their scales beside them, in a form that is known."
+  )
 }

@@ -5,15 +5,15 @@
 import { bind, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
-import { PlanRefused } from "../errors.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type HfConfig, headersOf, noHeaders } from "../space/HfSource.ts"
 import { openedWeights } from "../space/openedWeights.ts"
-import { describeModel, modulesOf, withoutMtp } from "./describe.ts"
+import { describeModel, modulesOf } from "./describe.ts"
 import type { OwnHead } from "./ExportDraft.ts"
 import { explainingHf } from "./explain.ts"
+import { boundWithoutMtp, mtpNamesOf, mtpRequired, NO_MTP_LAYERS } from "./mtp.ts"
 import { type Located, locateParameters, type Missing } from "./located.ts"
 import type { MtpMode } from "./Options.ts"
 
@@ -91,22 +91,16 @@ export interface ExportRelation {
 export const relateExport = (model: ExportedModel, mode: MtpMode, grafted: boolean): ExportRelation => {
   const { checkpoint, full, modules } = model
   const all = locateParameters(full.parameters, checkpoint)
-  const names = [...full.hf.values()].filter((t) => t.mtp).map((t) => t.name)
+  const names = mtpNamesOf(full)
   if (!full.parameters.some((b) => b.parameter.mtp)) {
-    if (mode === "require") {
-      throw new PlanRefused({ code: "plan/mtp-required", problem: "--mtp require: by config.json the model has no multi-token-prediction layers" })
-    }
+    if (mode === "require") throw mtpRequired(NO_MTP_LAYERS)
     return { model, conversion: full, ...all, mtp: { names: [], stored: true, dropped: false } }
   }
   const stored = all.located.some((l) => l.bound.parameter.mtp)
   if (stored && mode !== "drop") return { model, conversion: full, ...all, mtp: { names, stored, dropped: false } }
   if (!stored && mode === "require" && !grafted) {
-    throw new PlanRefused({
-      code: "plan/mtp-required",
-      problem: "--mtp require: the checkpoint holds no multi-token-prediction tensors",
-      hint: "--mtp-from HF_DIR takes them from the original model."
-    })
+    throw mtpRequired("the checkpoint holds no multi-token-prediction tensors", { hint: "--mtp-from HF_DIR takes them from the original model." })
   }
-  const conversion = bind(modules.map((m) => ({ ...m, entries: withoutMtp(m.entries) })))
+  const { conversion } = boundWithoutMtp(modules)
   return { model, conversion, ...locateParameters(conversion.parameters, checkpoint), mtp: { names, stored, dropped: true } }
 }

@@ -5,7 +5,7 @@ import { keyInForm, layerForms, type LocatedPart, locatePart } from "../checkpoi
 import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
 import { PlanRefused, quote, quotePath } from "../errors.ts"
 import { headMissing, thereInstead } from "../recognise/instead.ts"
-import { account, ALLOWED, type LeftBehind, MTP_DROPPED } from "./accounting.ts"
+import { account, ALLOWED, type LeftBehind, MTP_DROPPED, refuseIntegers } from "./accounting.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
@@ -107,7 +107,7 @@ export const requireAllElements = (located: ReadonlyArray<Located>, { directory 
 }
 
 /** Integers where the model, or --hf-model, has floating-point values are codes without scales, or no weights at all. */
-export const refuseIntegers = (located: ReadonlyArray<Located>, weights: HfWeights | undefined, { directory }: Checkpoint): void => {
+export const refuseStoredIntegers = (located: ReadonlyArray<Located>, weights: HfWeights | undefined, { directory }: Checkpoint): void => {
   const wrong = new Map<string, string>()
   for (const { bound, parts } of located) {
     for (const { part, tensor } of parts) {
@@ -117,12 +117,7 @@ export const refuseIntegers = (located: ReadonlyArray<Located>, weights: HfWeigh
       wrong.set(part.key, `${part.key} (${tensor.dtype}${original ? `; ${original.name} is ${original.dtype}` : ""})`)
     }
   }
-  if (wrong.size === 0) return
-  throw new PlanRefused({
-    code: "plan/dtypes",
-    problem: `${wrong.size === 1 ? "a tensor" : `${wrong.size} tensors`} of ${quote(directory)} would have to be floating-point values`,
-    names: [...wrong.values()]
-  })
+  refuseIntegers([...wrong.values()], () => quote(directory))
 }
 
 /** Stored tensors that nothing used: MTP left out on purpose, allowed ones, or the plan is refused. */

@@ -13,11 +13,12 @@ import { type ExportDraft, type ExportTensor, storedDtype } from "./ExportDraft.
 import { type ExportRelation, type ExportSources, exportedModel, logicalWeights, relateExport } from "./exportRelation.ts"
 import { carriedTensors, chosenChunks, constantsOf, modelTensors, mtpTensors, usedKeys } from "./exportTensors.ts"
 import { explainingHf, explainingMegatron, remarksOn } from "./explain.ts"
-import { leftOver, refuseIntegers, refuseMissing } from "./located.ts"
+import { leftOver, refuseMissing, refuseStoredIntegers } from "./located.ts"
 import { carriedWhy, compileAllowed } from "./match.ts"
 import type { MtpMode, TorchDtype } from "./Options.ts"
 import { repeatsOf } from "./repeats.ts"
 import type { DtypeChange } from "./Report.ts"
+import { componentSummaries } from "./summary.ts"
 import { cutNote, cutsOf, requireRows } from "./vocabulary.ts"
 
 export interface ExportOptions {
@@ -49,7 +50,7 @@ export const planExport = (sources: ExportSources, options: ExportOptions): Expo
   if (options.vocabSize !== undefined) requireRows(conversion, options.vocabSize)
   const allowed = compileAllowed(options.allowUnmapped)
   return drafted(relation, options, {
-    check: () => refuseIntegers(located, weights, checkpoint),
+    check: () => refuseStoredIntegers(located, weights, checkpoint),
     graft,
     leftBehind: (tensors) => {
       const mtpNames = new Set(mtp.names)
@@ -101,8 +102,7 @@ const drafted = (
   for (const tensor of [...beside.tensors, ...mtp.tensors]) tensors.set(tensor.name, tensor)
   const left = leftBehind(tensors)
   const carried = [...beside.carried, ...own.unrounded]
-  const keys = [...usedKeys(relation)]
-  const stored = (of: ReadonlyArray<string>) => of.map((key) => checkpoint.tensors.get(key)!)
+  const used = new Map(Array.from(usedKeys(relation), (key) => [key, checkpoint.tensors.get(key)!]))
   return {
     tensors,
     chunks,
@@ -120,12 +120,9 @@ const drafted = (
       architecture: config.architecture,
       family: family.name,
       source: checkpoint.directory,
-      components: modules.map(({ keyPrefix, name }) => {
-        const of = keys.filter((key) => key.startsWith(keyPrefix))
-        return { name, tensors: of.length, bytes: bytesOfTensors(stored(of)) }
-      }),
-      sourceTensors: keys.length,
-      sourceBytes: bytesOfTensors(stored(keys)),
+      components: componentSummaries(modules, used),
+      sourceTensors: used.size,
+      sourceBytes: bytesOfTensors(used.values()),
       targetTensors: tensors.size,
       targetBytes: bytesOfTensors(tensors.values()),
       dtypeChanges: changes(tensors, weights),
