@@ -124,6 +124,13 @@ describe("the map", () => {
     expect(rankMap(world)).toMatchObject({ of: "writer", noRanks: "too many ranks" })
   })
 
+  it("takes components of any name, and one row for what is no part of the model", () => {
+    const i = inspection(sampleSpace({ layers: 2, perLayer: 1, ranks: 2 }), { boxes: true })
+    const roles = ["model", "training"] as const
+    const map = rankMap({ ...i, tensors: i.tensors.map((t, k) => ({ ...t, role: roles[k]!, component: k === 0 ? "constructor" : "training" })) })
+    expect(map.rows.map((r) => [r.component, r.label])).toEqual([["constructor", "decoder.layers 0"], ["training", "optimizer state"]])
+  })
+
   it("draws 1000 layers on 4096 ranks in a few rows and columns", () => {
     const i = inspection(sampleSpace({ layers: 1000, perLayer: 2, ranks: 8 }), { boxes: true })
     const map = rankMap({ ...i, model: { ...i.model, layout: [{ component: "language", tp: 8, pp: 1, dp: 512, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } })

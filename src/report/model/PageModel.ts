@@ -171,7 +171,7 @@ const termsOf = (subjects: ReadonlyArray<SubjectModel>, { coverage }: Page): Rea
     ...(has((m) => m.columns.some((c) => c.ranks.length > c.contents)) ? ["replica"] as const : []),
     ...(has((m) => m.columns.some((c) => c.experts !== "")) ? ["expert"] as const : []),
     "chunk",
-    ...(has((m) => m.rows.some((r) => r.stack === "")) ? ["outside layers"] as const : []),
+    ...(has((m) => m.rows.some((r) => r.label === "outside layers")) ? ["outside layers"] as const : []),
     ...(has((m) => m.rows.some((r) => r.beside)) ? ["beside"] as const : []),
     ...(has((m) => m.rows.some((r) => r.component === "hf_source")) ? ["hf_source"] as const : []),
     ...(subjects.some((s) => s.inspection.kind === "safetensors") ? ["shard"] as const : []),

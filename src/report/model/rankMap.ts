@@ -111,10 +111,12 @@ interface Place {
   readonly signature: Array<number>
 }
 
-const KEPT = "hf_source"
+/** What is no part of the model has one row, whatever layers its names speak of. */
+const WHOLE = { kept: "hf_source", training: "training" } as const
+const LABELS: ReadonlyMap<string, string> = new Map([[WHOLE.kept, "Hugging Face tensors"], [WHOLE.training, "optimizer state"]])
 
 const placeKey = ({ component, layer, role, stack }: TensorRow, firstOffset: number): string =>
-  role === "kept" ? KEPT : stack === undefined ? component : `${component}\u0000${stack}\u0000${layer ?? firstOffset}`
+  role !== "model" ? WHOLE[role] : stack === undefined ? component : `${component}\u0000${stack}\u0000${layer ?? firstOffset}`
 
 /** What a column has in memory, summed over the chunks of one holder. */
 interface Holding {
@@ -154,8 +156,10 @@ const collect = (i: Inspection, holders: Holders): Collected => {
       const key = placeKey(t, layer)
       let place = places.get(key)
       if (!place) {
-        const kept = t.role === "kept"
-        places.set(key, place = { component: kept ? KEPT : t.component, stack: kept ? "" : t.stack ?? "", layer: t.stack === undefined || kept ? 0 : layer, held: new Map(), signature: [] })
+        places.set(key, place = {
+          ...(t.role !== "model" ? { component: WHOLE[t.role], stack: "", layer: 0 } : { component: t.component, stack: t.stack ?? "", layer: t.stack === undefined ? 0 : layer }),
+          held: new Map(), signature: []
+        })
       }
       const bytes = (volume(chunk.sizes) * bitsOf(t.dtype)) / 8
       place.signature.push(pattern, bytes, ...held)
@@ -241,7 +245,7 @@ const columnsOf = (i: Inspection, holders: Holders, slots: ReadonlyArray<Slot>, 
 /** Places that hold the same on the same ranks, drawn as one row. */
 const foldedRows = (i: Inspection, places: Collected["places"]): ReadonlyArray<{ readonly places: ReadonlyArray<readonly [string, Place]>; readonly equal: boolean }> => {
   const order = new Map(i.components.map((c, k) => [c.name, k]))
-  const rank = ({ component }: Place) => (component === KEPT ? order.size + 1 : order.get(component) ?? order.size)
+  const rank = ({ component }: Place) => (LABELS.has(component) ? order.size + 1 : order.get(component) ?? order.size)
   const sorted = [...places].sort(([, a], [, b]) => rank(a) - rank(b) || (a.stack < b.stack ? -1 : a.stack > b.stack ? 1 : a.layer - b.layer))
   const folded = [...Map.groupBy(sorted, ([, p]) => `${p.component}\u0000${p.stack}\u0000${p.signature.join()}`).values()]
   if (folded.length <= MOST_ROWS) return folded.map((own) => ({ places: own, equal: true }))
@@ -264,7 +268,7 @@ export const rankMap = (i: Inspection): RankMap => {
     return {
       component,
       stack,
-      label: component === KEPT ? "Hugging Face tensors" : stack === "" ? "outside layers" : `${shortStack(stack)} ${shortRanges(own.map(([, p]) => p.layer))}`,
+      label: LABELS.get(component) ?? (stack === "" ? "outside layers" : `${shortStack(stack)} ${shortRanges(own.map(([, p]) => p.layer))}`),
       layers: stack === "" ? 0 : own.length,
       equal,
       beside: [...held.keys()].every((id) => holders.items[id]!.kind === "beside")

@@ -31,8 +31,9 @@ export interface Column {
 export const table = (caption: string, columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const at = (k: number): string => (columns[k]?.number ? ' class="n"' : "")
   const head = columns.map((c, k) => `<th role="columnheader" scope="col"${at(k)}>${esc(c.head)}</th>`).join("")
+  // Beside its head a cell is one thing, a text or an element.
   const cell = (html: string, k: number) =>
-    k === 0 ? `<th role="rowheader" scope="row">${html}</th>` : `<td role="cell"${at(k)} data-head="${esc(columns[k]?.head ?? "")}"><span>${html}</span></td>`
+    k === 0 ? `<th role="rowheader" scope="row">${html}</th>` : `<td role="cell"${at(k)} data-head="${esc(columns[k]?.head ?? "")}">${/<(?!\/?data\b)/.test(html) ? `<span>${html}</span>` : html}</td>`
   const body = rows.map((row) => `<tr role="row">${row.map(cell).join("")}</tr>`).join("\n")
   return `<div class="scroll" tabindex="0" role="group" aria-label="${esc(caption)}"><table role="table" class="rows"><caption class="hidden">${esc(caption)}</caption>` +
     `<thead role="rowgroup"><tr role="row">${head}</tr></thead><tbody role="rowgroup">\n${body}\n</tbody></table></div>`
