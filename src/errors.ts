@@ -193,8 +193,9 @@ export class PeerFailed extends failure("PeerFailed", ExitCode.peer, { code: "pe
 }> {
   override get summary() {
     const where = [
-      this.file !== undefined && `file ${quotePath(this.file)}`,
-      this.tensor !== undefined && `tensor ${quote(this.tensor)}`
+      // What happened there mostly says it itself.
+      this.file !== undefined && !this.problem.includes(this.file) && `file ${quotePath(this.file)}`,
+      this.tensor !== undefined && !this.problem.includes(this.tensor) && `tensor ${quote(this.tensor)}`
     ].filter(Boolean).join(", ")
     return `rank ${this.rank} on host ${quote(this.host)} failed${where && ` (${where})`}: ${escaped(this.problem)}`
   }

@@ -19,7 +19,7 @@ const all: ReadonlyArray<readonly [error: BridgeError, code: string, exitCode: n
   [new IoError({ path: "t", operation: "read", errno: "EACCES", hint }), "io/EACCES", ExitCode.io, "t: permission denied (read failed with EACCES)"],
   [new LaunchError({ code: "launch/value", problem: "no number", hint }), "launch/value", ExitCode.usage, "no number"],
   [new ClusterError({ code: "cluster/timeout", problem: "too late", hint }), "cluster/timeout", ExitCode.cluster, "too late"],
-  [new PeerFailed({ rank: 3, host: "n1", rootCode: "io/EIO", problem: "bad", rootExitCode: 7, file: "f", tensor: "t", hint }), "peer/failed", ExitCode.peer, "rank 3 on host n1 failed (file f, tensor t): bad"]
+  [new PeerFailed({ rank: 3, host: "n1", rootCode: "io/EIO", problem: "no!", rootExitCode: 7, file: "f", tensor: "t", hint }), "peer/failed", ExitCode.peer, "rank 3 on host n1 failed (file f, tensor t): no!"]
 ]
 
 describe("an error", () => {

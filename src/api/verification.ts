@@ -1,5 +1,6 @@
 /** Proof that two checkpoints of any kinds hold the same, or that one is as it was written. */
 import { Effect } from "effect"
+import { dirname, resolve } from "node:path"
 import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../verify/deep/deep.ts"
 import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type VerifyReport } from "../verify/verify.ts"
 import type { BridgeError } from "../errors.ts"
@@ -7,6 +8,7 @@ import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../store/existing.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
+import { inJob, type Job } from "./job.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export type { DeepOptions, DeepReport, VerifyOptions, VerifyReport }
@@ -33,5 +35,12 @@ export const verify = (left: string, right: string, request: VerifyOptions & Wit
     return yield* verifyHfMegatron(familiesOf(request), hf, megatron, options)
   })
 
-/** Read one checkpoint again and compare it with the checksums that were written with it. InvalidFile `integrity/no-checksums`. */
-export const verifyDeep = (path: string, options: DeepOptions = {}): Effect.Effect<DeepReport, BridgeError, Disk> => deep(path, options)
+/**
+ * Read one checkpoint again and compare it with the checksums that were written with it. InvalidFile `integrity/no-checksums`.
+ *
+ * As one of the processes of a job it reads a share of the files; the report of rank 0 holds what all have found.
+ */
+export const verifyDeep = (path: string, { job, progress, ...options }: DeepOptions & { readonly job?: Job | undefined } = {}): Effect.Effect<DeepReport, BridgeError, Disk> =>
+  job === undefined || job.launch.worldSize === 1
+    ? deep(path, { ...options, ...(progress ? { progress } : {}) })
+    : inJob(job, { beside: dirname(resolve(path)), plan: "verify --deep", progress }, deep(path, options))

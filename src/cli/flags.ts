@@ -4,6 +4,7 @@ import { Flag } from "effect/cli"
 import { modelPath } from "../api/conversions.ts"
 import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { withFamilyFiles } from "../api/familyFiles.ts"
+import type { JobRequest } from "../api/job.ts"
 import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { quotePath, UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
@@ -177,6 +178,27 @@ export const card = pathFlag("card", "file").pipe(
   Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),
   Flag.optional
 )
+
+/** This process as one of several; launchers say the same by their variables. */
+export const job = {
+  rank: Flag.Int("rank").pipe(Flag.withMetavar("N"), Flag.withDescription("Which process of a job this is, from 0. Default: what torchrun, Slurm, MPI or Kubernetes says"), Flag.optional),
+  worldSize: Flag.Int("world-size").pipe(Flag.withMetavar("N"), Flag.withDescription("How many processes the job has. Default: what the launcher says, else 1"), Flag.optional),
+  rendezvous: Flag.String("rendezvous").pipe(
+    Flag.withMetavar("WHERE"),
+    Flag.withDescription("Where the processes meet: directory[:PATH] (the default, beside the checkpoint), HOST:PORT, either with tls+ before it, or file[:PATH] where none may listen"),
+    Flag.optional
+  )
+}
+
+export interface JobFlags {
+  readonly rank: Option.Option<number>
+  readonly worldSize: Option.Option<number>
+  readonly rendezvous: Option.Option<string>
+}
+
+/** What {@link job} says. */
+export const jobRequest = (input: JobFlags): JobRequest =>
+  ({ rank: Option.getOrUndefined(input.rank), worldSize: Option.getOrUndefined(input.worldSize), rendezvous: Option.getOrUndefined(input.rendezvous) })
 
 /** How the engine runs. */
 export const engine = {

@@ -60,6 +60,8 @@ export class Coordinator {
   readonly #work: WorkTable
   readonly #attention: Attention
   readonly #joinBy: number
+  /** Ranks without a seat that know of the failure, or are not waited for. */
+  readonly #told = new Set<number>()
   #joined = 0
   #left = 0
   #turnedAway = 0
@@ -88,9 +90,10 @@ export class Coordinator {
     return this.#failure
   }
 
-  /** Nobody is connected any more who might still want something. */
+  /** Nobody is there any more who might still want something, nor will anybody come who must be told of a failure. */
   get isOver(): boolean {
-    return (this.#failure !== undefined || this.#left === this.#options.world) && this.#seats.every((seat) => seat === undefined || seat.hasLeft || seat.isClosed)
+    if (this.#failure === undefined && this.#left < this.#options.world) return false
+    return this.#seats.every((seat, rank) => (seat === undefined ? this.#told.has(rank) : seat.hasLeft || seat.isClosed))
   }
 
   get joined(): number {
@@ -161,12 +164,14 @@ export class Coordinator {
     }
     if (this.#joined < world && at > this.#joinBy) {
       const missing = this.#seats.flatMap((seat, rank) => (seat ? [] : [rank]))
+      for (const rank of missing) this.#told.add(rank)
       const away = this.#turnedAway > 0 ? `; ${this.#turnedAway} connections without the right token were turned away` : ""
       return this.#fail({ rank: 0, host: this.#hostOf(0), code: "cluster/join", problem: `${missing.length} of ${world} processes did not join within ${seconds(limits.join)}: ranks ${someRanks(missing)}${away}`, exitCode: ExitCode.cluster })
     }
     for (const seat of this.#seats) {
       if (seat && !seat.hasLeft && at - seat.seen > limits.silence) {
-        return this.#fail({ rank: seat.rank, host: seat.host, code: "cluster/lost", problem: `it was lost: no sign of life for ${seconds(limits.silence)}`, exitCode: ExitCode.cluster })
+        this.#fail({ rank: seat.rank, host: seat.host, code: "cluster/lost", problem: `it was lost: no sign of life for ${seconds(limits.silence)}`, exitCode: ExitCode.cluster })
+        return this.#drop(seat)
       }
     }
     this.#steps.tick()
@@ -185,6 +190,7 @@ export class Coordinator {
   #admit(seat: Seat, hello: Hello): void {
     const { plan, version, world } = this.#options
     if (this.#failure !== undefined) {
+      this.#told.add(hello.rank)
       this.#say(seat, { is: "stop", failure: this.#failure })
       return this.#drop(seat)
     }
@@ -200,6 +206,7 @@ export class Coordinator {
       : undefined
     if (wrong !== undefined) {
       const [code, problem] = wrong as [string, string]
+      this.#told.add(hello.rank)
       this.#refuse(seat, code, problem)
       return this.#fail({ rank: hello.rank, host: hello.host, code, problem, exitCode: ExitCode.usage })
     }

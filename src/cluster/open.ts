@@ -33,7 +33,7 @@ const runOf = ({ attempt, launcher, runId }: Launch): Envelope => {
   if (runId !== undefined) return { run: runId, attempt }
   throw new LaunchError({
     code: "launch/incomplete",
-    problem: `${launcher} gives the job no name that tells it from others`,
+    problem: `the job has no name that tells it from others: ${launcher === "flags" || launcher === "variables" ? "nothing gives one" : `${launcher} gives none`}`,
     hint: `Set ${VARIABLES.runId} to the same in all its processes and another in every other job.`
   })
 }

@@ -1,5 +1,5 @@
 /** A world of one process: nobody to wait for. */
-import { Effect, Layer } from "effect"
+import { Effect, Option } from "effect"
 import { communicator, type StepCall } from "./communicator.ts"
 import { type Work, World, type WorldCalls } from "./World.ts"
 
@@ -28,4 +28,5 @@ export const singleWorld = (runId: string = crypto.randomUUID()): WorldCalls => 
   }
 }
 
-export const singleLayer: Layer.Layer<World> = Layer.sync(World, () => singleWorld())
+/** The world that the work runs in; outside of any job one of a single process. */
+export const currentWorld: Effect.Effect<WorldCalls> = Effect.map(Effect.serviceOption(World), Option.getOrElse(() => singleWorld()))

@@ -3,11 +3,12 @@ import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import { attempt } from "../../api/ground.ts"
 import { checkpointPath, modelPath } from "../../api/conversions.ts"
+import { jobOf } from "../../api/job.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
-import { idleEngine, refuseIdle } from "../idle.ts"
+import { idleEngine, idleJob, refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportPaths } from "../reportFlags.ts"
@@ -28,6 +29,7 @@ export const verifyCommand = Command.make("verify", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  ...flags.job,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
@@ -44,11 +46,16 @@ export const verifyCommand = Command.make("verify", {
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
-    const report = yield* withProgress("reading", input, (progress) =>
-      verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
+    const job = yield* jobOf(flags.jobRequest(input))
+    const isFirst = job.launch.rank === 0
+    const report = yield* withProgress("reading", isFirst ? input : { ...input, quiet: true, jsonEvents: false }, (progress) =>
+      verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), job, progress: progress.add, onSize: progress.total }))
+    // One of several processes speaks for all.
+    if (!isFirst) return
     yield* emit("verify", input, report, renderDeep, report.damages.length > 0 ? ExitCode.different : ExitCode.ok)
     return
   }
+  yield* attempt(() => refuseIdle(...idleJob(input, "only --deep is shared by several processes")))
   if (paths.length !== 2) {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }

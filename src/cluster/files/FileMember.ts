@@ -142,6 +142,7 @@ export class FileMember {
     const { limits, rank, run } = job
     const until = now() + limits.join
     const over = new Set<string>()
+    let failedSince: number | undefined
     let last = new ClusterError({ code: "cluster/join", problem: `rank 0 began no session in ${quote(folder)} within ${seconds(limits.join)}`, hint: "Does rank 0 run, and does it see the same directory?" })
     for (let wait = FIRST_PAUSE; now() < until; wait = Math.min(limits.beat / 5, wait * 1.5)) {
       const current = await found(runBoard, SESSION, sessionSchema)
@@ -149,8 +150,15 @@ export class FileMember {
       if (current !== undefined && current.attempt === run.attempt && !over.has(current.session)) {
         const member = new FileMember(job, runBoard, join(folder, current.session), current.session, notes)
         try {
-          if (await member.#board.get(FAILED) !== undefined) over.add(current.session)
-          else if (!await member.#board.claim(`rank.${rank}.json`, member.#here())) {
+          const failure = await found(member.#board, FAILED, failureSchema)
+          if (failure !== undefined) {
+            // The job failed before this process came, or it is being started again.
+            failedSince ??= now()
+            if (now() - failedSince > limits.silence) {
+              member.stop()
+              throw errorOf(failure, rank)
+            }
+          } else if (!await member.#board.claim(`rank.${rank}.json`, member.#here())) {
             over.add(current.session)
             last = new ClusterError({ code: "cluster/duplicate", problem: `rank ${rank} is held by another process, and no new session began within ${seconds(limits.join)}` })
           } else {

@@ -65,9 +65,9 @@ const lead = async (options: SessionOptions, signal: AbortSignal): Promise<Sessi
   const seat = coordinator.connect({ send: (data) => queueMicrotask(() => member.receive(data)), close: () => queueMicrotask(() => member.closed()) })
   const end = async (): Promise<void> => {
     timer.stop()
-    const { failure } = coordinator
+    const { failure, isOver } = coordinator
     // Whoever comes late shall learn why there is nobody.
-    if (rendezvous.kind === "directory") await (failure === undefined ? withdraw(rendezvous.path, run) : publishNotice(rendezvous.path, run, { failure }).catch(() => {}))
+    if (rendezvous.kind === "directory") await (failure === undefined || isOver ? withdraw(rendezvous.path, run) : publishNotice(rendezvous.path, run, { failure }).catch(() => {}))
     await door.close()
   }
   try {
@@ -83,8 +83,8 @@ const lead = async (options: SessionOptions, signal: AbortSignal): Promise<Sessi
     close: async (failure) => {
       if (failure !== undefined) coordinator.fail(failure)
       await member.leave()
-      // Done: others may still work, and are watched. Failed: they hear of it and go, or are given up.
-      const until = now() + Math.min(limits.silence, 2 * limits.beat)
+      // Done: others may still work, and are watched. Failed: they hear of it and go, also those who are still to come.
+      const until = now() + limits.silence
       while (!coordinator.isOver && (coordinator.failure === undefined || now() < until)) await pause(20)
       await end()
     }

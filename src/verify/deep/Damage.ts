@@ -1,20 +1,22 @@
 /** What is wrong with a file that has checksums. */
+import { z } from "zod"
 import type { Checksums } from "../../publish/integrity/Checksums.ts"
-import { type FlippedBit, flippedBit } from "./flippedBit.ts"
+import { flippedBit } from "./flippedBit.ts"
 
-export interface Damage {
+export const damageSchema = z.object({
   /** Relative to the directory that was checked. */
-  readonly file: string
-  readonly problem: "missing" | "size" | "content" | "unreadable"
-  readonly detail: string
+  file: z.string(),
+  problem: z.enum(["missing", "size", "content", "unreadable"]),
+  detail: z.string(),
   /** Bytes of the file: from `begin` up to, not including, `end`. */
-  readonly begin?: number
-  readonly end?: number
+  begin: z.int().optional(),
+  end: z.int().optional(),
   /** What in that range is different: tensors by name; none: headers, names, the space between tensors. */
-  readonly tensors?: ReadonlyArray<string>
+  tensors: z.array(z.string()).readonly().optional(),
   /** The difference is this one bit. `byte` counts from the start of the file. */
-  readonly bit?: FlippedBit
-}
+  bit: z.object({ byte: z.int(), bit: z.int() }).optional()
+}).readonly()
+export type Damage = z.infer<typeof damageSchema>
 
 type Span = Checksums["tensors"][number]
 
@@ -40,4 +42,19 @@ export const blockDamage = async (
     tensors: names,
     ...(bit ? { bit } : {})
   }
+}
+
+/** Bytes of what one process tells another about one file. */
+const MOST_TOLD = 256 << 10
+
+/** What goes from one process to another has bounds; a file that is damaged everywhere is told by its first blocks. */
+export const someOf = (damages: ReadonlyArray<Damage>): Array<Damage> => {
+  const some: Array<Damage> = []
+  let room = MOST_TOLD
+  for (const damage of damages) {
+    room -= JSON.stringify(damage).length
+    if (room < 0) break
+    some.push(damage)
+  }
+  return some.length < damages.length ? [...some, { file: damages[0]!.file, problem: "content", detail: `and ${damages.length - some.length} more places` }] : some
 }

@@ -3,7 +3,11 @@
  * them, from a trainer for example, has at least the CRC-32 that its items carry.
  */
 import { Effect } from "effect"
+import { createHash } from "node:crypto"
 import { basename, dirname, join } from "node:path"
+import { z } from "zod"
+import { currentWorld } from "../../cluster/single.ts"
+import { eachUnit } from "../../cluster/World.ts"
 import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoint/names.ts"
 import { SUM_BLOCK } from "../../engine/index.ts"
 import { InvalidFile, IoError, quote } from "../../errors.ts"
@@ -16,7 +20,7 @@ import { readSmall } from "../../store/readSmall.ts"
 import { storeToRead } from "../../publish/staging/storeToRead.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "../../publish/integrity/Checksums.ts"
-import { blockDamage, type Damage } from "./Damage.ts"
+import { blockDamage, type Damage, damageSchema, someOf } from "./Damage.ts"
 import type { DeepOptions, DeepReport } from "./DeepReport.ts"
 import { deepItems } from "./items.ts"
 import { CHECKSUMS } from "../../publish/integrity/names.ts"
@@ -34,7 +38,8 @@ interface Task {
 }
 
 /**
- * Check everything at `path`: an HF directory, a Megatron checkpoint or one iteration of it.
+ * Check everything at `path`: an HF directory, a Megatron checkpoint or one iteration of it. In a job of several processes they share
+ * the files, and rank 0 has the whole report; the others have what they found themselves.
  *
  * @throws InvalidFile `integrity/no-checksums` if there is nothing to compare with; what opening a checkpoint throws.
  */
@@ -54,38 +59,62 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
       hint: `import writes them, export does with --checksum. \`verify A B\` compares two checkpoints.`
     })
   }
-  return yield* reading(async (): Promise<DeepReport> => {
-    const notes: Array<string> = []
-    const damages: Array<Damage> = [...damaged]
-    const tasks: Array<Task> = []
-    for (const { checksums, directory, prefix } of folders) {
-      for (const file of checksums.files) tasks.push({ path: join(directory, file.name), shown: prefix + file.name, file, checksums })
-      if (prefix !== "" && await isCurrent(store, directory)) {
-        for (const file of checksums.parent) tasks.push({ path: join(dirname(directory), file.name), shown: file.name, file, checksums })
-      }
-      const extra = await notListed(store, directory, checksums)
-      if (extra.length > 0) notes.push(`without checksums: ${extra.slice(0, 5).map((name) => quote(prefix + name)).join(", ")}${extra.length > 5 ? `, … (${extra.length} files)` : ""}`)
-    }
-    options.onSize?.(tasks.reduce((sum, t) => sum + t.file.size, 0))
-    const queue = tasks.values()
-    const worker = async () => {
-      const buffer = new Uint8Array(SUM_BLOCK)
-      for (const task of queue) {
-        for (const damage of await checkFile(store, task, buffer, options.progress ?? (() => {}))) damages.push(damage)
-      }
-    }
-    await Promise.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, worker))
-    return {
-      path,
-      against: "checksums",
-      files: tasks.length,
-      tensors: folders.reduce((sum, f) => sum + f.checksums.tensors.length, 0),
-      bytes: tasks.reduce((sum, t) => sum + t.file.size, 0),
-      damages: damages.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : (a.begin ?? 0) - (b.begin ?? 0))),
-      notes
-    }
+  const { notes, tasks } = yield* reading(() => tasksOf(store, folders))
+  const bytes = tasks.reduce((sum, t) => sum + t.file.size, 0)
+  const world = yield* currentWorld
+  yield* world.agree("checksums", digestOf(tasks))
+  if (world.rank === 0) options.onSize?.(bytes)
+  const work = world.work("files", tasks.map(({ file }) => file.size), z.array(damageSchema))
+  const progress = (n: number): void => {
+    world.progress(n)
+    options.progress?.(n)
+  }
+  const own: Array<Damage> = []
+  const worker = Effect.suspend(() => {
+    const buffer = new Uint8Array(SUM_BLOCK)
+    return eachUnit(work, (unit) => reading(async () => {
+      const found = await checkFile(store, tasks[unit]!, buffer, progress)
+      own.push(...found)
+      return world.size > 1 ? someOf(found) : [...found]
+    }))
   })
+  yield* Effect.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, () => worker), { concurrency: "unbounded", discard: true })
+  const all = yield* work.results()
+  const damages = [...damaged, ...all?.flat() ?? own]
+  return {
+    path,
+    against: "checksums",
+    files: tasks.length,
+    tensors: folders.reduce((sum, f) => sum + f.checksums.tensors.length, 0),
+    bytes,
+    damages: damages.sort((a, b) => (a.file < b.file ? -1 : a.file > b.file ? 1 : (a.begin ?? 0) - (b.begin ?? 0))),
+    notes: world.size > 1 ? [...notes, ...world.notes()] : notes
+  } satisfies DeepReport as DeepReport
 })
+
+type Folder = Awaited<ReturnType<typeof readChecksums>>["folders"][number]
+
+/** Every file that has checksums, in an order that does not depend on who looks. */
+const tasksOf = async (store: Store, folders: ReadonlyArray<Folder>) => {
+  const notes: Array<string> = []
+  const tasks: Array<Task> = []
+  for (const { checksums, directory, prefix } of folders) {
+    for (const file of checksums.files) tasks.push({ path: join(directory, file.name), shown: prefix + file.name, file, checksums })
+    if (prefix !== "" && await isCurrent(store, directory)) {
+      for (const file of checksums.parent) tasks.push({ path: join(dirname(directory), file.name), shown: file.name, file, checksums })
+    }
+    const extra = await notListed(store, directory, checksums)
+    if (extra.length > 0) notes.push(`without checksums: ${extra.slice(0, 5).map((name) => quote(prefix + name)).join(", ")}${extra.length > 5 ? `, … (${extra.length} files)` : ""}`)
+  }
+  return { notes, tasks }
+}
+
+/** The same in processes that see the same checksums. */
+const digestOf = (tasks: ReadonlyArray<Task>): string => {
+  const hash = createHash("sha256")
+  for (const { file, shown } of tasks) hash.update(`${JSON.stringify([shown, file.size])}${file.blocks}\n`)
+  return hash.digest("hex")
+}
 
 /** The checksums in a folder itself, or in each of its iterations. */
 const readChecksums = async (store: Store, path: string) => {

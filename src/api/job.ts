@@ -1,0 +1,55 @@
+/** A command as one of several processes of a job. */
+import { Effect } from "effect"
+import { type Launch, launchOf } from "../cluster/launch.ts"
+import { inWorld } from "../cluster/open.ts"
+import { privateFolder } from "../cluster/privateFolder.ts"
+import { World, type WorldError } from "../cluster/World.ts"
+import type { BridgeError } from "../errors.ts"
+import { meeting } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+
+/** What `--rank`, `--world-size` and `--rendezvous` say; the launcher's variables say the rest. */
+export interface JobRequest {
+  readonly rank?: number | undefined
+  readonly worldSize?: number | undefined
+  readonly rendezvous?: string | undefined
+}
+
+export interface Job {
+  readonly launch: Launch
+  readonly rendezvous: string | undefined
+}
+
+/** This process's place in its job. LaunchError */
+export const jobOf = (request: JobRequest = {}) =>
+  meeting((): Job => ({ launch: launchOf(request), rendezvous: request.rendezvous }))
+
+const BAR_MS = 500
+
+/**
+ * Run `use` as this process's part of the job: `currentWorld` in it is the job's. `progress` is told, at rank 0, what all have done.
+ *
+ * @param beside where the processes meet if nothing is said and they are on several hosts: a directory that all see
+ * @param plan digest of what is to be done, the same in all processes
+ */
+export const inJob = <A, E extends BridgeError, R>(
+  { launch, rendezvous }: Job,
+  { beside, plan, progress = () => {} }: { readonly beside: string; readonly plan: string; readonly progress?: ((bytes: number) => void) | undefined },
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | WorldError, R | Disk> =>
+  Effect.gen(function*() {
+    const isOneHost = launch.localSize === launch.worldSize && launch.worldSize > 1
+    const directory = isOneHost ? (yield* meeting(privateFolder)) ?? beside : beside
+    return yield* inWorld({ launch, rendezvous, directory, plan }, Effect.scoped(Effect.gen(function*() {
+      const world = yield* World
+      if (world.size === 1 || world.rank > 0) return yield* use
+      let shown = 0
+      const show = Effect.sync(() => {
+        const total = world.total()
+        progress(total - shown)
+        shown = total
+      })
+      yield* Effect.forkScoped(show.pipe(Effect.delay(BAR_MS), Effect.forever))
+      return yield* use.pipe(Effect.tap(() => show))
+    })))
+  }) as Effect.Effect<A, E | WorldError, R | Disk>
