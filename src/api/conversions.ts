@@ -4,7 +4,9 @@
  */
 import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
-import { type ExportRequest, prepareExport as planExport, prepareImport as planImport, type RunOptions } from "../convert/convert.ts"
+import type { RunOptions } from "../convert/produce.ts"
+import { type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
+import { prepareImport as planImport } from "../convert/prepareImport.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
 import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
@@ -17,7 +19,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
-export type { RunOptions } from "../convert/convert.ts"
+export type { RunOptions } from "../convert/produce.ts"
 export type { ConversionReport } from "../plan/Report.ts"
 
 /** A conversion that is planned. */

@@ -1,0 +1,128 @@
+/** An export as an Effect: resolve, check, execute, commit. */
+import { Effect } from "effect"
+import { basename } from "node:path"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { StorageSums } from "../checkpoint/StorageSums.ts"
+import type { JsonValue } from "../document/StrictJson.ts"
+import { wholeFile } from "../engine/index.ts"
+import { type BridgeError, quote } from "../errors.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
+import type { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import { besideModel } from "../space/besideModel.ts"
+import { withOwnHead } from "../plan/aliases.ts"
+import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
+import { checkedRepeats } from "../plan/repeats.ts"
+import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
+import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
+import { type ExportOptions, planExport } from "../plan/planExport.ts"
+import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
+import { CONFIG, openHfModel, sideFiles } from "../space/HfSource.ts"
+import { known, sourceFile } from "../publish/journal/Job.ts"
+import { produce, type RunOptions, withChanges } from "./produce.ts"
+import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
+import type { ConversionReport } from "../plan/Report.ts"
+import { commit } from "../publish/commit.ts"
+import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
+import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
+
+import { copySmall, smallSources } from "./smallFiles.ts"
+import { tellPlan, tellSource } from "./tell.ts"
+
+export interface PreparedExport {
+  readonly plan: ExportPlan
+  readonly report: ConversionReport
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
+}
+
+export interface ExportRequest extends Omit<ExportOptions, "mtpFrom"> {
+  readonly mtpFrom?: string
+  /**
+   * Write quantised tensors of `hfModel` that the checkpoint holds unchanged as `hfModel` has them, not as values. They are
+   * compared first, which reads all of them.
+   */
+  readonly restoreQuantized?: ComparisonOptions
+}
+
+/**
+ * Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of `hfModel`. Reads headers only, unless
+ * quantised tensors are to be restored.
+ */
+export const prepareExport = Effect.fnUntraced(function*(
+  families: FamilyRegistry,
+  hfModel: string,
+  megatronPath: string,
+  request: ExportRequest
+) {
+  const store = yield* storeInUse
+  const { config: published, weights } = yield* openHfModel(hfModel)
+  const { vocabSize } = request
+  const config = vocabSize === undefined ? published : yield* attempt(() => withVocabulary(published, vocabSize))
+  const { copied, notes: besideNotes } = weights ? yield* besideModel(weights) : { copied: [], notes: () => [] }
+  const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
+  const states = yield* attempt(() => dataFileStates(store, checkpoint))
+  const { mtpFrom, restoreQuantized, ...rest } = request
+  const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
+  const family = yield* attempt(() => families.find(config.json, config.path))
+  const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportOptions, "grown">) {
+    const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
+    const draft = yield* attempt(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
+    const [cut] = draft.cuts
+    const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
+    yield* attempt(() => refuseCuts(draft.cuts, asked.claims))
+    const plan = yield* checkedRepeats(yield* attempt(() => readExportPlan(store, draft)), rest.allowUnmapped)
+    return { plan, asked, checked: yield* checkedConstants(plan) }
+  })
+  const first = yield* planned(config.json, {})
+  const { asked } = first
+  const grown = first.plan.zeroFilled?.fields ?? []
+  const kept = first.checked ?? grownNotes((yield* planned(withFields(config.json, grown), { grown })).plan, grown)
+  const asValues = yield* withOwnHead(kept)
+  const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
+  const { plan, quantization } = withQuantized(asValues, unchanged)
+  const model: HfFiles = yield* attempt(() => hfFiles(plan, weights))
+  const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
+  const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
+  yield* tellSource(config.path, config.architecture, weights)
+  yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects.size} objects in ${checkpoint.fileSizes.size} data files`)
+  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...besideNotes("export")] }
+  yield* tellPlan(report)
+
+  const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
+  const allStates = [...states, ...shardStates(weights), ...shardStates(graft), ...copied]
+  const ingredients = [
+    known("config.json", config.bytes),
+    known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory), ...(vocabSize === undefined ? [] : [vocabSize])])),
+    ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s)),
+    ...shardIngredients(weights, "the original model"),
+    ...shardIngredients(graft, "--mtp-from"),
+    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s))
+  ]
+
+  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
+    const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
+    const small = yield* attempt(() => smallSources(store, beside))
+    return yield* produce(target, runOptions, {
+      files: files.files,
+      states: allStates,
+      sums: new StorageSums(plan.stored.storages()),
+      folder: "",
+      ingredients: [...ingredients, ...small],
+      sources,
+      report: withChanges(report),
+      checksum: runOptions.checksum ?? false
+    }, Effect.fnUntraced(function*(publication) {
+      const { recorder } = publication
+      const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
+      yield* uninterruptibly(async () => {
+        await copySmall(store, beside, recorder)
+        await recorder.write(CONFIG, configBytes)
+        if (files.index) await recorder.write(files.index.name, files.index.bytes)
+      })
+      yield* commit(publication, { small: [...small, { ...known(CONFIG, config.bytes), path: config.path }] })
+    }))
+  })
+  return { plan, report, run } satisfies PreparedExport
+})

@@ -1,0 +1,87 @@
+/** An import as an Effect: resolve, check, execute, commit. */
+import { Effect } from "effect"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { commonState } from "../checkpoint/CheckpointFiles.ts"
+import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
+import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
+import type { BridgeError } from "../errors.ts"
+import { attempt, uninterruptibly } from "../io/attempt.ts"
+import type { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import { describeLayout } from "../parallel/Layout.ts"
+import { trainStateFile, untrained } from "../torch/TrainState.ts"
+import { besideModel } from "../space/besideModel.ts"
+import { describedByContents } from "../plan/aliases.ts"
+import { CONFIG, openHfSource, sideFiles } from "../space/HfSource.ts"
+import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
+import { known } from "../publish/journal/Job.ts"
+import { produce, type RunOptions, withChanges } from "./produce.ts"
+import type { ConversionReport } from "../plan/Report.ts"
+import { commit } from "../publish/commit.ts"
+import { shardIngredients, shardStates } from "./sourceStates.ts"
+
+import { copySmall, smallSources } from "./smallFiles.ts"
+import { tellPlan, tellSource } from "./tell.ts"
+import { familyOf } from "./familyOf.ts"
+
+/** What a tokenizer consists of, of the small files of a model directory. */
+const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
+
+/** A planned import that can be run. */
+export interface PreparedImport {
+  readonly plan: ImportPlan
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
+}
+
+/** Plan an import of the HF directory `hfModel`. Reads headers only. */
+export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
+  const store = yield* storeInUse
+  const source = yield* openHfSource(hfModel)
+  const beside = yield* besideModel(source.tensors)
+  const family = yield* attempt(() => familyOf(families, source))
+  const described = yield* describedByContents(family, source, yield* attempt(() => describeSource(family, source)))
+  const planned = yield* attempt(() => planImport(family, source, options, described))
+  const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
+  yield* tellSource(source.path, source.architecture, source.tensors)
+  yield* tellPlan(plan.report, described.description.rows.length)
+  const folder = iterationFolder(options.step)
+
+  const { files } = plan.checkpoint
+  const trainState = trainStateFile(untrained(options.step))
+  const ingredients = [
+    known("config.json", source.bytes),
+    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step])),
+    known("the layout", JSON.stringify(describeLayout(plan.layout))),
+    ...shardIngredients(source.tensors, "the model")
+  ]
+
+  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
+    const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
+    const small = yield* attempt(() => smallSources(store, tokenizer))
+    return yield* produce(target, runOptions, {
+      files,
+      states: shardStates(source.tensors),
+      folder,
+      iteration: folder,
+      ingredients: [...ingredients, ...small],
+      sources: [hfModel],
+      report: withChanges(plan.report),
+      checksum: runOptions.checksum ?? true
+    }, Effect.fnUntraced(function*(publication) {
+      const { recorder } = publication
+      yield* uninterruptibly(async () => {
+        const { checkpoint: { metadata }, runConfig } = plan
+        for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
+        if (tokenizer.length > 0) {
+          await recorder.makeDirectory(TOKENIZER)
+          await copySmall(store, tokenizer, recorder, TOKENIZER)
+        }
+      })
+      yield* commit(publication, {
+        small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
+        trackers: trackerFiles(folder, trainState)
+      })
+    }))
+  })
+  return { plan, run } satisfies PreparedImport
+})

@@ -1,0 +1,25 @@
+/** The small files of a model directory that a conversion copies. */
+import { join } from "node:path"
+import type { Store } from "../store/Store.ts"
+import { isMissing } from "../store/present.ts"
+import { readSmall } from "../store/readSmall.ts"
+import type { Recorder } from "../publish/integrity/Recorder.ts"
+import { changedSource, LARGEST_SIDE_FILE, type SmallSource, smallSource } from "../publish/sources.ts"
+
+
+/** Copy them as they are. InvalidFile `source/changed` for one that is gone. */
+export const copySmall = async (store: Store, files: ReadonlyArray<{ readonly name: string; readonly path: string }>, recorder: Recorder, folder = ""): Promise<void> => {
+  for (const { name, path } of files) {
+    const bytes = await readSmall(store, path, path, LARGEST_SIDE_FILE).catch((error: unknown): never => {
+      throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
+    })
+    await recorder.write(join(folder, name), bytes)
+  }
+}
+
+/** As they are now: they must be so when the work is published. */
+export const smallSources = async (store: Store, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {
+  const sources: Array<SmallSource> = []
+  for (const { name, path } of files) sources.push(await smallSource(store, name, path))
+  return sources
+}
