@@ -72,7 +72,7 @@ export class FamilyRegistry {
       what: path ?? architecture,
       problem: path === undefined ? "no family here answers to this architecture" : `no family here answers to its architecture: "${quote(architecture)}"`,
       ...(path === undefined ? {} : { place }),
-      hint: `${base}Closest known: ${closest.map(quote).join(", ")}. A new family is one file in routes/ (docs/adding-a-family.md).`
+      hint: `${base}Closest known: ${closest.map(quote).join(", ")}. \`scaffold\` begins a family for it, \`--family FILE\` loads one (docs/adding-a-family.md).`
     })
   }
 

@@ -17,6 +17,7 @@ import { volume } from "../../src/tensor/Copy.ts"
 import { type Random, random } from "../tensor/random.ts"
 import { assemble, Contents } from "./executor.ts"
 import { exportOf, importOf } from "./inMemory.ts"
+import { faultsOf } from "./providerFaults.ts"
 import { type Config, variationOf } from "./mutate.ts"
 import { sourceOf, type Toy, toys } from "./toys.ts"
 
@@ -109,7 +110,9 @@ it.each(toys.map((toy) => [toy.name, toy] as const))("%s", (name, toy) => {
       const small = tensors.reduce((sum, t) => sum + volume(t.shape), 0) <= MOST_ELEMENTS
       if (small) roundTrip(variation, plan)
       const family = families.find(variation.config)
-      if (described(family, variation.config as Config, headersOf(tensors))!.components.length > 0) {
+      const description = described(family, variation.config as Config, headersOf(tensors))!
+      expect(faultsOf(description)).toEqual([])
+      if (description.components.length > 0) {
         const mimo = importOf(variation, "mimo")
         expect(mimo.report.components.reduce((n, c) => n + c.tensors, 0)).toBe(plan.report.components[0]!.tensors)
         if (small) roundTrip(variation, mimo)

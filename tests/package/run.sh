@@ -43,6 +43,9 @@ for peers in "" "$lowest"; do
   )
   round_trip "$name-command" "$work/$name/node_modules/.bin/convert_megatron_mimo"
   (cd "$work/$name" && node use.mjs "$work/$name-command/hf" "$work/$name")
+  # A family as somebody writes it who has the package only.
+  cp examples/family.ts "$work/$name"
+  (cd "$work/$name" && "$root/node_modules/.bin/tsc" --noEmit --strict --skipLibCheck --module nodenext --target es2024 --types '' family.ts) || fail "$name: types of a family"
 done
 
 if [ "$(uname -s)" = Linux ]; then
