@@ -12,13 +12,10 @@ import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type ConversionReport, prepareExport, prepareImport, type RunOptions } from "./conversions.ts"
-import { type Meter, meter, type Phase, type Watched } from "./progress.ts"
+import { measured, meter, type Watched } from "./progress.ts"
 import type { Arrangement, WithFamilies } from "./requests.ts"
 
-/** Surrounds each phase of the work (`importing`, `exporting`, `comparing`). */
-export type Watch = <A, E, R>(phase: Phase, work: (progress: Meter) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** How the checkpoint between the two models is laid out, what is kept, and how the work runs. */
+/** Phases of `onProgress`: `importing` (unless a checkpoint is taken), `exporting`, `comparing`. How the checkpoint between the two models is laid out, what is kept, and how the work runs. */
 export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
   /** Folder for what is removed afterwards: a checkpoint and a model, each as large as the model. Default: the system's for temporary files. */
   readonly workDirectory?: string
@@ -30,8 +27,6 @@ export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, En
   readonly saveHf?: string
   /** Replace what is at the two. Default: false. */
   readonly overwrite?: boolean
-  /** Instead of `onProgress`: told of failures and ends too. */
-  readonly watch?: Watch
 }
 
 /** A tensor of the original or of the export, and whether the two agree. */
@@ -50,8 +45,6 @@ export interface RoundtripReport extends Omit<VerifyReport, "left" | "right" | "
   readonly megatronPath?: string
   readonly hfPath?: string
 }
-
-const told = (request: RoundtripRequest): Watch => (phase, work) => Effect.suspend(() => work(meter(phase, request)))
 
 /** A folder that goes away, whatever happens. */
 const temporary = (parent: string) =>
@@ -72,7 +65,7 @@ const bytesOf = ({ files }: ConversionReport): number => files.reduce((sum, { by
  */
 export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effect.Effect<RoundtripReport, BridgeError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
-    const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, watch = told(request), workDirectory = tmpdir() } = request
+    const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, workDirectory = tmpdir() } = request
     const engine: EngineLimits = {
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(io === undefined ? {} : { io }),
@@ -88,18 +81,15 @@ export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effe
     if (loadMegatron === undefined) {
       const planned = yield* prepareImport(hfModel, request)
       notes.push(...planned.report.notes)
-      yield* watch("importing", (progress) => {
-        progress.total(bytesOf(planned.report))
-        return planned.run(megatron, { ...run, progress: progress.add })
-      })
+      const { add, total } = meter("importing", request)
+      total(bytesOf(planned.report))
+      yield* planned.run(megatron, { ...run, progress: add })
     }
     const planned = yield* prepareExport(hfModel, megatron, request)
-    const exported = yield* watch("exporting", (progress) => {
-      progress.total(bytesOf(planned.report))
-      return planned.run(hf, { ...run, progress: progress.add })
-    })
-    const { bytes, equal, tensors, total } = yield* watch("comparing", (progress) =>
-      verifyHf(hfModel, hf, { ...engine, progress: progress.add, onSize: progress.total }))
+    const exporting = meter("exporting", request)
+    exporting.total(bytesOf(planned.report))
+    const exported = yield* planned.run(hf, { ...run, progress: exporting.add })
+    const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, hf, { ...engine, ...measured("comparing", request) })
     const original = (yield* openSafetensors(hfModel)).tensors
     const { architecture, components, family, form } = exported
     return {

@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import { shell } from "../api/ground.ts"
+import type { Watched } from "../api/progress.ts"
 import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
 import { tell, tellOwn } from "./streams.ts"
 
@@ -57,6 +58,57 @@ const shownBy = ({ csv, json, jsonEvents, progress, quiet }: ProgressFlags): Sho
 
 const event = (fields: object): void => { tell(`${JSON.stringify(fields)}\n`) }
 
+interface Running {
+  readonly progress: Progress
+  /** `complete`: the work succeeded. */
+  readonly stop: (complete: boolean) => void
+}
+
+/** Progress of one phase, from now on. */
+const running = (label: string, shown: Exclude<Shown, "nothing">, next?: ReadonlyArray<string>): Running => {
+  const started = performance.now()
+  const rate = new Rate()
+  rate.mark(started, 0)
+  const state = { label, done: 0, total: 0 }
+  let drawn = 0
+  const draw = (): void => {
+    if (state.total === 0) return
+    drawn++
+    const now = { ...state, rate: rate.mark(performance.now(), state.done) }
+    if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
+    else if (shown === "lines") tell(`${plainLine(now)}\n`)
+    // One column stays free: a full line would wrap on some terminals.
+    else tellOwn(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
+  }
+  const begin = (total: number): void => {
+    state.total = total
+    if (shown === "events") event({ event: "start", phase: label, total })
+  }
+  let begun = false
+  const timer = setInterval(draw, shown === "lines" ? LINE_MS : FRAME_MS)
+  return {
+    progress: {
+      total: begin,
+      add: (n) => { state.done += n },
+      onProgress: ({ done, total }) => {
+        if (!begun) begin(total)
+        begun = true
+        state.done = done
+      }
+    },
+    stop: (complete) => {
+      clearInterval(timer)
+      if (shown === "terminal") tellOwn("\r\x1b[2K")
+      const seconds = (performance.now() - started) / 1000
+      if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
+      // A log that shows no progress needs no end of it.
+      else if (complete && state.done > 0 && (shown === "terminal" || drawn > 0)) tell(`${closingLine(label, state.done, seconds)}\n`)
+      const command = complete && shown === "terminal" && next ? shell("convert_megatron_mimo", ...next) : undefined
+      if (command !== undefined) tell(`next: ${command}\n`)
+    }
+  }
+}
+
 /**
  * Show progress under `label` (`importing`) while `use` runs. `next`: the words of the command that usually follows; a person at a
  * terminal is told.
@@ -70,50 +122,22 @@ export const withProgress = <A, E, R>(
   const shown = shownBy(flags)
   if (shown === "nothing") return use(silent)
   return Effect.acquireUseRelease(
-    Effect.sync(() => {
-      const started = performance.now()
-      const rate = new Rate()
-      rate.mark(started, 0)
-      const state = { label, done: 0, total: 0 }
-      let drawn = 0
-      const draw = (): void => {
-        if (state.total === 0) return
-        drawn++
-        const now = { ...state, rate: rate.mark(performance.now(), state.done) }
-        if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
-        else if (shown === "lines") tell(`${plainLine(now)}\n`)
-        // One column stays free: a full line would wrap on some terminals.
-        else tellOwn(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
-      }
-      const begin = (total: number): void => {
-        state.total = total
-        if (shown === "events") event({ event: "start", phase: label, total })
-      }
-      let begun = false
-      const timer = setInterval(draw, shown === "lines" ? LINE_MS : FRAME_MS)
-      return {
-        progress: {
-          total: begin,
-          add: (n: number) => { state.done += n },
-          onProgress: ({ done, total }: { readonly done: number; readonly total: number }) => {
-            if (!begun) begin(total)
-            begun = true
-            state.done = done
-          }
-        },
-        stop: (complete: boolean) => {
-          clearInterval(timer)
-          if (shown === "terminal") tellOwn("\r\x1b[2K")
-          const seconds = (performance.now() - started) / 1000
-          if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
-          // A log that shows no progress needs no end of it.
-          else if (complete && state.done > 0 && (shown === "terminal" || drawn > 0)) tell(`${closingLine(label, state.done, seconds)}\n`)
-          const command = complete && shown === "terminal" && next ? shell("convert_megatron_mimo", ...next) : undefined
-          if (command !== undefined) tell(`next: ${command}\n`)
-        }
-      }
-    }),
+    Effect.sync(() => running(label, shown, next)),
     ({ progress }) => use(progress),
     ({ stop }, exit) => Effect.sync(() => stop(exit._tag === "Success"))
   )
+}
+
+/** The same for work that tells its phases itself, one after the other. */
+export const withPhases = <A, E, R>(flags: ProgressFlags, use: (onProgress: NonNullable<Watched["onProgress"]>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const shown = shownBy(flags)
+  if (shown === "nothing") return use(() => {})
+  let current: (Running & { readonly phase: string }) | undefined
+  return use(({ phase, ...progress }) => {
+    if (current?.phase !== phase) {
+      current?.stop(true)
+      current = { phase, ...running(phase, shown) }
+    }
+    current.progress.onProgress(progress)
+  }).pipe(Effect.onExit((exit) => Effect.sync(() => current?.stop(exit._tag === "Success"))))
 }

@@ -53,6 +53,13 @@ describe("on a terminal", () => {
     expect(next).toBe(`next: convert_megatron_mimo verify --hf-model hf --megatron-path mg-${columns}`)
   })
 
+  it("every phase of a round trip has its closing line", async () => {
+    const { code, err } = await atTerminal(80, "roundtrip", "--hf-model", "hf")
+    expect(code).toBe(0)
+    const lines = err.split("\n").map((line) => stripVTControlCharacters(line.split("\r").at(-1)!))
+    expect(lines.map((line) => line.split(":")[0])).toEqual(["importing", "exporting", "comparing", ""])
+  })
+
   it("the next command is one that can be pasted", async () => {
     const { err } = await atTerminal(80, "export", "--hf-model", "hf", "--megatron-path", "mg-80", "--hf-path", "an export's")
     expect(err).toContain("next: convert_megatron_mimo verify --hf-model 'an export'\\''s' --megatron-path mg-80\n")

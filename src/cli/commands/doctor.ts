@@ -8,13 +8,14 @@ import * as flags from "../flags.ts"
 import { wrap } from "../help.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
-import { bad, bold, dim, good, plural } from "../text.ts"
+import { bad, bold, dim, good, plural, terminalWidth } from "../text.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 
 const MARKS = { error: bad("✗"), warning: bold("!"), note: dim("·"), ok: good("✓") } as const
-const WIDTH = 78
+/** Longer lines are tiring to read. */
+const WIDEST = 78
 
-const indented = (text: string, indent: string): string => wrap(text, WIDTH - indent.length).join(`\n${indent}`)
+const indented = (text: string, indent: string): string => wrap(text, Math.min(WIDEST, terminalWidth()) - indent.length).join(`\n${indent}`)
 
 const renderDiagnoses = (found: ReadonlyArray<Diagnosis>): string =>
   found.map((d) => `${MARKS[d.severity]} ${indented(d.text, "  ")}${d.fix === undefined ? "" : `\n    ${dim(indented(`→ ${d.fix}`, "      "))}`}${d.command === undefined ? "" : `\n      ${d.command}`}`).join("\n")

@@ -10,7 +10,7 @@ import { onKept, onWait } from "../interruption.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { pathFlag } from "../paths.ts"
-import { withProgress } from "../progress.ts"
+import { withPhases } from "../progress.ts"
 import { renderReport } from "../render.ts"
 import { bad, bold, fits, good, table } from "../text.ts"
 
@@ -75,7 +75,7 @@ export const roundtripCommand = Command.make("roundtrip", {
     const { report } = load === undefined ? yield* prepareImport(hfModel, { ...arrangement, ...families }) : yield* prepareExport(hfModel, load, families)
     return yield* emit("roundtrip", input, report, (r) => renderReport(r, undefined, false))
   }
-  const report = yield* roundtrip(hfModel, {
+  const report = yield* withPhases(input, (onProgress) => roundtrip(hfModel, {
     ...families,
     ...arrangement,
     ...engine,
@@ -86,8 +86,8 @@ export const roundtripCommand = Command.make("roundtrip", {
     ...(Option.isSome(input.workDir) ? { workDirectory: input.workDir.value } : {}),
     onKept,
     onWait,
-    watch: (phase, work) => withProgress(phase, input, work)
-  })
+    onProgress
+  }))
   yield* emit("roundtrip", input, report, renderRoundtrip, report.equal === report.total ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withDescription("Import a Hugging Face model to a temporary checkpoint, export that again and compare every tensor; exit code 1 if one differs"),
