@@ -9,7 +9,7 @@ import { Disk } from "../api/ground.ts"
 import { VERSION } from "../version.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
-import { fromReference } from "./reference.ts"
+import { commandOf, fromReference } from "./reference.ts"
 import { crash, fail } from "./output.ts"
 import { root } from "./root.ts"
 import { printOwn, tell, tellOwn } from "./streams.ts"
@@ -36,9 +36,6 @@ const presenter = (command: string | undefined, json: boolean) => CliOutput.laye
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
       })
 })
-
-/** The word that names the command. */
-const commandOf = (args: ReadonlyArray<string>): string | undefined => args.find((arg, i) => !arg.startsWith("-") && args[i - 1] !== "--log-level")
 
 /** What the command-line library prints: help, versions, completions. */
 const streamConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
@@ -68,7 +65,7 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
   const debug = args.includes("--debug")
   const command = commandOf(args)
   const { args: own, notes } = fromReference(args.filter((a) => a !== "--debug"))
-  if (!json && !args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
+  if (!args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
   return Command.runWith(root, { version: VERSION })(own).pipe(
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)

@@ -113,9 +113,13 @@ const meaningOf = (meanings: Readonly<Record<string, Meaning>>, flag: string): M
   return meaning !== undefined && "is" in meaning && meaning.is !== flag ? meaningOf(meanings, meaning.is) ?? meaning : meaning
 }
 
+/** The word that names the command: the first that is neither a flag nor the value of one that stands before commands. */
+export const commandOf = (args: ReadonlyArray<string>): string | undefined =>
+  args.find((arg, i) => !arg.startsWith("-") && args[i - 1] !== "--log-level" && args[i - 1] !== "--completions")
+
 /** Translate a command line. Pure; arguments that are nobody's stay, so that the parser names them. */
 export const fromReference = (args: ReadonlyArray<string>): Translated => {
-  const command = args.find((arg) => !arg.startsWith("-")) ?? ""
+  const command = commandOf(args) ?? ""
   if (!REFERENCE_COMMANDS.has(command)) return { args: lowerLogLevel(args), notes: [] }
   const meanings: Readonly<Record<string, Meaning>> = { ...MEANINGS, ...IN_COMMAND[command] }
   const translated: Array<string> = []

@@ -83,6 +83,12 @@ describe("command lines of the reference's programs run", () => {
     expect({ code, err }).toEqual({ code: 0, err: "" })
   })
 
+  it("with a flag before the command, and with --json: what is not needed is said on stderr", async () => {
+    const { code, err, out } = await run(...words(`--log-level INFO ${LEAST.import} --device gpu --json`))
+    expect([code, err]).toEqual([0, "note: --device is not needed: bytes are moved without a GPU\n"])
+    expect(JSON.parse(out)).toMatchObject({ ok: true, command: "import" })
+  })
+
   it("a whole line of convert.sh", async () => {
     const { code, err, out } = await run(...words(
       "import --executor slurm --device gpu --nodes 1 --gpus-per-node 8 --account A --partition P --time 01:00:00 --container-image i --mount /workspace --env HF_TOKEN " +
