@@ -27,6 +27,9 @@ export const bundleLibrary = async (dir: string): Promise<void> => {
   await thread(dir)
 }
 
+/** `dir/bench-cores.js`, which needs nothing but Node and `dir/bin.js`. */
+export const bundleBench = (dir: string): Promise<void> => write({ "bench-cores": `${root}scripts/bench/cores.ts` }, dir, true)
+
 /** `dir/bin.js` and what it needs: the command line carries everything, for a fast start. */
 export const bundleCommand = async (dir: string): Promise<void> => {
   await write({ main: `${root}src/cli/main.ts` }, join(dir, "cli"), true)
