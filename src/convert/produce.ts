@@ -15,7 +15,8 @@ import { stage } from "../publish/stage.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "../plan/Report.ts"
-import { agreed, assist, callOff, companions, type Payload, stageTogether } from "./together.ts"
+import { companions } from "../cluster/once.ts"
+import { agreed, assist, callOff, type Payload, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */

@@ -2,7 +2,7 @@
  * One conversion by several processes: all of them have planned it, the first publishes, every one reads and writes its own share of the
  * bytes. What they say to each other are digests and paths; what each has written stands in its journal beside the files.
  */
-import { Effect, Option } from "effect"
+import { Effect } from "effect"
 import { dirname, join } from "node:path"
 import { z } from "zod"
 import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
@@ -19,21 +19,6 @@ import type { Publication } from "../publish/Publication.ts"
 import { lostSource, type SourceState } from "../publish/sources.ts"
 import { JOURNAL, journalOf } from "../publish/staging/names.ts"
 import { unitsOf } from "./units.ts"
-
-/** The other processes of a job; undefined if there are none. */
-export const companions: Effect.Effect<WorldCalls | undefined> = Effect.map(Effect.serviceOption(World), (world) =>
-  Option.isSome(world) && world.value.size > 1 ? world.value : undefined)
-
-/** What only one process computes: the first does, all have the value. It reads contents, which all of them reading would be too much. */
-export const once = <A, E, R>(what: string, schema: z.ZodType<A>, compute: Effect.Effect<A, E, R>): Effect.Effect<A, E | BridgeError, R> =>
-  Effect.gen(function*() {
-    const world = yield* companions
-    if (world === undefined) return yield* compute
-    return yield* underWorld(Effect.gen(function*() {
-      const value = world.rank === 0 ? yield* compute : undefined
-      return yield* world.broadcast(what, schema, value)
-    })).pipe(Effect.provideService(World, world))
-  })
 
 /** What all of them write. */
 export interface Payload {

@@ -2,9 +2,8 @@
  * Tensors of which a family says that they repeat others: a stored head that is the embedding, copies that multi-token
  * prediction has of both. Names and shapes cannot tell whether they do; here their contents are compared, which reads them.
  */
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
-import { compare } from "../engine/index.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape } from "../tensor/Copy.ts"
@@ -15,6 +14,7 @@ import type { ExportPlan } from "./ExportDraft.ts"
 import type { HfSource } from "../space/HfSource.ts"
 import { describeModel } from "./describe.ts"
 import type { DescribedSource } from "./ImportPlan.ts"
+import { unequal } from "./unequal.ts"
 
 export interface Alias {
   readonly name: string
@@ -31,15 +31,13 @@ export const storedAliases = ({ carried }: ModelDescription, { tensors }: HfWeig
 
 /** The names of those that hold other values. */
 export const differing = Effect.fnUntraced(function*(aliases: ReadonlyArray<Alias>, source: HfWeights) {
-  const found = new Set<string>()
   const comparisons = yield* attempt(() => aliases.map(({ name, of }) => {
     const [own, other] = [source.tensors.get(name)!, source.tensors.get(of)!]
     const dtype = commonDtype(own.dtype, other.dtype, name)
     const array = (tensor: typeof own) => ({ id: name, dtype, shape: own.shape, copies: () => wholeTensor(tensor, name) })
     return { array: array(own), with: array(other) }
   }))
-  yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.add(id)))))
-  return found
+  return yield* unequal("copies of other tensors", comparisons)
 })
 
 /** The source described with what the contents say. */

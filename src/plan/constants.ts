@@ -2,12 +2,13 @@
  * Parameters that HF does not have and an import filled with a constant: an export leaves them out only while they hold it. Where
  * training has changed them, config.json may say that the HF model has them too; otherwise nothing can hold them.
  */
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import type { ConfigField } from "../bridge/Family.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
-import { compare, type Comparison } from "../engine/index.ts"
+import { type Comparison } from "../engine/index.ts"
 import { PlanRefused } from "../errors.ts"
 import type { ConstantParameter, ExportPlan } from "./ExportDraft.ts"
+import { unequal } from "./unequal.ts"
 
 /** A constant as it is stored, held against what an import filled it with. */
 export const constantComparison = ({ stored }: ExportPlan, { dtype, id, parameter, shape, value }: ConstantParameter): Comparison => {
@@ -19,12 +20,8 @@ export const constantComparison = ({ stored }: ExportPlan, { dtype, id, paramete
 }
 
 /** The keys of those that hold other values. */
-const changed = Effect.fnUntraced(function*(plan: ExportPlan) {
-  const found: Array<string> = []
-  const comparisons = Iterator.from(plan.constants).map((constant) => constantComparison(plan, constant))
-  yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || found.push(id)))))
-  return found
-})
+const changed = (plan: ExportPlan) =>
+  Effect.map(unequal("constants", Iterator.from(plan.constants).map((constant) => constantComparison(plan, constant))), (found) => [...found])
 
 const setIn = (json: JsonValue, path: ReadonlyArray<string>, value: JsonValue): JsonValue => {
   const [head, ...tail] = path

@@ -2,9 +2,9 @@
  * The last step of planning an export whose original is quantised. So far its tensors are planned as values; here those that have
  * not changed become the original's own codes and scales, and what only makes sense beside codes goes.
  */
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import { HF_SOURCE } from "../checkpoint/names.ts"
-import { compare, type EngineLimits } from "../engine/index.ts"
+import type { EngineLimits } from "../engine/index.ts"
 import { UsageError } from "../errors.ts"
 import { storedArray } from "../space/HfWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
@@ -15,6 +15,7 @@ import type { Quantization } from "./exportedConfig.ts"
 import { exportArray, type ExportPlan, type ExportTensor, storedDtype } from "./ExportDraft.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
 import { bytesOfTensors, type LeftBehind } from "./accounting.ts"
+import { unequal } from "./unequal.ts"
 
 export interface ComparisonOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
@@ -38,16 +39,12 @@ export const unchangedTensors = Effect.fnUntraced(function*(plan: ExportPlan, { 
   })
   const bytes = new Map(comparable.map(({ dtype, tensor }) => [tensor.name, volume(tensor.shape) * bytesOf(dtype)]))
   onSize?.([...bytes.values()].reduce((sum, n) => sum + n, 0))
-  const unchanged = new Set<string>()
   const comparisons = Iterator.from(comparable).map(({ dtype, tensor }) => ({
     array: { ...exportArray(plan, tensor), dtype },
     with: { id: tensor.name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(tensor.name)!) }
   }))
-  yield* compare(comparisons, engine).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => {
-    if (equal) unchanged.add(id)
-    progress?.(bytes.get(id)!)
-  })))
-  return unchanged
+  const changed = yield* unequal("quantised tensors", comparisons, engine, (id) => progress?.(bytes.get(id)!))
+  return new Set(comparable.map(({ tensor }) => tensor.name).filter((name) => !changed.has(name)))
 })
 
 const moduleOf = (name: string): string => (name.endsWith(".weight") ? name.slice(0, -".weight".length) : name)

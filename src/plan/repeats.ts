@@ -2,14 +2,15 @@
  * Rows of stored parameters that repeat what one HF tensor holds once (values that are keys, a gate per row of a head): an import fills
  * them from it, an export reads the first of them. Training moves each on its own, so an export looks whether they are still alike.
  */
-import { Effect, Stream } from "effect"
-import { compare, type Comparison } from "../engine/index.ts"
+import { Effect } from "effect"
+import type { Comparison } from "../engine/index.ts"
 import { PlanRefused } from "../errors.ts"
 import { type Copy, viewOf, volume } from "../tensor/Copy.ts"
 import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
 import type { ExportPlan, RepeatedRows } from "./ExportDraft.ts"
 import type { Located } from "./located.ts"
 import { compileAllowed } from "./match.ts"
+import { unequal } from "./unequal.ts"
 
 /** A copy without the axis `axis`, at one place of it. */
 const slice = ({ shape, source, target, ...rest }: Copy, axis: number, at: number): Copy => ({
@@ -54,9 +55,8 @@ export const repeatComparison = ({ stored }: ExportPlan, { dtype, first, id, row
  */
 export const checkedRepeats = Effect.fnUntraced(function*(plan: ExportPlan, allowUnmapped: ReadonlyArray<string>) {
   if (plan.repeats.length === 0) return plan
-  const differing = new Set<string>()
   const comparisons = Iterator.from(plan.repeats).map((rows) => repeatComparison(plan, rows))
-  yield* compare(comparisons).pipe(Stream.runForEach(({ equal, id }) => Effect.sync(() => void (equal || differing.add(id)))))
+  const differing = yield* unequal("repeated rows", comparisons)
   if (differing.size === 0) return plan
   const allowed = compileAllowed(allowUnmapped)
   const refused = [...differing].filter((id) => !allowed(id))
