@@ -1,7 +1,7 @@
 /** Code of the user's that describes models, kept apart from this program's own: its mistakes are its own, and say so. */
 import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { MappingKind, Row } from "../bridge/Mapping.ts"
-import { FormatError, InvalidFile, quote } from "../errors.ts"
+import { FormatError, InvalidFile, isBridgeError, quote } from "../errors.ts"
 
 const EXPECTED = "A family file is a JavaScript or TypeScript module (.js, .mjs, .ts, .mts) that exports families, `export const mine = family({ … })` with `family` of megatron-mimo-bridge/family, or `mimoRoutes`. docs/adding-a-family.md shows one."
 
@@ -22,7 +22,7 @@ export const guarded = <A>(path: string, family: string, run: () => A): A => {
     return run()
   } catch (error) {
     if (isFormatError(error)) throw new FormatError(error.code, error.message, error.place)
-    if (error instanceof RangeError) throw error
+    if (error instanceof RangeError || isBridgeError(error)) throw error
     throw refuse(path, "failed", `the family ${quote(family)} failed: ${said(error)}`, "This is in the code of the file.")
   }
 }
@@ -31,6 +31,18 @@ const guardedKind = (path: string, family: string, kind: MappingKind): MappingKi
   ...kind,
   relate: (parameter, names, captures) => guarded(path, family, () => kind.relate(parameter, names, captures))
 })
+
+/** A schema that answers as zod's do, or says which file it is of. */
+const guardedSchema = (path: string, { name, schema }: Family): Family["schema"] =>
+  Object.create(schema, {
+    safeParse: {
+      value: (data: unknown) => guarded(path, name, () => {
+        const answer = schema.safeParse(data)
+        if (!answer.success && !Array.isArray((answer as { readonly error?: { readonly issues?: unknown } }).error?.issues)) throw new TypeError("its schema refuses without saying why")
+        return answer
+      })
+    }
+  }) as Family["schema"]
 
 const described = (path: string, family: Family, description: ModelDescription): ModelDescription => {
   for (const slot of ["model", "modules", "rows", "components", "carried"] as const) {
@@ -46,5 +58,6 @@ const described = (path: string, family: Family, description: ModelDescription):
 /** The family, whose code cannot make this program crash. */
 export const guardedFamily = (path: string, family: Family): Family => ({
   ...family,
+  schema: guardedSchema(path, family),
   describe: (config, headers) => guarded(path, family.name, () => described(path, family, family.describe(config, headers)))
 })

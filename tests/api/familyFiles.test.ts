@@ -85,11 +85,12 @@ describe("on the command line", () => {
     ["half.mjs", "export const half = { name: \"half\", architectures: [\"Half\"] }\n", "family/not-a-family", "the export half has no schema, as a family has"],
     ["routes.mjs", "export const mimoRoutes = { Any: [{ name: \"language\" }] }\n", "family/not-a-family", "the components of Any are none"],
     ["throws.mjs", plain("return undefined.x", "[\"BeaconForConditionalGeneration\"]"), "family/failed", "the family plain failed: Cannot read properties of undefined"],
+    ["picky.mjs", "export const picky = { name: \"picky\", architectures: [\"BeaconForConditionalGeneration\"], schema: { safeParse: () => ({ success: false }) }, describe: () => ({}) }\n", "family/failed", "the family picky failed: its schema refuses without saying why"],
     ["hollow.mjs", plain("return { model: [] }", "[\"BeaconForConditionalGeneration\"]"), "family/failed", "the family plain describes models without modules"]
   ])("%s", async (name, text, code, problem) => {
     if (text !== undefined) write(name, text)
     const { out } = await run("plan", "--hf-model", "hf", "--family", name, "--json")
-    expect(JSON.parse(out)).toMatchObject({ ok: false, error: { code, path: name, message: expect.stringContaining(problem) } })
+    expect(JSON.parse(out)).toMatchObject({ ok: false, error: { code, path: name, message: expect.stringContaining(`${name}: ${problem}`) } })
   })
 
   it("two files for one architecture", async () => {
