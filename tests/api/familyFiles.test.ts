@@ -83,7 +83,7 @@ describe("on the command line", () => {
     ["syntax.mjs", "export const = 1\n", "family/not-loaded", "it cannot be loaded"],
     ["nothing.mjs", "export const one = 1\n", "family/no-family", "the module exports no family"],
     ["half.mjs", "export const half = { name: \"half\", architectures: [\"Half\"] }\n", "family/not-a-family", "the export half has no schema, as a family has"],
-    ["routes.mjs", "export const mimoRoutes = { Any: [{ name: \"language\" }] }\n", "family/not-a-family", "the components of Any are none"],
+    ["routes.mjs", "export const mimoRoutes = { Any: [{ name: \"language\" }] }\n", "family/not-a-family", "mimoRoutes: the components of Any are none"],
     ["throws.mjs", plain("return undefined.x", "[\"BeaconForConditionalGeneration\"]"), "family/failed", "the family plain failed: Cannot read properties of undefined"],
     ["picky.mjs", "export const picky = { name: \"picky\", architectures: [\"BeaconForConditionalGeneration\"], schema: { safeParse: () => ({ success: false }) }, describe: () => ({}) }\n", "family/failed", "the family picky failed: its schema refuses without saying why"],
     ["hollow.mjs", plain("return { model: [] }", "[\"BeaconForConditionalGeneration\"]"), "family/failed", "the family plain describes models without modules"]
