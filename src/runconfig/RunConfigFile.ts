@@ -3,6 +3,7 @@
  * The file may come from anybody, so its size, nesting and aliases are bounded before the YAML library sees them.
  */
 import { type Alias, type Document, isAlias, isMap, isScalar, isSeq, Lexer, type Node, parseDocument, visit } from "yaml"
+import { firstInvalidUtf8 } from "../document/utf8.ts"
 import { FormatError, quote } from "../errors.ts"
 import type { PythonValue } from "./Provider.ts"
 
@@ -22,8 +23,22 @@ export interface RunConfigMap {
   readonly [field: string]: PythonValue
 }
 
+/** `offset`: in characters of the text. */
 const fail = (code: string, problem: string, offset?: number): never => {
   throw new FormatError(`run-config/${code}`, problem, offset === undefined ? {} : { offset })
+}
+
+/** Where a node stands. */
+const startOf = (node: unknown): number | undefined => (node as Node | null | undefined)?.range?.[0]
+
+/** Places in characters become places in bytes. */
+const inBytes = <T>(text: string, parse: () => T): T => {
+  try {
+    return parse()
+  } catch (error) {
+    if (!(error instanceof FormatError) || error.place.offset === undefined) throw error
+    throw new FormatError(error.code, error.message, { ...error.place, offset: Buffer.byteLength(text.slice(0, error.place.offset)) })
+  }
 }
 
 /**
@@ -53,28 +68,28 @@ const checkTokens = (text: string): void => {
 const MARK = /^[\u0002\u0018\u001f]$/
 
 const value = (node: unknown, budget: { left: number }, depth: number): PythonValue => {
-  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`)
-  if (depth > DEEPEST * 3) return fail("depth", "is nested too deeply")
+  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`, startOf(node))
+  if (depth > DEEPEST * 3) return fail("depth", "is nested too deeply", startOf(node))
   if (node === null || node === undefined) return null
   if (isMap(node)) {
     const map = Object.create(null) as Record<string, PythonValue>
     for (const { key, value: item } of node.items) {
-      const name = isScalar(key) ? String(key.source ?? key.value) : fail("key", "a key is not a plain scalar")
-      if (name === "__proto__") fail("key", "the key __proto__ is not allowed")
-      if (name in map) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`)
+      const name = isScalar(key) ? String(key.source ?? key.value) : fail("key", "a key is not a plain scalar", startOf(key))
+      if (name === "__proto__") fail("key", "the key __proto__ is not allowed", startOf(key))
+      if (name in map) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`, startOf(key))
       map[name] = value(item, budget, depth + 1)
     }
     return map
   }
   if (isSeq(node)) return node.items.map((item) => value(item, budget, depth + 1))
-  if (!isScalar(node)) return fail("node", "holds something that is neither mapping, list nor scalar")
-  return scalar(node.value, node.source)
+  if (!isScalar(node)) return fail("node", "holds something that is neither mapping, list nor scalar", startOf(node))
+  return scalar(node.value, node.source, startOf(node))
 }
 
-const scalar = (found: unknown, source: string | undefined): PythonValue => {
+const scalar = (found: unknown, source: string | undefined, at: number | undefined): PythonValue => {
   if (found === null || typeof found === "boolean" || typeof found === "string") return found
   if (typeof found === "bigint") {
-    return Number.isSafeInteger(Number(found)) ? Number(found) : fail("integer", `the integer ${found} is beyond 2^53`)
+    return Number.isSafeInteger(Number(found)) ? Number(found) : fail("integer", `the integer ${found} is beyond 2^53`, at)
   }
   // Whole floats must stay floats when they are written again.
   if (typeof found === "number") return { $float: found }
@@ -88,18 +103,24 @@ const scalar = (found: unknown, source: string | undefined): PythonValue => {
  * `integer`, `node` or `not-a-mapping`.
  */
 export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
-  const document = runConfigDocument(bytes)
-  const budget = { left: MOST_VALUES }
-  const targets = aliasTargets(document)
-  const resolve = (node: unknown): unknown => isAlias(node) ? targets.get(node) : node
-  const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
-  return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping")
+  const text = decode(bytes)
+  return inBytes(text, () => {
+    const document = documentOf(text)
+    const budget = { left: MOST_VALUES }
+    const targets = aliasTargets(document)
+    const resolve = (node: unknown): unknown => isAlias(node) ? targets.get(node) : node
+    const root = value(resolved(document.contents, resolve, budget, 0), budget, 0)
+    return isMapping(root) ? root : fail("not-a-mapping", "is not a mapping", startOf(document.contents) ?? 0)
+  })
 }
 
 /** The file as a YAML document that can be edited and printed again; the limits are checked, the values are not. */
 export const runConfigDocument = (bytes: Uint8Array): Document.Parsed => {
-  if (bytes.byteLength > LARGEST_RUN_CONFIG) fail("too-large", `has ${bytes.byteLength} bytes, at most ${LARGEST_RUN_CONFIG} are read`)
   const text = decode(bytes)
+  return inBytes(text, () => documentOf(text))
+}
+
+const documentOf = (text: string): Document.Parsed => {
   checkTokens(text)
   // Keys are compared here: the library compares each with all others of its mapping.
   const document = parseDocument(text, { version: "1.1", schema: "yaml-1.1", intAsBigInt: true, logLevel: "error", resolveKnownTags: false, merge: false, uniqueKeys: false })
@@ -110,7 +131,7 @@ export const runConfigDocument = (bytes: Uint8Array): Document.Parsed => {
       const names = new Set<string>()
       for (const { key } of items) {
         const name = isScalar(key) ? String(key.source ?? key.value) : undefined
-        if (name !== undefined && names.has(name)) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`, (key as Node).range?.[0])
+        if (name !== undefined && names.has(name)) fail("duplicate-key", `the key ${quote(name)} stands twice in one mapping`, startOf(key))
         if (name !== undefined) names.add(name)
       }
     }
@@ -129,8 +150,8 @@ const aliasTargets = (document: Document.Parsed): ReadonlyMap<Alias, Node> => {
         if (node.anchor !== undefined) anchors.set(node.anchor, node)
         return
       }
-      if (targets.size === MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`)
-      const target = anchors.get(node.source) ?? fail("aliases", `the alias *${quote(node.source)} stands for nothing: there is no &${quote(node.source)} before it`, node.range?.[0])
+      if (targets.size === MOST_ALIASES) fail("aliases", `has more than ${MOST_ALIASES} aliases`, startOf(node))
+      const target = anchors.get(node.source) ?? fail("aliases", `the alias *${quote(node.source)} stands for nothing: there is no &${quote(node.source)} before it`, startOf(node))
       targets.set(node, target)
     }
   })
@@ -138,17 +159,19 @@ const aliasTargets = (document: Document.Parsed): ReadonlyMap<Alias, Node> => {
 }
 
 const decode = (bytes: Uint8Array): string => {
+  if (bytes.byteLength > LARGEST_RUN_CONFIG) throw new FormatError("run-config/too-large", `has ${bytes.byteLength} bytes, at most ${LARGEST_RUN_CONFIG} are read`, { offset: LARGEST_RUN_CONFIG })
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+    // A mark at the start is kept, so that places are those of the file.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    return fail("syntax", "is not UTF-8")
+    throw new FormatError("run-config/syntax", "is not UTF-8", { offset: firstInvalidUtf8(bytes) })
   }
 }
 
 /** Replace aliases by what they stand for, within the budget. */
 const resolved = (node: Node | null, resolve: (node: unknown) => unknown, budget: { left: number }, depth: number): Node | null => {
-  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`)
-  if (depth > DEEPEST * 3) return fail("depth", "an alias stands for something that contains it")
+  if (budget.left-- <= 0) return fail("too-many-values", `holds more than ${MOST_VALUES} values`, startOf(node))
+  if (depth > DEEPEST * 3) return fail("depth", "an alias stands for something that contains it", startOf(node))
   const target = resolve(node) as Node | null
   if (isMap(target)) for (const pair of target.items) pair.value = resolved(pair.value as Node | null, resolve, budget, depth + 1)
   else if (isSeq(target)) target.items = target.items.map((item) => resolved(item as Node | null, resolve, budget, depth + 1))

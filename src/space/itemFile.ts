@@ -14,6 +14,7 @@ import { readFully } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
+import { inPickle } from "../torch/Archive.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
 import { pyRead } from "../torch/PyValue.ts"
 import { fromReader } from "../torch/Ranges.ts"
@@ -142,7 +143,7 @@ const readItem = async (file: StoredFile, path: string, start: number, length: n
       if (typeof value !== "object" || value === null || !("kind" in value) || value.kind !== "object" || !isTensor(value)) {
         return { kind: "object" as const, text: describeValue(pyRead(value)) }
       }
-      const view = tensorView(value)
+      const view = yield* inPickle(archive, () => tensorView(value))
       const { crc32, dataOffset, dataLength } = yield* placeStorage(archive, view)
       const width = bytesOf(view.dtype)
       const offset = start + dataOffset + view.storageOffset * width

@@ -32,7 +32,7 @@ const fail = (code: string, problem: string, record?: string): never => {
 export function* openArchive(length: number): Ranged<Archive> {
   const records = yield* readDirectory(length)
   const pickles = [...records.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name))
-  if (pickles.length === 0) fail("no-pickle", "the archive has no data.pkl, so it is not one of torch.save")
+  if (pickles.length === 0) throw new FormatError("torch/no-pickle", "the archive has no data.pkl, so it is not one of torch.save", { offset: 0 })
   if (pickles.length > 1) fail("several-pickles", `the archive has ${pickles.length} data.pkl`, pickles[1])
   const root = pickles[0]!.slice(0, -"/data.pkl".length)
   const version = yield* note(records, `${root}/version`)
@@ -48,10 +48,16 @@ export function* openArchive(length: number): Ranged<Archive> {
 export function* readPickle(archive: Archive, policy: PicklePolicy): Ranged<PickleValue> {
   const record = archive.records.get(`${archive.root}/data.pkl`)!
   const bytes = yield* readRecord(record, MAX_PICKLE)
+  return yield* inPickle(archive, () => unpickle(bytes, policy))
+}
+
+/** What is wrong with something that the archive's pickle says is said of the place of the pickle. */
+export function* inPickle<T>(archive: Archive, read: () => T): Ranged<T> {
   try {
-    return unpickle(bytes, policy)
+    return read()
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
+    const record = archive.records.get(`${archive.root}/data.pkl`)!
     const start = yield* contentOffset(record)
     throw new FormatError(error.code, error.message, { ...error.place, record: record.name, offset: start + (error.place.offset ?? 0) })
   }

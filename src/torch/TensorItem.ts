@@ -7,7 +7,7 @@
 import { bitsOf } from "../tensor/DType.ts"
 import type { DType } from "../tensor/DType.ts"
 import {
-  contentHash, foldCrc, LEADING, openArchive, readPickle, SERIALIZATION_ID, SERIALIZATION_ID_LENGTH, serializationId, VERSION
+  contentHash, foldCrc, inPickle, LEADING, openArchive, readPickle, SERIALIZATION_ID, SERIALIZATION_ID_LENGTH, serializationId, VERSION
 } from "./Archive.ts"
 import { crc32 } from "./Crc32.ts"
 import { TENSOR_GLOBALS } from "./Globals.ts"
@@ -137,7 +137,8 @@ export const readTensorItem = (length: number, read: RangeReader): Promise<Store
 /** {@link readTensorItem} as a parser over ranges. */
 export function* parseTensorItem(length: number): Ranged<StoredTensorItem> {
   const archive = yield* openArchive(length)
-  const view = tensorView(yield* readPickle(archive, { globals: TENSOR_GLOBALS, persistent: true }))
+  const value = yield* readPickle(archive, { globals: TENSOR_GLOBALS, persistent: true })
+  const view = yield* inPickle(archive, () => tensorView(value))
   const place = yield* placeStorage(archive, view)
   return { ...view, ...place }
 }

@@ -3,6 +3,7 @@
  * (Megatron-Bridge 0.7, torch 2.13). For a converted checkpoint all values but the step are zero.
  */
 import { FormatError } from "../errors.ts"
+import { inPickle } from "./Archive.ts"
 import { parseArchive } from "./ObjectItem.ts"
 import { PickleDict } from "./PickleValue.ts"
 import { PyTensor } from "./PyValue.ts"
@@ -83,7 +84,7 @@ function* parseScalars(bytes: Uint8Array): Ranged<ReadonlyMap<string, number>> {
   for (let i = 0; i < value.entries.length; i += 2) {
     const name = value.entries[i]
     if (typeof name !== "string") continue
-    const view = tensorView(value.entries[i + 1]!)
+    const view = yield* inPickle(archive, () => tensorView(value.entries[i + 1]!))
     if (view.shape.some((size) => size !== 1)) throw new FormatError("torch/train-state", "not a scalar", { field: name })
     const { dataOffset } = yield* placeStorage(archive, view)
     scalars.set(name, scalar(bytes, dataOffset, view, name))

@@ -10,7 +10,7 @@ import { hfGood } from "./corpus/hfGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
 const work = workFolder("hostile-hf")
-const world: World = { work, sound: await soundOf(work), places: { placed: 0, without: [] } }
+const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] } }
 
 const bad = [...hfBadFiles, ...hfBadHeaders, ...hfBadIndexes, ...hfBadModels, ...hfBadConfigs]
 

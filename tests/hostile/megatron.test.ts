@@ -10,7 +10,7 @@ import { megatronGood } from "./corpus/megatronGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
 const work = workFolder("hostile-megatron")
-const world: World = { work, sound: await soundOf(work), places: { placed: 0, without: [] } }
+const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] } }
 const bases = { llama: await checkpointOf("llama"), qwen2: await checkpointOf("qwen2"), qwen3: await checkpointOf("qwen3") }
 
 const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases))

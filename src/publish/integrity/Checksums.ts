@@ -160,8 +160,8 @@ export const decodeChecksums = (path: string, bytes: Uint8Array): Checksums => {
   return atPath(path, () => {
     const own = FRAME.exec(text.toString("latin1", 0, Math.min(start, 64)))?.[1]
     if (start < 0 || own !== hexOf(crc32(body)) || text.toString("latin1", text.byteLength - 2) !== "}\n") {
-      throw new FormatError("integrity/damaged", "the checksums themselves are damaged: their own checksum differs")
+      throw new FormatError("integrity/damaged", "the checksums themselves are damaged: their own checksum differs", { offset: Math.max(start, 0) })
     }
-    return decodeWith(checksumsSchema, path, parseJson(body, LIMITS))
+    return decodeWith(checksumsSchema, path, parseJson(body, LIMITS), body)
   })
 }
