@@ -8,6 +8,7 @@ import type { RunOptions } from "../convert/produce.ts"
 import { type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
 import { prepareImport as planImport } from "../convert/prepareImport.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
+import { idlePatternNotes } from "../plan/match.ts"
 import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
@@ -55,12 +56,16 @@ export const modelPath = (name: string, revision?: string): Effect.Effect<string
 export const checkpointPath = (name: string): Effect.Effect<string, ReadError | UsageError, Disk> =>
   Effect.flatMap(storeInUse, (store) => named(() => checkpointPlace(store, name)))
 
+const withNotes = (notes: ReadonlyArray<string>) => (report: ConversionReport): ConversionReport =>
+  notes.length === 0 ? report : { ...report, notes: [...report.notes, ...notes] }
+
 /** Plan an import of the Hugging Face directory `hfModel`. */
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const arranged = yield* attempt(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
-    return { plan, report: plan.report, layout: plan.layout, run: (target, options) => run(target, { ...FRESH, ...options }) }
+    const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
+    return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
   })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of `hfModel`. */
@@ -75,6 +80,7 @@ export const prepareExport = (hfModel: string, megatronPath: string, request: Ex
       ...(restoreQuantized === undefined ? {} : { restoreQuantized })
     })
     const stated = yield* statedLayoutNotes(report, specs)
-    const noted = (r: ConversionReport): ConversionReport => (stated.length === 0 ? r : { ...r, notes: [...r.notes, ...stated] })
+    const idle = idlePatternNotes(request.allowUnmapped ?? [], [...report.leftBehind.map(({ tensor }) => tensor), ...plan.repeats.map(({ id }) => id)])
+    const noted = withNotes([...stated, ...idle])
     return { plan, report: noted(report), run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
   })

@@ -35,6 +35,10 @@ export const compileAllowed = (patterns: ReadonlyArray<string>): ((name: string)
   return (name) => patterns.some((pattern) => matchesStars(pattern, name))
 }
 
+/** A note for each pattern that matches none of these names: it was meant to. */
+export const idlePatternNotes = (patterns: ReadonlyArray<string>, names: ReadonlyArray<string>): ReadonlyArray<string> =>
+  patterns.filter((pattern) => !names.some((name) => matchesStars(pattern, name))).map((pattern) => `--allow-unmapped ${quote(pattern)} leaves nothing behind: no tensor without a place matches it`)
+
 /** Which HF tensors a {@link Carried} rule names. */
 export const compileCarried = (rules: ReadonlyArray<Carried>) => {
   const compiled = rules.map((rule) => [wildcard(rule.pattern), rule] as const)

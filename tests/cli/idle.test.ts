@@ -13,6 +13,13 @@ beforeAll(async () => {
   expect((await run("import", "--hf-model", "hf", "--megatron-path", "mg", "-q")).code).toBe(0)
 })
 
+it("a pattern that matches nothing is noted", async () => {
+  for (const line of ["import --hf-model hf --megatron-path never --dry-run", "export --hf-model hf --megatron-path mg --hf-path never --dry-run"]) {
+    const { code, out } = await run(...line.split(" "), "--allow-unmapped", "nothing.*")
+    expect([code, out]).toEqual([0, expect.stringContaining("note --allow-unmapped nothing.* leaves nothing behind")])
+  }
+})
+
 it.each([
   ["inspect mg --list --json", "--list would do nothing: --json has every tensor anyway"],
   ["inspect mg --list --csv", "--list would do nothing: --csv has a line for each tensor anyway"],
