@@ -124,6 +124,21 @@ describe("the map", () => {
     expect(rankMap(world)).toMatchObject({ of: "writer", noRanks: "too many ranks" })
   })
 
+  it("draws ranks that hold equally much as one column where there are too many, with the slices of the first", () => {
+    // A layer for each of 32 stages, its halves on the two ranks of the stage.
+    const layer = (n: number) => {
+      const chunks = [0, 1].map((tp) => ({ offsets: [tp * 4, 0], sizes: [4, 8], file: `__${2 * n + tp}_0.distcp`, offset: 0, length: 64 }))
+      const name = `language_model.decoder.layers.${n}.mlp.linear_fc1.weight`
+      return [name, { name, dtype: "BF16" as const, shape: [8, 8], bytes: 128, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks } }] as const
+    }
+    const files = Array.from({ length: 64 }, (_, rank) => ({ name: `__${rank}_0.distcp`, bytes: 64 }))
+    const i = inspection({ ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }), tensors: new Map(Array.from({ length: 32 }, (_, n) => layer(n))), files }, { boxes: true })
+    const map = rankMap({ ...i, model: { ...i.model, layout: [{ component: "language", tp: 2, pp: 32, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } })
+    const stage = map.columns[1]!
+    expect([map.columns.length, stage.label, stage.ranks, stage.contents, stage.alike, stage.at]).toEqual([32, "2,3", [2, 3], 2, true, { tp: "0,1", pp: "1" }])
+    expect([stage.bytes, map.cells.map((row) => row[1]?.bytes ?? 0).reduce((a, b) => a + b)]).toEqual([64, 64])
+  })
+
   it("takes components of any name, and one row for what is no part of the model", () => {
     const i = inspection(sampleSpace({ layers: 2, perLayer: 1, ranks: 2 }), { boxes: true })
     const roles = ["model", "training"] as const

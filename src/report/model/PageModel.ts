@@ -183,11 +183,12 @@ const termsOf = (subjects: ReadonlyArray<SubjectModel>, { coverage }: Page): Rea
 const factsOf = (map: RankMap, planned: boolean): ReadonlyArray<ReadonlyArray<string>> => map.columns.map((c) => {
   if (map.of === "file") return [c.label, `${size(c.bytes)} in tensors`]
   if (map.of === "writer") return [`files of rank ${c.label}`, c.files.join(", "), `${size(c.bytes)} in tensors`]
-  const same = c.contents === 1 && c.ranks.length > 1 ? `: ${c.ranks.length} replicas, which hold the same` : c.contents > 1 ? ` (${c.contents} different contents)` : ""
+  const same = c.contents === 1 ? c.ranks.length > 1 ? `: ${c.ranks.length} replicas, which hold the same` : ""
+    : c.alike ? `: ${c.contents} contents of one size; listed are those of rank ${c.ranks[0]}` : `: ${c.contents} contents`
   return [
     `${c.ranks.length === 1 ? "rank" : "ranks"} ${c.label}${same}`,
     [c.components.join(", "), ...map.axes.map((axis) => `${axis} ${c.at[axis]}`)].join(" · "),
-    `${c.contents > 1 ? "at most " : ""}${size(c.bytes)} of weights${c.expertBytes > 0 ? `, ${size(c.expertBytes)} of them experts ${c.experts}` : ""}`,
+    `${c.contents > 1 ? c.alike ? "each " : "at most " : ""}${size(c.bytes)} of weights${c.expertBytes > 0 ? `, ${size(c.expertBytes)} of them ${c.contents > 1 ? `${c.expertsEach} of the experts` : "experts"} ${c.experts}` : ""}`,
     ...c.layers,
     ...(c.files.length > 0 ? [`${planned ? "writes" : "wrote"} ${c.files.slice(0, 8).join(", ")}${c.files.length > 8 ? ` and ${c.files.length - 8} more` : ""}`] : [`${planned ? "writes" : "wrote"} nothing of its own`])
   ]

@@ -22,12 +22,6 @@ export interface LayoutFigures {
   readonly chunks: number
 }
 
-const expertsIn = (label: string): number =>
-  label === "" ? 0 : label.split(",").reduce((n, part) => {
-    const [from, to] = part.split("-").map(Number)
-    return n + (to === undefined ? 1 : to - from! + 1)
-  }, 0)
-
 export const layoutFigures = (i: Inspection, map: RankMap): LayoutFigures => {
   const ranks = map.columns.reduce((n, c) => n + c.ranks.length, 0)
   const bytes = map.columns.reduce((n, c) => n + c.bytes * c.ranks.length, 0)
@@ -41,7 +35,7 @@ export const layoutFigures = (i: Inspection, map: RankMap): LayoutFigures => {
     mean: ranks === 0 ? 0 : bytes / ranks,
     most,
     fullest: map.columns.filter((c) => c.bytes === most).map((c) => c.label).join(", "),
-    expertsPerRank: Math.max(0, ...map.columns.map((c) => expertsIn(c.experts))),
+    expertsPerRank: Math.max(0, ...map.columns.map((c) => c.expertsEach)),
     replicas: ranks - map.columns.reduce((n, c) => n + c.contents, 0),
     files: i.totals.files,
     chunks: i.totals.chunks

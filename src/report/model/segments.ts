@@ -1,7 +1,12 @@
 /** Chunks as they lie in a file, neighbours of a component drawn together. */
 
-/** Shorter segments than this part of the file are not drawn apart. */
-const STEPS = 400
+/** Segments of all files together, about; each costs some 200 bytes. */
+const BUDGET = 4000
+/** More segments in one strip nobody tells apart, fewer say nothing. */
+const [FEWEST, MOST] = [40, 400] as const
+
+/** Parts of a file below which segments are drawn together, where so many files are drawn. */
+export const stepsOf = (files: number): number => Math.min(MOST, Math.max(FEWEST, Math.floor(BUDGET / Math.max(1, files))))
 
 export interface Segment {
   readonly begin: number
@@ -18,9 +23,9 @@ export interface PlacedChunk {
   readonly name: string
 }
 
-/** `bytes`: of the file. */
-export const segmentsOf = (chunks: ReadonlyArray<PlacedChunk>, bytes: number): ReadonlyArray<Segment> => {
-  const least = bytes / STEPS
+/** `bytes`: of the file; `steps`: of {@link stepsOf}. */
+export const segmentsOf = (chunks: ReadonlyArray<PlacedChunk>, bytes: number, steps: number): ReadonlyArray<Segment> => {
+  const least = bytes / steps
   const out: Array<{ begin: number; end: number; component: string; first: string; chunks: number }> = []
   for (const c of [...chunks].sort((a, b) => a.offset - b.offset)) {
     const last = out.at(-1)

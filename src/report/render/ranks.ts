@@ -69,6 +69,7 @@ const notes = ({ inspection, map, warnings }: SubjectModel): string => {
     ...(map.of === "rank" ? [] : [`The stronger the colour of a cell, the more bytes of the layer are in the ${map.of === "writer" ? "files of that rank" : "file"}.`]),
     ...(map.of !== "rank" && inspection.kind === "megatron" ? [`${WHY[map.noRanks ?? "no layout"]}: the map shows which rank wrote what.`] : []),
     ...(map.dpInferred ? ["The run configuration of a standard checkpoint does not record the data-parallel size: it is taken as the smallest that the experts and the files allow."] : []),
+    ...(map.columns.some((c) => c.contents > 1 && c.alike) ? ["Ranks whose contents differ and have the same sizes, layer by layer, are one column here; what is listed is the first one's."] : []),
     ...(map.tied ? ["The embedding counts on the last pipeline stage, too, where it is the head."] : []),
     ...(map.of === "rank" && training.tensors > 0 ? [`${count(training.tensors)} tensors of training state (${size(training.bytes)}) are not in the map.`] : [])
   ]

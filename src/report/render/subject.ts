@@ -6,7 +6,7 @@ import { bytesDatum, className, code, countDatum, esc, table } from "./html.ts"
 import { listFigure } from "./lists.ts"
 import type { PageModel, SubjectModel } from "../model/PageModel.ts"
 import { ranksOf } from "../model/ranksOf.ts"
-import { type PlacedChunk, segmentsOf } from "../model/segments.ts"
+import { type PlacedChunk, segmentsOf, stepsOf } from "../model/segments.ts"
 import { count, size } from "../numbers.ts"
 import { mapFigure } from "./ranks.ts"
 
@@ -90,7 +90,7 @@ const files = (key: string, i: Inspection, inkOf: (component: string) => Ink): s
   const drawn = new Set(i.files.filter((f) => f.chunks > 0).slice(0, MOST_STRIPS).map((f) => f.name))
   const chunks = new Map([...drawn].map((name) => [name, [] as Array<PlacedChunk>]))
   for (const { boxes, component, name } of i.tensors) for (const c of boxes ?? []) chunks.get(c.file)?.push({ offset: c.offset, length: c.length, component, name })
-  const cell = (f: FileRow): string => (drawn.has(f.name) ? strip(f, segmentsOf(chunks.get(f.name)!, f.bytes), inkOf) : "")
+  const cell = (f: FileRow): string => (drawn.has(f.name) ? strip(f, segmentsOf(chunks.get(f.name)!, f.bytes, stepsOf(drawn.size)), inkOf) : "")
   const columns = [{ head: "file" }, ...["rank", "size", "tensors", "chunks", "objects"].map((head) => ({ head, number })), { head: "chunks in the order of their bytes" }]
   return `<details${i.files.length <= MOST_OPEN ? " open" : ""}><summary><h3>Chunk placement</h3></summary>${table("files", columns, shown.map((f, k) => [
     code(f.name), f.rank === undefined ? "–" : String(f.rank), bytesDatum(`${key}.files.${k}.bytes`, f.bytes), countDatum(`${key}.files.${k}.tensors`, f.tensors),
