@@ -33,7 +33,8 @@ export interface Checkpoint {
   readonly metadata: DcpMetadata
   /** Model tensors by their key without DDP's `module.`. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
-  readonly objects: ReadonlyMap<string, StoredObject>
+  /** Module states by their key without DDP's `module.`: made at each call, since there are as many as modules and hardly anybody asks. */
+  readonly objects: () => ReadonlyMap<string, StoredObject>
   /** Bytes of HF tensors that travel beside the model, by HF name. */
   readonly kept: ReadonlyMap<string, StoredTensor>
   /** Optimizer, scheduler and RNG entries: no part of the model. */
@@ -204,14 +205,8 @@ const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array) => {
   return { tensors, kept, trainingState, wrapped }
 }
 
-/** With the module states by their key without DDP's `module.`: as many as there are modules, and hardly anybody asks for them. */
-const withObjects = (checkpoint: Omit<Checkpoint, "objects">): Checkpoint => ({
-  ...checkpoint,
-  get objects() {
-    const own = checkpoint.metadata.objects.entries().filter(([key]) => !isTraining(key))
-    return new Map(own.map(([key, object]) => [unwrapKey(key), object] as const))
-  }
-})
+const moduleStates = (metadata: DcpMetadata): ReadonlyMap<string, StoredObject> =>
+  new Map([...metadata.objects].flatMap(([key, object]) => (isTraining(key) ? [] : [[unwrapKey(key), object] as const])))
 
 /**
  * Open a checkpoint: the parent directory or one `iter_*` folder.
@@ -239,13 +234,14 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     await checkCommonState(store, directory, metadata)
     const sorted = sortKeys(metadata, metadataPath, bytes)
     const form = [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard"
-    return withObjects({
+    return {
       directory,
       metadata,
       ...sorted,
+      objects: () => moduleStates(metadata),
       form,
       fileSizes,
       notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : notes
-    })
+    }
   })
 })

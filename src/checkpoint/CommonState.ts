@@ -33,7 +33,7 @@ export const readCommonState = async (store: Store, directory: string, metadata:
 }
 
 /** The object `key`, stored at a byte range of a data file. */
-export const readObject = async (store: Store, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
+const readObject = async (store: Store, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
   const path = join(directory, name)
   const file = await store.open(path, "read")
   try {

@@ -96,7 +96,7 @@ const IN_COMMAND: Readonly<Record<string, Readonly<Record<string, Meaning>>>> = 
 }
 
 /** Subcommands that the reference has. */
-export const REFERENCE_COMMANDS: ReadonlySet<string> = new Set(["import", "export", "roundtrip", "verify", "plan"])
+const REFERENCE_COMMANDS: ReadonlySet<string> = new Set(["import", "export", "roundtrip", "verify", "plan"])
 
 export interface Translated {
   readonly args: ReadonlyArray<string>

@@ -14,7 +14,7 @@ export const PROTOCOL = 1
 export const LARGEST_MESSAGE = 1 << 20
 
 /** Units of one piece of work; a checkpoint of 2 TB has some 10⁵ arrays. */
-export const MOST_UNITS = 4_194_304
+const MOST_UNITS = 4_194_304
 
 const LONGEST_TEXT = 4000
 const LONGEST_NAME = 300
@@ -42,13 +42,13 @@ export const failureSchema = z.object({
 })
 export type JobFailure = z.infer<typeof failureSchema>
 
-export const helloSchema = z.object({
+const helloSchema = z.object({
   is: z.literal("hello"), protocol: z.int(), version: name, rank, world: z.int().min(1).max(MAX_RANKS), pid: z.int().min(0), host: name, plan: name,
   /** Of this process alone: the same process may say hello again, another one of the same rank may not. */
   nonce: name
 })
 
-export const stepKinds = ["barrier", "broadcast", "gather", "allGather", "agree"] as const
+const stepKinds = ["barrier", "broadcast", "gather", "allGather", "agree"] as const
 export type StepKind = typeof stepKinds[number]
 
 const toCoordinator = z.discriminatedUnion("is", [

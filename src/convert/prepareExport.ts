@@ -86,7 +86,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
-  yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects.size} objects in ${checkpoint.fileSizes.size} data files`)
+  yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects().size} objects in ${checkpoint.fileSizes.size} data files`)
   const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...besideNotes("export")] }
   yield* tellPlan(report)
 

@@ -57,7 +57,7 @@ export interface StageMemory {
 }
 
 /** Stages on the longest path through the components: the deepest encoder, then the language model. */
-export const pathLength = ({ components }: Layout): { readonly encoder: number; readonly language: number } => ({
+const pathLength = ({ components }: Layout): { readonly encoder: number; readonly language: number } => ({
   encoder: components.reduce((most, { name, parallelism }) => (isEncoder(name) ? Math.max(most, parallelism.pp) : most), 0),
   language: components.find(({ name }) => !isEncoder(name))?.parallelism.pp ?? 0
 })

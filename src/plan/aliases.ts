@@ -23,7 +23,7 @@ export interface Alias {
 }
 
 /** Where both are stored, in comparable shapes. */
-export const storedAliases = ({ carried }: ModelDescription, { tensors }: HfWeights): ReadonlyArray<Alias> =>
+const storedAliases = ({ carried }: ModelDescription, { tensors }: HfWeights): ReadonlyArray<Alias> =>
   carried.flatMap(({ alias, pattern }) => {
     const [own, other] = [tensors.get(pattern), alias === undefined ? undefined : tensors.get(alias)]
     return own && other && sameShape(own.shape, other.shape) && isFloat(own.dtype) && isFloat(other.dtype) ? [{ name: pattern, of: alias! }] : []

@@ -42,7 +42,7 @@ const attributesOf = (common: PyRead): ((name: string) => number | undefined) =>
  * Of the arguments of a training run. `vocab_size` is the tokenizer's; where only the padded size is recorded, no vocabulary of
  * `rows` tokens pads to it by the recorded rule if there were more.
  */
-export const claimsOfArgs = (common: PyRead, file: string, rows: number): ReadonlyArray<VocabularyClaim> => {
+const claimsOfArgs = (common: PyRead, file: string, rows: number): ReadonlyArray<VocabularyClaim> => {
   const at = attributesOf(common)
   const [size, padded, divisibleBy, tp] = ["vocab_size", "padded_vocab_size", "make_vocab_size_divisible_by", "tensor_model_parallel_size"].map(at)
   if (size !== undefined) return size > rows ? [{ size, says: `args.vocab_size of ${file} is ${size}` }] : []
@@ -51,7 +51,7 @@ export const claimsOfArgs = (common: PyRead, file: string, rows: number): Readon
 }
 
 /** `vocab_size` of the model section, or of the standard model that a MIMO model is made from. */
-export const claimsOfRunConfig = (bytes: Uint8Array, rows: number): ReadonlyArray<VocabularyClaim> => {
+const claimsOfRunConfig = (bytes: Uint8Array, rows: number): ReadonlyArray<VocabularyClaim> => {
   const config = parseRunConfig(bytes)
   const size = numberAt(section(config, "model", "standard_provider") ?? section(config, "model"), "vocab_size")
   return size !== undefined && size > rows ? [{ size, says: `vocab_size of ${RUN_CONFIG} is ${size}` }] : []

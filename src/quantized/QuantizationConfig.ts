@@ -19,7 +19,7 @@ const schema = z.object({ weight_block_size: z.tuple([size, size]).nullish(), ac
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value)
 
-export const QUANTIZATION = "quantization_config"
+const QUANTIZATION = "quantization_config"
 
 /** Paths of every `quantization_config`: at the top, or in a section (`text_config`). */
 export const quantizationPaths = (config: unknown): ReadonlyArray<ReadonlyArray<string>> => {

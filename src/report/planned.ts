@@ -6,7 +6,7 @@ import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
 
 /** What a page calls it. */
-export const PLANNED = "the planned checkpoint"
+const PLANNED = "the planned checkpoint"
 
 export const plannedSpace = ({ checkpoint: { files, metadata }, report: { form }, runConfig }: ImportPlan): OpenedSpace => ({
   kind: "megatron",

@@ -28,7 +28,7 @@ export interface BesideModel {
 }
 
 /** InvalidFile `safetensors/two-models` where loaders do not agree which of two models the directory holds. */
-export const refuseTwoModels = ({ directory, indexFile, otherFiles }: HfTensors): void => {
+const refuseTwoModels = ({ directory, indexFile, otherFiles }: HfTensors): void => {
   if (indexFile !== INDEX_NAME || !otherFiles.includes(SINGLE_NAME)) return
   throw new InvalidFile({
     path: directory,

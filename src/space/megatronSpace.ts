@@ -50,7 +50,7 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
   return yield* reading(async (): Promise<OpenedSpace> => {
-    const { directory, kept, metadata, objects, tensors, trainingState } = checkpoint
+    const { directory, kept, metadata, tensors, trainingState } = checkpoint
     const all = new Map<string, SpaceTensor>()
     for (const [name, tensor] of tensors) all.set(name, tensorOf(directory, name, tensor))
     for (const [name, tensor] of kept) all.set(HF_SOURCE + name, tensorOf(directory, HF_SOURCE + name, tensor))
@@ -61,15 +61,15 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
     const notes = [...checkpoint.notes]
     const runConfig = await orNote(notes, () => readRunConfig(store, directory))
     const common = await orNote(notes, async () => factsOf((await readCommonState(store, directory, metadata))?.value))
-    const named = new Set(objects.keys())
+    const states = checkpoint.objects()
     return {
       kind: "megatron",
       path,
       directory,
       tensors: all,
       objects: [
-        ...[...objects].map(([key, object]) => ({ key, ...object })),
-        ...[...metadata.objects].filter(([key]) => !named.has(key) && trainingState.includes(key)).map(([key, object]) => ({ key, ...object }))
+        ...[...states].map(([key, object]) => ({ key, ...object })),
+        ...[...metadata.objects].filter(([key]) => !states.has(key) && trainingState.includes(key)).map(([key, object]) => ({ key, ...object }))
       ],
       files: [...checkpoint.fileSizes].map(([name, bytes]) => ({ name, bytes })),
       notes,

@@ -86,7 +86,7 @@ export const SERIALIZATION_ID_LENGTH = 40
  * First half of the serialization id: torch's hash of the record names. Known per number of storages (torch 2.13, x86-64
  * Linux wheels), because it depends on the C++ library's string hash. Nothing reads it.
  */
-export const nameHash = (storages: number): string =>
+const nameHash = (storages: number): string =>
   ({ 0: "02908468677762923104", 1: "15728199511854643026", 8: "08268647735604577700" } as Record<number, string>)[storages] ??
     "0".repeat(20)
 

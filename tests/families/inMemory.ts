@@ -30,7 +30,7 @@ export const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkp
     directory: "/toy/iter_0000000",
     metadata,
     tensors: new Map([...metadata.tensors].filter(([key]) => !isKept(key))),
-    objects: metadata.objects,
+    objects: () => metadata.objects,
     kept: new Map([...metadata.tensors].filter(([key]) => isKept(key)).map(([key, t]) => [key.slice(HF_SOURCE.length), t])),
     trainingState: [],
     form: report.form,

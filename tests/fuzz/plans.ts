@@ -73,7 +73,7 @@ const checkpointOf = (tensors: ReadonlyMap<string, StoredTensor>): Checkpoint =>
   directory: "/toy",
   metadata: { tensors, objects: new Map(), className: "Metadata" },
   tensors,
-  objects: new Map(),
+  objects: () => new Map(),
   kept: new Map(),
   trainingState: [],
   form: [...tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard",

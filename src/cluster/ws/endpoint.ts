@@ -21,7 +21,7 @@ const failed = (path: string, operation: string) => (error: unknown): never => {
 }
 
 /** The folder of a run in the directory where its processes meet. */
-export const runFolder = async (directory: string, run: Envelope): Promise<string> => join(directory, `.megatron-mimo.${await runName(run.run)}`)
+const runFolder = async (directory: string, run: Envelope): Promise<string> => join(directory, `.megatron-mimo.${await runName(run.run)}`)
 
 const fileOf = async (directory: string, run: Envelope): Promise<string> => join(await runFolder(directory, run), `endpoint.${run.attempt}.json`)
 

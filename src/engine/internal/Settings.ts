@@ -38,13 +38,13 @@ export interface Settings {
 /** What holds where nothing is said; threads follow from the machine. */
 export const ENGINE_DEFAULTS = { concurrency: 4, maxMemory: 48 << 20, io: "auto" } as const satisfies EngineLimits
 /**
- * One thread does 2 GB/s and more; the fastest disks do 10. Two cores have enough to do with one thread and the kernel's share
- * of reading and writing (docs/performance.md).
+ * One thread puts in place and sums 2.3 GB/s and more (docs/performance.md, "What was tried": CRC-32 right after the copy); the
+ * fastest disks do 10. Two cores have enough to do with one thread and the kernel's share of reading and writing (same table).
  */
 const THREADS = 4
 /** Least and most that a user may say. More is of no use anywhere (WebAssembly memory ends at 4 GiB); with less memory no block fits. */
 export const ENGINE_BOUNDS = { concurrency: [1, 256], threads: [0, 128], maxMemory: [8e6, 2 ** 31] } as const
-/** Beyond this, larger calls are no faster. */
+/** Larger calls are no faster (docs/performance.md: more blocks in flight, more memory). */
 const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
 const WORK = 1 << 20

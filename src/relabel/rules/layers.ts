@@ -132,9 +132,5 @@ const stackWhere = (draft: Draft, stacks: ReadonlyMap<string, Stack>): Draft =>
     }
   })
 
-/** `layers.7.x` as loaders of equal layers never ask for it. */
-export const hasIndexed = (draft: Draft): boolean =>
-  [...draft.tensors.keys()].some((key) => blockLayer(modelKeyOf(key)?.key ?? "") !== undefined)
-
 export const hasStacked = (draft: Draft): boolean =>
   [...draft.tensors.keys()].some((key) => stackedLayer(modelKeyOf(key)?.key ?? "") !== undefined)

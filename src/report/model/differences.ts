@@ -31,7 +31,7 @@ export interface Differences {
   readonly most: number
 }
 
-export const changeOf = ({ distance }: TensorDiff): number | undefined => {
+const changeOf = ({ distance }: TensorDiff): number | undefined => {
   if (!distance || distance.differing === 0) return undefined
   const { differing, elements, relative } = distance
   return relative !== undefined && Number.isFinite(relative) && relative > 0 ? relative : differing / elements

@@ -9,7 +9,7 @@ import type { RankMap } from "./rankMap.ts"
 import { Table } from "./Table.ts"
 
 /** A checkpoint of more chunks than this lists none; the map and the sums are drawn all the same. */
-export const MOST_CHUNKS = 250_000
+const MOST_CHUNKS = 250_000
 
 /** The number of a tensor of the page (those of its subjects, one after the other), or a name that none of them has. */
 export type Ref = number | ReadonlyArray<number>

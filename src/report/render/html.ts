@@ -12,7 +12,7 @@ export const scriptJson = (value: unknown): string =>
   safeJson(value).replaceAll("<", "\\u003c")
 
 /** A number with its exact value beside the rounded text; `key` names it as `inspect --json` does. */
-export const datum = (key: string, value: number, text: string): string =>
+const datum = (key: string, value: number, text: string): string =>
   `<data data-key="${esc(key)}" value="${value}" title="${esc(count(value))}">${esc(text)}</data>`
 
 export const bytesDatum = (key: string, value: number): string => datum(key, value, size(value))
