@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import type { z } from "zod"
+import { z } from "zod"
 import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
 import { root } from "../../src/cli/root.ts"
 import { cliIn } from "./run.ts"
@@ -28,6 +28,10 @@ beforeAll(async () => {
 })
 
 type Command = keyof typeof documents
+
+/** The schema as its readers get it. */
+const published = (name: string): z.ZodType =>
+  z.fromJSONSchema(JSON.parse(readFileSync(new URL(`../../docs/schemas/${name}.json`, import.meta.url), "utf8")) as Parameters<typeof z.fromJSONSchema>[0])
 
 /** Every form of every document, with the exit code that it ends with. */
 const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
@@ -73,6 +77,7 @@ describe("results", () => {
     const document: unknown = JSON.parse(out)
     expect(document).toMatchObject({ ok: true, command: args[0], exitCode })
     expect((documents[args[0] as Command] as z.ZodType).parse(document)).toEqual(document)
+    expect(published(args[0]!).safeParse(document).error).toBeUndefined()
   })
 
   it("of every command are among them", () => {
@@ -96,6 +101,7 @@ describe("failures", () => {
     const document: unknown = JSON.parse(out)
     expect(document).toMatchObject({ ok: false, command: line.split(" ")[0], exitCode, error: { exitCode } })
     expect(errorDocument.parse(document)).toEqual(document)
+    expect(published("error").safeParse(document).error).toBeUndefined()
   })
 })
 
@@ -104,6 +110,12 @@ it("lines of --json-events", async () => {
   expect(code).toBe(0)
   const events = err.trimEnd().split("\n").map((line) => eventLine.parse(JSON.parse(line)))
   expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(["start", "end"]))
+})
+
+it("a published schema refuses what is no such document, and passes over fields that came later", () => {
+  const right = { ok: true, command: "report", schema: 1, exitCode: 0, files: ["page.html"] }
+  expect(published("report").safeParse({ ...right, later: 1 }).success).toBe(true)
+  for (const wrong of [{ ...right, files: 1 }, { ...right, command: "plan" }, { ok: true }]) expect(published("report").safeParse(wrong).success).toBe(false)
 })
 
 it("every document has a published schema", () => {
