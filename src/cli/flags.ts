@@ -190,6 +190,16 @@ export const job = {
   )
 }
 
+/** {@link job}, and how many processes there are on this machine. */
+export const shared = {
+  processes: Flag.Int("processes").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription("Processes on this machine that share the work. Default: by size and cores; 1 for less than 2 GB"),
+    Flag.optional
+  ),
+  ...job
+}
+
 export interface JobFlags {
   readonly rank: Option.Option<number>
   readonly worldSize: Option.Option<number>

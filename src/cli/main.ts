@@ -10,6 +10,7 @@ import { VERSION } from "../version.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
 import { commandOf, fromReference } from "./reference.ts"
+import { Words } from "./job.ts"
 import { crash, fail } from "./output.ts"
 import { root } from "./root.ts"
 import { printOwn, tell, tellOwn } from "./streams.ts"
@@ -77,6 +78,7 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
       return crash(command, error, json, debug)
     }),
     Effect.provideService(Console.Console, streamConsole),
+    Effect.provideService(Words, own),
     Effect.provide(Layer.mergeAll(NodeServices.layer, disk, presenter(command, json), Logger.layer([stderrLogger]), CliOutput.layer(helpFormatter)))
   )
 }

@@ -1,10 +1,12 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { dirname, resolve } from "node:path"
 import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
+import { shared } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -42,6 +44,7 @@ export const exportCommand = Command.make("export", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  ...flags.shared,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
@@ -52,23 +55,25 @@ export const exportCommand = Command.make("export", {
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
   yield* refuseDryReport(input)
-  const families = yield* flags.familiesOf(input)
-  const targets = yield* reportTargets(reportPaths(input))
-  const started = performance.now()
-  const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
-  const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
-  const prepared = input.restoreQuantized
-    ? yield* withProgress("comparing", input, (progress) =>
-      prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
-    : yield* prepare({})
-  const { report } = prepared
-  if (input.dryRun) return yield* emit("export", input, { ...report, target: input.hfPath }, (r) => renderReport(r, r.target, false))
-  const done = yield* withProgress("exporting", input, (progress) => {
-    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-    return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
-  }, ["verify", "--hf-model", input.hfPath, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
-  yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
-  yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
+  return yield* shared("export", input, { reads: input.megatronPath, beside: dirname(resolve(input.hfPath)), alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+    const families = yield* flags.familiesOf(input)
+    const targets = yield* reportTargets(reportPaths(input))
+    const started = performance.now()
+    const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
+    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
+    const prepared = input.restoreQuantized
+      ? yield* withProgress("comparing", input, (progress) =>
+        prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
+      : yield* prepare({})
+    const { report } = prepared
+    if (input.dryRun) return yield* emit("export", input, { ...report, target: input.hfPath }, (r) => renderReport(r, r.target, false))
+    const done = yield* withProgress("exporting", input, (progress) => {
+      progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+      return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
+    }, ["verify", "--hf-model", input.hfPath, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
+    yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
+    yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
+  }))
 })).pipe(
   Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),
   Command.withExamples([

@@ -1,9 +1,11 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
+import { dirname, resolve } from "node:path"
 import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
+import { shared } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -26,6 +28,7 @@ export const importCommand = Command.make("import", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
+  ...flags.shared,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
@@ -34,18 +37,20 @@ export const importCommand = Command.make("import", {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
-  const families = yield* flags.familiesOf(input)
-  const targets = yield* reportTargets(reportPaths(input))
-  const started = performance.now()
-  const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...families })
-  const { report } = prepared
-  if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
-  const done = yield* withProgress("importing", input, (progress) => {
-    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-    return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
-  }, ["verify", "--hf-model", hfModel, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
-  yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
-  yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
+  return yield* shared("import", input, { reads: hfModel, beside: dirname(resolve(input.megatronPath)), alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+    const families = yield* flags.familiesOf(input)
+    const targets = yield* reportTargets(reportPaths(input))
+    const started = performance.now()
+    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...families })
+    const { report } = prepared
+    if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
+    const done = yield* withProgress("importing", input, (progress) => {
+      progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+      return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
+    }, ["verify", "--hf-model", hfModel, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
+    yield* writeReports(targets, { command: "import", paths: [hfModel, input.megatronPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
+    yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
+  }))
 })).pipe(
   Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),
   Command.withExamples([

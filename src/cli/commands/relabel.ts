@@ -1,9 +1,11 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { dirname, resolve } from "node:path"
 import { prepareRelabel, type RelabelReport, relabelTargets, type RelabelTo } from "../../api/checkpoints.ts"
 import { modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import * as flags from "../flags.ts"
+import { shared } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { tell } from "../streams.ts"
@@ -49,30 +51,33 @@ export const relabelCommand = Command.make("relabel", {
   resume: flags.resume,
   dryRun: flags.dryRun,
   ...flags.engine,
+  ...flags.shared,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
-  const engine = yield* attempt(() => flags.engineOptions(input))
-  const families = yield* flags.familiesOf(input)
-  const prepared = yield* prepareRelabel(input.source, {
-    ...families,
-    to: input.to,
-    components: input.component,
-    ...(Option.isSome(input.hfModel) ? { hfModel: yield* modelPath(input.hfModel.value) } : {})
-  })
-  const forecast = yield* prepared.forecast(input.target, input.link)
-  if (input.dryRun) {
-    const report = { ...prepared.report, writtenBytes: forecast.bytes, notes: [...prepared.report.notes, ...forecast.notes], target: input.target }
-    return yield* emit("relabel", input, report, (r) => renderRelabel(r, r.target, false))
-  }
-  if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Effect.sync(() => { tell(`${note}\n`) })
-  const done = yield* withProgress("relabelling", input, (progress) => {
-    progress.total(forecast.bytes)
-    return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
-  }, ["doctor", input.target, ...flags.familyWords(input)])
-  yield* emit("relabel", input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
+  return yield* shared("relabel", input, { reads: input.source, beside: dirname(resolve(input.target)), alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
+    const engine = yield* attempt(() => flags.engineOptions(input))
+    const families = yield* flags.familiesOf(input)
+    const prepared = yield* prepareRelabel(input.source, {
+      ...families,
+      to: input.to,
+      components: input.component,
+      ...(Option.isSome(input.hfModel) ? { hfModel: yield* modelPath(input.hfModel.value) } : {})
+    })
+    const forecast = yield* prepared.forecast(input.target, input.link)
+    if (input.dryRun) {
+      const report = { ...prepared.report, writtenBytes: forecast.bytes, notes: [...prepared.report.notes, ...forecast.notes], target: input.target }
+      return yield* emit("relabel", input, report, (r) => renderRelabel(r, r.target, false))
+    }
+    if (!input.quiet && !input.json) for (const note of forecast.notes) yield* Effect.sync(() => { tell(`${note}\n`) })
+    const done = yield* withProgress("relabelling", input, (progress) => {
+      progress.total(forecast.bytes)
+      return prepared.run(input.target, { ...engine, ...flags.runStart(input), link: input.link, progress: progress.add })
+    }, ["doctor", input.target, ...flags.familyWords(input)])
+    yield* emit("relabel", input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
+  }))
 })).pipe(
   Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
   Command.withExamples([

@@ -1,0 +1,65 @@
+/** A command as one of several processes: those that a launcher started, or this one and children of its own. */
+import { Context, Effect, Option } from "effect"
+import { isSea } from "node:sea"
+import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
+import { attempt, Disk } from "../api/ground.ts"
+import { inJob, jobOf } from "../api/job.ts"
+import { type BridgeError, UsageError } from "../errors.ts"
+import { type JobFlags, jobRequest } from "./flags.ts"
+import type { OutputFlags } from "./output.ts"
+
+/** The words of the command line, without the program. */
+export const Words = Context.Reference<ReadonlyArray<string>>("megatron-mimo/Words", { defaultValue: () => [] })
+
+interface SharedFlags extends JobFlags, OutputFlags {
+  readonly processes: Option.Option<number>
+  readonly threads: Option.Option<number>
+}
+
+export interface SharedWork {
+  /** What is read: its size says how many processes are worth it. */
+  readonly reads: string
+  /** Where processes of several hosts meet: beside what is written. */
+  readonly beside: string
+  /** Nothing is written: one process plans. */
+  readonly alone: boolean
+}
+
+/** One process speaks for all. */
+const muted = <F extends SharedFlags>(input: F): F => ({ ...input, json: false, quiet: true, jsonEvents: false, report: [], card: [] })
+
+/** The same command as another process: a number of processes is not for it to choose. */
+const wordsOf = (words: ReadonlyArray<string>, threads: boolean): ReadonlyArray<string> => {
+  const own = words.filter((word, i) => word !== "--processes" && words[i - 1] !== "--processes" && !word.startsWith("--processes="))
+  return threads ? own : [...own, "--threads", "0"]
+}
+
+/** Run a command's body, in every process of its job. Processes that share a machine's cores do not also share them with threads. */
+export const shared = <F extends SharedFlags, A, R>(
+  command: string,
+  input: F,
+  { alone, beside, reads }: SharedWork,
+  body: (input: F) => Effect.Effect<A, BridgeError, R>
+): Effect.Effect<A, BridgeError, R | Disk> =>
+  Effect.gen(function*() {
+    const job = yield* jobOf(jobRequest(input))
+    const asked = Option.getOrUndefined(input.processes)
+    if (asked !== undefined && (asked < 1 || asked > 256)) return yield* new UsageError({ problem: `--processes ${asked}: a number from 1 to 256 is needed` })
+    if (job.launch.worldSize > 1) {
+      if (asked !== undefined && asked > 1) {
+        return yield* new UsageError({
+          problem: `--processes ${asked} in a job of ${job.launch.worldSize} processes`,
+          hint: "The launcher starts the processes: have it start more of them on each host."
+        })
+      }
+      return yield* inJob(job, { beside, plan: command }, body(job.launch.rank === 0 ? input : muted(input)))
+    }
+    const words = yield* Words
+    const disk = yield* Disk
+    // Threads were asked for, or this is not the program itself.
+    const size = alone || words.length === 0 ? 1 : asked ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
+    if (size === 1) return yield* body(input)
+    const program = isSea() ? [process.execPath] as const : [process.execPath, ...process.execArgv, process.argv[1]!] as const
+    const children = { size, command: [...program, ...wordsOf(words, Option.isSome(input.threads))] as const }
+    return yield* withChildren(children, command, body({ ...input, threads: Option.isSome(input.threads) ? input.threads : Option.some(0) }))
+  })
