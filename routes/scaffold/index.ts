@@ -5,6 +5,7 @@
 import type { NamePattern } from "../../src/recognise/patterns.ts"
 import { quote, safeJson } from "../../src/quote.ts"
 import { innerSection, type Section, sectionOf } from "../shared/languageSections.ts"
+import { type Beside, besideOf, componentsOf, modulesOf, outerSection, pathOf, variableOf } from "./beside.ts"
 import { BORDER, LayerReader, type LayerText, literal, type Source } from "./layer.ts"
 
 export interface ScaffoldSource {
@@ -28,7 +29,9 @@ const FILES: Readonly<Record<Source, string>> = {
   llama: "./shared/llama.ts",
   mla: "./shared/mla.ts",
   textLayout: "./shared/textLayout.ts",
-  moe: "./shared/moe.ts"
+  moe: "./shared/moe.ts",
+  multimodal: "./shared/multimodal.ts",
+  projectors: "./shared/projectors.ts"
 }
 
 /** The model's name without what every class has. */
@@ -92,50 +95,56 @@ const undecided = ({ count, looksLike, pattern, shape }: NamePattern, prefix: st
 ]
 
 const indented = (lines: ReadonlyArray<string>, by: number): string => lines.map((line) => `${" ".repeat(by)}${line}\n`).join("")
+/** A slot with a line for each part. */
+const parts = (name: string, all: ReadonlyArray<string>): string => `${name}: [\n${all.map((part) => `        ${part}`).join(",\n")}\n      ]`
 const listed = (lines: ReadonlyArray<string>, by: number): string => indented(lines.map((line, i) => (i < lines.length - 1 ? `${line},` : line)), by)
 
 /** Names that every such file uses. */
-const usual = (layer: LayerText, frame: Frame, isText: boolean): ReadonlyMap<Source, ReadonlyArray<string>> => {
+const usual = (layer: LayerText, frame: Frame, isText: boolean, { projectors, towers }: Beside): ReadonlyMap<Source, ReadonlyArray<string>> => {
   const needsGpt = layer.wideQkNorm || !isText
   return new Map<Source, ReadonlyArray<string>>([
     ["llama", ["commonOf", "extraOf", "transformerOf", ...(layer.hasExperts ? [] : ["denseFields"]), ...(isText ? [] : ["frameRows", "rotaryBuffers", "vocabularyOf"])]],
-    ["config", layer.fields.some((field) => field.includes("config.size")) ? ["size"] : []],
+    ["config", [...layer.fields, ...towers.map(({ tower }) => tower.fields)].some((field) => field.includes("config.size")) ? ["size"] : []],
     ["moe", layer.hasExperts ? ["moeFields"] : []],
     ["experts", layer.hasExperts && layer.appendedMtp === undefined ? ["expertLayout"] : []],
     ["textLayout", layer.appendedMtp === undefined ? [] : ["textLayout"]],
+    ["multimodal", towers.length > 0 ? ["languageAnd", "mirrored"] : []],
+    ["projectors", projectors.map(({ kind }) => `${kind}Projector`)],
     ["gpt", [...(needsGpt ? ["gpt"] : []), ...(layer.wideQkNorm || (!isText && layer.norms !== "before") ? ["transformerLayer"] : [])]]
   ])
 }
 
-const QUALIFIED = /\b(appendedMtp|biases|blocks|config|experts|gpt|kinds|llama|mla|moe|textLayout)\.([A-Za-z]\w*)/g
+const QUALIFIED = /\b(appendedMtp|biases|blocks|config|experts|gpt|kinds|llama|mla|moe|multimodal|projectors|textLayout|towers)\.([A-Za-z]\w*)/g
 
 /** Qualified names (`moe.router`) as the file's imports have them. */
 const resolved = (text: string, inRepository: boolean): string =>
-  text.split(BORDER).map((part, i) => i % 2 === 1 ? part : part.replaceAll(QUALIFIED, (_, source: Source, name: string) => !inRepository && source === "blocks" ? `tables.${name}` : name)).join("")
+  text.split(BORDER).map((part, i) => i % 2 === 1 ? part : part.replaceAll(QUALIFIED, (_, source: Source | "towers", name: string) => inRepository ? name : source === "blocks" ? `tables.${name}` : source === "towers" ? `towers.${name}` : name)).join("")
 
-const imports = (layer: LayerText, frame: Frame, isText: boolean, inRepository: boolean): string => {
+const imports = (layer: LayerText, frame: Frame, isText: boolean, inRepository: boolean, beside: Beside): string => {
   const all = new Map<string, Set<string>>()
   const add = (file: string, names: Iterable<string>) => { for (const name of names) all.set(file, (all.get(file) ?? new Set()).add(name)) }
-  for (const uses of [layer.uses, usual(layer, frame, isText)]) for (const [source, names] of uses) add(FILES[source], names)
+  for (const uses of [layer.uses, usual(layer, frame, isText, beside)]) for (const [source, names] of uses) add(FILES[source], names)
   add("../src/bridge/Family.ts", ["family"])
   add("./shared/provider.ts", ["gptProvider"])
   add("./shared/textModel.ts", ["GPT", ...(isText ? ["textModel"] : [])])
+  for (const { tower } of beside.towers) add(`./shared/towers/${tower.file}.ts`, tower.imports)
   if (!isText || layer.appendedMtp !== undefined) add("../src/bridge/Registry.ts", isText ? [] : ["rows"])
   const sorted = (names: Iterable<string>) => [...names].sort((a, b) => a.toLowerCase() < b.toLowerCase() ? -1 : 1).join(", ")
   if (!inRepository) {
-    const names = [...all].flatMap(([file, own]) => (file === FILES.blocks ? ["tables"] : [...own]))
+    const names = [...all].flatMap(([file, own]) => (file === FILES.blocks ? ["tables"] : file.startsWith("./shared/towers/") ? ["towers"] : [...own]))
     return `import {\n  ${sorted(new Set(names)).replaceAll(/(.{100,140}?, )/g, "$1\n  ").replaceAll(/ +\n/g, "\n")}\n} from "megatron-mimo-bridge/family"\nimport { z } from "zod"\n`
   }
   const lines = [...all].filter(([, names]) => names.size > 0).sort(([a], [b]) => (a < b ? -1 : 1)).map(([file, names]) => `import { ${sorted(names)} } from "${file}"\n`)
   return `import { z } from "zod"\n${lines.join("")}`
 }
 
-/** `{ text_config: … }` around the schema of the section. */
-const schemaOf = (fields: string, path: ReadonlyArray<string>): string =>
-  path.reduceRight((inner, name) => `z.looseObject({ ${literal(name)}: ${inner} })`, fields)
+/** `{ text_config: … }` around the schema of the section, those of the towers beside it. */
+const schemaOf = (fields: string, path: ReadonlyArray<string>, { towers }: Beside): string =>
+  path.reduceRight((inner, name, i) => `z.looseObject({ ${[`${name}: ${inner}`, ...(i === path.length - 1 ? towers.map(({ section, tower }) => `${section}: ${tower.fields}`) : [])].join(", ")} })`, fields)
 
-/** What `describe` is given, down to `t`. */
-const parameterOf = (path: ReadonlyArray<string>): string => path.reduceRight((inner, name) => `{ ${literal(name)}: ${inner} }`, "t")
+/** What `describe` is given, down to `t` and the sections of the towers. */
+const parameterOf = (path: ReadonlyArray<string>, { towers }: Beside): string =>
+  path.reduceRight((inner, name, i) => `{ ${[`${name}: ${inner}`, ...(i === path.length - 1 ? towers.map((found) => `${found.section}: ${variableOf(found)}`) : [])].join(", ")} }`, "t")
 
 export const scaffold = ({ architecture, config, inRepository, patterns }: ScaffoldSource): string => {
   const { path, section } = textSection(config)
@@ -143,11 +152,14 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
   const inLayer = patterns.filter(({ pattern }) => pattern.startsWith(prefix))
   const layer = new LayerReader({ shapes: new Map(inLayer.map(({ pattern, shape }) => [pattern.slice(prefix.length), shape])), config: section }).read()
   const frame = frameOf(patterns, prefix)
-  const isText = frame.model === "model." && frame.head === ""
+  const more = besideOf(config, path, patterns)
+  const has = more.towers.length > 0
+  const isText = frame.model === "model." && frame.head === "" && !has
   const open = inLayer.filter(({ pattern }) => !layer.known.has(pattern.slice(prefix.length)) && !frame.known.has(pattern))
-  const beside = patterns.filter(({ pattern }) => !pattern.startsWith(prefix) && !frame.known.has(pattern))
+  const placed = [...more.towers, ...more.projectors].map((part) => part.prefix)
+  const beside = patterns.filter(({ pattern }) => !pattern.startsWith(prefix) && !frame.known.has(pattern) && !placed.some((own) => pattern.startsWith(own)))
   const mtp = layer.appendedMtp !== undefined
-  const text = path.map((name) => `[${literal(name)}]`).join("")
+  const text = path.map((name) => `.${name}`).join("")
   const below = isText ? "" : `, ${literal(frame.model)}`
   // What the tensors show, and what of it `describe` takes.
   const [layout, taken] = mtp
@@ -157,7 +169,7 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
   const change = [...(layer.biases === undefined ? [] : ["...biases.biasFields(biases)"]), ...layer.config, ...tied]
   const fields = [layer.hasExperts ? "...moe.moeFields" : "...llama.denseFields", ...layer.fields]
   const table = layer.biases === undefined ? "{" : "biases.withZeroBiases({"
-  const names = [...(frame.embedding === "embed_tokens" ? [] : [`embedding: ${literal(frame.embedding)}`]), ...(frame.head === "" ? [] : [`head: ${literal(frame.head)}`]), ...(frame.model === "model." ? [] : [`model: ${literal(frame.model)}`])]
+  const names = [...(has ? ["megatron: \"language_model.\""] : []), ...(frame.embedding === "embed_tokens" ? [] : [`embedding: ${literal(frame.embedding)}`]), ...(frame.head === "" ? [] : [`head: ${literal(frame.head)}`]), ...(frame.model === "model." ? [] : [`model: ${literal(frame.model)}`])]
   const norms = layer.norms === "before" ? "" : `, norms: "${layer.norms}"`
   const isOwnLayer = layer.wideQkNorm || (!isText && norms !== "")
   const build = isOwnLayer
@@ -174,8 +186,18 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
       ...(layer.biases === undefined ? [] : ["...biases.zeroBiases(biases)"])
     ]
     : [
-      `modules: [{ kind: "language", path: "", config: tc, build: ${build} }]`,
-      `rows: [${mtp ? "...mtp.rows, " : ""}...llama.frameRows({ ${names.join(", ")} }), ...rows("decoder.layers.*.", ${literal(prefix)}, table)]`,
+      ...(has
+        ? [
+          parts("modules", [...modulesOf(more, section, outerSection(config, path)), `{ kind: "language", path: "language_model", config: tc, build: ${build} }`]),
+          `components: ${componentsOf(more)}`
+        ]
+        : [`modules: [{ kind: "language", path: "", config: tc, build: ${build} }]`]),
+      parts("rows", [
+        ...[...more.towers, ...more.projectors].map((part) => `...multimodal.mirrored(${literal(`${pathOf(part.prefix)}.`)}, ${literal(part.prefix)})`),
+        ...(mtp ? ["...mtp.rows"] : []),
+        `...llama.frameRows({ ${names.join(", ")} })`,
+        `...rows("${has ? "language_model." : ""}decoder.layers.*.", ${literal(prefix)}, table)`
+      ]),
       "provider",
       `carried: [...llama.rotaryBuffers(${literal(frame.model)})${mtp ? ", ...mtp.carried" : ""}]`,
       `vocabulary: llama.vocabularyOf(tc, { ${names.join(", ")} })`,
@@ -185,15 +207,15 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
   const appended = mtp
     ? [
       "const mtp = appendedMtp.appendedMtp({",
-      ...["layers: t.num_hidden_layers", "modules", "table", `finalNorm: ${literal(layer.appendedMtp)}`, "tied: tc.share_embeddings_and_output_weights", ...(frame.model === "model." ? [] : [`model: ${literal(frame.model)}`]), ...(frame.head === "" ? [] : [`mainHead: ${literal(`${frame.head}lm_head.weight`)}`])].map((line, i, all) => `  ${line}${i < all.length - 1 ? "," : ""}`),
+      ...["layers: t.num_hidden_layers", "modules", "table", `finalNorm: ${literal(layer.appendedMtp)}`, "tied: tc.share_embeddings_and_output_weights", ...(has ? ["megatron: \"language_model.\""] : []), ...(frame.model === "model." ? [] : [`model: ${literal(frame.model)}`]), ...(frame.head === "" ? [] : [`mainHead: ${literal(`${frame.head}lm_head.weight`)}`])].map((line, i, all) => `  ${line}${i < all.length - 1 ? "," : ""}`),
       "})"
     ]
     : []
   const family = `export const ${camel(architecture)} = family({
   name: ${literal(kebab(architecture))},
   architectures: [${literal(architecture)}],
-  config: ${schemaOf(`z.looseObject({ ${fields.join(", ")} })`, path)},
-${layout === undefined ? "" : `  layout: ${layout},\n`}  describe: (${parameterOf(path)}${taken === undefined ? "" : `, ${taken}`}) => {
+  config: ${schemaOf(`z.looseObject({ ${fields.join(", ")} })`, path, more)},
+${layout === undefined ? "" : `  layout: ${layout},\n`}  describe: (${parameterOf(path, more)}${taken === undefined ? "" : `, ${taken}`}) => {
 ${layer.biases === undefined ? "" : `    const biases = ${layer.biases}\n`}    const tc = llama.transformerOf(t${change.length === 0 ? ")" : `, {\n${listed(change, 6)}    })`}
     const table = ${table}
 ${listed(layer.table, 6)}${indented(open.flatMap((p) => undecided(p, prefix)), 6)}    }${layer.biases === undefined ? "" : ", biases)"}
@@ -210,6 +232,6 @@ ${listed(slots, 6)}    }${isText ? ")" : ""}
  * ${remark(architecture)}, begun by \`scaffold\` from the names of its tensors: read every line, decide what is a comment, then
  * ${where} (docs/adding-a-family.md).
  */
-${imports(layer, frame, isText, inRepository)}
+${imports(layer, frame, isText, inRepository, more)}
 ${resolved(family + decisions, inRepository)}`
 }

@@ -11,7 +11,7 @@ export const BORDER = "\u0001"
 export const literal = (text: string): string => `${BORDER}${safeJson(text)}${BORDER}`
 
 /** Where the generated file imports a name from, relative to `routes/`; undefined: from the bridge itself. */
-export type Source = "blocks" | "biases" | "config" | "experts" | "llama" | "mla" | "moe" | "appendedMtp" | "textLayout" | "kinds" | "gpt"
+export type Source = "blocks" | "biases" | "config" | "experts" | "llama" | "mla" | "moe" | "appendedMtp" | "textLayout" | "kinds" | "gpt" | "multimodal" | "projectors"
 
 /** What the generated description consists of, besides what every family has. */
 export interface LayerText {

@@ -12,7 +12,7 @@ import { families } from "../../routes/index.ts"
 import { scaffold } from "../../routes/scaffold/index.ts"
 import type { Family } from "../../src/bridge/Family.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
-import { planImport } from "../../src/plan/ImportPlan.ts"
+import { describeSource, planImport } from "../../src/plan/ImportPlan.ts"
 import { recognise } from "../../src/recognise/patterns.ts"
 import { cliIn } from "../cli/run.ts"
 import { sourceOf, type Toy, toys } from "../families/toys.ts"
@@ -32,10 +32,10 @@ const textOf = (toy: Toy, inRepository: boolean): string =>
 const plan = (family: Family, toy: Toy) =>
   planImport(family, sourceOf(toy, toy.tensors), { torchDtype: "source", mtp: "keep", allowUnmapped: [], form: "standard", layout: () => standardLayout({}), step: 0 })
 
-/** Of every kind of layer and of name: dense and MoE, latent, fused, biased, normed behind, with multi-token prediction. */
+/** Of every kind of layer and of name: dense and MoE, latent, fused, biased, normed behind, with multi-token prediction; with towers. */
 const WHOLE = [
   "llama-biased-a", "qwen2-a", "qwen3-moe-packed-a", "qwen2-moe-dense-layers", "mixtral", "olmoe-a", "exaone-4-tied-a", "gemma2-a", "nemotron-4-a",
-  "glm-4.5-a", "deepseek-v3-noqlora-a", "glm-4.7-flash-a", "bailing-moe-v2-mtp", "solar-open-biased"
+  "glm-4.5-a", "deepseek-v3-noqlora-a", "glm-4.7-flash-a", "bailing-moe-v2-mtp", "solar-open-biased", "qwen2.5-vl-newnames", "glm-4.5v-packed", "qwen2-audio-a"
 ]
 const fileOf = (name: string): string => join(work, "routes", `${name.replaceAll(/\W/g, "_")}.ts`)
 for (const name of WHOLE) writeFileSync(fileOf(name), textOf(toyNamed(name), true))
@@ -45,6 +45,8 @@ it.each(WHOLE)("%s: the same checkpoint as with the family that is here", async 
   const [own] = Object.values(await import(/* @vite-ignore */ fileOf(name)) as Record<string, Family>)
   const [found, wanted] = [families.replacing(own!), families].map((registry) => plan(registry.find(toy.config), toy))
   expect(found!.checkpoint.metadata).toEqual(wanted!.checkpoint.metadata)
+  const components = [families.replacing(own!), families].map((registry) => describeSource(registry.find(toy.config), sourceOf(toy, toy.tensors)).description.components)
+  expect(components[0]!.map((c) => [c.name, c.sourcePrefix, c.also?.map((r) => r.sourcePrefix)])).toEqual(components[1]!.map((c) => [c.name, c.sourcePrefix, c.also?.map((r) => r.sourcePrefix)]))
 })
 
 it("every one of them type-checks", () => {
@@ -64,9 +66,9 @@ describe("the text", () => {
   })
 
   it("leaves as comments what no table has", () => {
-    const text = textOf(toyNamed("qwen2.5-vl-a"), true)
+    const text = textOf(toyNamed("internvl-qwen2"), true)
     expect(text).toContain("// Tensors outside of the language model's layers: give each a module and a row, or carry it.\n")
-    expect(text).toContain("// \"<megatron name>\": \"visual.blocks.*.attn.qkv.weight\",\n")
+    expect(text).toContain("// \"<megatron name>\": \"vision_model.encoder.layers.*.attn.qkv.weight\",\n")
   })
 
   it("takes nothing of a stranger's names for code", async () => {
