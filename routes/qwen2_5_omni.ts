@@ -7,7 +7,7 @@ import { typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { windowedTail } from "./shared/slidingTypes.ts"
+import { windowedTail, windowFields } from "./shared/slidingTypes.ts"
 import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
 import { audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
 import { windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
@@ -25,7 +25,7 @@ export const qwen2_5Omni = family({
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
   config: z.looseObject({
     thinker_config: z.looseObject({
-      text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject(denseFields)),
+      text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject({ ...denseFields, ...windowFields })),
       vision_config: z.looseObject(windowVisionFields),
       audio_config: z.looseObject({ ...audioFields, output_dim: size.default(3584) }),
       dtype: dtypeField,

@@ -8,13 +8,14 @@ import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { linearProjector } from "./shared/projectors.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { windowedTail } from "./shared/slidingTypes.ts"
+import { windowedTail, windowFields } from "./shared/slidingTypes.ts"
 import { audioEncoder, audioFields } from "./shared/towers/audio.ts"
 
 /** Published text sections leave out what the config class defaults to. */
 const text = z.looseObject({
   ...textFields,
   ...positions(32_768),
+  ...windowFields,
   num_hidden_layers: many.min(1).default(32),
   hidden_size: size.default(4096),
   intermediate_size: size.default(22016),

@@ -8,12 +8,16 @@ type Kind = "sliding_attention" | "full_attention"
 /** Every n-th layer is full, by default the fourth; or letters that repeat: L for a window, G for full attention. */
 export const slidingPattern = z.union([count, z.string().regex(/^[LG]+$/).max(1000)]).nullable().default(4)
 
-const tail = z.looseObject({
+/** Fields of a config whose last layers may have a window. */
+export const windowFields = {
   layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).max(100_000).nullish(),
   use_sliding_window: z.boolean().nullish(),
-  sliding_window: count.nullable().default(4096),
-  max_window_layers: count.default(28)
-})
+  /** By default 4096. */
+  sliding_window: count.nullish(),
+  /** By default 28. */
+  max_window_layers: count.nullish()
+}
+type Windows = z.infer<z.ZodObject<typeof windowFields>>
 
 interface Config {
   readonly num_hidden_layers: number
@@ -26,10 +30,9 @@ const byPattern = (pattern: number | string, layer: number): boolean =>
   typeof pattern === "string" ? pattern[layer % pattern.length] === "L" : pattern > 0 && (layer + 1) % pattern !== 0
 
 /** The last layers have a window where the config asks for one at all; `max_window_layers` do without. */
-export const windowedTail = (t: { readonly num_hidden_layers: number } & Readonly<Record<string, unknown>>): ReadonlyArray<Kind> => {
-  const { layer_types: listed, max_window_layers: first, sliding_window: window, use_sliding_window: use } = tail.parse(t)
-  return listed ?? Array.from({ length: t.num_hidden_layers }, (_, i) => (use && window && i >= first ? "sliding_attention" : "full_attention"))
-}
+export const windowedTail = (t: { readonly num_hidden_layers: number } & Windows): ReadonlyArray<Kind> =>
+  t.layer_types ??
+    Array.from({ length: t.num_hidden_layers }, (_, i) => (t.use_sliding_window && t.sliding_window !== null && i >= (t.max_window_layers ?? 28) ? "sliding_attention" : "full_attention"))
 
 /** One kind per decoder layer. Throws FormatError where the list is shorter than the decoder. */
 export const slidingTypes = (t: Config): ReadonlyArray<Kind> => {

@@ -12,14 +12,17 @@ import { exportInto, quickDisk, run, type Sound, type Subject } from "./run.ts"
 const SLOWEST_MS = 5000
 
 export interface World {
+  /** Of the rejections so far. */
+  readonly codes: Set<string>
   readonly work: string
   readonly sound: Readonly<Record<string, Sound>>
   /** Rejections that name a byte, those that name another place, and those that name none. */
   readonly places: { byte: number; named: number; readonly without: Array<string> }
 }
 
-const countPlace = ({ places, work }: World, error: BridgeError | undefined): void => {
+const countPlace = ({ codes, places, work }: World, error: BridgeError | undefined): void => {
   if (error === undefined) return
+  codes.add(error.code)
   if (/\bbyte \d+/.test(error.message)) places.byte++
   // What is about a path as such (a link, a folder, a file that is not there) has no inside; what is missing from a model is a tensor.
   else if (/\(field |\btensor/.test(error.message) || error.message.includes(`${work}/`)) places.named++

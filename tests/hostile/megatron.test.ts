@@ -1,5 +1,5 @@
 /** Megatron checkpoints from strangers: every broken one is refused in words, every unusual one gives the model to the bit. */
-import { describe, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { isGoodCheckpoint, isRefused, namesPlaces, type World } from "./check.ts"
 import { checkpointOf } from "./corpus/Megatron.ts"
 import { megatronBadFolders } from "./corpus/megatronBadFolders.ts"
@@ -10,7 +10,15 @@ import { megatronGood } from "./corpus/megatronGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
 const work = workFolder("hostile-megatron")
-const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] } }
+/** Codes of these cases, among others. */
+const CODES = [
+  "unsupported/legacy", "file/too-large", "file/link-loop", "plan/dtypes", "checkpoint/backend", "checkpoint/duplicate-key",
+  "checkpoint/link-escapes", "checkpoint/missing-file", "checkpoint/no-backend", "checkpoint/no-common-state",
+  "checkpoint/no-metadata", "checkpoint/no-tracker", "checkpoint/not-a-checkpoint", "checkpoint/not-a-directory",
+  "checkpoint/not-a-file", "checkpoint/tracker", "checkpoint/trackers-disagree"
+]
+
+const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] }, codes: new Set() }
 const bases = { llama: await checkpointOf("llama"), qwen2: await checkpointOf("qwen2"), qwen3: await checkpointOf("qwen3") }
 
 const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases))
@@ -20,6 +28,8 @@ describe("a Megatron checkpoint is refused", () => {
     isRefused(world, "megatron", command, c))
 
   it("with the byte at which it is wrong", () => namesPlaces(world))
+
+  it("for every reason that has a code of its own", () => expect(CODES.filter((code) => !world.codes.has(code))).toEqual([]))
 })
 
 describe("a Megatron checkpoint is accepted", () => {
