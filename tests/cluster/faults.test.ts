@@ -4,10 +4,10 @@ import { inProcessFaults, runInProcess, runProcesses } from "./harness/faults.ts
 
 describe("a job with a fault ends in time, with the cause, and publishes all or nothing:", () => {
   it.concurrent.each(inProcessFaults)("%s", async (fault) => {
-    expect(await runInProcess(fault, 11)).toEqual({ fault, seed: 11, complaints: [] })
+    expect(await runInProcess(fault, 11)).toMatchObject({ fault, complaints: [] })
   })
 
   it.concurrent.each(["SIGKILL", "coordinator SIGSTOP", "SIGKILL over files"] as const)("%s", async (fault) => {
-    expect(await runProcesses(fault, 5)).toEqual({ fault, seed: 5, complaints: [] })
+    expect(await runProcesses(fault, 5)).toMatchObject({ fault, complaints: [] })
   })
 })

@@ -83,7 +83,7 @@ export class FileMember {
   #error: MemberError | IoError | NoSpace | undefined
   #count = 0
   #done = 0
-  #watching = false
+  #watching: Promise<void> | undefined
   #isLeaving = false
 
   private constructor(job: FileJob, runBoard: Board, folder: string, session: string, notes: Set<string>) {
@@ -263,6 +263,7 @@ export class FileMember {
     try {
       if (failure !== undefined && this.#error === undefined) await this.fail(failure)
       this.#isLeaving = true
+      if (rank !== 0) await this.#rest()
       await this.#board.put(`left.${rank}.json`, true)
       if (rank !== 0) return
       const missing = new Set(Array.from({ length: world - 1 }, (_, index) => index + 1))
@@ -271,6 +272,7 @@ export class FileMember {
         for (const other of missing) if (await this.#board.get(`left.${other}.json`) !== undefined) missing.delete(other)
         return missing.size === 0 ? true : undefined
       }, hasFailed)
+      await this.#rest()
       if (gone === undefined) return
       await this.#runBoard.remove(SESSION)
       await this.#board.removeAll()
@@ -284,6 +286,12 @@ export class FileMember {
   stop(): void {
     clearInterval(this.#timer)
     this.#isLeaving = true
+  }
+
+  /** The last sign of life has been given: nothing is being written any more. */
+  async #rest(): Promise<void> {
+    this.stop()
+    await this.#watching
   }
 
   #here() {
@@ -336,9 +344,12 @@ export class FileMember {
   }
 
   /** Once a beat: give a sign of life, look for those of others, for a failure and for a newer session. */
-  async #watch(): Promise<void> {
-    if (this.#watching || this.#error !== undefined) return
-    this.#watching = true
+  #watch(): Promise<void> {
+    return this.#watching ??= this.#look().finally(() => { this.#watching = undefined })
+  }
+
+  async #look(): Promise<void> {
+    if (this.#error !== undefined) return
     const { limits, rank, run, world } = this.#job
     try {
       await this.#board.put(`beat.${rank}.json`, { count: ++this.#count, done: this.#done })
@@ -361,8 +372,6 @@ export class FileMember {
     } catch (error) {
       // Of a session that was cleared away.
       if (!this.#isLeaving) this.#end(error as MemberError | IoError | NoSpace)
-    } finally {
-      this.#watching = false
     }
   }
 

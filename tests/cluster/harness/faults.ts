@@ -21,12 +21,14 @@ export type Fault = typeof inProcessFaults[number] | typeof processFaults[number
 
 /** Short; a machine that is busy is not taken for a lost process (`Attention`). */
 const LIMITS: Limits = { beat: 150, silence: 1_500, join: 4_000, lease: 10_000, step: 15_000 }
-/** Exit within: the join time or the silence, last words, and what a busy machine adds. */
-const IN_TIME = 20_000
+/** What never ends is given up; how long the others took is in `seconds`. */
+const IN_TIME = 60_000
 
 export interface Ending {
   readonly fault: Fault
   readonly seed: number
+  /** From the fault until the last process had ended. */
+  readonly seconds: number
   /** What is wrong with it; nothing, as a rule. */
   readonly complaints: ReadonlyArray<string>
 }
@@ -97,6 +99,7 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
   const complaints: Array<string> = []
   const over = inTime(Promise.all(processes), complaints)
   await pause(at)
+  const began = performance.now()
   let extra: Promise<End> | undefined
   if (fault === "cut") proxies[victim]!.cut()
   else if (fault === "reset") proxies[victim]!.reset()
@@ -107,6 +110,7 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
   else if (fault === "newer attempt") extra = run(victim, { launch: { rank: victim, worldSize: world, launcher: "flags", runId: `run ${seed}`, attempt: 1 } })
   const ends = await over
   const second = extra && await inTime(extra, complaints)
+  const seconds = (performance.now() - began) / 1000
   for (const proxy of proxies) proxy.close()
   const host = "on host .+"
   const causes: Partial<Record<Fault, RegExp>> = {
@@ -119,7 +123,7 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
   const lost = new RegExp(`rank ${victim} ${host} failed: it was lost|rank 0\\) was lost|ranks ${victim}$|rank 0 was not reached`)
   if (ends !== undefined) complaints.push(...judge(ends, published, causes[fault] ?? lost, fault === "slow connection" || fault === "two holders"))
   if (fault === "two holders" && second !== undefined && second.error !== undefined && !/is held by another process|was not reached|would|failed/.test(second.error)) complaints.push(`the second holder: ${second.error}`)
-  return { fault, seed, complaints }
+  return { fault, seed, seconds, complaints }
 }
 
 /** Real processes. */
@@ -148,9 +152,11 @@ export const runProcesses = async (fault: typeof processFaults[number], seed: nu
   await Promise.all(children.map(({ joined }) => joined))
   await pause(next(400))
   const signal = fault.includes("SIGKILL") ? "SIGKILL" : "SIGSTOP"
+  const began = performance.now()
   children[victim]!.child.kill(signal)
   const others = children.filter(({ rank }) => rank !== victim)
   const texts = await inTime(Promise.all(others.map(({ end }) => end)), complaints)
+  const seconds = (performance.now() - began) / 1000
   for (const { child } of children) child.kill("SIGKILL")
   const last = await children[victim]!.end
   await Promise.all(children.map(({ end }) => end))
@@ -165,5 +171,5 @@ export const runProcesses = async (fault: typeof processFaults[number], seed: nu
   })
   const cause = victim === 0 ? /rank 0\) was lost|rank 0 was lost|rank 0 was not reached/ : new RegExp(`rank ${victim} on host .+ failed: it was lost|ranks ${victim}$`)
   if (texts !== undefined) complaints.push(...judge(ends, published, cause, false))
-  return { fault, seed, complaints }
+  return { fault, seed, seconds, complaints }
 }
