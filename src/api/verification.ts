@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { dirname, resolve } from "node:path"
 import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../verify/deep/deep.ts"
-import { verifyHf, verifyHfMegatron, verifyMegatron, type VerifyOptions, type VerifyReport } from "../verify/verify.ts"
+import { verifyHf, verifyHfMegatron, verifyMegatron, type VerificationOptions, type VerifyReport } from "../verify/verify.ts"
 import type { BridgeError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -11,7 +11,7 @@ import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { inJob, type Job } from "./job.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
-export type { DeepOptions, DeepReport, VerifyOptions, VerifyReport }
+export type { DeepOptions, DeepReport, VerificationOptions, VerifyReport }
 
 /** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
 const isHf = Effect.fnUntraced(function*(path: string) {
@@ -25,7 +25,7 @@ const isHf = Effect.fnUntraced(function*(path: string) {
  * Compare two checkpoints, tensor by tensor: two of a kind, or a Hugging Face model and a Megatron checkpoint of it through the family's
  * mapping. Both are streamed, in constant memory.
  */
-export const verify = (left: string, right: string, request: VerifyOptions & WithFamilies = {}): Effect.Effect<VerifyReport, BridgeError, Disk> =>
+export const verify = (left: string, right: string, request: VerificationOptions & WithFamilies = {}): Effect.Effect<VerifyReport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { families: _, ...options } = request
     const [isLeftHf, isRightHf] = [yield* isHf(left), yield* isHf(right)]

@@ -8,7 +8,7 @@ import type { SourceArray, SourceCopy } from "../engine/index.ts"
 import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
-import { isContiguous } from "../torch/TensorItem.ts"
+import { fillsItsStorage } from "../torch/TensorItem.ts"
 import type { ChunkSelection } from "./ChunkSelection.ts"
 import { type ChunkSource, itemOf, readItemHeaders } from "./ItemHeaders.ts"
 import { type LocatedPart, rowsOf, storedBox } from "./locatePart.ts"
@@ -134,7 +134,7 @@ export class StoredArrays {
     const { dtype } = source
     const item = itemRead(source)
     const width = bytesOf(dtype)
-    const contiguous = isContiguous(item)
+    const contiguous = fillsItsStorage(item)
     const elements = contiguous ? volume(source.chunk.sizes) : item.storageLength / width - item.storageOffset
     const array = {
       path: join(this.#selection.directory, chunk.file),

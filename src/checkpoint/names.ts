@@ -18,3 +18,9 @@ export const iterationOf = (folder: string): number | undefined => {
 }
 
 export { HF_SOURCE } from "../model/storedKey.ts"
+
+/** Rank and number of a data file, from the name the reference gives it: `__{rank}_{number}.distcp`. */
+export const rankOf = (file: string): { readonly rank: number; readonly number: number } | undefined => {
+  const match = /^(?:.*)__(\d{1,9})_(\d{1,9})\.distcp$/.exec(file)
+  return match ? { rank: Number(match[1]), number: Number(match[2]) } : undefined
+}

@@ -16,7 +16,7 @@ import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { ConformanceCase } from "./Case.ts"
 import { writeHfCheckpoint } from "./HfCheckpoint.ts"
-import { type CaseResult, compareDirectories, formOf, inTemporary, layoutOf, referenceDtype } from "./Runner.ts"
+import { type CaseResult, compareDirectories, formOfCase, inTemporary, layoutOf, referenceDtype } from "./Runner.ts"
 
 const KEEP = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
 
@@ -59,7 +59,7 @@ const runInside = Effect.fnUntraced(function*(families: FamilyRegistry, c: Confo
   yield* writeHfCheckpoint(c, hf)
   yield* Effect.promise(() => mkdir(bare))
   yield* Effect.promise(() => copyFile(join(hf, "config.json"), join(bare, "config.json")))
-  const prepared = yield* prepareImport(families, hf, { ...KEEP, form: formOf(c), layout: layoutOf(c), torchDtype: referenceDtype(c.megatron!.entries), step: 0 })
+  const prepared = yield* prepareImport(families, hf, { ...KEEP, form: formOfCase(c), layout: layoutOf(c), torchDtype: referenceDtype(c.megatron!.entries), step: 0 })
   yield* prepared.run(ours, { overwrite: false })
   const real = yield* openCheckpoint(checkpoint)
   const problems = [...(yield* Effect.promise(() => compareFiles(join(ours, "iter_0000000"), real.directory)))]

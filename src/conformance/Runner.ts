@@ -38,7 +38,7 @@ export type CaseResult =
   | { readonly status: "failed"; readonly problems: ReadonlyArray<string> }
   | { readonly status: "skipped"; readonly reason: string }
 
-export const formOf = (c: ConformanceCase): Form => (c.import.mode === "mimo" ? "mimo" : "standard")
+export const formOfCase = (c: ConformanceCase): Form => (c.import.mode === "mimo" ? "mimo" : "standard")
 
 export const layoutOf = (c: ConformanceCase) => (names: ReadonlyArray<string>): Layout =>
   c.import.mode === "mimo"
@@ -87,7 +87,7 @@ const losesHead = ({ hf: { tensors }, megatron }: ConformanceCase, ours: Checkpo
 const compareWithReference = Effect.fnUntraced(function*(c: ConformanceCase, directory: string) {
   const problems: Array<string> = []
   const reference = c.megatron!
-  const form = formOf(c)
+  const form = formOfCase(c)
   const { checkpoint, digests } = yield* digestsOf(directory)
   for (const [key, entry] of reference.entries) {
     const ours = checkpoint.tensors.get(key)
@@ -153,7 +153,7 @@ const runInside = Effect.fnUntraced(function*(families: FamilyRegistry, c: Confo
   const importTo = (target: string, torchDtype: TorchDtype) =>
     Effect.gen(function*() {
       const prepared = yield* prepareImport(families, hf, {
-        form: formOf(c),
+        form: formOfCase(c),
         layout: layoutOf(c),
         torchDtype,
         mtp: "keep",

@@ -16,7 +16,7 @@ import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
 import { checkedRepeats } from "../plan/repeats.ts"
 import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
 import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
-import { type ExportOptions, planExport } from "../plan/planExport.ts"
+import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
 import { CONFIG, openHfModel, sideFiles } from "../space/HfSource.ts"
 import { known, sourceFile } from "../publish/journal/Job.ts"
@@ -37,7 +37,7 @@ export interface PreparedExport {
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
 
-export interface ExportRequest extends Omit<ExportOptions, "mtpFrom"> {
+export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {
   readonly mtpFrom?: string
   /**
    * Write quantised tensors of `hfModel` that the checkpoint holds unchanged as `hfModel` has them, not as values. They are
@@ -66,7 +66,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
   const family = yield* attempt(() => families.find(config.json, config.path))
-  const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportOptions, "grown">) {
+  const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportPlanOptions, "grown">) {
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
     const draft = yield* attempt(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
     const [cut] = draft.cuts

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
 import type { Store } from "../store/Store.ts"
-import { stateOf } from "../store/Store.ts"
+import { storedState } from "../store/Store.ts"
 import { type Ingredient, sourceFile } from "../publish/journal/Job.ts"
 import type { SourceState } from "../publish/sources.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
@@ -19,7 +19,7 @@ export const dataFileStates = async (store: Store, { directory, fileSizes }: Che
   const states: Array<SourceState> = []
   for (const name of [METADATA, ...fileSizes.keys()]) {
     const path = join(directory, name)
-    states.push({ path, ...stateOf(await store.stat(path)) })
+    states.push({ path, ...storedState(await store.stat(path)) })
   }
   return states
 }

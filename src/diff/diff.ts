@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf, type DType, isFloat } from "../tensor/DType.ts"
-import { componentsOf } from "../inspect/names.ts"
+import { componentsOf } from "../space/names.ts"
 import { compareData, type CompareOptions, type Distance, type Pair } from "./compareData.ts"
 import { openSides, type DiffSide } from "./sides.ts"
 

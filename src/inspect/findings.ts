@@ -5,7 +5,7 @@ import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
-import { isEmbedding, isHead, isMtp, isQuantisation } from "./names.ts"
+import { isEmbedding, isHead, isMtp, isQuantisation } from "../space/names.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import type { SpaceTensor } from "../space/TensorSpace.ts"
 

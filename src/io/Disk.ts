@@ -11,7 +11,7 @@ import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { IoError, NoSpace } from "../errors.ts"
 import { lift } from "./attempt.ts"
-import { LARGEST_TRANSFER, type ReadOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
+import { LARGEST_TRANSFER, type OpenOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
 import { errnoOf } from "./errno.ts"
 
 /** What the file system says; `identity` is made of inode, length and the time of the last write, `stamp` also of the ctime. */
@@ -37,7 +37,7 @@ export type OpenMode = "read" | "create" | "readwrite"
 
 /** The calls themselves; every promise rejects with {@link IoError} or {@link NoSpace} only. For reading it is the first driver of {@link Store}. */
 export interface DiskCalls extends Store {
-  readonly open: (path: string, mode: OpenMode, options?: ReadOptions) => Promise<DiskFile>
+  readonly open: (path: string, mode: OpenMode, options?: OpenOptions) => Promise<DiskFile>
   /** Does not follow a final symbolic link. */
   readonly lstat: (path: string) => Promise<FileInfo>
   readonly stat: (path: string) => Promise<FileInfo>

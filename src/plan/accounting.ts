@@ -34,7 +34,7 @@ export interface CarriedGroup {
 }
 
 export const ROUNDED = "arithmetic rounds them on their way into the model, and back"
-export const ACTIVATION_SCALES = "scales of activations, which the model's weights do not need"
+export const ACTIVATION_SCALES_REASON = "scales of activations, which the model's weights do not need"
 
 /** Carried tensors by their reason, in the order of the reasons' first tensors. */
 export const carriedGroups = (names: Iterable<string>, whyOf: (name: string) => string): ReadonlyArray<CarriedGroup> =>

@@ -10,7 +10,7 @@ import { unwidened } from "./againstOriginal.ts"
 import type { ConstantParameter, ExportTensor, TensorSource, Unrounded } from "./ExportDraft.ts"
 import type { ExportRelation } from "./exportRelation.ts"
 import { type Located, originsOf, requireAllElements } from "./located.ts"
-import { ACTIVATION_SCALES } from "./accounting.ts"
+import { ACTIVATION_SCALES_REASON } from "./accounting.ts"
 import { compileCarried } from "./match.ts"
 import { castTo, type TorchDtype } from "./Options.ts"
 
@@ -91,7 +91,7 @@ export const carriedTensors = ({ conversion, model: { checkpoint, description, w
   const unmade = (names: Iterable<string>) => Iterator.from(names).filter((name) => !made.has(name))
   for (const name of new Set([...unmade(checkpoint.kept.keys()), ...unmade(weights?.tensors.keys() ?? [])])) {
     const isActivationScale = weights?.activationScales.has(name) === true
-    const rule = ruleOf(name) ?? (isActivationScale ? { pattern: name, why: ACTIVATION_SCALES } : undefined)
+    const rule = ruleOf(name) ?? (isActivationScale ? { pattern: name, why: ACTIVATION_SCALES_REASON } : undefined)
     const kept = checkpoint.kept.get(name)
     if (!rule) {
       if (kept && !conversion.hf.has(name) && !mtpNames.has(name)) placeless.push(name)

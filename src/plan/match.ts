@@ -6,7 +6,7 @@ import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { type Contradiction, headMissing, shapesExplained, thereInstead } from "../recognise/instead.ts"
 import { sameShape, type Shape } from "../tensor/Copy.ts"
-import { ACTIVATION_SCALES, ROUNDED } from "./accounting.ts"
+import { ACTIVATION_SCALES_REASON, ROUNDED } from "./accounting.ts"
 
 /** `*` for digits and `**` for anything, as in mapping rows; both are captured. */
 const wildcard = (pattern: string): RegExp =>
@@ -48,7 +48,7 @@ export const compileCarried = (rules: ReadonlyArray<Carried>) => {
 /** Why a tensor that travels beside the model does. */
 export const carriedWhy = (rules: ReadonlyArray<Carried>, weights: Pick<HfWeights, "activationScales"> | undefined): ((name: string) => string) => {
   const ruleOf = compileCarried(rules)
-  return (name) => ruleOf(name)?.why ?? (weights?.activationScales.has(name) ? ACTIVATION_SCALES : ROUNDED)
+  return (name) => ruleOf(name)?.why ?? (weights?.activationScales.has(name) ? ACTIVATION_SCALES_REASON : ROUNDED)
 }
 
 /** What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it repeats. */

@@ -21,7 +21,7 @@ import type { DtypeChange } from "./Report.ts"
 import { componentSummaries } from "./summary.ts"
 import { cutNote, cutsOf, requireRows } from "./vocabulary.ts"
 
-export interface ExportOptions {
+export interface ExportPlanOptions {
   readonly torchDtype: TorchDtype
   readonly mtp: MtpMode
   /** Weights from which MTP tensors are taken if the checkpoint has none. */
@@ -34,7 +34,7 @@ export interface ExportOptions {
 }
 
 /** Errors: what the checkpoint, or the model beside it, is, if it is no plain one; else PlanRefused, InvalidFile or Unsupported. */
-export const planExport = (sources: ExportSources, options: ExportOptions): ExportDraft => explainingMegatron(sources.checkpoint, () => {
+export const planExport = (sources: ExportSources, options: ExportPlanOptions): ExportDraft => explainingMegatron(sources.checkpoint, () => {
   const model = exportedModel(sources)
   const { checkpoint, config, description, full, modules, ownHead, weights } = model
   const graft = logicalWeights(options.mtpFrom, config)
@@ -88,7 +88,7 @@ interface DraftSteps {
 
 const drafted = (
   relation: ExportRelation,
-  { grown = [], torchDtype, vocabSize }: Pick<ExportOptions, "torchDtype" | "vocabSize" | "grown">,
+  { grown = [], torchDtype, vocabSize }: Pick<ExportPlanOptions, "torchDtype" | "vocabSize" | "grown">,
   { check, graft, leftBehind, notes = [] }: DraftSteps
 ): ExportDraft => {
   const { located, model: { checkpoint, config, description, family, form, modules, ownHead, weights } } = relation

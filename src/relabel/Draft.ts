@@ -4,7 +4,7 @@
  * shape, stays where it lies; any other needs a new item, because an item records its shape.
  */
 import { PlanRefused } from "../errors.ts"
-import { rankOf } from "../inspect/names.ts"
+import { rankOf } from "../checkpoint/names.ts"
 import { modelKeyOf, type ModelKey } from "../model/storedKey.ts"
 
 export { modelKeyOf }
@@ -83,7 +83,7 @@ export const cut = (piece: ItemPiece, axis: number, low: number, high: number): 
 }
 
 /** Slice `index` along `axis` of a tensor, without that axis. */
-export const slice = (tensor: DraftTensor, axis: number, index: number): DraftTensor => ({
+export const sliceAt = (tensor: DraftTensor, axis: number, index: number): DraftTensor => ({
   dtype: tensor.dtype,
   shape: without(tensor.shape, axis),
   pieces: tensor.pieces.flatMap((piece) => {
@@ -101,7 +101,7 @@ export const range = (tensor: DraftTensor, axis: number, low: number, high: numb
   pieces: tensor.pieces.flatMap((piece) => cut(piece, axis, low, high) ?? [])
 })
 
-/** Tensors of equal shape and dtype under one key, along a new first axis. The opposite of {@link slice} along axis 0. */
+/** Tensors of equal shape and dtype under one key, along a new first axis. The opposite of {@link sliceAt} along axis 0. */
 export const stack = (tensors: ReadonlyArray<DraftTensor>): DraftTensor => ({
   dtype: tensors[0]!.dtype,
   shape: [tensors.length, ...tensors[0]!.shape],
@@ -182,7 +182,7 @@ export const rewrite = (
 }
 
 /** Give the entries of the model, and what an optimizer has of them, other keys. */
-export const move = (draft: Draft, to: (own: ModelKey) => ModelKey): Draft => {
+export const moveKeys = (draft: Draft, to: (own: ModelKey) => ModelKey): Draft => {
   const moved = (full: string): string => {
     const own = modelKeyOf(full)
     if (!own) return full
@@ -198,7 +198,7 @@ export const move = (draft: Draft, to: (own: ModelKey) => ModelKey): Draft => {
 }
 
 /** Rename the keys of tensors and module states, the same in every space. */
-export const rename = (draft: Draft, to: (key: string) => string): Draft => move(draft, ({ key, space }) => ({ space, key: to(key) }))
+export const rename = (draft: Draft, to: (key: string) => string): Draft => moveKeys(draft, ({ key, space }) => ({ space, key: to(key) }))
 
 /** Keys of the model's own tensors, without optimizer states. */
 export const modelKeys = (draft: Draft): ReadonlyArray<string> =>

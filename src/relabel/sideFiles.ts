@@ -2,7 +2,7 @@
 import { join, relative, sep } from "node:path"
 import { InvalidFile } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
-import { stateOf, type StoredState } from "../store/Store.ts"
+import { storedState, type StoredState } from "../store/Store.ts"
 
 export interface SideFile extends StoredState {
   /** Relative to the folder. */
@@ -35,7 +35,7 @@ export const filesBelow = async (
         throw new InvalidFile({ path, code: "relabel/link-escapes", problem: "is a link that leaves the checkpoint's directory" })
       }
       const info = await disk.stat(path)
-      if (info.kind === "file") files.push({ name: relative(root, path), path: target, ...stateOf(info) })
+      if (info.kind === "file") files.push({ name: relative(root, path), path: target, ...storedState(info) })
       else if (info.kind === "directory" && (await disk.lstat(path)).kind === "directory") {
         folders.push(relative(root, target))
         await visit(path, depth + 1)

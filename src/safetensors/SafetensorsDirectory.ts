@@ -10,7 +10,7 @@ import { positioned } from "../document/position.ts"
 import { InvalidFile, quote, some } from "../errors.ts"
 import { lift, opening } from "../io/attempt.ts"
 import type { Disk, DiskError } from "../io/Disk.ts"
-import { readFully, stateOf, type Store, type StoredFile, type StoredInfo, type StoredState } from "../store/Store.ts"
+import { readFully, storedState, type Store, type StoredFile, type StoredInfo, type StoredState } from "../store/Store.ts"
 import { isNotThere } from "../store/existing.ts"
 import { refuseSpecials } from "../store/specials.ts"
 import { type Header, LENGTH_BYTES, MOST_TENSORS, parseHeader, readHeaderLength } from "./Header.ts"
@@ -127,7 +127,7 @@ const readShard = async (
     return {
       file,
       path,
-      ...stateOf(info),
+      ...storedState(info),
       headerBytes,
       metadata,
       tensors: tensors.map(({ begin, dtype, end, name, shape }) => ({ name, dtype, shape, begin, end, shard: number }))

@@ -10,7 +10,7 @@ import type { Archive } from "../torch/Archive.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
 import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../torch/Ranges.ts"
-import { isContiguous } from "../torch/TensorItem.ts"
+import { fillsItsStorage } from "../torch/TensorItem.ts"
 import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
 import type { OpenedSpace } from "./OpenedSpace.ts"
@@ -82,7 +82,7 @@ const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<
       file,
       offset,
       elements,
-      strides: isContiguous(view) ? undefined : view.strides,
+      strides: fillsItsStorage(view) ? undefined : view.strides,
       item: { offset: dataOffset, length: dataLength },
       storage: { start: dataOffset, end: dataOffset + dataLength, crc32 }
     }

@@ -18,7 +18,7 @@ import { inPickle } from "../torch/Archive.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
 import { pyRead } from "../torch/PyValue.ts"
 import { fromReader } from "../torch/Ranges.ts"
-import { isContiguous } from "../torch/TensorItem.ts"
+import { fillsItsStorage } from "../torch/TensorItem.ts"
 import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
 import type { OpenedSpace } from "./OpenedSpace.ts"
@@ -149,7 +149,7 @@ const readItem = async (file: StoredFile, path: string, start: number, length: n
       const offset = start + dataOffset + view.storageOffset * width
       const elements = dataLength / width - view.storageOffset
       const storage = { start: start + dataOffset, end: start + dataOffset + dataLength, crc32 }
-      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, storage, strides: isContiguous(view) ? undefined : view.strides }
+      return { kind: "tensor" as const, dtype: view.dtype, shape: view.shape, offset, elements, storage, strides: fillsItsStorage(view) ? undefined : view.strides }
     })())
   } catch (error) {
     if (!(error instanceof FormatError)) throw error

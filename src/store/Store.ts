@@ -20,7 +20,7 @@ export interface StoredInfo {
 /** A file as it was when it was looked at: to find out whether it is still the one that was read. */
 export type StoredState = Pick<StoredInfo, "size" | "identity" | "stamp">
 
-export const stateOf = ({ identity, size, stamp }: StoredInfo): StoredState => ({ size, identity, stamp })
+export const storedState = ({ identity, size, stamp }: StoredInfo): StoredState => ({ size, identity, stamp })
 
 /** A file that is open for reading. Promises reject with IoError only. */
 export interface StoredFile {
@@ -31,7 +31,7 @@ export interface StoredFile {
   readonly close: () => Promise<void>
 }
 
-export interface ReadOptions {
+export interface OpenOptions {
   /**
    * Past the page cache, where there is one: memory, positions and lengths are multiples of 4096. What cannot do that rejects with
    * `EINVAL`, here or at the first read.
@@ -49,7 +49,7 @@ export interface Store {
   readonly lstat: (path: string) => Promise<StoredInfo>
   /** The path without links; the path itself in a store that has none. */
   readonly realpath: (path: string) => Promise<string>
-  readonly open: (path: string, mode: "read", options?: ReadOptions) => Promise<StoredFile>
+  readonly open: (path: string, mode: "read", options?: OpenOptions) => Promise<StoredFile>
 }
 
 /** No single read or write is larger than this (Node aborts at 2^31). */

@@ -77,7 +77,7 @@ export const LEADING: ReadonlyArray<{ readonly name: string; readonly content: U
   { name: ".storage_alignment", content: ascii("64") },
   { name: "byteorder", content: ascii("little") }
 ]
-export const VERSION = { name: "version", content: ascii("3\n") } as const
+export const VERSION_RECORD = { name: "version", content: ascii("3\n") } as const
 /** 40 digits. */
 export const SERIALIZATION_ID = ".data/serialization_id"
 export const SERIALIZATION_ID_LENGTH = 40

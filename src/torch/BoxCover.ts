@@ -6,7 +6,7 @@
  * the cut, which also says where a hole is; a group that cannot be cut is compared pairwise, within a budget.
  */
 
-export interface Box {
+export interface ChunkBox {
   readonly offsets: ReadonlyArray<number>
   readonly sizes: ReadonlyArray<number>
 }
@@ -24,7 +24,7 @@ export type Cover =
 const BUDGET = 30_000_000
 
 /** `boxes` must lie inside `shape` and have no empty axis. */
-export const cover = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<Box>): Cover => {
+export const cover = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<ChunkBox>): Cover => {
   if (shape.includes(0)) return { kind: "exact" }
   const whole = { from: shape.map(() => 0), to: [...shape] }
   if (boxes.length === 0) return { kind: "hole", ...whole }
@@ -32,7 +32,7 @@ export const cover = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<Box>): 
 }
 
 /** Exact or overlapping if every box is one cell of a grid; undefined if they form no complete grid. */
-const grid = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<Box>): Cover | undefined => {
+const grid = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<ChunkBox>): Cover | undefined => {
   let cells = 1
   const axes = shape.map((_, axis) => {
     const starts = new Set<number>()
@@ -69,7 +69,7 @@ interface Task extends Region {
   readonly members: ReadonlyArray<number>
 }
 
-const cut = (whole: Region, boxes: ReadonlyArray<Box>): Cover => {
+const cut = (whole: Region, boxes: ReadonlyArray<ChunkBox>): Cover => {
   const rank = whole.to.length
   const start = (b: number, axis: number) => boxes[b]!.offsets[axis]!
   const end = (b: number, axis: number) => boxes[b]!.offsets[axis]! + boxes[b]!.sizes[axis]!
@@ -120,7 +120,7 @@ const cut = (whole: Region, boxes: ReadonlyArray<Box>): Cover => {
 }
 
 /** A group that no plane separates: a pinwheel, or an overlap. */
-const pairwise = ({ from, members, to }: Task, boxes: ReadonlyArray<Box>, pay: () => boolean): Cover | undefined => {
+const pairwise = ({ from, members, to }: Task, boxes: ReadonlyArray<ChunkBox>, pay: () => boolean): Cover | undefined => {
   const sorted = [...members].sort((a, b) => boxes[a]!.offsets[0]! - boxes[b]!.offsets[0]!)
   let active: Array<number> = []
   let volume = 0n
@@ -138,7 +138,7 @@ const pairwise = ({ from, members, to }: Task, boxes: ReadonlyArray<Box>, pay: (
   return volume === product(to.map((end, axis) => end - from[axis]!)) ? undefined : { kind: "hole", from, to }
 }
 
-const intersects = (a: Box, b: Box): boolean => {
+const intersects = (a: ChunkBox, b: ChunkBox): boolean => {
   for (let axis = 0; axis < a.offsets.length; axis++) {
     const [startA, startB] = [a.offsets[axis]!, b.offsets[axis]!]
     if (startA >= startB + b.sizes[axis]! || startB >= startA + a.sizes[axis]!) return false

@@ -9,7 +9,7 @@ import { Op } from "./PickleOps.ts"
 import { PickleList } from "./PickleValue.ts"
 import { PickleWriter } from "./PickleWriter.ts"
 import type { PyValue } from "./PyValue.ts"
-import { fromBytes } from "./Ranges.ts"
+import { parseBytes } from "./Ranges.ts"
 import { writeValue } from "./SaveArchive.ts"
 import { readRecord } from "./Zip.ts"
 import { archiveOf } from "./ZipWriter.ts"
@@ -33,9 +33,9 @@ const setting = (key: string, value: PyValue): Uint8Array => {
  * otherwise, and those of reading.
  */
 export const withEntry = (archive: Uint8Array, key: string, value: PyValue): Uint8Array => {
-  const { records, root } = fromBytes(archive, openArchive(archive.length))
-  const contents = [...records].map(([name, record]) => ({ name, content: fromBytes(archive, readRecord(record, archive.length)) }))
-  const isItem = fromBytes(archive, parseArchive(archive.length)).value instanceof PickleList
+  const { records, root } = parseBytes(archive, openArchive(archive.length))
+  const contents = [...records].map(([name, record]) => ({ name, content: parseBytes(archive, readRecord(record, archive.length)) }))
+  const isItem = parseBytes(archive, parseArchive(archive.length)).value instanceof PickleList
   // The dict is complete, and on top, before it is put into its list or before the end.
   const ending = isItem ? [Op.APPEND, Op.STOP] : [Op.STOP]
   return archiveOf(contents.map(({ content, name }) => {

@@ -10,7 +10,7 @@ import { PickleList } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 import { pyRead } from "./PyValue.ts"
 import type { PyRead, PyValue } from "./PyValue.ts"
-import { fromBytes, fromReader } from "./Ranges.ts"
+import { parseBytes, fromReader } from "./Ranges.ts"
 import type { Ranged, RangeReader } from "./Ranges.ts"
 import { saveArchive } from "./SaveArchive.ts"
 
@@ -37,7 +37,7 @@ export function* parseObjectItem(length: number): Ranged<ReadonlyArray<PyRead>> 
 export const commonFile = (common: ReadonlyMap<PyValue, PyValue>): Uint8Array => saveArchive("common", common)
 
 /** Reads any archive in memory that holds one value, e.g. `common.pt`. Errors: `zip/…`, `pickle/…`, `torch/…`. */
-export const readArchive = (bytes: Uint8Array): PyRead => pyRead(fromBytes(bytes, parseArchive(bytes.length)).value)
+export const readArchive = (bytes: Uint8Array): PyRead => pyRead(parseBytes(bytes, parseArchive(bytes.length)).value)
 
 /** The archive and its value, unknown classes opaque. */
 export function* parseArchive(length: number): Ranged<{ readonly archive: Archive; readonly value: PickleValue }> {

@@ -20,7 +20,7 @@ export type RangeReader = (offset: number, length: number) => Promise<Uint8Array
 const WINDOW = 4096
 
 /** Runs a parser over bytes in memory. Error: `zip/short-read` if it asks for more than there is. */
-export const fromBytes = <A>(bytes: Uint8Array, parser: Ranged<A>): A => {
+export const parseBytes = <A>(bytes: Uint8Array, parser: Ranged<A>): A => {
   let step = parser.next()
   while (!step.done) {
     const { length, offset } = step.value

@@ -4,7 +4,7 @@
  * 1000, 2000, … items.
  */
 import { FormatError } from "../errors.ts"
-import { contentHash, LEADING, SERIALIZATION_ID, serializationId, VERSION } from "./Archive.ts"
+import { contentHash, LEADING, SERIALIZATION_ID, serializationId, VERSION_RECORD } from "./Archive.ts"
 import { BATCH, PickleWriter } from "./PickleWriter.ts"
 import { PyFloat, PyTensor } from "./PyValue.ts"
 import type { PyValue } from "./PyValue.ts"
@@ -29,7 +29,7 @@ export const saveArchive = (root: string, value: PyValue): Uint8Array => {
     { name: "data.pkl", content: pickle.stop() },
     ...LEADING,
     ...storages.map((content, i) => ({ name: `data/${i}`, content })),
-    VERSION
+    VERSION_RECORD
   ]
   const id = serializationId(storages.length, contentHash(before.map(({ content }) => content)))
   const records = [...before, { name: SERIALIZATION_ID, content: Buffer.from(id, "latin1") }]

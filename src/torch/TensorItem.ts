@@ -7,7 +7,7 @@
 import { bitsOf } from "../tensor/DType.ts"
 import type { DType } from "../tensor/DType.ts"
 import {
-  contentHash, foldCrc, inPickle, LEADING, openArchive, readPickle, SERIALIZATION_ID, SERIALIZATION_ID_LENGTH, serializationId, VERSION
+  contentHash, foldCrc, inPickle, LEADING, openArchive, readPickle, SERIALIZATION_ID, SERIALIZATION_ID_LENGTH, serializationId, VERSION_RECORD
 } from "./Archive.ts"
 import { crc32 } from "./Crc32.ts"
 import { TENSOR_GLOBALS } from "./Globals.ts"
@@ -64,12 +64,12 @@ const build = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
   const layout = layOut([
     ...before.map(({ content, name }) => ({ name, length: content.length })),
     { name: "data/0", length: dataLength },
-    { name: VERSION.name, length: VERSION.content.length },
+    { name: VERSION_RECORD.name, length: VERSION_RECORD.content.length },
     { name: SERIALIZATION_ID, length: SERIALIZATION_ID_LENGTH }
   ].map(({ length, name }) => ({ name: `archive/${name}`, length })))
   const data = before.length
   const crcs = before.map(({ content }) => crc32(content))
-  const versionCrc = crc32(VERSION.content)
+  const versionCrc = crc32(VERSION_RECORD.content)
   const prefix = Buffer.concat([
     ...before.flatMap(({ content }, i) => [layout.header(i), content, layout.descriptor(i, crcs[i]!)]),
     layout.header(data)
@@ -85,14 +85,14 @@ const build = (dtype: DType, shape: ReadonlyArray<number>): TensorItem => {
     const idCrc = crc32(id)
     return Buffer.concat([
       layout.descriptor(data, crc),
-      versionHeader, VERSION.content, versionDescriptor,
+      versionHeader, VERSION_RECORD.content, versionDescriptor,
       idHeader, id, layout.descriptor(data + 2, idCrc),
       layout.trailer([...crcs, crc, versionCrc, idCrc])
     ])
   }
   const suffixLength = layout.length - prefix.length - dataLength
   const usual = suffix(0)
-  const idAt = layout.descriptor(data, 0).length + versionHeader.length + VERSION.content.length + versionDescriptor.length + idHeader.length
+  const idAt = layout.descriptor(data, 0).length + versionHeader.length + VERSION_RECORD.content.length + versionDescriptor.length + idHeader.length
   const [dataCrcAt, idCrcAt] = layout.entryOffset([data, data + 2]).map((at) => at - prefix.length - dataLength + CRC_IN_ENTRY) as [number, number]
   /** What depends on the data, in order: its CRC twice, and the id that torch derives from it, with its own. */
   const varying = [
@@ -144,7 +144,7 @@ export function* parseTensorItem(length: number): Ranged<StoredTensorItem> {
 }
 
 /** The view is the whole storage in row-major order: its bytes can be copied as they are. */
-export const isContiguous = (item: TensorView): boolean => {
+export const fillsItsStorage = (item: TensorView): boolean => {
   const elements = item.shape.reduce((a, b) => a * b, 1)
   if (item.storageOffset !== 0 || elements * (bitsOf(item.dtype) / 8) !== item.storageLength) return false
   const strides = contiguousStrides(item.shape)

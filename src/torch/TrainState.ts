@@ -8,7 +8,7 @@ import { parseArchive } from "./ObjectItem.ts"
 import { PickleDict } from "./PickleValue.ts"
 import { PyTensor } from "./PyValue.ts"
 import type { PyValue } from "./PyValue.ts"
-import { fromBytes } from "./Ranges.ts"
+import { parseBytes } from "./Ranges.ts"
 import type { Ranged } from "./Ranges.ts"
 import { saveArchive } from "./SaveArchive.ts"
 import { placeStorage, tensorView } from "./TensorView.ts"
@@ -59,7 +59,7 @@ export const trainStateFile = (state: TrainState): Uint8Array =>
  * `pickle/…`, `torch/…`.
  */
 export const readTrainState = (bytes: Uint8Array): TrainState => {
-  const values = fromBytes(bytes, parseScalars(bytes))
+  const values = parseBytes(bytes, parseScalars(bytes))
   const step = values.get("step")
   if (step === undefined) throw new FormatError("torch/train-state", "the train state has no step", { field: "step" })
   const number = (name: string) => values.get(name) ?? 0

@@ -45,7 +45,7 @@ export interface VerifyReport {
   readonly notes: ReadonlyArray<string>
 }
 
-export interface VerifyOptions extends EngineLimits {
+export interface VerificationOptions extends EngineLimits {
   readonly progress?: (bytes: number) => void
   /** Called once it is known how many bytes will be compared. */
   readonly onSize?: (bytes: number) => void
@@ -68,7 +68,7 @@ interface Pairing {
   readonly notes: ReadonlyArray<string>
 }
 
-const run = (pairing: Pairing, options: VerifyOptions) =>
+const run = (pairing: Pairing, options: VerificationOptions) =>
   Effect.gen(function*() {
     const { lefts, rights } = pairing
     const verdicts = new Map<string, TensorVerdict>()
@@ -121,7 +121,7 @@ const combine = (before: TensorVerdict | undefined, found: Compared, left: DType
 }
 
 /** An HF model against a Megatron checkpoint of it. */
-export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerifyOptions) {
+export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerificationOptions) {
   const store = yield* storeInUse
   const { config, weights } = yield* openHfModel(hfModel)
   const tensors = weights ?? (yield* openSafetensors(hfModel))
@@ -161,7 +161,7 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
 })
 
 /** Two HF checkpoints, tensor by tensor. */
-export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
+export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
   const a = yield* openSafetensors(left)
   const b = yield* openSafetensors(right)
   return yield* run({
@@ -183,7 +183,7 @@ const spaceOf = (checkpoint: Checkpoint) =>
   new Map([...checkpoint.tensors, ...[...checkpoint.kept].map(([name, t]) => [`hf_source.${name}`, t] as const)])
 
 /** Two Megatron checkpoints of one model, whatever their layouts; wrapper prefixes and training state do not count. */
-export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: string, options: VerifyOptions) {
+export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
   const store = yield* storeInUse
   const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
   const [lefts, rights] = [spaceOf(a), spaceOf(b)]

@@ -1,7 +1,7 @@
 /** Under every MIMO layout of the cases, each rank's file has the size that the reference's has: the same items lie in it. */
 import { expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { formOf, layoutOf, referenceDtype } from "../../src/conformance/Runner.ts"
+import { formOfCase, layoutOf, referenceDtype } from "../../src/conformance/Runner.ts"
 import { planImport } from "../../src/plan/ImportPlan.ts"
 import { sourceOf } from "../families/toys.ts"
 import { caseNames, loadCase } from "./cases.ts"
@@ -14,7 +14,7 @@ const layouts = caseNames.filter((name) => name.startsWith("mimo-qwen")).map(loa
 it.each(layouts.map((c) => [c.case, c] as const))("%s", (_, c) => {
   const source = sourceOf({ architecture: c.architecture, configText: c.hf.configText }, c.hf.tensors)
   const { checkpoint } = planImport(families.find(c.hf.config), source, {
-    form: formOf(c),
+    form: formOfCase(c),
     layout: layoutOf(c),
     torchDtype: referenceDtype(c.megatron!.entries),
     mtp: "keep",

@@ -13,7 +13,7 @@ import { METADATA_GLOBALS } from "../../src/torch/Globals.ts"
 import { readArchive } from "../../src/torch/ObjectItem.ts"
 import { unpickle } from "../../src/torch/Pickle.ts"
 import { pyRead } from "../../src/torch/PyValue.ts"
-import { fromBytes } from "../../src/torch/Ranges.ts"
+import { parseBytes } from "../../src/torch/Ranges.ts"
 import { parseTensorItem, tensorItem } from "../../src/torch/TensorItem.ts"
 import { readTrainState } from "../../src/torch/TrainState.ts"
 import { dtypes } from "../../src/tensor/DType.ts"
@@ -137,8 +137,8 @@ export const formats: ReadonlyArray<Target> = [
   { name: "shard-index", make: index, read: (b) => checkIndex(parseIndex(b), [{ file: "model-0.safetensors", tensors: [{ name: "t0" }] }, { file: "model-1.safetensors", tensors: [{ name: "t1" }] }]) },
   { name: "json", make: (r) => mutateBytes(Buffer.from(print(mutateTree({ a: [1, 2.5, "x", null, { b: "\u00e9\ud83d\ude00" }], c: { d: true } }, r))), r), read: (b) => { parseJson(b, { allowNonFinite: true }); parseJsonTree(b, { keepFloats: true }) } },
   { name: "run-config", make: yaml, read: (b) => void parseRunConfig(b) },
-  { name: "zip-item", make: item, read: (b) => void fromBytes(b, parseTensorItem(b.length)) },
-  { name: "tensor-item", make: mutated(archives), read: (b) => { known.crcIn(b.subarray(-known.suffixLength)); fromBytes(b, parseTensorItem(b.length)) } },
+  { name: "zip-item", make: item, read: (b) => void parseBytes(b, parseTensorItem(b.length)) },
+  { name: "tensor-item", make: mutated(archives), read: (b) => { known.crcIn(b.subarray(-known.suffixLength)); parseBytes(b, parseTensorItem(b.length)) } },
   { name: "archive", make: mutated(archives), read: (b) => void readArchive(b) },
   { name: "train-state", make: mutated([readFileSync(new URL("torch/train_state.pt", FIXTURES))]), read: (b) => void readTrainState(b) },
   { name: "pickle", make: (r) => (r.chance(3) ? mutateBytes(opcodes(r), r) : opcodes(r)), read: (b) => void pyRead(unpickle(b, { globals: METADATA_GLOBALS, opaque: true, persistent: true })) },

@@ -21,7 +21,7 @@ import { checkMetadata } from "../../src/torch/DcpCheck.ts"
 import { decodeMetadata } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { readArchive } from "../../src/torch/ObjectItem.ts"
-import { fromBytes } from "../../src/torch/Ranges.ts"
+import { parseBytes } from "../../src/torch/Ranges.ts"
 import { saveArchive } from "../../src/torch/SaveArchive.ts"
 import { readDirectory } from "../../src/torch/Zip.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
@@ -92,7 +92,7 @@ const parsers: Readonly<Record<string, Work>> = {
   "shard index, a shard per tensor": text(index(1e9), readIndex),
   "pickle in an archive: a dictionary": over((n) => saveArchive("a", new Map(list(n, (i) => [`k${i}`, i]))), readArchive),
   "pickle in an archive: a long text": over((n) => saveArchive("a", ["x".repeat(n)]), readArchive),
-  "zip directory": over((n) => archiveOf(list(n, (i) => ({ name: `a/${i}`, content: bytes("x") }))), (b) => fromBytes(b, readDirectory(b.length))),
+  "zip directory": over((n) => archiveOf(list(n, (i) => ({ name: `a/${i}`, content: bytes("x") }))), (b) => parseBytes(b, readDirectory(b.length))),
   "DCP metadata: tensors": over((n) => checkpoint(n, 1), readCheckpoint),
   "DCP metadata: chunks of one tensor": over((n) => checkpoint(1, n), readCheckpoint),
   "config: unknown fields": text((n) => llama(Object.fromEntries(list(n, (i) => [`k${i}`, i]))), describeConfig),

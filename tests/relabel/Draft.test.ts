@@ -1,6 +1,6 @@
 /** Pieces of tensors: cut, sliced, stacked, joined, always the same elements. */
 import { describe, expect, it } from "vitest"
-import { concatenate, type Draft, draftOf, type DraftTensor, isWhole, modelKeyOf, range, rename, rewrite, slice, stack } from "../../src/relabel/Draft.ts"
+import { concatenate, type Draft, draftOf, type DraftTensor, isWhole, modelKeyOf, range, rename, rewrite, sliceAt, stack } from "../../src/relabel/Draft.ts"
 import { toMimo, toStandard } from "../../src/relabel/rules/components.ts"
 import { toDdp, toPlain } from "../../src/relabel/rules/wrapper.ts"
 import { toIndexed } from "../../src/relabel/rules/layers.ts"
@@ -44,17 +44,17 @@ const elements = (tensor: DraftTensor): ReadonlyArray<string> => {
 describe("pieces", () => {
   it("a layer out of a stack is a new item, unless its item has the shape already", () => {
     const stacked = tensorOf([2, 3], chunk([0, 0], [1, 3]), chunk([1, 0], [1, 3], 100))
-    const layer = slice(stacked, 0, 1)
+    const layer = sliceAt(stacked, 0, 1)
     expect(layer.shape).toEqual([3])
     expect(layer.pieces.map(isWhole)).toEqual([false])
     expect(elements(layer)).toEqual(["100/0", "100/1", "100/2"])
-    expect(stack([slice(stacked, 0, 0), layer]).pieces.map(isWhole)).toEqual([true, true])
+    expect(stack([sliceAt(stacked, 0, 0), layer]).pieces.map(isWhole)).toEqual([true, true])
   })
 
   it("a chunk that holds several layers is cut", () => {
     const stacked = tensorOf([4, 2], chunk([0, 0], [3, 2]), chunk([3, 0], [1, 2], 100))
-    expect(elements(slice(stacked, 0, 2))).toEqual(["0/4", "0/5"])
-    expect(elements(slice(stacked, 0, 3))).toEqual(["100/0", "100/1"])
+    expect(elements(sliceAt(stacked, 0, 2))).toEqual(["0/4", "0/5"])
+    expect(elements(sliceAt(stacked, 0, 3))).toEqual(["100/0", "100/1"])
   })
 
   it("gate and up halves come from whatever chunks they lie in", () => {
@@ -75,7 +75,7 @@ describe("pieces", () => {
       }
       const tensor = tensorOf(shape, ...chunks)
       const before = elements(tensor)
-      const layers = Array.from({ length: shape[0]! }, (_, i) => slice(tensor, 0, i))
+      const layers = Array.from({ length: shape[0]! }, (_, i) => sliceAt(tensor, 0, i))
       expect(elements(stack(layers))).toEqual(before)
       const half = shape[1]! / 2
       expect(elements(concatenate([range(tensor, 1, 0, half), range(tensor, 1, half, 2 * half)], 1))).toEqual(before)

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest"
-import type { Box } from "../../src/torch/BoxCover.ts"
+import type { ChunkBox } from "../../src/torch/BoxCover.ts"
 import { cover } from "../../src/torch/BoxCover.ts"
 import { random } from "./tools.ts"
 
-const box = (offsets: ReadonlyArray<number>, sizes: ReadonlyArray<number>): Box => ({ offsets, sizes })
+const box = (offsets: ReadonlyArray<number>, sizes: ReadonlyArray<number>): ChunkBox => ({ offsets, sizes })
 /** Five boxes that no straight cut separates. */
 const pinwheel = [box([0, 0], [1, 2]), box([0, 2], [2, 1]), box([2, 1], [1, 2]), box([1, 0], [2, 1]), box([1, 1], [1, 1])]
 
 /** Counts how often each element is covered. */
-const counted = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<Box>): "exact" | "hole" | "overlap" => {
+const counted = (shape: ReadonlyArray<number>, boxes: ReadonlyArray<ChunkBox>): "exact" | "hole" | "overlap" => {
   const counts = new Map<string, number>()
   const visit = (sizes: ReadonlyArray<number>, at: ReadonlyArray<number>, add: number): void => {
     if (at.length === sizes.length) return void counts.set(at.join(), (counts.get(at.join()) ?? 0) + add)
@@ -63,7 +63,7 @@ describe("cover", () => {
     const seen = { exact: 0, hole: 0, overlap: 0 }
     for (let round = 0; round < 3000; round++) {
       const shape = Array.from({ length: 1 + below(3) }, () => 1 + below(4))
-      const split = (b: Box, depth: number): Array<Box> => {
+      const split = (b: ChunkBox, depth: number): Array<ChunkBox> => {
         const axis = below(shape.length)
         if (depth === 0 || b.sizes[axis]! < 2) return [b]
         const cut = 1 + below(b.sizes[axis]! - 1)

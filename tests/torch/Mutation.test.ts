@@ -4,7 +4,7 @@ import { checkMetadata } from "../../src/torch/DcpCheck.ts"
 import { decodeMetadata } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { parseObjectItem, readArchive } from "../../src/torch/ObjectItem.ts"
-import { fromBytes } from "../../src/torch/Ranges.ts"
+import { parseBytes } from "../../src/torch/Ranges.ts"
 import { parseTensorItem } from "../../src/torch/TensorItem.ts"
 import { readTrainState } from "../../src/torch/TrainState.ts"
 import { cpuMs } from "../measure/cpu.ts"
@@ -66,10 +66,10 @@ describe("damaged input is refused with a FormatError, in bounded time, or read"
   })
 
   it.each([
-    ["t_bf16_2x3.pt", (bytes: Uint8Array) => fromBytes(bytes, parseTensorItem(bytes.length))],
-    ["view_window.pt", (bytes: Uint8Array) => fromBytes(bytes, parseTensorItem(bytes.length))],
-    ["crc_not_computed.pt", (bytes: Uint8Array) => fromBytes(bytes, parseTensorItem(bytes.length))],
-    ["common_state.pt", (bytes: Uint8Array) => fromBytes(bytes, parseObjectItem(bytes.length))],
+    ["t_bf16_2x3.pt", (bytes: Uint8Array) => parseBytes(bytes, parseTensorItem(bytes.length))],
+    ["view_window.pt", (bytes: Uint8Array) => parseBytes(bytes, parseTensorItem(bytes.length))],
+    ["crc_not_computed.pt", (bytes: Uint8Array) => parseBytes(bytes, parseTensorItem(bytes.length))],
+    ["common_state.pt", (bytes: Uint8Array) => parseBytes(bytes, parseObjectItem(bytes.length))],
     ["common_args.pt", readArchive],
     ["train_state.pt", readTrainState]
   ] as const)("%s", { timeout: 60_000 }, (name, read) => {

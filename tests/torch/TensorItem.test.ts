@@ -2,13 +2,13 @@ import { createHash } from "node:crypto"
 import { describe, expect, it } from "vitest"
 import type { DType } from "../../src/tensor/DType.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
-import { fromBytes } from "../../src/torch/Ranges.ts"
-import { isContiguous, parseTensorItem, readTensorItem, storedItem, tensorItem } from "../../src/torch/TensorItem.ts"
+import { parseBytes } from "../../src/torch/Ranges.ts"
+import { fillsItsStorage, parseTensorItem, readTensorItem, storedItem, tensorItem } from "../../src/torch/TensorItem.ts"
 import { tensorPickle } from "../../src/torch/TensorPickle.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import { bytes, codeOf, fixture } from "./tools.ts"
 
-const parse = (item: Uint8Array) => fromBytes(item, parseTensorItem(item.length))
+const parse = (item: Uint8Array) => parseBytes(item, parseTensorItem(item.length))
 const write = (dtype: DType, shape: ReadonlyArray<number>, data: Uint8Array) => {
   const item = tensorItem(dtype, shape)
   return Buffer.concat([item.prefix, data, item.suffix(crc32(data))])
@@ -79,11 +79,11 @@ describe("reading", () => {
   ])("%s is a view of its storage", (name, shape, strides, storageOffset, dataLength) => {
     const item = parse(fixture(name))
     expect(item).toMatchObject({ shape, strides, storageOffset, dataLength })
-    expect(isContiguous(item)).toBe(false)
+    expect(fillsItsStorage(item)).toBe(false)
   })
 
   it("reads a parameter as its tensor, and CRC 0 as not computed", () => {
-    expect(isContiguous(parse(fixture("parameter.pt")))).toBe(true)
+    expect(fillsItsStorage(parse(fixture("parameter.pt")))).toBe(true)
     expect(parse(fixture("crc_not_computed.pt"))).toMatchObject({ shape: [4, 6], crc32: 0 })
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { fromBytes, fromReader } from "../../src/torch/Ranges.ts"
+import { parseBytes, fromReader } from "../../src/torch/Ranges.ts"
 import { contentOffset, readDirectory, readRecord } from "../../src/torch/Zip.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import { bytes, codeOf, fixture } from "./tools.ts"
@@ -18,8 +18,8 @@ const end = (over: { disks?: string; counts?: string; size?: string; at?: string
 const zip = (...parts: ReadonlyArray<string | Uint8Array>) => bytes(...parts)
 const plain = zip(local(), "hi", central(), end())
 
-const directory = (archive: Uint8Array) => fromBytes(archive, readDirectory(archive.length))
-const content = (archive: Uint8Array, name = "a/x") => fromBytes(archive, readRecord(directory(archive).get(name)!, 1000))
+const directory = (archive: Uint8Array) => parseBytes(archive, readDirectory(archive.length))
+const content = (archive: Uint8Array, name = "a/x") => parseBytes(archive, readRecord(directory(archive).get(name)!, 1000))
 const refused = (...parts: ReadonlyArray<string | Uint8Array>) => codeOf(() => content(zip(...parts)))
 
 describe("the directory", () => {
@@ -138,17 +138,17 @@ describe("refusals", () => {
     forged.writeBigUInt64LE(10n ** 6n, end64 + 32)
     forged.fill(0xff, forged.length - 14, forged.length - 10)
     expect(codeOf(() => directory(forged))).toBe("zip/limit")
-    expect(codeOf(() => fromBytes(plain, readRecord(directory(plain).get("a/x")!, 1)))).toBe("zip/limit")
+    expect(codeOf(() => parseBytes(plain, readRecord(directory(plain).get("a/x")!, 1)))).toBe("zip/limit")
   })
 
   it("zip/short-read: a file that ends early", async () => {
     const read = async () => new Uint8Array(3)
     await expect(fromReader(plain.length, read, readDirectory(plain.length))).rejects.toMatchObject({ code: "zip/short-read" })
-    expect(codeOf(() => fromBytes(plain, readDirectory(plain.length + 10)))).toBe("zip/short-read")
+    expect(codeOf(() => parseBytes(plain, readDirectory(plain.length + 10)))).toBe("zip/short-read")
   })
 
   it("names the record", () => {
-    expect(() => fromBytes(plain, contentOffset({ ...directory(plain).get("a/x")!, name: "a/z" }))).toThrow(
+    expect(() => parseBytes(plain, contentOffset({ ...directory(plain).get("a/x")!, name: "a/z" }))).toThrow(
       expect.objectContaining({ place: { offset: 0, record: "a/z" } })
     )
   })

@@ -7,7 +7,7 @@ import { arrayBlocks, type ArrayPart, type Packable } from "./ArrayBlocks.ts"
 import { fill } from "./Fill.ts"
 import type { Pieces } from "./Pieces.ts"
 import { pipeline } from "./pipeline.ts"
-import type { Session } from "./session.ts"
+import type { EngineSession } from "./session.ts"
 import { type Slot, slotAt, slotBytes } from "./Slot.ts"
 
 export interface BlockSink<Item, Result> {
@@ -29,7 +29,7 @@ export interface BlockSink<Item, Result> {
 const BEYOND = 4
 
 export const blockLoop = <Item, Result>(
-  { arena, settings: { concurrency, sizes }, signal: own }: Session,
+  { arena, settings: { concurrency, sizes }, signal: own }: EngineSession,
   items: Iterable<Item>,
   { blocks = 1, keep, onFailure, signal = own, sizeOf, take }: BlockSink<Item, Result>
 ): AsyncGenerator<Result, void> =>
@@ -60,7 +60,7 @@ export interface ArraySink<Item, Result> {
 
 /** The loop over arrays one after the other. What `take` gives may refer to the blocks until the next result is asked for. */
 export const arrayLoop = <Item extends Packable, Result>(
-  session: Session,
+  session: EngineSession,
   items: Iterable<Item>,
   { beside, take, undivided = false }: ArraySink<Item, Result>
 ): AsyncGenerator<Result, void> => {

@@ -6,7 +6,7 @@ import type { ArrayPart } from "./ArrayBlocks.ts"
 import { arrayLoop } from "./blockLoop.ts"
 import { type Difference, differenceOf, printElement } from "./difference.ts"
 import { Pieces } from "./Pieces.ts"
-import { type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type EngineSession, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { SourceArray, TargetArray } from "./Target.ts"
 
@@ -54,7 +54,7 @@ const itemOf = (comparison: Comparison): Item => {
 }
 
 const outcomes = async function*(
-  session: Session,
+  session: EngineSession,
   comparisons: Iterable<Comparison>
 ): AsyncGenerator<Compared, void> {
   const { memory } = session.context

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import type { Disk } from "../../io/Disk.ts"
 import { Pieces } from "./Pieces.ts"
 import { arrayLoop } from "./blockLoop.ts"
-import { type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type EngineSession, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { TargetArray } from "./Target.ts"
 
@@ -21,7 +21,7 @@ export const digest = (
 ): Stream.Stream<ArrayDigest, EngineError, Disk> => streamOf(options, 1, (session) => digests(session, arrays))
 
 const digests = async function*(
-  session: Session,
+  session: EngineSession,
   arrays: Iterable<TargetArray>
 ): AsyncGenerator<ArrayDigest, void> {
   const items = Iterator.from(arrays).map((array) => ({ pieces: new Pieces(array), hash: createHash("sha256") }))

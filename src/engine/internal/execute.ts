@@ -12,7 +12,7 @@ import { type Output, Outputs } from "./Outputs.ts"
 import { blockLoop } from "./blockLoop.ts"
 import { directorySink } from "./directorySink.ts"
 import type { Portion } from "./portion.ts"
-import { type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type EngineSession, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { IoMode, SourceFiles } from "./SourceFiles.ts"
 import type { TargetFile } from "./Target.ts"
@@ -72,7 +72,7 @@ interface Task {
 }
 
 const run = async function*(
-  session: Session,
+  session: EngineSession,
   files: Iterable<TargetFile>,
   directory: string,
   { earlier, onArray, onFile, onWindow, portion, progress, sink }: ExecuteOptions

@@ -15,7 +15,7 @@ import { SourceFiles } from "./SourceFiles.ts"
 export type EngineError = DiskError | OutputRefused | Unsupported
 
 /** Everything a run holds while it lasts. */
-export interface Session {
+export interface EngineSession {
   readonly disk: DiskCalls
   /** What was written before, read again. */
   readonly written: SourceFiles
@@ -34,7 +34,7 @@ const ENGINE_ERRORS = [IoError, NoSpace, OutputRefused, Unsupported] as const
 export const streamOf = <A>(
   options: EngineOptions,
   blocks: number,
-  results: (session: Session) => AsyncGenerator<A, void>
+  results: (session: EngineSession) => AsyncGenerator<A, void>
 ): Stream.Stream<A, EngineError, Disk> =>
   Stream.unwrap(Effect.gen(function*() {
     const disk = yield* Disk
@@ -60,7 +60,7 @@ const withSession = async function*<A>(
   options: EngineOptions,
   blocks: number,
   signal: AbortSignal,
-  results: (session: Session) => AsyncGenerator<A, void>
+  results: (session: EngineSession) => AsyncGenerator<A, void>
 ): AsyncGenerator<A, void> {
   const settings = settingsOf(options, blocks)
   const arena = new Arena(settings.memory, settings.threads * Workers.room)

@@ -3,7 +3,7 @@ import { Stream } from "effect"
 import type { Disk } from "../../io/Disk.ts"
 import { Pieces } from "./Pieces.ts"
 import { arrayLoop } from "./blockLoop.ts"
-import { type EngineError, type Session, streamOf } from "./session.ts"
+import { type EngineError, type EngineSession, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
 import type { TargetArray } from "./Target.ts"
 
@@ -44,7 +44,7 @@ const own = (bytes: Uint8Array): Uint8Array => {
 }
 
 const chunks = async function*(
-  session: Session,
+  session: EngineSession,
   arrays: Iterable<TargetArray>,
   give: (bytes: Uint8Array) => Uint8Array
 ): AsyncGenerator<ArrayChunk, void> {

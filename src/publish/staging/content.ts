@@ -47,7 +47,7 @@ export const topOf = async (disk: DiskCalls, directory: string): Promise<string>
   return hash.digest("hex")
 }
 
-export const contentOf = async (disk: DiskCalls, directory: string): Promise<Content> => {
+export const digestOfFolder = async (disk: DiskCalls, directory: string): Promise<Content> => {
   const { dev, ino } = await disk.stat(directory)
   const hash = createHash("sha256")
   const names = await addTo(hash, disk, directory, true)

@@ -4,7 +4,7 @@ import { OutputRefused, quote, some } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { isMountPoint } from "../../io/mounts.ts"
 import { isMissing, present } from "../../store/present.ts"
-import { type Content, contentOf } from "./content.ts"
+import { type Content, digestOfFolder } from "./content.ts"
 import { isSameFolder } from "./folder.ts"
 
 export interface Target {
@@ -91,7 +91,7 @@ export const checkTarget = async (disk: DiskCalls, { names, path, shown, state }
 
 /** The target with its content, for {@link requireUnchanged}. */
 export const observeTarget = async (disk: DiskCalls, target: Target): Promise<ObservedTarget> =>
-  ({ ...target, content: target.state === "full" ? await contentOf(disk, target.path) : undefined })
+  ({ ...target, content: target.state === "full" ? await digestOfFolder(disk, target.path) : undefined })
 
 export const appeared = (shown: string): OutputRefused =>
   refused(shown, "appeared", "something was put there while the work went on; it was left alone", "Look at it. --resume --overwrite replaces it, if it is a checkpoint; nothing has to be done again.")
@@ -108,7 +108,7 @@ export const requireUnchanged = async (disk: DiskCalls, before: ObservedTarget, 
     return
   }
   if (now.state === "absent") throw changed(before.shown, "it was removed or moved away")
-  const { folder, names, whole } = await contentOf(disk, now.path)
+  const { folder, names, whole } = await digestOfFolder(disk, now.path)
   if (!isSameFolder(folder, before.content.folder)) throw changed(before.shown, "another directory was put there")
   if (whole === before.content.whole) return
   const reason = permission.notReplaceable(names)

@@ -5,7 +5,7 @@
 import type { Component } from "../../bridge/Component.ts"
 import { route, type Routed, unroute } from "../../mimo/routing.ts"
 import { modalityOf, modelKeyOf, spaceOf, unwrapKey } from "../../model/storedKey.ts"
-import { type Draft, modelKeys, move, noted } from "../Draft.ts"
+import { type Draft, modelKeys, moveKeys, noted } from "../Draft.ts"
 import { few, refuse, type Rule, type RuleContext } from "./Rule.ts"
 
 const componentsOf = (to: string, { components }: RuleContext): ReadonlyArray<Component> =>
@@ -29,7 +29,7 @@ export const toMimo: Rule = (draft, context) => {
   if (components.length < 2) return refuse("mimo", "the model has a single component, and no MIMO form")
   const strays = homeless(draft, (key) => route(components, key))
   if (strays.length > 0) return refuse("mimo", `these tensors belong to no component of the model: ${few(strays)}`)
-  const routed = withNote(move(draft, ({ key, space }) => {
+  const routed = withNote(moveKeys(draft, ({ key, space }) => {
     const { component, key: to } = route(components, unwrapKey(key))!
     return { space: spaceOf(space, component), key: to }
   }), context)
@@ -43,5 +43,5 @@ export const toStandard: Rule = (draft, context) => {
   const components = componentsOf("standard", context)
   const strays = homeless(draft, (key) => unroute(components, key))
   if (strays.length > 0) return refuse("standard", `the standard model has no place for these tensors: ${few(strays)}`)
-  return withNote(move(draft, ({ key, space }) => ({ space: spaceOf(space, undefined), key: unroute(components, unwrapKey(key))!.key })), context)
+  return withNote(moveKeys(draft, ({ key, space }) => ({ space: spaceOf(space, undefined), key: unroute(components, unwrapKey(key))!.key })), context)
 }

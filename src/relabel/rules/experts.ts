@@ -4,7 +4,7 @@
  * `experts.experts.{e}.X`, gate rows as `weight_w`, up rows as `weight_v` (torch-dist-format.md D.3). SequentialMLP and grouped GEMM
  * modules share the same keys in both.
  */
-import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, slice, stack, withContent } from "../Draft.ts"
+import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, sliceAt, stack, withContent } from "../Draft.ts"
 import { type ExpertKey, expertKey, groupedList } from "../../model/layerKeys.ts"
 import { readShardKey, shardKey } from "../../model/shardKey.ts"
 import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
@@ -53,7 +53,7 @@ export const toSequential: Rule = (draft, context) => {
       if (!group) return undefined
       found = true
       return Array.from({ length: slicesOf("sequential", key, tensor.shape) }, (_, e): readonly [string, DraftTensor] =>
-        [`${group.list}.${e}.${group.module}.${group.name}`, slice(tensor, 0, e)])
+        [`${group.list}.${e}.${group.module}.${group.name}`, sliceAt(tensor, 0, e)])
     },
     object: (key, object) => {
       const shard = readShardKey(key)

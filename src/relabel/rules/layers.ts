@@ -3,7 +3,7 @@
  * `decoder.layers.7.X`. A loader asks for the one or the other by its model's configuration and by `content_metadata`
  * (torch-dist-format.md D.2).
  */
-import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewrite, slice, stack, withContent } from "../Draft.ts"
+import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewrite, sliceAt, stack, withContent } from "../Draft.ts"
 import { providerOf, type RunConfigMap } from "../../runconfig/RunConfigFile.ts"
 import { blockLayer, stackedLayer } from "../../model/layerKeys.ts"
 import { readShardKey, shardKey } from "../../model/shardKey.ts"
@@ -26,7 +26,7 @@ export const toIndexed: Rule = (draft) => {
       if (!stacked) return undefined
       found = true
       return Array.from({ length: slicesOf("indexed", key, tensor.shape) }, (_, i): readonly [string, DraftTensor] =>
-        [`${stacked.list}.${i}.${stacked.rest}`, slice(tensor, 0, i)])
+        [`${stacked.list}.${i}.${stacked.rest}`, sliceAt(tensor, 0, i)])
     },
     object: (key, object) => {
       const to = indexedObject(key)

@@ -4,7 +4,8 @@
  */
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
 import type { ComponentLayout } from "../../runconfig/layout.ts"
-import { isEmbedding, isHead, isMtp, rankOf } from "../../inspect/names.ts"
+import { isEmbedding, isHead, isMtp } from "../../space/names.ts"
+import { rankOf } from "../../checkpoint/names.ts"
 import { expertKey, leadingAxes } from "../../model/layerKeys.ts"
 import { coordinatesOf, ownsRank } from "../../parallel/RankGrid.ts"
 import { rankCount } from "../../parallel/ModuleParallelism.ts"

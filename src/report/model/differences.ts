@@ -1,5 +1,5 @@
 /** What a `diff` found, as sums and as a map of change: which modules of which layers moved, and how far. */
-import { layerOf } from "../../inspect/names.ts"
+import { layerOf } from "../../space/names.ts"
 import type { DiffKind, DiffReport, TensorDiff } from "../../diff/diff.ts"
 import { masked } from "./lists.ts"
 import { shortRanges, shortStack } from "./rankMap.ts"

@@ -3,7 +3,7 @@
  * the same ranks are one row, ranks that hold the same are one column.
  */
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
-import { rankOf } from "../../inspect/names.ts"
+import { rankOf } from "../../checkpoint/names.ts"
 import { ranges } from "../../inspect/tree.ts"
 import { expertKey, leadingAxes } from "../../model/layerKeys.ts"
 import { expertDataParallelSize, rankCount } from "../../parallel/ModuleParallelism.ts"

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { torchName } from "../../../src/tensor/DType.ts"
 import { decodeMetadata } from "../../../src/torch/DcpMetadata.ts"
-import { fromBytes } from "../../../src/torch/Ranges.ts"
+import { parseBytes } from "../../../src/torch/Ranges.ts"
 import { parseTensorItem } from "../../../src/torch/TensorItem.ts"
 import { importInto, quickDisk, workFolder } from "../run.ts"
 import { type FileSet, type Node, writeFileSet } from "./FileSet.ts"
@@ -87,7 +87,7 @@ const unpack = (directory: string): Megatron => {
       shape,
       chunks: chunks.map(({ file, length, offset, offsets, sizes }) => {
         const item = read(file).subarray(offset, offset + length)
-        const { dataLength, dataOffset } = fromBytes(item, parseTensorItem(length))
+        const { dataLength, dataOffset } = parseBytes(item, parseTensorItem(length))
         return { offsets, sizes, data: item.subarray(dataOffset, dataOffset + dataLength) }
       })
     })

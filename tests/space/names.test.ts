@@ -1,7 +1,8 @@
 /** What names say. */
 import { describe, expect, it } from "vitest"
 import { globs } from "../../src/inspect/glob.ts"
-import { componentsOf, isMtp, isQuantisation, layerOf, rankOf } from "../../src/inspect/names.ts"
+import { componentsOf, isMtp, isQuantisation, layerOf } from "../../src/space/names.ts"
+import { rankOf } from "../../src/checkpoint/names.ts"
 import { groupRows, ranges, treeOf, type TreeNode } from "../../src/inspect/tree.ts"
 import type { TensorRow } from "../../src/inspect/Inspection.ts"
 import { cpuMs } from "../measure/cpu.ts"

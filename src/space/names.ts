@@ -77,9 +77,3 @@ export const isEmbedding = (name: string): boolean => /(^|\.)(embed_tokens|word_
 /** Scales and zero points that go with quantised weights, and packed weights. */
 export const isQuantisation = (name: string): boolean =>
   /(_scale_inv|_scales?|\.scales|_zero_point|\.qzeros|\.qweight|_packed|_blocks|\.g_idx|activation_scale|input_scale)$/.test(name)
-
-/** Rank and number of a data file, from the name the reference gives it: `__{rank}_{number}.distcp`. */
-export const rankOf = (file: string): { readonly rank: number; readonly number: number } | undefined => {
-  const match = /^(?:.*)__(\d{1,9})_(\d{1,9})\.distcp$/.exec(file)
-  return match ? { rank: Number(match[1]), number: Number(match[2]) } : undefined
-}
