@@ -10,6 +10,8 @@ const DEFAULT_WIDTH = 80
 /** Longer lines are tiring to read, however wide the terminal is. */
 const WIDEST = 100
 const NARROWEST = 40
+/** Narrower, there is no room for two columns. */
+const TWO_COLUMNS = 60
 /** Flags with longer labels get a line of their own. */
 const LABEL_WIDTH = 24
 /** Choices that take more room are listed in the text. */
@@ -46,10 +48,10 @@ interface Row {
   readonly text: string
 }
 
-/** Two columns; a label that is too long stands alone above its text. */
+/** Two columns; a label that is too long stands alone above its text, on narrow terminals every one. */
 const rows = (all: ReadonlyArray<Row>, width: number, strong: (text: string) => string): string => {
   const fitting = all.map((r) => r.label.length).filter((n) => n <= LABEL_WIDTH)
-  const column = Math.max(8, ...fitting) + INDENT + 2
+  const column = width < TWO_COLUMNS ? 3 * INDENT : Math.max(8, ...fitting) + INDENT + 2
   return all.map(({ label, text }) => {
     const lines = wrap(text, width - column)
     const first = label.length + INDENT + 2 <= column
@@ -63,10 +65,10 @@ const rows = (all: ReadonlyArray<Row>, width: number, strong: (text: string) => 
 
 const CHOICES = /\s*\(choices: ([^()]*)\)\s*$/
 
-const flagRow = ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): Row => {
+const flagRow = (width: number) => ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): Row => {
   const text = Option.getOrElse(description, () => "")
   const choices = CHOICES.exec(text)?.[1]?.split(", ")
-  const short = choices && choices.join("|").length <= CHOICES_WIDTH
+  const short = choices && choices.join("|").length <= Math.min(CHOICES_WIDTH, width - INDENT - name.length - 3)
   const value = type === "boolean" ? "" : ` ${short ? choices.join("|") : type}`
   const listed = choices && !short ? ` One of ${choices.join(", ")}` : ""
   const label = [...aliases, `--${name}`].join(", ") + value
@@ -112,8 +114,8 @@ export const formatHelp = (doc: HelpDoc.HelpDoc, width: number, colour: boolean)
   for (const { commands, group } of doc.subcommands ?? []) {
     add((group ?? "commands").toUpperCase(), rows(commands.map((c) => ({ label: c.name, text: c.shortDescription ?? c.description })), width, strong))
   }
-  if (doc.flags.length > 0) add("FLAGS", rows(doc.flags.map(flagRow), width, strong))
-  if (doc.inheritedFlags && doc.inheritedFlags.length > 0) add("SHARED FLAGS", rows(doc.inheritedFlags.map(flagRow), width, strong))
+  if (doc.flags.length > 0) add("FLAGS", rows(doc.flags.map(flagRow(width)), width, strong))
+  if (doc.inheritedFlags && doc.inheritedFlags.length > 0) add("SHARED FLAGS", rows(doc.inheritedFlags.map(flagRow(width)), width, strong))
   if (doc.globalFlags && doc.globalFlags.length > 0) add("EVERY COMMAND", globalLine(doc.globalFlags, width))
   if (doc.examples && doc.examples.length > 0) {
     add("EXAMPLES", doc.examples.map(({ command, description }) =>

@@ -28,6 +28,14 @@ describe("the program", () => {
     expect(text).toContain("EVERY COMMAND\n  --help, --version, --wizard, --completions SHELL, --log-level LEVEL\n")
   })
 
+  it.each([60, 40])("fits %i columns but for words that are longer, and for commands to be pasted", async (columns) => {
+    for (const command of ["", ...commands]) {
+      const { out } = await runCli([...(command === "" ? [] : [command]), "--help"], { env: { COLUMNS: String(columns) } })
+      const tooLong = out.split("\n").filter((line) => line.length > columns && !/^ {2,6}(-\w, )?\S+( [A-Z=,[…\]]+| WORD| choice)?$|^ +(--\S+ )?\S+ \\$|^ {2}convert_megatron_mimo /.test(line))
+      expect(tooLong, command).toEqual([])
+    }
+  })
+
   it.each(["bash", "zsh", "fish"])("completes commands and flags in %s", async (shell) => {
     const { code, out } = await runCli(["--completions", shell])
     expect(code).toBe(0)
