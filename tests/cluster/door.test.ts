@@ -109,6 +109,17 @@ describe("a member", () => {
   })
 })
 
+it("an address that is taken is named, with what to do", async () => {
+  const { port } = await door()
+  const taken = await Effect.runPromise(inJob(Effect.void, { launch: launch(0, 2), directory: folder(), rendezvous: `127.0.0.1:${port}`, env: { MEGATRON_MIMO_TOKEN: TOKEN } })).catch((error: unknown) => error)
+  expect(taken).toMatchObject({ code: "cluster/listen", exitCode: 8, message: expect.stringMatching(/cannot listen on 127\.0\.0\.1 port \d+: EADDRINUSE[^]*--rendezvous file/) })
+})
+
+it("the port of torchrun's store is left alone", async () => {
+  const refused = await Effect.runPromise(inJob(Effect.void, { launch: launch(0, 2, { takenPort: 29_500 }), directory: folder(), rendezvous: "127.0.0.1:29500" })).catch((error: unknown) => error)
+  expect(refused).toMatchObject({ code: "launch/contradiction", message: expect.stringContaining("MASTER_PORT=29500") })
+})
+
 describe("a process that looks for its coordinator", () => {
   const patient = { beat: 100, silence: 500, join: 1_000, lease: 1_000, step: 1_000 }
   const seek = (port: number) =>
