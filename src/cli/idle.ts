@@ -2,7 +2,7 @@
 import { Option } from "effect"
 import { ENGINE_DEFAULTS } from "../api/engine.ts"
 import { UsageError } from "../errors.ts"
-import type { EngineFlags, JobFlags } from "./flags.ts"
+import type { EngineFlags } from "./flags.ts"
 
 /** A flag, whether it was given where it does nothing, and why that is so. */
 export type Idle = readonly [flag: string, given: boolean, why: string]
@@ -19,11 +19,4 @@ export const idleEngine = (flags: EngineFlags, isIdle: boolean, why: string): Re
   ["--max-memory", isIdle && Option.isSome(flags.maxMemory), why],
   ["--threads", isIdle && Option.isSome(flags.threads), why],
   ["--io", isIdle && flags.io !== ENGINE_DEFAULTS.io, why]
-]
-
-/** The flags of a job of several processes, where one does all. */
-export const idleJob = (flags: JobFlags, why: string): ReadonlyArray<Idle> => [
-  ["--rank", Option.isSome(flags.rank), why],
-  ["--world-size", Option.isSome(flags.worldSize), why],
-  ["--rendezvous", Option.isSome(flags.rendezvous), why]
 ]

@@ -25,8 +25,13 @@ export interface SharedWork {
   readonly alone: boolean
 }
 
+const MUTED = Symbol("muted")
+
 /** One process speaks for all. */
-const muted = <F extends SharedFlags>(input: F): F => ({ ...input, json: false, quiet: true, jsonEvents: false, report: [], card: [] })
+const muted = <F extends SharedFlags>(input: F): F => ({ ...input, json: false, quiet: true, jsonEvents: false, report: [], card: [], [MUTED]: true })
+
+/** Another process prints the result and sets the exit code that it means. */
+export const isMuted = (input: object): boolean => MUTED in input
 
 /** The same command as another process: a number of processes is not for it to choose. */
 const wordsOf = (words: ReadonlyArray<string>, threads: boolean): ReadonlyArray<string> => {

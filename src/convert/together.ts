@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { dirname, join } from "node:path"
 import { z } from "zod"
 import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
+import { tellingProgress } from "../cluster/progress.ts"
 import { eachUnit, underWorld, type Work, World, type WorldCalls } from "../cluster/World.ts"
 import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
@@ -133,17 +134,6 @@ const closingSchema = z.object({
   seen: seenSchema
 })
 
-/** The progress of all, until the work ends. */
-const reporting = (world: WorldCalls, progress: (bytes: number) => void) => {
-  let told = 0
-  const tell = Effect.sync(() => {
-    const total = world.total()
-    if (total > told) progress(total - told)
-    told = Math.max(told, total)
-  })
-  return { tell, keep: Effect.forever(Effect.andThen(Effect.sleep("200 millis"), tell)) }
-}
-
 /**
  * The first process: deal out the work, take part in it, put together what all have written. Afterwards the files are whole, durable
  * and recorded.
@@ -183,8 +173,7 @@ export const stageTogether = (
       const key = `${position} ${name}`
       return !seen.has(key) && seen.add(key) !== undefined
     }
-    const { keep, tell } = reporting(world, progress)
-    yield* Effect.raceFirst(keep, Effect.gen(function*() {
+    yield* tellingProgress(world, progress, Effect.gen(function*() {
       const dealt = yield* write(world, directory, payload, {
         ...execution,
         sizes: settings.sizes,
@@ -198,7 +187,6 @@ export const stageTogether = (
       yield* dealt.results()
       yield* world.gather("what was written", z.null(), null)
     }))
-    yield* tell
     for (let rank = 1; rank < world.size; rank++) {
       const path = join(folder, journalOf(run, rank))
       const reported = yield* attempt(() => readReported(disk, path))

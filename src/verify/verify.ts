@@ -4,6 +4,10 @@
  */
 import { storeInUse } from "../io/storeInUse.ts"
 import { Effect, Stream } from "effect"
+import { z } from "zod"
+import { tellingProgress } from "../cluster/progress.ts"
+import { currentWorld } from "../cluster/single.ts"
+import { eachUnit, type WorldCalls } from "../cluster/World.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
@@ -84,14 +88,24 @@ const run = (pairing: Pairing, options: VerificationOptions) =>
     const bytes = common.reduce((sum, name) => sum + volume(rights.get(name)!.shape) * bytesOf(rights.get(name)!.dtype), 0)
     options.onSize?.(bytes)
 
-    const queue = function*() {
-      for (const name of common) yield* pairing.comparisons(name, rights.get(name)!.dtype)
+    const world = yield* currentWorld
+    const sizeOf = (name: string): number => volume(rights.get(name)!.shape) * bytesOf(rights.get(name)!.dtype)
+    const judge = (found: Compared): void => {
+      verdicts.set(found.id, combine(verdicts.get(found.id), found, lefts.get(found.id)!.dtype, rights.get(found.id)!.dtype))
     }
-    yield* compare(queue(), options).pipe(Stream.runForEach((found) => Effect.sync(() => {
-      const right = rights.get(found.id)!
-      options.progress?.(found.elements * bytesOf(right.dtype))
-      verdicts.set(found.id, combine(verdicts.get(found.id), found, lefts.get(found.id)!.dtype, right.dtype))
-    })))
+    const compared = (names: ReadonlyArray<string>, each: (found: Compared) => void) => {
+      const queue = function*() {
+        for (const name of names) yield* pairing.comparisons(name, rights.get(name)!.dtype)
+      }
+      return compare(queue(), options).pipe(Stream.runForEach((found) => Effect.sync(() => {
+        const done = found.elements * bytesOf(rights.get(found.id)!.dtype)
+        if (world.size === 1) options.progress?.(done)
+        world.progress(done)
+        each(found)
+      })))
+    }
+    if (world.size === 1) yield* compared(common, judge)
+    else yield* tellingProgress(world, options.progress ?? (() => {}), judgedTogether(world, grouped(common, sizeOf, world.size), compared, judge))
     const all = [...verdicts.values()]
     return {
       left: pairing.left,
@@ -102,6 +116,64 @@ const run = (pairing: Pairing, options: VerificationOptions) =>
       tensors: all,
       notes: pairing.notes
     } satisfies VerifyReport
+  })
+
+/** Tensors that are compared by one process, in a row. */
+interface NamesOf {
+  readonly names: Array<string>
+  bytes: number
+}
+
+/** Neighbours in groups of some bytes: enough of them that all processes have equally much to do, no more than {@link MOST_NAMES} names. */
+const grouped = (names: ReadonlyArray<string>, sizeOf: (name: string) => number, processes: number): ReadonlyArray<NamesOf> => {
+  const total = names.reduce((sum, name) => sum + sizeOf(name), 0)
+  const groups: Array<NamesOf> = []
+  for (const name of names) {
+    let last = groups.at(-1)
+    if (last === undefined || last.bytes >= total / processes / GROUPS_EACH || last.names.length >= MOST_NAMES) groups.push(last = { names: [], bytes: 0 })
+    last.names.push(name)
+    last.bytes += sizeOf(name)
+  }
+  return groups
+}
+
+const GROUPS_EACH = 4
+/** What a group finds has to fit into a message, even where every tensor differs. */
+const MOST_NAMES = 1000
+
+/** Infinity is no JSON. */
+const distance = z.union([z.number(), z.literal("Infinity")])
+const foundSchema = z.array(z.object({
+  id: z.string(),
+  elements: z.int(),
+  differing: z.int(),
+  maxAbsDiff: distance.optional(),
+  firstDifference: z.object({ element: z.int(), assembled: z.string(), stored: z.string() }).optional()
+}))
+
+/** Every process compares the groups that it gets; the first one judges what all have found. */
+const judgedTogether = <E, R>(
+  world: WorldCalls,
+  groups: ReadonlyArray<NamesOf>,
+  compared: (names: ReadonlyArray<string>, each: (found: Compared) => void) => Effect.Effect<void, E, R>,
+  judge: (found: Compared) => void
+) =>
+  Effect.gen(function*() {
+    yield* world.agree("the tensors to compare", JSON.stringify([groups.length, groups.reduce((sum, { bytes }) => sum + bytes, 0)]))
+    const work = world.work("compare", groups.map(({ bytes }) => bytes), foundSchema)
+    yield* eachUnit(work, (unit) => {
+      const found: Array<z.infer<typeof foundSchema>[number]> = []
+      return Effect.as(compared(groups[unit]!.names, ({ differing, elements, firstDifference, id, maxAbsDiff }) => {
+        found.push({
+          id, elements, differing,
+          ...(maxAbsDiff === undefined ? {} : { maxAbsDiff: maxAbsDiff === Infinity ? "Infinity" as const : maxAbsDiff }),
+          ...(firstDifference ? { firstDifference } : {})
+        })
+      }), found)
+    })
+    for (const { maxAbsDiff, firstDifference, ...own } of (yield* work.results())?.flat() ?? []) {
+      judge({ ...own, equal: own.differing === 0, ...(maxAbsDiff === undefined ? {} : { maxAbsDiff: Number(maxAbsDiff) }), ...(firstDifference ? { firstDifference } : {}) })
+    }
   })
 
 /** One tensor may be compared in several boxes. */

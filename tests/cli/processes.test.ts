@@ -1,6 +1,6 @@
 /** `--processes N`: the command and children of its own do one conversion. */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { usualProcesses } from "../../src/api/children.ts"
@@ -34,6 +34,17 @@ describe("--processes 3", () => {
     expect(treeOf(at("back"))).toEqual(treeOf(at("hf")))
   })
 
+  it("verifies as one process does", () => {
+    expect(run("verify", "--hf-model", "hf", "--megatron-path", "alone", "--processes", "3")).toEqual(run("verify", "--hf-model", "hf", "--megatron-path", "alone"))
+    const shard = readdirSync(at("back")).filter((name) => name.endsWith(".safetensors")).sort()[0]!
+    const bytes = readFileSync(join(at("back"), shard))
+    bytes[bytes.length - 2]! ^= 1
+    writeFileSync(join(at("back"), shard), bytes)
+    const alone = run("verify", "hf", "back", "--json", "--processes", "1")
+    expect(alone.code).toBe(1)
+    expect(run("verify", "hf", "back", "--json", "--processes", "3")).toEqual(alone)
+  })
+
   it("refuses what one process refuses, with its message and exit code, and leaves nothing", () => {
     const alone = run(...IMPORT, "alone")
     const together = run(...IMPORT, "alone", "--processes", "3")
@@ -44,7 +55,8 @@ describe("--processes 3", () => {
   it("is told to stop, and all stop", async () => {
     const child = spawn(process.execPath, [program, ...IMPORT, "stopped", "--processes", "3"], { cwd: work, stdio: "ignore" })
     const ended = new Promise<number | null>((resolve) => child.on("close", resolve))
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    // From here on there is something to leave behind.
+    while (child.exitCode === null && !existsSync(at(".stopped.partial"))) await new Promise((resolve) => setTimeout(resolve, 2))
     child.kill("SIGTERM")
     // It may have been done already.
     expect(await ended).toBeOneOf([0, 143])

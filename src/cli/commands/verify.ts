@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { join } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import { attempt } from "../../api/ground.ts"
 import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { jobOf } from "../../api/job.ts"
@@ -8,7 +8,8 @@ import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
-import { idleEngine, idleJob, refuseIdle } from "../idle.ts"
+import { idleEngine, refuseIdle } from "../idle.ts"
+import { isMuted, shared } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportPaths } from "../reportFlags.ts"
@@ -29,7 +30,7 @@ export const verifyCommand = Command.make("verify", {
   report: flags.report,
   card: flags.card,
   ...flags.engine,
-  ...flags.job,
+  ...flags.shared,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
@@ -42,7 +43,7 @@ export const verifyCommand = Command.make("verify", {
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
-    yield* attempt(() => refuseIdle(...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces"), ["--family", input.family.length > 0, "checksums need no model"]))
+    yield* attempt(() => refuseIdle(["--processes", Option.isSome(input.processes), "--deep is shared by the processes of a launcher's job only"], ...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces"), ["--family", input.family.length > 0, "checksums need no model"]))
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
@@ -55,15 +56,17 @@ export const verifyCommand = Command.make("verify", {
     yield* emit("verify", input, report, renderDeep, report.damages.length > 0 ? ExitCode.different : ExitCode.ok)
     return
   }
-  yield* attempt(() => refuseIdle(...idleJob(input, "only --deep is shared by several processes")))
   if (paths.length !== 2) {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }
   const [left, right] = paths as [string, string]
   const families = yield* flags.familiesOf(input)
-  const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...engine, ...families, progress: progress.add, onSize: progress.total }))
-  yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })
-  yield* emit("verify", input, report, renderVerify, report.equal === report.total ? ExitCode.ok : ExitCode.different)
+  return yield* shared("verify", input, { reads: right, beside: dirname(resolve(right)), alone: false }, Effect.fnUntraced(function*(input) {
+    const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...flags.engineOptions(input), ...families, progress: progress.add, onSize: progress.total }))
+    if (isMuted(input)) return
+    yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })
+    yield* emit("verify", input, report, renderVerify, report.equal === report.total ? ExitCode.ok : ExitCode.different)
+  }))
 })).pipe(
   Command.withDescription("Prove that two checkpoints hold the same tensors, bit for bit, or (--deep) that one is as it was written; exit code 1 if not"),
   Command.withExamples([
