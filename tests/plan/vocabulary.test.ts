@@ -11,7 +11,7 @@ import { AutoBridge, Disk } from "../../src/index.ts"
 import { readSafetensors } from "../../src/safetensors/effect.ts"
 import { commonFile } from "../../src/torch/ObjectItem.ts"
 import type { PyValue } from "../../src/torch/PyValue.ts"
-import { tinyModel } from "./tinyModel.ts"
+import { tinyModel } from "../convert/tinyModel.ts"
 
 const work = mkdtempSync(join(tmpdir(), "vocabulary-"))
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>) => Effect.runPromise(effect.pipe(Effect.provide(Disk.layer)))
