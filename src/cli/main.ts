@@ -53,7 +53,7 @@ const stderrLogger = Logger.make<unknown, void>(({ logLevel, message }) => {
 /** Run a command line. `disk`: what it reads and writes. */
 export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk.layer): void => {
   // A young generation that stays small and an old one that is collected sooner: planning the export of 100 000 tensors takes 370 MB
-  // instead of 530, and a tenth longer.
+  // instead of 530, and a tenth longer (docs/performance.md, "What was tried").
   for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
   // Nothing of ours goes through these; whoever else writes there must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})

@@ -11,7 +11,10 @@ const MOST_OPEN = 64
 const PROBE = 256 * 1024
 const PROBES = 9
 
-/** Bytes per millisecond. The page cache gives twice this or more through Node, one disk rarely half of it. */
+/**
+ * Bytes per millisecond. The page cache gives twice this or more through Node, one disk rarely half of it (docs/performance.md, "What was
+ * tried": a source read buffered or direct by measurement).
+ */
 const WARM = 1.5e6
 
 interface Handle {
