@@ -3,7 +3,10 @@
 #   npm run example:cli
 set -euo pipefail
 cd "$(dirname "$0")/.."
-convert=(node src/cli/bin.ts)
+# In the repository the sources; in the package what was built of them.
+program=src/cli/bin.ts
+[ -e "$program" ] || program=dist/bin.js
+convert=(node "$program")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
