@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-npm=$(npm root -g)/npm/bin/npm-cli.js
+npm=$(readlink -f "$(command -v npm)")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "FAILED $1" >&2; exit 1; }

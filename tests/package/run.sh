@@ -50,6 +50,11 @@ for peers in "" "$lowest"; do
   (cd "$work/$name" && "$root/node_modules/.bin/tsc" --noEmit --strict --skipLibCheck --module nodenext --target es2024 --types '' family.ts) || fail "$name: types of a family"
 done
 
+# The files that Containerfile puts into its image, alone in a folder.
+mkdir "$work/image"
+while read -r from; do cp -r "$work/unpacked/package/${from#/src/}" "$work/image/"; done < <(sed -n 's/^COPY --from=build \([^ ]*\) .*/\1/p' Containerfile)
+round_trip image node "$work/image/bin.js"
+
 if [ "$(uname -s)" = Linux ]; then
   node scripts/executable.ts "$work/convert_megatron_mimo" > /dev/null
   compressed=$(xz -3 -T0 -c "$work/convert_megatron_mimo" | wc -c)
