@@ -23,7 +23,6 @@ const json = {
   "lone-surrogate": "half of a surrogate pair",
   "non-finite": "NaN or Infinity, which JSON does not have",
   "number-range": "a number too large for a double",
-  "reserved-key": "the key `__proto__`",
   "syntax": "not JSON",
   "too-large": "larger than what is read",
   "too-many-values": "more values than are read",
@@ -276,7 +275,7 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "Get the file that belongs to the weights.",
     codes: { "shape": "fields are missing, or of another kind than they must be" }
   },
-  { prefix: "json/", title: "JSON", heldBy: ["tests/document/StrictJson.test.ts", "tests/document/decode.test.ts"], where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "other-format": "another format behind the name" } },
+  { prefix: "json/", title: "JSON", heldBy: ["tests/document/StrictJson.test.ts", "tests/document/decode.test.ts"], where: "the byte", exitCode: 3, remedy: AGAIN, codes: { ...json, "reserved-key": "the key `__proto__`", "other-format": "another format behind the name" } },
   {
     prefix: "remote/",
     heldBy: ["tests/safetensors/ranges.test.ts"],
@@ -529,7 +528,6 @@ export const catalogue: ReadonlyArray<Area> = [
       "layers": "a number of layers that cannot be split",
       "no-model": "no section `model`",
       "no-provider": "no provider of the standard model",
-      "node": "neither mapping, list nor scalar",
       "not-a-mapping": "not a mapping",
       "syntax": "not YAML",
       "too-large": "larger than what is read",

@@ -87,7 +87,8 @@ export const errorCodes = (): ReadonlyMap<string, ReadonlyArray<string>> => {
   }
   const scanner: Helper = { name: "fail", position: 0, prefix: "" }
   const own = [SCANNER, SCANNER_USERS].flatMap((file) => [...calls(all.get(file)!, scanner), ...[...all.get(file)!.matchAll(/\$\{codes\}([a-z-]+)`/g)].map((m) => m[1]!)])
-  for (const [file, text] of all) for (const match of text.matchAll(SCANNER_PREFIX)) for (const code of own) add(match[1]! + code, file)
+  // Only documents that become records reserve a key.
+  for (const [file, text] of all) for (const match of text.matchAll(SCANNER_PREFIX)) for (const code of own) if (code !== "reserved-key") add(match[1]! + code, file)
   for (const code of own) add(`json/${code}`, SCANNER)
   return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([code, files]) => [code, [...files].sort()]))
 }

@@ -1,17 +1,19 @@
 /** Codes that no other test spells: each is provoked in this process, by the smallest input that has it. */
 import { describe, expect, it } from "vitest"
 import { families } from "../routes/index.ts"
-import { bind } from "../src/bridge/Conversion.ts"
+import { bind, checkCoverage } from "../src/bridge/Conversion.ts"
 import { standardModules, validateRouteTable } from "../src/mimo/routes.ts"
 import { CHECKSUMS } from "../src/publish/integrity/names.ts"
 import { decodeChecksums } from "../src/publish/integrity/Checksums.ts"
-import { draftOf } from "../src/relabel/Draft.ts"
+import { draftOf, move } from "../src/relabel/Draft.ts"
 import { toExtraStates } from "../src/relabel/rules/extraStates.ts"
 import { RunConfigEdit } from "../src/runconfig/RunConfigEdit.ts"
 import { encodeHeader } from "../src/safetensors/encodeHeader.ts"
 import { parseHeader } from "../src/safetensors/Header.ts"
 import { checkIndex, parseIndex } from "../src/safetensors/ShardIndex.ts"
 import { noHeaders } from "../src/space/HfSource.ts"
+import { copiesFrom } from "../src/space/TensorSpace.ts"
+import { identity } from "../src/tensor/Copy.ts"
 import { importOf } from "./families/inMemory.ts"
 import { type Toy, toys } from "./families/toys.ts"
 import { file } from "./safetensors/literal.ts"
@@ -30,6 +32,11 @@ const importing = (name: string, change: (config: Config) => void, more: Readonl
 }
 const inside = (config: Config, section: string): Config => config[section] as Config
 const same = (): void => {}
+
+const llama = () => {
+  const { config } = toyNamed("llama-biased-a")
+  return bind(standardModules(families.find(config).describe(config, noHeaders)))
+}
 
 const header = (json: string, data = 0) => () => parseHeader(file(json, data))
 const index = (text: string | Uint8Array) => () => parseIndex(Buffer.from(text))
@@ -51,6 +58,14 @@ const provoked: ReadonlyArray<readonly [code: string, provoke: () => unknown]> =
   ["safetensors/index-weight-map", inMap("1")],
   ["safetensors/index-metadata", index(`{"metadata":1,"weight_map":{"a":"m.safetensors"}}`)],
   ["safetensors/index-unlisted-tensor", () => checkIndex({ weightMap: new Map([["a", "m.safetensors"]]), metadata: new Map() }, [shard(["a", "b"])])],
+  ["safetensors/index-too-many-values", index(`{"metadata":{"x":[${"0,".repeat(410_001)}0]},"weight_map":{}}`)],
+  ["safetensors/header-too-many-values", header(entry(`,"later":[${"0,".repeat(2_000_001)}0]`), 1)],
+  ["unsupported/quantised", () =>
+    copiesFrom(
+      { name: "w", dtype: "BF16", shape: [1], place: { kind: "codes", form: "FP8", layout: undefined } } as unknown as Parameters<typeof copiesFrom>[0],
+      { ...identity("w", "x", [1]), transform: { kind: "add", value: 1 } } as unknown as Parameters<typeof copiesFrom>[1]
+    )],
+  ["relabel/collision", () => move(draftOf(importOf(toyNamed("llama-biased-a")).checkpoint.metadata), ({ space }) => ({ key: "one", space }))],
   ["config/activation", importing("llama-biased-a", (c) => void (c["hidden_act"] = "cube"))],
   ["config/block", importing("llama-nemotron-a", (c) => void (c["block_configs"] as Array<unknown>).pop())],
   ["config/indexer", importing("glm-5-a", (c) => void (c["indexer_types"] = ["shared", "full", "full"]))],
@@ -72,6 +87,16 @@ const provoked: ReadonlyArray<readonly [code: string, provoke: () => unknown]> =
   ["plan/parameter-without-row", () => {
     const { config } = toyNamed("llama-biased-a")
     return bind(standardModules({ ...families.find(config).describe(config, noHeaders), rows: [] }))
+  }],
+  ["plan/coverage", () => {
+    const bound = llama()
+    return checkCoverage({ ...bound, parameters: bound.parameters.map((parameter) => ({ ...parameter, copies: parameter.copies.slice(1) })) })
+  }],
+  ["plan/contradicting-rows", () => {
+    const { config } = toyNamed("llama-biased-a")
+    const description = families.find(config).describe(config, noHeaders)
+    const rows = description.rows.map((row) => (row.megatron === "decoder.final_layernorm.weight" ? { ...row, hf: ["model.embed_tokens.weight"] } : row))
+    return bind(standardModules({ ...description, rows }))
   }],
   ["run-config/no-model", edit("train: 1\n", (e) => e.toStandard(0))],
   ["run-config/no-provider", edit("model:\n  num_layers: 2\n", (e) => e.toStandard(0))],

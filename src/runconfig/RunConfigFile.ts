@@ -82,7 +82,7 @@ const value = (node: unknown, budget: { left: number }, depth: number): PythonVa
     return map
   }
   if (isSeq(node)) return node.items.map((item) => value(item, budget, depth + 1))
-  if (!isScalar(node)) return fail("node", "holds something that is neither mapping, list nor scalar", startOf(node))
+  if (!isScalar(node)) throw new RangeError("a YAML node that is neither mapping, list nor scalar")
   return scalar(node.value, node.source, startOf(node))
 }
 
@@ -100,7 +100,7 @@ const scalar = (found: unknown, source: string | undefined, at: number | undefin
  * Parse the text of a run configuration. Integers are numbers, floats `{$float}`, everything else plain data; tags are ignored.
  *
  * @throws FormatError `run-config/` + `too-large`, `depth`, `syntax`, `aliases`, `key`, `duplicate-key`, `too-many-values`,
- * `integer`, `node` or `not-a-mapping`.
+ * `integer` or `not-a-mapping`.
  */
 export const parseRunConfig = (bytes: Uint8Array): RunConfigMap => {
   const text = decode(bytes)
