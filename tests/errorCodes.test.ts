@@ -5,7 +5,7 @@ import { bind, checkCoverage } from "../src/bridge/Conversion.ts"
 import { standardModules, validateRouteTable } from "../src/mimo/routes.ts"
 import { CHECKSUMS } from "../src/publish/integrity/names.ts"
 import { decodeChecksums } from "../src/publish/integrity/Checksums.ts"
-import { draftOf, move } from "../src/relabel/Draft.ts"
+import { draftOf, moveKeys } from "../src/relabel/Draft.ts"
 import { toExtraStates } from "../src/relabel/rules/extraStates.ts"
 import { RunConfigEdit } from "../src/runconfig/RunConfigEdit.ts"
 import { encodeHeader } from "../src/safetensors/encodeHeader.ts"
@@ -65,7 +65,7 @@ const provoked: ReadonlyArray<readonly [code: string, provoke: () => unknown]> =
       { name: "w", dtype: "BF16", shape: [1], place: { kind: "codes", form: "FP8", layout: undefined } } as unknown as Parameters<typeof copiesFrom>[0],
       { ...identity("w", "x", [1]), transform: { kind: "add", value: 1 } } as unknown as Parameters<typeof copiesFrom>[1]
     )],
-  ["relabel/collision", () => move(draftOf(importOf(toyNamed("llama-biased-a")).checkpoint.metadata), ({ space }) => ({ key: "one", space }))],
+  ["relabel/collision", () => moveKeys(draftOf(importOf(toyNamed("llama-biased-a")).checkpoint.metadata), ({ space }) => ({ key: "one", space }))],
   ["config/activation", importing("llama-biased-a", (c) => void (c["hidden_act"] = "cube"))],
   ["config/block", importing("llama-nemotron-a", (c) => void (c["block_configs"] as Array<unknown>).pop())],
   ["config/indexer", importing("glm-5-a", (c) => void (c["indexer_types"] = ["shared", "full", "full"]))],
