@@ -146,6 +146,9 @@ const titleOf = ({ command, conversion, diff, planned, subjects, verify }: Page)
   return model === undefined ? what : `${what}: ${model}`
 }
 
+/** An export is planned of a checkpoint that is there. */
+export const isPlanned = ({ conversion, planned }: Page, { kind }: Inspection): boolean => planned === true && kind === "megatron" && conversion?.direction !== "export"
+
 const tensorsAre = (n: number): string => `${count(n)} ${n === 1 ? "tensor is" : "tensors are"}`
 
 const verdictsOf = ({ conversion, coverage, diff, planned, verify }: Page): ReadonlyArray<Verdict> => {
@@ -171,6 +174,8 @@ const termsOf = (subjects: ReadonlyArray<SubjectModel>, { coverage }: Page): Rea
     ...(has((m) => m.columns.some((c) => c.ranks.length > c.contents)) ? ["replica"] as const : []),
     ...(has((m) => m.columns.some((c) => c.experts !== "")) ? ["expert"] as const : []),
     "chunk",
+    ...(subjects.some((s) => s.inspection.totals.objects > 0) ? ["object"] as const : []),
+    ...(has((m) => m.rows.some((r) => /(^|\.)mtp(_layers)?(\.|$)/.test(r.stack))) ? ["mtp"] as const : []),
     ...(has((m) => m.rows.some((r) => r.label === "outside layers")) ? ["outside layers"] as const : []),
     ...(has((m) => m.rows.some((r) => r.beside)) ? ["beside"] as const : []),
     ...(has((m) => m.rows.some((r) => r.component === "hf_source")) ? ["hf_source"] as const : []),
@@ -199,7 +204,7 @@ export const pageModel = (page: Page): PageModel => {
   const { coverage, diff, verify } = page
   const subjects = page.subjects.map((inspection, index): SubjectModel => {
     const map = rankMap(inspection)
-    return { index, inspection, map, facts: factsOf(map, page.planned === true), plot: layerPlot(inspection), warnings: layoutWarnings(inspection), tensors: tensorList(index, inspection) }
+    return { index, inspection, map, facts: factsOf(map, isPlanned(page, inspection)), plot: layerPlot(inspection), warnings: layoutWarnings(inspection), tensors: tensorList(index, inspection) }
   })
   const megatron = subjects.filter((s) => s.map.of !== "file")
   const ranked = subjects.filter((s) => s.map.of === "rank")

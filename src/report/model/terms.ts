@@ -12,6 +12,8 @@ export const TERMS = {
   etp: "expert tensor parallel: the ranks share every routed expert, each has a slice of it",
   replica: "a rank that holds the same weights as another; replicas write nothing of their own",
   chunk: "a box of a stored tensor that one rank wrote, at one place of one file",
+  object: "a small pickled value beside the tensors: states of modules that have no tensor, and the common state of the run",
+  mtp: "multi-token prediction: layers behind the last one that predict tokens further ahead",
   expert: "one of the feed-forward networks of a layer that a router chooses from",
   "outside layers": "embeddings, final norms, heads: what belongs to no layer",
   beside: "in the files, but part of no model that a trainer builds: kept so that nothing is lost on the way back",

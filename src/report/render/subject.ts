@@ -4,7 +4,7 @@ import { ranges } from "../../inspect/tree.ts"
 import { bar, componentInk, dtypeInk, type Ink, plot, strip } from "./figures.ts"
 import { bytesDatum, className, code, countDatum, esc, table } from "./html.ts"
 import { listFigure } from "./lists.ts"
-import type { PageModel, SubjectModel } from "../model/PageModel.ts"
+import { isPlanned, type PageModel, type SubjectModel } from "../model/PageModel.ts"
 import { ranksOf } from "../model/ranksOf.ts"
 import { type PlacedChunk, segmentsOf, stepsOf } from "../model/segments.ts"
 import { count, size } from "../numbers.ts"
@@ -12,7 +12,7 @@ import { mapFigure } from "./ranks.ts"
 
 const KINDS = { safetensors: "Hugging Face safetensors", megatron: "Megatron checkpoint", items: "data file of a Megatron checkpoint", archive: "torch.save file" } as const
 
-const kindOf = (i: Inspection, planned: boolean): string => `${KINDS[i.kind]}${i.form ? `, ${i.form === "mimo" ? "MegatronMIMO" : "standard"}` : ""}${planned && i.kind === "megatron" ? ", planned" : ""}`
+const kindOf = (i: Inspection, planned: boolean): string => `${KINDS[i.kind]}${i.form ? `, ${i.form === "mimo" ? "MegatronMIMO" : "standard"}` : ""}${planned ? ", planned" : ""}`
 
 const number = true as const
 
@@ -104,7 +104,7 @@ export const subjectSection = ({ components, first, page }: PageModel, subject: 
   const key = `subjects.${index}`
   const inkOf = (component: string) => componentInk(components, component)
   const ownMap = first.includes(subject) ? "" : `<h3>Which ${subject.map.of === "file" ? "file" : "rank"} holds what</h3>${mapFigure(subject, inkOf)}`
-  return `<section aria-labelledby="s${index}"><h2 id="s${index}">${esc(i.path)}</h2><p class="soft">${esc(kindOf(i, page.planned === true))}</p>` +
+  return `<section aria-labelledby="s${index}"><h2 id="s${index}">${esc(i.path)}</h2><p class="soft">${esc(kindOf(i, isPlanned(page, i)))}</p>` +
     totals(key, i) + layers(key, subject, inkOf) + ownMap + sums(key, i, inkOf) + facts(i) + layout(i) + findings(i) +
-    (page.planned && i.kind === "megatron" ? "" : files(key, i, inkOf)) + `<h3>Tensors</h3>${listFigure(tensors)}</section>`
+    (isPlanned(page, i) ? "" : files(key, i, inkOf)) + `<h3>Tensors</h3>${listFigure(tensors)}</section>`
 }

@@ -9,7 +9,7 @@ export const NARROW = `
 .strip{min-width:0}.list,.detail{max-height:70vh}.list{height:420px}}
 `
 export const PAPER = `
-@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f3f3f3;--c0:#2f6fbf;--c1:#c2571a;--c2:#2a8a57;--c3:#a83f8f;--c4:#7a6a00;--c5:#5b52c4;--c6:#00808a;--c7:#6b7480;--t:#2c4a3e}
-html{font-size:10.5px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}nav,.screen,.detail,#tip{display:none!important}.paper{display:block}
+@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f3f3f3;--accent:#0b57d0;--good:#146c2e;--bad:#b3261e;--warn:#8a5300;--c0:#2f6fbf;--c1:#c2571a;--c2:#2a8a57;--c3:#a83f8f;--c4:#7a6a00;--c5:#5b52c4;--c6:#00808a;--c7:#6b7480;--t:#2c4a3e}
+html{font-size:10.5px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}nav,.screen,.detail,#tip{display:none!important}.paper{display:block}.paper tbody th{width:45%}
 .beside-detail{display:block!important}.scroll{overflow:visible;border:0}h2,h3{break-after:avoid}tr,svg,.cards li{break-inside:avoid}thead{display:table-header-group}main,header,footer{max-width:none;padding:0}}
 `
