@@ -27,6 +27,7 @@ export const interrupted = (rank: number): JobFailure => ({ rank, host: hostname
 export const errorOf = (failure: JobFailure, rank: number): ClusterError | LaunchError | PeerFailed => {
   // What was found out about this very process by others.
   if (failure.rank === rank && failure.code.startsWith("launch/")) return new LaunchError({ code: failure.code, problem: failure.problem, ...hintOf(failure) })
+  if (failure.rank === rank && failure.code === "cluster/lost") return new ClusterError({ code: failure.code, problem: `the others have given up this process (rank ${rank}): ${failure.problem}`, ...hintOf(failure) })
   if (failure.rank === rank && failure.code.startsWith("cluster/")) return new ClusterError({ code: failure.code, problem: failure.problem, ...hintOf(failure) })
   return new PeerFailed({
     rank: failure.rank, host: failure.host, rootCode: failure.code, problem: failure.problem, rootExitCode: failure.exitCode,

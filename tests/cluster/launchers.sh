@@ -36,7 +36,8 @@ fi
 unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT
 for name in $(compgen -e | grep -E '^(SLURM_|OMPI_|PMI_|PMIX_|TORCHELASTIC_|MEGATRON_MIMO_)'); do unset "$name"; done
 
-"$node" "$bin" sample "$work/hf" -q && "$node" "$bin" import --hf-model "$work/hf" --megatron-path "$work/model" -q || exit 1
+layout=(--component language=tp=2,pp=2 --component images=tp=1)
+"$node" "$bin" sample "$work/hf" -q && "$node" "$bin" import --hf-model "$work/hf" --megatron-path "$work/model" "${layout[@]}" -q || exit 1
 "$node" "$bin" verify --deep "$work/model" --json > "$work/alone.json" || exit 1
 verify=("$node" "$bin" verify --deep "$work/model" --json)
 
@@ -55,11 +56,28 @@ expect() {
   if timeout 60 "$@" > "$out" 2> "$out.err" && same "$out" 2>/dev/null; then good "$name"; else cat "$out.err" >> "$out"; bad "$name" "$out"; fi
 }
 
+# converts NAME OUT COMMAND...: import and export write what one process writes, and nothing beside it.
+converts() {
+  local name=$1 out="$work/$2"
+  shift 2
+  mkdir -p "$out"
+  if timeout 60 "$@" "$node" "$bin" import --hf-model "$work/hf" --megatron-path "$out/model" "${layout[@]}" -q > "$out.log" 2>&1 &&
+    diff -r "$work/model" "$out/model" >> "$out.log" 2>&1 &&
+    timeout 60 "$@" "$node" "$bin" export --megatron-path "$out/model" --hf-model "$work/hf" --hf-path "$out/hf" -q >> "$out.log" 2>&1 &&
+    diff -r "$work/hf" "$out/hf" >> "$out.log" 2>&1 && [ "$(ls -A "$out" | wc -l)" = 2 ]; then
+    good "$name"
+  else
+    ls -A "$out" >> "$out.log"
+    bad "$name" "$out.log"
+  fi
+}
+
 # --- torchrun
 torchrun=""
 for candidate in "$root/.venv-interop/bin/torchrun" "$(command -v torchrun)"; do [ -x "$candidate" ] && torchrun=$candidate && break; done
 if [ -n "$torchrun" ]; then
   expect "torchrun, 3 processes" "$work/torchrun" "$torchrun" --nproc-per-node 3 --no-python "${verify[@]}"
+  converts "torchrun, import and export" torchrun-model "$torchrun" --nproc-per-node 3 --no-python
   # The agent prints the cause, not what it made of the others.
   timeout 60 "$torchrun" --nproc-per-node 2 --no-python "$node" "$bin" verify --deep "$work/nothing" > "$work/cause" 2>&1
   if grep -q "InvalidFile: .*nothing: does not exist" "$work/cause"; then good "torchrun, the cause in its error file"; else bad "torchrun, the cause in its error file" "$work/cause"; fi
@@ -73,6 +91,7 @@ if command -v mpirun >/dev/null; then
   [ "$(id -u)" = 0 ] && mpi+=(--allow-run-as-root)
   expect "Open MPI, 3 processes" "$work/mpirun" "${mpi[@]}" "${verify[@]}"
   expect "Open MPI, files only" "$work/mpirun-file" "${mpi[@]}" "${verify[@]}" --rendezvous file
+  converts "Open MPI, import and export" mpirun-model "${mpi[@]}"
 else
   skipped "Open MPI" "no mpirun here"
 fi
@@ -116,7 +135,7 @@ if namespaces > "$work/ip.log" 2>&1; then
   unset MEGATRON_MIMO_TOKEN
 
   # A host loses the network: nobody is told.
-  options='{"directory":"'$work'","rendezvous":"directory","unitMs":1000,"limits":{"beat":500,"silence":4000,"join":60000}}'
+  options='{"directory":"'$work'","rendezvous":"directory","unitMs":600,"limits":{"beat":300,"silence":2000,"join":60000}}'
   pids=()
   for i in 1 2 3; do
     MEGATRON_MIMO_RUN_ID=lost MEGATRON_MIMO_RANK=$((i - 1)) MEGATRON_MIMO_WORLD_SIZE=3 on "$i" timeout 60 "$node" tests/cluster/harness/process.ts "$options" > "$work/lost.$i" 2>&1 &
@@ -125,7 +144,7 @@ if namespaces > "$work/ip.log" 2>&1; then
   for _ in $(seq 300); do [ "$(cat "$work"/lost.? | grep -c joined)" = 3 ] && break; sleep 0.1; done
   ip -n "mmh$id-3" link set eth0 down
   for pid in "${pids[@]}"; do wait "$pid"; done
-  if grep -q "rank 2 on host host3 failed: it was lost: no sign of life for 4 s" "$work/lost.1" "$work/lost.2" && grep -q "rank 0) was lost: no sign of life for 4 s" "$work/lost.3" && ! cat "$work"/lost.? | grep -q published; then
+  if grep -q "rank 2 on host host3 failed: it was lost: no sign of life for 2 s" "$work/lost.1" "$work/lost.2" && grep -q "rank 0) was lost: no sign of life for 2 s" "$work/lost.3" && ! cat "$work"/lost.? | grep -q published; then
     good "three hosts, one loses the network"
   else
     cat "$work"/lost.? > "$work/lost"
@@ -188,8 +207,10 @@ if slurm > "$work/slurm.log" 2>&1; then
   if [ ${#hosts[@]} = 3 ]; then
     expect "Slurm, 4 tasks on 3 hosts" "$work/srun" srun --kill-on-bad-exit=1 -N 3 -n 4 "${verify[@]}"
     expect "Slurm, 4 tasks on 3 hosts, files only" "$work/srun-file" srun --kill-on-bad-exit=1 -N 3 -n 4 "${verify[@]}" --rendezvous file
+    converts "Slurm, 4 tasks on 3 hosts, import and export" srun-model srun --kill-on-bad-exit=1 -N 3 -n 4
   else
     expect "Slurm, 3 tasks on one host" "$work/srun" srun --kill-on-bad-exit=1 -n 3 "${verify[@]}"
+    converts "Slurm, 3 tasks on one host, import and export" srun-model srun --kill-on-bad-exit=1 -n 3
   fi
   # One flipped bit is found by whoever reads that file, told by rank 0, and is the step's exit code.
   file=$(ls "$work"/model/iter_*/__0_*.distcp | head -1)

@@ -117,10 +117,10 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
     "wrong token": new RegExp(`does not know this token|did not join within .+ranks ${victim}; 1 connections without the right token`),
     "wrong plan": new RegExp(`rank ${victim} ${host} would do something else than rank 0`),
     "full disk": new RegExp(`__${victim}_0.distcp: 4096 bytes are needed|__${victim}_0.distcp: the file system .+ is full`),
-    "coordinator cut off": /rank \d+ on host .+ failed: it was lost|rank 0\) was lost|rank 0 was not reached|did not join/,
+    "coordinator cut off": /rank \d+ on host .+ failed: it was lost|rank 0\) was lost|rank 0 was not reached|did not join|given up this process/,
     "newer attempt": /attempt 1 of the job has begun/
   }
-  const lost = new RegExp(`rank ${victim} ${host} failed: it was lost|rank 0\\) was lost|ranks ${victim}$|rank 0 was not reached`)
+  const lost = new RegExp(`rank ${victim} ${host} failed: it was lost|rank 0\\) was lost|ranks ${victim}$|rank 0 was not reached|given up this process`)
   if (ends !== undefined) complaints.push(...judge(ends, published, causes[fault] ?? lost, fault === "slow connection" || fault === "two holders"))
   if (fault === "two holders" && second !== undefined && second.error !== undefined && !/is held by another process|was not reached|would|failed/.test(second.error)) complaints.push(`the second holder: ${second.error}`)
   return { fault, seed, seconds, complaints }
