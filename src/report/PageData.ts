@@ -1,6 +1,6 @@
 /** What a report page is made of, as plain data. */
 import type { ConversionReport } from "../plan/Report.ts"
-import type { VerifyReport } from "../verify/verify.ts"
+import type { VerifyReport } from "../verify/pairing.ts"
 import type { DiffReport } from "../diff/diff.ts"
 import type { Inspection } from "../inspect/Inspection.ts"
 import type { Picture } from "./model/pictures.ts"

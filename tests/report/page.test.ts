@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { parse } from "yaml"
-import type { VerifyReport } from "../../src/verify/verify.ts"
+import type { VerifyReport } from "../../src/verify/pairing.ts"
 import { verificationCard } from "../../src/report/card.ts"
 import type { Coverage } from "../../src/report/PageData.ts"
 import { renderPage } from "../../src/report/renderPage.ts"

@@ -1,6 +1,6 @@
 /** Everything that a page shows, computed once from what was gathered; the rooms ../render and ../script only draw it. */
 import type { DtypeChange } from "../../plan/Report.ts"
-import type { TensorVerdict } from "../../verify/verify.ts"
+import type { TensorVerdict } from "../../verify/pairing.ts"
 import type { TensorDiff } from "../../diff/diff.ts"
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
 import { count, size } from "../numbers.ts"
