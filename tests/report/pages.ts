@@ -14,7 +14,7 @@ const tune = (from: string, to: string): void => {
   }
 }
 
-export const PAGES = ["report.html", "two.html", "diff.html", "verify.html", "half.html", "plan.html", "import.html"] as const
+export const PAGES = ["report.html", "two.html", "diff.html", "verify.html", "plan.html", "half.html", "import.html"] as const
 
 /** Write {@link PAGES} to `folder`; `command` runs there. */
 export const writePages = async (folder: string, command: (...args: ReadonlyArray<string>) => Promise<unknown>): Promise<void> => {

@@ -169,7 +169,8 @@ const termsOf = (subjects: ReadonlyArray<SubjectModel>, { coverage }: Page): Rea
   const maps = subjects.map((s) => s.map)
   const has = (test: (map: RankMap) => boolean) => maps.some(test)
   return [
-    ...(has((m) => m.of === "rank") ? ["rank", "component"] as const : []),
+    ...(has((m) => m.of !== "file") ? ["rank"] as const : []),
+    ...(has((m) => m.of === "rank") ? ["component"] as const : []),
     ...(["tp", "pp", "dp", "cp", "ep", "etp"] as const).filter((axis) => has((m) => m.axes.includes(axis))),
     ...(has((m) => m.columns.some((c) => c.ranks.length > c.contents)) ? ["replica"] as const : []),
     ...(has((m) => m.columns.some((c) => c.experts !== "")) ? ["expert"] as const : []),

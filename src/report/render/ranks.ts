@@ -16,6 +16,8 @@ const WHY = {
   "saved under another layout": "The files are of other ranks than those of the run configuration"
 } as const
 
+export const QUESTIONS = { rank: "Which rank holds what", writer: "Which rank wrote what", file: "Which file holds what" } as const
+
 const headOf = (map: RankMap): string => (map.of === "file" ? "file" : "rank")
 
 const rowLabel = ({ equal, label, layers }: MapRow): string =>
@@ -48,7 +50,7 @@ const grid = ({ index, map }: SubjectModel, inkOf: (component: string) => Ink): 
     })
     return line(`<b>${first ? esc(row.component) : `<span class="hidden">${esc(row.component)}</span>`}</b> ${rowLabel(row)}`, cells, first ? ' class="first"' : "")
   }).join("\n")
-  return `<div class="scroll"><table class="map${roomy ? " roomy" : ""}" style="--n:${map.columns.length}" role="grid" data-rove tabindex="0" aria-label="${map.of === "file" ? "which file holds what" : "which rank holds what"}">` +
+  return `<div class="scroll"><table class="map${roomy ? " roomy" : ""}" style="--n:${map.columns.length}" role="grid" data-rove tabindex="0" aria-label="${QUESTIONS[map.of]}">` +
     `<thead><tr><th scope="col">${map.of === "file" ? "layers \\ file" : "layers \\ rank"}</th>${labels}</tr></thead><tbody>${axes.join("")}${weights}${experts}\n${body}\n</tbody></table></div>`
 }
 
@@ -118,7 +120,7 @@ export const ranksSection = ({ components, first, layouts, terms: words }: PageM
   const several = first.length > 1
   const beside = first.some((s) => s.map.of === "rank" && s.map.rows.some((r) => r.beside))
   const of = first[0]!.map.of
-  return `<section aria-labelledby="ranks"><h2 id="ranks">${of === "file" ? "Which file holds what" : "Which rank holds what"}</h2>${legend([...used.map((c) => ({ label: c, ink: inkOf(c) })), ...(beside ? [{ label: "in files only, in nobody's memory", ink: "h7 beside" }] : [])])}` +
+  return `<section aria-labelledby="ranks"><h2 id="ranks">${QUESTIONS[of]}</h2>${legend([...used.map((c) => ({ label: c, ink: inkOf(c) })), ...(beside ? [{ label: "in files only, in nobody's memory", ink: "h7 beside" }] : [])])}` +
     `<div class="maps${several ? " several" : ""}">${first.map((s) => `<div>${several ? `<h3>${code(s.inspection.path)}</h3>` : ""}${mapFigure(s, inkOf)}${notes(s)}${rankTable(s)}</div>`).join("")}</div>` +
     (first.some((s) => s.map.of === "rank") ? `<p class="soft">${esc(RANKS)}</p>` : "") +
     `${comparison(layouts)}${terms(words)}</section>`

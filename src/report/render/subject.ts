@@ -8,7 +8,7 @@ import { isPlanned, type PageModel, type SubjectModel } from "../model/PageModel
 import { ranksOf } from "../model/ranksOf.ts"
 import { type PlacedChunk, segmentsOf, stepsOf } from "../model/segments.ts"
 import { count, size } from "../numbers.ts"
-import { mapFigure } from "./ranks.ts"
+import { mapFigure, QUESTIONS } from "./ranks.ts"
 
 const KINDS = { safetensors: "Hugging Face safetensors", megatron: "Megatron checkpoint", items: "data file of a Megatron checkpoint", archive: "torch.save file" } as const
 
@@ -103,7 +103,7 @@ export const subjectSection = ({ components, first, page }: PageModel, subject: 
   const { index, inspection: i, tensors } = subject
   const key = `subjects.${index}`
   const inkOf = (component: string) => componentInk(components, component)
-  const ownMap = first.includes(subject) ? "" : `<h3>Which ${subject.map.of === "file" ? "file" : "rank"} holds what</h3>${mapFigure(subject, inkOf)}`
+  const ownMap = first.includes(subject) ? "" : `<h3>${QUESTIONS[subject.map.of]}</h3>${mapFigure(subject, inkOf)}`
   return `<section aria-labelledby="s${index}"><h2 id="s${index}">${esc(i.path)}</h2><p class="soft">${esc(kindOf(i, isPlanned(page, i)))}</p>` +
     totals(key, i) + layers(key, subject, inkOf) + ownMap + sums(key, i, inkOf) + facts(i) + layout(i) + findings(i) +
     (isPlanned(page, i) ? "" : files(key, i, inkOf)) + `<h3>Tensors</h3>${listFigure(tensors)}</section>`
