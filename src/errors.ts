@@ -211,15 +211,12 @@ export type ReadError = InvalidFile | Unsupported | OutputRefused | NoSpace | Io
 /** What follows from a config, headers and options is refused. */
 export type PlanError = InvalidFile | Unsupported | PlanRefused | UsageError
 
-/** Everything that a conversion can fail with. */
+/** What work that no other process shares can fail with. */
+export type ConversionError = ReadError | PlanError
+
+/** Everything that this package fails with: also what the processes of a job do to each other. */
 export type BridgeError =
-  | InvalidFile
-  | Unsupported
-  | PlanRefused
-  | UsageError
-  | OutputRefused
-  | NoSpace
-  | IoError
+  | ConversionError
   | LaunchError
   | ClusterError
   | PeerFailed

@@ -18,7 +18,7 @@ import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
 import { examineMachine as machine } from "../doctor/machine.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import { type BridgeError, type ReadError, UsageError } from "../errors.ts"
+import { type BridgeError, type ConversionError, type ReadError, UsageError } from "../errors.ts"
 import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
@@ -84,7 +84,7 @@ export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOpt
  * How two checkpoints of any kinds differ: missing, extra, shapes, dtypes, values and how far apart those are. A Hugging Face and a
  * Megatron one are compared under the Hugging Face names, through the family's mapping.
  */
-export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, BridgeError, Disk> =>
+export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, ConversionError, Disk> =>
   Effect.gen(function*() {
     const filter = yield* checking(() => globs(request.filter ?? []))
     return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...request, filter, ...measured("comparing", request) })
@@ -101,7 +101,7 @@ export interface RelabelRequest extends WithFamilies, Watched, Partial<Omit<Rela
 }
 
 /** Plan a relabelling. UsageError for components without a MegatronMIMO naming among the ones wanted; what reading the checkpoint fails with. */
-export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Effect<PreparedRelabel, BridgeError, Disk> =>
+export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Effect<PreparedRelabel, ConversionError, Disk> =>
   Effect.gen(function*() {
     const { components = [], hfModel, to } = request
     const specs = yield* checking(() => components.map(parseComponent))
@@ -110,7 +110,7 @@ export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Ef
   })
 
 /** What {@link relabel} would do. */
-export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effect<RelabelReport, BridgeError, Disk> =>
+export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effect<RelabelReport, ConversionError, Disk> =>
   prepareRelabel(from, request).pipe(Effect.map(({ report }) => report))
 
 /**

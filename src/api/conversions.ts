@@ -13,7 +13,7 @@ import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
-import { attempt, named } from "../io/attempt.ts"
+import { checking, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { checkpointPlace, modelDirectory } from "../io/hubCache.ts"
 import type { Layout } from "../parallel/Layout.ts"
@@ -62,7 +62,7 @@ const withNotes = (notes: ReadonlyArray<string>) => (report: ConversionReport): 
 /** Plan an import of the Hugging Face directory `hfModel`. */
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const arranged = yield* attempt(() => arrange(request))
+    const arranged = yield* checking(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
     const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
     return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
@@ -72,7 +72,7 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
 export const prepareExport = (hfModel: string, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { components = [], mtpFrom, restoreQuantized, vocabSize } = request
-    const specs = yield* attempt(() => components.map(parseComponent))
+    const specs = yield* checking(() => components.map(parseComponent))
     const { plan, report, run } = yield* planExport(familiesOf(request), hfModel, megatronPath, {
       ...tensorChoices(request),
       ...(mtpFrom === undefined ? {} : { mtpFrom }),

@@ -5,7 +5,7 @@ import { type DeepOptions, type DeepReport, verifyDeep as deep } from "../verify
 import { verifyHf, verifyHfMegatron, verifyMegatron } from "../verify/verify.ts"
 import type { VerificationOptions, VerifyReport } from "../verify/pairing.ts"
 import type { BridgeError } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../store/existing.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
@@ -18,7 +18,7 @@ export type { DeepOptions, DeepReport, VerificationOptions, VerifyReport }
 const isHf = Effect.fnUntraced(function*(path: string) {
   if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
   const store = yield* storeToRead(path)
-  const names = yield* attempt(async (): Promise<ReadonlyArray<string>> => (await existing(store, path)).kind === "directory" ? store.list(path) : [])
+  const names = yield* reading(async (): Promise<ReadonlyArray<string>> => (await existing(store, path)).kind === "directory" ? store.list(path) : [])
   return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))
 })
 

@@ -7,7 +7,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote } from "../errors.ts"
-import { attempt, uninterruptibly } from "../io/attempt.ts"
+import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../io/storeInUse.ts"
 import { besideModel } from "../space/besideModel.ts"
@@ -59,20 +59,20 @@ export const prepareExport = Effect.fnUntraced(function*(
   const store = yield* storeInUse
   const { config: published, weights } = yield* openHfModel(hfModel)
   const { vocabSize } = request
-  const config = vocabSize === undefined ? published : yield* attempt(() => withVocabulary(published, vocabSize))
+  const config = vocabSize === undefined ? published : yield* converting(() => withVocabulary(published, vocabSize))
   const { copied, notes: besideNotes } = weights ? yield* besideModel(weights) : { copied: [], notes: () => [] }
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
-  const states = yield* attempt(() => dataFileStates(store, checkpoint))
+  const states = yield* converting(() => dataFileStates(store, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
-  const family = yield* attempt(() => families.find(config.json, config.path))
+  const family = yield* converting(() => families.find(config.json, config.path))
   const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportPlanOptions, "grown">) {
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
-    const draft = yield* attempt(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
+    const draft = yield* converting(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
     const [cut] = draft.cuts
-    const asked = vocabSize === undefined && cut ? yield* attempt(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
-    yield* attempt(() => refuseCuts(draft.cuts, asked.claims))
-    const plan = yield* checkedRepeats(yield* attempt(() => readExportPlan(store, draft)), rest.allowUnmapped)
+    const asked = vocabSize === undefined && cut ? yield* converting(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
+    yield* converting(() => refuseCuts(draft.cuts, asked.claims))
+    const plan = yield* checkedRepeats(yield* converting(() => readExportPlan(store, draft)), rest.allowUnmapped)
     return { plan, asked, checked: yield* checkedConstants(plan) }
   })
   const first = yield* planned(config.json, {})
@@ -82,7 +82,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const asValues = yield* withOwnHead(kept)
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
-  const model: HfFiles = yield* attempt(() => hfFiles(plan, weights))
+  const model: HfFiles = yield* converting(() => hfFiles(plan, weights))
   const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
@@ -103,7 +103,7 @@ export const prepareExport = Effect.fnUntraced(function*(
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
     const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
-    const small = yield* attempt(() => smallSources(store, beside))
+    const small = yield* converting(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
       files: files.files,
       states: allStates,
@@ -115,7 +115,7 @@ export const prepareExport = Effect.fnUntraced(function*(
       checksum: runOptions.checksum ?? false
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
-      const configBytes = yield* attempt(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
+      const configBytes = yield* converting(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* uninterruptibly(async () => {
         await copySmall(store, beside, recorder)
         await recorder.write(CONFIG, configBytes)

@@ -5,7 +5,7 @@ import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import type { BridgeError } from "../errors.ts"
-import { attempt, uninterruptibly } from "../io/attempt.ts"
+import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../io/storeInUse.ts"
 import { describeLayout } from "../parallel/Layout.ts"
@@ -38,9 +38,9 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const store = yield* storeInUse
   const source = yield* openHfSource(hfModel)
   const beside = yield* besideModel(source.tensors)
-  const family = yield* attempt(() => familyOf(families, source))
-  const described = yield* describedByContents(family, source, yield* attempt(() => describeSource(family, source)))
-  const planned = yield* attempt(() => planImport(family, source, options, described))
+  const family = yield* converting(() => familyOf(families, source))
+  const described = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
+  const planned = yield* converting(() => planImport(family, source, options, described))
   const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
   yield* tellSource(source.path, source.architecture, source.tensors)
   yield* tellPlan(plan.report, described.description.rows.length)
@@ -57,7 +57,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
     const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
-    const small = yield* attempt(() => smallSources(store, tokenizer))
+    const small = yield* converting(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
       states: shardStates(source.tensors),

@@ -13,13 +13,13 @@ import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
 import { type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
 import { openTensors } from "../space/openTensors.ts"
-import { attempt } from "../io/attempt.ts"
+import { converting } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { componentsOfCheckpoint } from "../relabel/familyFacts.ts"
 import { unroute } from "../mimo/routing.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
-import type { BridgeError } from "../errors.ts"
+import type { ConversionError } from "../errors.ts"
 
 export interface SideTensor {
   readonly dtype: DType
@@ -35,7 +35,7 @@ export interface DiffSide {
   readonly path: string
   /** By common name. */
   readonly tensors: ReadonlyMap<string, SideTensor>
-  readonly open: (names: ReadonlyArray<string>) => Effect.Effect<SideData, BridgeError, Disk>
+  readonly open: (names: ReadonlyArray<string>) => Effect.Effect<SideData, ConversionError, Disk>
 }
 
 export interface Sides {
@@ -64,13 +64,13 @@ const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name)
 const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatron: OpenedSpace, hf: OpenedSpace) {
   const store = yield* storeInUse
   const config = hf.hfConfig!
-  const draft = yield* attempt(() =>
+  const draft = yield* converting(() =>
     planExport({ family: families.find(config.json), config, weights: hf.hf, checkpoint: megatron.checkpoint! }, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
   const original = draft.original!
   const exported: DiffSide = {
     path: megatron.path,
     tensors: draft.tensors,
-    open: () => Effect.map(attempt(() => readExportPlan(store, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
+    open: () => Effect.map(converting(() => readExportPlan(store, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
   }
   const source: DiffSide = {
     path: hf.path,

@@ -42,6 +42,9 @@ export const checking = failing(UsageError)
 /** What follows from a config, headers and options. */
 export const planning = failing(InvalidFile, Unsupported, PlanRefused, UsageError)
 
+/** What is there, and what is to become of it. */
+export const converting = failing(InvalidFile, Unsupported, PlanRefused, UsageError, OutputRefused, NoSpace, IoError)
+
 /** What the processes of a job say to each other. */
 export const meeting = failing(ClusterError, LaunchError, PeerFailed, NoSpace, IoError)
 

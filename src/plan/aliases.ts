@@ -8,7 +8,7 @@ import type { HfWeights } from "../space/HfWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { isFloat } from "../tensor/DType.ts"
-import { attempt } from "../io/attempt.ts"
+import { converting } from "../io/attempt.ts"
 import { commonDtype } from "./dtypes.ts"
 import type { ExportPlan } from "./ExportDraft.ts"
 import type { HfSource } from "../space/HfSource.ts"
@@ -31,7 +31,7 @@ const storedAliases = ({ carried }: ModelDescription, { tensors }: HfWeights): R
 
 /** The names of those that hold other values. */
 export const differing = Effect.fnUntraced(function*(aliases: ReadonlyArray<Alias>, source: HfWeights) {
-  const comparisons = yield* attempt(() => aliases.map(({ name, of }) => {
+  const comparisons = yield* converting(() => aliases.map(({ name, of }) => {
     const [own, other] = [source.tensors.get(name)!, source.tensors.get(of)!]
     const dtype = commonDtype(own.dtype, other.dtype, name)
     const array = (tensor: typeof own) => ({ id: name, dtype, shape: own.shape, copies: () => wholeTensor(tensor, name) })
@@ -57,7 +57,7 @@ export const describedByContents = Effect.fnUntraced(function*(family: Family, s
       : [])
   return {
     ...described,
-    ...(ownHead ? { description: yield* attempt(() => describeModel(family, source, { ...headers, ownHead })) } : {}),
+    ...(ownHead ? { description: yield* converting(() => describeModel(family, source, { ...headers, ownHead })) } : {}),
     notes
   } satisfies DescribedSource
 })

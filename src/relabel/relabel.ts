@@ -19,10 +19,10 @@ import type { Publication } from "../publish/Publication.ts"
 import { wholeFile } from "../engine/index.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { atPath } from "../document/decode.ts"
-import { type BridgeError, InvalidFile, NoSpace, quote } from "../errors.ts"
+import { type BridgeError, type ConversionError, InvalidFile, NoSpace, quote } from "../errors.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
-import { attempt, uninterruptibly } from "../io/attempt.ts"
+import { converting, uninterruptibly } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../store/readSmall.ts"
@@ -87,7 +87,7 @@ export interface Forecast {
 /** A relabelling that is planned: what it will do, what it will write, and the run itself. */
 export interface PreparedRelabel {
   readonly report: RelabelReport
-  readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, BridgeError, Disk>
+  readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, ConversionError, Disk>
   readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, BridgeError, Disk>
 }
 
@@ -107,25 +107,25 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(path)
   const { directory } = checkpoint
-  const dataStates = yield* attempt(() => dataFileStates(disk, checkpoint))
-  const runConfig = yield* attempt(() => readRunConfig(disk, directory))
+  const dataStates = yield* converting(() => dataFileStates(disk, checkpoint))
+  const runConfig = yield* converting(() => readRunConfig(disk, directory))
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
   const context = { components, runConfig, ...(description ? { hasState: statesIn(description) } : {}) }
-  const draft = yield* attempt(() => options.to.reduce((d, to) => rules[to](d, context), before))
-  const common = yield* attempt(() => withFlags(disk, directory, checkpoint.metadata, draft.content))
-  const config = yield* attempt(async () => {
+  const draft = yield* converting(() => options.to.reduce((d, to) => rules[to](d, context), before))
+  const common = yield* converting(() => withFlags(disk, directory, checkpoint.metadata, draft.content))
+  const config = yield* converting(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
     const bytes = runConfig && (await readSmall(disk, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
     return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components: "components" in components ? components.components : undefined, description }))
   })
-  const { files: all, folders } = yield* attempt(() => filesBelow(disk, directory))
-  const sums = all.some((f) => f.name === CHECKSUMS) ? yield* attempt(() => readChecksums(disk, directory)) : undefined
+  const { files: all, folders } = yield* converting(() => filesBelow(disk, directory))
+  const sums = all.some((f) => f.name === CHECKSUMS) ? yield* converting(() => readChecksums(disk, directory)) : undefined
   const dataFiles = new Set(checkpoint.fileSizes.keys())
-  const moved = yield* attempt(() => movedChunks(draft, directory))
-  const stored = yield* attempt(() => readChunks(disk, moved.chunks))
-  const plan = yield* attempt(() =>
+  const moved = yield* converting(() => movedChunks(draft, directory))
+  const stored = yield* converting(() => readChunks(disk, moved.chunks))
+  const plan = yield* converting(() =>
     relabelPlan(
       draft,
       moved,
@@ -135,7 +135,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     ))
   const made = plan.files
   const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
-  const trainState = yield* attempt(() => trainStateOf(disk, all, iteration))
+  const trainState = yield* converting(() => trainStateOf(disk, all, iteration))
   const folder = iteration ?? iterationFolder(trainState.step)
   const changed = new Map<string, Uint8Array>([
     [METADATA, encodeMetadata(plan.metadata)],
@@ -170,7 +170,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   }
 
   const forecast = (target: string, link: boolean) =>
-    attempt(async (): Promise<Forecast> => {
+    converting(async (): Promise<Forecast> => {
       if (!link || kept.length === 0 || await fileSystemOf(disk, directory) === await fileSystemOf(disk, target)) return { bytes: bytes(link), notes: [] }
       const note = `--link: ${quote(target)} is on another file system than ${quote(directory)}, so ${kept.length} unchanged files (${sizeOf(kept)} bytes) must be copied`
       return { bytes: bytes(false), notes: [note] }
@@ -183,10 +183,10 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     const place = Effect.fnUntraced(function*(publication: Publication) {
       const { directory: into, recorder } = publication
       yield* uninterruptibly(async () => { for (const name of folders) await recorder.makeDirectory(name) })
-      const { cloned, linked } = yield* Effect.uninterruptible(attempt(() => placeFiles(disk, kept, into, link)))
+      const { cloned, linked } = yield* Effect.uninterruptible(converting(() => placeFiles(disk, kept, into, link)))
       const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
       const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
-      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* attempt(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
+      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* converting(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
       outcome.linked = linked.size
       outcome.cloned = cloned.size
       outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))

@@ -8,7 +8,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
-import { attempt } from "../io/attempt.ts"
+import { converting } from "../io/attempt.ts"
 import { identity, volume } from "../tensor/Copy.ts"
 import { constantComparison } from "../plan/constants.ts"
 import { repeatComparison } from "../plan/repeats.ts"
@@ -26,8 +26,8 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const { config, weights } = yield* openHfModel(hfModel)
   const tensors = weights ?? (yield* openSafetensors(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
-  const draft = yield* attempt(() => planComparison({ family: families.find(config.json), config, weights: tensors, checkpoint }))
-  const plan = yield* attempt(() => readExportPlan(store, draft))
+  const draft = yield* converting(() => planComparison({ family: families.find(config.json), config, weights: tensors, checkpoint }))
+  const plan = yield* converting(() => readExportPlan(store, draft))
   const original = plan.original!
   const constants = new Map(plan.constants.map((constant) => [constant.id, constant]))
   const repeats = Map.groupBy(plan.repeats, ({ id }) => id)
@@ -90,8 +90,8 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
   const [used, others] = [new ChunkSelection(a.directory), new ChunkSelection(b.directory)]
   for (const [key, tensor] of lefts) if (rights.has(key)) used.add(key, tensor)
   for (const [key, tensor] of rights) if (lefts.has(key)) others.add(key, tensor)
-  const from = yield* attempt(() => readChunks(store, used))
-  const to = yield* attempt(() => readChunks(store, others))
+  const from = yield* converting(() => readChunks(store, used))
+  const to = yield* converting(() => readChunks(store, others))
   return yield* comparePairing({
     left: a.directory,
     right: b.directory,

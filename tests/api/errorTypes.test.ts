@@ -2,7 +2,7 @@
 import type { Effect, Stream } from "effect"
 import { describe, expectTypeOf, it } from "vitest"
 import {
-  AutoBridge, type BridgeError, checkpoints, type Disk, type InvalidFile, type IoError, MegatronMimoBridge, type NoSpace, type OpenError,
+  AutoBridge, type BridgeError, checkpoints, type ConversionError, type Disk, type InvalidFile, type IoError, MegatronMimoBridge, type NoSpace, type OpenError,
   type OutputRefused, type PlanError, type PlanRefused, type ReadError, roundtrip, type Unsupported, type UsageError
 } from "../../src/index.ts"
 
@@ -33,15 +33,16 @@ describe("the type of an error is the union of what can happen", () => {
     expectTypeOf<PlanError>().toEqualTypeOf<InvalidFile | Unsupported | PlanRefused | UsageError>()
   })
 
-  it("what plans and reads, or writes, can fail in every way", () => {
+  it("what plans or compares by itself; what may be the work of several processes fails with what they do to each other, too", () => {
+    expectTypeOf<ConversionError>().toEqualTypeOf<ReadError | PlanError>()
     expectTypeOf<ErrorOf<Bridge["conversionPlan"]>>().toEqualTypeOf<BridgeError>()
     expectTypeOf<ErrorOf<Bridge["importCheckpoint"]>>().toEqualTypeOf<BridgeError>()
     expectTypeOf<ErrorOf<Bridge["exportCheckpoint"]>>().toEqualTypeOf<BridgeError>()
     expectTypeOf<ErrorOf<Bridge["streamHfWeights"]>>().toEqualTypeOf<BridgeError>()
     expectTypeOf<ErrorOf<Bridge["verify"]>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<typeof checkpoints.diff>>().toEqualTypeOf<BridgeError>()
+    expectTypeOf<ErrorOf<typeof checkpoints.diff>>().toEqualTypeOf<ConversionError>()
     expectTypeOf<ErrorOf<typeof checkpoints.relabel>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<typeof checkpoints.relabelPlan>>().toEqualTypeOf<BridgeError>()
+    expectTypeOf<ErrorOf<typeof checkpoints.relabelPlan>>().toEqualTypeOf<ConversionError>()
     expectTypeOf<ErrorOf<typeof roundtrip>>().toEqualTypeOf<BridgeError>()
     expectTypeOf<NeedsOf<Bridge["importCheckpoint"]>>().toEqualTypeOf<Disk>()
   })
