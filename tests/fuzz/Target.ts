@@ -12,8 +12,11 @@ export interface Target {
   readonly few?: number
 }
 
-/** Of the processor: a machine may be busy with other things. */
-export const SLOWEST_MS = 2000
+/**
+ * Of the processor: a machine may be busy with other things. A config of a kilobyte may claim as many layers as are allowed, and a
+ * model of 400,000 parts takes two to three seconds.
+ */
+export const SLOWEST_MS = 6000
 /** Of the clock: waiting for something that never comes. */
 const LONGEST_WAIT_MS = 15_000
 /** What reading one input may take at its peak. */
