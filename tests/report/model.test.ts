@@ -121,7 +121,6 @@ describe("differences", () => {
 
   it("are summed by component and mapped by module and layer", () => {
     expect(differences(report)).toEqual({
-      most: 0.75,
       components: [
         { component: "language", counts: { missing: 0, extra: 0, shape: 0, dtype: 0, values: 4 } },
         { component: "vision", counts: { missing: 1, extra: 0, shape: 0, dtype: 0, values: 0 } }

@@ -27,8 +27,6 @@ export interface ChangeMap {
 export interface Differences {
   readonly components: ReadonlyArray<{ readonly component: string; readonly counts: Readonly<Record<DiffKind, number>> }>
   readonly maps: ReadonlyArray<ChangeMap>
-  /** The largest relative change. */
-  readonly most: number
 }
 
 const changeOf = ({ distance }: TensorDiff): number | undefined => {
@@ -67,7 +65,6 @@ export const differences = ({ tensors }: DiffReport): Differences => {
       for (const { kind } of own) counts[kind]++
       return { component, counts }
     }),
-    maps: [...Map.groupBy(changed, ([, , stack]) => stack)].map(([stack, own]) => mapOf(stack, own.map(([t, layer]) => [t, layer] as const))),
-    most: tensors.reduce((most, t) => Math.max(most, changeOf(t) ?? 0), 0)
+    maps: [...Map.groupBy(changed, ([, , stack]) => stack)].map(([stack, own]) => mapOf(stack, own.map(([t, layer]) => [t, layer] as const)))
   }
 }

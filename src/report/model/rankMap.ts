@@ -6,7 +6,6 @@ import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
 import { rankOf } from "../../checkpoint/names.ts"
 import { ranges } from "../../inspect/tree.ts"
 import { expertKey, leadingAxes } from "../../model/layerKeys.ts"
-import { expertDataParallelSize, rankCount } from "../../parallel/ModuleParallelism.ts"
 import { coordinatesOf, ownsRank } from "../../parallel/RankGrid.ts"
 import { volume } from "../../tensor/Copy.ts"
 import { bitsOf } from "../../tensor/DType.ts"
@@ -341,7 +340,3 @@ export const rankMap = (i: Inspection): RankMap => {
     placeOf: (tensor, chunk) => ({ row: rowOf.get(placeKey(tensor, tensor.layer ?? chunk.offsets[0] ?? 0)) ?? -1, holders: holders.of(tensor, chunk) })
   }
 }
-
-/** Copies of the dense weights, and of the experts, that a layout keeps. */
-export const replicas = (layout: Holders["layouts"][number]): { readonly dense: number; readonly experts: number; readonly ranks: number } =>
-  ({ dense: layout.dp * layout.cp, experts: expertDataParallelSize(layout), ranks: rankCount(layout) })
