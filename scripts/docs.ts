@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
-import { root } from "../src/cli/root.ts"
+import { commandWords } from "../src/cli/root.ts"
 import { exitCodes } from "./exitCodes.ts"
 import { manPage } from "./man.ts"
 import { modelsPage, support, verifiedModule } from "./models.ts"
@@ -16,7 +16,6 @@ const bin = new URL("../src/cli/bin.ts", import.meta.url).pathname
 const help = (...command: ReadonlyArray<string>): string =>
   execFileSync(process.execPath, [bin, ...command, "--help"], { encoding: "utf8", env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } }).trimEnd()
 
-const names = root.subcommands.flatMap((group) => group.commands.map((command) => command.name))
 const text = `# Command line reference
 
 Generated from the commands themselves by \`npm run docs\`; do not edit.
@@ -32,7 +31,7 @@ was made, whatever it found.
 \`\`\`text
 ${help()}
 \`\`\`
-${names.map((name) => `\n## ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`).join("")}`
+${commandWords.map((words) => `\n## ${words.join(" ")}\n\n\`\`\`text\n${help(...words)}\n\`\`\`\n`).join("")}`
 
 const all = support()
 const at = (path: string) => new URL(`../${path}`, import.meta.url)

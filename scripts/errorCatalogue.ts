@@ -39,14 +39,15 @@ const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else i
 export const catalogue: ReadonlyArray<Area> = [
   {
     prefix: "usage/",
-    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts"],
+    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts", "tests/setup/setup.test.ts"],
     title: "Flags and options",
     where: "the flag",
     exitCode: 2,
     remedy: "`--help` shows what there is.",
     codes: {
       "flags": "flags that contradict each other, or a value out of its range",
-      "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers"
+      "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers",
+      "training": ["a setting of a run that the trainer accepts and does not do, or does too late; the message has the rule and what the trainer does", "The message says what to ask for instead."]
     }
   },
   {

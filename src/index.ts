@@ -13,6 +13,23 @@ export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, w
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"
+export {
+  bestComponents, countFlops, countMemory, type FlopsReport, knownGpus, type LayoutReport, type LayoutScore, type MemoryReport, planLayout, readModel, type TrainedModel,
+  type TrainingRequest
+} from "./api/training.ts"
+export { setupSft, type SetupReport, type SetupRequest } from "./api/setup.ts"
+export { compareFlops, type ComparedFlops } from "./cost/compareFlops.ts"
+export { type FlopRow, type Flops, modelFlops } from "./cost/flops.ts"
+export { loggedTextFlops, loggedVisionFlops } from "./cost/loggedFlops.ts"
+export { bridgeMemory, megatronLmMemory } from "./cost/loggedMemory.ts"
+export { layoutMemory, type MemorySettings, type StageMemory } from "./cost/memory.ts"
+export { type ModelProfile, modelProfile } from "./cost/profile.ts"
+export { modelWeights, parameterCount } from "./cost/weights.ts"
+export { images as imageWorkload, sequences as textWorkload, together as workload, type Workload } from "./cost/Workload.ts"
+export { estimateStep, type StepEstimate } from "./planner/estimate.ts"
+export { type Gpu, GPUS } from "./planner/gpus.ts"
+export { judge as judgeLayout, type LayoutPlan, planLayouts, type PlanRequest } from "./planner/plan.ts"
+export { parseImages, sampleMix } from "./planner/samples.ts"
 export * as checkpoints from "./api/checkpoints.ts"
 export { withFamilyFiles } from "./api/familyFiles.ts"
 export { families } from "../routes/index.ts"

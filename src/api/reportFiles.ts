@@ -57,16 +57,16 @@ export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, 
   const gathered = yield* pageOf(familiesOf(request), request)
   if (targets.pages.length > 0) {
     const html = Buffer.from(renderPage(gathered.page))
-    yield* attempt(async () => { for (const path of targets.pages) await replace(disk, path, html) })
+    yield* attempt(async () => { for (const path of targets.pages) await replaceFile(disk, path, html) })
   }
   if (targets.cards.length > 0) {
     const card = Buffer.from(yield* cardOf(gathered))
-    yield* attempt(async () => { for (const path of targets.cards) await replace(disk, path, card) })
+    yield* attempt(async () => { for (const path of targets.cards) await replaceFile(disk, path, card) })
   }
 })
 
 /** Nobody sees half a file. */
-const replace = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {
+export const replaceFile = async (disk: DiskCalls, path: string, bytes: Uint8Array): Promise<void> => {
   const beside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
   const file = await disk.open(beside, "create")
   try {

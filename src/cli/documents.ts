@@ -6,6 +6,8 @@ import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
+import type { SampleCheck, SetupReport } from "../api/setup.ts"
+import type { Broken, FlopsReport, LayoutReport, LayoutScore, MemoryReport } from "../api/training.ts"
 import type { RoundtripReport, RoundtripTensor } from "../api/roundtrip.ts"
 import type { DeepReport, VerifyReport } from "../api/verification.ts"
 import type { BridgeError } from "../errors.ts"
@@ -246,7 +248,133 @@ const support = {
 
 const scaffold = { architecture: text, text: text.describe("A TypeScript module"), file: optional(text) } satisfies Fields<Scaffold>
 
-const exitCode = z.union([z.literal(0), z.literal(1)]).describe("1: it found differences, or what a loader would stumble over; `ok` is true all the same, for the command did its work")
+const operations = z.number().min(0).describe("Floating-point operations, multiplication and addition counted apart")
+const seconds = z.number().min(0).describe("Estimated seconds")
+const share = z.number().describe("1: all of it")
+const recompute = z.enum(["none", "selective", "full"])
+const layoutRows = z.array(z.strictObject({ component: text, ...sizes, ranks: text.describe("0-3, or 4") }))
+const flops = {
+  architecture: text,
+  family: text,
+  form,
+  seqLength: size,
+  visualTokens: count,
+  parameters: count,
+  forward: operations,
+  backward: operations,
+  perToken: operations,
+  components: z.array(z.strictObject({ component: text, forward: operations, backward: operations })),
+  rows: z.array(z.strictObject({
+    component: text,
+    part: text as unknown as z.ZodType<FlopsReport["rows"][number]["part"]>,
+    role: z.enum(["trained", "frozen in the gradient's path", "frozen before everything that trains"]),
+    forward: operations,
+    backward: operations
+  })),
+  trainer: optional(z.strictObject({
+    rows: z.array(z.strictObject({
+      part: text as unknown as z.ZodType<NonNullable<FlopsReport["trainer"]>["rows"][number]["part"]>, counted: operations, logged: operations, reason: optional(text)
+    })),
+    counted: operations,
+    logged: operations,
+    frozen: operations
+  }).describe("With --reference: both counts as if everything trained")),
+  notes
+} satisfies Fields<FlopsReport>
+
+const stageBytes = z.number().min(0).describe("Bytes of one rank")
+const stageMemory = z.strictObject({
+  component: text, stage: count, firstRank: count, ranks: size,
+  parameters: z.number().min(0).describe("Of one rank"), trained: z.number().min(0),
+  weights: stageBytes, gradients: stageBytes, optimizer: stageBytes, activations: stageBytes, microBatchesInFlight: count, logits: stageBytes, communication: stageBytes, total: stageBytes
+} satisfies Fields<MemoryReport["stages"][number]>)
+const printed = z.strictObject({ states: z.number(), activations: z.number() })
+const memory = {
+  architecture: text,
+  family: text,
+  form,
+  gpu: text,
+  usable: z.number().describe("Bytes that a process can allocate"),
+  reserve: z.number().describe("Bytes of them that stay free"),
+  layout: layoutRows,
+  microBatch: size,
+  microBatches: size,
+  recompute,
+  sequenceParallel: z.boolean(),
+  parameters: count,
+  stages: z.array(stageMemory),
+  fits: z.boolean(),
+  trainers: optional(z.strictObject({ megatronLm: printed, bridge: printed }).describe("With --reference: bytes that the trainers print")),
+  notes
+} satisfies Fields<MemoryReport>
+
+const broken = { rule: size, problem: text, trainer: text.describe("The trainer's own words"), hint: optional(text) } satisfies Fields<Broken>
+const score = z.strictObject({
+  form,
+  layout: layoutRows,
+  spelled: text,
+  flags: texts.describe("Of an import"),
+  microBatch: size,
+  microBatches: size,
+  recompute,
+  sequenceParallel: z.boolean(),
+  stepSeconds: seconds,
+  bubble: share,
+  tokensPerSecond: z.number(),
+  gpuSecondsPerToken: z.number().describe("The score: allocated GPU-seconds"),
+  ranks: size,
+  allocated: size,
+  idle: count,
+  idleBecause: text,
+  ranksByNode: z.array(size),
+  stages: z.array(z.strictObject({ component: text, stage: count, compute: seconds, tensorParallel: seconds, expertParallel: seconds, transfer: seconds, total: seconds })),
+  gradientSeconds: seconds,
+  optimizerSeconds: seconds,
+  utilisation: z.array(z.strictObject({ component: text, mfu: share, busy: share })),
+  memory: z.array(stageMemory),
+  memoryShare: share,
+  timeline: z.array(z.strictObject({ stage: count, kind: z.enum(["forward", "backward"]), microBatch: count, start: seconds, end: seconds }))
+} satisfies Fields<LayoutScore>)
+const layout = {
+  architecture: text,
+  family: text,
+  gpu: text,
+  nodes: size,
+  gpusPerNode: size,
+  exclusive: z.boolean(),
+  globalBatch: size,
+  seqLength: size,
+  usable: z.number(),
+  best: z.array(score).describe("Best first"),
+  standard: optional(score.describe("The best of one model under one layout")),
+  given: optional(z.strictObject({ broken: z.array(z.strictObject(broken)), score: optional(score) })),
+  refused: z.array(z.strictObject({ rule: size, trainer: text, layouts: size, example: text, problem: text })),
+  searched: count,
+  changes: z.array(z.strictObject({ change: text, cost: optional(z.number().describe("More GPU-seconds per token, as a share")), broken: optional(z.strictObject(broken)) })),
+  notes
+} satisfies Fields<LayoutReport>
+
+const sampleCheck = z.strictObject({
+  samples: count, images: count, mostVisualTokens: z.number(), leastImages: count, mostImages: count,
+  findings: z.array(z.strictObject({ severity: z.enum(["error", "warning", "note"]), text, lines: z.array(size) }))
+} satisfies Fields<SampleCheck>)
+const setup = {
+  directory: text,
+  architecture: text,
+  form,
+  mode: z.enum(["sft", "lora"]),
+  layout: text,
+  flags: texts,
+  ranksByNode: z.array(size),
+  files: z.array(z.strictObject({ name: text, bytes })),
+  commands: z.array(z.strictObject({ what: text, command: text.describe("For a shell") })),
+  instead: z.array(z.strictObject({ rule: size, trainer: text, problem: text, instead: text })).describe("What was asked for and is done otherwise"),
+  samples: optional(sampleCheck),
+  unproven: texts.describe("What only GPUs can prove"),
+  notes
+} satisfies Fields<SetupReport>
+
+const exitCode = z.union([z.literal(0), z.literal(1)]).describe("1: it found differences, or what a loader would stumble over, or no layout that stands; `ok` is true all the same, for the command did its work")
 
 const document = <T extends z.ZodRawShape>(command: CommandName, title: string, fields: T) =>
   z.strictObject({ ok: z.literal(true), command: z.literal(command), schema: z.literal(SCHEMA), exitCode, ...fields }).meta({ title })
@@ -267,7 +395,11 @@ export const documents = {
   doctor: document("doctor", "doctor", doctor),
   models: document("models", "models", { models: z.array(z.strictObject(support)) }),
   sample: document("sample", "sample", { directory: text, architecture: text, tensors: count, bytes }),
-  scaffold: document("scaffold", "scaffold", scaffold)
+  scaffold: document("scaffold", "scaffold", scaffold),
+  flops: document("flops", "flops", flops),
+  memory: document("memory", "memory", memory),
+  layout: document("layout", "layout", layout),
+  setup: document("setup", "setup sft", setup)
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */

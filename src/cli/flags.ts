@@ -39,7 +39,7 @@ export const hfPath = pathFlag("hf-path", "directory").pipe(
 export const component = Flag.String("component").pipe(
   Flag.withAlias("c"),
   Flag.withMetavar("NAME=tp=N[,…]"),
-  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true, layout=\"Et|tt|tL\". Default: every component tp=1 on consecutive ranks"),
+  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true, layout=\"Et|tt|tL\"; an import also takes auto. Default: every component tp=1 on consecutive ranks"),
   Flag.between(0, 64)
 )
 

@@ -117,11 +117,19 @@ const meaningOf = (meanings: Readonly<Record<string, Meaning>>, flag: string): M
 export const commandOf = (args: ReadonlyArray<string>): string | undefined =>
   args.find((arg, i) => !arg.startsWith("-") && args[i - 1] !== "--log-level" && args[i - 1] !== "--completions")
 
+/** Flags of the reference's launcher that a planned layout asks for too. */
+const OF_PLANS: ReadonlySet<string> = new Set(["--nodes", "--gpus-per-node"])
+
+/** `--component auto`: the layout depends on nodes and GPUs. */
+const plansLayout = (args: ReadonlyArray<string>): boolean =>
+  args.some((arg, i) => arg === "--component=auto" || arg === "-c=auto" || (arg === "auto" && (args[i - 1] === "--component" || args[i - 1] === "-c")))
+
 /** Translate a command line. Pure; arguments that are nobody's stay, so that the parser names them. */
 export const fromReference = (args: ReadonlyArray<string>): Translated => {
   const command = commandOf(args) ?? ""
   if (!REFERENCE_COMMANDS.has(command)) return { args: lowerLogLevel(args), notes: [] }
-  const meanings: Readonly<Record<string, Meaning>> = { ...MEANINGS, ...IN_COMMAND[command] }
+  const reference: Readonly<Record<string, Meaning>> = { ...MEANINGS, ...IN_COMMAND[command] }
+  const meanings = plansLayout(args) ? Object.fromEntries(Object.entries(reference).filter(([flag]) => !OF_PLANS.has(flag))) : reference
   const translated: Array<string> = []
   const notes: Array<string> = []
   let weightDtype = false

@@ -7,8 +7,11 @@ import { VERSION } from "../version.ts"
 import { diffCommand } from "./commands/diff.ts"
 import { doctorCommand } from "./commands/doctor.ts"
 import { exportCommand } from "./commands/export.ts"
+import { flopsCommand } from "./commands/flops.ts"
 import { importCommand } from "./commands/import.ts"
 import { inspectCommand } from "./commands/inspect.ts"
+import { layoutCommand } from "./commands/layout.ts"
+import { memoryCommand } from "./commands/memory.ts"
 import { modelsCommand } from "./commands/models.ts"
 import { planCommand } from "./commands/plan.ts"
 import { relabelCommand } from "./commands/relabel.ts"
@@ -16,11 +19,12 @@ import { reportCommand } from "./commands/report.ts"
 import { roundtripCommand } from "./commands/roundtrip.ts"
 import { sampleCommand } from "./commands/sample.ts"
 import { scaffoldCommand } from "./commands/scaffold.ts"
+import { setupCommand } from "./commands/setup.ts"
 import { verifyCommand } from "./commands/verify.ts"
 
 const working = [
   importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand,
-  modelsCommand, sampleCommand, scaffoldCommand
+  modelsCommand, sampleCommand, scaffoldCommand, flopsCommand, memoryCommand, layoutCommand, setupCommand
 ] as const
 
 /** Shells complete the names; one that is none is told by the command line, with the one that was meant. */
@@ -46,3 +50,17 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   ),
   Command.withSubcommands([...working, helpCommand, versionCommand])
 )
+
+interface Named {
+  readonly name: string
+  readonly subcommands: ReadonlyArray<{ readonly commands: ReadonlyArray<Named> }>
+}
+
+/** Commands that do something, as they are typed: `import`, `setup sft`. */
+const leaves = ({ name, subcommands }: Named): ReadonlyArray<ReadonlyArray<string>> => {
+  const below = subcommands.flatMap((group) => group.commands.flatMap(leaves))
+  return below.length === 0 ? [[name]] : below.map((words) => [name, ...words])
+}
+
+/** The words of every command, help and version among them. */
+export const commandWords: ReadonlyArray<ReadonlyArray<string>> = leaves(root as Named).map((words) => words.slice(1))

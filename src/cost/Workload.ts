@@ -54,6 +54,7 @@ export const audio = (lengths: ReadonlyArray<number>): Workload => ({
   merged: lengths.reduce((sum, n) => sum + n, 0)
 })
 
+/** Several workloads as one: a sequence and its images. */
 export const together = (...parts: ReadonlyArray<Workload>): Workload =>
   parts.reduce((a, b) => Object.fromEntries(Object.keys(EMPTY).map((k) => [k, a[k as keyof Workload] + b[k as keyof Workload]])) as unknown as Workload, EMPTY)
 

@@ -16,6 +16,7 @@ export interface ComparedRow {
   readonly reason?: string
 }
 
+/** Two counts of one workload, in operations, each as if everything trained. */
 export interface ComparedFlops {
   readonly rows: ReadonlyArray<ComparedRow>
   readonly counted: number

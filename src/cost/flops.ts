@@ -91,6 +91,7 @@ export interface FlopRow {
   readonly backward: number
 }
 
+/** Operations of a workload, multiplication and addition counted apart: forward passes, and what training adds to them. */
 export interface Flops {
   readonly rows: ReadonlyArray<FlopRow>
   readonly components: ReadonlyArray<{ readonly component: string; readonly forward: number; readonly backward: number }>

@@ -11,7 +11,7 @@ import type { WeightGroup } from "./weights.ts"
 export type Frozen = ReadonlySet<string>
 
 /** The names that a model's parts can be frozen by. */
-const freezable = ({ components, modules }: ModelDescription): ReadonlyArray<string> => {
+export const freezable = ({ components, modules }: ModelDescription): ReadonlyArray<string> => {
   const names = components.length === 0 ? [...new Set(modules.map((m) => (m.kind === "vision" ? "images" : m.kind === "audio" ? "audio" : LANGUAGE_COMPONENT)))] : components.map((c) => c.name)
   const projectors = modules.filter((m) => m.kind === "projector").map((m) => `${m.component === LANGUAGE_COMPONENT || m.component === undefined ? "images" : m.component}.projector`)
   const routers = modules.some((m) => m.blocks.some(({ block }) => block.kind === "experts")) ? ["router"] : []

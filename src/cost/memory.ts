@@ -25,6 +25,7 @@ export interface OptimizerBytes {
 
 export const ADAM: OptimizerBytes = { distributed: true, gradient: 4, master: 4, moments: 8 }
 
+/** How a layout is run, as far as memory depends on it. */
 export interface MemorySettings {
   /** Samples of a microbatch: over all data-parallel ranks under MegatronMIMO, per rank in a standard model. */
   readonly microBatch: number
@@ -36,6 +37,7 @@ export interface MemorySettings {
   readonly optimizer?: OptimizerBytes
 }
 
+/** Memory of the ranks of one pipeline stage of one component: all hold equally much. Bytes of one rank. */
 export interface StageMemory {
   readonly component: string
   /** Pipeline stage, from 0. */

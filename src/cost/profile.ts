@@ -46,6 +46,7 @@ const remembered = <A extends ReadonlyArray<unknown>, B>(key: (...args: A) => st
   }
 }
 
+/** A model as planners ask for it: sums by stage for any cut. Built once per model and form. */
 export interface ModelProfile {
   readonly description: ModelDescription
   readonly form: Form
@@ -75,6 +76,7 @@ const stageIndex = ({ embedding, layers, mtp, norm, output }: PipelineStages, st
 
 const isTower = (module: WeightGroup["module"]): boolean => module === "vision" || module === "audio" || module === "projector"
 
+/** Sum up a model for planners. `frozen`: parts that do not train (see frozenParts). */
 export const modelProfile = (description: ModelDescription, form: Form, frozen: Frozen = new Set()): ModelProfile => {
   const weights = modelWeights(description, form)
   const byComponent = Map.groupBy(weights.groups, (g) => g.component)

@@ -66,6 +66,7 @@ export interface StageTime {
   readonly total: number
 }
 
+/** The estimated time of an optimizer step, in seconds, and where it goes. */
 export interface StepEstimate {
   readonly seconds: number
   readonly microBatches: number

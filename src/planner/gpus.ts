@@ -20,10 +20,12 @@ export const gpuSchema = z.strictObject({
   fabric: positive
 })
 
+/** What is known of a GPU: GiB, bytes per second, operations per second. */
 export type Gpu = z.infer<typeof gpuSchema>
 
 export const gpuFileSchema = z.record(z.string().max(100), gpuSchema)
 
+/** The GPUs that are known, by name. */
 export const GPUS: Readonly<Record<string, Gpu>> = {
   "a100-80": { usableGiB: 79.2, memoryBandwidth: 2.04e12, bf16: 312e12, nvlink: 300e9, nvlinkDomain: 8, fabric: 25e9 },
   h100: { usableGiB: 79.6, memoryBandwidth: 3.35e12, bf16: 989.4e12, nvlink: 450e9, nvlinkDomain: 8, fabric: 50e9 },

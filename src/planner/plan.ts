@@ -25,6 +25,7 @@ export interface Cluster {
   readonly launcher: "srun" | "torchrun"
 }
 
+/** The cluster, the samples and the batch that a layout is planned for. */
 export interface PlanRequest {
   readonly cluster: Cluster
   readonly mix: SampleMix
@@ -86,6 +87,7 @@ export interface Change {
   readonly broken?: Broken
 }
 
+/** What a search found: the best layouts, what was refused and why. */
 export interface LayoutPlan {
   readonly best: ReadonlyArray<ScoredLayout>
   /** The best of one model under one layout, by the same code: what heterogeneous layouts have to beat. */

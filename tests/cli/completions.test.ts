@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { root } from "../../src/cli/root.ts"
+import { commandWords } from "../../src/cli/root.ts"
 import { runCli } from "./run.ts"
 
 const work = mkdtempSync(join(tmpdir(), "completions-"))
@@ -42,8 +42,9 @@ describe.each(["bash", "zsh", "fish", "man"])("%s", (form) => {
 
   it("knows every command and every flag of it", async () => {
     const all = text()
-    for (const name of root.subcommands.flatMap((group) => group.commands.map((command) => command.name))) {
-      const { out } = await runCli([name, "--help"])
+    for (const words of commandWords) {
+      const name = words.at(-1)!
+      const { out } = await runCli([...words, "--help"])
       const flags = flagsOf(out.split("EVERY COMMAND")[0]!.split("EXAMPLES")[0]!)
       expect(flags.length > 0 || ["help", "version"].includes(name), name).toBe(true)
       expect([name, ...flags].filter((word) => !all.includes(word)), `${form} ${name}`).toEqual([])

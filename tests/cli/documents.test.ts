@@ -66,7 +66,16 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["models", 0],
   ["sample tiny", 0],
   ["scaffold hf", 0],
-  ["scaffold hf -o made/here.ts", 0]
+  ["scaffold hf -o made/here.ts", 0],
+  ["flops --hf-model hf --images 1*64x64 --reference", 0],
+  ["flops --hf-model hf --standard --freeze images", 0],
+  ["memory --hf-model hf -c language=tp=2 -c images=tp=1", 0],
+  ["memory --hf-model hf --standard --tp 2 --reference", 0],
+  ["layout --hf-model hf --images 0.5:none --images 0.5:1*64x64 --report layout.html", 0],
+  ["layout --hf-model hf -c language=tp=2,cp=2 -c images=tp=1", 1],
+  ["setup sft run --hf-model hf --images 1*64x64", 0],
+  ["setup sft adapters --hf-model hf --mode lora", 0],
+  ["import --hf-model hf --megatron-path planned --component auto --nodes 1 --dry-run", 0]
 ]
 
 describe("results", () => {

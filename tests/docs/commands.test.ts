@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { root as commands } from "../../src/cli/root.ts"
+import { commandWords, root as commands } from "../../src/cli/root.ts"
 import { runCli } from "../cli/run.ts"
 import { program } from "../program.ts"
 import { blocksOf, type Line, linesOf, printsAs, wordsOf } from "./shellLines.ts"
@@ -76,16 +76,16 @@ describe("docs/cli.md", () => {
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
   })
 
-  const examples = commands.subcommands.flatMap((group) => group.commands.flatMap(({ name }) => {
-    const shown = new RegExp(`\n## ${name}\n[^]*?\nEXAMPLES\n([^]*?)\n\`\`\``).exec(read("docs/cli.md"))?.[1] ?? ""
+  const examples = commandWords.flatMap((words) => {
+    const shown = new RegExp(`\n## ${words.join(" ")}\n[^]*?\nEXAMPLES\n([^]*?)\n\`\`\``).exec(read("docs/cli.md"))?.[1] ?? ""
     return shown.replaceAll(/\\\n\s+/g, "").split("\n").map((line) => line.trim()).filter((line) => line.startsWith(PROGRAM))
-  }))
+  })
 
   /** What an example writes must not be there. */
   const targetOf = (text: string): string | undefined => {
     const words = wordsOf(text) ?? []
     const after = (flag: string) => words[words.indexOf(flag) + 1]
-    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], sample: words.at(-1) }
+    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], sample: words.at(-1), setup: words[3] }
     return places[words[1]!]
   }
 

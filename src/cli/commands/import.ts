@@ -1,21 +1,30 @@
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { dirname, resolve } from "node:path"
 import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
+import { bestComponents } from "../../api/training.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { shared } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
+import { refuseIdle } from "../idle.ts"
+import { cluster, clusterOf, run, runOf, samples, samplesOf } from "../trainingFlags.ts"
 import { refuseDryReport, reportPaths } from "../reportFlags.ts"
+
+/** What a planned layout depends on. */
+const planned = { seqLength: samples.seqLength, images: samples.images, gpu: run.gpu, globalBatch: run.globalBatch, nodes: cluster.nodes, gpusPerNode: cluster.gpusPerNode }
+
+const AUTO = "auto"
 
 export const importCommand = Command.make("import", {
   hfModel: flags.hfModel,
   hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the Megatron checkpoint is written")),
   component: flags.component,
+  ...planned,
   ...flags.standard,
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
@@ -39,9 +48,27 @@ export const importCommand = Command.make("import", {
   yield* refuseDryReport(input)
   return yield* shared("import", input, { reads: hfModel, beside: dirname(resolve(input.megatronPath)), alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.familiesOf(input)
+    const auto = input.component.length === 1 && input.component[0] === AUTO
+    const given = (flag: Option.Option<unknown>): boolean => !auto && Option.isSome(flag)
+    const why = `it belongs to --component ${AUTO}, the layout that \`layout\` would choose`
+    yield* attempt(() => refuseIdle(
+      ["--seq-length", given(input.seqLength), why], ["--images", !auto && input.images.length > 0, why], ["--gpu", given(input.gpu), why],
+      ["--global-batch", given(input.globalBatch), why], ["--nodes", given(input.nodes), why], ["--gpus-per-node", given(input.gpusPerNode), why]
+    ))
+    const nothing = Option.none()
+    const chosen = auto
+      ? {
+        components: yield* bestComponents(hfModel, {
+          ...families,
+          ...samplesOf({ ...input, freeze: [] }),
+          ...runOf({ ...input, gpuFile: nothing, microBatch: nothing, recompute: nothing, sequenceParallel: nothing }),
+          ...clusterOf({ ...input, sharedNodes: false, launcher: "srun", efficiency: nothing, measuredStep: nothing })
+        })
+      }
+      : {}
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
-    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...families })
+    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...chosen, ...families })
     const { report } = prepared
     if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("importing", input, (progress) => {
@@ -59,6 +86,7 @@ export const importCommand = Command.make("import", {
       command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron --component language=tp=4,pp=2 --component images=tp=1",
       description: "Nine ranks: eight for the language model, one for images"
     },
+    { command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron --component auto --nodes 3 --images '1*768x768'", description: "The layout that the planner likes best" },
     { command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron --standard --tp 2", description: "One model, one layout" }
   ])
 )
