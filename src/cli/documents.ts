@@ -426,6 +426,8 @@ export const errorDocument = z.strictObject({
     record: optional(text),
     offset: optional(count),
     names: optional(texts),
+    peer: optional(z.strictObject({ rank: count, host: text, code: text, exitCode: z.int(), file: optional(text), tensor: optional(text) })
+      .describe("PeerFailed: the process that failed first, and with what")),
     signal: optional(z.enum(["SIGINT", "SIGTERM", "SIGHUP"]))
   })
 }).meta({ title: "A failure of any command" })

@@ -25,7 +25,13 @@ export const emit = <A extends object>(command: CommandName, flags: OutputFlags,
 
 const details = (error: BridgeError): object => {
   const { hint, names, path, place } = error as { hint?: string; names?: ReadonlyArray<string>; path?: string; place?: object }
-  return { kind: error._tag, code: error.code, ...(hint === undefined ? {} : { hint }), ...(path ? { path } : {}), ...place, ...(names ? { names } : {}) }
+  return { kind: error._tag, code: error.code, ...(hint === undefined ? {} : { hint }), ...(path ? { path } : {}), ...place, ...(names ? { names } : {}), ...peerOf(error) }
+}
+
+const peerOf = (error: BridgeError): object => {
+  if (error._tag !== "PeerFailed") return {}
+  const { file, host, rank, rootCode, rootExitCode, tensor } = error
+  return { peer: { rank, host, code: rootCode, exitCode: rootExitCode, ...(file === undefined ? {} : { file }), ...(tensor === undefined ? {} : { tensor }) } }
 }
 
 /** Print an error of `command` (as it was typed) and set the exit code. */

@@ -1,9 +1,14 @@
 /** Every document that a command prints with `--json` is what its published schema says: every field known, none besides. */
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { Effect } from "effect"
+import { hostname, tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest"
 import { z } from "zod"
+import { inWorld } from "../../src/cluster/open.ts"
+import { InvalidFile } from "../../src/errors.ts"
+import { toPromise } from "../../src/io/attempt.ts"
+import { Disk } from "../../src/io/Disk.ts"
 import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
 import { root } from "../../src/cli/root.ts"
 import { cliIn } from "./run.ts"
@@ -112,6 +117,21 @@ describe("failures", () => {
     expect(errorDocument.parse(document)).toEqual(document)
     expect(published("error").safeParse(document).error).toBeUndefined()
   })
+})
+
+it("a process that stopped for another one says which, and why", async () => {
+  vi.stubEnv("MEGATRON_MIMO_RUN_ID", "documents")
+  onTestFinished(() => { vi.unstubAllEnvs() })
+  const first = toPromise(inWorld(
+    { launch: { rank: 0, worldSize: 2, launcher: "flags", runId: "documents", attempt: 0 }, rendezvous: `directory:${work}`, directory: work, plan: "verify --deep" },
+    Effect.fail(new InvalidFile({ path: "a.safetensors", code: "safetensors/length", problem: "ends early", place: { tensor: "w" } }))
+  ).pipe(Effect.provide(Disk.layer))).catch((error: unknown) => error)
+  const { code, err, out } = await run("verify", "--deep", "mg", "--rank", "1", "--world-size", "2", "--rendezvous", `directory:${work}`, "--json")
+  expect(await first).toBeInstanceOf(InvalidFile)
+  expect([code, err]).toEqual([9, ""])
+  const document: unknown = JSON.parse(out)
+  expect(document).toMatchObject({ error: { kind: "PeerFailed", peer: { rank: 0, host: hostname(), code: "safetensors/length", exitCode: 3, file: "a.safetensors", tensor: "w" } } })
+  expect(errorDocument.parse(document)).toEqual(document)
 })
 
 it("lines of --json-events", async () => {

@@ -267,6 +267,21 @@ describe("messages", () => {
   })
 })
 
+describe("a job of 512 processes", () => {
+  it("costs each of them a handful of messages: hello, two steps, progress and good-bye, each answered once", async () => {
+    const { job, processes, worlds } = await begun(512)
+    await together(job, worlds.map((world) => world.barrier("begun")))
+    const sums = await together(job, worlds.map((world) => world.gather("sums", z.int(), world.rank)))
+    expect(sums[0]).toHaveLength(512)
+    for (const world of worlds) world.progress(1000)
+    const gone = Promise.all(processes.map(({ member }) => member.leave()))
+    await job.settle()
+    await gone
+    expect(job.coordinator.total).toBe(512_000)
+    expect(job.messages / 512).toBe(9)
+  })
+})
+
 describe("lists of ranks", () => {
   it.each([[[0]], [[0, 1, 2, 3]], [[0, 2, 4, 6]], [[3, 1]], [[0, 1, 8, 9, 16, 17]], [[5, 5]], [[0, 1, 3, 4, 7]]])("%j survives as runs", (ranks) => {
     expect(ranksOf(runsOf(ranks))).toEqual(ranks)

@@ -34,6 +34,8 @@ export class Job {
   readonly coordinator: Coordinator
   readonly processes: Array<Process> = []
   isCoordinatorStopped = false
+  /** To and from the coordinator. */
+  messages = 0
   now = 0
   readonly #queue: Array<() => void> = []
   readonly #held: Array<() => void> = []
@@ -55,6 +57,7 @@ export class Job {
         run: other.run ?? this.run, rank, world, plan: other.plan ?? "plan", version: other.version ?? "1", limits: this.limits, now: () => this.now,
         send: (data) => {
           if (process.toCoordinator === "silent") return
+          this.messages++
           this.#queue.push(() => {
             const deliver = (): void => { if (process.toCoordinator === "open") this.coordinator.receive(seat!, data) }
             if (this.isCoordinatorStopped) this.#held.push(deliver)
@@ -74,7 +77,7 @@ export class Job {
       }
     }
     seat = this.coordinator.connect({
-      send: (data) => { if (process.toMember === "open") this.#queue.push(() => { if (process.toMember === "open" && !process.isStopped) process.member.receive(data) }) },
+      send: (data) => { this.messages++; if (process.toMember === "open") this.#queue.push(() => { if (process.toMember === "open" && !process.isStopped) process.member.receive(data) }) },
       close: () => { this.#queue.push(() => { if (process.toMember === "open") process.member.closed() }) }
     })
     this.processes.push(process)
