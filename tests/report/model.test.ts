@@ -7,7 +7,7 @@ import { layerPlot, partOf } from "../../src/report/model/layerPlot.ts"
 import { folded } from "../../src/report/model/lists.ts"
 import { runsOf } from "../../src/report/model/pack.ts"
 import { pictureOf } from "../../src/report/model/pictures.ts"
-import { shortRanges } from "../../src/report/model/rankMap.ts"
+import { shortRanges } from "../../src/report/model/ranges.ts"
 import { type Copy, identity, type View } from "../../src/tensor/Copy.ts"
 import { sampleSpace } from "./samples.ts"
 

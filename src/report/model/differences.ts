@@ -2,7 +2,7 @@
 import { layerOf } from "../../space/names.ts"
 import type { DiffKind, DiffReport, TensorDiff } from "../../diff/diff.ts"
 import { masked } from "./lists.ts"
-import { shortRanges, shortStack } from "./rankMap.ts"
+import { shortRanges, shortStack } from "./ranges.ts"
 
 export const KINDS: ReadonlyArray<DiffKind> = ["missing", "extra", "shape", "dtype", "values"]
 

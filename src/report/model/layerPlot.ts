@@ -1,7 +1,7 @@
 /** How large the layers of every stack are, by part: the numbers of the plot. */
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
 import { expertKey } from "../../model/layerKeys.ts"
-import { shortStack } from "./rankMap.ts"
+import { shortStack } from "./ranges.ts"
 
 export const PARTS = ["attention", "MLP", "experts", "other"] as const
 export type LayerPart = (typeof PARTS)[number]

@@ -1,7 +1,8 @@
 /** Two or more checkpoints of ranks side by side: what each rank of either has to hold. */
 import type { Inspection } from "../../inspect/Inspection.ts"
 import { rankCount, rankRange } from "../../parallel/ModuleParallelism.ts"
-import { AXES, type RankMap } from "./rankMap.ts"
+import { AXES } from "./rankColumns.ts"
+import type { RankMap } from "./rankMap.ts"
 import { ranksOf } from "./ranksOf.ts"
 
 export interface LayoutFigures {

@@ -1,5 +1,5 @@
 /** The words of a page, each with what it means. */
-import type { AxisName } from "./rankMap.ts"
+import type { AxisName } from "./rankColumns.ts"
 
 export const TERMS = {
   rank: "one process of the training run, with one GPU; ranks are numbered through all components",

@@ -1,7 +1,8 @@
 /** The first section: which rank holds what, what that takes, and two layouts side by side. */
 import type { LayoutFigures } from "../model/layoutComparison.ts"
 import type { PageModel, SubjectModel } from "../model/PageModel.ts"
-import type { Cell, MapRow, RankMap } from "../model/rankMap.ts"
+import type { Cell } from "../model/places.ts"
+import type { MapRow, RankMap } from "../model/rankMap.ts"
 import { type Term, TERMS } from "../model/terms.ts"
 import { count, size } from "../numbers.ts"
 import { componentInk, type Ink, legend } from "./figures.ts"
