@@ -1,6 +1,5 @@
 /** The coordinator's door: who has the token gets a WebSocket, everybody else a status line. */
-import { createServer, type IncomingMessage } from "node:http"
-import { createServer as createTlsServer } from "node:https"
+import type { IncomingMessage } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
@@ -44,7 +43,8 @@ const deny = (socket: Duplex, status: string): void => {
 export const listen = async (coordinator: Coordinator, { certificate, host, port, token, world }: ListenOptions): Promise<Listening> => {
   const { WebSocketServer } = await loadWs()
   const settings = { maxHeaderSize: LARGEST_HEADERS, headersTimeout: PATIENCE, requestTimeout: PATIENCE, keepAlive: true }
-  const server = certificate ? createTlsServer({ ...settings, ...certificate }) : createServer(settings)
+  // Loaded here: they are a third of the program's start, and most commands listen to nobody.
+  const server = certificate ? (await import("node:https")).createServer({ ...settings, ...certificate }) : (await import("node:http")).createServer(settings)
   server.maxConnections = 2 * world + MORE_CONNECTIONS
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LARGEST_MESSAGE, perMessageDeflate: false, clientTracking: true })
   server.on("request", (_, response) => { response.writeHead(426, { connection: "close" }).end() })
