@@ -55,9 +55,12 @@ export const mimoArguments = (s: MimoSetup): ReadonlyArray<string> => [
   ...s.frozen.flatMap((part) => (s.script.freeze[part] === undefined ? [] : [s.script.freeze[part], "true"]))
 ]
 
+/** A word of an array, where a comma looks like a separator. */
+const element = (text: string): string => (text.includes(",") && word(text) === text ? `'${text}'` : word(text))
+
 /** Two to a line: an option and its value. */
 const argumentLines = (all: ReadonlyArray<string>): ReadonlyArray<string> =>
-  Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => `  ${all.slice(2 * i, 2 * i + 2).map(word).join(" ")}`)
+  Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => `  ${all.slice(2 * i, 2 * i + 2).map(element).join(" ")}`)
 
 /** `arguments.sh`: what every launcher hands to finetune.py, in the array `arguments`. */
 export const argumentsFile = (s: Setup): string => lines(
@@ -155,7 +158,7 @@ export const sbatchFile = (s: Setup): string => {
     "# shellcheck disable=SC2016",
     `task='export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID; exec python "$0" "$@"'`,
     "command=(srun --label --kill-on-bad-exit=1 --distribution=block:block --export=ALL)",
-    ...(container === undefined ? [] : [`command+=(--container-image ${word(container)}${mounts.length > 0 ? ` --container-mounts ${word(mounts.join(","))}` : ""})`]),
+    ...(container === undefined ? [] : [`command+=(--container-image ${word(container)}${mounts.length > 0 ? ` --container-mounts ${element(mounts.join(","))}` : ""})`]),
     `for node in "\${!ranks[@]}"; do`,
     `  if [ "$node" -gt 0 ]; then command+=(:); fi`,
     `  command+=(--nodes=1 --ntasks="\${ranks[$node]}" --ntasks-per-node="\${ranks[$node]}" --nodelist="\${nodes[$node]}"`,

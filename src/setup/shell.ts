@@ -6,7 +6,7 @@ import type { Setting } from "./Setup.ts"
 export const word = (text: string): string => {
   // Control characters have no place in a script that people read.
   if ([...text].some((c) => c < " " || c === "\u007f")) throw new UsageError({ problem: `${quote(text)} has control characters` })
-  return /^[A-Za-z0-9_@%+=:./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }
 
 /** JSON strings are Python's and YAML's too. */

@@ -69,7 +69,7 @@ const bash = (folder: string, file: string, env: Readonly<Record<string, string>
 const valueOf = (words: ReadonlyArray<string>, option: string): string | undefined => (words.includes(option) ? words[words.indexOf(option) + 1] : undefined)
 
 const SHELL = ["env.sh", "arguments.sh", "sft.sh", "sft.sbatch", "node.sh"]
-const shellFiles = (): ReadonlyArray<string> => Object.keys(RUNS).flatMap((name) => SHELL.map((file) => at(name, file))).filter((file) => existsSync(file))
+const shellFiles = (names: ReadonlyArray<string> = Object.keys(RUNS)): ReadonlyArray<string> => names.flatMap((name) => SHELL.map((file) => at(name, file))).filter((file) => existsSync(file))
 
 describe("files", () => {
   it("of shells parse", () => {
@@ -78,7 +78,7 @@ describe("files", () => {
 
   it.skipIf(!has("shellcheck"))("of shells please shellcheck", () => {
     // arguments.sh and env.sh are read with the scripts that source them.
-    const { status, stdout } = spawnSync("shellcheck", ["--external-sources", "--source-path=SCRIPTDIR", "--exclude=SC2034", ...shellFiles()], { encoding: "utf8" })
+    const { status, stdout } = spawnSync("shellcheck", ["--external-sources", "--source-path=SCRIPTDIR", "--exclude=SC2034", ...shellFiles(["packed", "filled", "adapters"])], { encoding: "utf8" })
     expect([status, stdout]).toEqual([0, ""])
   })
 
@@ -285,6 +285,36 @@ describe.skipIf(!has("python3"))("finetune.py", () => {
   })
 })
 
+/** The example again, down to the first call that needs GPUs. */
+const DISTRIBUTED = EXAMPLE.replace("def main():", `class dist:
+    @staticmethod
+    def init_process_group(backend): print("init_process_group", backend, os.environ["RANK"], os.environ["WORLD_SIZE"]); sys.exit(0)
+def main():
+    dist.init_process_group("nccl")`)
+
+describe.skipIf(!has("python3"))("a new user, by the README alone", () => {
+  it("from a sample to the creation of process groups", async () => {
+    const home = at("home")
+    mkdirSync(join(home, "bin"), { recursive: true })
+    const user = cliIn(home)
+    expect((await user("sample", "hf", "-q")).code).toBe(0)
+    expect((await user("setup", "sft", "run", "--hf-model", "hf", "--images", "1*64x64", "--gpus-per-node", "2", "-q")).code).toBe(0)
+    const commands = [...readFileSync(join(home, "run", "README.md"), "utf8").matchAll(/```sh\n\s*(.*)\n/g)].map((m) => m[1]!)
+    const ours = commands.filter((c) => c.startsWith("convert_megatron_mimo")).map((c) => c.split(" ").slice(1))
+    expect(ours.map(([word]) => word)).toEqual(["import", "verify", "export", "diff"])
+    for (const words of ours.slice(0, 2)) expect(await user(...words, "-q")).toMatchObject({ code: 0 })
+    const folder = join(home, "examples", "megatron_mimo", "qwen35_vl")
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, "finetune_qwen35_vl.py"), DISTRIBUTED)
+    // As many processes as torchrun would start, one after the other.
+    writeFileSync(join(home, "bin", "torchrun"), `#!/usr/bin/env bash\nshift; n=$2; shift 2\nfor ((i = 0; i < n; i++)); do RANK=$i LOCAL_RANK=$i WORLD_SIZE=$n python3 "$@"; done\n`)
+    chmodSync(join(home, "bin", "torchrun"), 0o755)
+    expect(commands[2]).toBe("bash sft.sh")
+    const { stderr, stdout } = spawnSync("bash", ["sft.sh"], { cwd: join(home, "run"), encoding: "utf8", env: { ...process.env, PATH: `${join(home, "bin")}:${process.env["PATH"]}`, MEGATRON_BRIDGE: home } })
+    expect([stdout.trim().split("\n"), stderr]).toEqual([["init_process_group nccl 0 2", "init_process_group nccl 1 2"], ""])
+  })
+})
+
 describe("LoRA", () => {
   it("of a model with components is the standard form, with the reason", async () => {
     const { out } = await run("setup", "sft", "told", "--hf-model", "hf-dense", "--mode", "lora", "--json")
@@ -317,6 +347,16 @@ describe.skipIf(bridge === undefined || !has("python3"))("the trainer's own code
     const parsed = JSON.parse(execFileSync("python3", [join(here, "trainerParser.py"), script, ...words.slice(first, stop)], { encoding: "utf8" })) as Readonly<Record<string, unknown>>
     expect(parsed).toMatchObject({ train_iters: 500, lr_decay_iters: 500, checkpoint_interval: 50, pretrained_checkpoint: at(name, "checkpoint"), load_checkpoint: null })
     expect((parsed["component"] as ReadonlyArray<string>).length).toBe(2)
+  })
+
+  it.each(["adapters", "words"])("has what finetune.py of %s imports", (name) => {
+    const imports = [...text(name, "finetune.py").matchAll(/^from (megatron\.bridge[\w.]*) import (\w+)/gm)].map(([, module, symbol]) => [module!, symbol!] as const)
+    expect(imports.length).toBe(5)
+    for (const [module, symbol] of imports) {
+      const path = join(bridge!, "src", ...module.split("."))
+      const source = readFileSync(existsSync(`${path}.py`) ? `${path}.py` : join(path, "__init__.py"), "utf8")
+      expect([module, symbol, new RegExp(`(?:def|class) ${symbol}\\b|import .*\\b${symbol}\\b|"${symbol}"`).test(source)]).toEqual([module, symbol, true])
+    }
   })
 
   it("judges layouts as the rules do", () => {
