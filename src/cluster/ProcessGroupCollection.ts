@@ -11,6 +11,7 @@ import type { Communicator, WorldCalls } from "./World.ts"
 /** Fields are those of Megatron-Core's `ProcessGroupCollection`; `embd` and `pos_embd` are absent on stages that do not join. */
 export type LiveGroups = Readonly<Partial<Record<ProcessGroupKind, Communicator>>>
 
+/** The groups of one component that this process is in, and where in the component it stands. */
 export interface LiveProcessGroupCollection extends LiveGroups {
   readonly component: string
   /** Of the world. */

@@ -65,6 +65,7 @@ export interface Work<A> {
   readonly results: (wait?: Wait) => Effect.Effect<ReadonlyArray<A> | undefined, WorldError>
 }
 
+/** The group of all processes, and what only all of them have: groups, shared work, progress, failure. */
 export interface WorldCalls extends Communicator {
   /** The same in all processes of the job and in no other job. */
   readonly runId: string
@@ -89,6 +90,7 @@ export interface WorldCalls extends Communicator {
 /** Bytes of the JSON of all values of one step: what fits into a message beside its envelope. */
 export const LARGEST_EXCHANGE = 1_000_000
 
+/** The job that the surrounding Effect runs in. */
 export class World extends Context.Service<World, WorldCalls>()("megatron-mimo/World") {}
 
 /** Run `use` in the world: it ends as soon as another process fails. */

@@ -18,6 +18,7 @@ export interface LaunchFlags {
 
 export type Launcher = "flags" | "variables" | "torchrun" | "RANK and WORLD_SIZE" | "Open MPI" | "PMI" | "Slurm" | "Kubernetes" | "none"
 
+/** A process of a job: its place, and what its launcher says of the job. */
 export interface Launch {
   /** From 0. */
   readonly rank: number

@@ -16,6 +16,7 @@ import { singleWorld } from "./single.ts"
 import { underWorld, World, type WorldCalls, type WorldError } from "./World.ts"
 import { openSession } from "./ws/session.ts"
 
+/** What a process must know to join its job. */
 export interface JobOptions {
   readonly launch: Launch
   /** `--rendezvous`, see rendezvous.ts. */

@@ -87,11 +87,15 @@ fi
 
 # --- Open MPI
 if command -v mpirun >/dev/null; then
-  mpi=(mpirun --oversubscribe -n 3)
+  mpi=(mpirun --oversubscribe)
   [ "$(id -u)" = 0 ] && mpi+=(--allow-run-as-root)
-  expect "Open MPI, 3 processes" "$work/mpirun" "${mpi[@]}" "${verify[@]}"
-  expect "Open MPI, files only" "$work/mpirun-file" "${mpi[@]}" "${verify[@]}" --rendezvous file
-  converts "Open MPI, import and export" mpirun-model "${mpi[@]}"
+  mpi3=("${mpi[@]}" -n 3)
+  expect "Open MPI, 3 processes" "$work/mpirun" "${mpi3[@]}" "${verify[@]}"
+  expect "Open MPI, files only" "$work/mpirun-file" "${mpi3[@]}" "${verify[@]}" --rendezvous file
+  converts "Open MPI, import and export" mpirun-model "${mpi3[@]}"
+  # As many processes as the layout has ranks: every group of both components lives.
+  timeout 60 "${mpi[@]}" -n 6 "$node" tests/cluster/harness/groups.ts "$work" language=tp=2,pp=2 images=tp=2 > "$work/groups" 2>&1
+  if grep -q "^6 ranks, 88 memberships of groups$" "$work/groups"; then good "Open MPI, process groups of two components"; else bad "Open MPI, process groups of two components" "$work/groups"; fi
 else
   skipped "Open MPI" "no mpirun here"
 fi
