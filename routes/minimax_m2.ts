@@ -56,9 +56,9 @@ export const minimaxM2 = family({
         ...GROUPED,
         transformer_layer_spec: pythonName("megatron.bridge.models.minimax_m2.minimax_m2_provider.minimax_m2_layer_spec"),
         ...(t.rotary_dim ? { rotary_percent: float(t.rotary_dim / headDimOf(t)) } : {}),
-        // Whatever the config says: the reference sets both.
+        // Whatever the config says.
         moe_router_score_function: "sigmoid",
-        moe_aux_loss_coeff: float(0.001)
+        moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       }),
       ...zeroBiases(biases)
     })

@@ -45,6 +45,7 @@ export const nemotronHFields = {
   mtp_hybrid_override_pattern: letters.nullish(),
   mtp_use_repeated_layer: z.boolean().nullish(),
   mtp_loss_scaling_factor: z.number().nullish(),
+  hidden_dropout: z.number().nullish(),
   attention_head_dim: size.nullish(),
   layer_norm_epsilon: z.number().nullish(),
   mlp_hidden_act: z.string().nullish(),
@@ -206,7 +207,7 @@ export const nemotronHExtra = (t: NemotronH, { blocks, mtpBlocks, tc }: HybridTe
   return {
     ...GROUPED,
     ...sigmoidRouter(t),
-    hidden_dropout: float(0),
+    hidden_dropout: float(t.hidden_dropout ?? 0),
     attention_dropout: float(t.attention_dropout ?? 0),
     position_embedding_type: "none",
     is_hybrid_model: true,

@@ -120,7 +120,7 @@ const backend = async (store: Store, directory: string, names: ReadonlyArray<str
   const name = (json as { sharded_backend?: unknown } | null)?.sharded_backend
   if (name === "torch_dist") return []
   const zarr = name === "zarr"
-  return [diagnosis("error", "other-backend", `the checkpoint's format is ${quote(String(name))}, which ${zarr ? "current Megatron can no longer load" : "is not torch_dist"}`, {
+  return [diagnosis("error", "other-backend", `the checkpoint's format is ${quote(typeof name === "string" ? name : JSON.stringify(name) ?? "nothing")}, which ${zarr ? "current Megatron can no longer load" : "is not torch_dist"}`, {
     fix: zarr ? "Convert it with Megatron-LM core 0.12 or earlier." : "Convert it with Megatron-LM's --ckpt-convert-format torch_dist."
   })]
 }
