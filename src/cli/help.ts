@@ -91,7 +91,7 @@ const globalLine = (flags: ReadonlyArray<HelpDoc.FlagDoc>, width: number): strin
 
 /** A command that is too long for a line, continued the way shells allow. */
 const commandLines = (command: string, width: number): string => {
-  const parts = command.split(/ (?=--)/)
+  const parts = command.split(/ (?=--|-[a-z] )/)
   const lines: Array<string> = []
   for (const part of parts) {
     const last = lines.at(-1)
