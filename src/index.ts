@@ -6,7 +6,7 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, verifyCheckpoint,
+  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/models.ts"

@@ -23,6 +23,8 @@ import {
   type WeightStreamOptions
 } from "./MegatronMimoBridge.ts"
 import type { TensorChoices, WithFamilies } from "./requests.ts"
+import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
+import { countFlops, countMemory, type FlopsReport, type LayoutReport, type MemoryReport, planLayout, type TrainingRequest } from "./training.ts"
 import * as whole from "./roundtrip.ts"
 import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
 
@@ -110,3 +112,18 @@ export const examineCheckpoint = (path: string, options: WithFamilies & Abortabl
 /** A self-contained HTML page about checkpoints, and the verification card: {@link checkpoints.report}. */
 export const reportCheckpoints = (paths: ReadonlyArray<string>, request: checkpoints.ReportRequest & Abortable = {}): Promise<checkpoints.Report> =>
   run(checkpoints.report(paths, request), request)
+
+/** Operations of one sequence by component and kind of module. Reads the model's config.json only. */
+export const trainingFlops = (hfModel: string, request: TrainingRequest & { readonly reference?: boolean } & Abortable = {}): Promise<FlopsReport> =>
+  run(countFlops(hfModel, request), request)
+
+/** Memory of every rank under a layout, in bytes. Reads the model's config.json only. */
+export const trainingMemory = (hfModel: string, request: TrainingRequest & { readonly reference?: boolean } & Abortable = {}): Promise<MemoryReport> =>
+  run(countMemory(hfModel, request), request)
+
+/** The best layouts of a model on a cluster, or the judgement of a given one. Reads the model's config.json only. */
+export const trainingLayout = (hfModel: string, request: TrainingRequest & Abortable = {}): Promise<LayoutReport> => run(planLayout(hfModel, request), request)
+
+/** Write the folder of a fine-tuning run. Nothing is started. */
+export const trainingSetup = (hfModel: string, directory: string, request: SetupRequest & Abortable = {}): Promise<SetupReport> =>
+  run(setupSft(hfModel, directory, request), request)

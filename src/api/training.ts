@@ -154,6 +154,10 @@ const mimoNotes = (form: Form, { description, trainable }: TrainedModel): Readon
   ...(predictedLayers(description) > 0 ? ["multi-token prediction is not built by the trainer of MegatronMIMO models, and not counted"] : [])
 ]
 
+/** Samples without images cost a tower nothing. */
+const imageNotes = (model: TrainedModel, { images = [] }: SampleRequest): ReadonlyArray<string> =>
+  imageRule(model) !== undefined && images.length === 0 ? ["samples are taken to have no images, so that the tower has no work: --images says which they have"] : []
+
 /**
  * Operations of one sequence with its images, by component and kind of module.
  *
@@ -184,6 +188,7 @@ export const countFlops = (hfModel: string, request: SampleRequest & Arrangement
       ...(trainer ? { trainer } : {}),
       notes: [
         ...mimoNotes(form, model),
+        ...imageNotes(model, request),
         ...(trainer && form === "mimo" ? ["of a MegatronMIMO run the trainer logs no FLOPs; what it would log of the same model is shown"] : []),
         ...(trainer && trainer.frozen > 0 ? ["the trainer counts frozen parts as if they trained"] : [])
       ]
@@ -308,7 +313,7 @@ export const countMemory = (hfModel: string, request: TrainingRequest & { readon
       stages,
       fits: stages.every(({ total }) => fitsIn(total, usable)),
       ...(trainers ? { trainers } : {}),
-      notes: [...mimoNotes(form, model), ...(request.reference && form === "mimo" ? ["of a MegatronMIMO model the trainers print no memory"] : []), ...ESTIMATORS(trainers !== undefined)]
+      notes: [...mimoNotes(form, model), ...imageNotes(model, request), ...(request.reference && form === "mimo" ? ["of a MegatronMIMO model the trainers print no memory"] : []), ...ESTIMATORS(trainers !== undefined)]
     }
   }))
 
@@ -366,6 +371,8 @@ export const planned = ({ form, given, gpu, layout: make, model, plan, profile }
     changes,
     notes: [
       ...mimoNotes(form, model),
+      ...imageNotes(model, request),
+      ...(baseline && predictedLayers(model.description) > 0 ? ["the standard layout also trains multi-token prediction, at its own cost"] : []),
       ...verdictNote(judged === undefined ? best[0] : judged.broken.length === 0 ? judged.scored : undefined, baseline),
       ...(best.length === 0 ? ["no layout of components fits these GPUs: the refused ones say why"] : []),
       measuredStep === undefined
