@@ -10,9 +10,13 @@ import { tmpdir } from "node:os"
 import { mkdtempSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { setFlagsFromString } from "node:v8"
 import { LIMITS } from "../../src/cluster/limits.ts"
 import { Member } from "../../src/cluster/Member.ts"
 import { openSession, type SessionOptions } from "../../src/cluster/ws/session.ts"
+
+// As the command line does: memory that is in use, not what the collector leaves lying about.
+for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
 
 const { values } = parseArgs({ options: { ranks: { type: "string", default: "4096" }, json: { type: "boolean", default: false }, child: { type: "string" }, from: { type: "string" }, to: { type: "string" } } })
 const world = Number(values.ranks)

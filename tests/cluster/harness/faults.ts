@@ -87,7 +87,7 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
   const published: Array<ReadonlyArray<string>> = []
   const run = (rank: number, other: Partial<JobOptions> = {}, failAt?: number): Promise<End> =>
     Effect.runPromise(inWorld({
-      launch: { rank, worldSize: world, launcher: "flags", runId: `run ${seed}`, attempt: 0 },
+      launch: { rank, worldSize: world, launcher: "flags", runId: `${fault} ${seed}`, attempt: 0 },
       rendezvous: `127.0.0.1:${rank === 0 ? port : proxies[rank]!.port}`,
       directory: "/nowhere", plan: "plan", limits: LIMITS, env: { MEGATRON_MIMO_TOKEN: TOKEN }, ...other
     }, program({ failAt, published: (results) => published.push(results) })).pipe(Effect.provide(Disk.layer))).then(
@@ -107,11 +107,13 @@ export const runInProcess = async (fault: typeof inProcessFaults[number], seed: 
   else if (fault === "slow connection") proxies[victim]!.delay(5 + next(60))
   else if (fault === "coordinator cut off") for (const proxy of proxies) (next(2) === 0 ? proxy.cut : proxy.swallow)()
   else if (fault === "two holders") extra = run(victim)
-  else if (fault === "newer attempt") extra = run(victim, { launch: { rank: victim, worldSize: world, launcher: "flags", runId: `run ${seed}`, attempt: 1 } })
+  else if (fault === "newer attempt") extra = run(victim, { launch: { rank: victim, worldSize: world, launcher: "flags", runId: `${fault} ${seed}`, attempt: 1 } })
   const ends = await over
   const second = extra && await inTime(extra, complaints)
   const seconds = (performance.now() - began) / 1000
   for (const proxy of proxies) proxy.close()
+  // Somebody took the port in the meantime: that is not the fault that is meant.
+  if (ends?.[0]?.code === "cluster/listen") return runInProcess(fault, seed)
   const host = "on host .+"
   const causes: Partial<Record<Fault, RegExp>> = {
     "wrong token": new RegExp(`does not know this token|did not join within .+ranks ${victim}; 1 connections without the right token`),
