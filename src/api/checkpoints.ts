@@ -31,10 +31,10 @@ import { resolveLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { prepareRelabel as planRelabel, type PreparedRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
 import type { RelabelTo } from "../relabel/rules/index.ts"
-import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
-import { renderPage } from "../report/renderPage.ts"
+import type { PageRequest } from "../report/gather.ts"
 import { knownProviders } from "./models.ts"
 import { measured, meter, type Watched } from "./progress.ts"
+import { reportRoom } from "./reportRoom.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
@@ -150,6 +150,7 @@ export interface Report {
 /** A page about checkpoints, and the card. With a Hugging Face model and a Megatron checkpoint of it: where every tensor went. */
 export const report = (paths: ReadonlyArray<string>, request: ReportRequest = {}): Effect.Effect<Report, ReadError, Disk> =>
   Effect.gen(function*() {
+    const { cardOf, pageOf, renderPage } = yield* reportRoom
     const gathered = yield* pageOf(familiesOf(request), { command: "report", ...request, paths })
     return { html: renderPage(gathered.page), card: yield* cardOf(gathered) }
   })

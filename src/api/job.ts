@@ -1,7 +1,6 @@
 /** A command as one of several processes of a job. */
 import { Effect } from "effect"
 import { type Launch, launchOf } from "../cluster/launch.ts"
-import { inWorld } from "../cluster/open.ts"
 import { privateFolder } from "../cluster/privateFolder.ts"
 import { World, type WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
@@ -40,6 +39,8 @@ export const inJob = <A, E extends BridgeError, R>(
   Effect.gen(function*() {
     const isOneHost = launch.localSize === launch.worldSize && launch.worldSize > 1
     const directory = isOneHost ? (yield* meeting(privateFolder)) ?? beside : beside
+    // Most commands are one process, which needs none of this.
+    const { inWorld } = yield* Effect.promise(() => import("../cluster/open.ts"))
     return yield* inWorld({ launch, rendezvous, directory, plan }, Effect.scoped(Effect.gen(function*() {
       const world = yield* World
       if (world.size === 1 || world.rank > 0) return yield* use

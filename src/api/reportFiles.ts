@@ -5,8 +5,8 @@ import { UsageError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls, writeFully } from "../io/Disk.ts"
 import { present } from "../store/present.ts"
-import { cardOf, type PageRequest, pageOf } from "../report/gather.ts"
-import { renderPage } from "../report/renderPage.ts"
+import type { PageRequest } from "../report/gather.ts"
+import { reportRoom } from "./reportRoom.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export interface ReportPaths {
@@ -54,6 +54,7 @@ export const pageTargets = Effect.fnUntraced(function*(command: string, report: 
 export const writeReports = Effect.fnUntraced(function*(targets: ReportTargets, request: PageRequest & WithFamilies) {
   if (targets.pages.length + targets.cards.length === 0) return
   const disk = yield* Disk
+  const { cardOf, pageOf, renderPage } = yield* reportRoom
   const gathered = yield* pageOf(familiesOf(request), request)
   if (targets.pages.length > 0) {
     const html = Buffer.from(renderPage(gathered.page))
