@@ -70,6 +70,7 @@ export const isEncoder = (name: string): boolean => name !== LANGUAGE_COMPONENT 
 /** Samples of a microbatch on one data-parallel rank. */
 export const localSamples = ({ form }: ModelProfile, microBatch: number, dp: number): number => (form === "mimo" ? microBatch / dp : microBatch)
 
+/** Rows of a component as if it began at rank 0. */
 const ofComponent = (profile: ModelProfile, layout: Layout, { name, parallelism: p }: LayoutComponent, s: MemorySettings): ReadonlyArray<StageMemory> => {
   const { distributed, gradient, master, moments } = s.optimizer ?? ADAM
   const { vocabulary } = profile.weights
@@ -97,20 +98,45 @@ const ofComponent = (profile: ModelProfile, layout: Layout, { name, parallelism:
     return {
       component: name,
       stage,
-      firstRank: p.rankOffset + stage * (rankCount(p) / p.pp),
+      firstRank: stage * (rankCount(p) / p.pp),
       ranks: rankCount(p) / p.pp,
       parameters: dense + experts,
       trained: denseTrained + expertsTrained,
       ...parts,
       microBatchesInFlight: inFlight,
-      total: Object.values(parts).reduce((sum, n) => sum + n, 0)
+      total: parts.weights + parts.gradients + parts.optimizer + parts.activations + parts.logits + parts.communication
     }
   })
 }
 
 /** Memory of every stage of every component. UsageError where layers do not fit the stages. */
 export const layoutMemory = (profile: ModelProfile, layout: Layout, settings: MemorySettings): ReadonlyArray<StageMemory> =>
-  layout.components.flatMap((component) => ofComponent(profile, layout, component, settings))
+  layout.components.flatMap((component) =>
+    ofComponent(profile, layout, component, settings).map((row) => ({ ...row, firstRank: component.parallelism.rankOffset + row.firstRank })))
+
+/** Answers by profile and sample: a search asks for the same component beside many others. */
+const fullest = new WeakMap<ModelProfile, WeakMap<Workload, Map<string, StageMemory>>>()
+
+/** The stage whose ranks hold most. UsageError where layers do not fit the stages. */
+export const fullestStage = (profile: ModelProfile, layout: Layout, settings: MemorySettings): StageMemory => {
+  const bySample = fullest.get(profile) ?? new WeakMap<Workload, Map<string, StageMemory>>()
+  const known = bySample.get(settings.sample) ?? new Map<string, StageMemory>()
+  fullest.set(profile, bySample)
+  bySample.set(settings.sample, known)
+  const { encoder, language } = pathLength(layout)
+  const { microBatch, microBatches, optimizer, recompute, sequenceParallel } = settings
+  const own = optimizer === undefined ? "" : JSON.stringify(optimizer)
+  const all = layout.components.map((component): StageMemory => {
+    const { cp, dp, ep, etp, pipeline, pp, tp } = component.parallelism
+    const key = `${component.name},${tp},${pp},${dp},${cp},${ep},${etp},${pipeline ? JSON.stringify(pipeline) : ""},${encoder},${language},${microBatch},${microBatches},${recompute},${sequenceParallel},${own}`
+    const found = known.get(key) ?? fullestOf(ofComponent(profile, layout, component, settings))
+    known.set(key, found)
+    return found
+  })
+  return fullestOf(all)
+}
+
+const fullestOf = (rows: ReadonlyArray<StageMemory>): StageMemory => rows.reduce((a, b) => (b.total > a.total ? b : a))
 
 const GIB = 2 ** 30
 

@@ -52,6 +52,8 @@ export interface ModelProfile {
   readonly form: Form
   readonly frozen: Frozen
   readonly weights: ModelWeights
+  /** Some weights are those of routed experts. */
+  readonly hasExperts: boolean
   /** Components in the order of the description; `model` alone in the standard form. */
   readonly components: ReadonlyArray<string>
   /** Layers that are dealt out to the stages of a component. */
@@ -182,7 +184,8 @@ export const modelProfile = (description: ModelDescription, form: Form, frozen: 
     return { dense: all(false), experts: all(true) }
   })
 
-  return { description, form, frozen, weights, components, layers, stageWeights, stageWork, stageActivations, extents }
+  const hasExperts = weights.groups.some((g) => g.routed)
+  return { description, form, frozen, weights, hasExperts, components, layers, stageWeights, stageWork, stageActivations, extents }
 }
 
 /** Ranks that share the optimizer states of a dense weight, and of an expert's. */

@@ -123,7 +123,7 @@ const rangesOf = ({ components }: Layout) => {
   const ranges = components
     .map(({ name, parallelism: p }) => ({ name, start: p.rankOffset, end: p.rankOffset + rankCount(p) }))
     .sort((a, b) => a.start - b.start)
-  return { ranges, described: some(ranges.map(({ end, name, start }) => `${name} ${rankRange(start, end - start)}`)) }
+  return { ranges, described: (): string => some(ranges.map(({ end, name, start }) => `${name} ${rankRange(start, end - start)}`)) }
 }
 
 const rangesAreDisjoint = (layout: Layout): Problem | undefined => {
@@ -133,7 +133,7 @@ const rangesAreDisjoint = (layout: Layout): Problem | undefined => {
     if (next === undefined || next.start >= end) continue
     return {
       problem: `components ${quote(previous)} and ${quote(next.name)} share ranks ${rankRange(next.start, Math.min(end, next.end) - next.start)} ` +
-        `(${described})`,
+        `(${described()})`,
       hint: `every component needs ranks of its own: give ${quote(next.name)} rank_offset=${end}, or leave rank_offset out`
     }
   }
@@ -147,7 +147,7 @@ const rangesTile = (layout: Layout): Problem | undefined => {
   for (const { end, name, start } of ranges) {
     if (start > next) {
       return {
-        problem: `no component has ranks ${rankRange(next, start - next)} (${described})`,
+        problem: `no component has ranks ${rankRange(next, start - next)} (${described()})`,
         hint: `give ${quote(name)} rank_offset=${next}, or leave rank_offset out`
       }
     }
@@ -155,7 +155,7 @@ const rangesTile = (layout: Layout): Problem | undefined => {
   }
   if (next === worldSize) return undefined
   return {
-    problem: `the components take ${next} ranks (${described}), the world has ${worldSize}`,
+    problem: `the components take ${next} ranks (${described()}), the world has ${worldSize}`,
     hint: next < worldSize ? "raise dp, or lower the world size" : `lower dp, or use a world of ${next} ranks`
   }
 }

@@ -92,6 +92,8 @@ export const TRAINING_RULES: ReadonlyArray<TrainingRule> = [
     broken: (f) => first(f, ({ name, parallelism: { pipeline, pp } }) => {
       const layers = f.layers(name)
       if (layers === 0) return pp === 1 ? undefined : `component ${quote(name)}: pp=${pp}, but it has no layers to deal out`
+      // The usual case of a search, without a list of all layers.
+      if (pipeline === undefined && layers % pp === 0) return undefined
       try {
         pipelineStages(layers, pp, pipeline)
         return undefined

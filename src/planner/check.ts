@@ -33,11 +33,13 @@ const brokenOfModel = (profile: ModelProfile, layout: Layout, sequenceLength: nu
   return undefined
 }
 
+/** The first rule that a layout breaks however it is run. */
+export const brokenByLayout = (profile: ModelProfile, layout: Layout, sequenceLength: number): Broken | undefined =>
+  brokenLayoutRule(layout, profile.form === "mimo" ? profile.components : undefined) ?? brokenOfModel(profile, layout, sequenceLength)
+
 /** The first rule of all tables that a layout breaks. */
 export const firstBroken = (profile: ModelProfile, facts: TrainingFacts): Broken | undefined =>
-  brokenLayoutRule(facts.layout, profile.form === "mimo" ? profile.components : undefined) ??
-    brokenOfModel(profile, facts.layout, facts.sequenceLength) ??
-    brokenTrainingRule(facts)
+  brokenByLayout(profile, facts.layout, facts.sequenceLength) ?? brokenTrainingRule(facts)
 
 /** The first broken rule of each table: of the layout, of the model, of training. Where sizes are wrong nothing more is asked. */
 export const allBroken = (profile: ModelProfile, facts: TrainingFacts): ReadonlyArray<Broken> => {

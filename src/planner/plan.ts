@@ -3,14 +3,14 @@
  * token costs on what is allocated, idle GPUs included.
  */
 import type { Recompute } from "../cost/activations.ts"
-import { fitsIn, isEncoder, layoutMemory, type OptimizerBytes, reserveOf, type StageMemory } from "../cost/memory.ts"
+import { fitsIn, fullestStage, isEncoder, layoutMemory, type MemorySettings, type OptimizerBytes, reserveOf, type StageMemory } from "../cost/memory.ts"
 import type { ModelProfile } from "../cost/profile.ts"
 import { UsageError } from "../errors.ts"
 import { type Layout, STANDARD_COMPONENT } from "../parallel/Layout.ts"
 import { type Broken, LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import { type LayoutComponent, type ModuleParallelism, rankCount } from "../parallel/ModuleParallelism.ts"
-import { type TrainingFacts, worldOf } from "../parallel/TrainingRules.ts"
-import { allBroken, firstBroken } from "./check.ts"
+import { brokenTrainingRule, type TrainingFacts, worldOf } from "../parallel/TrainingRules.ts"
+import { allBroken, brokenByLayout, firstBroken } from "./check.ts"
 import { estimateStep, type StepEstimate } from "./estimate.ts"
 import type { Efficiency, Gpu } from "./gpus.ts"
 import type { SampleMix } from "./samples.ts"
@@ -108,18 +108,12 @@ const usableBytes = ({ gpu }: Cluster): number => gpu.usableGiB * GIB
 const microBatchesOf = (profile: ModelProfile, layout: Layout, { globalBatch }: PlanRequest, microBatch: number): number =>
   profile.form === "mimo" ? globalBatch / microBatch : globalBatch / (microBatch * layout.components[0]!.parallelism.dp)
 
-const memoryOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): ReadonlyArray<StageMemory> =>
-  layoutMemory(profile, layout, {
-    ...choice,
-    microBatches: microBatchesOf(profile, layout, request, choice.microBatch),
-    sample: request.mix.largest,
-    ...(request.optimizer ? { optimizer: request.optimizer } : {})
-  })
-
-const fullestOf = (memory: ReadonlyArray<StageMemory>, usable: number): ScoredLayout["fullest"] => {
-  const most = memory.reduce((a, b) => (b.total > a.total ? b : a))
-  return { component: most.component, stage: most.stage, bytes: most.total, share: (most.total + reserveOf(usable)) / usable }
-}
+const memorySettings = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): MemorySettings => ({
+  ...choice,
+  microBatches: microBatchesOf(profile, layout, request, choice.microBatch),
+  sample: request.mix.largest,
+  ...(request.optimizer ? { optimizer: request.optimizer } : {})
+})
 
 /** `language tp=4 pp=2 dp=2 + images dp=1`, sizes of 1 left out. */
 export const spell = ({ components }: Layout): string =>
@@ -138,7 +132,7 @@ const factsOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, ch
     microBatch: choice.microBatch,
     sequenceLength: mix.length,
     sequenceParallel: choice.sequenceParallel,
-    hasExperts: profile.weights.groups.some((g) => g.routed),
+    hasExperts: profile.hasExperts,
     ...(mix.images ? { images: { ...mix.images, text } } : {}),
     layers: profile.layers,
     extents: profile.extents,
@@ -147,7 +141,7 @@ const factsOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, ch
     nvlinkDomain: cluster.gpu.nvlinkDomain,
     launcher: cluster.launcher,
     tooFull: () => {
-      const { bytes, component, stage } = fullestOf(memoryOf(profile, layout, request, choice), usable)
+      const { component, stage, total: bytes } = fullestStage(profile, layout, memorySettings(profile, layout, request, choice))
       if (fitsIn(bytes, usable)) return undefined
       const gib = (n: number): string => (n / GIB).toFixed(1)
       return `component ${component}, stage ${stage}: ${gib(bytes)} GiB a rank and ${gib(reserveOf(usable))} GiB of reserve, more than the ${gib(usable)} GiB of a GPU`
@@ -155,21 +149,31 @@ const factsOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, ch
   }
 }
 
-const score = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): ScoredLayout => {
+/** A layout, how it is run, and what that costs: as much as a search has to keep. */
+type Candidate = RunChoice & Pick<ScoredLayout, "layout" | "step" | "allocated" | "gpuSecondsPerToken">
+
+const candidateOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): Candidate => {
   const { cluster, globalBatch, mix } = request
   const step = estimateStep(profile, layout, { globalBatch, mix, gpu: cluster.gpu, gpusPerNode: cluster.gpusPerNode, efficiency: request.efficiency, ...choice })
-  const memory = memoryOf(profile, layout, request, choice)
   const allocated = cluster.exclusive ? Math.max(cluster.nodes, Math.ceil(layout.worldSize / cluster.gpusPerNode)) * cluster.gpusPerNode : layout.worldSize
+  return { layout, ...choice, step, allocated, gpuSecondsPerToken: (allocated * step.seconds) / (globalBatch * mix.length) }
+}
+
+/** With the memory of every stage. */
+const scored = (profile: ModelProfile, request: PlanRequest, { allocated, gpuSecondsPerToken, layout, step, ...choice }: Candidate): ScoredLayout => {
+  const settings = memorySettings(profile, layout, request, choice)
+  const { component, stage, total: bytes } = fullestStage(profile, layout, settings)
+  const usable = usableBytes(request.cluster)
   return {
     form: profile.form,
     layout,
     ...choice,
     step,
-    memory,
-    fullest: fullestOf(memory, usableBytes(cluster)),
+    memory: layoutMemory(profile, layout, settings),
+    fullest: { component, stage, bytes, share: (bytes + reserveOf(usable)) / usable },
     allocated,
     idle: allocated - layout.worldSize,
-    gpuSecondsPerToken: (allocated * step.seconds) / (globalBatch * mix.length)
+    gpuSecondsPerToken
   }
 }
 
@@ -189,7 +193,7 @@ export const judge = (profile: ModelProfile, layout: Layout, request: PlanReques
   const again = given === undefined && request.recompute === undefined && plain.length === 1 && plain[0]!.rule === OUT_OF_MEMORY && allBroken(profile, factsOf(profile, layout, request, full)).length === 0
   const [choice, broken] = again ? [full, []] : [usual, plain]
   if (broken.some(({ rule }) => NO_ESTIMATE.has(rule))) return { layout, broken }
-  return { layout, broken, scored: score(profile, layout, request, choice) }
+  return { layout, broken, scored: scored(profile, request, candidateOf(profile, layout, request, choice)) }
 }
 
 const OUT_OF_MEMORY = 39
@@ -215,11 +219,10 @@ const powersOfTwo = (most: number): ReadonlyArray<number> => Array.from({ length
 const STAGES_TRIED = 8
 
 const sizesOf = (profile: ModelProfile, component: string, most: number, request: PlanRequest): ReadonlyArray<Omit<ModuleParallelism, "rankOffset">> => {
-  const experts = profile.weights.groups.some((g) => g.routed)
   const language = profile.description.modules.find((m) => m.kind === "language")
   const layers = profile.layers(component)
   const stages = layers === 0 ? [1] : [...new Set([...Array.from({ length: STAGES_TRIED }, (_, i) => i + 1), ...divisors(layers, most)])]
-  const eps = experts && language?.kind === "language" ? divisors(language.config.num_moe_experts ?? 1, most).filter((n) => (n & (n - 1)) === 0) : [1]
+  const eps = profile.hasExperts && language?.kind === "language" ? divisors(language.config.num_moe_experts ?? 1, most).filter((n) => (n & (n - 1)) === 0) : [1]
   const found: Array<Omit<ModuleParallelism, "rankOffset">> = []
   for (const tp of powersOfTwo(Math.min(most, request.cluster.gpu.nvlinkDomain))) {
     for (const pp of stages) {
@@ -277,14 +280,16 @@ const microBatchChoices = (profile: ModelProfile, layout: Layout, { globalBatch,
 }
 
 interface Search {
-  readonly found: ReadonlyArray<ScoredLayout>
+  readonly found: ReadonlyArray<Candidate>
   readonly refused: ReadonlyMap<number, Refused>
   readonly searched: number
 }
 
 /** The best way to run a layout, or the rule that refuses every way. */
-const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): ScoredLayout | Broken => {
-  let best: ScoredLayout | undefined
+const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): Candidate | Broken => {
+  const ever = brokenByLayout(profile, layout, request.mix.length)
+  if (ever !== undefined) return ever
+  let best: Candidate | undefined
   let refusal: Broken | undefined
   const recomputes: ReadonlyArray<Recompute> = request.recompute === undefined ? ["none", "full"] : [request.recompute]
   const cutsLanguage = layout.components.some(({ name, parallelism: { tp } }) => !isEncoder(name) && tp > 1)
@@ -293,10 +298,10 @@ const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest)
     for (const recompute of recomputes) {
       for (const sequenceParallel of spreads) {
         const choice = { microBatch, recompute, sequenceParallel }
-        const broken = firstBroken(profile, factsOf(profile, layout, request, choice))
+        const broken = brokenTrainingRule(factsOf(profile, layout, request, choice))
         if (broken === undefined) {
-          const scored = score(profile, layout, request, choice)
-          if (best === undefined || scored.gpuSecondsPerToken < best.gpuSecondsPerToken * (1 - ALIKE)) best = scored
+          const candidate = candidateOf(profile, layout, request, choice)
+          if (best === undefined || candidate.gpuSecondsPerToken < best.gpuSecondsPerToken * (1 - ALIKE)) best = candidate
         } else {
           // Choices are tried from the plainest to the one that asks for least.
           refusal = broken
@@ -310,7 +315,7 @@ const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest)
 
 const search = (profile: ModelProfile, request: PlanRequest): Search => {
   const { gpusPerNode, nodes } = request.cluster
-  const found: Array<ScoredLayout> = []
+  const found: Array<Candidate> = []
   const refused = new Map<number, { rule: number; trainer: string; layouts: number; example: string; problem: string }>()
   let searched = 0
   const refuse = (layout: Layout, { problem, rule, trainer }: Broken): void => {
@@ -336,27 +341,27 @@ const search = (profile: ModelProfile, request: PlanRequest): Search => {
   return { found: found.sort(better), refused, searched }
 }
 
-const level = ({ gpuSecondsPerToken }: ScoredLayout): number => Math.round(Math.log(gpuSecondsPerToken) / ALIKE)
+const level = ({ gpuSecondsPerToken }: Candidate): number => Math.round(Math.log(gpuSecondsPerToken) / ALIKE)
 
-const better = (a: ScoredLayout, b: ScoredLayout): number =>
+const better = (a: Candidate, b: Candidate): number =>
   level(a) - level(b) || a.layout.worldSize - b.layout.worldSize || a.gpuSecondsPerToken - b.gpuSecondsPerToken
 
 /** The sizes of everything but encoders: layouts with the same differ little. */
-const languageOf = ({ layout }: ScoredLayout): string => JSON.stringify(layout.components.filter(({ name }) => !isEncoder(name)))
+const languageOf = ({ layout }: Candidate): string => JSON.stringify(layout.components.filter(({ name }) => !isEncoder(name)))
 
 /** The best of each layout of the language model. */
-const bestByLanguage = (found: ReadonlyArray<ScoredLayout>): ReadonlyArray<ScoredLayout> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
+const bestByLanguage = (found: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
 
 const withSize = (layout: Layout, name: string, key: "tp" | "pp" | "dp" | "ep", value: number): Layout =>
   laidOut(layout.components.map(({ name: own, parallelism }) => [own, own === name ? { ...parallelism, [key]: value } : parallelism]))
 
 /** Every size of the best layout doubled and halved, and the other choices turned. */
-const changesTo = (profile: ModelProfile, best: ScoredLayout, request: PlanRequest): ReadonlyArray<Change> => {
+const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest): ReadonlyArray<Change> => {
   const choice: RunChoice = { microBatch: best.microBatch, recompute: best.recompute, sequenceParallel: best.sequenceParallel }
   const sizes = best.layout.components.flatMap(({ name, parallelism }) =>
     (["tp", "pp", "dp", "ep"] as const).flatMap((key) => [parallelism[key] * 2, parallelism[key] / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((n) => ({
       change: `${name} ${key}=${n}`, layout: withSize(best.layout, name, key, n), choice
-    })))).filter(({ change }) => !/ ep=/.test(change) || (profile.weights.groups.some((g) => g.routed) && change.startsWith(best.layout.components[0]!.name)))
+    })))).filter(({ change }) => !/ ep=/.test(change) || (profile.hasExperts && change.startsWith(best.layout.components[0]!.name)))
   const others = [
     ...[best.microBatch * 2, best.microBatch / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((microBatch) => ({ change: `micro batch ${microBatch}`, choice: { ...choice, microBatch } })),
     ...(["none", "full"] as const).filter((r) => r !== best.recompute).map((recompute) => ({ change: recompute === "full" ? "recompute everything" : "recompute nothing", choice: { ...choice, recompute } })),
@@ -366,7 +371,7 @@ const changesTo = (profile: ModelProfile, best: ScoredLayout, request: PlanReque
     const whole = profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), given.microBatch) : given.microBatch
     const own = { ...given, microBatch: whole }
     const broken = firstBroken(profile, factsOf(profile, layout, request, own))
-    return broken ? { change, broken } : { change, cost: score(profile, layout, request, own).gpuSecondsPerToken / best.gpuSecondsPerToken - 1 }
+    return broken ? { change, broken } : { change, cost: candidateOf(profile, layout, request, own).gpuSecondsPerToken / best.gpuSecondsPerToken - 1 }
   })
 }
 
@@ -380,8 +385,8 @@ export const planLayouts = (profile: ModelProfile, request: PlanRequest, standar
   const [best] = found
   const baseline = standard === undefined ? undefined : search(standard, request).found[0]
   return {
-    best: bestByLanguage(found).slice(0, SHOWN),
-    ...(baseline ? { standard: baseline } : {}),
+    best: bestByLanguage(found).slice(0, SHOWN).map((one) => scored(profile, request, one)),
+    ...(standard !== undefined && baseline !== undefined ? { standard: scored(standard, request, baseline) } : {}),
     refused: [...refused.values()].sort((a, b) => a.rule - b.rule),
     searched,
     changes: best === undefined ? [] : changesTo(profile, best, request)
