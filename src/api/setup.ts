@@ -14,7 +14,7 @@ import { commandsOf, unproven } from "../setup/documents.ts"
 import { setupFiles, type SetupFile } from "../setup/files.ts"
 import { brokenSetupRules, type BrokenSetup } from "../setup/rules.ts"
 import { checkSamples, type SampleCheck } from "../setup/samples.ts"
-import type { DatasetChoice, Setting, Setup } from "../setup/Setup.ts"
+import type { DatasetChoice, LoadRoute, Setting, Setup } from "../setup/Setup.ts"
 import { present } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { imageRule, planned, type PreparedTraining, prepareTraining, readModel, type TrainedModel, type TrainingRequest } from "./training.ts"
@@ -23,6 +23,8 @@ export type { BrokenSetup } from "../setup/rules.ts"
 export type { SampleCheck } from "../setup/samples.ts"
 
 export const setupModes = ["sft", "lora"] as const
+
+export const loadRoutes = ["hook", "ddp"] as const satisfies ReadonlyArray<LoadRoute>
 
 /** What holds where nothing is said. */
 export const SETUP_DEFAULTS = { trainIters: 500, saves: 10, warmupShare: 0.03, seed: 1234, dataset: "cord_v2", time: "04:00:00", loraDim: 32, loraAlpha: 32 } as const
@@ -35,6 +37,11 @@ export interface SetupRequest extends TrainingRequest {
   readonly name?: string
   /** Where the imported checkpoint is or will be. Default: `checkpoint` in the folder. */
   readonly megatronPath?: string
+  /**
+   * How a MegatronMIMO run loads the imported weights: `hook` before the modules are wrapped (the default, as the trainer's example does),
+   * `ddp` as `checkpoint.pretrained_checkpoint`, from a copy with `.module.` names.
+   */
+  readonly loadRoute?: LoadRoute
   /** Where training saves. Default: `results` in the folder. */
   readonly savePath?: string
   /** Optimizer steps. Default 500. */
@@ -213,8 +220,11 @@ const resolved = (directory: string, hfModel: string, request: SetupRequest, pre
     },
     notes: report.notes
   }
+  if (prepared.form !== "mimo" && request.loadRoute === "ddp") {
+    throw new UsageError({ problem: "--load-route ddp is for MegatronMIMO runs", hint: "A standard run loads the imported checkpoint as it is: leave the flag out." })
+  }
   const setup: Setup = prepared.form === "mimo"
-    ? { ...common, form: "mimo", script: recipe.mimo! }
+    ? { ...common, form: "mimo", script: recipe.mimo!, loadRoute: request.loadRoute ?? "hook" }
     : {
       ...common,
       form: "standard",

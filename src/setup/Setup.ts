@@ -24,6 +24,12 @@ export interface LaunchChoice {
   readonly time: string
 }
 
+/**
+ * How the imported weights reach the trainer: `hook` loads the checkpoint as it was imported, before the modules are wrapped; `ddp` loads one
+ * with `.module.` names afterwards, as the trainer's own `checkpoint.pretrained_checkpoint`.
+ */
+export type LoadRoute = "hook" | "ddp"
+
 interface Common {
   /** Name of the run: of jobs, folders, logs. */
   readonly name: string
@@ -56,6 +62,7 @@ export interface MimoSetup extends Common {
   readonly form: "mimo"
   /** The script's path in a checkout of the trainer, and its options by what they freeze. */
   readonly script: { readonly path: string; readonly freeze: Readonly<Record<string, string>> }
+  readonly loadRoute: LoadRoute
 }
 
 /** One model under one layout, by the trainer's common configuration. */
@@ -69,3 +76,6 @@ export interface StandardSetup extends Common {
 }
 
 export type Setup = MimoSetup | StandardSetup
+
+/** The checkpoint that the trainer begins with: the imported one, or its copy with `.module.` names. */
+export const startPath = (s: Setup): string => (s.form === "mimo" && s.loadRoute === "ddp" ? `${s.megatronPath}-ddp` : s.megatronPath)

@@ -6,7 +6,7 @@ import { safeJson } from "../quote.ts"
 import { fillsNodes } from "./launch.ts"
 import type { SampleCheck } from "./samples.ts"
 import { lines, word } from "./shell.ts"
-import type { Setup } from "./Setup.ts"
+import { type Setup, startPath } from "./Setup.ts"
 
 const NAME = "convert_megatron_mimo"
 
@@ -81,7 +81,7 @@ export const planMd = (s: Setup, report: LayoutReport): string => lines(
 export const unproven = (s: Setup): ReadonlyArray<string> => [
   "the time of a step and the memory that is really used",
   "NCCL groups and transfers between nodes",
-  ...(s.form === "mimo" ? ["transfers between components", "the example script with the provider's fields that finetune.py sets (sequence parallelism, recomputation, frozen routers)"] : ["the trainer's common configuration with these overrides"]),
+  ...(s.form === "mimo" ? ["transfers between components", ...(s.loadRoute === "ddp" ? ["loading a checkpoint with `.module.` names as checkpoint.pretrained_checkpoint"] : []), "the example script with the provider's fields that finetune.py sets (sequence parallelism, recomputation, frozen routers)"] : ["the trainer's common configuration with these overrides"]),
   "saving, resuming and requeueing"
 ]
 
@@ -92,11 +92,10 @@ export const commandsOf = (s: Setup): ReadonlyArray<readonly [what: string, comm
   return [
     ["import", `${NAME} import --hf-model ${word(s.hfModel)} --megatron-path ${word(s.megatronPath)}${components}`],
     ["check", `${NAME} verify ${word(s.hfModel)} ${word(s.megatronPath)}`],
+    ...(startPath(s) === s.megatronPath ? [] : [["rename", `${NAME} relabel ${word(s.megatronPath)} ${word(startPath(s))} --to ddp --link`] as const]),
     ["train", start],
     ["resume", start],
-    ["export", s.form === "standard" && s.mode === "lora"
-      ? `${NAME} export --hf-model ${word(s.hfModel)} --megatron-path ${word(s.savePath)} --hf-path ${word(`${s.savePath}-hf`)}`
-      : `${NAME} export --hf-model ${word(s.hfModel)} --megatron-path ${word(s.savePath)} --hf-path ${word(`${s.savePath}-hf`)}`],
+    ["export", `${NAME} export --hf-model ${word(s.hfModel)} --megatron-path ${word(s.savePath)} --hf-path ${word(`${s.savePath}-hf`)}`],
     ["compare", `${NAME} diff ${word(s.hfModel)} ${word(`${s.savePath}-hf`)}`],
     ["serve", `vllm serve ${word(`${s.savePath}-hf`)}`]
   ]
@@ -105,6 +104,7 @@ export const commandsOf = (s: Setup): ReadonlyArray<readonly [what: string, comm
 const WHAT: Readonly<Record<string, string>> = {
   import: "Import the model: an exact copy of its weights in the form that the trainer loads. It takes no GPU.",
   check: "Verify it, byte for byte.",
+  rename: "Give the trainer the names that it looks for after wrapping, with `.module.`: links to the same data, no copy.",
   train: "Train.",
   resume: "Resume: the same command. It goes on from the newest save, with its optimizer; only a run that has not saved begins with the imported weights.",
   export: "Export the newest save.",
@@ -121,7 +121,7 @@ export const readmeMd = (s: Setup, files: ReadonlyArray<readonly [name: string, 
   ...commandsOf(s).flatMap(([what, command], i) => [`${i + 1}. ${WHAT[what]}`, "", "   ```sh", `   ${command}`, "   ```", ""]),
   "On other machines:",
   "",
-  ...(fillsNodes(s) ? ["- Slurm: `sbatch sft.sbatch`"] : ["- torchrun starts equally many processes on every node, so there is no `sft.sh` for this layout"]),
+  ...(fillsNodes(s) ? ["- Slurm: `sbatch sft.sbatch`", "- NeMo-Run, on Slurm: `python sft_nemo.py --account NAME`"] : ["- torchrun starts equally many processes on every node, so there is no `sft.sh` for this layout, and none of NeMo-Run"]),
   "- without a launcher: `NODE_RANK=0 MASTER_ADDR=first-node bash node.sh` on each node, with its number",
   "- Kubernetes: a volume claim of the run's name with this folder, then `kubectl apply -f sft.k8s.yaml`",
   "",

@@ -1,7 +1,7 @@
 /** The folder of a run, as names and texts. Pure. */
 import type { LayoutReport } from "../planner/LayoutReport.ts"
 import { layoutJson, planMd, readmeMd } from "./documents.ts"
-import { argumentsFile, envFile, kubernetesFile, nodeFile, sbatchFile, torchrunFile } from "./launch.ts"
+import { argumentsFile, envFile, kubernetesFile, nemoRunFile, nodeFile, sbatchFile, torchrunFile } from "./launch.ts"
 import type { SampleCheck } from "./samples.ts"
 import { finetuneScript, overridesYaml } from "./script.ts"
 import type { Setup } from "./Setup.ts"
@@ -23,6 +23,7 @@ export const setupFiles = (setup: Setup, report: LayoutReport, samples: SampleCh
     ["env.sh", "environment, without secrets", envFile(setup)],
     ["arguments.sh", "what every launcher hands to finetune.py; where a run goes on", argumentsFile(setup)],
     ["sft.sh", "start with torchrun", torchrun, true],
+    ["sft_nemo.py", "start through NeMo-Run, on Slurm", nemoRunFile(setup), true],
     ["sft.sbatch", "start with Slurm: as many tasks on each node as it has ranks", sbatchFile(setup), true],
     ["node.sh", "start the ranks of one node, without a launcher", nodeFile(setup), true],
     ["sft.k8s.yaml", "a Kubernetes job, one pod per node", kubernetesFile(setup)]

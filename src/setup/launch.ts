@@ -1,6 +1,6 @@
 /** What starts a run: an environment without secrets, one list of arguments, and a launcher for each kind of machine. */
 import { lines, quoted, word } from "./shell.ts"
-import type { MimoSetup, Setup } from "./Setup.ts"
+import { type MimoSetup, type Setup, startPath } from "./Setup.ts"
 
 /** Ranks fill every node, or there is one node only. */
 export const fillsNodes = ({ launch: { ranksByNode } }: Setup): boolean => ranksByNode.every((ranks) => ranks === ranksByNode[0])
@@ -62,12 +62,15 @@ const element = (text: string): string => (text.includes(",") && word(text) === 
 const argumentLines = (all: ReadonlyArray<string>): ReadonlyArray<string> =>
   Array.from({ length: Math.ceil(all.length / 2) }, (_, i) => `  ${all.slice(2 * i, 2 * i + 2).map(element).join(" ")}`)
 
+/** An option of finetune.py that the example does not have: a checkpoint with `.module.` names. */
+export const DDP_OPTION = "--ddp-checkpoint"
+
 /** `arguments.sh`: what every launcher hands to finetune.py, in the array `arguments`. */
 export const argumentsFile = (s: Setup): string => lines(
   "# shellcheck shell=bash",
   "# Sets the array `arguments`. A run that has saved goes on from its newest save; a new one begins with the imported weights.",
   `save=\${SAVE:-${word(s.savePath)}}`,
-  `pretrained=\${PRETRAINED:-${word(s.megatronPath)}}`,
+  `pretrained=\${PRETRAINED:-${word(startPath(s))}}`,
   "arguments=(",
   ...argumentLines(s.form === "mimo" ? mimoArguments(s) : ["--hf-model", s.hfModel]),
   ...(s.form === "standard" ? [...s.overrides].map(([path, value]) => `  ${word(`${path}=${value}`)}`) : []),
@@ -77,7 +80,7 @@ export const argumentsFile = (s: Setup): string => lines(
   `if [ -s "$save/latest_checkpointed_iteration.txt" ]; then`,
   `  arguments+=(--load-checkpoint "$save")`,
   `elif [ -s "$pretrained/latest_checkpointed_iteration.txt" ]; then`,
-  `  arguments+=(--pretrained-checkpoint "$pretrained")`,
+  `  arguments+=(${s.form === "mimo" && s.loadRoute === "ddp" ? DDP_OPTION : "--pretrained-checkpoint"} "$pretrained")`,
   "else",
   `  echo "neither $save nor $pretrained is a Megatron checkpoint: import the model first (README.md)" >&2`,
   "  exit 2",
@@ -100,10 +103,84 @@ export const torchrunFile = (s: Setup): string | undefined => {
     ...SOURCES,
     ranksByNode.length === 1 ? `exec torchrun --standalone --nproc-per-node ${ranksByNode[0]} "$here/finetune.py" "\${arguments[@]}" "$@"`
       : [
+        "# A launcher that starts one task per node says both under names of its own.",
+        `NODE_RANK="\${NODE_RANK:-\${SLURM_NODEID:-}}" MASTER_ADDR="\${MASTER_ADDR:-\${SLURM_LAUNCH_NODE_IPADDR:-}}"`,
         `: "\${NODE_RANK:?the number of this node, from 0}" "\${MASTER_ADDR:?the address of the first node}"`,
         `exec torchrun --nnodes ${ranksByNode.length} --node-rank "$NODE_RANK" --nproc-per-node ${ranksByNode[0]} \\`,
         `  --master-addr "$MASTER_ADDR" --master-port "\${MASTER_PORT:-29500}" "$here/finetune.py" "\${arguments[@]}" "$@"`
       ].join("\n")
+  )
+}
+
+/**
+ * `sft_nemo.py`: the same through NeMo-Run, one task per node that runs sft.sh, so that a job that is put back goes on from its newest
+ * save. Undefined where ranks do not fill nodes: its executors start equally many tasks on every node.
+ */
+export const nemoRunFile = (s: Setup): string | undefined => {
+  if (!fillsNodes(s)) return undefined
+  const { account, container, mounts, partition, ranksByNode, time } = s.launch
+  return lines(
+    "#!/usr/bin/env python3",
+    `"""Start ${s.name} through NeMo-Run: one task on each of ${ranksByNode.length} nodes, which runs sft.sh."""`,
+    "",
+    "import argparse",
+    "import shlex",
+    "from pathlib import Path",
+    "",
+    "import nemo_run as run",
+    "",
+    "HERE = Path(__file__).resolve().parent",
+    `NODES = ${ranksByNode.length}`,
+    `GPUS_PER_NODE = ${ranksByNode[0]}`,
+    "",
+    "",
+    "def parse_args() -> argparse.Namespace:",
+    "    parser = argparse.ArgumentParser(description=__doc__)",
+    ...(ranksByNode.length === 1 ? [`    parser.add_argument("--local", action="store_true", help="on this machine, without Slurm")`] : []),
+    `    parser.add_argument("--account"${account === undefined ? "" : `, default=${quoted(account)}`})`,
+    `    parser.add_argument("--partition"${partition === undefined ? "" : `, default=${quoted(partition)}`})`,
+    `    parser.add_argument("--time", default=${quoted(time)})`,
+    `    parser.add_argument("--container-image"${container === undefined ? "" : `, default=${quoted(container)}`})`,
+    `    parser.add_argument("--dry-run", action="store_true", help="show what would be submitted")`,
+    "    return parser.parse_args()",
+    "",
+    "",
+    "def executor_of(args: argparse.Namespace):",
+    ...(ranksByNode.length === 1 ? ["    if args.local:", "        return run.LocalExecutor(ntasks_per_node=1)"] : []),
+    "    if args.account is None:",
+    `        raise SystemExit("--account: Slurm asks for one")`,
+    "    return run.SlurmExecutor(",
+    "        account=args.account,",
+    "        partition=args.partition,",
+    "        time=args.time,",
+    "        nodes=NODES,",
+    "        ntasks_per_node=1,",
+    "        gpus_per_node=GPUS_PER_NODE,",
+    "        exclusive=True,",
+    "        container_image=args.container_image,",
+    `        container_mounts=[${[...mounts].map(quoted).join(", ")}],`,
+    `        additional_parameters={"requeue": True},`,
+    `        tunnel=run.LocalTunnel(job_dir=""),`,
+    "        packager=run.Packager(),",
+    "    )",
+    "",
+    "",
+    "def main() -> None:",
+    "    args = parse_args()",
+    `    script = str(HERE / "sft.sh")`,
+    "    if shlex.quote(script) != script:",
+    `        raise SystemExit(f"{script}: NeMo-Run hands paths to a shell as they are; move the folder to one without blanks")`,
+    `    task = run.Script(path=script, entrypoint="bash")`,
+    `    with run.Experiment(${quoted(s.name)}) as experiment:`,
+    `        experiment.add(task, executor=executor_of(args), name="training")`,
+    "        if args.dry_run:",
+    "            experiment.dryrun()",
+    "        else:",
+    "            experiment.run(detach=True)",
+    "",
+    "",
+    `if __name__ == "__main__":`,
+    "    main()"
   )
 }
 

@@ -77,7 +77,7 @@ export const SETUP_RULES: ReadonlyArray<SetupRule> = [
   override(52, /context_parallel_size$/, "the communicator between components asserts cp = 1, after the models are built", "1", (v) => v !== 1),
   override(53, /virtual_pipeline_model_parallel_size$/, "the schedule does not interleave; the size is ignored", "more stages, or fewer", isOn),
   override(54, /mtp_num_layers$/, "multi-token prediction is set to None, its weights are dropped", "leave it out: exports take the layers from the original with --mtp-from", (v) => isOn(v) && v !== 0),
-  override(55, /^checkpoint\.(?:load|pretrained_checkpoint)$/, "after wrapping, keys have `.module.`, which imported checkpoints have not; load and pretrained_checkpoint exclude each other", "the launcher gives the right one: the imported weights at first, the newest save afterwards"),
+  override(55, /^checkpoint\.(?:load|pretrained_checkpoint)$/, "after wrapping, keys have `.module.`, which imported checkpoints have not; load and pretrained_checkpoint exclude each other", "the launcher gives the right one: the imported weights at first, the newest save afterwards; --load-route ddp gives them as pretrained_checkpoint, with the names that it looks for"),
   override(56, /cuda_graph/, "CUDA graphs are not supported", "leave it out", isOn),
   override(57, /^dataset\.(?:enable_in_batch_packing|defer_in_batch_packing_to_step)$/, "packing needs both fields, and a [B, S] attention mask on every language stage: the example script sets them together", "leave them out"),
   {

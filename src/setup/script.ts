@@ -1,6 +1,7 @@
 /** `finetune.py`: the trainer's own script with what it lacks, or (standard form) the trainer's common configuration with ours. */
 import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import { lines, python, quoted } from "./shell.ts"
+import { DDP_OPTION } from "./launch.ts"
 import type { MimoSetup, Setting, Setup, StandardSetup } from "./Setup.ts"
 
 const dict = (name: string, entries: Iterable<readonly [string, Setting]>): string => {
@@ -24,6 +25,22 @@ const SET_FIELD = `def set_field(root: object, path: str, value: object) -> None
     if not hasattr(target, name):
         raise AttributeError(f"the configuration has no field {path}")
     setattr(target, name, value)`
+
+const TAKE_DDP = [
+  `def take_ddp_checkpoint() -> "str | None":`,
+  `    """Take ${DDP_OPTION} DIR off the command line. The example loads nothing then: the trainer does, after wrapping."""`,
+  `    if ${quoted(DDP_OPTION)} not in sys.argv:`,
+  "        return None",
+  `    at = sys.argv.index(${quoted(DDP_OPTION)})`,
+  "    path = sys.argv[at + 1]",
+  "    # Without a checkpoint the trainer would begin with random weights, without a word.",
+  `    if not (Path(path) / "latest_checkpointed_iteration.txt").is_file():`,
+  `        raise FileNotFoundError(f"{path} is no Megatron checkpoint")`,
+  `    sys.argv[at : at + 2] = ["--allow-random-init"]`,
+  "    return path",
+  "",
+  ""
+]
 
 const mimo = (s: MimoSetup): string => lines(
   "#!/usr/bin/env python3",
@@ -71,7 +88,8 @@ const mimo = (s: MimoSetup): string => lines(
   "    return model_list",
   "",
   "",
-  "def extend(script: ModuleType) -> None:",
+  ...(s.loadRoute === "ddp" ? TAKE_DDP : []),
+  `def extend(script: ModuleType${s.loadRoute === "ddp" ? `, ddp_checkpoint: "str | None"` : ""}) -> None:`,
   `    """Give the example what it lacks: ep of a component, fields of the provider and of the configuration, frozen routers."""`,
   `    script.G_COMPONENT_KEY_TO_FIELD.setdefault("ep", "expert_model_parallel_size")`,
   "    from_standard_provider = script.MegatronMIMOProvider.from_standard_provider",
@@ -90,6 +108,12 @@ const mimo = (s: MimoSetup): string => lines(
   "        if FREEZE_ROUTER:",
   `            parts["model_provider"].register_pre_wrap_hook(freeze_routers)`,
   "        config = build_config(**parts)",
+  ...(s.loadRoute === "ddp" ? [
+    "        if ddp_checkpoint is not None:",
+    `            set_field(config, "checkpoint.pretrained_checkpoint", ddp_checkpoint)`,
+    `            set_field(config, "checkpoint.load_optim", False)`,
+    `            set_field(config, "checkpoint.load_rng", False)`
+  ] : []),
   "        for path, value in OVERRIDES.items():",
   "            set_field(config, path, value)",
   "        return config",
@@ -99,8 +123,9 @@ const mimo = (s: MimoSetup): string => lines(
   "",
   "",
   "def main() -> None:",
+  ...(s.loadRoute === "ddp" ? ["    ddp_checkpoint = take_ddp_checkpoint()"] : []),
   "    script = load_script()",
-  "    extend(script)",
+  `    extend(script${s.loadRoute === "ddp" ? ", ddp_checkpoint" : ""})`,
   "    script.main()",
   "",
   "",

@@ -32,6 +32,7 @@ const RUNS: Readonly<Record<string, string>> = {
   experts: "--hf-model hf-experts --nodes 4 -c language=tp=4,pp=2,dp=2,ep=8 -c images=tp=1,dp=2 --sequence-parallel --recompute full --freeze router --global-batch 64",
   filled: "--hf-model hf-dense --nodes 3 --launcher torchrun -c language=tp=4,pp=2,dp=2 -c images=tp=4,dp=2 --images 1*768x768 --partition big --account me --time 01:00:00",
   adapters: "--hf-model hf-dense --mode lora --gpus-per-node 8 --lora-dim 16 --set optimizer.clip_grad=0.5",
+  renamed: "--hf-model hf-dense --nodes 3 -c language=tp=4,pp=2,dp=2 -c images=tp=1,dp=1 --images 1*768x768 --micro-batch 2 --load-route ddp",
   words: "--hf-model hf-words --nodes 2 --train-iters 1000 --save-interval 100"
 }
 
@@ -45,8 +46,10 @@ beforeAll(async () => {
   }
   // What an import leaves where the runs look for it.
   for (const name of Object.keys(RUNS)) {
-    mkdirSync(at(name, "checkpoint"))
-    writeFileSync(at(name, "checkpoint", "latest_checkpointed_iteration.txt"), "0")
+    for (const folder of name === "renamed" ? ["checkpoint", "checkpoint-ddp"] : ["checkpoint"]) {
+      mkdirSync(at(name, folder))
+      writeFileSync(at(name, folder, "latest_checkpointed_iteration.txt"), "0")
+    }
   }
   mkdirSync(at("bin"))
   const fake = (name: string, body: string): void => {
@@ -78,19 +81,20 @@ describe("files", () => {
 
   it.skipIf(!has("shellcheck"))("of shells please shellcheck", () => {
     // arguments.sh and env.sh are read with the scripts that source them.
-    const { status, stdout } = spawnSync("shellcheck", ["--external-sources", "--source-path=SCRIPTDIR", "--exclude=SC2034", ...shellFiles(["packed", "filled", "adapters"])], { encoding: "utf8" })
+    const { status, stdout } = spawnSync("shellcheck", ["--external-sources", "--source-path=SCRIPTDIR", "--exclude=SC2034", ...shellFiles()], { encoding: "utf8" })
     expect([status, stdout]).toEqual([0, ""])
   })
 
   it.skipIf(!has("python3"))("of Python compile", () => {
-    const files = Object.keys(RUNS).map((name) => at(name, "finetune.py"))
+    const files = Object.keys(RUNS).flatMap((name) => [at(name, "finetune.py"), at(name, "sft_nemo.py")]).filter((file) => existsSync(file))
+    expect(files.length).toBeGreaterThan(Object.keys(RUNS).length)
     const check = "import ast, sys\nfor path in sys.argv[1:]:\n    compile(ast.parse(open(path).read()), path, 'exec')"
     expect(spawnSync("python3", ["-c", check, ...files], { encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" })
   })
 
   it("hold no secret, and nothing of the environment they were written in", () => {
     for (const name of Object.keys(RUNS)) {
-      for (const file of [...SHELL, "finetune.py", "sft.k8s.yaml", "README.md"]) {
+      for (const file of [...SHELL, "finetune.py", "sft_nemo.py", "sft.k8s.yaml", "README.md"]) {
         if (!existsSync(at(name, file))) continue
         expect(text(name, file)).not.toMatch(/hf_[A-Za-z0-9]{20}|(?:TOKEN|API_KEY|PASSWORD|SECRET)\s*[=:]\s*["']?[^\s"'$]/)
       }
@@ -107,7 +111,7 @@ describe("files", () => {
   })
 
   it("there is no torchrun launcher where ranks do not fill nodes", () => {
-    expect([existsSync(at("packed", "sft.sh")), existsSync(at("filled", "sft.sh")), existsSync(at("single", "sft.sh"))]).toEqual([false, true, true])
+    for (const file of ["sft.sh", "sft_nemo.py"]) expect(["packed", "filled", "single"].map((name) => existsSync(at(name, file)))).toEqual([false, true, true])
   })
 
   it("a folder that exists is not written over, unless asked", async () => {
@@ -166,7 +170,9 @@ describe("torchrun", () => {
   it("on several, told which this is", () => {
     expect(bash("filled", "sft.sh").status).not.toBe(0)
     const { words } = bash("filled", "sft.sh", { NODE_RANK: "2", MASTER_ADDR: "a1" })
-    expect(words.slice(0, 10)).toEqual(["--nnodes", "3", "--node-rank", "2", "--nproc-per-node", "8", "--master-addr", "a1", "--master-port", "29500"])
+    const nodeTwo = ["--nnodes", "3", "--node-rank", "2", "--nproc-per-node", "8", "--master-addr", "a1", "--master-port", "29500"]
+    expect(words.slice(0, 10)).toEqual(nodeTwo)
+    expect(bash("filled", "sft.sh", { SLURM_NODEID: "2", SLURM_LAUNCH_NODE_IPADDR: "a1" }).words.slice(0, 10)).toEqual(nodeTwo)
   })
 })
 
@@ -249,21 +255,23 @@ class MegatronMIMOProvider:
     def from_standard_provider(cls, standard_provider, megatron_mimo_parallelism_config): return cls(standard_provider)
     def register_pre_wrap_hook(self, hook): self.hooks.append(hook)
 class Section: clip_grad = 1.0
+class Checkpoint:
+    pretrained_checkpoint, load_optim, load_rng = None, True, True
 class Config:
-    def __init__(self): self.optimizer = Section()
+    def __init__(self): self.optimizer, self.checkpoint = Section(), Checkpoint()
 def _build_config(**parts): return Config()
 def main():
     provider = MegatronMIMOProvider.from_standard_provider(standard_provider=Standard(), megatron_mimo_parallelism_config=None)
     config = _build_config(model_provider=provider)
-    print(json.dumps({"ep": G_COMPONENT_KEY_TO_FIELD.get("ep"), "fields": {k: v for k, v in vars(provider.standard_provider).items()}, "hooks": [h.__name__ for h in provider.hooks], "clip": config.optimizer.clip_grad, "argv": sys.argv[1:]}))
+    print(json.dumps({"ep": G_COMPONENT_KEY_TO_FIELD.get("ep"), "fields": {k: v for k, v in vars(provider.standard_provider).items()}, "hooks": [h.__name__ for h in provider.hooks], "clip": config.optimizer.clip_grad, "checkpoint": vars(config.checkpoint), "argv": sys.argv[1:]}))
 `
 
 describe.skipIf(!has("python3"))("finetune.py", () => {
-  const example = (name: string) => {
+  const example = (name: string, words: ReadonlyArray<string> = ["--a", "b"]) => {
     const folder = at("trainer", "examples", "megatron_mimo", "qwen35_vl")
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, "finetune_qwen35_vl.py"), EXAMPLE)
-    return spawnSync("python3", [at(name, "finetune.py"), "--a", "b"], { encoding: "utf8", env: { ...process.env, MEGATRON_BRIDGE: at("trainer") } })
+    return spawnSync("python3", [at(name, "finetune.py"), ...words], { encoding: "utf8", env: { ...process.env, MEGATRON_BRIDGE: at("trainer") } })
   }
 
   it("gives the example what it has no option for, and its own command line", () => {
@@ -273,8 +281,27 @@ describe.skipIf(!has("python3"))("finetune.py", () => {
       fields: { sequence_parallel: true, recompute_granularity: "full", recompute_method: "uniform", recompute_num_layers: 1 },
       hooks: ["freeze_routers"],
       clip: 1,
+      checkpoint: {},
       argv: ["--a", "b"]
     })
+  })
+
+  it("gives the trainer a checkpoint with the names of wrapped modules, where that route is chosen", () => {
+    const { words } = bash("renamed", "sft.sbatch", { SETUP_DIR: at("renamed"), ...NODES })
+    expect([valueOf(words, "--ddp-checkpoint"), words.includes("--pretrained-checkpoint")]).toEqual([at("renamed", "checkpoint-ddp"), false])
+    expect(JSON.parse(example("renamed", ["--a", "b", "--ddp-checkpoint", at("renamed", "checkpoint-ddp"), "--c"]).stdout)).toMatchObject({
+      checkpoint: { pretrained_checkpoint: at("renamed", "checkpoint-ddp"), load_optim: false, load_rng: false }, argv: ["--a", "b", "--allow-random-init", "--c"]
+    })
+    // Going on: nothing of it.
+    expect(JSON.parse(example("renamed", ["--load-checkpoint", "x"]).stdout)).toMatchObject({ checkpoint: {}, argv: ["--load-checkpoint", "x"] })
+    const { status, stderr } = example("renamed", ["--ddp-checkpoint", at("nowhere")])
+    expect([status, stderr]).toEqual([1, expect.stringContaining("is no Megatron checkpoint")])
+    expect(text("renamed", "README.md")).toContain(`convert_megatron_mimo relabel ${at("renamed", "checkpoint")} ${at("renamed", "checkpoint-ddp")} --to ddp --link`)
+    expect(text("renamed", "README.md")).toContain("checkpoint.pretrained_checkpoint")
+  })
+
+  it("a load route belongs to runs of components", async () => {
+    expect(await run("setup", "sft", "nowhere", "--hf-model", "hf-words", "--load-route", "ddp")).toMatchObject({ code: 2, err: expect.stringContaining("MegatronMIMO") })
   })
 
   it("a field that the configuration does not have is an error", async () => {
@@ -282,6 +309,51 @@ describe.skipIf(!has("python3"))("finetune.py", () => {
     expect((await run("setup", "sft", "clipped", ...RUNS["single"]!.split(" "), "--set", "optimizer.clip_grad=0.5")).code).toBe(0)
     expect(example("typo").stderr).toContain("the configuration has no field optimizer.clip")
     expect(JSON.parse(example("clipped").stdout)).toMatchObject({ clip: 0.5 })
+  })
+})
+
+/** As much of NeMo-Run as sft_nemo.py touches: it says what it was given. */
+const NEMO_RUN = `
+import json
+class Packager: pass
+class LocalTunnel:
+    def __init__(self, *, job_dir): pass
+class Script:
+    def __init__(self, *, path, entrypoint): self.path, self.entrypoint = path, entrypoint
+class LocalExecutor:
+    def __init__(self, *, ntasks_per_node): self.fields = {"ntasks_per_node": ntasks_per_node}
+class SlurmExecutor:
+    def __init__(self, *, account, partition, time, nodes, ntasks_per_node, gpus_per_node, exclusive, container_image, container_mounts, additional_parameters, tunnel, packager):
+        self.fields = {k: v for k, v in locals().items() if k not in ("self", "tunnel", "packager")}
+class Experiment:
+    def __init__(self, title): self.title = title
+    def __enter__(self): return self
+    def __exit__(self, *error): pass
+    def add(self, task, executor, name): self.said = [self.title, name, task.entrypoint, task.path, type(executor).__name__, executor.fields]
+    def dryrun(self): print(json.dumps(["dryrun", *self.said]))
+    def run(self, detach): print(json.dumps(["run", *self.said]))
+`
+
+describe.skipIf(!has("python3"))("sft_nemo.py", () => {
+  const nemo = (name: string, ...words: ReadonlyArray<string>) => {
+    mkdirSync(at("nemo"), { recursive: true })
+    writeFileSync(at("nemo", "nemo_run.py"), NEMO_RUN)
+    return spawnSync("python3", [at(name, "sft_nemo.py"), ...words], { encoding: "utf8", env: { ...process.env, PYTHONPATH: at("nemo") } })
+  }
+
+  it("runs sft.sh once on every node", () => {
+    expect(JSON.parse(nemo("filled", "--dry-run").stdout)).toEqual(["dryrun", "filled", "training", "bash", at("filled", "sft.sh"), "SlurmExecutor", {
+      account: "me", partition: "big", time: "01:00:00", nodes: 3, ntasks_per_node: 1, gpus_per_node: 8, exclusive: true, container_image: null, container_mounts: [],
+      additional_parameters: { requeue: true }
+    }])
+    expect(JSON.parse(nemo("single", "--account", "mine").stdout)).toMatchObject(["run", "single", "training", "bash", at("single", "sft.sh"), "SlurmExecutor", {
+      account: "mine", nodes: 1, gpus_per_node: 5, container_image: "repo/image:1", container_mounts: ["/data:/data"]
+    }])
+  })
+
+  it("on this machine; without an account it says what is missing", () => {
+    expect(JSON.parse(nemo("single", "--local").stdout)).toMatchObject(["run", "single", "training", "bash", at("single", "sft.sh"), "LocalExecutor", { ntasks_per_node: 1 }])
+    expect(nemo("single")).toMatchObject({ status: 1, stderr: expect.stringContaining("--account") })
   })
 })
 
@@ -340,12 +412,14 @@ describe.skipIf(bridge === undefined || !has("python3"))("the trainer's own code
   const script = join(bridge ?? "", "examples/megatron_mimo/qwen35_vl/finetune_qwen35_vl.py")
   const here = new URL(".", import.meta.url).pathname
 
-  it.each(["packed", "single", "experts", "filled"])("takes the arguments of %s", (name) => {
+  it.each(["packed", "single", "experts", "filled", "renamed"])("takes the arguments of %s", (name) => {
     const words = bash(name, "sft.sbatch", { SETUP_DIR: at(name), ...NODES }).words
     const first = words.indexOf(at(name, "finetune.py")) + 1
     const stop = words.findIndex((w, i) => i > first && (w === ":" || w.startsWith("WORLD_SIZE=")))
-    const parsed = JSON.parse(execFileSync("python3", [join(here, "trainerParser.py"), script, ...words.slice(first, stop)], { encoding: "utf8" })) as Readonly<Record<string, unknown>>
-    expect(parsed).toMatchObject({ train_iters: 500, lr_decay_iters: 500, checkpoint_interval: 50, pretrained_checkpoint: at(name, "checkpoint"), load_checkpoint: null })
+    // What finetune.py makes of its own option before the example looks.
+    const given = words.slice(first, stop).join("\n").replace(/--ddp-checkpoint\n.*/, "--allow-random-init").split("\n")
+    const parsed = JSON.parse(execFileSync("python3", [join(here, "trainerParser.py"), script, ...given], { encoding: "utf8" })) as Readonly<Record<string, unknown>>
+    expect(parsed).toMatchObject({ train_iters: 500, lr_decay_iters: 500, checkpoint_interval: 50, pretrained_checkpoint: name === "renamed" ? null : at(name, "checkpoint"), load_checkpoint: null })
     expect((parsed["component"] as ReadonlyArray<string>).length).toBe(2)
   })
 

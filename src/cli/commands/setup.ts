@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { SETUP_DEFAULTS, setupModes, setupSft, type SetupReport, type SetupRequest } from "../../api/setup.ts"
+import { loadRoutes, SETUP_DEFAULTS, setupModes, setupSft, type SetupReport, type SetupRequest } from "../../api/setup.ts"
 import { quote } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -31,6 +31,10 @@ const sftCommand = Command.make("sft", {
   mode: Flag.Literals("mode", setupModes as unknown as ["sft", "lora"]).pipe(Flag.withDescription("All weights but the frozen ones (sft, the default), or adapters (lora)"), Flag.withDefault("sft" as const)),
   name: optionalText("name", "NAME", "Name of the run. Default: the folder's"),
   megatronPath: flags.megatronPath.pipe(Flag.withDescription("The imported checkpoint, there already or not. Default: checkpoint in the folder"), Flag.optional),
+  loadRoute: Flag.Literals("load-route", loadRoutes).pipe(
+    Flag.withDescription("How a MegatronMIMO run gets the imported weights: before the modules are wrapped (hook, the default), or afterwards, from a linked copy with .module. names (ddp)"),
+    Flag.withDefault("hook" as const)
+  ),
   savePath: pathFlag("save-path", "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription("Where training saves. Default: results in the folder"), Flag.optional),
   component: flags.component,
   ...flags.standard,
@@ -66,14 +70,14 @@ const sftCommand = Command.make("sft", {
   const families = yield* flags.familiesOf(input)
   const own = Object.fromEntries(FIELDS.flatMap((field) => { const value: Option.Option<string | number> = input[field]; return Option.isSome(value) ? [[field, value.value]] : [] })) as SetupRequest
   const request: SetupRequest = {
-    ...families, ...trainingOf(input), ...own, mode: input.mode, video: input.video, set: input.set, mounts: input.mount, overwrite: input.overwrite,
+    ...families, ...trainingOf(input), ...own, mode: input.mode, loadRoute: input.loadRoute, video: input.video, set: input.set, mounts: input.mount, overwrite: input.overwrite,
     ...(Option.isSome(input.megatronPath) ? { megatronPath: input.megatronPath.value } : {}),
     ...(Option.isSome(input.sampleFile) ? { samples: input.sampleFile.value } : {})
   }
   const report = yield* setupSft(hfModel, input.directory, request)
   yield* emit("setup", input, report, render)
 })).pipe(
-  Command.withDescription("Write the folder of a fine-tuning run: layout, plan, script, launchers for torchrun, Slurm and Kubernetes, README with the next commands"),
+  Command.withDescription("Write the folder of a fine-tuning run: layout, plan, script, launchers for torchrun, Slurm, NeMo-Run and Kubernetes, README with the next commands"),
   Command.withExamples([
     { command: "convert_megatron_mimo setup sft ./sft --hf-model ./hf --nodes 3 --images '1*768x768'", description: "The best layout of components on three nodes" },
     { command: "convert_megatron_mimo setup sft ./lora --hf-model ./hf --mode lora --gpus-per-node 2", description: "Adapters, on two GPUs" }
