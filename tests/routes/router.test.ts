@@ -8,6 +8,7 @@ describe("the weight of the auxiliary loss", () => {
     ["olmoe-a", { router_aux_loss_coef: 0.02 }, 0.02],
     ["ernie-4.5-moe-a", { router_aux_loss_coef: 0.02 }, 0.02],
     ["qwen3.5-moe-text-packed-a", { router_aux_loss_coef: 0.02 }, 0.02],
+    ["minimax-m2-a", { router_aux_loss_coef: 0.02 }, 0.02],
     ["minimax-m3-a", { text_config: { router_aux_loss_coef: 0.02 } }, 0.02],
     ["deepseek-v2-a", { aux_loss_alpha: 0.003 }, 0.003],
     ["glm-5-a", { aux_loss_alpha: 0.003, router_aux_loss_coef: 0.02 }, 0.003],
@@ -18,7 +19,6 @@ describe("the weight of the auxiliary loss", () => {
     ["qwen3-moe-a", { router_aux_loss_coef: 0.02 }, 0.001],
     ["qwen3-next-a", { router_aux_loss_coef: 0.02 }, 0.001],
     ["qwen3-vl-moe-a", { text_config: { router_aux_loss_coef: 0.02 } }, 0.001],
-    ["minimax-m2-a", { router_aux_loss_coef: 0.02 }, 0.001],
     ["glm-4.5-a", { router_aux_loss_coef: 0.02 }, 0.001],
     ["kimi-k2-a", { aux_loss_alpha: 0.02 }, 0.001],
     ["nemotron-h-moe-a", { router_aux_loss_coef: 0.02 }, 0.0001]
