@@ -10,7 +10,7 @@ export interface MimoScript {
   readonly path: string
   /** Option names by what they freeze. */
   readonly freeze: Readonly<Record<string, string>>
-  /** Presets of `--dataset-name`. */
+  /** Presets of `--dataset-name`, the usual one first. */
   readonly datasets: ReadonlyArray<string>
 }
 
@@ -20,6 +20,8 @@ export interface StandardRecipe {
   readonly step: string
   /** The common configurations of the trainer: text, or models with towers. */
   readonly base: { readonly sft: string; readonly lora: string }
+  /** Presets of the trainer that fit them, the usual one first. */
+  readonly datasets: ReadonlyArray<string>
   /** The trainer's usual values. */
   readonly sft: { readonly lr: number; readonly minLr: number }
   readonly lora: { readonly lr: number; readonly minLr: number }
@@ -33,8 +35,8 @@ export interface Recipe {
   readonly pixels?: { readonly least: number; readonly most: number }
 }
 
-const VLM = { base: { sft: "_sft_common_vlm", lora: "_peft_common_vlm" }, sft: { lr: 5e-6, minLr: 5e-7 }, lora: { lr: 1e-4, minLr: 1e-5 } }
-const TEXT = { base: { sft: "_sft_common", lora: "_peft_common" }, sft: { lr: 5e-6, minLr: 0 }, lora: { lr: 1e-4, minLr: 1e-5 } }
+const VLM = { base: { sft: "_sft_common_vlm", lora: "_peft_common_vlm" }, datasets: ["cord-v2", "medpix", "raven", "rdr"], sft: { lr: 5e-6, minLr: 5e-7 }, lora: { lr: 1e-4, minLr: 1e-5 } }
+const TEXT = { base: { sft: "_sft_common", lora: "_peft_common" }, datasets: ["squad", "tulu3", "openmathinstruct2", "openmathinstruct2-thinking", "gsm8k"], sft: { lr: 5e-6, minLr: 0 }, lora: { lr: 1e-4, minLr: 1e-5 } }
 
 const QWEN3_VL_STEP = "megatron.bridge.models.qwen_vl.qwen3_vl_step"
 

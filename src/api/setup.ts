@@ -27,7 +27,7 @@ export const setupModes = ["sft", "lora"] as const
 export const loadRoutes = ["hook", "ddp"] as const satisfies ReadonlyArray<LoadRoute>
 
 /** What holds where nothing is said. */
-export const SETUP_DEFAULTS = { trainIters: 500, saves: 10, warmupShare: 0.03, seed: 1234, dataset: "cord_v2", time: "04:00:00", loraDim: 32, loraAlpha: 32 } as const
+export const SETUP_DEFAULTS = { trainIters: 500, saves: 10, warmupShare: 0.03, seed: 1234, time: "04:00:00", loraDim: 32, loraAlpha: 32 } as const
 
 /** A fine-tuning run. */
 export interface SetupRequest extends TrainingRequest {
@@ -54,7 +54,7 @@ export interface SetupRequest extends TrainingRequest {
   /** Default: 3 % of the steps. */
   readonly warmupIters?: number
   readonly seed?: number
-  /** A preset of the trainer. Default cord_v2. */
+  /** A preset of the trainer. Default: cord_v2 for models with a vision tower, squad for text. */
   readonly dataset?: string
   /** A dataset of the Hub or a folder instead. */
   readonly datasetPath?: string
@@ -127,10 +127,15 @@ const rate = (value: number | undefined, name: string, otherwise: number): numbe
   throw new UsageError({ problem: `${name} must be a number from 0, not ${n}` })
 }
 
-const datasetOf = ({ dataset, datasetPath, datasetSubset, schemaAdapter }: SetupRequest): DatasetChoice => {
+/** The trainer spells some presets with dashes, its example with underscores. */
+const plain = (preset: string): string => preset.replaceAll("_", "-")
+
+const datasetOf = ({ dataset, datasetPath, datasetSubset, schemaAdapter }: SetupRequest, presets: ReadonlyArray<string>): DatasetChoice => {
   if (datasetPath === undefined) {
     if (datasetSubset !== undefined || schemaAdapter !== undefined) throw new UsageError({ problem: "a subset and an adapter belong to a dataset of your own", hint: "--dataset-path names it; a preset has both." })
-    return { kind: "preset", name: dataset ?? SETUP_DEFAULTS.dataset }
+    const name = dataset === undefined ? presets[0]! : presets.find((preset) => plain(preset) === plain(dataset))
+    if (name === undefined) throw new UsageError({ problem: `the trainer has no preset ${quote(dataset!)} for such models`, hint: `it has ${presets.join(", ")}; --dataset-path names a dataset of your own` })
+    return { kind: "preset", name }
   }
   if (dataset !== undefined) throw new UsageError({ problem: "a preset and a path of a dataset exclude each other" })
   return { kind: "path", path: datasetPath, ...(datasetSubset === undefined ? {} : { subset: datasetSubset }), ...(schemaAdapter === undefined ? {} : { adapter: schemaAdapter }) }
@@ -209,7 +214,7 @@ const resolved = (directory: string, hfModel: string, request: SetupRequest, pre
     warmupIters: warmupOf(request, trainIters),
     seed: counted(request.seed, "the seed", SETUP_DEFAULTS.seed, 0),
     frozen: request.freeze ?? [],
-    dataset: datasetOf(request),
+    dataset: datasetOf(request, prepared.form === "mimo" ? recipe.mimo!.datasets : recipe.standard.datasets),
     overrides,
     launch: {
       gpusPerNode,

@@ -138,7 +138,30 @@ const FREEZE_FIELDS: Readonly<Record<string, string>> = {
   [LANGUAGE_COMPONENT]: "freeze_language_model", images: "freeze_vision_model", "images.projector": "freeze_vision_projection"
 }
 
+/** The dataset of a standard run, as the trainer's own configuration: its imports and what sets it. */
+const datasetStanza = ({ dataset, hasTower }: StandardSetup): { readonly imports: ReadonlyArray<string>; readonly lines: ReadonlyArray<string> } => {
+  if (dataset.kind === "preset") {
+    return {
+      imports: ["from megatron.bridge.recipes.utils.dataset_utils import build_dataset_config"],
+      lines: [`    config.dataset = build_dataset_config(config, ${quoted(dataset.name)})`]
+    }
+  }
+  const fields: ReadonlyArray<readonly [string, string | undefined]> = [["path_or_dataset", dataset.path], ["subset", dataset.subset], ["schema_adapter", dataset.adapter]]
+  const source = `HFDatasetSourceConfig(${fields.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${quoted(value)}`])).join(", ")})`
+  const note = "    # Not every dataset has further splits: dataset.do_validation=true behind finetune.py asks for them."
+  return hasTower
+    ? {
+      imports: ["from megatron.bridge.data.builders import HFDatasetSourceConfig"],
+      lines: [`    config.dataset.source = ${source}`, note, "    config.dataset.do_validation = False", "    config.dataset.do_test = False"]
+    }
+    : {
+      imports: ["from megatron.bridge.data.builders import GPTSFTDatasetConfig, HFDatasetSourceConfig"],
+      lines: [note, "    config.dataset = GPTSFTDatasetConfig(", "        seq_length=config.model.seq_length,", `        hf_dataset=${source},`, "        do_validation=False,", "        do_test=False,", "    )"]
+    }
+}
+
 const standard = (s: StandardSetup): string => {
+  const dataset = datasetStanza(s)
   const [row] = s.score.layout
   const fields: ReadonlyArray<readonly [string, Setting]> = [
     ["tensor_model_parallel_size", row!.tp],
@@ -158,7 +181,9 @@ const standard = (s: StandardSetup): string => {
     "from pathlib import Path",
     "",
     "from megatron.bridge import AutoBridge",
+    ...dataset.imports.filter((line) => line.includes(".data.")),
     `from megatron.bridge.recipes.common import ${s.recipe.base} as common`,
+    ...dataset.imports.filter((line) => line.includes(".recipes.")),
     "from megatron.bridge.training.finetune import finetune",
     "from megatron.bridge.training.utils.omegaconf_utils import process_config_with_overrides",
     `from ${s.recipe.step} import forward_step`,
@@ -202,7 +227,9 @@ const standard = (s: StandardSetup): string => {
     s.mode === "lora"
       ? `    config.checkpoint.pretrained_checkpoint = args.pretrained_checkpoint or ${quoted(s.megatronPath)}`
       : "    config.checkpoint.pretrained_checkpoint = args.pretrained_checkpoint",
-    s.hasTower && "    config.dataset.hf_processor_path = args.hf_model",
+    s.hasTower ? "    config.dataset.hf_processor_path = args.hf_model" : "    config.tokenizer.tokenizer_model = args.hf_model",
+    "    config.dataset.seq_length = config.model.seq_length",
+    ...dataset.lines,
     "    path = Path(__file__).with_name(\"overrides.yaml\")",
     "    return process_config_with_overrides(config, config_filepath=str(path), cli_overrides=overrides or None)",
     "",
@@ -233,15 +260,6 @@ export const overridesYaml = (s: StandardSetup): string => {
   ]
   const yaml = (value: Setting): string => (value === null ? "null" : typeof value === "string" ? quoted(value) : String(value))
   const tree = new Map(sections.map(([name, fields]) => [name, fields.map(([field, value]) => `  ${field}: ${yaml(value)}`)]))
-  const source = s.dataset.kind === "preset"
-    ? [`    dataset_name: ${quoted(s.dataset.name)}`]
-    : [
-      "    dataset_name: null",
-      `    path_or_dataset: ${quoted(s.dataset.path)}`,
-      ...(s.dataset.subset === undefined ? [] : [`    subset: ${quoted(s.dataset.subset)}`]),
-      ...(s.dataset.adapter === undefined ? [] : [`    schema_adapter: ${quoted(s.dataset.adapter)}`])
-    ]
-  if (s.hasTower) tree.get("dataset")!.push("  source:", ...source)
   return lines(
     "# Merged over the trainer's common configuration; KEY=VALUE behind finetune.py wins over this.",
     ...[...tree].flatMap(([name, fields]) => [`${name}:`, ...fields])

@@ -32,6 +32,8 @@ const RUNS: Readonly<Record<string, string>> = {
   experts: "--hf-model hf-experts --nodes 4 -c language=tp=4,pp=2,dp=2,ep=8 -c images=tp=1,dp=2 --sequence-parallel --recompute full --freeze router --global-batch 64",
   filled: "--hf-model hf-dense --nodes 3 --launcher torchrun -c language=tp=4,pp=2,dp=2 -c images=tp=4,dp=2 --images 1*768x768 --partition big --account me --time 01:00:00",
   adapters: "--hf-model hf-dense --mode lora --gpus-per-node 8 --lora-dim 16 --set optimizer.clip_grad=0.5",
+  own: "--hf-model hf-words --dataset-path /data/mine --dataset-subset small --schema-adapter mine",
+  pictures: "--hf-model hf-dense --standard --gpus-per-node 8 --nodes 2 --dataset-path /data/mine",
   renamed: "--hf-model hf-dense --nodes 3 -c language=tp=4,pp=2,dp=2 -c images=tp=1,dp=1 --images 1*768x768 --micro-batch 2 --load-route ddp",
   words: "--hf-model hf-words --nodes 2 --train-iters 1000 --save-interval 100"
 }
@@ -408,6 +410,22 @@ describe("LoRA", () => {
   })
 })
 
+describe("datasets", () => {
+  it("of the trainer, by its names for the form", async () => {
+    expect(valueOf(bash("filled", "sft.sh", { NODE_RANK: "0", MASTER_ADDR: "a1" }).words, "--dataset-name")).toBe("cord_v2")
+    expect(text("adapters", "finetune.py")).toContain('config.dataset = build_dataset_config(config, "cord-v2")')
+    expect(text("words", "finetune.py")).toContain('config.dataset = build_dataset_config(config, "squad")')
+    expect(await run("setup", "sft", "nowhere", "--hf-model", "hf-words", "--dataset", "cord_v2")).toMatchObject({ code: 2, err: expect.stringContaining("squad, tulu3") })
+  })
+
+  it("of the user, with the tokenizer or the processor of the model", () => {
+    expect(text("own", "finetune.py")).toContain('hf_dataset=HFDatasetSourceConfig(path_or_dataset="/data/mine", subset="small", schema_adapter="mine")')
+    expect(text("own", "finetune.py")).toContain("config.tokenizer.tokenizer_model = args.hf_model")
+    expect(text("pictures", "finetune.py")).toContain('config.dataset.source = HFDatasetSourceConfig(path_or_dataset="/data/mine")')
+    expect(text("pictures", "finetune.py")).toContain("config.dataset.hf_processor_path = args.hf_model")
+  })
+})
+
 describe.skipIf(bridge === undefined || !has("python3"))("the trainer's own code", () => {
   const script = join(bridge ?? "", "examples/megatron_mimo/qwen35_vl/finetune_qwen35_vl.py")
   const here = new URL(".", import.meta.url).pathname
@@ -423,9 +441,10 @@ describe.skipIf(bridge === undefined || !has("python3"))("the trainer's own code
     expect((parsed["component"] as ReadonlyArray<string>).length).toBe(2)
   })
 
-  it.each(["adapters", "words"])("has what finetune.py of %s imports", (name) => {
-    const imports = [...text(name, "finetune.py").matchAll(/^from (megatron\.bridge[\w.]*) import (\w+)/gm)].map(([, module, symbol]) => [module!, symbol!] as const)
-    expect(imports.length).toBe(5)
+  it.each(["adapters", "words", "own", "pictures"])("has what finetune.py of %s imports", (name) => {
+    const imports = [...text(name, "finetune.py").matchAll(/^from (megatron\.bridge[\w.]*) import (.*)/gm)]
+      .flatMap(([, module, symbols]) => symbols!.split(", ").map((symbol) => [module!, symbol.split(" ")[0]!] as const))
+    expect(imports.length).toBe(name === "own" ? 7 : 6)
     for (const [module, symbol] of imports) {
       const path = join(bridge!, "src", ...module.split("."))
       const source = readFileSync(existsSync(`${path}.py`) ? `${path}.py` : join(path, "__init__.py"), "utf8")

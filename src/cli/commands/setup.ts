@@ -47,7 +47,7 @@ const sftCommand = Command.make("sft", {
   minLr: optionalRate("min-lr", "Learning rate at the end"),
   warmupIters: optionalCount("warmup-iters", "Steps of warm-up. Default: 3 % of all"),
   seed: optionalCount("seed", `Default ${SETUP_DEFAULTS.seed}`),
-  dataset: optionalText("dataset", "PRESET", `A dataset that the trainer knows. Default ${SETUP_DEFAULTS.dataset}`),
+  dataset: optionalText("dataset", "PRESET", "A dataset that the trainer knows. Default: cord_v2, or squad for models of text"),
   datasetPath: optionalText("dataset-path", "PATH", "A dataset of the Hub or a folder instead"),
   datasetSubset: optionalText("dataset-subset", "NAME", "Subset of it"),
   schemaAdapter: optionalText("schema-adapter", "NAME", "What makes chats of its rows"),
