@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { parseAllDocuments } from "yaml"
+import { parseAllDocuments, parseDocument } from "yaml"
 import { z } from "zod"
 import { brokenLayoutRule } from "../../src/parallel/LayoutRules.ts"
 import type { Layout } from "../../src/parallel/ModuleParallelism.ts"
@@ -16,6 +16,8 @@ const run = cliIn(work)
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 const bridge = process.env["MEGATRON_BRIDGE"]
+/** Classes that the trainer's configuration extends: a part of a full checkout. */
+const megatronLm = process.env["MEGATRON_LM"] ?? join(bridge ?? "", "3rdparty", "Megatron-LM")
 const has = (program: string): boolean => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0
 const at = (...parts: ReadonlyArray<string>): string => join(work, ...parts)
 const text = (...parts: ReadonlyArray<string>): string => readFileSync(at(...parts), "utf8")
@@ -449,6 +451,24 @@ describe.skipIf(bridge === undefined || !has("python3"))("the trainer's own code
       const path = join(bridge!, "src", ...module.split("."))
       const source = readFileSync(existsSync(`${path}.py`) ? `${path}.py` : join(path, "__init__.py"), "utf8")
       expect([module, symbol, new RegExp(`(?:def|class) ${symbol}\\b|import .*\\b${symbol}\\b|"${symbol}"`).test(source)]).toEqual([module, symbol, true])
+    }
+  })
+
+  it.skipIf(!existsSync(megatronLm)).each(["adapters", "words", "own", "pictures", "renamed"])("has the fields that are set by %s", (name) => {
+    const fields = JSON.parse(execFileSync("python3", [join(here, "trainerFields.py"), bridge!, megatronLm], { encoding: "utf8" })) as Readonly<Record<string, ReadonlyArray<string>>>
+    const dataset = ["words", "own"].includes(name) ? "dataset of text" : "dataset with a tower"
+    const script = text(name, "finetune.py")
+    const sections = name === "renamed" ? {} : parseDocument(text(name, "overrides.yaml")).toJS() as Readonly<Record<string, Readonly<Record<string, unknown>>>>
+    const paths = [
+      ...Object.entries(sections).flatMap(([section, values]) => Object.keys(values).map((field) => [section, field])),
+      ...[...script.matchAll(/^ +config\.(\w+)\.(\w+) = /gm)].map(([, section, field]) => [section!, field!]),
+      ...[...script.matchAll(/set_field\(config, "(\w+)\.(\w+)"/g)].map(([, section, field]) => [section!, field!]),
+      ...[...script.matchAll(/(?:[( ])(path_or_dataset|subset|schema_adapter)=/g)].map(([, field]) => ["source", field!])
+    ]
+    expect(paths.length).toBeGreaterThan(2)
+    for (const [section, field] of paths) {
+      const known = fields[section === "dataset" ? dataset : section!]
+      expect([section, field, known?.includes(field!)]).toEqual([section, field, true])
     }
   })
 
