@@ -35,36 +35,64 @@ export interface Recipe {
   readonly pixels?: { readonly least: number; readonly most: number }
 }
 
-const VLM = { base: { sft: "_sft_common_vlm", lora: "_peft_common_vlm" }, datasets: ["cord-v2", "medpix", "raven", "rdr"], sft: { lr: 5e-6, minLr: 5e-7 }, lora: { lr: 1e-4, minLr: 1e-5 } }
-const TEXT = { base: { sft: "_sft_common", lora: "_peft_common" }, datasets: ["squad", "tulu3", "openmathinstruct2", "openmathinstruct2-thinking", "gsm8k"], sft: { lr: 5e-6, minLr: 0 }, lora: { lr: 1e-4, minLr: 1e-5 } }
+type Rates = { readonly lr: number; readonly minLr: number }
+type Usual = { readonly sft?: Rates; readonly lora?: Rates }
+
+const VLM = {
+  base: { sft: "_sft_common_vlm", lora: "_peft_common_vlm" }, datasets: ["cord-v2", "medpix", "raven", "rdr"],
+  sft: { lr: 5e-6, minLr: 5e-7 }, lora: { lr: 1e-4, minLr: 1e-5 }
+}
+const TEXT = {
+  base: { sft: "_sft_common", lora: "_peft_common" }, datasets: ["squad", "tulu3", "openmathinstruct2", "openmathinstruct2-thinking", "gsm8k"],
+  sft: { lr: 5e-6, minLr: 0 }, lora: { lr: 1e-4, minLr: 0 }
+}
 
 const QWEN3_VL_STEP = "megatron.bridge.models.qwen_vl.qwen3_vl_step"
+const VLM_STEP = "megatron.bridge.training.vlm_step"
 
-const qwen35: Recipe = {
+/** Of the processors of Qwen3-VL and Qwen3.5. */
+const QWEN3_PIXELS = { least: 65536, most: 16777216 }
+
+const vlm = (step = VLM_STEP, usual: Usual = {}): Recipe => ({ standard: { ...VLM, step, ...usual } })
+const text = (usual: Usual = {}): Recipe => ({ standard: { ...TEXT, step: "megatron.bridge.training.gpt_step", ...usual } })
+
+const qwen35 = (usual: Usual): Recipe => ({
+  ...vlm(QWEN3_VL_STEP, usual),
   mimo: {
     path: "examples/megatron_mimo/qwen35_vl/finetune_qwen35_vl.py",
     freeze: { language: "--freeze-llm", images: "--freeze-vision" },
     datasets: ["cord_v2", "rdr", "medpix"]
   },
-  standard: { step: QWEN3_VL_STEP, ...VLM },
-  pixels: { least: 65536, most: 16777216 }
-}
+  pixels: QWEN3_PIXELS
+})
 
-const vlm = (step = "megatron.bridge.training.vlm_step"): Recipe => ({ standard: { step, ...VLM } })
-const text: Recipe = { standard: { step: "megatron.bridge.training.gpt_step", ...TEXT } }
+const GEMMA_VL = { sft: { lr: 5e-5, minLr: 5e-6 }, lora: { lr: 2e-4, minLr: 2e-5 } }
 
-/** By architecture; {@link recipeOf} answers for the others. */
-const RECIPES: Readonly<Record<string, Recipe>> = {
-  Qwen3_5ForConditionalGeneration: qwen35,
-  Qwen3_5MoeForConditionalGeneration: qwen35,
-  Qwen3VLForConditionalGeneration: vlm(QWEN3_VL_STEP),
-  Qwen3VLMoeForConditionalGeneration: vlm(QWEN3_VL_STEP),
-  Qwen2_5_VLForConditionalGeneration: { ...vlm(), pixels: { least: 3136, most: 12845056 } },
+/**
+ * By architecture; {@link recipeOf} answers for the others. Rates are those of the trainer's recipes of that architecture, of the
+ * smaller models where they differ by size.
+ */
+export const RECIPES: Readonly<Record<string, Recipe>> = {
+  Qwen3_5ForConditionalGeneration: qwen35({ lora: { lr: 1e-4, minLr: 3e-5 } }),
+  Qwen3_5MoeForConditionalGeneration: qwen35({ sft: { lr: 2e-5, minLr: 2e-6 }, lora: { lr: 2e-4, minLr: 3e-5 } }),
+  Qwen3VLForConditionalGeneration: { ...vlm(QWEN3_VL_STEP, { sft: { lr: 5e-5, minLr: 5e-6 } }), pixels: QWEN3_PIXELS },
+  Qwen3VLMoeForConditionalGeneration: { ...vlm(QWEN3_VL_STEP, { sft: { lr: 5e-5, minLr: 5e-6 } }), pixels: QWEN3_PIXELS },
+  Qwen2_5_VLForConditionalGeneration: { ...vlm(VLM_STEP, { sft: { lr: 5e-6, minLr: 1e-6 } }), pixels: { least: 3136, most: 12845056 } },
   Qwen3OmniMoeForConditionalGeneration: vlm("megatron.bridge.models.qwen_omni.qwen3_omni_step"),
   Qwen2AudioForConditionalGeneration: vlm("megatron.bridge.training.audio_lm_step"),
-  Gemma3ForConditionalGeneration: vlm()
+  Gemma3ForConditionalGeneration: vlm(VLM_STEP, GEMMA_VL),
+  Gemma4ForConditionalGeneration: vlm(VLM_STEP, GEMMA_VL),
+  Glm4vMoeForConditionalGeneration: vlm(),
+  Exaone4_5_ForConditionalGeneration: vlm(VLM_STEP, { sft: { lr: 5e-6, minLr: 1e-6 } }),
+  Mistral3ForConditionalGeneration: vlm(VLM_STEP, { lora: { lr: 2e-4, minLr: 2e-5 } }),
+  KimiK25ForConditionalGeneration: vlm(VLM_STEP, { sft: { lr: 3e-4, minLr: 3e-5 } }),
+  NemotronH_Nano_VL_V2: vlm("megatron.bridge.training.llava_step", { sft: { lr: 2e-5, minLr: 2e-6 }, lora: { lr: 2e-5, minLr: 2e-6 } }),
+  NemotronH_Nano_Omni_Reasoning_V3: vlm("megatron.bridge.training.nemotron_omni_step"),
+  NemotronH_Super_Omni_Reasoning_V3: vlm("megatron.bridge.training.nemotron_omni_step"),
+  NemotronHForCausalLM: text({ sft: { lr: 5e-6, minLr: 1e-6 }, lora: { lr: 1e-4, minLr: 1e-5 } }),
+  Qwen3NextForCausalLM: text({ sft: { lr: 5e-6, minLr: 5e-6 } })
 }
 
 /** The recipe of an architecture: its own, or the trainer's common one for text or for models with towers. */
 export const recipeOf = (architecture: string, hasTower: boolean): Recipe =>
-  (Object.hasOwn(RECIPES, architecture) ? RECIPES[architecture] : undefined) ?? (hasTower ? vlm() : text)
+  (Object.hasOwn(RECIPES, architecture) ? RECIPES[architecture] : undefined) ?? (hasTower ? vlm() : text())

@@ -73,7 +73,7 @@ const of = (name: keyof typeof PUBLISHED, form: "mimo" | "standard", length: num
 
 describe("parameters, exactly", () => {
   it.each([
-    ["Llama-3-8B", 8030261248], ["Qwen3-30B-A3B", 30532122624], ["DeepSeek-V3", 671026419200], ["Qwen3.5-27B", 26895998464], ["Qwen3.5-35B-A3B", 34660610688]
+    ["Llama-3-8B", 8030261248], ["Qwen3-30B-A3B", 30532122624], ["DeepSeek-V3", 671026419200], ["Qwen3.5-27B", 26895998464], ["Qwen3.5-35B-A3B", 34660610688], ["Qwen3.5-397B-A17B", 396346350336]
   ] as const)("%s", (name, language) => {
     const weights = modelWeights(published(name), "mimo")
     expect(parameterCount(weights, (g) => g.module === "language")).toBe(language)

@@ -47,6 +47,16 @@ export const PUBLISHED = {
     vision_config: vision(2048),
     ...tokens
   },
+  "Qwen3.5-397B-A17B": {
+    architectures: ["Qwen3_5MoeForConditionalGeneration"],
+    model_type: "qwen3_5_moe",
+    text_config: hybridText(60, {
+      hidden_size: 4096, num_attention_heads: 32, num_key_value_heads: 2, linear_num_value_heads: 64, moe_intermediate_size: 1024, num_experts: 512,
+      num_experts_per_tok: 10, shared_expert_intermediate_size: 1024
+    }),
+    vision_config: vision(4096),
+    ...tokens
+  },
   "Llama-3-8B": {
     architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_size: 4096, intermediate_size: 14336, num_attention_heads: 32, num_key_value_heads: 8,
     num_hidden_layers: 32, vocab_size: 128256, rms_norm_eps: 1e-5, rope_theta: 500000, tie_word_embeddings: false, dtype: "bfloat16"
