@@ -4,7 +4,7 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { MtpMode, TorchDtype } from "../plan/Options.ts"
 import { UsageError } from "../errors.ts"
-import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
+import { completeLayout, type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { type ModuleParallelism, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
 
 export { mtpModes, torchDtypes } from "../plan/Options.ts"
@@ -52,8 +52,11 @@ export interface Arrangement extends StandardSizes {
   readonly components?: ReadonlyArray<string>
 }
 
+/** The layout of components by name. `judged`: the caller asks which rules components break; else the first one broken throws. */
+export type MakeLayout = (names: ReadonlyArray<string>, options?: { readonly judged?: boolean }) => Layout
+
 /** @throws UsageError `usage/layout` for components that are none, or together with what goes with a standard checkpoint only. */
-export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = false, tp }: Arrangement): { readonly form: Form | "auto"; readonly layout: (names: ReadonlyArray<string>) => Layout } => {
+export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = false, tp }: Arrangement): { readonly form: Form | "auto"; readonly layout: MakeLayout } => {
   const sizes = Object.fromEntries(Object.entries({ tp, pp, ep, etp, pipeline }).filter(([, size]) => size !== undefined)) as StandardSizes
   const [size] = Object.keys(sizes) as ReadonlyArray<keyof StandardSizes>
   const specs = components.map(parseComponent)
@@ -68,6 +71,7 @@ export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = fal
   }
   return {
     form: standard || size !== undefined ? "standard" : specs.length > 0 ? "mimo" : "auto",
-    layout: (names) => (names.length === 1 && names[0] === STANDARD_COMPONENT ? standardLayout(sizes) : resolveLayout(specs, names))
+    layout: (names, { judged = false } = {}) =>
+      names.length === 1 && names[0] === STANDARD_COMPONENT ? standardLayout(sizes) : (judged ? completeLayout : resolveLayout)(specs, names)
   }
 }

@@ -29,7 +29,7 @@ import { type ImageRule, type ImageShare, parseImages, type SampleMix, sampleMix
 import { headersOf, noHeaders, openHfModel } from "../space/HfSource.ts"
 import { renderLayoutPage } from "../report/layoutPage.ts"
 import { replaceFile } from "./reportFiles.ts"
-import { type Arrangement, arrange, familiesOf, type WithFamilies } from "./requests.ts"
+import { type Arrangement, arrange, familiesOf, type MakeLayout, type WithFamilies } from "./requests.ts"
 
 export type { Recompute } from "../cost/activations.ts"
 export type { Broken } from "../parallel/LayoutRules.ts"
@@ -202,7 +202,7 @@ export interface PreparedTraining {
   readonly profile: ModelProfile
   readonly plan: PlanRequest
   readonly gpu: string
-  readonly layout: (names: ReadonlyArray<string>) => Layout
+  readonly layout: MakeLayout
   /** The user gave a layout of his own. */
   readonly given: boolean
 }
@@ -344,7 +344,7 @@ export interface Planned {
 /** Search, or judge the given layout. */
 export const planned = ({ form, given, gpu, layout: make, model, plan, profile }: PreparedTraining, request: TrainingRequest): Planned => {
   const { gpusPerNode } = plan.cluster
-  const own = given ? make(profile.components) : undefined
+  const own = given ? make(profile.components, { judged: true }) : undefined
   const { measuredStep } = request
   const efficiency = own === undefined || measuredStep === undefined ? plan.efficiency : calibratedBy(profile, own, plan, measuredStep)
   if (own === undefined && measuredStep !== undefined) throw new UsageError({ problem: "a measured step belongs to a layout", hint: "--component (or --tp, --pp, …) gives the layout that was measured." })

@@ -55,11 +55,18 @@ export interface LayoutOptions {
  * @param componentNames the components of the model, i.e. its routes; `language` is among them
  * @throws UsageError for the first rule broken, in the order of {@link validateLayout}
  */
-export const resolveLayout = (
-  specs: ReadonlyArray<ComponentSpec>,
-  componentNames: ReadonlyArray<string>,
-  { worldSize }: LayoutOptions = {}
-): Layout => {
+export const resolveLayout = (specs: ReadonlyArray<ComponentSpec>, componentNames: ReadonlyArray<string>, options: LayoutOptions = {}): Layout => {
+  const layout = completeLayout(specs, componentNames, options)
+  validateLayout(layout, componentNames)
+  return layout
+}
+
+/**
+ * {@link resolveLayout} for callers that want to know which rules a layout breaks: it is completed, and not held against them.
+ *
+ * @throws UsageError where nothing can be completed: no language model, a component given twice, sizes that are none
+ */
+export const completeLayout = (specs: ReadonlyArray<ComponentSpec>, componentNames: ReadonlyArray<string>, { worldSize }: LayoutOptions = {}): Layout => {
   checkWorldSize(worldSize)
   const wanted = specs.length > 0 ? specs : componentNames.map(defaultSpec)
   requireLanguage(wanted, componentNames)
@@ -69,9 +76,7 @@ export const resolveLayout = (
     seen.add(spec.name)
     checkSizes(spec)
   }
-  const layout = place(withDp(wanted, worldSize), worldSize)
-  validateLayout(layout, componentNames)
-  return layout
+  return place(withDp(wanted, worldSize), worldSize)
 }
 
 /** The name of the only component of a {@link standardLayout}. */

@@ -32,6 +32,19 @@ describe("training", () => {
     expect(await trainingLayout(hf, { nodes: 2, components: ["language=tp=4,cp=2", "images=tp=1"] })).toMatchObject({ given: { broken: [expect.objectContaining({ rule: 25 })] } })
   })
 
+  it.each([
+    [4, ["language=tp=4,dp=4,ep=3", "images=tp=1"]], [6, ["language=tp=4,pp=2,dp=2", "images=tp=1,rank_offset=17"]], [7, ["language=tp=4", "images=dp=2,ep=2"]],
+    [8, ["language=tp=3", "images=tp=1"]], [9, ["language=tp=4,dp=2", "images=dp=3"]], [10, ["language=tp=4"]], [25, ["language=tp=4,cp=2", "images=tp=1"]]
+  ] as const)("rule %i by number and with the trainer's words; a set-up refuses it", async (rule, components) => {
+    const { given } = await trainingLayout(hf, { nodes: 3, components })
+    const [first] = given!.broken
+    expect(first!.rule).toBe(rule)
+    expect(first!.trainer.length).toBeGreaterThan(10)
+    await expect(trainingSetup(hf, join(work, "never"), { nodes: 3, components })).rejects.toMatchObject({ code: "usage/layout", message: expect.stringContaining(`rule ${rule}`) })
+    // What counts memory has nothing to count.
+    if (rule <= 10) await expect(trainingMemory(hf, { components })).rejects.toMatchObject({ code: "usage/layout" })
+  })
+
   it("GPUs of a file, and one that is in none", async () => {
     const gpuFile = join(work, "gpus.json")
     writeFileSync(gpuFile, JSON.stringify({ mine: { usableGiB: 200, memoryBandwidth: 4e12, bf16: 1e15, nvlink: 4e11, nvlinkDomain: 8, fabric: 5e10 } }))
