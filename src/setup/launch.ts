@@ -260,6 +260,8 @@ export const kubernetesFile = (s: Setup): string => {
     `  name: ${name}`,
     "spec:",
     "  clusterIP: None",
+    "  # The first node has its name before all of them run.",
+    "  publishNotReadyAddresses: true",
     "  selector:",
     `    job-name: ${name}`,
     "---",
