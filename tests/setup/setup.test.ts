@@ -370,23 +370,23 @@ def main():
     dist.init_process_group("nccl")`)
 
 describe.skipIf(!has("python3"))("a new user, by the README alone", () => {
-  it("from a sample to the creation of process groups", async () => {
-    const home = at("home")
+  it.each([["hook", ["import", "verify"]], ["ddp", ["import", "verify", "relabel"]]] as const)("from a sample to the creation of process groups, weights by the route %s", async (route, first) => {
+    const home = at(`home-${route}`)
     mkdirSync(join(home, "bin"), { recursive: true })
     const user = cliIn(home)
     expect((await user("sample", "hf", "-q")).code).toBe(0)
-    expect((await user("setup", "sft", "run", "--hf-model", "hf", "--images", "1*64x64", "--gpus-per-node", "2", "-q")).code).toBe(0)
+    expect((await user("setup", "sft", "run", "--hf-model", "hf", "--images", "1*64x64", "--gpus-per-node", "2", "--load-route", route, "-q")).code).toBe(0)
     const commands = [...readFileSync(join(home, "run", "README.md"), "utf8").matchAll(/```sh\n\s*(.*)\n/g)].map((m) => m[1]!)
     const ours = commands.filter((c) => c.startsWith("convert_megatron_mimo")).map((c) => c.split(" ").slice(1))
-    expect(ours.map(([word]) => word)).toEqual(["import", "verify", "export", "diff"])
-    for (const words of ours.slice(0, 2)) expect(await user(...words, "-q")).toMatchObject({ code: 0 })
+    expect(ours.map(([word]) => word)).toEqual([...first, "export", "diff"])
+    for (const words of ours.slice(0, first.length)) expect(await user(...words, "-q")).toMatchObject({ code: 0 })
     const folder = join(home, "examples", "megatron_mimo", "qwen35_vl")
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, "finetune_qwen35_vl.py"), DISTRIBUTED)
     // As many processes as torchrun would start, one after the other.
     writeFileSync(join(home, "bin", "torchrun"), `#!/usr/bin/env bash\nshift; n=$2; shift 2\nfor ((i = 0; i < n; i++)); do RANK=$i LOCAL_RANK=$i WORLD_SIZE=$n python3 "$@"; done\n`)
     chmodSync(join(home, "bin", "torchrun"), 0o755)
-    expect(commands[2]).toBe("bash sft.sh")
+    expect(commands[first.length]).toBe("bash sft.sh")
     const { stderr, stdout } = spawnSync("bash", ["sft.sh"], { cwd: join(home, "run"), encoding: "utf8", env: { ...process.env, PATH: `${join(home, "bin")}:${process.env["PATH"]}`, MEGATRON_BRIDGE: home } })
     expect([stdout.trim().split("\n"), stderr]).toEqual([["init_process_group nccl 0 2", "init_process_group nccl 1 2"], ""])
   })
