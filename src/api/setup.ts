@@ -223,7 +223,7 @@ const resolved = (directory: string, hfModel: string, request: SetupRequest, pre
       time: request.time ?? SETUP_DEFAULTS.time,
       ...Object.fromEntries((["container", "partition", "account"] as const).flatMap((key) => (request[key] === undefined ? [] : [[key, request[key]]])))
     },
-    notes: report.notes
+    notes: [...report.notes, ...(mode === "lora" ? adapterNotes(model) : [])]
   }
   if (prepared.form !== "mimo" && request.loadRoute === "ddp") {
     throw new UsageError({ problem: "--load-route ddp is for MegatronMIMO runs", hint: "A standard run loads the imported checkpoint as it is: leave the flag out." })
@@ -240,6 +240,12 @@ const resolved = (directory: string, hfModel: string, request: SetupRequest, pre
     }
   return { setup, report }
 }
+
+/** Layers that the trainer's usual targets of adapters pass over. */
+const adapterNotes = ({ description }: TrainedModel): ReadonlyArray<string> =>
+  description.modules.some((m) => m.blocks.some(({ block }) => block.kind === "gated-delta-net"))
+    ? ["the trainer's adapters go on linear_qkv, linear_proj, linear_fc1 and linear_fc2: linear-attention layers get none; --set 'peft.target_modules=[linear_qkv,linear_proj,linear_fc1,linear_fc2,in_proj,out_proj]' names theirs too"]
+    : []
 
 const saveIntervalOf = ({ saveInterval }: SetupRequest, iters: number): number => counted(saveInterval, "the save interval", Math.max(1, Math.floor(iters / SETUP_DEFAULTS.saves)))
 const warmupOf = ({ warmupIters }: SetupRequest, iters: number): number => counted(warmupIters, "the warm-up", Math.floor(iters * SETUP_DEFAULTS.warmupShare), 0)

@@ -409,6 +409,7 @@ describe("LoRA", () => {
     expect(text("adapters", "overrides.yaml")).toContain("peft:\n  dim: 16\n  alpha: 32\n")
     expect(text("adapters", "finetune.py")).toContain("import _peft_common_vlm as common")
     expect(text("adapters", "arguments.sh")).toContain("optimizer.clip_grad=0.5")
+    expect(text("adapters", "README.md")).toContain("linear-attention layers get none")
     expect(text("words", "finetune.py")).toContain("import _sft_common as common")
   })
 })
