@@ -9,6 +9,13 @@ import { availableParallelism, cpus, totalmem } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 
+/** Layouts of several ranks: a kernel writes to one file at a time only once, so what is to be fast has several. */
+const LAYOUTS: Record<string, ReadonlyArray<string>> = {
+  "qwen3.5-vl": ["--component", "language=tp=8", "--component", "images=tp=1"],
+  "qwen3-vl-moe": ["--component", "language=ep=8,dp=8", "--component", "images=tp=1"],
+  "deepseek-v3-fp8": ["--tp", "8"]
+}
+
 const own = new URL(".", import.meta.url).pathname
 const bin = existsSync(join(own, "bin.js")) ? join(own, "bin.js") : join(own, "../../dist/bin.js")
 const cores = availableParallelism()
@@ -82,7 +89,7 @@ const stepsOf = (model: string): ReadonlyArray<Step> => {
       return shares.map((share) => ["cp", ...share, out])
     } })
   }
-  for (const n of counts) steps.push({ name: `import, ${n}`, bytes: source, commands: () => [ours("import", "--hf-model", hf, "--megatron-path", out, "--processes", String(n))] })
+  for (const n of counts) steps.push({ name: `import, ${n}`, bytes: source, commands: () => [ours("import", "--hf-model", hf, "--megatron-path", out, ...LAYOUTS[model] ?? [], "--processes", String(n))] })
   for (const n of counts) steps.push({ name: `export, ${n}`, bytes: stored, commands: () => [ours("export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out, "--processes", String(n))] })
   for (const n of counts) steps.push({ name: `verify, ${n}`, bytes: source + stored, commands: () => [ours("verify", "--hf-model", hf, "--megatron-path", megatron, "--processes", String(n))] })
   return steps
@@ -92,7 +99,7 @@ const counted = values.models.split(",")
 console.log(`${cpus()[0]?.model ?? "?"}, ${cores} cores, ${Math.round(totalmem() / 1e9)} GB, in ${values.dir}, Node ${process.versions.node}, ${values.repeats} rounds\n`)
 for (const model of counted) {
   run("sample", "--model", model, "--size", values.size, path("hf"))
-  run("import", "--hf-model", path("hf"), "--megatron-path", path("megatron"))
+  run("import", "--hf-model", path("hf"), "--megatron-path", path("megatron"), ...LAYOUTS[model] ?? [])
   const steps = stepsOf(model)
   const found = new Map<string, Array<Measured>>(steps.map((step) => [step.name, []]))
   for (let round = 0; round < Number(values.repeats); round++) {
