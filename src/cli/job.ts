@@ -66,5 +66,8 @@ export const shared = <F extends SharedFlags, A, R>(
     if (size === 1) return yield* body(input)
     const program = isSea() ? [process.execPath] as const : [process.execPath, ...process.execArgv, process.argv[1]!] as const
     const children = { size, command: [...program, ...wordsOf(words, Option.isSome(input.threads))] as const }
-    return yield* withChildren(children, command, body({ ...input, threads: Option.isSome(input.threads) ? input.threads : Option.some(0) }))
+    const together = withChildren(children, command, body({ ...input, threads: Option.isSome(input.threads) ? input.threads : Option.some(0) }))
+    if (asked !== undefined) return yield* together
+    // Nobody asked for several: where they cannot meet, which shows before anything is done, one does it.
+    return yield* together.pipe(Effect.catchIf((error) => error.code === "cluster/listen", () => body(input)))
   })
