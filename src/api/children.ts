@@ -8,7 +8,6 @@ import { type Launch, VARIABLES } from "../cluster/launch.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
-import { isMissing } from "../store/present.ts"
 import { inJob } from "./job.ts"
 
 export interface Children {
@@ -34,7 +33,7 @@ export const bytesBelow = async (store: Store, path: string, depth = 3): Promise
   const info = await store.stat(path).catch(() => undefined)
   if (info?.kind === "file") return info.size
   if (info?.kind !== "directory" || depth === 0) return 0
-  const names = await store.list(path).catch((error: unknown) => (isMissing(error) ? [] : []))
+  const names = await store.list(path).catch(() => [])
   let bytes = 0
   for (const name of names) bytes += await bytesBelow(store, join(path, name), depth - 1)
   return bytes

@@ -1,6 +1,7 @@
 /** A command as one of several processes of a job. */
 import { Effect } from "effect"
 import { type Launch, launchOf } from "../cluster/launch.ts"
+import { tellingProgress } from "../cluster/progress.ts"
 import { privateFolder } from "../cluster/privateFolder.ts"
 import { World, type WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
@@ -23,8 +24,6 @@ export interface Job {
 export const jobOf = (request: JobRequest = {}) =>
   meeting((): Job => ({ launch: launchOf(request), rendezvous: request.rendezvous }))
 
-const BAR_MS = 500
-
 /**
  * Run `use` as this process's part of the job: `currentWorld` in it is the job's. `progress` is told, at rank 0, what all have done.
  *
@@ -33,7 +32,7 @@ const BAR_MS = 500
  */
 export const inJob = <A, E extends BridgeError, R>(
   { launch, rendezvous }: Job,
-  { beside, plan, progress = () => {} }: { readonly beside: string; readonly plan: string; readonly progress?: ((bytes: number) => void) | undefined },
+  { beside, plan, progress }: { readonly beside: string; readonly plan: string; readonly progress?: ((bytes: number) => void) | undefined },
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WorldError, R | Disk> =>
   Effect.gen(function*() {
@@ -41,16 +40,8 @@ export const inJob = <A, E extends BridgeError, R>(
     const directory = isOneHost ? (yield* meeting(privateFolder)) ?? beside : beside
     // Most commands are one process, which needs none of this.
     const { inWorld } = yield* Effect.promise(() => import("../cluster/open.ts"))
-    return yield* inWorld({ launch, rendezvous, directory, plan }, Effect.scoped(Effect.gen(function*() {
+    return yield* inWorld({ launch, rendezvous, directory, plan }, Effect.gen(function*() {
       const world = yield* World
-      if (world.size === 1 || world.rank > 0) return yield* use
-      let shown = 0
-      const show = Effect.sync(() => {
-        const total = world.total()
-        progress(total - shown)
-        shown = total
-      })
-      yield* Effect.forkScoped(show.pipe(Effect.delay(BAR_MS), Effect.forever))
-      return yield* use.pipe(Effect.tap(() => show))
-    })))
+      return yield* world.size === 1 || world.rank > 0 || progress === undefined ? use : tellingProgress(world, progress, use)
+    }))
   }) as Effect.Effect<A, E | WorldError, R | Disk>

@@ -1,5 +1,6 @@
 /** A command as one of several processes: those that a launcher started, or this one and children of its own. */
 import { Context, Effect, Option } from "effect"
+import { dirname, resolve } from "node:path"
 import { isSea } from "node:sea"
 import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
 import { attempt, Disk } from "../api/ground.ts"
@@ -19,8 +20,8 @@ interface SharedFlags extends JobFlags, OutputFlags {
 export interface SharedWork {
   /** What is read: its size says how many processes are worth it. */
   readonly reads: string
-  /** Where processes of several hosts meet: beside what is written. */
-  readonly beside: string
+  /** What is written (or, by verify, compared with): processes of several hosts meet beside it. */
+  readonly target: string
   /** Nothing is written: one process plans. */
   readonly alone: boolean
 }
@@ -43,7 +44,7 @@ const wordsOf = (words: ReadonlyArray<string>, threads: boolean): ReadonlyArray<
 export const shared = <F extends SharedFlags, A, R>(
   command: string,
   input: F,
-  { alone, beside, reads }: SharedWork,
+  { alone, reads, target }: SharedWork,
   body: (input: F) => Effect.Effect<A, BridgeError, R>
 ): Effect.Effect<A, BridgeError, R | Disk> =>
   Effect.gen(function*() {
@@ -57,7 +58,7 @@ export const shared = <F extends SharedFlags, A, R>(
           hint: "The launcher starts the processes: have it start more of them on each host."
         })
       }
-      return yield* inJob(job, { beside, plan: command }, body(job.launch.rank === 0 ? input : muted(input)))
+      return yield* inJob(job, { beside: dirname(resolve(target)), plan: command }, body(job.launch.rank === 0 ? input : muted(input)))
     }
     const words = yield* Words
     const disk = yield* Disk

@@ -15,7 +15,7 @@ import { stage } from "../publish/stage.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "../plan/Report.ts"
-import { companions } from "../cluster/once.ts"
+import { currentWorld } from "../cluster/single.ts"
 import { agreed, assist, callOff, type Payload, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
@@ -74,7 +74,8 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
       ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })
     }
-    const world = yield* companions
+    const here = yield* currentWorld
+    const world = here.size > 1 ? here : undefined
     if (world) yield* agreed(world, identity)
     if (world && world.rank > 0) {
       yield* assist(world, identity, c, engineFor(engine))

@@ -1,6 +1,5 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { dirname, resolve } from "node:path"
 import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
@@ -55,7 +54,7 @@ export const exportCommand = Command.make("export", {
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
   yield* refuseDryReport(input)
-  return yield* shared("export", input, { reads: input.megatronPath, beside: dirname(resolve(input.hfPath)), alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+  return yield* shared("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.familiesOf(input)
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()

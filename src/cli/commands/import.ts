@@ -1,6 +1,5 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { dirname, resolve } from "node:path"
 import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { bestComponents } from "../../api/training.ts"
@@ -46,7 +45,7 @@ export const importCommand = Command.make("import", {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
-  return yield* shared("import", input, { reads: hfModel, beside: dirname(resolve(input.megatronPath)), alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+  return yield* shared("import", input, { reads: hfModel, target: input.megatronPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.familiesOf(input)
     const auto = input.component.length === 1 && input.component[0] === AUTO
     const given = (flag: Option.Option<unknown>): boolean => !auto && Option.isSome(flag)

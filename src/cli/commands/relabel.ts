@@ -1,6 +1,5 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { dirname, resolve } from "node:path"
 import { prepareRelabel, type RelabelReport, relabelTargets, type RelabelTo } from "../../api/checkpoints.ts"
 import { modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
@@ -57,7 +56,7 @@ export const relabelCommand = Command.make("relabel", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
-  return yield* shared("relabel", input, { reads: input.source, beside: dirname(resolve(input.target)), alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
+  return yield* shared("relabel", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
     const engine = yield* attempt(() => flags.engineOptions(input))
     const families = yield* flags.familiesOf(input)
     const prepared = yield* prepareRelabel(input.source, {

@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { dirname, join, resolve } from "node:path"
+import { join } from "node:path"
 import { attempt } from "../../api/ground.ts"
 import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { jobOf } from "../../api/job.ts"
@@ -61,7 +61,7 @@ export const verifyCommand = Command.make("verify", {
   }
   const [left, right] = paths as [string, string]
   const families = yield* flags.familiesOf(input)
-  return yield* shared("verify", input, { reads: right, beside: dirname(resolve(right)), alone: false }, Effect.fnUntraced(function*(input) {
+  return yield* shared("verify", input, { reads: right, target: right, alone: false }, Effect.fnUntraced(function*(input) {
     const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...flags.engineOptions(input), ...families, progress: progress.add, onSize: progress.total }))
     if (isMuted(input)) return
     yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })

@@ -15,13 +15,11 @@ import { join } from "node:path"
 import { z } from "zod"
 import { atPath, decodeWith } from "../../document/decode.ts"
 import { parseJson } from "../../document/StrictJson.ts"
-import { type RangeSum, SUM_BLOCK, sumsOf, type TargetFile } from "../../engine/index.ts"
+import { lengthOf, type RangeSum, SUM_BLOCK, sumsOf, type TargetFile } from "../../engine/index.ts"
 import { FormatError } from "../../errors.ts"
 import type { Store } from "../../store/Store.ts"
 import { present } from "../../store/present.ts"
 import { readSmall } from "../../store/readSmall.ts"
-import { volume } from "../../tensor/Copy.ts"
-import { bytesOf } from "../../tensor/DType.ts"
 import { crc32, crc32Combine } from "../../torch/Crc32.ts"
 import { CHECKSUMS } from "./names.ts"
 import { SumList } from "./SumList.ts"
@@ -129,7 +127,7 @@ export class ChecksumsBuilder {
       let next = 0
       for (const segment of segments) {
         const begin = at
-        at += segment.kind === "bytes" ? segment.bytes.byteLength : segment.kind === "seal" ? segment.length : volume(segment.array.shape) * bytesOf(segment.array.dtype)
+        at += lengthOf(segment)
         const first = next
         while (next < sums.size && sums.position(next) < at) next++
         if (segment.kind === "array") tensors.push({ name: segment.array.id, file, begin, end: at, crc32: hexOf(sums.joined(first, next)) })
