@@ -13,10 +13,10 @@ export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, w
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"
-export {
-  bestComponents, countFlops, countMemory, type FlopsReport, knownGpus, type LayoutReport, type LayoutScore, type MemoryReport, planLayout, readModel, type TrainedModel,
-  type TrainingRequest
-} from "./api/training.ts"
+export { bestComponents, type LayoutReport, type LayoutScore, planLayout } from "./api/training/layouts.ts"
+export { countFlops, type FlopsReport } from "./api/training/flops.ts"
+export { countMemory, type MemoryReport } from "./api/training/memory.ts"
+export { knownGpus, readModel, type TrainedModel, type TrainingRequest } from "./api/training/request.ts"
 export { setupSft, type SetupReport, type SetupRequest } from "./api/setup.ts"
 export { compareFlops, type ComparedFlops } from "./cost/compareFlops.ts"
 export { type FlopRow, type Flops, modelFlops } from "./cost/flops.ts"

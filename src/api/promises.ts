@@ -24,7 +24,10 @@ import {
 } from "./MegatronMimoBridge.ts"
 import type { TensorChoices, WithFamilies } from "./requests.ts"
 import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
-import { countFlops, countMemory, type FlopsReport, type LayoutReport, type MemoryReport, planLayout, type TrainingRequest } from "./training.ts"
+import { countFlops, type FlopsReport } from "./training/flops.ts"
+import { countMemory, type MemoryReport } from "./training/memory.ts"
+import { type LayoutReport, planLayout } from "./training/layouts.ts"
+import type { TrainingRequest } from "./training/request.ts"
 import * as whole from "./roundtrip.ts"
 import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
 

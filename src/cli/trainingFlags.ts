@@ -1,7 +1,7 @@
 /** Flags of the commands about training: what is trained, on which samples, on what. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS, type SampleRequest, type TrainingRequest } from "../api/training.ts"
+import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS, type SampleRequest, type TrainingRequest } from "../api/training/request.ts"
 import { arrangementOf, type LayoutFlags } from "./flags.ts"
 import { pathFlag } from "./paths.ts"
 

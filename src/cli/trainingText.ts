@@ -1,5 +1,7 @@
 /** Reports about training as text. */
-import type { FlopsReport, LayoutReport, LayoutScore, MemoryReport } from "../api/training.ts"
+import type { FlopsReport } from "../api/training/flops.ts"
+import type { LayoutReport, LayoutScore } from "../api/training/layouts.ts"
+import type { MemoryReport } from "../api/training/memory.ts"
 import { quote } from "../errors.ts"
 import { bad, bold, dim, good, plural, table } from "./text.ts"
 

@@ -23,6 +23,16 @@ export interface TowerSizes {
   readonly output: number
 }
 
+/** What a stack of encoder layers has of its configuration; all but what it hands on. */
+export const stackSizes = (c: TransformerConfig & { readonly ffn_hidden_size: number }): Omit<TowerSizes, "output"> => ({
+  layers: c.num_layers,
+  hidden: c.hidden_size,
+  heads: c.num_attention_heads,
+  ...(c.num_query_groups < c.num_attention_heads ? { groups: c.num_query_groups } : {}),
+  ffn: c.ffn_hidden_size,
+  gated: c.gated_linear_unit
+})
+
 /** Sizes of a vision tower. */
 export interface VisionSizes extends TowerSizes {
   /** Side of a patch in pixels; frames that one patch covers. */

@@ -4,7 +4,7 @@
  * norm. The embeddings' linears are the trainer's own class, whose module state is None.
  */
 import { layerNorms, linear, mlp, type Norm, selfAttention } from "./modules.ts"
-import type { ModuleSource, ProjectorSizes } from "./ModelModule.ts"
+import { type ModuleSource, type ProjectorSizes, stackSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { DenseConfig } from "./TransformerConfig.ts"
 
@@ -41,11 +41,7 @@ export const radioVision = (path: string, v: RadioVision, merge: number): Module
     path,
     config: c,
     sizes: {
-      layers: c.num_layers,
-      hidden: c.hidden_size,
-      heads: c.num_attention_heads,
-      ffn: c.ffn_hidden_size,
-      gated: c.gated_linear_unit,
+      ...stackSizes(c),
       patch: { height: v.patchSize, width: v.patchSize, channels: v.channels, frames: Math.max(1, v.videoFrames) },
       merge,
       positions: v.positions,

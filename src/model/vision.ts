@@ -1,6 +1,6 @@
 /** Vision transformers that Megatron builds from its own layers: patch embedding, positions, stacked blocks, patch merger. */
 import { layerNorms, linear, mlp, norm, selfAttention } from "./modules.ts"
-import type { ModuleSource } from "./ModelModule.ts"
+import { type ModuleSource, stackSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { DenseConfig } from "./TransformerConfig.ts"
 
@@ -54,12 +54,7 @@ export const visionModule = (path: string, v: VisionConfig): ModuleSource => {
     path,
     config: c,
     sizes: {
-      layers: c.num_layers,
-      hidden: c.hidden_size,
-      heads: c.num_attention_heads,
-      groups: c.num_query_groups,
-      ffn: c.ffn_hidden_size,
-      gated: c.gated_linear_unit,
+      ...stackSizes(c),
       patch: { height, width, channels, frames },
       merge: v.spatialMerge,
       ...(v.positions === undefined ? {} : { positions: v.positions }),

@@ -26,6 +26,17 @@ const SET_FIELD = `def set_field(root: object, path: str, value: object) -> None
         raise AttributeError(f"the configuration has no field {path}")
     setattr(target, name, value)`
 
+/** A hook of the model provider. */
+const FREEZE_ROUTERS = [
+  "def freeze_routers(model_list: list) -> list:",
+  `    """Runs after the weights are loaded and before wrapping: routers do not train."""`,
+  "    for model in model_list:",
+  "        for name, parameter in model.named_parameters():",
+  `            if ".router." in name:`,
+  "                parameter.requires_grad = False",
+  "    return model_list",
+] as const
+
 const TAKE_DDP = [
   `def take_ddp_checkpoint() -> "str | None":`,
   `    """Take ${DDP_OPTION} DIR off the command line. The example loads nothing then: the trainer does, after wrapping."""`,
@@ -79,13 +90,7 @@ const mimo = (s: MimoSetup): string => lines(
   SET_FIELD,
   "",
   "",
-  "def freeze_routers(model_list: list) -> list:",
-  `    """Runs after the weights are loaded and before wrapping: routers do not train."""`,
-  "    for model in model_list:",
-  "        for name, parameter in model.named_parameters():",
-  `            if ".router." in name:`,
-  "                parameter.requires_grad = False",
-  "    return model_list",
+  ...FREEZE_ROUTERS,
   "",
   "",
   ...(s.loadRoute === "ddp" ? TAKE_DDP : []),
@@ -204,12 +209,7 @@ const standard = (s: StandardSetup): string => {
     "    return parser.parse_known_args()",
     "",
     "",
-    "def freeze_routers(model_list: list) -> list:",
-    "    for model in model_list:",
-    "        for name, parameter in model.named_parameters():",
-    `            if ".router." in name:`,
-    "                parameter.requires_grad = False",
-    "    return model_list",
+    ...FREEZE_ROUTERS,
     "",
     "",
     "def build_config(args: argparse.Namespace, overrides: list[str]):",

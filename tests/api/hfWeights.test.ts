@@ -1,27 +1,15 @@
 /** The weight stream: pieces of bounded size in bounded memory, or whole tensors. Memory is counted in buffers, not measured. */
 import { Effect, Layer, Stream } from "effect"
-import { beforeAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { settingsOf } from "../../src/engine/internal/Settings.ts"
-import { Disk, type HfWeight, importCheckpoint, MegatronMimoBridge, streamHfWeights, type WeightStreamOptions } from "../../src/index.ts"
+import { Disk, type HfWeight, MegatronMimoBridge, streamHfWeights, type WeightStreamOptions } from "../../src/index.ts"
 import { type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
 import { bytesOf } from "../../src/tensor/DType.ts"
 import { openSafetensors } from "../../src/safetensors/SafetensorsDirectory.ts"
 import { readTensor } from "../../src/safetensors/Reader.ts"
-import { fresh, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
+import { BLOCK, importedSample, SMALL } from "./importedSample.ts"
 
-const work = workDirectory("weights")
-let hf: string
-let megatron: string
-const model = () => ({ hfModel: hf, components: ["language=tp=2", "images=tp=1"] })
-beforeAll(async () => {
-  hf = await sampleModel(work)
-  megatron = fresh(work)
-  await importCheckpoint(model(), megatron)
-})
-
-/** Blocks of 16 KiB, one at a time: the model has many times the memory. */
-const BLOCK = 16 << 10
-const SMALL = { maxMemory: 1, concurrency: 1, io: "buffered", sizes: { block: BLOCK, read: BLOCK, work: 4 * BLOCK } } as const
+const { hf, megatron, model } = importedSample("weights")
 
 const all = async (options?: WeightStreamOptions): Promise<ReadonlyArray<HfWeight>> => {
   const found: Array<HfWeight> = []

@@ -2,28 +2,17 @@
 import { Effect, Layer, Stream } from "effect"
 import { existsSync, readdirSync, rmSync, truncateSync } from "node:fs"
 import { join } from "node:path"
-import { beforeAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import {
   checkpoints, conversionPlan, diffCheckpoints, Disk, exportCheckpoint, importCheckpoint, inspectCheckpoint, MegatronMimoBridge, type Phase,
   type Progress, relabelCheckpoint, roundtripCheckpoint, streamHfWeights, verifyCheckpoint
 } from "../../src/index.ts"
 import { toAsyncIterable, toPromise } from "../../src/io/attempt.ts"
 import { type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
-import { fresh, sampleModel, workDirectory } from "../relabel/checkpoints.ts"
+import { fresh } from "../relabel/checkpoints.ts"
+import { importedSample, SMALL } from "./importedSample.ts"
 
-const work = workDirectory("signals")
-let hf: string
-let megatron: string
-const model = () => ({ hfModel: hf, components: ["language=tp=2", "images=tp=1"] })
-beforeAll(async () => {
-  hf = await sampleModel(work)
-  megatron = fresh(work)
-  await importCheckpoint(model(), megatron)
-})
-
-/** Blocks of 16 KiB, one at a time. */
-const BLOCK = 16 << 10
-const SMALL = { maxMemory: 1, concurrency: 1, io: "buffered", sizes: { block: BLOCK, read: BLOCK, work: 4 * BLOCK } } as const
+const { work, hf, megatron, model } = importedSample("signals")
 
 const reason = new Error("the job was cancelled")
 

@@ -7,7 +7,7 @@ import { concatenatedQkvOf, qkvOf } from "../../../src/bridge/kinds.ts"
 import type { Row } from "../../../src/bridge/Mapping.ts"
 import { rows, type Table } from "../../../src/bridge/Registry.ts"
 import { layerNorms, linear, mlp, norm, selfAttention } from "../../../src/model/modules.ts"
-import type { ModuleSource } from "../../../src/model/ModelModule.ts"
+import { type ModuleSource, stackSizes } from "../../../src/model/ModelModule.ts"
 import type { Scope } from "../../../src/model/Scope.ts"
 import type { DenseConfig } from "../../../src/model/TransformerConfig.ts"
 import { many, size } from "../config.ts"
@@ -83,11 +83,7 @@ export const scaledVision = (path: string, v: Fields, merge: number): ModuleSour
     path,
     config: c,
     sizes: {
-      layers: c.num_layers,
-      hidden: c.hidden_size,
-      heads: c.num_attention_heads,
-      ffn: c.ffn_hidden_size,
-      gated: false,
+      ...stackSizes(c),
       patch: { height, width, channels: v.num_channels, frames: 1 },
       merge,
       positions: positionsOf(v),

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { countFlops } from "../../api/training.ts"
+import { countFlops } from "../../api/training/flops.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { samples, samplesOf } from "../trainingFlags.ts"

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Command } from "effect/cli"
 import { pageTargets } from "../../api/reportFiles.ts"
-import { planLayout, writeLayoutPages } from "../../api/training.ts"
+import { planLayout, writeLayoutPages } from "../../api/training/layouts.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { cluster, run, samples, trainingOf } from "../trainingFlags.ts"

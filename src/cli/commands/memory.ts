@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { countMemory } from "../../api/training.ts"
+import { countMemory } from "../../api/training/memory.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { run, runOf, samples, samplesOf } from "../trainingFlags.ts"
