@@ -6,11 +6,11 @@ import type { Recompute } from "../cost/activations.ts"
 import { fitsIn, fullestStage, isEncoder, layoutMemory, type MemorySettings, type OptimizerBytes, reserveOf, type StageMemory } from "../cost/memory.ts"
 import type { ModelProfile } from "../cost/profile.ts"
 import { UsageError } from "../errors.ts"
-import { type Layout, STANDARD_COMPONENT } from "../parallel/Layout.ts"
+import type { Layout } from "../parallel/Layout.ts"
 import { type Broken, LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
-import { type LayoutComponent, type ModuleParallelism, rankCount } from "../parallel/ModuleParallelism.ts"
-import { brokenTrainingRule, type TrainingFacts, worldOf } from "../parallel/TrainingRules.ts"
+import { brokenTrainingRule, type TrainingFacts } from "../parallel/TrainingRules.ts"
 import { allBroken, brokenByLayout, firstBroken } from "./check.ts"
+import { laidOut, layoutsOf, leastMicroBatch, microBatchChoices } from "./candidates.ts"
 import { estimateStep, type StepEstimate } from "./estimate.ts"
 import type { Efficiency, Gpu } from "./gpus.ts"
 import type { SampleMix } from "./samples.ts"
@@ -179,7 +179,7 @@ const scored = (profile: ModelProfile, request: PlanRequest, { allocated, gpuSec
 
 /** What a model is run with where nothing is said. */
 export const usualChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): RunChoice => ({
-  microBatch: request.microBatch ?? (profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), 1) : 1),
+  microBatch: request.microBatch ?? (profile.form === "mimo" ? leastMicroBatch(layout) : 1),
   recompute: request.recompute ?? "none",
   sequenceParallel: request.sequenceParallel ?? profile.form === "standard"
 })
@@ -203,81 +203,6 @@ const MENDED_BY_CHOICE: ReadonlySet<number> = new Set([27, 28, 31, 32, 34, OUT_O
 const ALIKE = 0.005
 /** Wrong sizes, components that are none, layers that do not divide, batches without a whole number of microbatches. */
 const NO_ESTIMATE: ReadonlySet<number> = new Set([1, 2, 3, 4, 10, 26, 27, 28])
-
-const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b))
-const leastMultiple = (a: number, b: number): number => (a / greatestDivisor(a, b)) * b
-
-const divisors = (n: number, most: number): ReadonlyArray<number> => {
-  const found: Array<number> = []
-  for (let d = 1; d <= Math.min(n, most); d++) if (n % d === 0) found.push(d)
-  return found
-}
-
-const powersOfTwo = (most: number): ReadonlyArray<number> => Array.from({ length: Math.floor(Math.log2(Math.max(1, most))) + 1 }, (_, i) => 2 ** i)
-
-/** Stages that are tried: all up to so many, then divisors of the layers. */
-const STAGES_TRIED = 8
-
-const sizesOf = (profile: ModelProfile, component: string, most: number, request: PlanRequest): ReadonlyArray<Omit<ModuleParallelism, "rankOffset">> => {
-  const language = profile.description.modules.find((m) => m.kind === "language")
-  const layers = profile.layers(component)
-  const stages = layers === 0 ? [1] : [...new Set([...Array.from({ length: STAGES_TRIED }, (_, i) => i + 1), ...divisors(layers, most)])]
-  const eps = profile.hasExperts && language?.kind === "language" ? divisors(language.config.num_moe_experts ?? 1, most).filter((n) => (n & (n - 1)) === 0) : [1]
-  const found: Array<Omit<ModuleParallelism, "rankOffset">> = []
-  for (const tp of powersOfTwo(Math.min(most, request.cluster.gpu.nvlinkDomain))) {
-    for (const pp of stages) {
-      for (const dp of divisors(request.globalBatch, Math.floor(most / (tp * pp)))) {
-        for (const ep of eps) if ((tp * dp) % ep === 0) found.push({ tp, pp, dp, cp: 1, ep, etp: 1 })
-      }
-    }
-  }
-  return found
-}
-
-/** Encoders are tried on one stage: more only lengthen the path. */
-const encoderSizes = (most: number, request: PlanRequest): ReadonlyArray<Omit<ModuleParallelism, "rankOffset">> =>
-  powersOfTwo(Math.min(most, request.cluster.gpu.nvlinkDomain)).flatMap((tp) =>
-    divisors(request.globalBatch, Math.floor(most / tp)).map((dp) => ({ tp, pp: 1, dp, cp: 1, ep: 1, etp: 1 })))
-
-const laidOut = (components: ReadonlyArray<readonly [name: string, sizes: Omit<ModuleParallelism, "rankOffset">]>): Layout => {
-  let next = 0
-  const placed = components.map(([name, sizes]): LayoutComponent => {
-    const rankOffset = next
-    next += rankCount(sizes)
-    return { name, parallelism: { ...sizes, rankOffset } }
-  })
-  return { worldSize: worldOf(placed), components: placed }
-}
-
-/**
- * All layouts of a model on so many GPUs: the language model first, from rank 0. `stands`: is it worth while to vary the encoders of
- * this one, whose encoders are the smallest.
- */
-function* layoutsOf(profile: ModelProfile, gpus: number, request: PlanRequest, stands: (smallest: Layout) => boolean): Generator<Layout> {
-  if (profile.form === "standard") {
-    for (const sizes of sizesOf(profile, STANDARD_COMPONENT, gpus, request)) yield laidOut([[STANDARD_COMPONENT, sizes]])
-    return
-  }
-  const encoders = profile.components.filter((name) => name !== LANGUAGE_COMPONENT)
-  function* beside(placed: ReadonlyArray<readonly [string, Omit<ModuleParallelism, "rankOffset">]>, rest: ReadonlyArray<string>, left: number): Generator<Layout> {
-    const [name, ...others] = rest
-    if (name === undefined) return yield laidOut(placed)
-    for (const sizes of encoderSizes(left - others.length, request)) yield* beside([...placed, [name, sizes]], others, left - rankCount(sizes))
-  }
-  const one = { tp: 1, pp: 1, dp: 1, cp: 1, ep: 1, etp: 1 }
-  for (const sizes of sizesOf(profile, LANGUAGE_COMPONENT, gpus - encoders.length, request)) {
-    const language = [LANGUAGE_COMPONENT, sizes] as const
-    if (stands(laidOut([language, ...encoders.map((name) => [name, one] as const)]))) yield* beside([language], encoders, gpus - rankCount(sizes))
-  }
-}
-
-const microBatchChoices = (profile: ModelProfile, layout: Layout, { globalBatch, microBatch }: PlanRequest): ReadonlyArray<number> => {
-  if (microBatch !== undefined) return [microBatch]
-  const base = profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), 1) : 1
-  const whole = profile.form === "mimo" ? globalBatch : globalBatch / layout.components[0]!.parallelism.dp
-  const fitting = [1, 2, 4].map((n) => n * base).filter((n) => whole % n === 0)
-  return fitting.length > 0 ? fitting : [base]
-}
 
 interface Search {
   readonly found: ReadonlyArray<Candidate>
@@ -368,7 +293,7 @@ const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest)
     { change: best.sequenceParallel ? "without sequence parallelism" : "with sequence parallelism", choice: { ...choice, sequenceParallel: !best.sequenceParallel } }
   ].map((one) => ({ ...one, layout: best.layout }))
   return [...sizes, ...others].map(({ change, choice: given, layout }): Change => {
-    const whole = profile.form === "mimo" ? layout.components.reduce((least, { parallelism: { dp } }) => leastMultiple(least, dp), given.microBatch) : given.microBatch
+    const whole = profile.form === "mimo" ? leastMicroBatch(layout, given.microBatch) : given.microBatch
     const own = { ...given, microBatch: whole }
     const broken = firstBroken(profile, factsOf(profile, layout, request, own))
     return broken ? { change, broken } : { change, cost: candidateOf(profile, layout, request, own).gpuSecondsPerToken / best.gpuSecondsPerToken - 1 }
