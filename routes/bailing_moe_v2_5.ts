@@ -16,7 +16,7 @@ import { appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingMlp, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { size } from "./shared/config.ts"
 import { commonOf, extraOf, headDimOf } from "./shared/llama.ts"
-import { latentAttention, MLA, mlaOf } from "./shared/mla.ts"
+import { latentAttentionRows, MLA, mlaOf } from "./shared/mla.ts"
 import { GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textLayout } from "./shared/textLayout.ts"
@@ -59,7 +59,7 @@ export const bailingMoeV2_5 = family({
       } else mlp(layer.at("mlp"), tc, tc.ffn_hidden_size, { fusedNorm: tc.normalization })
     }
     const mlpRows = bailingMlp(tc, experts)
-    const latent = { ...latentAttention("attention.", "dense"), ...mlpRows }
+    const latent = { ...latentAttentionRows("attention.", "dense"), ...mlpRows }
     const mtp = appendedMtp({
       layers: t.num_hidden_layers,
       modules,

@@ -10,7 +10,7 @@ import { layerNorms, mlp, norm, selfAttention } from "../src/model/modules.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { positions, size } from "./shared/config.ts"
 import { commonOf, denseFields, divided, transformerOf, vocabularyOf } from "./shared/llama.ts"
-import { mambaMixer as mambaRows } from "./shared/mamba.ts"
+import { mambaMixerRows } from "./shared/mamba.ts"
 import { defined, gptProvider } from "./shared/provider.ts"
 
 const factor = z.number().nullish()
@@ -80,7 +80,7 @@ export const falconH1 = family({
         }),
         ...rows("decoder.layers.*.", "model.layers.*.", {
           "norm.weight": "input_layernorm.weight",
-          ...mambaRows("mamba_mixer.", "mamba."),
+          ...mambaMixerRows("mamba_mixer.", "mamba."),
           "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
           "self_attention.linear_qkv.weight": qkvOf("self_attn.{q,k,v}_proj.weight"),
           "mlp.linear_fc1.layer_norm_weight": "pre_ff_layernorm.weight",

@@ -8,7 +8,7 @@ import { size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
 import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { windowOf } from "./shared/slidingTypes.ts"
+import { slidingWindowOf } from "./shared/slidingTypes.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const fields = {
@@ -91,7 +91,7 @@ export const gemma3 = family({
         rotary_base: [float(local), float(global)],
         softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
         ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
-        ...(t.sliding_window === null ? {} : { window_size: windowOf({ ...t, sliding_window: t.sliding_window }) })
+        ...(t.sliding_window === null ? {} : { window_size: slidingWindowOf({ ...t, sliding_window: t.sliding_window }) })
       })
     })
   }

@@ -14,7 +14,7 @@ import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, vocabularyMarks, WRAPPED_NAMES } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { windowOf } from "./shared/slidingTypes.ts"
+import { slidingWindowOf } from "./shared/slidingTypes.ts"
 import { pairVision, pairVisionFields } from "./shared/towers/pairVision.ts"
 
 /** Published text sections leave out what the config class defaults to. */
@@ -97,7 +97,7 @@ export const gemma3Vl = family({
           rotary_base: [float(local), float(global)],
           softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
           ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
-          ...(t.sliding_window === null ? {} : { window_size: windowOf({ ...t, sliding_window: t.sliding_window }) }),
+          ...(t.sliding_window === null ? {} : { window_size: slidingWindowOf({ ...t, sliding_window: t.sliding_window }) }),
           image_token_id: c.image_token_index ?? c.image_token_id ?? undefined,
           mm_tokens_per_image: c.mm_tokens_per_image ?? undefined,
           vision_config: hfConfig("siglip.configuration_siglip.SiglipVisionConfig", wholeVision(v)),

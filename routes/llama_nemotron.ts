@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { gpt } from "../src/model/gpt.ts"
-import { type Block, heterogeneousLayer } from "../src/model/heterogeneous.ts"
+import { type LayerBlocks, heterogeneousLayer } from "../src/model/heterogeneous.ts"
 import { FormatError } from "../src/errors.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, refuseBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
@@ -25,7 +25,7 @@ const config = z.looseObject({ ...textFields, block_configs: z.array(block).min(
 /** ⅔ of the usual widening, cut to an integer and rounded up to a multiple of 256. */
 const widened = (multiple: number, hidden: number): number => Math.ceil(Math.trunc((2 * multiple * hidden) / 3) / 256) * 256
 
-const blockOf = ({ attention: a, ffn }: z.infer<typeof block>, t: z.infer<typeof config>, index: number): Block => {
+const blockOf = ({ attention: a, ffn }: z.infer<typeof block>, t: z.infer<typeof config>, index: number): LayerBlocks => {
   const missing = (field: string) => new FormatError("config/block", "the block has no size", { field: `block_configs.${index}.${field}` })
   const width = ffn.ffn_mult ? widened(ffn.ffn_mult, t.hidden_size) : ffn.intermediate_size
   if (!a.no_op && !a.replace_with_linear && !a.n_heads_in_group) throw missing("attention.n_heads_in_group")

@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { defaulted } from "./shared/config.ts"
-import { nemotronH as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHLayout, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
+import { hybridDecoder as textOf, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHLayout, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 
 export const nemotronH = family({

@@ -12,7 +12,7 @@ import { count, dtypeField, size } from "./shared/config.ts"
 import { section } from "./shared/hfConfig.ts"
 import { dtypeOf } from "./shared/llama.ts"
 import { languageBelow, mirrored, type Modality } from "./shared/multimodal.ts"
-import { nemotronH, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHLayout, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
+import { hybridDecoder, nemotronHCarried, nemotronHCommon, nemotronHExtra, nemotronHFields, nemotronHLayout, nemotronHModule, nemotronHRows, nemotronHVocabulary } from "./shared/nemotronH.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { conformer, conformerFields } from "./shared/towers/conformer.ts"
 import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/radioVision.ts"
@@ -81,7 +81,7 @@ type Layout = ReturnType<typeof layoutOf>
 
 const describe = (c: Config, layout: Layout, { extra, prefix, target }: Form): FamilyDescription => {
   const t = c.llm_config
-  const text = nemotronH(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false, false)
+  const text = hybridDecoder(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false, false)
   const { tc } = text
   const names = { megatron: `${prefix}language_model.`, model: MODEL, head: "language_model." }
   const { vision } = layout

@@ -3,7 +3,7 @@ import { z } from "zod"
 import { gatedDeltaNetByHeadOf } from "../src/bridge/kinds/gatedDeltaNet.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { family, type HfHeaders } from "../src/bridge/Family.ts"
-import { gatedDeltaNet } from "./shared/blocks.ts"
+import { gatedDeltaNetRows } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
 import { hybridZeroBiases, hybridCommon, hybridExtra, hybridFields, hybridLayout, hybridRows, hybridTransformer, hybridMoeFields, plainHybridExtra } from "./shared/hybridText.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -26,7 +26,7 @@ export const qwen3Next = family({
       mtp: t.num_nextn_predict_layers ?? t.mtp_num_hidden_layers ?? layout.modules,
       tied: t.tie_word_embeddings ?? false
     })
-    const linear = { ...gatedDeltaNet, "self_attention.in_proj.weight": gatedDeltaNetByHeadOf(t.linear_num_key_heads, "linear_attn.in_proj_{qkvz,ba}.weight") }
+    const linear = { ...gatedDeltaNetRows, "self_attention.in_proj.weight": gatedDeltaNetByHeadOf(t.linear_num_key_heads, "linear_attn.in_proj_{qkvz,ba}.weight") }
     const { mrope_section: _, ...extra } = hybridExtra(t, true)
     return textModel({
       tc,

@@ -6,7 +6,7 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
+  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/models.ts"
@@ -37,7 +37,7 @@ export { type Component } from "./bridge/Component.ts"
 export { type Carried, type Family, family, type FamilyDescription, type HfHeaders, type ModelDescription } from "./bridge/Family.ts"
 export { FamilyRegistry } from "./bridge/FamilyRegistry.ts"
 export * as kinds from "./bridge/allKinds.ts"
-export { from, type HfTensor, type MappingKind, type Relation, type Row } from "./bridge/Mapping.ts"
+export { from, type ExpectedTensor, type MappingKind, type Relation, type Row } from "./bridge/Mapping.ts"
 export { type Provider } from "./runconfig/Provider.ts"
 export { MappingRegistry, rows, type Table } from "./bridge/Registry.ts"
 export { validateRouteTable } from "./mimo/routes.ts"

@@ -14,7 +14,7 @@ export interface Sample {
 const SHARDS: Readonly<Record<SampleSize, number>> = { tiny: 500_000, small: 50_000_000, "1GB": 600_000_000, "10GB": 4_000_000_000 }
 
 /** One sample per size, from the config at that size. */
-export const sizes = (
+export const bySize = (
   config: (size: SampleSize) => Sample["config"],
   tensors: Pick<Sample, "fp32" | "fp8"> = { fp32: /(?!)/ }
 ): Readonly<Record<SampleSize, Sample>> => {

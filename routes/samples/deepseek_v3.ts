@@ -1,5 +1,5 @@
 /** Multi-head latent attention and experts in FP8, at the published widths with fewer layers, experts and tokens. */
-import { type SampleSize, sizes } from "./Sample.ts"
+import { type SampleSize, bySize } from "./Sample.ts"
 
 interface Dimensions {
   readonly hidden: number
@@ -23,7 +23,7 @@ const DIMENSIONS: Readonly<Record<SampleSize, Dimensions>> = {
 
 const LINEAR = /\.(q_a_proj|q_b_proj|kv_a_proj_with_mqa|kv_b_proj|o_proj|gate_proj|up_proj|down_proj)\.weight$/
 
-export const deepseekV3Fp8 = sizes((size) => {
+export const deepseekV3Fp8 = bySize((size) => {
   const d = DIMENSIONS[size]
   const [noPosition, rotary, value] = d.head
   return {

@@ -1,5 +1,5 @@
 /** Dense and MoE vision-language models of alternating linear and full attention, at the dimensions of the 0.8B, 4B and 35B-A3B models. */
-import { type SampleSize, sizes } from "./Sample.ts"
+import { type SampleSize, bySize } from "./Sample.ts"
 
 interface Dimensions {
   readonly hidden: number
@@ -102,6 +102,6 @@ const moeMlp = ({ experts, expertWidth }: { readonly experts: number; readonly e
 
 const tensors = { fp32: /linear_attn\.(A_log|norm\.weight)$/ }
 
-export const qwen3_5Vl = sizes((size) => qwen3_5(DENSE[size], { intermediate_size: DENSE[size].intermediate }, false), tensors)
+export const qwen3_5VlSample = bySize((size) => qwen3_5(DENSE[size], { intermediate_size: DENSE[size].intermediate }, false), tensors)
 
-export const qwen3_5VlMoe = sizes((size) => qwen3_5(MOE[size], moeMlp(MOE[size]), true), tensors)
+export const qwen3_5VlMoeSample = bySize((size) => qwen3_5(MOE[size], moeMlp(MOE[size]), true), tensors)

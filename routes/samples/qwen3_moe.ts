@@ -2,7 +2,7 @@
  * Mixtures of experts at the dimensions of the 30B-A3B models: the language model with a tensor per expert, the vision-language
  * model with all experts of a layer in one tensor, transposed.
  */
-import { type SampleSize, sizes } from "./Sample.ts"
+import { type SampleSize, bySize } from "./Sample.ts"
 
 interface Dimensions {
   readonly hidden: number
@@ -49,7 +49,7 @@ const text = (d: Dimensions) => ({
   vocab_size: d.vocab
 })
 
-export const qwen3Moe = sizes((size) => ({
+export const qwen3MoeSample = bySize((size) => ({
   architectures: ["Qwen3MoeForCausalLM"],
   model_type: "qwen3_moe",
   ...text(DIMENSIONS[size]),
@@ -58,7 +58,7 @@ export const qwen3Moe = sizes((size) => ({
   transformers_version: "5.18.0"
 }))
 
-export const qwen3VlMoe = sizes((size) => {
+export const qwen3VlMoeSample = bySize((size) => {
   const d = DIMENSIONS[size]
   const [depth, hidden, heads, intermediate] = d.vision
   return {

@@ -36,7 +36,7 @@ const sizeText = (value: number, text: Section, towers: ReadonlyArray<FoundTower
   return String(value)
 }
 
-export const modulesOf = ({ projectors, towers }: Beside, text: Section, outer: Section): ReadonlyArray<string> => [
+export const modulesText = ({ projectors, towers }: Beside, text: Section, outer: Section): ReadonlyArray<string> => [
   ...towers.map((found) => `towers.${found.tower.name}(${literal(pathOf(found.prefix))}, ${variableOf(found)}${found.tower.rest ?? ""})`),
   ...projectors.map(({ bias, kind, prefix, sizes }) => {
     const [input, ...more] = sizes.map((value) => sizeText(value, text, towers, outer))
@@ -46,5 +46,5 @@ export const modulesOf = ({ projectors, towers }: Beside, text: Section, outer: 
   })
 ]
 
-export const componentsOf = ({ projectors, towers }: Beside): string =>
+export const componentsText = ({ projectors, towers }: Beside): string =>
   `multimodal.languageAnd(${towers.map(({ kind, prefix }, i) => `{ name: "${kind}", sourcePrefix: ${literal(`${pathOf(prefix)}.`)}, encoder: ${literal(pathOf(prefix))}${i === 0 && projectors.length > 0 ? `, projectors: [${projectors.map((p) => literal(`${pathOf(p.prefix)}.`)).join(", ")}]` : ""} }`).join(", ")})`

@@ -5,7 +5,7 @@
 import type { NamePattern } from "../../src/recognise/patterns.ts"
 import { quote, safeJson } from "../../src/quote.ts"
 import { innerSection, type Section, sectionOf } from "../shared/languageSections.ts"
-import { type Beside, besideOf, componentsOf, modulesOf, outerSection, pathOf, variableOf } from "./beside.ts"
+import { type Beside, besideOf, componentsText, modulesText, outerSection, pathOf, variableOf } from "./beside.ts"
 import { BORDER, LayerReader, type LayerText, literal, type Source } from "./layer.ts"
 
 export interface ScaffoldSource {
@@ -188,8 +188,8 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
     : [
       ...(has
         ? [
-          parts("modules", [...modulesOf(more, section, outerSection(config, path)), `{ kind: "language", path: "language_model", config: tc, build: ${build} }`]),
-          `components: ${componentsOf(more)}`
+          parts("modules", [...modulesText(more, section, outerSection(config, path)), `{ kind: "language", path: "language_model", config: tc, build: ${build} }`]),
+          `components: ${componentsText(more)}`
         ]
         : [`modules: [{ kind: "language", path: "", config: tc, build: ${build} }]`]),
       parts("rows", [

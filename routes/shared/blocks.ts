@@ -79,7 +79,7 @@ export const sharedExpertMoe: Table = {
 }
 
 /** Gated DeltaNet with separate `in_proj_qkv`, `in_proj_z`, `in_proj_b`, `in_proj_a`. */
-export const gatedDeltaNet: Table = {
+export const gatedDeltaNetRows: Table = {
   "self_attention.in_proj.layer_norm_weight": "input_layernorm.weight",
   "self_attention.in_proj.weight": gatedDeltaNetOf("linear_attn.in_proj_{qkv,z,b,a}.weight"),
   "self_attention.conv1d.weight": "linear_attn.conv1d.weight",
@@ -123,7 +123,7 @@ export const visionBlock: Table = {
 }
 
 /** A patch merger: a norm and two linear layers. */
-export const patchMerger: Table = {
+export const patchMergerRows: Table = {
   "patch_norm.weight": "norm.weight",
   "patch_norm.bias": "norm.bias",
   "linear_fc1.weight": "linear_fc1.weight",

@@ -10,7 +10,7 @@ import { float, pythonName } from "../../src/runconfig/Provider.ts"
 import { rows, type Table } from "../../src/bridge/Registry.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, zeroBiases } from "./biases.ts"
-import { attention, denseMlp, gatedDeltaNet, fcMtp, mlpBiases, qkNorm, sharedExpertMoe } from "./blocks.ts"
+import { attention, denseMlp, gatedDeltaNetRows, fcMtp, mlpBiases, qkNorm, sharedExpertMoe } from "./blocks.ts"
 import { many, positions, size } from "./config.ts"
 import { type ExpertLayout, expertLayout, routedExperts } from "./experts.ts"
 import { commonOf, frameRows, headDimOf, type TextPrefixes, transformerOf } from "./llama.ts"
@@ -88,7 +88,7 @@ export const hybridRows = (
   t: HybridText,
   layout: HybridLayout,
   names: Required<TextPrefixes>,
-  { experts, linear = gatedDeltaNet, mtp = true, tc }: {
+  { experts, linear = gatedDeltaNetRows, mtp = true, tc }: {
     readonly experts: "packed" | "separate"
     readonly linear?: Table
     /** The model may have multi-token prediction. */

@@ -57,7 +57,7 @@ export const headDimOf = (t: Pick<TextConfig, "head_dim" | "hidden_size" | "num_
   t.head_dim ?? divided(t.hidden_size, t.num_attention_heads, "num_attention_heads")
 
 /** Key/value heads: as many as query heads unless the config says fewer. */
-export const groupsOf = (t: Pick<TextConfig, "num_key_value_heads" | "num_attention_heads">): number => {
+export const keyValueHeadsOf = (t: Pick<TextConfig, "num_key_value_heads" | "num_attention_heads">): number => {
   const groups = t.num_key_value_heads ?? t.num_attention_heads
   divided(t.num_attention_heads, groups, "num_key_value_heads")
   return groups
@@ -77,7 +77,7 @@ export const transformerOf = (t: TextConfig, change: Partial<TransformerConfig> 
   num_layers: t.num_hidden_layers,
   hidden_size: t.hidden_size,
   num_attention_heads: t.num_attention_heads,
-  num_query_groups: groupsOf(t),
+  num_query_groups: keyValueHeadsOf(t),
   kv_channels: headDimOf(t),
   ffn_hidden_size: t.intermediate_size ?? undefined,
   vocab_size: t.vocab_size,

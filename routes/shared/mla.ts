@@ -44,7 +44,7 @@ export const mlaOf = (t: Latent & { readonly head_dim?: number | null | undefine
 })
 
 /** Rows of latent attention, its norms fused or not; the input norm is a module of its own. */
-export const latentAttention = (prefix = "self_attn.", output = "o_proj"): Table => ({
+export const latentAttentionRows = (prefix = "self_attn.", output = "o_proj"): Table => ({
   "input_layernorm.weight": "input_layernorm.weight",
   "self_attention.linear_proj.weight": `${prefix}${output}.weight`,
   "self_attention.linear_q_proj.weight": `${prefix}q_proj.weight`,
@@ -112,7 +112,7 @@ export const latentMoeTransformer = (t: LatentMoe, dense: number, change: Partia
 
 /** Rows of one layer, dense or MoE. */
 export const latentMoeLayer = (tc: TransformerConfig, experts: ExpertLayout | undefined): Table => ({
-  ...latentAttention(),
+  ...latentAttentionRows(),
   ...denseMlp,
   ...router("mlp.gate.weight", "mlp.gate.e_score_correction_bias"),
   ...sharedExperts(),

@@ -17,7 +17,7 @@ import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { many, size } from "./config.ts"
 import { type ExpertLayout, expertLayout, plainExperts } from "./experts.ts"
 import { commonOf, type TextPrefixes, transformerOf, vocabularyOf } from "./llama.ts"
-import { mambaMixer } from "./mamba.ts"
+import { mambaMixerRows } from "./mamba.ts"
 import { GROUPED, moeFields, required, sigmoidRouter } from "./moe.ts"
 import type { CommonFields } from "./provider.ts"
 
@@ -69,7 +69,7 @@ export type NemotronH = z.infer<typeof schema>
 
 const blocksOf = (names: Iterable<string>): ReadonlyArray<HybridBlock> => [...names].map((name) => BLOCKS.get(name)!)
 
-export interface HybridText {
+export interface HybridDecoder {
   readonly blocks: ReadonlyArray<HybridBlock>
   readonly mtpBlocks: ReadonlyArray<HybridBlock>
   readonly tc: TransformerConfig
@@ -81,7 +81,7 @@ const DEFAULT_MTP = "full_attention,moe"
  * Block lists win over the older pattern strings, unless they hold the config class's default. `repeats`: whether the trainer's class
  * repeats the first multi-token-prediction module where the config does not say.
  */
-export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false, repeats = true): HybridText => {
+export const hybridDecoder = (t: NemotronH, tied = t.tie_word_embeddings ?? false, repeats = true): HybridDecoder => {
   refuseBiases(t, ["attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"], NO_PLACE.mixer)
   const main = t.layers_block_type ?? t.layer_types ?? t.hybrid_override_pattern
   if (!main) throw new FormatError("config/missing", "a hybrid model needs its layers", { field: "hybrid_override_pattern" })
@@ -115,7 +115,7 @@ export const nemotronH = (t: NemotronH, tied = t.tie_word_embeddings ?? false, r
   return { blocks, mtpBlocks, tc }
 }
 
-export const nemotronHModule = (path: string, t: NemotronH, { blocks, mtpBlocks, tc }: HybridText): ModuleSource => ({
+export const nemotronHModule = (path: string, t: NemotronH, { blocks, mtpBlocks, tc }: HybridDecoder): ModuleSource => ({
   kind: "language",
   path,
   config: tc,
@@ -129,7 +129,7 @@ export const nemotronHModule = (path: string, t: NemotronH, { blocks, mtpBlocks,
 /** Rows of any layer: its block is called `mixer` whatever it is. */
 const layerRows = (moe: Table): Table => ({
   "mixer.in_proj.layer_norm_weight": "norm.weight",
-  ...mambaMixer("mixer.", "mixer."),
+  ...mambaMixerRows("mixer.", "mixer."),
   "mlp.linear_fc1.layer_norm_weight": "norm.weight",
   "mlp.linear_fc1.weight": "mixer.up_proj.weight",
   "mlp.linear_fc2.weight": "mixer.down_proj.weight",
@@ -169,7 +169,7 @@ export const nemotronHLayout = (headers: HfHeaders, { model }: Pick<TextPrefixes
 
 type Layout = ReturnType<typeof nemotronHLayout>
 
-export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, layout: Layout, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
+export const nemotronHRows = ({ mtpBlocks, tc }: HybridDecoder, layout: Layout, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
   const moe = (lying: ExpertLayout | undefined): Table => (tc.num_moe_experts ? moeRows(plainExperts(tc, lying, "mixer.experts")) : {})
   return [
     ...rows(megatron, "", {
@@ -183,14 +183,14 @@ export const nemotronHRows = ({ mtpBlocks, tc }: HybridText, layout: Layout, { h
 }
 
 /** Further multi-token-prediction modules where the trainer repeats the first. */
-export const nemotronHCarried = (text: HybridText, layout: Layout, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+export const nemotronHCarried = (text: HybridDecoder, layout: Layout, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
   if (!text.tc.mtp_use_repeated_layer) return []
   const modules = `${names.megatron}mtp.layers.`
   const repeats = nemotronHRows(text, layout, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))
   return [...new Set(repeats.flatMap(({ hf }) => hf))].map((pattern) => ({ pattern, why: "the trainer repeats the first multi-token-prediction module" }))
 }
 
-export const nemotronHVocabulary = ({ tc }: HybridText, { head, model }: Required<TextPrefixes> = prefixes): Vocabulary =>
+export const nemotronHVocabulary = ({ tc }: HybridDecoder, { head, model }: Required<TextPrefixes> = prefixes): Vocabulary =>
   vocabularyOf(tc, { head, model, embedding: "embeddings" })
 
 export const nemotronHCommon = (t: NemotronH): CommonFields => ({
@@ -202,7 +202,7 @@ export const nemotronHCommon = (t: NemotronH): CommonFields => ({
 const patternOf = (blocks: ReadonlyArray<HybridBlock>): string => blocks.map((block) => HYBRID_LETTERS[block]).join("")
 
 /** Provider fields of the text model. */
-export const nemotronHExtra = (t: NemotronH, { blocks, mtpBlocks, tc }: HybridText): Record<string, PythonValue | undefined> => {
+export const nemotronHExtra = (t: NemotronH, { blocks, mtpBlocks, tc }: HybridDecoder): Record<string, PythonValue | undefined> => {
   const modules = tc.mtp_num_layers ?? 0
   return {
     ...GROUPED,

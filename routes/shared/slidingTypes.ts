@@ -35,7 +35,7 @@ export const windowedTail = (t: { readonly num_hidden_layers: number } & Windows
     Array.from({ length: t.num_hidden_layers }, (_, i) => (t.use_sliding_window && t.sliding_window !== null && i >= (t.max_window_layers ?? 28) ? "sliding_attention" : "full_attention"))
 
 /** A window that reaches in both directions has half of its length on each side. */
-export const windowOf = (t: { readonly sliding_window: number; readonly use_bidirectional_attention?: unknown }): number =>
+export const slidingWindowOf = (t: { readonly sliding_window: number; readonly use_bidirectional_attention?: unknown }): number =>
   t.use_bidirectional_attention === true ? Math.floor(t.sliding_window / 2) + 1 : t.sliding_window
 
 /** One kind per decoder layer. Throws FormatError where the list is shorter than the decoder. */

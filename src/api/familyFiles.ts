@@ -16,7 +16,7 @@ import { opening, planning } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { existing } from "../store/existing.ts"
 import { validateRouteTable } from "../mimo/routes.ts"
-import { guarded, guardedFamily, refuse, said } from "./guardedFamily.ts"
+import { guarded, guardedFamily, badFamily, said } from "./guardedFamily.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null
@@ -43,7 +43,7 @@ const isComponent = (value: unknown): value is Component => {
 
 const routesOf = (path: string, exported: unknown): MimoRoutes => {
   if (exported === undefined) return new Map()
-  const malformed = (what: string) => refuse(path, "not-a-family", `mimoRoutes: ${what}`, "mimoRoutes = { \"Architecture\": [{ name, sourcePrefix, targetModulePath }, …] }, or a function of config.json that gives such a list.")
+  const malformed = (what: string) => badFamily(path, "not-a-family", `mimoRoutes: ${what}`, "mimoRoutes = { \"Architecture\": [{ name, sourcePrefix, targetModulePath }, …] }, or a function of config.json that gives such a list.")
   if (!isObject(exported) || Array.isArray(exported)) throw malformed("an object by architecture is expected")
   const checked = (architecture: string, components: unknown): ReadonlyArray<Component> => {
     if (!Array.isArray(components) || !components.every(isComponent)) throw malformed(`the components of ${quote(architecture)} are none`)
@@ -73,10 +73,10 @@ const familiesIn = (path: string, module: Fields): FamilyFile => {
   const meant = new Map([...exported].flatMap(([name, value]) => (isObject(value) && "architectures" in value ? [[value, name] as const] : [])))
   for (const [value, name] of meant) {
     const field = lacking(value)
-    if (field !== undefined) throw refuse(path, "not-a-family", `the export ${quote(name)} has no ${field}, as a family has`)
+    if (field !== undefined) throw badFamily(path, "not-a-family", `the export ${quote(name)} has no ${field}, as a family has`)
   }
   const routes = routesOf(path, module["mimoRoutes"])
-  if (meant.size === 0 && routes.size === 0) throw refuse(path, "no-family", "the module exports no family")
+  if (meant.size === 0 && routes.size === 0) throw badFamily(path, "no-family", "the module exports no family")
   return { path, families: [...meant.keys()].map((value) => guardedFamily(path, value as unknown as Family)), routes }
 }
 
@@ -86,7 +86,7 @@ const moduleIn = (file: string): Promise<Fields> =>
 
 const load = async (path: string): Promise<FamilyFile> => {
   const module = await moduleIn(resolve(path)).catch((error: unknown) => {
-    throw refuse(path, "not-loaded", `it cannot be loaded: ${said(error)}`)
+    throw badFamily(path, "not-loaded", `it cannot be loaded: ${said(error)}`)
   })
   return familiesIn(path, module)
 }
@@ -106,7 +106,7 @@ export const withFamilyFiles = (paths: ReadonlyArray<string>, families: FamilyRe
     for (const path of paths) {
       const file = yield* opening(async () => {
         const found = await existing(disk, path)
-        if (found.kind !== "file") throw refuse(path, "not-loaded", "it is not a file")
+        if (found.kind !== "file") throw badFamily(path, "not-loaded", "it is not a file")
         return await load(path)
       })
       registry = yield* planning(() => added(registry, file, claims))
@@ -117,7 +117,7 @@ export const withFamilyFiles = (paths: ReadonlyArray<string>, families: FamilyRe
 const added = (registry: FamilyRegistry, { families, path, routes }: FamilyFile, claims: Map<string, string>): FamilyRegistry => {
   for (const architecture of families.flatMap((f) => f.architectures)) {
     const other = claims.get(architecture)
-    if (other !== undefined) throw refuse(path, "claimed", `${quote(architecture)} has a family already, of ${other}`, "Name one file for each architecture.")
+    if (other !== undefined) throw badFamily(path, "claimed", `${quote(architecture)} has a family already, of ${other}`, "Name one file for each architecture.")
     claims.set(architecture, path)
   }
   const described = families.reduce((all, family) => all.replacing(family), registry)

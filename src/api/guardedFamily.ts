@@ -6,7 +6,7 @@ import { FormatError, InvalidFile, isBridgeError, quote } from "../errors.ts"
 const EXPECTED = "A family file is a JavaScript or TypeScript module (.js, .mjs, .ts, .mts) that exports families, `export const mine = family({ … })` with `family` of megatron-mimo-bridge/family, or `mimoRoutes`. docs/adding-a-family.md shows one."
 
 /** What is wrong with a family file. */
-export const refuse = (path: string, code: string, problem: string, hint = EXPECTED): InvalidFile =>
+export const badFamily = (path: string, code: string, problem: string, hint = EXPECTED): InvalidFile =>
   new InvalidFile({ path, code: `family/${code}`, problem, hint })
 
 /** The first line of an error of any kind. */
@@ -23,7 +23,7 @@ export const guarded = <A>(path: string, family: string, run: () => A): A => {
   } catch (error) {
     if (isFormatError(error)) throw new FormatError(error.code, error.message, error.place)
     if (error instanceof RangeError || isBridgeError(error)) throw error
-    throw refuse(path, "failed", `the family ${quote(family)} failed: ${said(error)}`, "This is in the code of the file.")
+    throw badFamily(path, "failed", `the family ${quote(family)} failed: ${said(error)}`, "This is in the code of the file.")
   }
 }
 
@@ -46,7 +46,7 @@ const guardedSchema = (path: string, { name, schema }: Family): Family["schema"]
 
 const described = (path: string, family: Family, description: ModelDescription): ModelDescription => {
   for (const slot of ["model", "modules", "rows", "components", "carried"] as const) {
-    if (!Array.isArray(description[slot])) throw refuse(path, "failed", `the family ${quote(family.name)} describes models without ${slot}`, "Make it with `family({ … })` of megatron-mimo-bridge/family, in the version of this program.")
+    if (!Array.isArray(description[slot])) throw badFamily(path, "failed", `the family ${quote(family.name)} describes models without ${slot}`, "Make it with `family({ … })` of megatron-mimo-bridge/family, in the version of this program.")
   }
   return {
     ...description,

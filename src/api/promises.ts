@@ -38,37 +38,37 @@ export interface Abortable {
 }
 
 /** What to convert, and in which form: `standard` for one model under one layout, else MegatronMIMO. */
-export type Model =
+export type ModelChoice =
   | ({ readonly hfModel: string; readonly standard?: false } & MimoBridgeOptions)
   | ({ readonly hfModel: string; readonly standard: true } & StandardBridgeOptions)
 
-const bridge = (model: Model) =>
+const bridge = (model: ModelChoice) =>
   model.standard ? AutoBridge.fromHfPretrained(model.hfModel, model) : MegatronMimoBridge.fromHfPretrained(model.hfModel, model)
 
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>, { signal }: Abortable): Promise<A> => toPromise(Effect.provide(effect, Disk.layer), signal)
 
 /** Which component runs on which ranks. Reads the model's config.json only. */
-export const modelLayout = (model: Model, options: Abortable = {}): Promise<Layout> =>
+export const modelLayout = (model: ModelChoice, options: Abortable = {}): Promise<Layout> =>
   run(Effect.flatMap(bridge(model), (b) => b.layout()), options)
 
 /** The process groups of every component (lists of global ranks), by component name. Reads the model's config.json only. */
-export const modelProcessGroups = (model: Model, options: Abortable = {}): Promise<ReadonlyMap<string, ProcessGroupCollection>> =>
+export const modelProcessGroups = (model: ModelChoice, options: Abortable = {}): Promise<ReadonlyMap<string, ProcessGroupCollection>> =>
   run(Effect.flatMap(bridge(model), (b) => b.processGroups()), options)
 
 /** What {@link importCheckpoint} would do. Reads headers only. */
-export const conversionPlan = (model: Model, request: TensorChoices & Abortable = {}): Promise<ConversionReport> =>
+export const conversionPlan = (model: ModelChoice, request: TensorChoices & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.conversionPlan(request)), request)
 
 /** Write a model as a Megatron checkpoint. Atomic: the target is complete or as it was. */
-export const importCheckpoint = (model: Model, megatronPath: string, request: ImportRequest & Abortable = {}): Promise<ConversionReport> =>
+export const importCheckpoint = (model: ModelChoice, megatronPath: string, request: ImportRequest & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.importCheckpoint(megatronPath, request)), request)
 
 /** Write a checkpoint of a model, converted or trained, as a Hugging Face directory. Atomic. */
-export const exportCheckpoint = (model: Model, megatronPath: string, hfPath: string, options: ExportOptions & Abortable = {}): Promise<ConversionReport> =>
+export const exportCheckpoint = (model: ModelChoice, megatronPath: string, hfPath: string, options: ExportOptions & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.exportCheckpoint(megatronPath, hfPath, options)), options)
 
 /** Compare a model with a checkpoint of it, tensor by tensor. */
-export const verifyCheckpoint = (model: Model, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>
+export const verifyCheckpoint = (model: ModelChoice, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.verify(megatronPath, options)), options)
 
 /** The built-in families and those in these files, whose code is run: for the `families` of any request. */
@@ -79,7 +79,7 @@ export const familiesFromFiles = (paths: ReadonlyArray<string>, options: Abortab
  * Every tensor in pieces of bounded size, or (`pieces: "whole"`) as a whole; the next one is assembled when the loop asks for it.
  * Leaving the loop, or aborting `signal` at any time, closes at once what the stream holds.
  */
-export const streamHfWeights = (model: Model, megatronPath: string, options: WeightStreamOptions & Abortable = {}): AsyncIterable<HfWeight> =>
+export const streamHfWeights = (model: ModelChoice, megatronPath: string, options: WeightStreamOptions & Abortable = {}): AsyncIterable<HfWeight> =>
   toAsyncIterable(
     Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer)),
     options.signal

@@ -7,7 +7,7 @@ import { PlanRefused } from "../errors.ts"
 import { coverage, type Coverage, type CoveredView } from "../tensor/Coverage.ts"
 import { type Copy, sameShape, type Shape } from "../tensor/Copy.ts"
 import type { Model, ModuleState, Parameter } from "../model/Parameter.ts"
-import type { HfTensor } from "./Mapping.ts"
+import type { ExpectedTensor } from "./Mapping.ts"
 import type { MappingRegistry } from "./Registry.ts"
 
 export interface ConversionModule {
@@ -38,7 +38,7 @@ export interface BoundState {
 }
 
 /** An HF tensor that the model is made of. */
-export interface BoundTensor extends HfTensor {
+export interface BoundTensor extends ExpectedTensor {
   readonly mtp: boolean
   /** Several parameters have parts of it. */
   readonly shared: boolean

@@ -7,14 +7,14 @@ import type { Parameter } from "../model/Parameter.ts"
 import type { Copy, Shape } from "../tensor/Copy.ts"
 
 /** An HF tensor that a row expects. */
-export interface HfTensor {
+export interface ExpectedTensor {
   readonly name: string
   readonly shape: Shape
 }
 
 /** What one parameter is made of: HF tensors, and copies from them (source) to the parameter (target, named by `parameter.name`). */
 export interface Relation {
-  readonly tensors: ReadonlyArray<HfTensor>
+  readonly tensors: ReadonlyArray<ExpectedTensor>
   readonly copies: ReadonlyArray<Copy>
 }
 

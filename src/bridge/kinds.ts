@@ -4,7 +4,7 @@
  */
 import type { Parameter } from "../model/Parameter.ts"
 import { type Copy, identity, type Shape, stridesOf, type View, viewOf, volume } from "../tensor/Copy.ts"
-import { from, type HfTensor, type MappingKind, type Relation, type RowSource } from "./Mapping.ts"
+import { from, type ExpectedTensor, type MappingKind, type Relation, type RowSource } from "./Mapping.ts"
 
 /** The axes behind the first, as a shape; `[]` for a bias. */
 const tail = (shape: Shape): Shape => shape.slice(1)
@@ -40,7 +40,7 @@ export const zeroCentred: MappingKind = {
 /** `y = cat₀(x₁ … x_k)` with the given numbers of rows. */
 const stackRows = (p: Parameter, parts: ReadonlyArray<readonly [name: string, rows: number]>): Relation => {
   const inner = tail(p.shape)
-  const tensors = parts.map(([name, rows]): HfTensor => ({ name, shape: [rows].concat(inner) }))
+  const tensors = parts.map(([name, rows]): ExpectedTensor => ({ name, shape: [rows].concat(inner) }))
   const strides = stridesOf(p.shape)
   let row = 0
   const copies = tensors.map(({ name, shape }): Copy => {

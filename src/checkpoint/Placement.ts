@@ -4,7 +4,7 @@
  * an import, and whatever cuts a checkpoint anew, places alike. Pure.
  */
 import { UsageError } from "../errors.ts"
-import type { Expert, ModuleState, Parameter, Part } from "../model/Parameter.ts"
+import type { Expert, ModuleState, Parameter, StoredPart } from "../model/Parameter.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { writerRank } from "../parallel/RankGrid.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
@@ -88,7 +88,7 @@ interface Cut {
 class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
-  cuts(parameter: Placeable, { rows, shape: stored }: Part, ranks: number, prefix: string): ReadonlyArray<Cut> {
+  cuts(parameter: Placeable, { rows, shape: stored }: StoredPart, ranks: number, prefix: string): ReadonlyArray<Cut> {
     const { name, shape, splitAxis } = parameter
     const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
     let cuts = this.#known.get(id)

@@ -1,13 +1,13 @@
 /** Where the parts of a parameter are stored: a checkpoint may name or shape them otherwise than the model does. Pure. */
 import { PlanRefused, quote } from "../errors.ts"
-import type { Part } from "../model/Parameter.ts"
+import type { StoredPart } from "../model/Parameter.ts"
 import { shapesExplained } from "../recognise/instead.ts"
 import { type Box, sameShape, type Shape } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 
 /** A part of a parameter as it is stored in this checkpoint, which may name or shape it differently. */
 export interface LocatedPart {
-  readonly part: Part
+  readonly part: StoredPart
   readonly tensor: StoredTensor
 }
 
@@ -17,7 +17,7 @@ export interface LocatedPart {
  */
 export const locatePart = (
   key: string,
-  part: Part,
+  part: StoredPart,
   ragged: boolean,
   tensors: ReadonlyMap<string, StoredTensor>,
   where = "the checkpoint"
@@ -55,7 +55,7 @@ export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed
 }
 
 /** The key of a part as a checkpoint of these forms would have it. */
-export const keyInForm = (key: string, part: Part, forms: ReadonlyMap<string, "indexed" | "stacked">): string => {
+export const keyInForm = (key: string, part: StoredPart, forms: ReadonlyMap<string, "indexed" | "stacked">): string => {
   const [, stack, layer, rest] = /^(.*\blayers)\.(\d+\.)?(.*)$/.exec(key) ?? []
   if (stack === undefined) return key
   const form = forms.get(stack)
@@ -63,7 +63,7 @@ export const keyInForm = (key: string, part: Part, forms: ReadonlyMap<string, "i
   return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
 }
 
-const otherLayerForm = (part: Part, tensors: ReadonlyMap<string, StoredTensor>): Part | undefined => {
+const otherLayerForm = (part: StoredPart, tensors: ReadonlyMap<string, StoredTensor>): StoredPart | undefined => {
   const { at, key, shape } = part
   const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
   if (indexed) {
@@ -78,13 +78,13 @@ const otherLayerForm = (part: Part, tensors: ReadonlyMap<string, StoredTensor>):
 }
 
 /** The rows of a parameter that a part holds, in the parameter's own coordinates. */
-export const rowsOf = (shape: Shape, { rows }: Part): Box => ({
+export const rowsOf = (shape: Shape, { rows }: StoredPart): Box => ({
   offsets: shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0)),
   sizes: rows ? shape.with(0, rows[1] - rows[0]) : shape
 })
 
 /** The same elements in the stored tensor. */
-export const storedBox = ({ at, shape }: Part, { sizes }: Box): Box => ({
+export const storedBox = ({ at, shape }: StoredPart, { sizes }: Box): Box => ({
   offsets: at,
   sizes: [...new Array<number>(shape.length - sizes.length).fill(1), ...sizes]
 })

@@ -117,7 +117,7 @@ export const family = pathFlag("family", "file").pipe(
 export const familyWords = ({ family: files }: { readonly family: ReadonlyArray<string> }): ReadonlyArray<string> => files.flatMap((file) => ["--family", file])
 
 /** The families of a command that has {@link family}: the built-in ones, unless files are named. Their code is run here; it is said before. */
-export const familiesOf = Effect.fnUntraced(function*({ family: files, json: asJson, quiet: silent }: { readonly family: ReadonlyArray<string>; readonly json: boolean; readonly quiet: boolean }) {
+export const namedFamilies = Effect.fnUntraced(function*({ family: files, json: asJson, quiet: silent }: { readonly family: ReadonlyArray<string>; readonly json: boolean; readonly quiet: boolean }) {
   if (files.length === 0) return {}
   if (!asJson && !silent) for (const file of files) yield* Effect.sync(() => { tell(`note: code of yours is run: ${quotePath(file)}\n`) })
   return { families: yield* withFamilyFiles(files) }

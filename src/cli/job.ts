@@ -41,7 +41,7 @@ const wordsOf = (words: ReadonlyArray<string>, threads: boolean): ReadonlyArray<
 }
 
 /** Run a command's body, in every process of its job. Processes that share a machine's cores do not also share them with threads. */
-export const shared = <F extends SharedFlags, A, R>(
+export const asJob = <F extends SharedFlags, A, R>(
   command: string,
   input: F,
   { alone, reads, target }: SharedWork,

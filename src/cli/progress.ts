@@ -8,7 +8,7 @@ import type { Watched } from "../api/progress.ts"
 import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
 import { tell, tellOwn } from "./streams.ts"
 
-export interface Progress {
+export interface ProgressBar {
   readonly total: (bytes: number) => void
   readonly add: (bytes: number) => void
   /** Both, as the library tells them. */
@@ -32,7 +32,7 @@ const WINDOW_MS = 5000
 /** Narrower than any terminal that people read. */
 const NARROWEST = 10
 
-const silent: Progress = { total: () => {}, add: () => {}, onProgress: () => {} }
+const silent: ProgressBar = { total: () => {}, add: () => {}, onProgress: () => {} }
 
 /** Bytes a second over the last {@link WINDOW_MS}. */
 export class Rate {
@@ -59,7 +59,7 @@ const shownBy = ({ csv, json, jsonEvents, progress, quiet }: ProgressFlags): Sho
 const event = (fields: object): void => { tell(`${JSON.stringify(fields)}\n`) }
 
 interface Running {
-  readonly progress: Progress
+  readonly progress: ProgressBar
   /** `complete`: the work succeeded. */
   readonly stop: (complete: boolean) => void
 }
@@ -116,7 +116,7 @@ const running = (label: string, shown: Exclude<Shown, "nothing">, next?: Readonl
 export const withProgress = <A, E, R>(
   label: string,
   flags: ProgressFlags,
-  use: (progress: Progress) => Effect.Effect<A, E, R>,
+  use: (progress: ProgressBar) => Effect.Effect<A, E, R>,
   next?: ReadonlyArray<string>
 ): Effect.Effect<A, E, R> => {
   const shown = shownBy(flags)

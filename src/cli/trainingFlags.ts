@@ -1,11 +1,11 @@
 /** Flags of the commands about training: what is trained, on which samples, on what. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS, type SampleRequest, type TrainingRequest } from "../api/training/request.ts"
+import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS, type TrainingSampleRequest, type TrainingRequest } from "../api/training/request.ts"
 import { arrangementOf, type LayoutFlags } from "./flags.ts"
 import { pathFlag } from "./paths.ts"
 
-export const samples = {
+export const sampleFlags = {
   seqLength: Flag.Int("seq-length").pipe(Flag.withMetavar("N"), Flag.withDescription(`Tokens of a sequence, its images among them. Default ${TRAINING_DEFAULTS.seqLength}`), Flag.optional),
   images: Flag.String("images").pipe(
     Flag.withMetavar("N*HxW"),
@@ -74,7 +74,7 @@ export interface ClusterFlags {
   readonly measuredStep: Option.Option<number>
 }
 
-export const samplesOf = ({ freeze, images, seqLength }: SampleFlags): SampleRequest => given({ freeze, images, seqLength }) as SampleRequest
+export const samplesOf = ({ freeze, images, seqLength }: SampleFlags): TrainingSampleRequest => given({ freeze, images, seqLength }) as TrainingSampleRequest
 
 export const runOf = ({ globalBatch, gpu, gpuFile, microBatch, recompute, sequenceParallel }: RunFlags): TrainingRequest =>
   given({ globalBatch, gpu, gpuFile, microBatch, recompute, sequenceParallel }) as TrainingRequest

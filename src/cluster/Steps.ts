@@ -3,7 +3,7 @@ import { quote } from "../errors.ts"
 import type { Ground } from "./ground.ts"
 import { seconds } from "./limits.ts"
 import type { StepKind, ToCoordinator } from "./messages.ts"
-import { ranksOf, someRanks } from "./rankRuns.ts"
+import { ranksIn, someRanks } from "./rankRuns.ts"
 import { LARGEST_EXCHANGE } from "./World.ts"
 
 type StepMessage = Extract<ToCoordinator, { is: "step" }>
@@ -75,7 +75,7 @@ export class Steps {
 
   #begin(rank: number, { key, kind, members, what }: StepMessage): Step | undefined {
     const count = members.reduce((sum, [, length]) => sum + length, 0)
-    const ranks = count > 1_048_576 ? [] : ranksOf(members)
+    const ranks = count > 1_048_576 ? [] : ranksIn(members)
     if (ranks.length === 0 || this.#steps.size >= MOST_STEPS) {
       this.#ground.fail(rank, "cluster/protocol", `rank ${rank} at ${kind} ${quote(what)}: a group larger than any world, or too many steps at once`)
       return undefined

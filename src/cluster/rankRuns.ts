@@ -16,7 +16,7 @@ export const runsOf = (ranks: ReadonlyArray<number>): ReadonlyArray<RankRun> => 
   return runs
 }
 
-export const ranksOf = (runs: ReadonlyArray<RankRun>): ReadonlyArray<number> =>
+export const ranksIn = (runs: ReadonlyArray<RankRun>): ReadonlyArray<number> =>
   runs.flatMap(([first, count, stride]) => Array.from({ length: count }, (_, index) => first + index * stride))
 
 /** `0, 1, 5, … (12 in all)` */

@@ -19,7 +19,7 @@ import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
 import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
 import { CONFIG, openHfModel, sideFiles } from "../space/HfSource.ts"
-import { known, sourceFile } from "../publish/journal/Job.ts"
+import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
 import { produce, type RunOptions, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
 import type { ConversionReport } from "../plan/Report.ts"
@@ -31,7 +31,7 @@ import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 
-export interface PreparedExport {
+export interface RunnableExport {
   readonly plan: ExportPlan
   readonly report: ConversionReport
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
@@ -124,5 +124,5 @@ export const prepareExport = Effect.fnUntraced(function*(
       yield* commit(publication, { small: [...small, { ...known(CONFIG, config.bytes), path: config.path }] })
     }))
   })
-  return { plan, report, run } satisfies PreparedExport
+  return { plan, report, run } satisfies RunnableExport
 })

@@ -14,7 +14,7 @@ import { besideModel } from "../space/besideModel.ts"
 import { describedByContents } from "../plan/aliases.ts"
 import { CONFIG, openHfSource, sideFiles } from "../space/HfSource.ts"
 import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
-import { known } from "../publish/journal/Job.ts"
+import { known } from "../publish/journal/Fingerprint.ts"
 import { produce, type RunOptions, withChanges } from "./produce.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
@@ -28,7 +28,7 @@ import { familyOf } from "./familyOf.ts"
 const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
 /** A planned import that can be run. */
-export interface PreparedImport {
+export interface RunnableImport {
   readonly plan: ImportPlan
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
@@ -83,5 +83,5 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       })
     }))
   })
-  return { plan, run } satisfies PreparedImport
+  return { plan, run } satisfies RunnableImport
 })

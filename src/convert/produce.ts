@@ -6,7 +6,7 @@ import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
-import { type Ingredient, jobOf } from "../publish/journal/Job.ts"
+import { type Ingredient, fingerprintOf } from "../publish/journal/Fingerprint.ts"
 import { engineFor } from "../publish/journal/engineFor.ts"
 import { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
@@ -67,7 +67,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   Effect.gen(function*() {
     const disk = yield* Disk
     const store = yield* storeInUse
-    const identity = jobOf(c.ingredients, c.files)
+    const identity = fingerprintOf(c.ingredients, c.files)
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(maxMemory === undefined ? {} : { maxMemory }),

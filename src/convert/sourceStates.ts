@@ -4,7 +4,7 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
 import type { Store } from "../store/Store.ts"
 import { storedState } from "../store/Store.ts"
-import { type Ingredient, sourceFile } from "../publish/journal/Job.ts"
+import { type Ingredient, sourceFile } from "../publish/journal/Fingerprint.ts"
 import type { SourceState } from "../publish/sources.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 

@@ -14,7 +14,7 @@ import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
-import { contentOf, type Job } from "../publish/journal/Job.ts"
+import { contentOf, type Fingerprint } from "../publish/journal/Fingerprint.ts"
 import { Journal, readJournal, readReported } from "../publish/journal/Journal.ts"
 import type { Publication } from "../publish/Publication.ts"
 import { lostSource, type SourceState } from "../publish/sources.ts"
@@ -69,7 +69,7 @@ const write = (world: WorldCalls, directory: string, payload: Payload, options: 
   })
 
 /** All processes have planned the same. ClusterError `launch/plan`. */
-export const agreed = (world: WorldCalls, job: Job) => world.agree("the plan of the conversion", contentOf(job))
+export const agreed = (world: WorldCalls, job: Fingerprint) => world.agree("the plan of the conversion", contentOf(job))
 
 /** The first process has nothing to write: the others are done as well. */
 export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Order>("what to write", orderSchema, { is: "nothing" }))
@@ -79,7 +79,7 @@ export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Orde
  *
  * @returns false if there was nothing to write.
  */
-export const assist = (world: WorldCalls, job: Job, payload: Payload, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
+export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
   underWorld(Effect.gen(function*() {
     const disk = yield* Disk
     const order = yield* world.broadcast<Order>("what to write", orderSchema, undefined)

@@ -1,9 +1,9 @@
 /** Our count beside the trainer's, kind by kind, with the reason for each difference. */
 import type { ModelDescription } from "../bridge/Family.ts"
 import { type LoggedKind, loggedTextFlops, loggedVisionFlops } from "./loggedFlops.ts"
-import { predictedLayers, type Work } from "./flops.ts"
+import { predictedLayers, type ModuleFlops } from "./flops.ts"
 import { PASSES } from "./freezing.ts"
-import type { Part } from "./weights.ts"
+import type { ModelPart } from "./weights.ts"
 import type { Workload } from "./Workload.ts"
 
 export interface ComparedRow {
@@ -25,12 +25,12 @@ export interface ComparedFlops {
   readonly frozen: number
 }
 
-const LANGUAGE_PARTS: Readonly<Partial<Record<Part, LoggedKind>>> = {
+const LANGUAGE_PARTS: Readonly<Partial<Record<ModelPart, LoggedKind>>> = {
   attention: "attention", "latent attention": "attention", "linear attention": "linear attention", mamba: "mamba", mlp: "mlp", experts: "experts",
   "shared experts": "experts", router: "experts", "multi-token prediction": "multi-token prediction", vocabulary: "vocabulary"
 }
 
-const kindOf = ({ module, part }: Work): ComparedRow["part"] => {
+const kindOf = ({ module, part }: ModuleFlops): ComparedRow["part"] => {
   if (module === "vision") return "vision tower"
   if (module === "audio") return "audio encoder"
   if (module === "projector") return "projector"
@@ -69,7 +69,7 @@ const loggedVision = ({ modules, provider }: ModelDescription, w: Workload): num
  * Both counts. Of a MegatronMIMO run the trainer logs no FLOPs at all; what it would log of the same model is compared, without
  * multi-token prediction.
  */
-export const compareFlops = (description: ModelDescription, work: ReadonlyArray<Work>, w: Workload, { form, tp = 1 }: { readonly form: "mimo" | "standard"; readonly tp?: number }): ComparedFlops => {
+export const compareFlops = (description: ModelDescription, work: ReadonlyArray<ModuleFlops>, w: Workload, { form, tp = 1 }: { readonly form: "mimo" | "standard"; readonly tp?: number }): ComparedFlops => {
   const counted = new Map<ComparedRow["part"], number>()
   let frozen = 0
   for (const one of work) {

@@ -6,27 +6,27 @@ import type { ModelDescription } from "../bridge/Family.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { ModelModule } from "../model/ModelModule.ts"
 import { causalCore, fullCore } from "./cores.ts"
-import { type Frozen, PASSES, type Role, roleOf } from "./freezing.ts"
-import { modelWeights, type ModelWeights, type Part, type Unit, type WeightGroup } from "./weights.ts"
+import { type Frozen, PASSES, type Role, trainingRole } from "./freezing.ts"
+import { modelWeights, type ModelWeights, type ModelPart, type InputUnit, type WeightGroup } from "./weights.ts"
 import type { Workload } from "./Workload.ts"
 
 /** Forward operations of one kind of module in one place (see {@link WeightGroup}). */
-export interface Work extends Pick<WeightGroup, "component" | "module" | "part" | "stage"> {
+export interface ModuleFlops extends Pick<WeightGroup, "component" | "module" | "part" | "stage"> {
   readonly forward: number
   readonly role: Role
 }
 
-const UNITS: Readonly<Record<Unit, keyof Workload>> = { token: "tokens", patch: "patches", merged: "merged", frame: "frames" }
+const UNITS: Readonly<Record<InputUnit, keyof Workload>> = { token: "tokens", patch: "patches", merged: "merged", frame: "frames" }
 
 const NOTHING_FROZEN: Frozen = new Set()
 
-const CORE_PART: Readonly<Record<string, Part>> = {
+const CORE_PART: Readonly<Record<string, ModelPart>> = {
   attention: "attention", "latent-attention": "latent attention", "compressed-attention": "attention", "gated-delta-net": "linear attention",
   "channel-delta-attention": "linear attention", "lightning-attention": "linear attention", mamba: "mamba"
 }
 
 /** The cores of a module: attention, scans. */
-const coresOf = (module: ModelModule, description: ModelDescription, form: Form, w: Workload): ReadonlyArray<Pick<Work, "part" | "stage" | "forward">> => {
+const coresOf = (module: ModelModule, description: ModelDescription, form: Form, w: Workload): ReadonlyArray<Pick<ModuleFlops, "part" | "stage" | "forward">> => {
   if (module.kind === "vision" || module.kind === "audio") {
     const { headDim, heads, hidden, layers } = module.sizes
     const forward = fullCore(headDim === undefined ? hidden : heads * headDim, module.kind === "vision" ? w.patchSquares : w.frameSquares)
@@ -55,26 +55,26 @@ export interface FlopOptions {
 }
 
 /** Everything that a workload makes the model compute, place by place. */
-export const modelWork = (description: ModelDescription, w: Workload, { form, frozen = NOTHING_FROZEN, weights = modelWeights(description, form) }: FlopOptions): ReadonlyArray<Work> => {
-  const work: Array<Work> = []
+export const modelWork = (description: ModelDescription, w: Workload, { form, frozen = NOTHING_FROZEN, weights = modelWeights(description, form) }: FlopOptions): ReadonlyArray<ModuleFlops> => {
+  const work: Array<ModuleFlops> = []
   const owners = new Map<string, WeightGroup>()
   for (const group of weights.groups) {
     if (!owners.has(group.module)) owners.set(group.module, group)
     const forward = 2 * group.multiplyAdds * w[UNITS[group.unit]]
     // Norms and biases do not count: nothing is multiplied with a matrix.
-    if (forward > 0) work.push({ component: group.component, module: group.module, part: group.part, stage: group.stage, forward, role: roleOf(group, frozen) })
+    if (forward > 0) work.push({ component: group.component, module: group.module, part: group.part, stage: group.stage, forward, role: trainingRole(group, frozen) })
   }
   for (const module of description.modules) {
     const owner = owners.get(module.kind)
     if (owner === undefined) continue
     const component = form === "standard" ? owner.component : module.component ?? owner.component
-    const role = roleOf({ ...owner, component }, frozen)
+    const role = trainingRole({ ...owner, component }, frozen)
     for (const core of coresOf(module, description, form, w)) if (core.forward > 0) work.push({ component, module: module.kind, role, ...core })
   }
   const { vocabulary } = weights
   const language = owners.get("language")
   if (vocabulary !== undefined && language !== undefined) {
-    const logits = { component: language.component, module: "language" as const, stage: "last" as const, role: roleOf(language, frozen), forward: 2 * vocabulary.rows * vocabulary.width * w.tokens }
+    const logits = { component: language.component, module: "language" as const, stage: "last" as const, role: trainingRole(language, frozen), forward: 2 * vocabulary.rows * vocabulary.width * w.tokens }
     work.push({ ...logits, part: "vocabulary" })
     const predicted = form === "mimo" ? 0 : predictedLayers(description)
     if (predicted > 0) work.push({ ...logits, part: "multi-token prediction", forward: logits.forward * predicted })
@@ -85,7 +85,7 @@ export const modelWork = (description: ModelDescription, w: Workload, { form, fr
 /** A row of the table: operations of one step. */
 export interface FlopRow {
   readonly component: string
-  readonly part: Part
+  readonly part: ModelPart
   readonly role: Role
   readonly forward: number
   readonly backward: number
@@ -101,7 +101,7 @@ export interface Flops {
 
 const sumBy = <A>(all: ReadonlyArray<A>, of: (a: A) => number): number => all.reduce((sum, a) => sum + of(a), 0)
 
-export const backwardOf = ({ forward, role }: Pick<Work, "forward" | "role">): number => forward * (PASSES[role] - 1)
+export const backwardOf = ({ forward, role }: Pick<ModuleFlops, "forward" | "role">): number => forward * (PASSES[role] - 1)
 
 /** Forward and backward operations of a workload, by component and kind of module. */
 export const modelFlops = (description: ModelDescription, w: Workload, options: FlopOptions): Flops => {

@@ -43,7 +43,7 @@ const partName = ({ component, module }: Pick<WeightGroup, "component" | "module
 /** How a group takes part in training. */
 export type Role = "trained" | "frozen in the gradient's path" | "frozen before everything that trains"
 
-export const roleOf = (group: WeightGroup, frozen: Frozen): Role => {
+export const trainingRole = (group: WeightGroup, frozen: Frozen): Role => {
   const name = partName(group)
   if (!frozen.has(name)) return "trained"
   if (name === LANGUAGE_COMPONENT) return "frozen in the gradient's path"

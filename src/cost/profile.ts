@@ -10,8 +10,8 @@ import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import { expertDataParallelSize, type ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { type PipelineStages, pipelineStages } from "../parallel/PipelineSplit.ts"
 import { blockActivations, type Recompute, towerActivations } from "./activations.ts"
-import { backwardOf, modelWork, predictedLayers, type Work } from "./flops.ts"
-import { type Frozen, roleOf } from "./freezing.ts"
+import { backwardOf, modelWork, predictedLayers, type ModuleFlops } from "./flops.ts"
+import { type Frozen, trainingRole } from "./freezing.ts"
 import { modelWeights, type ModelWeights, type WeightGroup } from "./weights.ts"
 import type { Workload } from "./Workload.ts"
 
@@ -116,7 +116,7 @@ export const modelProfile = (description: ModelDescription, form: Form, frozen: 
       // A rank with fewer groups than ranks keeps a whole group.
       const repeated = [...group.shared].reduce((sum, [groups, elements]) => sum + (groups < cutBy ? elements * (cutBy / groups - 1) : 0), 0)
       const elements = ((group.sharded + repeated) / cutBy + group.replicated) / (group.routed ? ep : 1)
-      const trained = roleOf(group, frozen) === "trained" && !(group.part === "router" && frozen.has("router"))
+      const trained = trainingRole(group, frozen) === "trained" && !(group.part === "router" && frozen.has("router"))
       add(stageIndex(stages, group.stage, towerInside(component, group.module), group.part === "multi-token prediction"), group.routed, elements, trained)
     }
     const { vocabulary } = weights
@@ -132,7 +132,7 @@ export const modelProfile = (description: ModelDescription, form: Form, frozen: 
     numbers.set(w, known)
     return known
   }
-  const workOf = remembered((w: Workload) => String(numberOf(w)), (w: Workload): ReadonlyMap<string, ReadonlyArray<Work>> =>
+  const workOf = remembered((w: Workload) => String(numberOf(w)), (w: Workload): ReadonlyMap<string, ReadonlyArray<ModuleFlops>> =>
     Map.groupBy(modelWork(description, w, { form, frozen, weights }), (work) => work.component))
   const stageWork = remembered((component: string, { pipeline, pp }: Cut, w: Workload) => [component, pp, pipeline ? JSON.stringify(pipeline) : "", numberOf(w)].join(),
     (component: string, cut: Cut, w: Workload): ReadonlyArray<StageWork> => {

@@ -10,21 +10,21 @@ import type { Parameter, Stage } from "../model/Parameter.ts"
 import { STANDARD_COMPONENT } from "../parallel/Layout.ts"
 import { volume } from "../tensor/Copy.ts"
 
-export type Part =
+export type ModelPart =
   | "attention" | "latent attention" | "linear attention" | "mamba" | "mlp" | "experts" | "shared experts" | "router"
   | "vocabulary" | "multi-token prediction" | "patch embedding" | "merger" | "projector" | "tower" | "classifier" | "other"
 
 /** What a matrix is multiplied with: a token of the language model, a patch of an image, a token that a tower hands on, a frame of audio. */
-export type Unit = "token" | "patch" | "merged" | "frame"
+export type InputUnit = "token" | "patch" | "merged" | "frame"
 
 /** Parameters of one kind in one place. Counts are elements. */
 export interface WeightGroup {
   /** Component of the layout; `model` in the standard form. */
   readonly component: string
   readonly module: ModelModule["kind"]
-  readonly part: Part
+  readonly part: ModelPart
   readonly stage: Stage
-  readonly unit: Unit
+  readonly unit: InputUnit
   /** Routed experts: expert parallelism divides them. */
   readonly routed: boolean
   /** Elements that tensor parallelism divides (for experts, expert tensor parallelism). */
@@ -40,13 +40,13 @@ export interface WeightGroup {
 }
 
 /** Matrices over the vocabulary, which a trainer may pad. */
-export interface Vocabulary {
+export interface VocabularySize {
   readonly rows: number
   readonly width: number
   readonly tied: boolean
 }
 
-const PART_OF: Readonly<Record<Block["kind"], Part>> = {
+const PART_OF: Readonly<Record<Block["kind"], ModelPart>> = {
   attention: "attention",
   "latent-attention": "latent attention",
   "gated-delta-net": "linear attention",
@@ -77,7 +77,7 @@ const isTable = ({ integer, name, ragged }: Parameter): boolean =>
 
 const isMerger = ({ name, stage }: Parameter): boolean => stage === "last" || /merger|downsample|resampler|abstractor/.test(name)
 
-const partOf = (module: ModelModule, entry: Parameter, block: Block | undefined): Part => {
+const partOf = (module: ModelModule, entry: Parameter, block: Block | undefined): ModelPart => {
   if (entry.mtp) return "multi-token prediction"
   if (module.kind === "projector" || module.kind === "classifier") return module.kind
   if (module.kind === "vision" && typeof entry.stage !== "object") return isMerger(entry) ? "merger" : "patch embedding"
@@ -87,7 +87,7 @@ const partOf = (module: ModelModule, entry: Parameter, block: Block | undefined)
   return block.kind === "mlp" && block.shared ? "shared experts" : PART_OF[block.kind]
 }
 
-const unitOf = (module: ModelModule, entry: Parameter): Unit => {
+const unitOf = (module: ModelModule, entry: Parameter): InputUnit => {
   if (module.kind === "projector") return "merged"
   if (module.kind === "vision") return isMerger(entry) ? "merged" : "patch"
   return module.kind === "audio" ? "frame" : "token"
@@ -104,7 +104,7 @@ const number = (value: unknown): number | undefined => (typeof value === "number
 
 export interface ModelWeights {
   readonly groups: ReadonlyArray<WeightGroup>
-  readonly vocabulary: Vocabulary | undefined
+  readonly vocabulary: VocabularySize | undefined
 }
 
 /**
@@ -147,7 +147,7 @@ export const modelWeights = (description: ModelDescription, form: Form): ModelWe
   return { groups: [...groups.values()], vocabulary: vocabularyOf(description) }
 }
 
-const vocabularyOf = ({ modules }: ModelDescription): Vocabulary | undefined => {
+const vocabularyOf = ({ modules }: ModelDescription): VocabularySize | undefined => {
   const language = modules.find((m) => m.kind === "language")
   if (language === undefined || modules.some((m) => m.kind === "classifier")) return undefined
   const { hidden_size, share_embeddings_and_output_weights: tied, vocab_size } = language.config

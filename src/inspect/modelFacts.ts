@@ -1,7 +1,7 @@
 /** The model behind a space in a few lines: from `run_config.yaml`, from `config.json`, from the common state. */
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
-import { numberAt, providerOf, type RunConfigMap, section, textAt } from "../runconfig/RunConfigFile.ts"
+import { numberAt, providerOf, type RunConfigMap, sectionAt, textAt } from "../runconfig/RunConfigFile.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 
 export interface ModelFacts {
@@ -37,7 +37,7 @@ const fromRunConfig = (config: RunConfigMap): ModelFacts => {
   const provider = providerOf(config)
   const target = textAt(provider, "_target_")
   const tied = provider?.["share_embeddings_and_output_weights"]
-  const dtype = DTYPES[lastName(textAt(section(provider ?? {}, "params_dtype"), "_target_") ?? "")]
+  const dtype = DTYPES[lastName(textAt(sectionAt(provider ?? {}, "params_dtype"), "_target_") ?? "")]
   const layers = numberAt(provider, "num_layers")
   const vocabulary = numberAt(provider, "vocab_size")
   const labels = numberAt(provider, "num_labels")

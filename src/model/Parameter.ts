@@ -20,7 +20,7 @@ export interface AttentionShape {
 }
 
 /** Where some rows of a parameter are stored: `rows` of axis 0 (all, if absent) lie at `at` of the tensor `key`. */
-export interface Part {
+export interface StoredPart {
   readonly rows?: readonly [start: number, end: number]
   readonly key: string
   /** Global shape of `key`: the part's own axes behind any layer and expert axis. */
@@ -48,7 +48,7 @@ export interface Parameter {
   readonly splitAxis?: number
   /** The vocabulary axis: a checkpoint may hold more rows than the model, whose own come first (`allow_shape_mismatch`). */
   readonly ragged?: boolean
-  readonly parts: ReadonlyArray<Part>
+  readonly parts: ReadonlyArray<StoredPart>
   readonly stage: Stage
   readonly expert?: Expert
   readonly attention?: AttentionShape

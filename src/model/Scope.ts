@@ -8,7 +8,7 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { stateKey } from "./shardKey.ts"
 import type { Block, PlacedBlock } from "./Block.ts"
-import type { AttentionShape, Entry, Expert, ModuleState, Parameter, Part, Stage } from "./Parameter.ts"
+import type { AttentionShape, Entry, Expert, ModuleState, Parameter, StoredPart, Stage } from "./Parameter.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
 /** What a parameter has besides a name and a shape. */
@@ -192,13 +192,13 @@ export class Scope {
     if (!shape.every((extent) => Number.isInteger(extent) && extent > 0)) refuse(`the config implies the shape [${shape}]`)
     if (attention && attention.heads % attention.groups !== 0) refuse(`${attention.heads} query heads do not divide among ${attention.groups} key/value groups`)
     /** `rows` of the parameter, stored from row `at` on in a tensor `partKey` of `keyRows` rows. */
-    const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): Part => ({
+    const part = (partKey: string, keyRows: number | undefined, at: number, rows?: readonly [number, number]): StoredPart => ({
       key: partKey,
       shape: this.#collection.list(axes.map((a) => a.of).concat(keyRows === undefined ? shape : [keyRows].concat(shape.slice(1)))),
       at: axes.map((a) => a.index).concat(shape.map((_, axis) => (axis === 0 ? at : 0))),
       ...(rows ? { rows: this.#collection.list(rows) } : {})
     })
-    const partsOf = (): ReadonlyArray<Part> => {
+    const partsOf = (): ReadonlyArray<StoredPart> => {
       if (named) {
         let row = 0
         const parts = named.map(([suffix, rows]) => part(this.#collection.key(`${key}.${suffix}`), rows, 0, [row, row += rows]))

@@ -4,7 +4,7 @@ import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
 /** What one layer has in place of attention and MLP. */
-export interface Block {
+export interface LayerBlocks {
   readonly attention: "none" | "linear" | { readonly groups: number }
   readonly mlp: "none" | "linear" | { readonly ffn: number }
 }
@@ -16,7 +16,7 @@ const replaced = (s: Scope, name: string, c: TransformerConfig): void => {
 }
 
 /** A layer of such blocks: norm, attention or what replaces it, norm, MLP or what replaces it. */
-export const heterogeneousLayer = (s: Scope, c: TransformerConfig, block: Block): void => {
+export const heterogeneousLayer = (s: Scope, c: TransformerConfig, block: LayerBlocks): void => {
   if (block.attention === "linear") replaced(s, "self_attention", c)
   else if (block.attention !== "none") selfAttention(s.at("self_attention"), { ...c, num_query_groups: block.attention.groups })
   if (block.mlp === "linear") replaced(s, "mlp", c)

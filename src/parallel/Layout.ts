@@ -17,7 +17,7 @@ import {
   type ModuleParallelism,
   rankCount,
   rankRange,
-  sizes
+  sizesText
 } from "./ModuleParallelism.ts"
 
 export type { Layout, LayoutComponent }
@@ -147,7 +147,7 @@ const withEvenShare = (specs: ReadonlyArray<ComponentSpec>, worldSize: number): 
     if (!Number.isInteger(dp)) {
       throw new UsageError({ code: "usage/layout",
         problem: `component ${quote(spec.name)}: its ${share} ranks are not divisible by tp·pp·cp = ` +
-          `${modelParallelSize(spec)} (${sizes(spec, ["tp", "pp", "cp"])})`,
+          `${modelParallelSize(spec)} (${sizesText(spec, ["tp", "pp", "cp"])})`,
         hint: "give dp for every component, or change its sizes or the world size"
       })
     }

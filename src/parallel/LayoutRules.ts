@@ -7,7 +7,7 @@
  * `run_config.yaml` is validated again by whoever loads it: a layout refused there is of no use here.
  */
 import { quote, some, UsageError } from "../errors.ts"
-import { type Layout, type LayoutComponent, rankCount, rankRange, sizes, wrongSizes } from "./ModuleParallelism.ts"
+import { type Layout, type LayoutComponent, rankCount, rankRange, sizesText, wrongSizes } from "./ModuleParallelism.ts"
 
 /** Every MegatronMIMO model has a component of this name; all others are encoders that feed it. */
 export const LANGUAGE_COMPONENT = "language"
@@ -113,7 +113,7 @@ const expertsDivide = ({ name, parallelism: p }: LayoutComponent): Problem | und
   if ((p.tp * p.cp * p.dp) % (p.etp * p.ep) === 0) return undefined
   return {
     problem: `component ${quote(name)}: tp·cp·dp = ${p.tp * p.cp * p.dp} is not divisible by etp·ep = ${p.etp * p.ep} ` +
-      `(${sizes(p, ["tp", "cp", "dp", "etp", "ep"])})`,
+      `(${sizesText(p, ["tp", "cp", "dp", "etp", "ep"])})`,
     hint: "raise dp, or lower ep or etp: experts are spread over the tp·cp·dp ranks of a pipeline stage"
   }
 }
@@ -163,7 +163,7 @@ const rangesTile = (layout: Layout): Problem | undefined => {
 const encoderIsDense = ({ name, parallelism: p }: LayoutComponent): Problem | undefined => {
   if (name === LANGUAGE_COMPONENT || (p.ep === 1 && p.etp === 1)) return undefined
   return {
-    problem: `component ${quote(name)}: ${sizes(p, ["ep", "etp"])}, but only "${LANGUAGE_COMPONENT}" can have experts`,
+    problem: `component ${quote(name)}: ${sizesText(p, ["ep", "etp"])}, but only "${LANGUAGE_COMPONENT}" can have experts`,
     hint: `leave ep and etp out for ${quote(name)}`
   }
 }

@@ -178,7 +178,7 @@ export const wrongSizes = (spec: ComponentSpec): { readonly problem: string } | 
   }
   const ranks = rankCount({ ...spec, dp: spec.dp ?? 1 })
   return (spec.rankOffset ?? 0) + ranks <= MAX_RANKS ? undefined : {
-    problem: `component ${quote(spec.name)}: ${sizes(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
+    problem: `component ${quote(spec.name)}: ${sizesText(spec, ["tp", "cp", "pp", "dp", "rankOffset"])} asks for ranks past ` +
       `${MAX_RANKS}, the largest world supported`
   }
 }
@@ -194,7 +194,7 @@ export const checkSizes = (spec: ComponentSpec): void => {
 }
 
 /** `tp=2, cp=1, …` of the fields that are set, for messages. */
-export const sizes = (
+export const sizesText = (
   spec: Partial<ParallelSizes>,
   fields: ReadonlyArray<keyof ParallelSizes>
 ): string =>

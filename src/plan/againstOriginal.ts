@@ -4,7 +4,7 @@
  */
 import type { Conversion, ConversionModule } from "../bridge/Conversion.ts"
 import type { Carried } from "../bridge/Family.ts"
-import type { HfTensor } from "../bridge/Mapping.ts"
+import type { ExpectedTensor } from "../bridge/Mapping.ts"
 import { account, ALLOWED, type LeftBehind } from "./accounting.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { sameShape } from "../tensor/Copy.ts"
@@ -27,7 +27,7 @@ export const requireOriginal = (
 ): void => {
   const { tensors } = original
   // Its tables keep the rows they have where the export was told to have others.
-  const resized = ({ name, shape }: HfTensor): boolean =>
+  const resized = ({ name, shape }: ExpectedTensor): boolean =>
     vocabSize !== undefined && shape[0] === vocabSize && sameShape(tensors.get(name)?.shape.with(0, vocabSize) ?? [], shape)
   requireTensors(
     [...[...hf.values()].filter((t) => tensors.has(t.name) || !(t.mtp || added(t.name))), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
@@ -57,7 +57,7 @@ export const notExported = (
  */
 export const unwidened = (located: ReadonlyArray<Located>, origins: ReadonlyMap<string, TensorOrigin>, original: HfWeights): ReadonlyMap<string, DType> => {
   const widened = new Map<string, DType | undefined>()
-  const own = ({ name }: HfTensor): DType | undefined => {
+  const own = ({ name }: ExpectedTensor): DType | undefined => {
     const found = original.tensors.get(name)
     return found?.place.kind === "range" && isFloat(found.dtype) ? found.dtype : undefined
   }

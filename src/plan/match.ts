@@ -1,6 +1,6 @@
 /** Matching source tensors against what a model is made of: the accounting that refuses silent loss. */
 import type { Carried } from "../bridge/Family.ts"
-import type { HfTensor } from "../bridge/Mapping.ts"
+import type { ExpectedTensor } from "../bridge/Mapping.ts"
 import type { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, quote, quotePath, UsageError } from "../errors.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
@@ -54,9 +54,9 @@ export const carriedWhy = (rules: ReadonlyArray<Carried>, weights: Pick<HfWeight
 /** What carried tensors must look like, beside the tensors that the model is made of: a stored alias has the shape of what it repeats. */
 export const expectedBeside = (
   rules: ReadonlyArray<Carried>,
-  model: ReadonlyMap<string, HfTensor>,
+  model: ReadonlyMap<string, ExpectedTensor>,
   has: (name: string) => boolean
-): ReadonlyArray<HfTensor> =>
+): ReadonlyArray<ExpectedTensor> =>
   rules.flatMap(({ alias, pattern }) => {
     const repeated = alias === undefined ? undefined : model.get(alias)
     return repeated && has(pattern) ? [{ name: pattern, shape: repeated.shape }] : []
@@ -72,12 +72,12 @@ interface Present {
  * the first ten, and what is there instead. `where` says which side is looked at, `fileOf` where exactly.
  */
 export const requireTensors = <A extends Present>(
-  expected: ReadonlyArray<HfTensor>,
+  expected: ReadonlyArray<ExpectedTensor>,
   actual: ReadonlyMap<string, A>,
   where: string,
   fileOf: (found: A) => string = () => where
 ): void => {
-  const missing: Array<HfTensor> = []
+  const missing: Array<ExpectedTensor> = []
   const contradicting: Array<Contradiction & { readonly file: string }> = []
   for (const tensor of expected) {
     const { name, shape } = tensor

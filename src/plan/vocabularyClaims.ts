@@ -12,7 +12,7 @@ import { atPath, decodeJson } from "../document/decode.ts"
 import { InvalidFile, isBridgeError, PlanRefused, quotePath } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { LARGEST_RUN_CONFIG, numberAt, parseRunConfig, section } from "../runconfig/RunConfigFile.ts"
+import { LARGEST_RUN_CONFIG, numberAt, parseRunConfig, sectionAt } from "../runconfig/RunConfigFile.ts"
 import { PickleDict, PickleObject } from "../torch/PickleValue.ts"
 import { PyOpaque, type PyRead } from "../torch/PyValue.ts"
 import { paddedVocabulary, type VocabularyCut } from "./vocabulary.ts"
@@ -53,7 +53,7 @@ const claimsOfArgs = (common: PyRead, file: string, rows: number): ReadonlyArray
 /** `vocab_size` of the model section, or of the standard model that a MIMO model is made from. */
 const claimsOfRunConfig = (bytes: Uint8Array, rows: number): ReadonlyArray<VocabularyClaim> => {
   const config = parseRunConfig(bytes)
-  const size = numberAt(section(config, "model", "standard_provider") ?? section(config, "model"), "vocab_size")
+  const size = numberAt(sectionAt(config, "model", "standard_provider") ?? sectionAt(config, "model"), "vocab_size")
   return size !== undefined && size > rows ? [{ size, says: `vocab_size of ${RUN_CONFIG} is ${size}` }] : []
 }
 

@@ -6,7 +6,7 @@ import { describeLayout, type LayoutRow } from "../parallel/Layout.ts"
 import type { Broken } from "../parallel/LayoutRules.ts"
 import { ranksByNode } from "../parallel/TrainingRules.ts"
 import type { StepEstimate } from "./estimate.ts"
-import { type Change, type Refused, type ScoredLayout, spell } from "./plan.ts"
+import { type LayoutChange, type Refused, type ScoredLayout, spell } from "./plan.ts"
 import { timeline, type TimelineEvent } from "./timeline.ts"
 
 /** A layout with its score. Times are estimates. */
@@ -64,7 +64,7 @@ export interface LayoutReport {
   readonly refused: ReadonlyArray<Refused>
   readonly searched: number
   /** What one change to the best (or the given) layout comes to. */
-  readonly changes: ReadonlyArray<Change>
+  readonly changes: ReadonlyArray<LayoutChange>
   readonly notes: ReadonlyArray<string>
 }
 

@@ -50,7 +50,7 @@ const encoderSizes = (most: number, bounds: Bounds): ReadonlyArray<Omit<ModulePa
     divisors(bounds.globalBatch, Math.floor(most / tp)).map((dp) => ({ tp, pp: 1, dp, cp: 1, ep: 1, etp: 1 })))
 
 /** Components side by side, from rank 0. */
-export const laidOut = (components: ReadonlyArray<readonly [name: string, sizes: Omit<ModuleParallelism, "rankOffset">]>): Layout => {
+export const sideBySide = (components: ReadonlyArray<readonly [name: string, sizes: Omit<ModuleParallelism, "rankOffset">]>): Layout => {
   let next = 0
   const placed = components.map(([name, sizes]): LayoutComponent => {
     const rankOffset = next
@@ -66,19 +66,19 @@ export const laidOut = (components: ReadonlyArray<readonly [name: string, sizes:
  */
 export function* layoutsOf(profile: ModelProfile, gpus: number, bounds: Bounds, stands: (smallest: Layout) => boolean): Generator<Layout> {
   if (profile.form === "standard") {
-    for (const sizes of sizesOf(profile, STANDARD_COMPONENT, gpus, bounds)) yield laidOut([[STANDARD_COMPONENT, sizes]])
+    for (const sizes of sizesOf(profile, STANDARD_COMPONENT, gpus, bounds)) yield sideBySide([[STANDARD_COMPONENT, sizes]])
     return
   }
   const encoders = profile.components.filter((name) => name !== LANGUAGE_COMPONENT)
   function* beside(placed: ReadonlyArray<readonly [string, Omit<ModuleParallelism, "rankOffset">]>, rest: ReadonlyArray<string>, left: number): Generator<Layout> {
     const [name, ...others] = rest
-    if (name === undefined) return yield laidOut(placed)
+    if (name === undefined) return yield sideBySide(placed)
     for (const sizes of encoderSizes(left - others.length, bounds)) yield* beside([...placed, [name, sizes]], others, left - rankCount(sizes))
   }
   const one = { tp: 1, pp: 1, dp: 1, cp: 1, ep: 1, etp: 1 }
   for (const sizes of sizesOf(profile, LANGUAGE_COMPONENT, gpus - encoders.length, bounds)) {
     const language = [LANGUAGE_COMPONENT, sizes] as const
-    if (stands(laidOut([language, ...encoders.map((name) => [name, one] as const)]))) yield* beside([language], encoders, gpus - rankCount(sizes))
+    if (stands(sideBySide([language, ...encoders.map((name) => [name, one] as const)]))) yield* beside([language], encoders, gpus - rankCount(sizes))
   }
 }
 

@@ -10,7 +10,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import { type Broken, LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import { brokenTrainingRule, type TrainingFacts } from "../parallel/TrainingRules.ts"
 import { allBroken, brokenByLayout, firstBroken } from "./check.ts"
-import { laidOut, layoutsOf, leastMicroBatch, microBatchChoices } from "./candidates.ts"
+import { sideBySide, layoutsOf, leastMicroBatch, microBatchChoices } from "./candidates.ts"
 import { estimateStep, type StepEstimate } from "./estimate.ts"
 import type { Efficiency, Gpu } from "./gpus.ts"
 import type { SampleMix } from "./samples.ts"
@@ -80,7 +80,7 @@ export interface Refused {
 }
 
 /** What one change to the best layout comes to. */
-export interface Change {
+export interface LayoutChange {
   readonly change: string
   /** GPU-seconds per token over those of the best; absent where a rule refuses it. */
   readonly cost?: number
@@ -94,7 +94,7 @@ export interface LayoutPlan {
   readonly standard?: ScoredLayout
   readonly refused: ReadonlyArray<Refused>
   readonly searched: number
-  readonly changes: ReadonlyArray<Change>
+  readonly changes: ReadonlyArray<LayoutChange>
 }
 
 const GIB = 2 ** 30
@@ -278,10 +278,10 @@ const languageOf = ({ layout }: Candidate): string => JSON.stringify(layout.comp
 const bestByLanguage = (found: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
 
 const withSize = (layout: Layout, name: string, key: "tp" | "pp" | "dp" | "ep", value: number): Layout =>
-  laidOut(layout.components.map(({ name: own, parallelism }) => [own, own === name ? { ...parallelism, [key]: value } : parallelism]))
+  sideBySide(layout.components.map(({ name: own, parallelism }) => [own, own === name ? { ...parallelism, [key]: value } : parallelism]))
 
 /** Every size of the best layout doubled and halved, and the other choices turned. */
-const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest): ReadonlyArray<Change> => {
+const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest): ReadonlyArray<LayoutChange> => {
   const choice: RunChoice = { microBatch: best.microBatch, recompute: best.recompute, sequenceParallel: best.sequenceParallel }
   const sizes = best.layout.components.flatMap(({ name, parallelism }) =>
     (["tp", "pp", "dp", "ep"] as const).flatMap((key) => [parallelism[key] * 2, parallelism[key] / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((n) => ({
@@ -292,7 +292,7 @@ const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest)
     ...(["none", "full"] as const).filter((r) => r !== best.recompute).map((recompute) => ({ change: recompute === "full" ? "recompute everything" : "recompute nothing", choice: { ...choice, recompute } })),
     { change: best.sequenceParallel ? "without sequence parallelism" : "with sequence parallelism", choice: { ...choice, sequenceParallel: !best.sequenceParallel } }
   ].map((one) => ({ ...one, layout: best.layout }))
-  return [...sizes, ...others].map(({ change, choice: given, layout }): Change => {
+  return [...sizes, ...others].map(({ change, choice: given, layout }): LayoutChange => {
     const whole = profile.form === "mimo" ? leastMicroBatch(layout, given.microBatch) : given.microBatch
     const own = { ...given, microBatch: whole }
     const broken = firstBroken(profile, factsOf(profile, layout, request, own))

@@ -24,7 +24,7 @@ import { publishData, recover } from "./staging/swap.ts"
 import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "./staging/target.ts"
 import { engineFor } from "./journal/engineFor.ts"
 import { Recorder } from "./integrity/Recorder.ts"
-import { changesBetween, contentOf, type Job } from "./journal/Job.ts"
+import { changesBetween, contentOf, type Fingerprint } from "./journal/Fingerprint.ts"
 import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
 import { SpaceWatch } from "./journal/SpaceWatch.ts"
 import type { Share } from "./Share.ts"
@@ -44,7 +44,7 @@ export interface PublicationOptions {
   readonly checksums?: boolean
   /** Makes the work resumable. */
   readonly job?: {
-    readonly identity: Job
+    readonly identity: Fingerprint
     /** Where in the directory its files are: a relative path, empty for the directory itself. */
     readonly folder: string
     readonly engine: EngineOptions

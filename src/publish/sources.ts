@@ -3,7 +3,7 @@ import { InvalidFile, IoError } from "../errors.ts"
 import type { Store, StoredState } from "../store/Store.ts"
 import { hasErrno, isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { type Ingredient, known } from "./journal/Job.ts"
+import { type Ingredient, known } from "./journal/Fingerprint.ts"
 
 export interface SourceState extends StoredState {
   readonly path: string

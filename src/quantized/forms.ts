@@ -7,7 +7,7 @@ import { type Shape, stridesOf } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { isPacked, dtypeOfCodes } from "../tensor/kernels/codes.ts"
 import type { Codes } from "../tensor/Transform.ts"
-import { blocked, byRows, type Geometry, grouped, single } from "./geometry.ts"
+import { blocked, byRows, type Geometry, equalGroups, single } from "./geometry.ts"
 import type { BlockSize } from "./QuantizationConfig.ts"
 import type { QuantizedTensor } from "./QuantizedTensor.ts"
 
@@ -88,8 +88,8 @@ const float8: QuantizedForm = (stored, headers) => {
   const rows = scales.shape.length === 2 && scales.shape[0] === shape[0]
   const geometry = one ?? (isInverse
     ? blocked(shape, scales.shape, headers.blockSize)
-    : (rows ? grouped(shape, scales.shape) : undefined) ?? blocked(shape, scales.shape, headers.blockSize) ??
-      grouped(shape, scales.shape) ?? byRows(shape, scales.shape, headers.blockSize[0]))
+    : (rows ? equalGroups(shape, scales.shape) : undefined) ?? blocked(shape, scales.shape, headers.blockSize) ??
+      equalGroups(shape, scales.shape) ?? byRows(shape, scales.shape, headers.blockSize[0]))
   if (geometry === undefined) return unfit(scales, stored, shape)
   return assemble({ name, shape, codes, stored, scales, geometry, rounded: isInverse && one !== undefined })
 }
@@ -100,7 +100,7 @@ const float4: QuantizedForm = (stored, headers) => {
   if (module === undefined || (stored.dtype !== "I8" && stored.dtype !== "U8") || !headers.get(`${module}.scale`)) return undefined
   const shape = unpackedShape(stored, 2)
   const scales = scalesFor(stored, [`${module}.scale`], ["F8_E8M0", "U8", ...FLOATS], headers)
-  const geometry = grouped(shape, scales.shape) ?? unfit(scales, stored, shape)
+  const geometry = equalGroups(shape, scales.shape) ?? unfit(scales, stored, shape)
   return assemble({ name: stored.name, shape, codes: "e2m1", stored, scales, geometry })
 }
 
@@ -120,7 +120,7 @@ const packed: QuantizedForm = (stored, headers) => {
   }
   const shape = unpackedShape(stored, isInt4 ? 8 : 2)
   const scales = scalesFor(stored, [`${module}.weight_scale`], isInt4 ? FLOATS : ["F8_E8M0", "U8", ...FLOATS], headers)
-  const geometry = grouped(shape, scales.shape) ?? unfit(scales, stored, shape)
+  const geometry = equalGroups(shape, scales.shape) ?? unfit(scales, stored, shape)
   const shapeName = `${module}.weight_shape`
   const extra = headers.get(shapeName) ? [shapeName] : isInt4 ? fail("no-shape", `there is no ${shapeName}`, stored.name) : []
   return assemble({ name: `${module}.weight`, shape, codes: isInt4 ? "int4" : "e2m1", stored, scales, geometry, extra })
@@ -142,7 +142,7 @@ const experts: QuantizedForm = (stored, headers) => {
   const scales = scalesFor(stored, [`${name}_scales`], ["U8", "F8_E8M0"], headers)
   const columns = G * BYTES_PER_GROUP * 2
   const rowMajor = [E, R, columns]
-  const geometry = grouped(rowMajor, scales.shape) ?? unfit(scales, stored, rowMajor)
+  const geometry = equalGroups(rowMajor, scales.shape) ?? unfit(scales, stored, rowMajor)
   if (scales.shape[2] !== G) return unfit(scales, stored, rowMajor)
   const quantized = assemble({ name, shape: rowMajor, codes: "e2m1", stored, scales, geometry })
   const turned = (axes: ReadonlyArray<number>): ReadonlyArray<number> => [axes[0]!, axes[2]!, axes[1]!]

@@ -34,7 +34,7 @@ export const blocked = (shape: Shape, scales: Shape, [rows, columns]: BlockSize)
     : undefined
 
 /** Equal groups of the last axis, each row its own: `[…, R, groups]`. */
-export const grouped = (shape: Shape, scales: Shape): Geometry | undefined => {
+export const equalGroups = (shape: Shape, scales: Shape): Geometry | undefined => {
   const last = shape.length - 1
   const groups = scales[last]
   if (last < 1 || scales.length !== shape.length || !groups || shape[last]! % groups !== 0) return undefined

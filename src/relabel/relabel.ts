@@ -12,7 +12,7 @@ import {
 import { trackerFiles } from "../checkpoint/folder.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
-import { known, linkedFile, sourceFile } from "../publish/journal/Job.ts"
+import { known, linkedFile, sourceFile } from "../publish/journal/Fingerprint.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
 import type { Publication } from "../publish/Publication.ts"

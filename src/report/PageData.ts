@@ -32,14 +32,14 @@ export interface MadePart {
 export interface Made {
   /** Mapping kind. */
   readonly kind: string
-  /** Index in {@link Coverage.pictures}. */
+  /** Index in {@link ModelCoverage.pictures}. */
   readonly picture: number
   /** Hugging Face tensors, in the order of the picture's sources. */
   readonly sources: ReadonlyArray<string>
   readonly parts: ReadonlyArray<MadePart>
 }
 
-export interface Coverage {
+export interface ModelCoverage {
   readonly hf: string
   readonly megatron: string
   readonly rows: ReadonlyArray<CoverageRow>
@@ -63,7 +63,7 @@ export interface Page {
   readonly conversion?: ConversionReport
   readonly verify?: VerifyReport
   readonly diff?: DiffReport
-  readonly coverage?: Coverage
+  readonly coverage?: ModelCoverage
   /** Why there is no coverage. */
   readonly coverageNote?: string
 }

@@ -14,8 +14,8 @@ import { chunksOf } from "../space/TensorSpace.ts"
 import { type Copy, volume } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { type Picture, pictureOf } from "./model/pictures.ts"
-import { Table } from "./model/Table.ts"
-import type { Coverage, CoverageRow, Made, MadePart } from "./PageData.ts"
+import { Distinct } from "./model/Distinct.ts"
+import type { ModelCoverage, CoverageRow, Made, MadePart } from "./PageData.ts"
 
 /** Rows of axis 0 that a copy writes, first and last. */
 const rowsOf = ({ shape, target }: Copy, width: number): readonly [number, number] => {
@@ -36,7 +36,7 @@ const partsOf = function*({ copies, parameter }: BoundParameter) {
 
 /** The pictures of parameters; equal ones are one. */
 class Pictures {
-  readonly #pictures = new Table<Picture>()
+  readonly #pictures = new Distinct<Picture>()
 
   get items(): ReadonlyArray<Picture> {
     return this.#pictures.items
@@ -60,7 +60,7 @@ const modelOf = ({ tensors }: OpenedSpace): ReadonlyMap<string, StoredTensor> =>
  *
  * @throws Unsupported, InvalidFile, PlanRefused where the model cannot be mapped
  */
-export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: OpenedSpace, leftBehind: ReadonlyArray<LeftBehind> = []): Coverage | undefined => {
+export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: OpenedSpace, leftBehind: ReadonlyArray<LeftBehind> = []): ModelCoverage | undefined => {
   const { hf: weights, hfConfig: config } = hf
   if (!weights || !config || !megatron.form) return undefined
   const stored = modelOf(megatron)

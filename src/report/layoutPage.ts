@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import type { LayoutReport, LayoutScore } from "../planner/LayoutReport.ts"
 import { cleaned } from "../quote.ts"
 import { VERSION } from "../version.ts"
-import { esc, table } from "./render/html.ts"
+import { esc, htmlTable } from "./render/html.ts"
 import { STYLE } from "./style/index.ts"
 
 const OWN = `
@@ -93,7 +93,7 @@ ${score.idle > 0 ? `<p>${score.idle} idle: ${esc(score.idleBecause)}.</p>` : ""}
 <h3>Ranks by node</h3>${nodes(score, gpusPerNode)}
 <h3>Timeline</h3>${timelinePicture(score)}
 <h3>Memory</h3>${memoryBars(score, usable)}
-<h3>Stages, per microbatch</h3>${table("Stages", [{ head: "stage" }, { head: "compute", number: true }, { head: "tensor parallel", number: true }, { head: "expert parallel", number: true }, { head: "transfer", number: true }, { head: "all", number: true }],
+<h3>Stages, per microbatch</h3>${htmlTable("Stages", [{ head: "stage" }, { head: "compute", number: true }, { head: "tensor parallel", number: true }, { head: "expert parallel", number: true }, { head: "transfer", number: true }, { head: "all", number: true }],
   score.stages.map((s) => [`${esc(s.component)} ${s.stage}`, ...[s.compute, s.tensorParallel, s.expertParallel, s.transfer, s.total].map(seconds)]))}
 </section>`
 
@@ -103,7 +103,7 @@ const ranking = (r: LayoutReport): string => {
     ...r.best.map((s, i) => [String(i + 1), s] as const),
     ...(r.standard ? [["one layout", r.standard] as const] : [])
   ]
-  return table("Layouts", [{ head: "" }, { head: "layout" }, { head: "ranks", number: true }, { head: "idle", number: true }, { head: "step", number: true }, { head: "bubble", number: true }, { head: "memory", number: true }, { head: "GPU-µs/token", number: true }],
+  return htmlTable("Layouts", [{ head: "" }, { head: "layout" }, { head: "ranks", number: true }, { head: "idle", number: true }, { head: "step", number: true }, { head: "bubble", number: true }, { head: "memory", number: true }, { head: "GPU-µs/token", number: true }],
     rows.map(([name, s]) => [esc(name), esc(s.spelled), String(s.ranks), String(s.idle), seconds(s.stepSeconds), percent(s.bubble), percent(s.memoryShare), (1e6 * s.gpuSecondsPerToken).toFixed(1)]))
 }
 
@@ -125,8 +125,8 @@ export const renderLayoutPage = (given: LayoutReport): string => {
 ${(r.given?.broken ?? []).map((b) => `<p class="verdict bad">✗ rule ${b.rule}: ${esc(b.problem)} <span class="soft">(${esc(b.trainer)})</span></p>`).join("")}</header>
 <main><section><h2>Layouts</h2>${ranking(r)}${r.notes.map((note) => `<p>${esc(note)}.</p>`).join("")}</section>
 ${sections.map(([id, text, score]) => scoreSection(id, text, score, r)).join("\n")}
-${r.changes.length === 0 ? "" : `<section><h2>One change to the best</h2>${table("Changes", [{ head: "change" }, { head: "costs" }], r.changes.map((c) => [esc(c.change), c.broken ? `rule ${c.broken.rule}: ${esc(c.broken.problem)}` : `${c.cost! > 0 ? "+" : ""}${percent(c.cost!)}`]))}</section>`}
-<section><h2>Refused</h2>${table("Refused layouts", [{ head: "rule", number: true }, { head: "layouts", number: true }, { head: "for example" }, { head: "because" }, { head: "the trainer" }],
+${r.changes.length === 0 ? "" : `<section><h2>One change to the best</h2>${htmlTable("Changes", [{ head: "change" }, { head: "costs" }], r.changes.map((c) => [esc(c.change), c.broken ? `rule ${c.broken.rule}: ${esc(c.broken.problem)}` : `${c.cost! > 0 ? "+" : ""}${percent(c.cost!)}`]))}</section>`}
+<section><h2>Refused</h2>${htmlTable("Refused layouts", [{ head: "rule", number: true }, { head: "layouts", number: true }, { head: "for example" }, { head: "because" }, { head: "the trainer" }],
     r.refused.map((x) => [String(x.rule), String(x.layouts), esc(x.example), esc(x.problem), esc(x.trainer)]))}</section>
 </main><footer><p>Times are estimates from first principles, no GPU was asked; memory is counted from the model's tensors.</p></footer></body></html>
 `

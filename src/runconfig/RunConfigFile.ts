@@ -182,7 +182,7 @@ export const isMapping = (v: PythonValue | undefined): v is RunConfigMap =>
   typeof v === "object" && v !== null && !Array.isArray(v) && !("$float" in v)
 
 /** The mapping at a path of fields, if there is one. */
-export const section = (root: RunConfigMap, ...path: ReadonlyArray<string>): RunConfigMap | undefined => {
+export const sectionAt = (root: RunConfigMap, ...path: ReadonlyArray<string>): RunConfigMap | undefined => {
   let at: PythonValue | undefined = root
   for (const field of path) at = isMapping(at) ? at[field] : undefined
   return isMapping(at) ? at : undefined
@@ -202,4 +202,4 @@ export const textAt = (map: RunConfigMap | undefined, field: string): string | u
 
 /** The section that describes the (standard) model: the provider, or the one inside a MIMO provider. */
 export const providerOf = (config: RunConfigMap): RunConfigMap | undefined =>
-  section(config, "model", "standard_provider") ?? section(config, "model")
+  sectionAt(config, "model", "standard_provider") ?? sectionAt(config, "model")

@@ -6,7 +6,7 @@
 import { sameShape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type ChunkEntry, DcpTables, type StorageEntry, type TensorEntry } from "./DcpTables.ts"
-import { dict, isSmall, refuse, sizes, stateOf } from "./DcpValues.ts"
+import { dict, isSmall, malformed, sizesOf, stateOf } from "./DcpValues.ts"
 import { Dcp, METADATA_GLOBALS } from "./Globals.ts"
 import { unpickle } from "./Pickle.ts"
 import type { PickleLimits } from "./Pickle.ts"
@@ -80,7 +80,7 @@ export const decodeMetadata = (bytes: Uint8Array): DcpMetadata => {
   const objects = new Map<string, StoredObject>()
   let count = 0
   for (const [key, tensor] of tables.rows(dict(state, "state_dict_metadata"))) {
-    if (tensors.has(key) || objects.has(key)) refuse("duplicate-key", "the key occurs twice", key)
+    if (tensors.has(key) || objects.has(key)) malformed("duplicate-key", "the key occurs twice", key)
     const stored = storage.get(key) ?? []
     storage.delete(key)
     if (!tensor) {
@@ -89,18 +89,18 @@ export const decodeMetadata = (bytes: Uint8Array): DcpMetadata => {
     }
     const chunks = tables.chunks(tensor.chunks, key)
     count += chunks.length
-    if (count > MAX_CHUNKS) refuse("limit", `more than ${MAX_CHUNKS} chunks`, key)
+    if (count > MAX_CHUNKS) malformed("limit", `more than ${MAX_CHUNKS} chunks`, key)
     tensors.set(key, tensorOf(tensor, chunks, stored, key))
   }
-  for (const key of storage.keys()) refuse("stray-storage", "bytes are stored under a key that the table of tensors does not have", key)
+  for (const key of storage.keys()) malformed("stray-storage", "bytes are stored under a key that the table of tensors does not have", key)
   const flattened = flattenedShapes(state)
   return { tensors, objects, className, ...(flattened.size > 0 ? { flattened } : {}) }
 }
 
 const objectOf = (stored: ReadonlyArray<StorageEntry>, key: string): StoredObject => {
-  if (stored.length === 0) refuse("no-storage", "the object is stored nowhere", key)
-  if (stored.length > 1) refuse("duplicate-storage", `the object is stored ${stored.length} times`, key)
-  if (stored[0]!.at !== undefined) refuse("stray-storage", "the object is stored as if it were the chunk of a tensor", key)
+  if (stored.length === 0) malformed("no-storage", "the object is stored nowhere", key)
+  if (stored.length > 1) malformed("duplicate-storage", `the object is stored ${stored.length} times`, key)
+  if (stored[0]!.at !== undefined) malformed("stray-storage", "the object is stored as if it were the chunk of a tensor", key)
   const { file, length, offset } = stored[0]!
   return { file, offset, length }
 }
@@ -114,25 +114,25 @@ const tensorOf = (
   const find = finder(stored, key)
   const placed = new Map<StorageEntry, StoredChunk>()
   for (const [i, chunk] of chunks.entries()) {
-    const offsets = sizes(chunk.offsets, "the offsets of a chunk", key)
-    const extent = sizes(chunk.sizes, "the sizes of a chunk", key)
+    const offsets = sizesOf(chunk.offsets, "the offsets of a chunk", key)
+    const extent = sizesOf(chunk.sizes, "the sizes of a chunk", key)
     if (offsets.length !== shape.length || extent.length !== shape.length) {
-      refuse("rank", `chunk ${i} has another rank than the global shape [${shape}]`, key)
+      malformed("rank", `chunk ${i} has another rank than the global shape [${shape}]`, key)
     }
     const entry = find(offsets)
-    if (entry === undefined) return refuse("no-storage", `the chunk at [${offsets}] is stored nowhere`, key)
-    if (entry.length === 0) refuse("no-storage", `the chunk at [${offsets}] is said to be stored in 0 bytes`, key)
+    if (entry === undefined) return malformed("no-storage", `the chunk at [${offsets}] is stored nowhere`, key)
+    if (entry.length === 0) malformed("no-storage", `the chunk at [${offsets}] is said to be stored in 0 bytes`, key)
     const known = placed.get(entry)
     if (known && !isEmpty(known.sizes)) {
       // A replica, or a rank without elements.
       if (isEmpty(extent) || sameShape(known.sizes, extent)) continue
-      refuse("overlap", `two chunks at [${offsets}], of sizes [${known.sizes}] and [${extent}], would hold the same elements`, key)
+      malformed("overlap", `two chunks at [${offsets}], of sizes [${known.sizes}] and [${extent}], would hold the same elements`, key)
     }
     placed.set(entry, { offsets, sizes: extent, file: entry.file, offset: entry.offset, length: entry.length })
   }
   if (placed.size !== stored.length) {
     const stray = stored.find((entry) => !placed.has(entry))!
-    refuse("stray-storage", `bytes are stored for a chunk at [${stray.at ?? "no offset"}] that the tensor does not have`, key)
+    malformed("stray-storage", `bytes are stored for a chunk at [${stray.at ?? "no offset"}] that the tensor does not have`, key)
   }
   return { dtype, shape, chunks: [...placed.values()] }
 }
@@ -144,7 +144,7 @@ const finder = (stored: ReadonlyArray<StorageEntry>, key: string) => {
   const name = (offsets: ReadonlyArray<number> | undefined) => offsets === undefined ? "none" : offsets.join()
   const table = new Map<string, StorageEntry>()
   for (const entry of stored) {
-    if (table.has(name(entry.at))) refuse("duplicate-storage", `the chunk at [${entry.at ?? "no offset"}] is stored twice`, key)
+    if (table.has(name(entry.at))) malformed("duplicate-storage", `the chunk at [${entry.at ?? "no offset"}] is stored twice`, key)
     table.set(name(entry.at), entry)
   }
   return (offsets: ReadonlyArray<number>) => table.get(name(offsets))
@@ -160,7 +160,7 @@ const flattenedShapes = (state: PickleDict): ReadonlyMap<string, ReadonlyArray<n
     const shape = value instanceof PickleDict && isSmall(value)
       ? value.get("nd_reformulated_orig_global_shape")
       : undefined
-    if (typeof key === "string" && shape !== undefined && shape !== null) shapes.set(key, sizes(shape, "the original shape", key))
+    if (typeof key === "string" && shape !== undefined && shape !== null) shapes.set(key, sizesOf(shape, "the original shape", key))
   }
   return shapes
 }

@@ -3,7 +3,7 @@
  * objects that say it. What the pickle completes only after it stands in its table is looked at in the end.
  */
 import type { DType } from "../tensor/DType.ts"
-import { dtypeOf, fileName, integer, isOne, isSmall, refuse, sizes, stateOf } from "./DcpValues.ts"
+import { tensorDtype, fileName, integer, isOne, isSmall, malformed, sizesOf, stateOf } from "./DcpValues.ts"
 import { Dcp } from "./Globals.ts"
 import type { PickleSink } from "./Pickle.ts"
 import { PickleDict, PickleList } from "./PickleValue.ts"
@@ -59,7 +59,7 @@ export class DcpTables implements PickleSink {
   /** The rows of `state_dict_metadata`. */
   rows(table: PickleDict): ReadonlyArray<TableRow> {
     const late = pairsOf(table).map(([key, value]) =>
-      typeof key === "string" ? this.#tableRow(key, value) : refuse("field", "a key of state_dict_metadata is not a string"))
+      typeof key === "string" ? this.#tableRow(key, value) : malformed("field", "a key of state_dict_metadata is not a string"))
     return [...this.#rows.get(table) ?? [], ...late]
   }
 
@@ -67,7 +67,7 @@ export class DcpTables implements PickleSink {
   chunks(list: PickleList, tensor: string): ReadonlyArray<ChunkEntry> {
     const taken = this.#chunks.get(list) ?? []
     const late = list.items.filter((item) => item !== null)
-    if (taken.length + late.length !== list.items.length) return refuse("class", "a chunk is something else, not a ChunkStorageMetadata", tensor)
+    if (taken.length + late.length !== list.items.length) return malformed("class", "a chunk is something else, not a ChunkStorageMetadata", tensor)
     return late.length === 0 ? taken : [...taken, ...late.map((item) => this.#chunkEntry(item, tensor))]
   }
 
@@ -82,20 +82,20 @@ export class DcpTables implements PickleSink {
     if (!known) this.#storage.set(table, known = new Map())
     const attributes = this.#attributes(index, Dcp.index, "a key of storage_data")
     const key = attributes.get("fqn")
-    if (typeof key !== "string") return refuse("field", "an entry of storage_data has no key")
+    if (typeof key !== "string") return malformed("field", "an entry of storage_data has no key")
     add(known, key, this.#storageEntry(this.#attributes(value, Dcp.storage, "the storage", key), attributes.get("offset"), key))
   }
 
   #storageEntry(info: PickleDict, at: PickleValue | undefined, key: string): StorageEntry {
     const entry: StorageEntry = {
-      at: at === undefined || at === null ? undefined : sizes(at, "the offset of a storage entry", key),
+      at: at === undefined || at === null ? undefined : sizesOf(at, "the offset of a storage entry", key),
       file: fileName(info.get("relative_path"), this.#fileNames, key),
       offset: integer(info.get("offset"), "the byte offset", key),
       length: integer(info.get("length"), "the byte length", key)
     }
     const transforms = info.get("transform_descriptors")
     if (transforms instanceof PickleList ? transforms.items.length > 0 : transforms !== undefined && transforms !== null) {
-      refuse("transformed", "the item is stored compressed or otherwise transformed (transform_descriptors); save it without", key)
+      malformed("transformed", "the item is stored compressed or otherwise transformed (transform_descriptors); save it without", key)
     }
     return entry
   }
@@ -104,9 +104,9 @@ export class DcpTables implements PickleSink {
     if (isOne(value, Dcp.bytes)) return [key, undefined]
     const attributes = this.#attributes(value, Dcp.tensor, "the entry", key)
     const chunks = attributes.get("chunks")
-    if (!(chunks instanceof PickleList)) return refuse("field", "the tensor has no list of chunks", key)
-    const shape = sizes(attributes.get("size"), "the global shape", key)
-    return [key, { dtype: dtypeOf(attributes.get("properties"), key), shape, chunks }]
+    if (!(chunks instanceof PickleList)) return malformed("field", "the tensor has no list of chunks", key)
+    const shape = sizesOf(attributes.get("size"), "the global shape", key)
+    return [key, { dtype: tensorDtype(attributes.get("properties"), key), shape, chunks }]
   }
 
   #chunkEntry(value: PickleValue, tensor?: string): ChunkEntry {
@@ -121,7 +121,7 @@ export class DcpTables implements PickleSink {
   #attributes(value: PickleValue, ids: ReadonlyArray<string>, what: string, tensor?: string): PickleDict {
     const state = stateOf(value, ids, what, tensor)
     // Something was taken out of it.
-    if (this.#rows.has(state)) refuse("class", `${what} has a tensor or an object as an attribute`, tensor)
+    if (this.#rows.has(state)) malformed("class", `${what} has a tensor or an object as an attribute`, tensor)
     return state
   }
 }

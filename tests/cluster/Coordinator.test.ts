@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import { dealt } from "../../src/cluster/dealt.ts"
-import { ranksOf, runsOf } from "../../src/cluster/rankRuns.ts"
+import { ranksIn, runsOf } from "../../src/cluster/rankRuns.ts"
 import type { WorldCalls } from "../../src/cluster/World.ts"
 import { ClusterError, LaunchError, PeerFailed } from "../../src/errors.ts"
 import { begun, Job, type Process, together, watch } from "./harness/job.ts"
@@ -284,7 +284,7 @@ describe("a job of 512 processes", () => {
 
 describe("lists of ranks", () => {
   it.each([[[0]], [[0, 1, 2, 3]], [[0, 2, 4, 6]], [[3, 1]], [[0, 1, 8, 9, 16, 17]], [[5, 5]], [[0, 1, 3, 4, 7]]])("%j survives as runs", (ranks) => {
-    expect(ranksOf(runsOf(ranks))).toEqual(ranks)
+    expect(ranksIn(runsOf(ranks))).toEqual(ranks)
   })
 
   it("of a large world are short", () => {

@@ -10,7 +10,7 @@ import { openCheckpoint } from "../../src/checkpoint/Checkpoint.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
 import { AutoBridge, Disk, MegatronMimoBridge } from "../../src/index.ts"
 import type { PipelineSplit } from "../../src/parallel/ModuleParallelism.ts"
-import { parseRunConfig, section } from "../../src/runconfig/RunConfigFile.ts"
+import { parseRunConfig, sectionAt } from "../../src/runconfig/RunConfigFile.ts"
 import { tinyModel } from "./tinyModel.ts"
 
 const work = mkdtempSync(join(tmpdir(), "pipeline-"))
@@ -31,7 +31,7 @@ const ranksOf = async (megatron: string) => {
   return new Map([...tensors].map(([key, { chunks }]) => [key, [...chunks].sort((a, b) => a.offsets[0]! - b.offsets[0]!).map((chunk) => Number(/^__(\d+)_0/.exec(chunk.file)?.[1]))]))
 }
 const modelOf = (megatron: string, ...path: ReadonlyArray<string>) =>
-  section(parseRunConfig(readFileSync(join(megatron, "iter_0000000", "run_config.yaml"))), "model", ...path)
+  sectionAt(parseRunConfig(readFileSync(join(megatron, "iter_0000000", "run_config.yaml"))), "model", ...path)
 
 describe("a standard model", () => {
   it.each<readonly [pp: number, pipeline: PipelineSplit, ranks: ReadonlyArray<number>, fields: Readonly<Record<string, unknown>>]>([

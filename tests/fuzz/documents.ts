@@ -4,7 +4,7 @@ import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
 import { exportedConfig } from "../../src/plan/exportedConfig.ts"
 import { describeModel } from "../../src/plan/describe.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
-import { contentOf, type Job } from "../../src/publish/journal/Job.ts"
+import { contentOf, type Fingerprint } from "../../src/publish/journal/Fingerprint.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
 import { atPath } from "../../src/document/decode.ts"
 import { parseJson } from "../../src/document/StrictJson.ts"
@@ -89,7 +89,7 @@ const checksums = (r: Random): Uint8Array => {
   return r.chance(10) ? mutateBytes(file, r) : file
 }
 
-const JOB: Job = { ingredients: [{ what: "config.json", content: "aa" }, { what: "shard", content: "bb", file: "3 bytes, inode 5" }] }
+const JOB: Fingerprint = { ingredients: [{ what: "config.json", content: "aa" }, { what: "shard", content: "bb", file: "3 bytes, inode 5" }] }
 
 const journal = (r: Random): Uint8Array => {
   const lines: Array<Tree> = [{ journal: 1, block: 65536, job: JOB as unknown as Tree }]

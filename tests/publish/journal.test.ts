@@ -2,13 +2,13 @@
 import { describe, expect, it } from "vitest"
 import { identified } from "../../src/io/Disk.ts"
 import { engineFor } from "../../src/publish/journal/engineFor.ts"
-import { changesBetween, contentOf, type Job, jobOf, known, sourceFile } from "../../src/publish/journal/Job.ts"
+import { changesBetween, contentOf, type Fingerprint, fingerprintOf, known, sourceFile } from "../../src/publish/journal/Fingerprint.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"
 import { SpaceWatch } from "../../src/publish/journal/SpaceWatch.ts"
 import { faultyDisk } from "../torture/FaultyDisk.ts"
 import { MemoryFileSystem } from "../torture/MemoryFileSystem.ts"
 
-const job: Job = { ingredients: [known("config.json", "{}")] }
+const job: Fingerprint = { ingredients: [known("config.json", "{}")] }
 const window = (position: number) => ({ position, size: 100, crc32: 0xdeadbeef, changed: [0, 3] })
 
 const written = async (count: number): Promise<MemoryFileSystem> => {
@@ -90,25 +90,25 @@ describe("a job", () => {
   const base = [known("config.json", "{}"), sourceFile("model.safetensors", state, "header")]
 
   it("is the same for the same ingredients", () => {
-    expect(changesBetween(jobOf(base, files), jobOf([...base], files))).toEqual([])
+    expect(changesBetween(fingerprintOf(base, files), fingerprintOf([...base], files))).toEqual([])
   })
 
   it.each([
-    ["config.json", jobOf([known("config.json", "{ }"), base[1]!], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, mtimeNs: 1001n }), "header")], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ctimeNs: 1001n }), "header")], files)],
-    ["model.safetensors", jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ino: 6 }), "header")], files)],
-    ["another", jobOf([...base, known("another", "")], files)],
-    ["model.safetensors", jobOf([base[0]!], files)],
-    ["the plan of the files", jobOf(base, [{ ...files[0]!, segments: [{ kind: "bytes", bytes: Uint8Array.of(2) }] }])]
+    ["config.json", fingerprintOf([known("config.json", "{ }"), base[1]!], files)],
+    ["model.safetensors", fingerprintOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, mtimeNs: 1001n }), "header")], files)],
+    ["model.safetensors", fingerprintOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ctimeNs: 1001n }), "header")], files)],
+    ["model.safetensors", fingerprintOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, ino: 6 }), "header")], files)],
+    ["another", fingerprintOf([...base, known("another", "")], files)],
+    ["model.safetensors", fingerprintOf([base[0]!], files)],
+    ["the plan of the files", fingerprintOf(base, [{ ...files[0]!, segments: [{ kind: "bytes", bytes: Uint8Array.of(2) }] }])]
   ])("names what changed: %s", (what, other) => {
-    expect(changesBetween(jobOf(base, files), other)).toEqual([what])
+    expect(changesBetween(fingerprintOf(base, files), other)).toEqual([what])
   })
 
   it("has a digest that depends on content, not on where and when a file lies", () => {
-    const moved = jobOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, dev: 2, ino: 99, mtimeNs: 5n, ctimeNs: 6n }), "header")], files)
-    expect(contentOf(moved)).toBe(contentOf(jobOf(base, files)))
-    expect(contentOf(jobOf([base[0]!, sourceFile("model.safetensors", state, "other")], files))).not.toBe(contentOf(jobOf(base, files)))
+    const moved = fingerprintOf([base[0]!, sourceFile("model.safetensors", identified({ ...found, dev: 2, ino: 99, mtimeNs: 5n, ctimeNs: 6n }), "header")], files)
+    expect(contentOf(moved)).toBe(contentOf(fingerprintOf(base, files)))
+    expect(contentOf(fingerprintOf([base[0]!, sourceFile("model.safetensors", state, "other")], files))).not.toBe(contentOf(fingerprintOf(base, files)))
   })
 })
 

@@ -5,7 +5,7 @@ import type { TargetFile } from "../../src/engine/internal/Target.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { commit } from "../../src/publish/commit.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
-import { jobOf, known } from "../../src/publish/journal/Job.ts"
+import { fingerprintOf, known } from "../../src/publish/journal/Fingerprint.ts"
 import type { Publication } from "../../src/publish/Publication.ts"
 import { publish } from "../../src/publish/publish.ts"
 import type { Share } from "../../src/publish/Share.ts"
@@ -27,7 +27,7 @@ const publishing = <A>(use: (publication: Publication) => Effect.Effect<A, never
       resume,
       size: 16,
       checksums: true,
-      job: { identity: jobOf([known("the text", "1")], [...one.files, ...two.files]), folder: "", engine: {} }
+      job: { identity: fingerprintOf([known("the text", "1")], [...one.files, ...two.files]), folder: "", engine: {} }
     }, (publication) => use(publication) as ReturnType<typeof commit>).pipe(Effect.provide(Layer.succeed(Disk, fs.calls)))
   )
 

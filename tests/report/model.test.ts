@@ -5,7 +5,7 @@ import { inspection } from "../../src/inspect/Inspection.ts"
 import { differences } from "../../src/report/model/differences.ts"
 import { layerPlot, partOf } from "../../src/report/model/layerPlot.ts"
 import { folded } from "../../src/report/model/lists.ts"
-import { runsOf } from "../../src/report/model/pack.ts"
+import { stepRuns } from "../../src/report/model/pack.ts"
 import { pictureOf } from "../../src/report/model/pictures.ts"
 import { shortRanges } from "../../src/report/model/ranges.ts"
 import { type Copy, identity, type View } from "../../src/tensor/Copy.ts"
@@ -73,9 +73,9 @@ describe("folded lists", () => {
   })
 
   it("give their rows as runs", () => {
-    expect(runsOf([0, 10, 20, 30, 31, 32, 40])).toEqual([0, 10, 4, 31, 1, 2, 40, 1, 1])
-    expect(runsOf([7])).toEqual([7, 1, 1])
-    expect(runsOf([])).toEqual([])
+    expect(stepRuns([0, 10, 20, 30, 31, 32, 40])).toEqual([0, 10, 4, 31, 1, 2, 40, 1, 1])
+    expect(stepRuns([7])).toEqual([7, 1, 1])
+    expect(stepRuns([])).toEqual([])
   })
 
   it("say ranges shortly", () => {

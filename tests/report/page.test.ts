@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import { parse } from "yaml"
 import type { VerifyReport } from "../../src/verify/pairing.ts"
 import { verificationCard } from "../../src/report/card.ts"
-import type { Coverage } from "../../src/report/PageData.ts"
+import type { ModelCoverage } from "../../src/report/PageData.ts"
 import { renderPage } from "../../src/report/renderPage.ts"
 import { cpuMs } from "../measure/cpu.ts"
 import { samplePage } from "./samples.ts"
@@ -18,7 +18,7 @@ const verify: VerifyReport = {
   left: "a", right: "b", equal: 1, total: 2, bytes: 10, notes: [],
   tensors: [{ name: "x", status: "equal" }, { name: HOSTILE[0]!, status: "different", elements: 4, differing: 1, maxAbsDiff: Infinity }]
 }
-const coverage: Coverage = {
+const coverage: ModelCoverage = {
   hf: "hf", megatron: "meg", unclaimed: ["extra.key"], made: [], pictures: [],
   rows: [
     { name: "model.layers.0.q.weight", bytes: 8, fate: "converted", how: "qkv", keys: ["decoder.layers.0.qkv.weight"] },

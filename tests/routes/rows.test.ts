@@ -7,8 +7,8 @@ import type { z } from "zod"
 import { families } from "../../routes/index.ts"
 import * as blocks from "../../routes/shared/blocks.ts"
 import { frameRows } from "../../routes/shared/llama.ts"
-import { mambaMixer } from "../../routes/shared/mamba.ts"
-import { latentAttention } from "../../routes/shared/mla.ts"
+import { mambaMixerRows } from "../../routes/shared/mamba.ts"
+import { latentAttentionRows } from "../../routes/shared/mla.ts"
 import { router, sharedExperts } from "../../routes/shared/moe.ts"
 import type { Family, HfHeaders, ModelDescription } from "../../src/bridge/Family.ts"
 import { MappingRegistry } from "../../src/bridge/Registry.ts"
@@ -23,7 +23,7 @@ type Names = ReadonlyArray<string>
 const SHARED: ReadonlyArray<Names> = [
   ...Object.values(blocks).flatMap((table) => (typeof table === "object" ? [Object.keys(table)] : [])),
   frameRows().map(({ megatron }) => megatron),
-  ...[mambaMixer("mixer.", ""), latentAttention(), router("gate", "bias"), sharedExperts()].map((table) => Object.keys(table))
+  ...[mambaMixerRows("mixer.", ""), latentAttentionRows(), router("gate", "bias"), sharedExperts()].map((table) => Object.keys(table))
 ]
 
 /** Rows of single layers are the same row. */

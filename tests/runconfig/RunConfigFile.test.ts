@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { toYaml } from "../../src/runconfig/toYaml.ts"
 import { FormatError } from "../../src/errors.ts"
-import { LARGEST_RUN_CONFIG, parseRunConfig, section, textAt } from "../../src/runconfig/RunConfigFile.ts"
+import { LARGEST_RUN_CONFIG, parseRunConfig, sectionAt, textAt } from "../../src/runconfig/RunConfigFile.ts"
 
 const parse = (text: string) => parseRunConfig(Buffer.from(text))
 const codeOf = (text: string | Uint8Array): string => {
@@ -19,7 +19,7 @@ describe("values", () => {
   it("integers are numbers, floats stay floats, classes are names", () => {
     const config = parse("model:\n  _target_: megatron.bridge.Model\n  num_layers: 8\n  eps: 1.0e-06\n  scale: 1.0\n  tied: true\n  none: null\n  list:\n  - 1\n  - a\n")
     expect(config["model"]).toEqual({ _target_: "megatron.bridge.Model", num_layers: 8, eps: { $float: 1e-6 }, scale: { $float: 1 }, tied: true, none: null, list: [1, "a"] })
-    expect(textAt(section(config, "model"), "_target_")).toBe("megatron.bridge.Model")
+    expect(textAt(sectionAt(config, "model"), "_target_")).toBe("megatron.bridge.Model")
   })
 
   it("what is read is written again as it was", () => {

@@ -7,7 +7,7 @@ import type { Row } from "../../../src/bridge/Mapping.ts"
 import { rows } from "../../../src/bridge/Registry.ts"
 import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import { visionModule } from "../../../src/model/vision.ts"
-import { patchMerger, visionBlock, visionFrame } from "../blocks.ts"
+import { patchMergerRows, visionBlock, visionFrame } from "../blocks.ts"
 import { many, size } from "../config.ts"
 import { divided } from "../llama.ts"
 
@@ -55,7 +55,7 @@ export const blockVision = (path: string, v: Fields, deepstack = 0): ModuleSourc
 /** `deepstack`: inner layers have mergers of their own. */
 export const blockVisionRows = (megatron: string, hf: string, { deepstack }: { readonly deepstack: boolean }): ReadonlyArray<Row> => [
   ...rows(megatron, hf, visionFrame),
-  ...rows(`${megatron}merger.`, `${hf}merger.`, patchMerger),
+  ...rows(`${megatron}merger.`, `${hf}merger.`, patchMergerRows),
   ...rows(`${megatron}decoder.layers.*.`, `${hf}blocks.*.`, visionBlock),
-  ...(deepstack ? rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMerger) : [])
+  ...(deepstack ? rows(`${megatron}decoder.deepstack_merger_list.*.`, `${hf}deepstack_merger_list.*.`, patchMergerRows) : [])
 ]

@@ -10,7 +10,8 @@ import { attempt } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import type { Form } from "../../mimo/routing.ts"
 import { arrange, type Arrangement } from "../requests.ts"
-import { formOf, imageNotes, mimoNotes, mixOf, readModel, type SampleRequest } from "./request.ts"
+import { formOf } from "../../plan/describe.ts"
+import { imageNotes, mimoNotes, mixOf, readModel, type TrainingSampleRequest } from "./request.ts"
 
 /** Floating-point operations of one sequence. */
 export interface FlopsReport {
@@ -38,11 +39,11 @@ export interface FlopsReport {
  *
  * @param request `reference`: also what the trainer logs, and why the two differ
  */
-export const countFlops = (hfModel: string, request: SampleRequest & Arrangement & { readonly reference?: boolean } = {}): Effect.Effect<FlopsReport, BridgeError, Disk> =>
+export const countFlops = (hfModel: string, request: TrainingSampleRequest & Arrangement & { readonly reference?: boolean } = {}): Effect.Effect<FlopsReport, BridgeError, Disk> =>
   Effect.flatMap(readModel(hfModel, request), (model) => attempt((): FlopsReport => {
     const { architecture, description, family } = model
     const mix = mixOf(model, request)
-    const form = formOf(description, arrange(request).form)
+    const form = formOf(arrange(request).form, description)
     const frozen = frozenParts(description, request.freeze ?? [])
     const profile = modelProfile(description, form, frozen)
     const options = { form, frozen, weights: profile.weights }

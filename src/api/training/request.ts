@@ -16,6 +16,7 @@ import { attempt } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import { readSmall } from "../../store/readSmall.ts"
 import type { Form } from "../../mimo/routing.ts"
+import { formOf } from "../../plan/describe.ts"
 import { type Efficiency, type Gpu, gpuFileSchema, GPUS, usualEfficiency } from "../../planner/gpus.ts"
 import type { PlanRequest } from "../../planner/plan.ts"
 import { type ImageRule, type ImageShare, parseImages, type SampleMix, sampleMix } from "../../planner/samples.ts"
@@ -34,7 +35,7 @@ export const launchers = ["srun", "torchrun"] as const
 export const TRAINING_DEFAULTS = { seqLength: 4096, globalBatch: 32, gpu: "h100", nodes: 1, gpusPerNode: 8 } as const
 
 /** The samples that a model is trained on. */
-export interface SampleRequest extends WithFamilies {
+export interface TrainingSampleRequest extends WithFamilies {
   /** Tokens of a sequence, its images among them. Default 4096. */
   readonly seqLength?: number
   /** Images of a sample: `N*HEIGHTxWIDTH`, or `none`, with a share in front where samples differ (`0.3:none`). Default: none. */
@@ -44,7 +45,7 @@ export interface SampleRequest extends WithFamilies {
 }
 
 /** On what a model is trained, and how. */
-export interface TrainingRequest extends SampleRequest, Arrangement {
+export interface TrainingRequest extends TrainingSampleRequest, Arrangement {
   /** A name of {@link knownGpus}, or of `gpuFile`. Default h100. */
   readonly gpu?: string
   /** JSON file with further GPUs, or others by the same names. */
@@ -107,14 +108,12 @@ export const imageRule = ({ architecture, description }: TrainedModel): ImageRul
 }
 
 /** The samples of a request. @throws UsageError for images of a model without a tower */
-export const mixOf = (model: TrainedModel, { images = [], seqLength }: SampleRequest): SampleMix => {
+export const mixOf = (model: TrainedModel, { images = [], seqLength }: TrainingSampleRequest): SampleMix => {
   const rule = imageRule(model)
   const shares: ReadonlyArray<ImageShare> = images.map(parseImages)
   if (shares.length > 0 && rule === undefined) throw new UsageError({ problem: "this model has no vision tower, so its samples have no images", hint: "Leave --images out." })
   return sampleMix(whole(seqLength, "the sequence length", TRAINING_DEFAULTS.seqLength, MOST_TOKENS), shares, rule)
 }
-
-export const formOf = ({ components }: ModelDescription, arranged: Form | "auto"): Form => (arranged !== "auto" ? arranged : components.length > 0 ? "mimo" : "standard")
 
 /** What a MegatronMIMO run of the model does not do. */
 export const mimoNotes = (form: Form, { description, trainable }: TrainedModel): ReadonlyArray<string> => form !== "mimo" ? [] : [
@@ -123,7 +122,7 @@ export const mimoNotes = (form: Form, { description, trainable }: TrainedModel):
 ]
 
 /** Samples without images cost a tower nothing. */
-export const imageNotes = (model: TrainedModel, { images = [] }: SampleRequest): ReadonlyArray<string> =>
+export const imageNotes = (model: TrainedModel, { images = [] }: TrainingSampleRequest): ReadonlyArray<string> =>
   imageRule(model) !== undefined && images.length === 0 ? ["samples are taken to have no images, so that the tower has no work: --images says which they have"] : []
 
 /** A model with everything that its request says. */
@@ -169,7 +168,7 @@ export const prepareTraining = (hfModel: string, request: TrainingRequest): Effe
     const [gpu, facts] = yield* gpuOf(request)
     return yield* attempt((): PreparedTraining => {
       const { form: arranged, layout } = arrange(request)
-      const form = formOf(model.description, arranged)
+      const form = formOf(arranged, model.description)
       if (form === "mimo" && model.description.components.length === 0) throw new UsageError({ problem: "this model has a single component", hint: "Leave --component out: it trains under one layout." })
       const plan: PlanRequest = {
         cluster: {

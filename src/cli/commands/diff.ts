@@ -84,7 +84,7 @@ export const diffCommand = Command.make("diff", {
   yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const [left, right] = [yield* checkpointPath(input.left), yield* checkpointPath(input.right)]
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const targets = yield* pageTargets("diff", Option.getOrUndefined(input.report))
   const started = performance.now()
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>

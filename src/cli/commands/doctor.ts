@@ -40,7 +40,7 @@ export const doctorCommand = Command.make("doctor", {
 }, Effect.fn("doctor")(function*(input) {
   if (Option.isSome(input.path)) yield* attempt(() => refuseIdle(["--dir", Option.isSome(input.directory), "a checkpoint is examined, not the machine"]))
   else yield* attempt(() => refuseIdle(["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const report = Option.isSome(input.path)
     ? yield* examine(yield* checkpointPath(input.path.value), families)
     : yield* examineMachine(Option.getOrElse(input.directory, () => "."))

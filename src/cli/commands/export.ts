@@ -5,7 +5,7 @@ import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
-import { shared } from "../job.ts"
+import { asJob } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -54,8 +54,8 @@ export const exportCommand = Command.make("export", {
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
   yield* refuseDryReport(input)
-  return yield* shared("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
-    const families = yield* flags.familiesOf(input)
+  return yield* asJob("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+    const families = yield* flags.namedFamilies(input)
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
     const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }

@@ -3,13 +3,13 @@ import { Command, Flag } from "effect/cli"
 import { countFlops } from "../../api/training/flops.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { samples, samplesOf } from "../trainingFlags.ts"
+import { sampleFlags, samplesOf } from "../trainingFlags.ts"
 import { renderFlops } from "../trainingText.ts"
 
 export const flopsCommand = Command.make("flops", {
   hfModel: flags.hfModel,
   hfRevision: flags.hfRevision,
-  ...samples,
+  ...sampleFlags,
   standard: Flag.Boolean("standard").pipe(Flag.withDescription("One model under one layout, with multi-token prediction. Default: by component, where there are several"), Flag.withDefault(false)),
   reference: Flag.Boolean("reference").pipe(Flag.withDescription("Also what the trainer logs, and why the two differ"), Flag.withDefault(false)),
   family: flags.family,
@@ -17,7 +17,7 @@ export const flopsCommand = Command.make("flops", {
   quiet: flags.quiet
 }, Effect.fn("flops")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const report = yield* countFlops(hfModel, { ...families, ...samplesOf(input), reference: input.reference, standard: input.standard })
   yield* emit("flops", input, report, renderFlops)
 })).pipe(

@@ -5,16 +5,16 @@ import { attempt } from "../../api/ground.ts"
 import { bestComponents } from "../../api/training/layouts.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
-import { shared } from "../job.ts"
+import { asJob } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
 import { refuseIdle } from "../idle.ts"
-import { cluster, clusterOf, run, runOf, samples, samplesOf } from "../trainingFlags.ts"
+import { cluster, clusterOf, run, runOf, sampleFlags, samplesOf } from "../trainingFlags.ts"
 import { refuseDryReport, reportPaths } from "../reportFlags.ts"
 
 /** What a planned layout depends on. */
-const planned = { seqLength: samples.seqLength, images: samples.images, gpu: run.gpu, globalBatch: run.globalBatch, nodes: cluster.nodes, gpusPerNode: cluster.gpusPerNode }
+const planned = { seqLength: sampleFlags.seqLength, images: sampleFlags.images, gpu: run.gpu, globalBatch: run.globalBatch, nodes: cluster.nodes, gpusPerNode: cluster.gpusPerNode }
 
 const AUTO = "auto"
 
@@ -45,8 +45,8 @@ export const importCommand = Command.make("import", {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
   yield* refuseDryReport(input)
-  return yield* shared("import", input, { reads: hfModel, target: input.megatronPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
-    const families = yield* flags.familiesOf(input)
+  return yield* asJob("import", input, { reads: hfModel, target: input.megatronPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+    const families = yield* flags.namedFamilies(input)
     const auto = input.component.length === 1 && input.component[0] === AUTO
     const given = (flag: Option.Option<unknown>): boolean => !auto && Option.isSome(flag)
     const why = `it belongs to --component ${AUTO}, the layout that \`layout\` would choose`

@@ -47,7 +47,7 @@ export const inspectCommand = Command.make("inspect", {
     ...idleEngine(input, !input.stats, "only --stats reads tensors")
   ))
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const path = yield* checkpointPath(input.path)
   const request = { ...engine, ...families, filter: input.filter, boxes: input.chunks }
   const found = input.stats

@@ -4,7 +4,7 @@ import { pageTargets } from "../../api/reportFiles.ts"
 import { planLayout, writeLayoutPages } from "../../api/training/layouts.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { cluster, run, samples, trainingOf } from "../trainingFlags.ts"
+import { cluster, run, sampleFlags, trainingOf } from "../trainingFlags.ts"
 import { renderLayout } from "../trainingText.ts"
 
 export const layoutCommand = Command.make("layout", {
@@ -12,7 +12,7 @@ export const layoutCommand = Command.make("layout", {
   hfRevision: flags.hfRevision,
   component: flags.component,
   ...flags.standard,
-  ...samples,
+  ...sampleFlags,
   ...run,
   ...cluster,
   report: flags.page,
@@ -22,7 +22,7 @@ export const layoutCommand = Command.make("layout", {
 }, Effect.fn("layout")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const targets = yield* pageTargets("layout", Option.getOrUndefined(input.report))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const report = yield* planLayout(hfModel, { ...families, ...trainingOf(input) })
   yield* writeLayoutPages(targets.pages, report)
   const stands = report.given ? report.given.broken.length === 0 : report.best.length > 0

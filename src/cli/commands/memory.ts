@@ -3,7 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { countMemory } from "../../api/training/memory.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { run, runOf, samples, samplesOf } from "../trainingFlags.ts"
+import { run, runOf, sampleFlags, samplesOf } from "../trainingFlags.ts"
 import { renderMemory } from "../trainingText.ts"
 
 export const memoryCommand = Command.make("memory", {
@@ -11,7 +11,7 @@ export const memoryCommand = Command.make("memory", {
   hfRevision: flags.hfRevision,
   component: flags.component,
   ...flags.standard,
-  ...samples,
+  ...sampleFlags,
   ...run,
   reference: Flag.Boolean("reference").pipe(Flag.withDescription("Also what the trainers print of a standard layout"), Flag.withDefault(false)),
   family: flags.family,
@@ -19,7 +19,7 @@ export const memoryCommand = Command.make("memory", {
   quiet: flags.quiet
 }, Effect.fn("memory")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const report = yield* countMemory(hfModel, { ...families, ...samplesOf(input), ...runOf(input), ...flags.arrangementOf(input), reference: input.reference })
   yield* emit("memory", input, report, renderMemory)
 })).pipe(

@@ -31,7 +31,7 @@ export const planCommand = Command.make("plan", {
 }, Effect.fn("plan")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const targets = yield* reportTargets(reportPaths(input))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))

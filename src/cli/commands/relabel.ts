@@ -4,7 +4,7 @@ import { prepareRelabel, type RelabelReport, relabelTargets, type RelabelTo } fr
 import { modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import * as flags from "../flags.ts"
-import { shared } from "../job.ts"
+import { asJob } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { tell } from "../streams.ts"
@@ -56,9 +56,9 @@ export const relabelCommand = Command.make("relabel", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("relabel")(function*(input) {
-  return yield* shared("relabel", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
+  return yield* asJob("relabel", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
     const engine = yield* attempt(() => flags.engineOptions(input))
-    const families = yield* flags.familiesOf(input)
+    const families = yield* flags.namedFamilies(input)
     const prepared = yield* prepareRelabel(input.source, {
       ...families,
       to: input.to,

@@ -28,7 +28,7 @@ export const reportCommand = Command.make("report", {
 }, Effect.fn("report")(function*(input) {
   if (/\.ya?ml$/i.test(input.output)) return yield* new UsageError({ problem: "-o names the HTML page", hint: "--card FILE writes the YAML card." })
   const targets = yield* reportTargets(reportPaths({ report: Option.some(input.output), card: input.card }))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   yield* writeReports(targets, { command: "report", paths: yield* Effect.forEach(input.paths, checkpointPath), ...families })
   const files = [...targets.pages, ...targets.cards]
   yield* emit("report", input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))

@@ -69,7 +69,7 @@ export const roundtripCommand = Command.make("roundtrip", {
   const [load, save] = [Option.getOrUndefined(input.megatronLoadPath), input.skipSave ? undefined : Option.getOrUndefined(input.megatronSavePath)]
   if (load !== undefined && save !== undefined) return yield* new UsageError({ problem: "--megatron-load-path and --megatron-save-path exclude each other", hint: "What is loaded is there already." })
   yield* attempt(() => refuseIdle(["--overwrite", input.overwrite && (input.skipSave || (save === undefined && Option.isNone(input.outputDir))), "nothing is kept; --output-dir and --megatron-save-path keep something"]))
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const output = input.skipSave ? undefined : Option.getOrUndefined(input.outputDir)
   if (input.dryRun) {
     const { report } = load === undefined ? yield* prepareImport(hfModel, { ...arrangement, ...families }) : yield* prepareExport(hfModel, load, families)

@@ -6,7 +6,7 @@ import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 import { bold, bytes, dim, plural, table } from "../text.ts"
-import { cluster, run, samples, trainingOf } from "../trainingFlags.ts"
+import { cluster, run, sampleFlags, trainingOf } from "../trainingFlags.ts"
 
 const optionalText = (name: string, metavar: string, what: string) => Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(what), Flag.optional)
 const optionalCount = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(what), Flag.optional)
@@ -38,7 +38,7 @@ const sftCommand = Command.make("sft", {
   savePath: pathFlag("save-path", "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription("Where training saves. Default: results in the folder"), Flag.optional),
   component: flags.component,
   ...flags.standard,
-  ...samples,
+  ...sampleFlags,
   ...run,
   ...cluster,
   trainIters: optionalCount("train-iters", `Optimizer steps. Default ${SETUP_DEFAULTS.trainIters}`),
@@ -67,7 +67,7 @@ const sftCommand = Command.make("sft", {
   quiet: flags.quiet
 }, Effect.fn("setup")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const families = yield* flags.familiesOf(input)
+  const families = yield* flags.namedFamilies(input)
   const own = Object.fromEntries(FIELDS.flatMap((field) => { const value: Option.Option<string | number> = input[field]; return Option.isSome(value) ? [[field, value.value]] : [] })) as SetupRequest
   const request: SetupRequest = {
     ...families, ...trainingOf(input), ...own, mode: input.mode, loadRoute: input.loadRoute, video: input.video, set: input.set, mounts: input.mount, overwrite: input.overwrite,

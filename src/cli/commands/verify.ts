@@ -9,7 +9,7 @@ import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { idleEngine, refuseIdle } from "../idle.ts"
-import { isMuted, shared } from "../job.ts"
+import { isMuted, asJob } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportPaths } from "../reportFlags.ts"
@@ -60,8 +60,8 @@ export const verifyCommand = Command.make("verify", {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })
   }
   const [left, right] = paths as [string, string]
-  const families = yield* flags.familiesOf(input)
-  return yield* shared("verify", input, { reads: right, target: right, alone: false }, Effect.fnUntraced(function*(input) {
+  const families = yield* flags.namedFamilies(input)
+  return yield* asJob("verify", input, { reads: right, target: right, alone: false }, Effect.fnUntraced(function*(input) {
     const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...flags.engineOptions(input), ...families, progress: progress.add, onSize: progress.total }))
     if (isMuted(input)) return
     yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })

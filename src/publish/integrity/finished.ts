@@ -6,7 +6,7 @@ import { InvalidFile, IoError } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
 import { Disk, type DiskCalls } from "../../io/Disk.ts"
 import { readSmall } from "../../store/readSmall.ts"
-import { contentOf, type Job } from "../journal/Job.ts"
+import { contentOf, type Fingerprint } from "../journal/Fingerprint.ts"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
 import { type ContentOptions, firstDifferent } from "./sourceContent.ts"
@@ -18,7 +18,7 @@ export type Finished =
   | { readonly state: "unknown" }
 
 /** The checksums in `directory`, if they are of this job and every file has its size. */
-const recorded = async (disk: DiskCalls, directory: string, job: Job): Promise<Checksums | undefined> => {
+const recorded = async (disk: DiskCalls, directory: string, job: Fingerprint): Promise<Checksums | undefined> => {
   const path = join(directory, CHECKSUMS)
   try {
     const checksums = decodeChecksums(path, await readSmall(disk, path, path, LARGEST_CHECKSUMS))
@@ -40,7 +40,7 @@ const recorded = async (disk: DiskCalls, directory: string, job: Job): Promise<C
  */
 export const finished = Effect.fnUntraced(function*(
   directory: string,
-  job: Job,
+  job: Fingerprint,
   files: ReadonlyArray<TargetFile>,
   options: ContentOptions
 ) {

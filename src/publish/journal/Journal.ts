@@ -16,7 +16,7 @@ import { isMissing } from "../../store/present.ts"
 import { readSmall } from "../../store/readSmall.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { isJournal, JOURNAL } from "../staging/names.ts"
-import { changesBetween, type Job, jobSchema } from "./Job.ts"
+import { changesBetween, type Fingerprint, fingerprintSchema } from "./Fingerprint.ts"
 
 /** A line of 80 bytes for every 64 KiB, the smallest window, of half a terabyte. */
 const LARGEST_JOURNAL = 700_000_000
@@ -26,7 +26,7 @@ const LONGEST_LINE = 16 << 20
 const WRITE_MS = 500
 const SYNC_MS = 5000
 
-const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive(), job: jobSchema })
+const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive(), job: fingerprintSchema })
 type Header = z.infer<typeof headerSchema>
 
 const count = z.int().nonnegative()
@@ -61,7 +61,7 @@ const lines = function*(bytes: Uint8Array, path: string): Generator<unknown> {
 
 /** What a journal says. */
 export interface EarlierWork extends ResumeRecord {
-  readonly job: Job
+  readonly job: Fingerprint
   readonly block: number
   /** Bytes of the windows. */
   readonly bytes: number
@@ -169,7 +169,7 @@ export class Journal {
     this.#position = position
   }
 
-  static async create(disk: DiskCalls, path: string, job: Job, block: number): Promise<Journal> {
+  static async create(disk: DiskCalls, path: string, job: Fingerprint, block: number): Promise<Journal> {
     const file = await disk.open(path, "create")
     const journal = new Journal(file, 0)
     try {

@@ -34,7 +34,7 @@ export const removeRecord = async (disk: DiskCalls, staging: string): Promise<vo
 }
 
 /** Undefined if no replacement is under way. */
-export const readRecord = async (disk: DiskCalls, staging: string): Promise<CommitRecord | undefined> => {
+export const readCommitRecord = async (disk: DiskCalls, staging: string): Promise<CommitRecord | undefined> => {
   const path = join(staging, COMMIT)
   try {
     return decodeJson(recordSchema, path, await readSmall(disk, path, path, LARGEST_RECORD))
@@ -46,13 +46,13 @@ export const readRecord = async (disk: DiskCalls, staging: string): Promise<Comm
 
 /** Is `replaced` what was to be replaced, with nothing that came to be in it since? */
 export const isFormerContent = async (disk: DiskCalls, staging: string): Promise<boolean> => {
-  const [record, found] = [await readRecord(disk, staging), await present(disk, join(staging, REPLACED))]
+  const [record, found] = [await readCommitRecord(disk, staging), await present(disk, join(staging, REPLACED))]
   return record !== undefined && found?.kind === "directory" && found.ino === record.former.ino && await topOf(disk, join(staging, REPLACED)) === record.former.top
 }
 
 /** Was the target of this staging folder replaced, and only the cleaning up is missing? */
 export const isReplaced = async (disk: DiskCalls, staging: string, path: string): Promise<boolean> => {
-  const record = await readRecord(disk, staging)
+  const record = await readCommitRecord(disk, staging)
   return record !== undefined && (await present(disk, path))?.ino === record.ino
 }
 

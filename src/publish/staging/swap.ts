@@ -16,7 +16,7 @@ import { discard } from "./discard.ts"
 import { type FolderIdentity, isSameFolder, isStill, standingOf } from "./folder.ts"
 import { awaitSilence, holderOf, Lock } from "./Lock.ts"
 import { DATA, REPLACED, stagingOf } from "./names.ts"
-import { type CommitRecord, isFormerContent, readRecord, removeRecord, writeRecord } from "./record.ts"
+import { type CommitRecord, isFormerContent, readCommitRecord, removeRecord, writeRecord } from "./record.ts"
 import { disturbed, type StagedFiles } from "./StagedFiles.ts"
 import { appeared, changed, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
 
@@ -124,7 +124,7 @@ export const recover = async (disk: DiskCalls, path: string): Promise<Recovery> 
   if (await present(disk, path)) return "none"
   const staging = stagingOf(path)
   if ((await standingOf(disk, staging)).is !== "ours") return "none"
-  const record = await readRecord(disk, staging)
+  const record = await readCommitRecord(disk, staging)
   if (!record) return "none"
   for (let waited = 0; waited < PATIENCE_MS && await holderOf(disk, staging); waited += 50) {
     await new Promise((resolve) => setTimeout(resolve, 50))

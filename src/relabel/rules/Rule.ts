@@ -15,7 +15,7 @@ export interface RuleContext {
 export type Rule = (draft: Draft, context: RuleContext) => Draft
 
 /** No exact equivalent: why, and what can be done. */
-export const refuse = (to: string, problem: string, hint?: string): never => {
+export const noEquivalent = (to: string, problem: string, hint?: string): never => {
   throw new Unsupported({ code: "unsupported/relabel", what: `--to ${to}`, problem, ...(hint ? { hint } : {}) })
 }
 
@@ -28,5 +28,5 @@ const MOST_SLICES = 100_000
 /** How many slices a tensor has along its first axis. */
 export const slicesOf = (to: string, key: string, shape: ReadonlyArray<number>): number => {
   const count = shape[0] ?? 0
-  return count <= MOST_SLICES ? count : refuse(to, `${key} has ${count} slices along its first axis, which no model has`)
+  return count <= MOST_SLICES ? count : noEquivalent(to, `${key} has ${count} slices along its first axis, which no model has`)
 }

@@ -6,10 +6,10 @@ import type { Component } from "../../bridge/Component.ts"
 import { route, type Routed, unroute } from "../../mimo/routing.ts"
 import { modalityOf, modelKeyOf, spaceOf, unwrapKey } from "../../model/storedKey.ts"
 import { type Draft, modelKeys, moveKeys, noted } from "../Draft.ts"
-import { few, refuse, type Rule, type RuleContext } from "./Rule.ts"
+import { few, noEquivalent, type Rule, type RuleContext } from "./Rule.ts"
 
 const componentsOf = (to: string, { components }: RuleContext): ReadonlyArray<Component> =>
-  "problem" in components ? refuse(to, components.problem, components.hint) : components.components
+  "problem" in components ? noEquivalent(to, components.problem, components.hint) : components.components
 
 const isMimo = (keys: ReadonlyArray<string>): boolean => keys.some((key) => modalityOf(key) !== undefined)
 
@@ -24,11 +24,11 @@ const withNote = (draft: Draft, { components }: RuleContext): Draft => ("note" i
 
 export const toMimo: Rule = (draft, context) => {
   const keys = modelKeys(draft)
-  if (isMimo(keys)) return refuse("mimo", "the checkpoint is a MIMO one already")
+  if (isMimo(keys)) return noEquivalent("mimo", "the checkpoint is a MIMO one already")
   const components = componentsOf("mimo", context)
-  if (components.length < 2) return refuse("mimo", "the model has a single component, and no MIMO form")
+  if (components.length < 2) return noEquivalent("mimo", "the model has a single component, and no MIMO form")
   const strays = homeless(draft, (key) => route(components, key))
-  if (strays.length > 0) return refuse("mimo", `these tensors belong to no component of the model: ${few(strays)}`)
+  if (strays.length > 0) return noEquivalent("mimo", `these tensors belong to no component of the model: ${few(strays)}`)
   const routed = withNote(moveKeys(draft, ({ key, space }) => {
     const { component, key: to } = route(components, unwrapKey(key))!
     return { space: spaceOf(space, component), key: to }
@@ -39,9 +39,9 @@ export const toMimo: Rule = (draft, context) => {
 }
 
 export const toStandard: Rule = (draft, context) => {
-  if (!isMimo(modelKeys(draft).map(unwrapKey))) return refuse("standard", "the checkpoint is a standard one already")
+  if (!isMimo(modelKeys(draft).map(unwrapKey))) return noEquivalent("standard", "the checkpoint is a standard one already")
   const components = componentsOf("standard", context)
   const strays = homeless(draft, (key) => unroute(components, key))
-  if (strays.length > 0) return refuse("standard", `the standard model has no place for these tensors: ${few(strays)}`)
+  if (strays.length > 0) return noEquivalent("standard", `the standard model has no place for these tensors: ${few(strays)}`)
   return withNote(moveKeys(draft, ({ key, space }) => ({ space: spaceOf(space, undefined), key: unroute(components, unwrapKey(key))!.key })), context)
 }

@@ -7,7 +7,7 @@
 import { concatenate, type Draft, type DraftTensor, modelKeyOf, range, rewrite, sliceAt, stack, withContent } from "../Draft.ts"
 import { type ExpertKey, expertKey, groupedList } from "../../model/layerKeys.ts"
 import { readShardKey, shardKey } from "../../model/shardKey.ts"
-import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
+import { few, noEquivalent, type Rule, slicesOf } from "./Rule.ts"
 import { hasStacked, toIndexed } from "./layers.ts"
 
 const FC1 = /^(.*\.linear_fc1)\.(weight|bias)$/
@@ -61,7 +61,7 @@ export const toSequential: Rule = (draft, context) => {
       return group ? [[shardKey(`${group.list}.${shard.index[0] ?? 0}.${group.module}.${group.name}`, [], []), object]] : undefined
     }
   })
-  if (!found) return refuse("sequential", "there are no experts and no gated projections")
+  if (!found) return noEquivalent("sequential", "there are no experts and no gated projections")
   return withContent(apart, "singleton_local_shards", true)
 }
 
@@ -75,10 +75,10 @@ export const toGrouped: Rule = (draft) => {
       const at = (e: number) => `${space}${one.list}.${e}.${one.module}.${one.name}`
       const experts = Array.from({ length: counts.get(space + one.list)! }, (_x, e) => draft.tensors.get(at(e)))
       const missing = experts.flatMap((t, e) => (t ? [] : [at(e)]))
-      if (missing.length > 0) return refuse("grouped", `these experts are missing: ${few(missing)}`)
+      if (missing.length > 0) return noEquivalent("grouped", `these experts are missing: ${few(missing)}`)
       const [first] = experts
       if (experts.some((t) => t!.dtype !== first!.dtype || t!.shape.join() !== first!.shape.join())) {
-        return refuse("grouped", `the experts of ${one.list} differ in dtype or shape`)
+        return noEquivalent("grouped", `the experts of ${one.list} differ in dtype or shape`)
       }
       return [[`${groupedList(one.list)}.${one.module}.${one.name}`, stack(experts as ReadonlyArray<DraftTensor>)]]
     },
@@ -94,12 +94,12 @@ export const toGrouped: Rule = (draft) => {
       if (!half) return undefined
       if (half[3] === "v") return []
       const v = together.tensors.get(`${space}${half[1]}.${half[2]}_v`)
-      if (!v || v.dtype !== w.dtype || v.shape.join() !== w.shape.join()) return refuse("grouped", `${key} has no equal counterpart _v`)
+      if (!v || v.dtype !== w.dtype || v.shape.join() !== w.shape.join()) return noEquivalent("grouped", `${key} has no equal counterpart _v`)
       return [[`${half[1]}.${half[2]}`, concatenate([w, v], grouped(key) ? 1 : 0)]]
     }
   })
   if (counts.size === 0 && joined.tensors.size === draft.tensors.size) {
-    return refuse("grouped", "no expert and no gated projection is stored by itself")
+    return noEquivalent("grouped", "no expert and no gated projection is stored by itself")
   }
   return withContent(joined, "singleton_local_shards", false)
 }

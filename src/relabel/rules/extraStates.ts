@@ -7,7 +7,7 @@ import { stateKey } from "../../model/shardKey.ts"
 import { givesState, kindOf, moduleOf } from "../../model/moduleStates.ts"
 import type { Draft } from "../Draft.ts"
 import { modelKeyOf } from "../Draft.ts"
-import { refuse, type Rule } from "./Rule.ts"
+import { noEquivalent, type Rule } from "./Rule.ts"
 
 interface Module {
   readonly path: string
@@ -72,7 +72,7 @@ const statesOf = (modules: ReadonlyArray<Module>): ReadonlyArray<string> =>
 const MOST_STATES = 1_000_000
 
 function* indices(counts: ReadonlyArray<number>): Generator<ReadonlyArray<number>> {
-  if (counts.reduce((a, b) => a * b, 1) > MOST_STATES) refuse("extra-states", "a tensor has too many layers and experts")
+  if (counts.reduce((a, b) => a * b, 1) > MOST_STATES) noEquivalent("extra-states", "a tensor has too many layers and experts")
   if (counts.length === 0) {
     yield []
     return
@@ -85,7 +85,7 @@ export const missingStates = (draft: Draft, known?: (module: string) => boolean)
 
 export const toExtraStates: Rule = (draft, { hasState }) => {
   const missing = missingStates(draft, hasState)
-  if (missing.length === 0) return refuse("extra-states", "none is missing")
+  if (missing.length === 0) return noEquivalent("extra-states", "none is missing")
   const objects = new Map(draft.objects)
   for (const key of missing) objects.set(key, "empty")
   return { ...draft, objects }

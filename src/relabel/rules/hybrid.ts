@@ -6,7 +6,7 @@
  */
 import { type Draft, modelKeys, noted, rename, rewrite, withContent } from "../Draft.ts"
 import { blockLayer, type IndexedLayer } from "../../model/layerKeys.ts"
-import { few, refuse, type Rule } from "./Rule.ts"
+import { few, noEquivalent, type Rule } from "./Rule.ts"
 import { asksForIndexed, hasStacked, toIndexed, toStacked } from "./layers.ts"
 
 /** A layer of the language model, which is the whole model here. */
@@ -50,18 +50,18 @@ const OUTPUT_STATE = "output_layer._extra_state/shard_0_1"
 
 export const toHybrid: Rule = (draft, context) => {
   const start = modelKeys(draft)
-  if (start.some((key) => key.startsWith("decoder.final_norm."))) return refuse("hybrid", "the checkpoint is a hybrid one already")
+  if (start.some((key) => key.startsWith("decoder.final_norm."))) return noEquivalent("hybrid", "the checkpoint is a hybrid one already")
   const problem = obstacle(start)
-  if (problem !== undefined) return refuse("hybrid", problem)
+  if (problem !== undefined) return noEquivalent("hybrid", problem)
   const indexed = hasStacked(draft) ? withContent(toIndexed(draft, context), "non_homogeneous_layers", null) : draft
   const keys = modelKeys(indexed)
   const count = layersOf(keys)
-  if (patternOf(keys, count) === undefined) return refuse("hybrid", "dense and mixture-of-experts layers are mixed")
+  if (patternOf(keys, count) === undefined) return noEquivalent("hybrid", "dense and mixture-of-experts layers are mixed")
   const stray = keys.filter((key) => {
     const rest = layerOf(key)?.rest
     return rest === undefined ? key.startsWith("decoder.layers.") : !isAttention(rest) && !isMlp(rest)
   })
-  if (stray.length > 0) return refuse("hybrid", `a hybrid layer has no place for ${few(stray)}`)
+  if (stray.length > 0) return noEquivalent("hybrid", `a hybrid layer has no place for ${few(stray)}`)
   const renamed = rename(indexed, (key) => {
     const layer = layerOf(key)
     if (layer) return `decoder.layers.${2 * layer.index + (isAttention(layer.rest) ? 0 : 1)}.${layer.rest}`
@@ -75,23 +75,23 @@ export const toHybrid: Rule = (draft, context) => {
 
 export const toGpt: Rule = (draft, context) => {
   const keys = modelKeys(draft)
-  if (!keys.some((key) => key.startsWith("decoder.final_norm."))) return refuse("gpt", "the checkpoint is no hybrid one")
+  if (!keys.some((key) => key.startsWith("decoder.final_norm."))) return noEquivalent("gpt", "the checkpoint is no hybrid one")
   const problem = obstacle(keys)
-  if (problem !== undefined) return refuse("gpt", problem)
+  if (problem !== undefined) return noEquivalent("gpt", problem)
   const kinds = new Map<number, "attention" | "mlp">()
   for (const key of keys) {
     const layer = layerOf(key)
     if (!layer) continue
-    const kind = isAttention(layer.rest) ? "attention" : isMlp(layer.rest) ? "mlp" : refuse("gpt", `a GPT layer has no place for ${key}`)
-    if ((kinds.get(layer.index) ?? kind) !== kind) return refuse("gpt", `layer ${layer.index} holds attention and MLP: it is no hybrid layer`)
+    const kind = isAttention(layer.rest) ? "attention" : isMlp(layer.rest) ? "mlp" : noEquivalent("gpt", `a GPT layer has no place for ${key}`)
+    if ((kinds.get(layer.index) ?? kind) !== kind) return noEquivalent("gpt", `layer ${layer.index} holds attention and MLP: it is no hybrid layer`)
     kinds.set(layer.index, kind)
   }
   const numbers = [...kinds.keys()].sort((a, b) => a - b)
   const index = { attention: 0, mlp: 0 }
   const gpt = new Map(numbers.map((n) => [n, index[kinds.get(n)!]++]))
-  if (index.attention !== index.mlp) return refuse("gpt", `${index.attention} attention layers and ${index.mlp} MLP layers cannot be paired`)
+  if (index.attention !== index.mlp) return noEquivalent("gpt", `${index.attention} attention layers and ${index.mlp} MLP layers cannot be paired`)
   const moe = keys.filter((key) => /^decoder\.layers\.\d+\.mlp\.router\.weight$/.test(key)).length
-  if (moe !== 0 && moe !== index.mlp) return refuse("gpt", "dense and mixture-of-experts layers are mixed")
+  if (moe !== 0 && moe !== index.mlp) return noEquivalent("gpt", "dense and mixture-of-experts layers are mixed")
   const renamed = rename(draft, (key) => {
     const layer = layerOf(key)
     if (layer) return `decoder.layers.${gpt.get(layer.index)}.${layer.rest}`

@@ -7,7 +7,7 @@ import { type Draft, type DraftTensor, modelKeyOf, noted, type Replacement, rewr
 import { providerOf, type RunConfigMap } from "../../runconfig/RunConfigFile.ts"
 import { blockLayer, stackedLayer } from "../../model/layerKeys.ts"
 import { readShardKey, shardKey } from "../../model/shardKey.ts"
-import { few, refuse, type Rule, slicesOf } from "./Rule.ts"
+import { few, noEquivalent, type Rule, slicesOf } from "./Rule.ts"
 
 /** `X.layers.Y/shard_{l}[.e]_{L}[.E]` → `X.layers.{l}.Y/shard_{0|e}_{1|E}`. */
 const indexedObject = (key: string): string | undefined => {
@@ -33,7 +33,7 @@ export const toIndexed: Rule = (draft) => {
       return to === undefined ? undefined : [[to, object]]
     }
   })
-  if (!found) return refuse("indexed", "no layers are stacked")
+  if (!found) return noEquivalent("indexed", "no layers are stacked")
   // Without this, a model of equal layers asks for stacked keys.
   return withContent(indexed, "non_homogeneous_layers", true)
 }
@@ -101,11 +101,11 @@ export const toStacked: Rule = (draft, { runConfig }) => {
   const reason = asksForIndexed(runConfig)
   if (stacks.size === 0) {
     return problems.length > 0
-      ? refuse("stacked", `the layers are not alike, so they have no stacked form: ${problems[0]}`)
-      : refuse("stacked", "no layers of a transformer block are stored one by one")
+      ? noEquivalent("stacked", `the layers are not alike, so they have no stacked form: ${problems[0]}`)
+      : noEquivalent("stacked", "no layers of a transformer block are stored one by one")
   }
   if (reason !== undefined) {
-    return refuse("stacked", `by its run configuration the model asks for indexed layers (${reason})`, "Change the configuration first if that is not what the trainer will be run with.")
+    return noEquivalent("stacked", `by its run configuration the model asks for indexed layers (${reason})`, "Change the configuration first if that is not what the trainer will be run with.")
   }
   const done = stackWhere(draft, stacks)
   const content = withContent(done, "non_homogeneous_layers", null)

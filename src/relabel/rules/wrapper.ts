@@ -4,18 +4,18 @@
  */
 import { modalityOf, unwrapKey, wrapKey } from "../../model/storedKey.ts"
 import { modelKeys, rename } from "../Draft.ts"
-import { refuse, type Rule } from "./Rule.ts"
+import { noEquivalent, type Rule } from "./Rule.ts"
 
 export const toPlain: Rule = (draft) => {
-  if (modelKeys(draft).every((key) => unwrapKey(key) === key)) return refuse("plain", "no key carries module.")
+  if (modelKeys(draft).every((key) => unwrapKey(key) === key)) return noEquivalent("plain", "no key carries module.")
   return rename(draft, unwrapKey)
 }
 
 export const toDdp: Rule = (draft) => {
   const keys = modelKeys(draft)
   if (keys.every((key) => modalityOf(key) === undefined)) {
-    return refuse("ddp", "a standard checkpoint is saved without wrappers, whether it was trained or not")
+    return noEquivalent("ddp", "a standard checkpoint is saved without wrappers, whether it was trained or not")
   }
-  if (keys.some((key) => unwrapKey(key) !== key)) return refuse("ddp", "the keys carry module. already")
+  if (keys.some((key) => unwrapKey(key) !== key)) return noEquivalent("ddp", "the keys carry module. already")
   return rename(draft, (key) => wrapKey(key) ?? key)
 }

@@ -10,8 +10,8 @@ import { expertKey, leadingAxes } from "../../model/layerKeys.ts"
 import { coordinatesOf, ownsRank } from "../../parallel/RankGrid.ts"
 import { rankCount } from "../../parallel/ModuleParallelism.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
-import { ranksOf } from "./ranksOf.ts"
-import { Table } from "./Table.ts"
+import { recordedRanks } from "./ranksOf.ts"
+import { Distinct } from "./Distinct.ts"
 
 /** A configuration may name any number of ranks; more than this are not told apart. */
 const MOST_RANKS = 4096
@@ -49,7 +49,7 @@ const isWhole = ({ shape }: TensorRow, { sizes }: StoredChunk, lead: number): bo
 
 export class Holders {
   /** By id. */
-  readonly #items = new Table<Holder>()
+  readonly #items = new Distinct<Holder>()
   readonly #inspection: Inspection
   #last: { readonly tensor: TensorRow; readonly isExpert: boolean; readonly lead: number } | undefined
   readonly noRanks: NoRanks | undefined
@@ -61,7 +61,7 @@ export class Holders {
 
   constructor(i: Inspection) {
     this.#inspection = i
-    const { dpInferred, layout } = ranksOf(i)
+    const { dpInferred, layout } = recordedRanks(i)
     this.noRanks = noRanksOf(i, layout)
     this.layouts = this.noRanks === undefined ? layout : []
     this.dpInferred = dpInferred && this.noRanks === undefined

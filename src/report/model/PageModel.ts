@@ -3,7 +3,7 @@ import type { DtypeChange } from "../../plan/Report.ts"
 import type { TensorVerdict } from "../../verify/pairing.ts"
 import type { TensorDiff } from "../../diff/diff.ts"
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
-import { count, size } from "../numbers.ts"
+import { countText, sizeText } from "../numbers.ts"
 import type { CoverageRow, Fate, Page } from "../PageData.ts"
 import { type Differences, differences } from "./differences.ts"
 import { type LayerPlot, layerPlot } from "./layerPlot.ts"
@@ -77,7 +77,7 @@ const tensorList = (index: number, { tensors }: Inspection): FoldedList => ({
     identity: (t) => `${t.dtype} ${t.shape.join()} ${t.component}`,
     cells: (own) => {
       const files = new Set(own.flatMap((t) => t.files))
-      return [own[0].dtype, own[0].shape.join(" × ") || "scalar", size(sum(own, (t) => t.bytes)), own[0].component, files.size === 1 ? [...files][0]! : `${files.size} files`]
+      return [own[0].dtype, own[0].shape.join(" × ") || "scalar", sizeText(sum(own, (t) => t.bytes)), own[0].component, files.size === 1 ? [...files][0]! : `${files.size} files`]
     }
   })
 })
@@ -94,7 +94,7 @@ const coverageList = (rows: ReadonlyArray<CoverageRow>): FoldedList => ({
     cells: (own) => {
       const [first] = own
       const to = first.keys.length === 0 ? "—" : (own.length === 1 ? first.keys[0]! : masked(first.keys[0]!)) + (first.keys.length > 1 ? `  + ${first.keys.length - 1} more` : "")
-      return [first.fate, first.how, size(sum(own, (r) => r.bytes)), to]
+      return [first.fate, first.how, sizeText(sum(own, (r) => r.bytes)), to]
     }
   })
 })
@@ -113,7 +113,7 @@ const verifyList = (rows: ReadonlyArray<TensorVerdict>): FoldedList => ({
     name: (t) => t.name,
     identity: (t) => `${t.status} ${t.detail ?? ""}`,
     cells: (own) => [
-      own[0].status, own.some((t) => t.elements !== undefined) ? count(sum(own, (t) => t.elements ?? 0)) : "", own.some((t) => t.differing !== undefined) ? count(sum(own, (t) => t.differing ?? 0)) : "",
+      own[0].status, own.some((t) => t.elements !== undefined) ? countText(sum(own, (t) => t.elements ?? 0)) : "", own.some((t) => t.differing !== undefined) ? countText(sum(own, (t) => t.differing ?? 0)) : "",
       own.length === 1 ? maxDiff(own[0]) : own.some((t) => t.maxAbsDiff !== undefined) ? String(Number(Math.max(...own.map((t) => t.maxAbsDiff ?? 0)).toPrecision(4))) : "", own[0].detail ?? ""
     ]
   })
@@ -133,7 +133,7 @@ const diffList = (rows: ReadonlyArray<TensorDiff>): FoldedList => ({
     identity: (t) => `${t.kind} ${side(t.left)} ${side(t.right)}`,
     cells: (own) => {
       const most = (of: (t: TensorDiff) => number | undefined) => (own.some((t) => of(t) !== undefined) ? figure(own.reduce((m, t) => Math.max(m, of(t) ?? 0), 0)) : "")
-      return [own[0].kind, most((t) => t.distance?.relative), most((t) => t.distance?.maxAbsDiff), own.some((t) => t.distance) ? count(sum(own, (t) => t.distance?.differing ?? 0)) : "", side(own[0].left), side(own[0].right)]
+      return [own[0].kind, most((t) => t.distance?.relative), most((t) => t.distance?.maxAbsDiff), own.some((t) => t.distance) ? countText(sum(own, (t) => t.distance?.differing ?? 0)) : "", side(own[0].left), side(own[0].right)]
     }
   })
 })
@@ -149,19 +149,19 @@ const titleOf = ({ command, conversion, diff, planned, subjects, verify }: Page)
 /** An export is planned of a checkpoint that is there. */
 export const isPlanned = ({ conversion, planned }: Page, { kind }: Inspection): boolean => planned === true && kind === "megatron" && conversion?.direction !== "export"
 
-const tensorsAre = (n: number): string => `${count(n)} ${n === 1 ? "tensor is" : "tensors are"}`
+const tensorsAre = (n: number): string => `${countText(n)} ${n === 1 ? "tensor is" : "tensors are"}`
 
 const verdictsOf = ({ conversion, coverage, diff, planned, verify }: Page): ReadonlyArray<Verdict> => {
   const out: Array<Verdict> = []
-  if (verify) out.push({ good: verify.equal === verify.total, text: `${count(verify.equal)} of ${count(verify.total)} tensors equal, bit for bit` })
-  if (diff) out.push({ good: diff.tensors.length === 0, text: `${count(diff.equal)} of ${count(diff.total)} tensors ${diff.compared ? "equal, bit for bit" : "alike (headers only)"}` })
+  if (verify) out.push({ good: verify.equal === verify.total, text: `${countText(verify.equal)} of ${countText(verify.total)} tensors equal, bit for bit` })
+  if (diff) out.push({ good: diff.tensors.length === 0, text: `${countText(diff.equal)} of ${countText(diff.total)} tensors ${diff.compared ? "equal, bit for bit" : "alike (headers only)"}` })
   if (planned && conversion) out.push({ good: true, text: "The plan holds; nothing has been written" })
   if (coverage) {
     const lost = coverage.rows.filter((r) => r.fate === "missing" || r.fate === "unmapped").length + coverage.unclaimed.length
-    out.push(lost === 0 ? { good: true, text: `Every one of ${count(coverage.rows.length)} source tensors is accounted for` } : { good: false, text: `${tensorsAre(lost)} not accounted for` })
+    out.push(lost === 0 ? { good: true, text: `Every one of ${countText(coverage.rows.length)} source tensors is accounted for` } : { good: false, text: `${tensorsAre(lost)} not accounted for` })
   }
   const rounded = sum<DtypeChange>(conversion?.dtypeChanges ?? [], (c) => c.changedElements ?? 0)
-  if (rounded > 0) out.push({ good: false, text: `${count(rounded)} values were rounded` })
+  if (rounded > 0) out.push({ good: false, text: `${countText(rounded)} values were rounded` })
   return out
 }
 
@@ -187,14 +187,14 @@ const termsOf = (subjects: ReadonlyArray<SubjectModel>, { coverage }: Page): Rea
 
 /** What the detail box says of a column. */
 const factsOf = (map: RankMap, planned: boolean): ReadonlyArray<ReadonlyArray<string>> => map.columns.map((c) => {
-  if (map.of === "file") return [c.label, `${size(c.bytes)} in tensors`]
-  if (map.of === "writer") return [`files of rank ${c.label}`, c.files.join(", "), `${size(c.bytes)} in tensors`]
+  if (map.of === "file") return [c.label, `${sizeText(c.bytes)} in tensors`]
+  if (map.of === "writer") return [`files of rank ${c.label}`, c.files.join(", "), `${sizeText(c.bytes)} in tensors`]
   const same = c.contents === 1 ? c.ranks.length > 1 ? `: ${c.ranks.length} replicas, which hold the same` : ""
     : c.alike ? `: ${c.contents} contents of one size; listed are those of rank ${c.ranks[0]}` : `: ${c.contents} contents`
   return [
     `${c.ranks.length === 1 ? "rank" : "ranks"} ${c.label}${same}`,
     [c.components.join(", "), ...map.axes.map((axis) => `${axis} ${c.at[axis]}`)].join(" · "),
-    `${c.contents > 1 ? c.alike ? "each " : "at most " : ""}${size(c.bytes)} of weights${c.expertBytes > 0 ? `, ${size(c.expertBytes)} of them ${c.contents > 1 ? `${c.expertsEach} of the experts` : "experts"} ${c.experts}` : ""}`,
+    `${c.contents > 1 ? c.alike ? "each " : "at most " : ""}${sizeText(c.bytes)} of weights${c.expertBytes > 0 ? `, ${sizeText(c.expertBytes)} of them ${c.contents > 1 ? `${c.expertsEach} of the experts` : "experts"} ${c.experts}` : ""}`,
     ...c.layers,
     ...(c.files.length > 0 ? [`${planned ? "writes" : "wrote"} ${c.files.slice(0, 8).join(", ")}${c.files.length > 8 ? ` and ${c.files.length - 8} more` : ""}`] : [`${planned ? "writes" : "wrote"} nothing of its own`])
   ]

@@ -10,7 +10,7 @@ export const KINDS: ReadonlyArray<DiffKind> = ["missing", "extra", "shape", "dty
 const MOST_COLUMNS = 96
 const MOST_ROWS = 48
 
-export interface Change {
+export interface ModuleChange {
   /** ‖a − b‖ / ‖a‖, the most of its tensors; of values that have no norm, the share of elements that differ. */
   readonly relative: number
   readonly tensors: number
@@ -19,7 +19,7 @@ export interface Change {
 export interface ChangeMap {
   readonly stack: string
   readonly columns: ReadonlyArray<string>
-  readonly rows: ReadonlyArray<{ readonly label: string; readonly cells: ReadonlyArray<Change | undefined> }>
+  readonly rows: ReadonlyArray<{ readonly label: string; readonly cells: ReadonlyArray<ModuleChange | undefined> }>
   /** Modules that are not drawn. */
   readonly left: number
 }
@@ -41,7 +41,7 @@ const mapOf = (stack: string, own: ReadonlyArray<readonly [TensorDiff, number]>)
   const columnOf = new Map(layers.map((layer, k) => [layer, Math.floor(k / each)]))
   const columns = Array.from({ length: Math.ceil(layers.length / each) }, (_, k) => shortRanges(layers.slice(k * each, (k + 1) * each)))
   const modules = [...Map.groupBy(own, ([t]) => masked(t.name).slice(stack.length + 3))].map(([label, tensors]) => {
-    const cells = columns.map(() => undefined as Change | undefined)
+    const cells = columns.map(() => undefined as ModuleChange | undefined)
     for (const [t, layer] of tensors) {
       const [column, relative] = [columnOf.get(layer)!, changeOf(t)!]
       const known = cells[column]

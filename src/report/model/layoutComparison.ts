@@ -3,7 +3,7 @@ import type { Inspection } from "../../inspect/Inspection.ts"
 import { rankCount, rankRange } from "../../parallel/ModuleParallelism.ts"
 import { AXES } from "./rankColumns.ts"
 import type { RankMap } from "./rankMap.ts"
-import { ranksOf } from "./ranksOf.ts"
+import { recordedRanks } from "./ranksOf.ts"
 
 export interface LayoutFigures {
   readonly path: string
@@ -29,7 +29,7 @@ export const layoutFigures = (i: Inspection, map: RankMap): LayoutFigures => {
   const most = Math.max(0, ...map.columns.map((c) => c.bytes))
   return {
     path: i.path,
-    components: ranksOf(i).layout.map((l) =>
+    components: recordedRanks(i).layout.map((l) =>
       `${l.component}: ${AXES.filter((axis) => l[axis] > 1).map((axis) => `${axis} ${l[axis]}`).join(", ") || "one rank"}, ${rankCount(l) === 1 ? "rank" : "ranks"} ${rankRange(l.rankOffset, rankCount(l))}`),
     ranks,
     least: Math.min(...map.columns.map((c) => c.bytes)),

@@ -1,7 +1,7 @@
 /** What does not fit together in a layout: the ranks of the run configuration, and those that wrote the files. */
 import type { Inspection } from "../../inspect/Inspection.ts"
 import { ranges } from "../../inspect/tree.ts"
-import { ranksOf } from "./ranksOf.ts"
+import { recordedRanks } from "./ranksOf.ts"
 
 /** A configuration may name any number of ranks. */
 const MOST_RANKS = 100_000
@@ -9,7 +9,7 @@ const MOST_RANKS = 100_000
 /** Sentences, none if nothing is wrong. */
 export const layoutWarnings = (i: Inspection): ReadonlyArray<string> => {
   const { files, model: { vocabulary } } = i
-  const { layout } = ranksOf(i)
+  const { layout } = recordedRanks(i)
   if (layout.length === 0) return []
   const out: Array<string> = []
   const spans = layout.map((l) => ({ ...l, end: l.rankOffset + l.tp * l.pp * l.cp * l.dp })).sort((a, b) => a.rankOffset - b.rankOffset)

@@ -3,10 +3,10 @@
  * few megabytes. The scripts (../script) are the only readers.
  */
 import type { Inspection } from "../../inspect/Inspection.ts"
-import type { Coverage } from "../PageData.ts"
+import type { ModelCoverage } from "../PageData.ts"
 import type { FoldedGroup } from "./lists.ts"
 import type { RankMap } from "./rankMap.ts"
-import { Table } from "./Table.ts"
+import { Distinct } from "./Distinct.ts"
 
 /** A checkpoint of more chunks than this lists none; the map and the sums are drawn all the same. */
 const MOST_CHUNKS = 250_000
@@ -19,7 +19,7 @@ const NUMBER = /(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)/g
 /** A name is a pattern (what stands around its numbers) and its numbers. */
 export class Names {
   /** With NUL, which no clean name has, for each number. */
-  readonly #patterns = new Table<string>()
+  readonly #patterns = new Distinct<string>()
   readonly #tensors: ReadonlyArray<ReadonlyMap<string, number>>
 
   /** Subjects whose tensors names may refer to. */
@@ -48,7 +48,7 @@ export class Names {
 }
 
 /** Ascending numbers as `[first, step, count]…`. */
-export const runsOf = (numbers: ReadonlyArray<number>): ReadonlyArray<number> => {
+export const stepRuns = (numbers: ReadonlyArray<number>): ReadonlyArray<number> => {
   const out: Array<number> = []
   for (let k = 0; k < numbers.length;) {
     const step = k + 1 < numbers.length ? numbers[k + 1]! - numbers[k]! : 1
@@ -61,14 +61,14 @@ export const runsOf = (numbers: ReadonlyArray<number>): ReadonlyArray<number> =>
 }
 
 /** `[label, cells, runs of rows]`. */
-export const packGroups = (groups: ReadonlyArray<FoldedGroup>) => groups.map((g) => [g.label, g.cells, runsOf(g.rows)])
+export const packGroups = (groups: ReadonlyArray<FoldedGroup>) => groups.map((g) => [g.label, g.cells, stepRuns(g.rows)])
 
 /**
  * `kinds`: [dtype, shape, component, bytes, role]; `t`: [kind, chunks, files, …name]; `b`: per tensor, of every chunk, [box, file,
  * offset, length, row of the map, set of holders].
  */
 export const packTensors = (i: Inspection, map: RankMap, names: Names) => {
-  const [kinds, files, lists, boxes, sets] = [new Table<ReadonlyArray<string | number>>(), new Table<string>(), new Table<ReadonlyArray<number>>(), new Table<string>(), new Table<ReadonlyArray<number>>()]
+  const [kinds, files, lists, boxes, sets] = [new Distinct<ReadonlyArray<string | number>>(), new Distinct<string>(), new Distinct<ReadonlyArray<number>>(), new Distinct<string>(), new Distinct<ReadonlyArray<number>>()]
   for (const f of i.files) files.add(f.name)
   const chunks = i.tensors.reduce((sum, t) => sum + t.chunks, 0)
   return {
@@ -96,8 +96,8 @@ export const packTensors = (i: Inspection, map: RankMap, names: Names) => {
  * `r`: [fate, how, bytes, name, key…], names being {@link Ref}s; `m`: how parameters are made, [picture, kind, rows of `r`, parts],
  * a part being [tensor, first row, row behind the last (-1: all), …position].
  */
-export const packCoverage = (c: Coverage, names: Names, hf: number, megatron: number) => {
-  const [fates, hows, kinds] = [new Table<string>(), new Table<string>(), new Table<string>()]
+export const packCoverage = (c: ModelCoverage, names: Names, hf: number, megatron: number) => {
+  const [fates, hows, kinds] = [new Distinct<string>(), new Distinct<string>(), new Distinct<string>()]
   const rowOf = new Map(c.rows.map((row, k) => [row.name, k]))
   return {
     r: c.rows.map((row) => [fates.add(row.fate), hows.add(row.how), row.bytes, names.ref(row.name, hf), ...row.keys.map((k) => names.ref(k, megatron))]),

@@ -5,7 +5,7 @@ import { volume } from "../../tensor/Copy.ts"
 import { bitsOf } from "../../tensor/DType.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import type { Holders } from "./Holders.ts"
-import { Table } from "./Table.ts"
+import { Distinct } from "./Distinct.ts"
 
 export interface Cell {
   bytes: number
@@ -13,7 +13,7 @@ export interface Cell {
 }
 
 /** Tensors of one layer, or of none. */
-export interface Place {
+export interface LayerPlace {
   readonly component: string
   readonly stack: string
   readonly layer: number
@@ -51,14 +51,14 @@ const expertsOf = (name: string, { offsets, sizes }: StoredChunk): ReadonlyArray
 const MOST_EXPERTS = 10_000
 
 export interface Collected {
-  readonly places: ReadonlyMap<string, Place>
+  readonly places: ReadonlyMap<string, LayerPlace>
   readonly holdings: ReadonlyMap<number, Holding>
 }
 
 export const collect = (i: Inspection, holders: Holders): Collected => {
-  const places = new Map<string, Place>()
+  const places = new Map<string, LayerPlace>()
   const holdings = new Map<number, Holding>()
-  const patterns = new Table<string>()
+  const patterns = new Distinct<string>()
   for (const t of i.tensors) {
     const pattern = patterns.add(`${t.name.replaceAll(/(?<=\.)\d+(?=\.)/g, "#")} ${t.dtype} ${t.shape}`)
     for (const chunk of t.boxes ?? []) {

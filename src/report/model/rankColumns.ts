@@ -46,17 +46,17 @@ export interface MapColumn {
 }
 
 /** Columns before they are folded. */
-export interface Slot {
+export interface UnfoldedColumn {
   readonly label: string
   readonly ranks: ReadonlyArray<number>
   readonly holders: ReadonlyArray<number>
 }
 
-export const slotsOf = (i: Inspection, holders: Holders): { readonly of: ColumnKind; readonly slots: ReadonlyArray<Slot> } => {
+export const slotsOf = (i: Inspection, holders: Holders): { readonly of: ColumnKind; readonly slots: ReadonlyArray<UnfoldedColumn> } => {
   if (holders.noRanks === undefined) {
     const isLoaded = (id: number) => holders.items[id]!.kind !== "beside"
     const same = Map.groupBy(holders.ranks(), ([, ids]) => ids.filter(isLoaded).join())
-    const slots = [...same.values()].map((own): Slot => {
+    const slots = [...same.values()].map((own): UnfoldedColumn => {
       const ranks = own.map(([rank]) => rank).sort((a, b) => a - b)
       return { label: shortRanges(ranks), ranks, holders: [...new Set(own.flatMap(([, ids]) => ids))] }
     })
@@ -73,7 +73,7 @@ export const slotsOf = (i: Inspection, holders: Holders): { readonly of: ColumnK
 export const axesOf = ({ layouts }: Holders): ReadonlyArray<AxisName> => AXES.filter((axis) => layouts.some((l) => l[axis] > 1))
 
 /** Slots that hold equally much in the same places, together; all of them apart where there is room. */
-const alikeSlots = (slots: ReadonlyArray<Slot>, { items }: Holders, places: Collected["places"]): ReadonlyArray<ReadonlyArray<Slot>> => {
+const alikeSlots = (slots: ReadonlyArray<UnfoldedColumn>, { items }: Holders, places: Collected["places"]): ReadonlyArray<ReadonlyArray<UnfoldedColumn>> => {
   if (slots.length <= MOST_APART) return slots.map((slot) => [slot])
   const heldBy = new Map<number, Array<readonly [place: number, bytes: number]>>()
   for (const [n, { held }] of [...places.values()].entries()) {
@@ -83,7 +83,7 @@ const alikeSlots = (slots: ReadonlyArray<Slot>, { items }: Holders, places: Coll
       else heldBy.set(id, [[n, bytes]])
     }
   }
-  const amounts = ({ holders }: Slot): string => {
+  const amounts = ({ holders }: UnfoldedColumn): string => {
     const sums = new Map<number, number>()
     for (const id of holders) if (items[id]!.kind !== "beside") for (const [place, bytes] of heldBy.get(id) ?? []) sums.set(place, (sums.get(place) ?? 0) + bytes)
     return [...sums].sort(([a], [b]) => a - b).join(" ")
@@ -91,16 +91,16 @@ const alikeSlots = (slots: ReadonlyArray<Slot>, { items }: Holders, places: Coll
   return [...Map.groupBy(slots, amounts).values()]
 }
 
-export const columnsOf = (i: Inspection, holders: Holders, slots: ReadonlyArray<Slot>, { holdings, places }: Collected): ReadonlyArray<MapColumn> => {
+export const columnsOf = (i: Inspection, holders: Holders, slots: ReadonlyArray<UnfoldedColumn>, { holdings, places }: Collected): ReadonlyArray<MapColumn> => {
   const axes = axesOf(holders)
   const files = Map.groupBy(i.files.filter((f) => f.chunks > 0), (f) => f.rank)
   const isBeside = (id: number): boolean => holders.items[id]!.kind === "beside"
-  const loaded = (slot: Slot) => slot.holders.filter((id) => !isBeside(id)).map((id) => holdings.get(id)!)
+  const loaded = (slot: UnfoldedColumn) => slot.holders.filter((id) => !isBeside(id)).map((id) => holdings.get(id)!)
   return bucket(alikeSlots(slots, holders, places), MOST_COLUMNS).map((groups): MapColumn => {
     const own = groups.flat()
     const alike = groups.length === 1
     const ranks = own.flatMap((s) => s.ranks)
-    const [first] = own as [Slot, ...Array<Slot>]
+    const [first] = own as [UnfoldedColumn, ...Array<UnfoldedColumn>]
     const ids = [...new Set(alike ? [...first.holders, ...own.flatMap((s) => s.holders).filter(isBeside)] : own.flatMap((s) => s.holders))]
     const sums = own.map((slot) => loaded(slot).reduce(
       (sum, h) => ({ bytes: sum.bytes + h.bytes, expertBytes: sum.expertBytes + h.expertBytes, experts: sum.experts + h.experts.size }),

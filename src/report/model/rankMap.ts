@@ -5,7 +5,7 @@
 import type { Inspection, TensorRow } from "../../inspect/Inspection.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { type Holder, Holders, type NoRanks } from "./Holders.ts"
-import { type Cell, collect, type Collected, LABELS, type Place, placeKey } from "./places.ts"
+import { type Cell, collect, type Collected, LABELS, type LayerPlace, placeKey } from "./places.ts"
 import { bucket, shortRanges, shortStack } from "./ranges.ts"
 import { type AxisName, axesOf, type ColumnKind, columnsOf, type MapColumn, slotsOf } from "./rankColumns.ts"
 
@@ -44,9 +44,9 @@ export interface RankMap {
 }
 
 /** Places that hold the same on the same ranks, drawn as one row. */
-const foldedRows = (i: Inspection, places: Collected["places"]): ReadonlyArray<{ readonly places: ReadonlyArray<readonly [string, Place]>; readonly equal: boolean }> => {
+const foldedRows = (i: Inspection, places: Collected["places"]): ReadonlyArray<{ readonly places: ReadonlyArray<readonly [string, LayerPlace]>; readonly equal: boolean }> => {
   const order = new Map(i.components.map((c, k) => [c.name, k]))
-  const rank = ({ component }: Place) => (LABELS.has(component) ? order.size + 1 : order.get(component) ?? order.size)
+  const rank = ({ component }: LayerPlace) => (LABELS.has(component) ? order.size + 1 : order.get(component) ?? order.size)
   const sorted = [...places].sort(([, a], [, b]) => rank(a) - rank(b) || (a.stack < b.stack ? -1 : a.stack > b.stack ? 1 : a.layer - b.layer))
   const folded = [...Map.groupBy(sorted, ([, p]) => `${p.component}\u0000${p.stack}\u0000${p.signature.join()}`).values()]
   if (folded.length <= MOST_ROWS) return folded.map((own) => ({ places: own, equal: true }))

@@ -15,7 +15,7 @@ const greatestCommonDivisor = (a: number, b: number): number => {
 }
 
 /** The recorded layout. Only that of a MIMO model says its data-parallel sizes. */
-export const ranksOf = ({ files, form, model: { layout } }: Inspection): Ranks => {
+export const recordedRanks = ({ files, form, model: { layout } }: Inspection): Ranks => {
   const [own, ...others] = layout
   if (form === "mimo" || !own || others.length > 0) return { layout, dpInferred: false }
   const experts = own.ep * own.etp

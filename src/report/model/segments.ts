@@ -8,7 +8,7 @@ const [FEWEST, MOST] = [40, 400] as const
 /** Parts of a file below which segments are drawn together, where so many files are drawn. */
 export const stepsOf = (files: number): number => Math.min(MOST, Math.max(FEWEST, Math.floor(BUDGET / Math.max(1, files))))
 
-export interface Segment {
+export interface DrawnSegment {
   readonly begin: number
   readonly end: number
   readonly component: string
@@ -24,7 +24,7 @@ export interface PlacedChunk {
 }
 
 /** `bytes`: of the file; `steps`: of {@link stepsOf}. */
-export const segmentsOf = (chunks: ReadonlyArray<PlacedChunk>, bytes: number, steps: number): ReadonlyArray<Segment> => {
+export const segmentsOf = (chunks: ReadonlyArray<PlacedChunk>, bytes: number, steps: number): ReadonlyArray<DrawnSegment> => {
   const least = bytes / steps
   const out: Array<{ begin: number; end: number; component: string; first: string; chunks: number }> = []
   for (const c of [...chunks].sort((a, b) => a.offset - b.offset)) {

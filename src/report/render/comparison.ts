@@ -1,9 +1,9 @@
 /** The sections about two sides held against each other: a verification, and the differences of a `diff`. */
-import { bytesDatum, code, countDatum, esc, table } from "./html.ts"
+import { bytesDatum, code, countDatum, esc, htmlTable } from "./html.ts"
 import { limited, listFigure } from "./lists.ts"
-import { type Change, type ChangeMap, type Differences, KINDS } from "../model/differences.ts"
+import { type ModuleChange, type ChangeMap, type Differences, KINDS } from "../model/differences.ts"
 import { figure, maxDiff, type PageModel } from "../model/PageModel.ts"
-import { count } from "../numbers.ts"
+import { countText } from "../numbers.ts"
 import { legend } from "./figures.ts"
 
 const number = true as const
@@ -14,8 +14,8 @@ export const paritySection = ({ page: { verify: v }, verify: list }: PageModel):
   if (!v || !list) return ""
   const off = v.tensors.filter((t) => t.status !== "equal")
   const columns = [{ head: "tensor" }, { head: "status" }, { head: "elements", number }, { head: "differing", number }, { head: "by at most", number }, { head: "detail" }]
-  const unequal = off.length === 0 ? "" : limited(off, (shown) => table("tensors that are not equal", columns, shown.map((t) => [
-    code(t.name), `<span class="bad">${t.status}</span>`, t.elements === undefined ? "" : count(t.elements), t.differing === undefined ? "" : count(t.differing), maxDiff(t), esc(t.detail ?? "")
+  const unequal = off.length === 0 ? "" : limited(off, (shown) => htmlTable("tensors that are not equal", columns, shown.map((t) => [
+    code(t.name), `<span class="bad">${t.status}</span>`, t.elements === undefined ? "" : countText(t.elements), t.differing === undefined ? "" : countText(t.differing), maxDiff(t), esc(t.detail ?? "")
   ])), "tensors")
   return `<section aria-labelledby="parity"><h2 id="parity">Parity</h2>` +
     `<dl><dt>left</dt><dd>${code(v.left)}</dd><dt>right</dt><dd>${code(v.right)}</dd><dt>equal</dt><dd>${countDatum("verify.equal", v.equal)} of ${countDatum("verify.total", v.total)} tensors</dd><dt>compared</dt><dd>${bytesDatum("verify.bytes", v.bytes)}</dd></dl>` +
@@ -27,8 +27,8 @@ const SMALLEST = 1e-6
 
 const weightOf = (relative: number): number => Math.round(15 + 85 * Math.min(1, Math.max(0, 1 - Math.log10(Math.min(1, relative)) / Math.log10(SMALLEST))))
 
-const cellOf = (label: string, column: string, c: Change): string => {
-  const text = `${label}, layer ${column}: changed by ${figure(c.relative)} of its size${c.tensors > 1 ? ` at most, ${count(c.tensors)} tensors` : ""}`
+const cellOf = (label: string, column: string, c: ModuleChange): string => {
+  const text = `${label}, layer ${column}: changed by ${figure(c.relative)} of its size${c.tensors > 1 ? ` at most, ${countText(c.tensors)} tensors` : ""}`
   return `<td tabindex="-1" class="h1" style="--w:${weightOf(c.relative)}%" data-tip aria-label="${esc(text)}"></td>`
 }
 
@@ -36,11 +36,11 @@ const changeMap = (m: ChangeMap): string => {
   const head = m.columns.map((c) => `<th scope="col"><span>${esc(c)}</span></th>`).join("")
   const rows = m.rows.map((r) => `<tr><th scope="row"><code>${esc(r.label)}</code></th>${r.cells.map((c, k) => (c ? cellOf(r.label, m.columns[k]!, c) : "<td></td>")).join("")}</tr>`).join("\n")
   return `<div class="scroll"><table class="map" style="--n:${m.columns.length}" role="grid" data-rove tabindex="0" aria-label="${esc(`what changed in ${m.stack}`)}"><thead><tr><th scope="col">${esc(m.stack)}</th>${head}</tr></thead><tbody>\n${rows}\n</tbody></table></div>` +
-    (m.left > 0 ? `<p class="soft">${count(m.left)} modules that changed less are not drawn.</p>` : "")
+    (m.left > 0 ? `<p class="soft">${countText(m.left)} modules that changed less are not drawn.</p>` : "")
 }
 
 const changes = ({ components, maps }: Differences): string =>
-  table("differences by component", [{ head: "component" }, ...KINDS.map((head) => ({ head, number }))], components.map((c) => [esc(c.component), ...KINDS.map((k) => count(c.counts[k]))])) +
+  htmlTable("differences by component", [{ head: "component" }, ...KINDS.map((head) => ({ head, number }))], components.map((c) => [esc(c.component), ...KINDS.map((k) => countText(c.counts[k]))])) +
   (maps.length === 0 ? "" : `<h3>Which modules changed, layer by layer</h3><p class="soft">‖a − b‖ / ‖a‖ of every module: the stronger the colour, the further apart, in steps of ten from 1e-6 to 1.</p>${maps.map(changeMap).join("")}${legend([{ label: "changed", ink: "h1" }, { label: "equal", ink: "empty" }])}`)
 
 export const differencesSection = ({ diff: list, differences, page: { diff: d } }: PageModel): string => {

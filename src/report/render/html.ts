@@ -1,6 +1,6 @@
 /** Text that came from files, made safe for a page. */
 import { safeJson } from "../../quote.ts"
-import { count, size } from "../numbers.ts"
+import { countText, sizeText } from "../numbers.ts"
 
 /** The strings that stand in attributes and elements; a page is cleaned of control characters before. */
 export const esc = (text: string | number): string =>
@@ -13,10 +13,10 @@ export const scriptJson = (value: unknown): string =>
 
 /** A number with its exact value beside the rounded text; `key` names it as `inspect --json` does. */
 const datum = (key: string, value: number, text: string): string =>
-  `<data data-key="${esc(key)}" value="${value}" title="${esc(count(value))}">${esc(text)}</data>`
+  `<data data-key="${esc(key)}" value="${value}" title="${esc(countText(value))}">${esc(text)}</data>`
 
-export const bytesDatum = (key: string, value: number): string => datum(key, value, size(value))
-export const countDatum = (key: string, value: number): string => datum(key, value, count(value))
+export const bytesDatum = (key: string, value: number): string => datum(key, value, sizeText(value))
+export const countDatum = (key: string, value: number): string => datum(key, value, countText(value))
 
 export interface Column {
   readonly head: string
@@ -28,7 +28,7 @@ export interface Column {
  * Cells are HTML already. `caption` is read out, not shown. Where the page is narrow every row is a block with the heads beside its
  * cells, which takes the native roles away: they are given explicitly.
  */
-export const table = (caption: string, columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+export const htmlTable = (caption: string, columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const at = (k: number): string => (columns[k]?.number ? ' class="n"' : "")
   const head = columns.map((c, k) => `<th role="columnheader" scope="col"${at(k)}>${esc(c.head)}</th>`).join("")
   // Beside its head a cell is one thing, a text or an element.

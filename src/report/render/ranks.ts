@@ -4,9 +4,9 @@ import type { PageModel, SubjectModel } from "../model/PageModel.ts"
 import type { Cell } from "../model/places.ts"
 import type { MapRow, RankMap } from "../model/rankMap.ts"
 import { type Term, TERMS } from "../model/terms.ts"
-import { count, size } from "../numbers.ts"
+import { countText, sizeText } from "../numbers.ts"
 import { componentInk, type Ink, legend } from "./figures.ts"
-import { code, esc, table } from "./html.ts"
+import { code, esc, htmlTable } from "./html.ts"
 
 /** More columns than this have no room for numbers. */
 const ROOMY = 16
@@ -22,10 +22,10 @@ export const QUESTIONS = { rank: "Which rank holds what", writer: "Which rank wr
 const headOf = (map: RankMap): string => (map.of === "file" ? "file" : "rank")
 
 const rowLabel = ({ equal, label, layers }: MapRow): string =>
-  `${esc(label)}${layers > 1 ? ` <span class="soft">${equal ? `${count(layers)} equal` : `${count(layers)} layers`}</span>` : ""}`
+  `${esc(label)}${layers > 1 ? ` <span class="soft">${equal ? `${countText(layers)} equal` : `${countText(layers)} layers`}</span>` : ""}`
 
 const cellText = (map: RankMap, row: MapRow, column: number, { bytes, chunks }: Cell): string =>
-  `${headOf(map)} ${map.columns[column]!.label}, ${row.component}, ${row.label}: ${size(bytes)} in ${count(chunks)} chunk${chunks === 1 ? "" : "s"}${row.beside && map.of === "rank" ? ", in files only" : ""}`
+  `${headOf(map)} ${map.columns[column]!.label}, ${row.component}, ${row.label}: ${sizeText(bytes)} in ${countText(chunks)} chunk${chunks === 1 ? "" : "s"}${row.beside && map.of === "rank" ? ", in files only" : ""}`
 
 /** The map as a grid; the script fills the detail box of the cell that has the focus. */
 const grid = ({ index, map }: SubjectModel, inkOf: (component: string) => Ink): string => {
@@ -34,10 +34,10 @@ const grid = ({ index, map }: SubjectModel, inkOf: (component: string) => Ink): 
   const roomy = map.columns.length <= ROOMY
   const line = (head: string, cells: ReadonlyArray<string>, kind = "") => `<tr${kind}><th scope="row">${head}</th>${cells.join("")}</tr>`
   const labels = map.columns.map((c, k) =>
-    `<th scope="col" tabindex="-1" data-tip data-cell="${index},-1,${k}" aria-label="${esc(`${headOf(map)} ${c.label}: ${size(c.bytes)}`)}"><span>${esc(c.label)}</span></th>`).join("")
+    `<th scope="col" tabindex="-1" data-tip data-cell="${index},-1,${k}" aria-label="${esc(`${headOf(map)} ${c.label}: ${sizeText(c.bytes)}`)}"><span>${esc(c.label)}</span></th>`).join("")
   const axes = map.axes.map((axis) => line(`<abbr title="${esc(TERMS[axis])}">${axis}</abbr>`, map.columns.map((c) => `<td>${esc(c.at[axis] ?? "")}</td>`), ' class="axis"'))
   const what = map.of === "rank" ? "weights" : "bytes"
-  const weights = line(what, map.columns.map((c) => `<td>${roomy ? esc(size(c.bytes)) : ""}<i style="--w:${((c.bytes / fullest) * 100).toFixed(1)}%"></i></td>`), ' class="weights"')
+  const weights = line(what, map.columns.map((c) => `<td>${roomy ? esc(sizeText(c.bytes)) : ""}<i style="--w:${((c.bytes / fullest) * 100).toFixed(1)}%"></i></td>`), ' class="weights"')
   const experts = map.columns.some((c) => c.experts !== "") && roomy ? line("experts", map.columns.map((c) => `<td>${esc(c.experts || "–")}</td>`), ' class="axis"') : ""
   let before = ""
   const body = map.rows.map((row, r) => {
@@ -74,7 +74,7 @@ const notes = ({ inspection, map, warnings }: SubjectModel): string => {
     ...(map.dpInferred ? ["The run configuration of a standard checkpoint does not record the data-parallel size: it is taken as the smallest that the experts and the files allow."] : []),
     ...(map.columns.some((c) => c.contents > 1 && c.alike) ? ["Ranks whose contents differ and have the same sizes, layer by layer, are one column here; what is listed is the first one's."] : []),
     ...(map.tied ? ["The embedding counts on the last pipeline stage, too, where it is the head."] : []),
-    ...(map.of === "rank" && training.tensors > 0 ? [`${count(training.tensors)} tensors of training state (${size(training.bytes)}) are not in the map.`] : [])
+    ...(map.of === "rank" && training.tensors > 0 ? [`${countText(training.tensors)} tensors of training state (${sizeText(training.bytes)}) are not in the map.`] : [])
   ]
   return (said.length === 0 ? "" : `<p class="soft">${said.map(esc).join(" ")}</p>`) + warnings.map((text) => `<p><strong class="warn">Layout</strong> ${esc(text)}</p>`).join("")
 }
@@ -88,26 +88,26 @@ const rankTable = ({ map }: SubjectModel): string => {
     { head: "ranks" }, { head: "component" }, ...map.axes.map((head) => ({ head, number: true as const })), { head: "layers" },
     ...(experts ? [{ head: "experts" }, { head: "experts, size", number: true as const }] : []), { head: "weights", number: true as const }, { head: "share of the fullest" }, { head: "replicas", number: true as const }
   ]
-  return `<details class="wide"><summary>Rank by rank: memory, experts, layers</summary>${table("ranks", columns, map.columns.map((c) => [
+  return `<details class="wide"><summary>Rank by rank: memory, experts, layers</summary>${htmlTable("ranks", columns, map.columns.map((c) => [
     esc(c.label), esc(c.components.join(", ")), ...map.axes.map((axis) => esc(c.at[axis] ?? "")), c.layers.map(esc).join("<br>") || "–",
-    ...(experts ? [esc(c.experts || "–"), c.expertBytes > 0 ? esc(size(c.expertBytes)) : "–"] : []), esc(size(c.bytes)),
-    `<i class="gauge" style="--w:${((c.bytes / fullest) * 100).toFixed(1)}%"></i> ${((c.bytes / fullest) * 100).toFixed(0)} %`, count(c.ranks.length)
+    ...(experts ? [esc(c.experts || "–"), c.expertBytes > 0 ? esc(sizeText(c.expertBytes)) : "–"] : []), esc(sizeText(c.bytes)),
+    `<i class="gauge" style="--w:${((c.bytes / fullest) * 100).toFixed(1)}%"></i> ${((c.bytes / fullest) * 100).toFixed(0)} %`, countText(c.ranks.length)
   ]))}</details>`
 }
 
 const comparison = (layouts: ReadonlyArray<LayoutFigures>): string => {
   if (layouts.length < 2) return ""
   const row = (head: string, of: (l: LayoutFigures) => string) => [esc(head), ...layouts.map(of)]
-  return `<h3>Layouts side by side</h3>${table("layouts side by side", [{ head: "what" }, ...layouts.map((l) => ({ head: l.path }))], [
+  return `<h3>Layouts side by side</h3>${htmlTable("layouts side by side", [{ head: "what" }, ...layouts.map((l) => ({ head: l.path }))], [
     row("layout", (l) => l.components.map(esc).join("<br>")),
-    row("ranks", (l) => count(l.ranks)),
-    row("weights of the fullest rank", (l) => `${esc(size(l.most))} <span class="soft">rank ${esc(l.fullest)}</span>`),
-    row("weights of a rank, on average", (l) => esc(size(l.mean))),
-    row("weights of the emptiest rank", (l) => esc(size(l.least))),
-    row("experts of a layer in a rank", (l) => count(l.expertsPerRank)),
-    row("ranks that hold the same as another", (l) => count(l.replicas)),
-    row("files", (l) => count(l.files)),
-    row("chunks", (l) => count(l.chunks))
+    row("ranks", (l) => countText(l.ranks)),
+    row("weights of the fullest rank", (l) => `${esc(sizeText(l.most))} <span class="soft">rank ${esc(l.fullest)}</span>`),
+    row("weights of a rank, on average", (l) => esc(sizeText(l.mean))),
+    row("weights of the emptiest rank", (l) => esc(sizeText(l.least))),
+    row("experts of a layer in a rank", (l) => countText(l.expertsPerRank)),
+    row("ranks that hold the same as another", (l) => countText(l.replicas)),
+    row("files", (l) => countText(l.files)),
+    row("chunks", (l) => countText(l.chunks))
   ])}`
 }
 

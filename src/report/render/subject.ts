@@ -2,12 +2,12 @@
 import type { FileRow, Inspection } from "../../inspect/Inspection.ts"
 import { ranges } from "../../inspect/tree.ts"
 import { bar, componentInk, dtypeInk, type Ink, plot, strip } from "./figures.ts"
-import { bytesDatum, className, code, countDatum, esc, table } from "./html.ts"
+import { bytesDatum, className, code, countDatum, esc, htmlTable } from "./html.ts"
 import { listFigure } from "./lists.ts"
 import { isPlanned, type PageModel, type SubjectModel } from "../model/PageModel.ts"
-import { ranksOf } from "../model/ranksOf.ts"
+import { recordedRanks } from "../model/ranksOf.ts"
 import { type PlacedChunk, segmentsOf, stepsOf } from "../model/segments.ts"
-import { count, size } from "../numbers.ts"
+import { countText, sizeText } from "../numbers.ts"
 import { mapFigure, QUESTIONS } from "./ranks.ts"
 
 const KINDS = { safetensors: "Hugging Face safetensors", megatron: "Megatron checkpoint", items: "data file of a Megatron checkpoint", archive: "torch.save file" } as const
@@ -37,8 +37,8 @@ const totals = (key: string, i: Inspection): string => {
 }
 
 const layout = (i: Inspection): string => {
-  const { layout: own } = ranksOf(i)
-  return own.length === 0 ? "" : `<h3>Layout it was written for</h3>${table("layout", [{ head: "component" }, ...["tp", "pp", "dp", "cp", "ep", "etp", "first rank"].map((head) => ({ head, number }))],
+  const { layout: own } = recordedRanks(i)
+  return own.length === 0 ? "" : `<h3>Layout it was written for</h3>${htmlTable("layout", [{ head: "component" }, ...["tp", "pp", "dp", "cp", "ep", "etp", "first rank"].map((head) => ({ head, number }))],
     own.map((l) => [esc(l.component), ...[l.tp, l.pp, l.dp, l.cp, l.ep, l.etp, l.rankOffset].map(String)]))}`
 }
 
@@ -49,7 +49,7 @@ const findings = (i: Inspection): string => {
     f.names.length === 0
       ? `<li>${esc(f.text)}</li>`
       : `<li><details><summary>${esc(f.text)}</summary><ul>${f.names.slice(0, MOST_NAMES).map((n) => `<li>${code(n)}</li>`).join("")}` +
-        `${f.names.length > MOST_NAMES ? `<li>… ${count(f.names.length)} in all</li>` : ""}</ul></details></li>`)
+        `${f.names.length > MOST_NAMES ? `<li>… ${countText(f.names.length)} in all</li>` : ""}</ul></details></li>`)
   const notes = i.notes.map((note) => `<li><strong class="warn">Note</strong> ${esc(note)}</li>`)
   const both = [...notes, ...points]
   return `<h3>Worth knowing</h3>${both.length === 0 ? "<p>Nothing out of the ordinary.</p>" : `<ul>${both.join("")}</ul>`}`
@@ -61,9 +61,9 @@ const sums = (key: string, i: Inspection, inkOf: (component: string) => Ink): st
   const row = (path: string, s: { tensors: number; elements: number; bytes: number }) =>
     [countDatum(`${path}.tensors`, s.tensors), countDatum(`${path}.elements`, s.elements), bytesDatum(`${path}.bytes`, s.bytes)]
   return `<div class="pair"><div><h3>Bytes by component</h3>${bar("bytes by component", i.components.map((c) => ({ label: c.name, bytes: c.bytes, ink: inkOf(c.name) })))}` +
-    table("components", [{ head: "component" }, ...SUM_COLUMNS, { head: "dtypes" }], i.components.map((c, k) => [esc(c.name), ...row(`${key}.components.${k}`, c), esc(c.dtypes.join(" "))])) +
+    htmlTable("components", [{ head: "component" }, ...SUM_COLUMNS, { head: "dtypes" }], i.components.map((c, k) => [esc(c.name), ...row(`${key}.components.${k}`, c), esc(c.dtypes.join(" "))])) +
     `</div><div><h3>Bytes by dtype</h3>${bar("bytes by dtype", i.dtypes.map((d, k) => ({ label: d.dtype, bytes: d.bytes, ink: dtypeInk(k) })))}` +
-    table("dtypes", [{ head: "dtype" }, ...SUM_COLUMNS], i.dtypes.map((d, k) => [esc(d.dtype), ...row(`${key}.dtypes.${k}`, d)])) + "</div></div>" +
+    htmlTable("dtypes", [{ head: "dtype" }, ...SUM_COLUMNS], i.dtypes.map((d, k) => [esc(d.dtype), ...row(`${key}.dtypes.${k}`, d)])) + "</div></div>" +
     (i.training.tensors === 0 ? "" : `<p>Besides the model: ${countDatum(`${key}.training.tensors`, i.training.tensors)} tensors of training state, ${bytesDatum(`${key}.training.bytes`, i.training.bytes)}.</p>`)
 }
 
@@ -73,10 +73,10 @@ const layers = (key: string, { inspection: i, plot: sizes }: SubjectModel, inkOf
   const equal = Map.groupBy(i.layers.map((l, k) => ({ ...l, k })), (l) => `${l.stack}\u0000${l.tensors}\u0000${l.bytes}`)
   const rows = [...equal.values()].map((own) => {
     const [l] = own as [(typeof own)[number]]
-    return [code(l.stack), esc(ranges(own.map((o) => o.layer))), count(own.length), countDatum(`${key}.layers.${l.k}.tensors`, l.tensors), bytesDatum(`${key}.layers.${l.k}.bytes`, l.bytes), size(l.bytes * own.length)]
+    return [code(l.stack), esc(ranges(own.map((o) => o.layer))), countText(own.length), countDatum(`${key}.layers.${l.k}.tensors`, l.tensors), bytesDatum(`${key}.layers.${l.k}.bytes`, l.bytes), sizeText(l.bytes * own.length)]
   })
   return `<h3>Sizes by layer</h3>${plot(sizes, inkOf)}` +
-    `<details><summary>Layer by layer, equal ones folded</summary>${table("layers", [{ head: "list" }, { head: "layers" }, { head: "number", number }, { head: "tensors of each", number }, { head: "size of each", number }, { head: "in all", number }], rows)}</details>`
+    `<details><summary>Layer by layer, equal ones folded</summary>${htmlTable("layers", [{ head: "list" }, { head: "layers" }, { head: "number", number }, { head: "tensors of each", number }, { head: "size of each", number }, { head: "in all", number }], rows)}</details>`
 }
 
 /** Strips cost some 100 bytes for each segment; the table has every file. */
@@ -92,10 +92,10 @@ const files = (key: string, i: Inspection, inkOf: (component: string) => Ink): s
   for (const { boxes, component, name } of i.tensors) for (const c of boxes ?? []) chunks.get(c.file)?.push({ offset: c.offset, length: c.length, component, name })
   const cell = (f: FileRow): string => (drawn.has(f.name) ? strip(f, segmentsOf(chunks.get(f.name)!, f.bytes, stepsOf(drawn.size)), inkOf) : "")
   const columns = [{ head: "file" }, ...["rank", "size", "tensors", "chunks", "objects"].map((head) => ({ head, number })), { head: "chunks in the order of their bytes" }]
-  return `<details${i.files.length <= MOST_OPEN ? " open" : ""}><summary><h3>Chunk placement</h3></summary>${table("files", columns, shown.map((f, k) => [
+  return `<details${i.files.length <= MOST_OPEN ? " open" : ""}><summary><h3>Chunk placement</h3></summary>${htmlTable("files", columns, shown.map((f, k) => [
     code(f.name), f.rank === undefined ? "–" : String(f.rank), bytesDatum(`${key}.files.${k}.bytes`, f.bytes), countDatum(`${key}.files.${k}.tensors`, f.tensors),
     countDatum(`${key}.files.${k}.chunks`, f.chunks), countDatum(`${key}.files.${k}.objects`, f.objects), cell(f)
-  ]))}${i.files.length > MOST_FILES ? `<p>… ${count(i.files.length)} files in all.</p>` : ""}` +
+  ]))}${i.files.length > MOST_FILES ? `<p>… ${countText(i.files.length)} files in all.</p>` : ""}` +
     (drawn.size < i.files.filter((f) => f.chunks > 0).length ? `<p class="soft">Placement is drawn for the first ${MOST_STRIPS} files.</p>` : "") + "</details>"
 }
 

@@ -1,5 +1,5 @@
 /** Index of each distinct value, in order of appearance. */
-export class Table<T> {
+export class Distinct<T> {
   readonly items: Array<T> = []
   readonly #at = new Map<string, number>()
 

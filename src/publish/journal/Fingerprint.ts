@@ -1,5 +1,5 @@
 /**
- * The identity of a conversion: everything that decides which bytes it writes. Two runs with the same job write the same bytes,
+ * The identity of a conversion: everything that decides which bytes it writes. Two runs with the same fingerprint write the same bytes,
  * so one can go on where the other ended.
  */
 import { createHash } from "node:crypto"
@@ -19,8 +19,8 @@ const ingredientSchema = z.object({
 })
 export type Ingredient = z.infer<typeof ingredientSchema>
 
-export const jobSchema = z.object({ ingredients: z.array(ingredientSchema) })
-export type Job = z.infer<typeof jobSchema>
+export const fingerprintSchema = z.object({ ingredients: z.array(ingredientSchema) })
+export type Fingerprint = z.infer<typeof fingerprintSchema>
 
 export const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => {
   const hash = createHash("sha256")
@@ -61,7 +61,7 @@ const outlineOf = (files: ReadonlyArray<TargetFile>): string => {
   return hash.digest("hex")
 }
 
-export const jobOf = (ingredients: ReadonlyArray<Ingredient>, files: ReadonlyArray<TargetFile>): Job => ({
+export const fingerprintOf = (ingredients: ReadonlyArray<Ingredient>, files: ReadonlyArray<TargetFile>): Fingerprint => ({
   ingredients: [
     known("the version of this program", VERSION),
     ...ingredients,
@@ -70,7 +70,7 @@ export const jobOf = (ingredients: ReadonlyArray<Ingredient>, files: ReadonlyArr
 })
 
 /** What of `now` is not as it was; empty if one can go on with the other's work. */
-export const changesBetween = (before: Job, now: Job): ReadonlyArray<string> => {
+export const changesBetween = (before: Fingerprint, now: Fingerprint): ReadonlyArray<string> => {
   const known = new Map(before.ingredients.map((i) => [i.what, i]))
   const changed = now.ingredients.filter((i) => known.get(i.what)?.content !== i.content || known.get(i.what)?.file !== i.file).map((i) => i.what)
   const names = new Set(now.ingredients.map((i) => i.what))
@@ -78,4 +78,4 @@ export const changesBetween = (before: Job, now: Job): ReadonlyArray<string> => 
 }
 
 /** The same for the same content, whatever machine it is on. */
-export const contentOf = (job: Job): string => sha256(...job.ingredients.flatMap((i) => [i.what, i.content]))
+export const contentOf = (fingerprint: Fingerprint): string => sha256(...fingerprint.ingredients.flatMap((i) => [i.what, i.content]))
