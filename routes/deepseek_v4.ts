@@ -159,13 +159,13 @@ const layerRows = (weights: string, experts: Table): Table => ({
   ...streamRows("mlp_hyper_connection", "hc_ffn")
 })
 
-interface Layout {
+interface LayoutFacts {
   readonly experts: ExpertLayout | undefined
   /** The indexer's weighting stands in a module of its own. */
   readonly scorer: boolean
 }
 
-const table = (tc: TransformerConfig, { experts, scorer }: Layout): ReadonlyArray<Row> => {
+const table = (tc: TransformerConfig, { experts, scorer }: LayoutFacts): ReadonlyArray<Row> => {
   const layer = layerRows(
     `attn.indexer.${scorer ? "scorer." : ""}weights_proj.weight`,
     routedExperts(tc, experts, { names: { module: "ffn.experts", up: "{w1,w3}", down: "w2" } })
@@ -228,7 +228,7 @@ export const deepseekV4 = family({
   architectures: ["DeepseekV4ForCausalLM"],
   config: schema,
   spellings: TRANSFORMERS,
-  layout: (_, headers): Layout => ({ experts: expertLayout(headers, ""), scorer: headers.names.some((name) => name.includes(".indexer.scorer.weights_proj.")) }),
+  layout: (_, headers): LayoutFacts => ({ experts: expertLayout(headers, ""), scorer: headers.names.some((name) => name.includes(".indexer.scorer.weights_proj.")) }),
   describe: (t, layout) => {
     const ratios = ratiosOf(t)
     const tied = t.tie_word_embeddings ?? false

@@ -91,14 +91,14 @@ type Config = z.infer<z.ZodObject<typeof common>>
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_model.", encoder: "intern_vit", projectors: ["vision_projection."] })
 const MIMO = [{ providers: [GPT], components: COMPONENTS }]
 
-type Form = "published" | "converted"
+type NameStyle = "published" | "converted"
 
-const layoutOf = (headers: HfHeaders, form: Form) => {
+const layoutOf = (headers: HfHeaders, form: NameStyle) => {
   const names = form === "published" ? WRAPPED_NAMES[0] : generationOf(headers, WRAPPED_NAMES)
   return { ...names, experts: expertLayout(headers, names.model) }
 }
 
-const describe = (c: Config, t: Text, { experts, head, model, outer }: ReturnType<typeof layoutOf>, form: Form): FamilyDescription => {
+const describe = (c: Config, t: Text, { experts, head, model, outer }: ReturnType<typeof layoutOf>, form: NameStyle): FamilyDescription => {
   const { vision_config: v } = c
   const language = languageOf(t)
   const biases = language.biases(t)

@@ -64,7 +64,7 @@ const soundRows = (prefix: string): ReadonlyArray<Row> => [
   ...mirrored(`${prefix}sound_model.encoder.`, "sound_encoder.encoder.")
 ]
 
-interface Form {
+interface Variant {
   /** Prefix of everything in the Megatron model. */
   readonly prefix: string
   readonly target: string
@@ -77,9 +77,9 @@ const MODEL = "language_model.backbone."
 const layoutOf = (c: Config, headers: HfHeaders, classTokens: number) =>
   ({ ...nemotronHLayout(headers, { model: MODEL }), vision: radioOf(c.vision_config, headers, classTokens) })
 
-type Layout = ReturnType<typeof layoutOf>
+type LayoutFacts = ReturnType<typeof layoutOf>
 
-const describe = (c: Config, layout: Layout, { extra, prefix, target }: Form): FamilyDescription => {
+const describe = (c: Config, layout: LayoutFacts, { extra, prefix, target }: Variant): FamilyDescription => {
   const t = c.llm_config
   const text = hybridDecoder(t, c.tie_word_embeddings ?? t.tie_word_embeddings ?? false, false)
   const { tc } = text
@@ -126,7 +126,7 @@ const IMAGE_ENDS = { img_start_token_id: 21, img_end_token_id: 22 }
 /** The same in the older one, whose config.json may say others. */
 const olderImageEnds = (c: Config) => ({ img_start_token_id: c.img_start_token_id || 19, img_end_token_id: c.img_end_token_id || 20 })
 
-const omni = (c: Config, layout: Layout, ends: typeof IMAGE_ENDS = IMAGE_ENDS): FamilyDescription => {
+const omni = (c: Config, layout: LayoutFacts, ends: typeof IMAGE_ENDS = IMAGE_ENDS): FamilyDescription => {
   const { vision } = layout
   return describe(c, layout, {
     ...OMNI,

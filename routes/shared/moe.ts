@@ -38,10 +38,10 @@ const schema = z.looseObject(moeFields)
 /** Those fields, parsed. */
 export type MoeConfig = z.infer<typeof schema>
 
-type Names = Pick<MoeConfig, "num_experts" | "num_local_experts" | "n_routed_experts">
+type ExpertCounts = Pick<MoeConfig, "num_experts" | "num_local_experts" | "n_routed_experts">
 
 /** Number of routed experts, by whichever name the config has. */
-export const expertsOf = (t: Names): number => {
+export const expertsOf = (t: ExpertCounts): number => {
   const found = t.num_experts ?? t.num_local_experts ?? t.n_routed_experts
   if (!found) throw new FormatError("config/no-experts", "there is no number of routed experts", { field: "num_experts" })
   return found
@@ -80,7 +80,7 @@ export const sparseStep = (t: {
 }
 
 /** Routed experts in every layer, or as {@link sparseStep} says. */
-export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & Names & Pick<MoeConfig, "moe_intermediate_size" | "num_experts_per_tok">): Partial<TransformerConfig> => ({
+export const sparseMoe = (t: Parameters<typeof sparseStep>[0] & ExpertCounts & Pick<MoeConfig, "moe_intermediate_size" | "num_experts_per_tok">): Partial<TransformerConfig> => ({
   num_moe_experts: expertsOf(t),
   moe_router_topk: t.num_experts_per_tok ?? undefined,
   moe_ffn_hidden_size: required(t.moe_intermediate_size, "moe_intermediate_size"),

@@ -167,9 +167,9 @@ const prefixes = { megatron: "", model: "backbone.", head: "" }
 /** How the experts of layers and of multi-token prediction lie. */
 export const nemotronHLayout = (headers: HfHeaders, { model }: Pick<TextPrefixes, "model"> = prefixes) => ({ experts: expertLayout(headers, model), mtpExperts: expertLayout(headers, "mtp.") })
 
-type Layout = ReturnType<typeof nemotronHLayout>
+type LayoutFacts = ReturnType<typeof nemotronHLayout>
 
-export const nemotronHRows = ({ mtpBlocks, tc }: HybridDecoder, layout: Layout, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
+export const nemotronHRows = ({ mtpBlocks, tc }: HybridDecoder, layout: LayoutFacts, { head, megatron, model }: Required<TextPrefixes> = prefixes): ReadonlyArray<Row> => {
   const moe = (lying: ExpertLayout | undefined): Table => (tc.num_moe_experts ? moeRows(plainExperts(tc, lying, "mixer.experts")) : {})
   return [
     ...rows(megatron, "", {
@@ -183,7 +183,7 @@ export const nemotronHRows = ({ mtpBlocks, tc }: HybridDecoder, layout: Layout, 
 }
 
 /** Further multi-token-prediction modules where the trainer repeats the first. */
-export const nemotronHCarried = (text: HybridDecoder, layout: Layout, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
+export const nemotronHCarried = (text: HybridDecoder, layout: LayoutFacts, names: Required<TextPrefixes> = prefixes): ReadonlyArray<Carried> => {
   if (!text.tc.mtp_use_repeated_layer) return []
   const modules = `${names.megatron}mtp.layers.`
   const repeats = nemotronHRows(text, layout, names).filter(({ megatron }) => megatron.startsWith(modules) && !megatron.startsWith(`${modules}0.`))

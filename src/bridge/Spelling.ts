@@ -12,7 +12,7 @@ import type { Spelling } from "./Mapping.ts"
  */
 export type Renaming = readonly [published: string, other: string]
 
-interface Rule {
+interface SpellingRule {
   readonly published: RegExp
   readonly other: RegExp
   readonly toPublished: (name: string) => string
@@ -31,7 +31,7 @@ const replacing = (from: RegExp, to: string) => {
     })
 }
 
-const compiled = ([published, other]: Renaming): Rule => {
+const compiled = ([published, other]: Renaming): SpellingRule => {
   const [own, theirs] = [partOf(published), partOf(other)]
   return { published: own, other: theirs, toPublished: replacing(theirs, published), toStored: replacing(own, other) }
 }
@@ -41,7 +41,7 @@ const compiled = ([published, other]: Renaming): Rule => {
  * Undefined if it has the published names.
  */
 export const spellingOf = (names: ReadonlyArray<string>, renamings: ReadonlyArray<Renaming>): Spelling | undefined => {
-  const used: Array<Rule> = []
+  const used: Array<SpellingRule> = []
   let current = names
   for (const rule of renamings.map(compiled)) {
     const { other, published, toPublished } = rule

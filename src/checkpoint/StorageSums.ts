@@ -25,7 +25,7 @@ interface Seen {
   crc32: number
 }
 
-interface Watched extends Storage {
+interface WatchedStorage extends Storage {
   /** Ascending, adjacent only where blocks meet. */
   seen: ReadonlyArray<Seen>
   /** Once all of it was seen. */
@@ -58,11 +58,11 @@ const LARGEST_READ = 1 << 20
 const LARGEST_REST = 2 ** 30
 
 export class StorageSums {
-  readonly #byPath = new Map<string, ReadonlyArray<Watched>>()
+  readonly #byPath = new Map<string, ReadonlyArray<WatchedStorage>>()
 
   /** Items whose CRC was not computed (0) are left alone. */
   constructor(storages: Iterable<Storage>) {
-    const watched = Iterator.from(storages).filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): Watched => ({ ...s, seen: NOTHING, isRight: undefined }))
+    const watched = Iterator.from(storages).filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): WatchedStorage => ({ ...s, seen: NOTHING, isRight: undefined }))
     for (const [path, own] of Map.groupBy(watched, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start))
   }
 
@@ -126,7 +126,7 @@ export class StorageSums {
 }
 
 /** Bytes that were not seen. */
-const rest = ({ end, seen, start }: Watched): number => seen.reduce((left, part) => left - (part.end - part.start), end - start)
+const rest = ({ end, seen, start }: WatchedStorage): number => seen.reduce((left, part) => left - (part.end - part.start), end - start)
 
 const damaged = ({ end, key, path, start }: Storage): InvalidFile =>
   invalidFile(path, new FormatError("checkpoint/crc", `the ${end - start} bytes from here on do not match the CRC-32 stored with them: the file was damaged`, {
@@ -134,7 +134,7 @@ const damaged = ({ end, key, path, start }: Storage): InvalidFile =>
     offset: start
   }))
 
-const watchedFile = (file: StoredFile, storages: ReadonlyArray<Watched>): StoredFile => ({
+const watchedFile = (file: StoredFile, storages: ReadonlyArray<WatchedStorage>): StoredFile => ({
   path: file.path,
   info: file.info,
   close: file.close,
@@ -148,7 +148,7 @@ const watchedFile = (file: StoredFile, storages: ReadonlyArray<Watched>): Stored
 })
 
 /** The first storage that ends after `position`. */
-const firstAfter = (storages: ReadonlyArray<Watched>, position: number): number => {
+const firstAfter = (storages: ReadonlyArray<WatchedStorage>, position: number): number => {
   let low = 0
   for (let high = storages.length; low < high;) {
     const middle = (low + high) >>> 1
@@ -159,7 +159,7 @@ const firstAfter = (storages: ReadonlyArray<Watched>, position: number): number 
 }
 
 /** Sum what is new of the bytes at `position`. */
-const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
+const add = (storage: WatchedStorage, bytes: Uint8Array, position: number): void => {
   if (storage.isRight !== undefined) return
   const from = Math.max(storage.start, position)
   const to = Math.min(storage.end, position + bytes.byteLength)
@@ -178,7 +178,7 @@ const add = (storage: Watched, bytes: Uint8Array, position: number): void => {
 }
 
 /** Of parts in any order, keep as many as do not overlap, joined within blocks; when they are all of the storage, judge it. */
-const keep = (storage: Watched, parts: Array<Seen>): void => {
+const keep = (storage: WatchedStorage, parts: Array<Seen>): void => {
   const joined: Array<Seen> = []
   for (const next of parts.sort((a, b) => a.start - b.start)) {
     const last = joined.at(-1)
@@ -194,7 +194,7 @@ const keep = (storage: Watched, parts: Array<Seen>): void => {
 }
 
 /** Read what is missing. */
-const complete = async (store: Store, path: string, storages: ReadonlyArray<Watched>): Promise<void> => {
+const complete = async (store: Store, path: string, storages: ReadonlyArray<WatchedStorage>): Promise<void> => {
   const file = await store.open(path, "read")
   try {
     for (const storage of storages) {

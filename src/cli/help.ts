@@ -43,13 +43,13 @@ export const wrap = (text: string, width: number): ReadonlyArray<string> => {
 const block = (text: string, indent: number, width: number): string =>
   wrap(text, width - indent).map((line) => " ".repeat(indent) + line).join("\n")
 
-interface Row {
+interface HelpRow {
   readonly label: string
   readonly text: string
 }
 
 /** Two columns; a label that is too long stands alone above its text, on narrow terminals every one. */
-const rows = (all: ReadonlyArray<Row>, width: number, strong: (text: string) => string): string => {
+const rows = (all: ReadonlyArray<HelpRow>, width: number, strong: (text: string) => string): string => {
   const fitting = all.map((r) => r.label.length).filter((n) => n <= LABEL_WIDTH)
   const column = width < TWO_COLUMNS ? 3 * INDENT : Math.max(8, ...fitting) + INDENT + 2
   return all.map(({ label, text }) => {
@@ -65,7 +65,7 @@ const rows = (all: ReadonlyArray<Row>, width: number, strong: (text: string) => 
 
 const CHOICES = /\s*\(choices: ([^()]*)\)\s*$/
 
-const flagRow = (width: number) => ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): Row => {
+const flagRow = (width: number) => ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): HelpRow => {
   const text = Option.getOrElse(description, () => "")
   const choices = CHOICES.exec(text)?.[1]?.split(", ")
   const short = choices && choices.join("|").length <= Math.min(CHOICES_WIDTH, width - INDENT - name.length - 3)
@@ -77,7 +77,7 @@ const flagRow = (width: number) => ({ aliases, description, name, required, type
   return { label, text: `${text.replace(CHOICES, "")}${listed}${must ? " (required)" : ""}` }
 }
 
-const argumentRow = ({ description, name, required, variadic }: HelpDoc.ArgDoc): Row => ({
+const argumentRow = ({ description, name, required, variadic }: HelpDoc.ArgDoc): HelpRow => ({
   label: `${name}${variadic ? "…" : ""}`,
   text: `${Option.getOrElse(description, () => "")}${required ? "" : " (optional)"}`
 })

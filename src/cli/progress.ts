@@ -58,14 +58,14 @@ const shownBy = ({ csv, json, jsonEvents, progress, quiet }: ProgressFlags): Sho
 
 const event = (fields: object): void => { tell(`${JSON.stringify(fields)}\n`) }
 
-interface Running {
+interface ShownProgress {
   readonly progress: ProgressBar
   /** `complete`: the work succeeded. */
   readonly stop: (complete: boolean) => void
 }
 
 /** Progress of one phase, from now on. */
-const running = (label: string, shown: Exclude<Shown, "nothing">, next?: ReadonlyArray<string>): Running => {
+const running = (label: string, shown: Exclude<Shown, "nothing">, next?: ReadonlyArray<string>): ShownProgress => {
   const started = performance.now()
   const rate = new Rate()
   rate.mark(started, 0)
@@ -132,7 +132,7 @@ export const withProgress = <A, E, R>(
 export const withPhases = <A, E, R>(flags: ProgressFlags, use: (onProgress: NonNullable<Watched["onProgress"]>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const shown = shownBy(flags)
   if (shown === "nothing") return use(() => {})
-  let current: (Running & { readonly phase: string }) | undefined
+  let current: (ShownProgress & { readonly phase: string }) | undefined
   return use(({ phase, ...progress }) => {
     if (current?.phase !== phase) {
       current?.stop(true)

@@ -28,7 +28,7 @@ export interface SampleSource {
 
 const BLOCK = 128
 
-interface Stored {
+interface StoredTensor {
   readonly name: string
   readonly dtype: DType
   readonly shape: Shape
@@ -38,7 +38,7 @@ interface Stored {
 export const sampleTensors = (families: FamilyRegistry, { config, fp32, fp8, shardBytes }: SampleSource): ReadonlyArray<SourceTensor> => {
   const family = families.find(config)
   const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
-  const stored = ({ name, shape }: { readonly name: string; readonly shape: Shape }): ReadonlyArray<Stored> =>
+  const stored = ({ name, shape }: { readonly name: string; readonly shape: Shape }): ReadonlyArray<StoredTensor> =>
     fp8?.test(name)
       ? [{ name, dtype: "F8_E4M3", shape }, { name: `${name}_scale_inv`, dtype: "F32", shape: shape.map((n) => Math.ceil(n / BLOCK)) }]
       : [{ name, dtype: fp32.test(name) ? "F32" : "BF16", shape }]

@@ -31,7 +31,7 @@ const VALUES: Partial<Record<DType, Value>> = {
   F64: (v, at) => v.getFloat64(at, true)
 }
 
-interface Sum {
+interface DifferenceSum {
   elements: number
   differing: number
   max: number
@@ -42,7 +42,7 @@ interface Sum {
 /** Compared this many bytes at a time before elements are looked at. */
 const STRETCH = 1 << 16
 
-const addBlock = (sum: Sum, dtype: DType, a: Uint8Array, b: Uint8Array, norms: boolean): void => {
+const addBlock = (sum: DifferenceSum, dtype: DType, a: Uint8Array, b: Uint8Array, norms: boolean): void => {
   const width = bytesOf(dtype)
   sum.elements += a.byteLength / width
   const value = VALUES[dtype]
@@ -65,7 +65,7 @@ const addBlock = (sum: Sum, dtype: DType, a: Uint8Array, b: Uint8Array, norms: b
   }
 }
 
-const distanceOf = (sum: Sum, dtype: DType, norms: boolean): Distance => ({
+const distanceOf = (sum: DifferenceSum, dtype: DType, norms: boolean): Distance => ({
   elements: sum.elements,
   differing: sum.differing,
   ...(norms && sum.differing > 0 && VALUES[dtype]
@@ -87,7 +87,7 @@ export const compareData = Effect.fnUntraced(function*(pairs: ReadonlyArray<Pair
     for (const { dtype, name } of pairs) yield { ...side.array(name), dtype }
   }
   const distances = new Map<string, Distance>()
-  let sum: Sum | undefined
+  let sum: DifferenceSum | undefined
   const add = (a: ArrayChunk, b: ArrayChunk): void => {
     const { dtype, id } = a.array
     if (id !== b.array.id || a.offset !== b.offset || a.bytes.byteLength !== b.bytes.byteLength) {

@@ -24,13 +24,13 @@ const MOVED: ReadonlyArray<readonly [from: string, to: string]> = [
   ["megatron.bridge.models.mamba.mamba_provider.", "megatron.bridge.models.hybrid.hybrid_provider."]
 ]
 
-interface Target {
+interface ConfiguredTarget {
   readonly path: string
   readonly name: string
   readonly map: RunConfigMap
 }
 
-function* targets(value: PythonValue, path: string): Generator<Target> {
+function* targets(value: PythonValue, path: string): Generator<ConfiguredTarget> {
   if (Array.isArray(value)) {
     for (const [i, item] of (value as ReadonlyArray<PythonValue>).entries()) yield* targets(item, `${path}[${i}]`)
   } else if (isMapping(value)) {

@@ -60,20 +60,20 @@ export interface ProjectorSizes {
   readonly output: number
 }
 
-interface Located {
+interface ModulePath {
   /** Module path in the standard model; empty for a language model that is all of it. */
   readonly path: string
 }
 
 /** A language model: a GPT or a hybrid. */
-export interface LanguageFacts extends Located {
+export interface LanguageFacts extends ModulePath {
   readonly kind: "language"
   /** Layers, vocabulary, experts, multi-token prediction; what each layer is made of is in the blocks. */
   readonly config: TransformerConfig
 }
 
 /** A tower for images or video. */
-export interface VisionFacts extends Located {
+export interface VisionFacts extends ModulePath {
   readonly kind: "vision"
   readonly sizes: VisionSizes
   /** Where Megatron builds the tower from its own layers. */
@@ -81,25 +81,25 @@ export interface VisionFacts extends Located {
 }
 
 /** A tower for sound. */
-export interface AudioFacts extends Located {
+export interface AudioFacts extends ModulePath {
   readonly kind: "audio"
   readonly sizes: AudioSizes
 }
 
 /** What leads from a tower to the language model. */
-export interface ProjectorFacts extends Located {
+export interface ProjectorFacts extends ModulePath {
   readonly kind: "projector"
   readonly sizes: ProjectorSizes
 }
 
 /** Indexers that stand beside the language model, one for each of some layers. */
-export interface IndexerFacts extends Located {
+export interface IndexerFacts extends ModulePath {
   readonly kind: "indexers"
   readonly sizes: { readonly layers: ReadonlyArray<number>; readonly hidden: number; readonly heads: number; readonly headDim: number }
 }
 
 /** A head that replaces the output layer: labels instead of a vocabulary. */
-export interface ClassifierFacts extends Located {
+export interface ClassifierFacts extends ModulePath {
   readonly kind: "classifier"
   readonly sizes: { readonly hidden: number; readonly labels: number }
 }

@@ -59,7 +59,7 @@ class Collection {
   }
 }
 
-interface Place {
+interface ScopePath {
   /** In-memory and stored prefix; both empty or ending in a dot. */
   readonly memory: string
   readonly stored: string
@@ -83,9 +83,9 @@ export interface ModuleParts {
 /** A place in the module tree, where a description of a model adds parameters, module states and submodules. */
 export class Scope {
   readonly #collection: Collection
-  readonly #place: Place
+  readonly #place: ScopePath
 
-  private constructor(collection: Collection, place: Place) {
+  private constructor(collection: Collection, place: ScopePath) {
     this.#collection = collection
     this.#place = place
   }
@@ -105,7 +105,7 @@ export class Scope {
     })
   }
 
-  #with(change: Partial<Place>): Scope {
+  #with(change: Partial<ScopePath>): Scope {
     return new Scope(this.#collection, { ...this.#place, ...change })
   }
 

@@ -29,14 +29,14 @@ export interface BuiltModule {
 type Parallelism = ModuleParallelism
 
 /** Says what is wrong, or undefined. `c` is one configuration of the module. */
-interface Rule {
+interface ModelRule {
   readonly number: number
   /** The trainer's condition, by its own names. */
   readonly trainer: string
   readonly broken: (c: TransformerConfig, p: Parallelism, m: BuiltModule) => string | undefined
 }
 
-interface ModuleRule extends Omit<Rule, "broken"> {
+interface ModuleRule extends Omit<ModelRule, "broken"> {
   readonly broken: (p: Parallelism, m: BuiltModule) => string | undefined
 }
 
@@ -45,7 +45,7 @@ const divides = (what: string, size: number | null | undefined, by: string, rank
 
 const hasGatedDeltaNet = (c: TransformerConfig): boolean => c.linear_attention_freq?.includes(1) ?? false
 
-export const CONFIG_RULES: ReadonlyArray<Rule> = [
+export const CONFIG_RULES: ReadonlyArray<ModelRule> = [
   {
     number: 11,
     trainer: "num_attention_heads must be a multiple of tensor_model_parallel_size",
@@ -130,7 +130,7 @@ export const MODULE_RULES: ReadonlyArray<ModuleRule> = [
 /** The first rule that a component breaks, of those of its configurations and then of its module. */
 export const brokenModuleRule = (module: BuiltModule): Broken | undefined => {
   const { component: { name, parallelism }, configs } = module
-  const broken = ({ number, trainer }: Rule | ModuleRule, problem: string): Broken =>
+  const broken = ({ number, trainer }: ModelRule | ModuleRule, problem: string): Broken =>
     ({ rule: number, trainer, problem: `component ${quote(name)}: ${problem}`, hint: `rule ${number} of the trainer's ${quote(module.builder)}: ${trainer}` })
   for (const rule of CONFIG_RULES) {
     for (const config of configs) {

@@ -69,7 +69,7 @@ export interface RepeatedRows {
 }
 
 /** All but the bytes. */
-interface Planned {
+interface DraftedExport {
   /** In the order of the model. */
   readonly tensors: ReadonlyMap<string, ExportTensor>
   /** The tensors of --hf-model, as if none were quantised. */
@@ -91,12 +91,12 @@ interface Planned {
   readonly report: Omit<ConversionReport, "files">
 }
 
-export interface ExportDraft extends Planned {
+export interface ExportDraft extends DraftedExport {
   /** The stored chunks that its tensors are made of. */
   readonly chunks: ChunkSelection
 }
 
-export interface ExportPlan extends Planned {
+export interface ExportPlan extends DraftedExport {
   readonly stored: StoredArrays
 }
 

@@ -150,9 +150,9 @@ const factsOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, ch
 }
 
 /** A layout, how it is run, and what that costs: as much as a search has to keep. */
-type Candidate = RunChoice & Pick<ScoredLayout, "layout" | "step" | "allocated" | "gpuSecondsPerToken">
+type LayoutCandidate = RunChoice & Pick<ScoredLayout, "layout" | "step" | "allocated" | "gpuSecondsPerToken">
 
-const candidateOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): Candidate => {
+const candidateOf = (profile: ModelProfile, layout: Layout, request: PlanRequest, choice: RunChoice): LayoutCandidate => {
   const { cluster, globalBatch, mix } = request
   const step = estimateStep(profile, layout, { globalBatch, mix, gpu: cluster.gpu, gpusPerNode: cluster.gpusPerNode, efficiency: request.efficiency, ...choice })
   const allocated = cluster.exclusive ? Math.max(cluster.nodes, Math.ceil(layout.worldSize / cluster.gpusPerNode)) * cluster.gpusPerNode : layout.worldSize
@@ -160,7 +160,7 @@ const candidateOf = (profile: ModelProfile, layout: Layout, request: PlanRequest
 }
 
 /** With the memory of every stage. */
-const scored = (profile: ModelProfile, request: PlanRequest, { allocated, gpuSecondsPerToken, layout, step, ...choice }: Candidate): ScoredLayout => {
+const scored = (profile: ModelProfile, request: PlanRequest, { allocated, gpuSecondsPerToken, layout, step, ...choice }: LayoutCandidate): ScoredLayout => {
   const settings = memorySettings(profile, layout, request, choice)
   const { component, stage, total: bytes } = fullestStage(profile, layout, settings)
   const usable = usableBytes(request.cluster)
@@ -205,16 +205,16 @@ const ALIKE = 0.005
 const NO_ESTIMATE: ReadonlySet<number> = new Set([1, 2, 3, 4, 10, 26, 27, 28])
 
 interface Search {
-  readonly found: ReadonlyArray<Candidate>
+  readonly found: ReadonlyArray<LayoutCandidate>
   readonly refused: ReadonlyMap<number, Refused>
   readonly searched: number
 }
 
 /** The best way to run a layout, or the rule that refuses every way. */
-const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): Candidate | Broken => {
+const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest): LayoutCandidate | Broken => {
   const ever = brokenByLayout(profile, layout, request.mix.length)
   if (ever !== undefined) return ever
-  let best: Candidate | undefined
+  let best: LayoutCandidate | undefined
   let refusal: Broken | undefined
   const recomputes: ReadonlyArray<Recompute> = request.recompute === undefined ? ["none", "full"] : [request.recompute]
   const cutsLanguage = layout.components.some(({ name, parallelism: { tp } }) => !isEncoder(name) && tp > 1)
@@ -240,7 +240,7 @@ const bestChoice = (profile: ModelProfile, layout: Layout, request: PlanRequest)
 
 const search = (profile: ModelProfile, request: PlanRequest): Search => {
   const { gpusPerNode, nodes } = request.cluster
-  const found: Array<Candidate> = []
+  const found: Array<LayoutCandidate> = []
   const refused = new Map<number, { rule: number; trainer: string; layouts: number; example: string; problem: string }>()
   let searched = 0
   const refuse = (layout: Layout, { problem, rule, trainer }: Broken): void => {
@@ -266,22 +266,22 @@ const search = (profile: ModelProfile, request: PlanRequest): Search => {
   return { found: found.sort(better), refused, searched }
 }
 
-const level = ({ gpuSecondsPerToken }: Candidate): number => Math.round(Math.log(gpuSecondsPerToken) / ALIKE)
+const level = ({ gpuSecondsPerToken }: LayoutCandidate): number => Math.round(Math.log(gpuSecondsPerToken) / ALIKE)
 
-const better = (a: Candidate, b: Candidate): number =>
+const better = (a: LayoutCandidate, b: LayoutCandidate): number =>
   level(a) - level(b) || a.layout.worldSize - b.layout.worldSize || a.gpuSecondsPerToken - b.gpuSecondsPerToken
 
 /** The sizes of everything but encoders: layouts with the same differ little. */
-const languageOf = ({ layout }: Candidate): string => JSON.stringify(layout.components.filter(({ name }) => !isEncoder(name)))
+const languageOf = ({ layout }: LayoutCandidate): string => JSON.stringify(layout.components.filter(({ name }) => !isEncoder(name)))
 
 /** The best of each layout of the language model. */
-const bestByLanguage = (found: ReadonlyArray<Candidate>): ReadonlyArray<Candidate> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
+const bestByLanguage = (found: ReadonlyArray<LayoutCandidate>): ReadonlyArray<LayoutCandidate> => [...Map.groupBy(found, languageOf).values()].map(([best]) => best!)
 
 const withSize = (layout: Layout, name: string, key: "tp" | "pp" | "dp" | "ep", value: number): Layout =>
   sideBySide(layout.components.map(({ name: own, parallelism }) => [own, own === name ? { ...parallelism, [key]: value } : parallelism]))
 
 /** Every size of the best layout doubled and halved, and the other choices turned. */
-const changesTo = (profile: ModelProfile, best: Candidate, request: PlanRequest): ReadonlyArray<LayoutChange> => {
+const changesTo = (profile: ModelProfile, best: LayoutCandidate, request: PlanRequest): ReadonlyArray<LayoutChange> => {
   const choice: RunChoice = { microBatch: best.microBatch, recompute: best.recompute, sequenceParallel: best.sequenceParallel }
   const sizes = best.layout.components.flatMap(({ name, parallelism }) =>
     (["tp", "pp", "dp", "ep"] as const).flatMap((key) => [parallelism[key] * 2, parallelism[key] / 2].filter((n) => n >= 1 && Number.isInteger(n)).map((n) => ({

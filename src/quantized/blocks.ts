@@ -16,7 +16,7 @@ export interface BlockLayout<Tensor> {
 }
 
 /** Part of a copy's axis: `count` steps of `every` indices from `start` on, the scale moving by `scaleStep` at each. */
-interface Section {
+interface AxisSection {
   readonly digit: Digit
   readonly start: number
   readonly count: number
@@ -26,11 +26,11 @@ interface Section {
 
 /** Elements along one axis of the tensor whose scales are a strided view that begins at `scale`. */
 interface Run {
-  readonly sections: ReadonlyArray<Section>
+  readonly sections: ReadonlyArray<AxisSection>
   readonly scale: number
 }
 
-const whole = (digit: Digit, scaleStep = 0): Section => ({ digit, start: 0, count: digit.count, every: 1, scaleStep })
+const whole = (digit: Digit, scaleStep = 0): AxisSection => ({ digit, start: 0, count: digit.count, every: 1, scaleStep })
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
 

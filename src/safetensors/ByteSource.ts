@@ -53,7 +53,7 @@ export interface UrlOptions extends ReadOptions {
   readonly fetch?: typeof fetch
 }
 
-interface Part {
+interface ResponsePart {
   readonly bytes: Uint8Array
   /** Of the whole file. */
   readonly size: number
@@ -63,7 +63,7 @@ interface Part {
 /** `bytes FIRST-LAST/SIZE` */
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/
 
-const part = async (url: string, offset: number, length: number, { fetch: ask = fetch, headers, signal }: UrlOptions): Promise<Part> => {
+const part = async (url: string, offset: number, length: number, { fetch: ask = fetch, headers, signal }: UrlOptions): Promise<ResponsePart> => {
   const response = await ask(url, { headers: { ...headers, Range: `bytes=${offset}-${offset + length - 1}` }, ...(signal ? { signal } : {}) })
   const refuse = async (error: FormatError): Promise<never> => {
     await response.body?.cancel()

@@ -124,10 +124,10 @@ export const coordinates = (copy: Pick<Copy, "shape">, view: Omit<View, "tensor"
 }
 
 /** A range of every digit of one coordinate. */
-type Ranges = ReadonlyArray<readonly [start: number, count: number]>
+type AxisRanges = ReadonlyArray<readonly [start: number, count: number]>
 
 /** The parts of a mixed-radix coordinate that fall into [low, high): at most two partial ones per digit, and a full middle. */
-const within = ({ base, digits }: Coordinate, low: number, high: number, level = 0): Array<Ranges> => {
+const within = ({ base, digits }: Coordinate, low: number, high: number, level = 0): Array<AxisRanges> => {
   const digit = digits[level]
   if (digit === undefined) return base >= low && base < high ? [[]] : []
   let inner = 1
@@ -135,7 +135,7 @@ const within = ({ base, digits }: Coordinate, low: number, high: number, level =
   if (inner > digit.step) throw new RangeError("the axes of a copy interleave")
   const first = Math.max(0, Math.floor((low - base - inner) / digit.step) + 1)
   const last = Math.min(digit.count - 1, Math.ceil((high - base) / digit.step) - 1)
-  const out: Array<Ranges> = []
+  const out: Array<AxisRanges> = []
   for (let i = first; i <= last;) {
     const start = base + i * digit.step
     const fits = start >= low && start + inner <= high

@@ -36,13 +36,13 @@ function* tables(metadata: DcpMetadata): Generator<readonly [string, StoredTenso
   for (const key of metadata.objects.keys()) yield [key, undefined]
 }
 
-interface Place extends StoredObject {
+interface StoredPlace extends StoredObject {
   readonly key: string
   readonly index: number | undefined
   readonly offsets: ReadonlyArray<number> | undefined
 }
 
-function* places(metadata: DcpMetadata): Generator<Place> {
+function* places(metadata: DcpMetadata): Generator<StoredPlace> {
   for (const [key, { chunks }] of metadata.tensors) {
     const written = chunks.length > 1 ? new Set<string>() : undefined
     for (const [index, { file, length, offset, offsets }] of chunks.entries()) {
@@ -86,7 +86,7 @@ const writeChunk = (pickle: PickleWriter, { offsets, sizes }: StoredChunk) =>
     writeSize(pickle, sizes)
   })
 
-const writeStorageEntry = (pickle: PickleWriter, { file, index, key, length, offset, offsets }: Place) => {
+const writeStorageEntry = (pickle: PickleWriter, { file, index, key, length, offset, offsets }: StoredPlace) => {
   instance(pickle, Dcp.index[0], () => {
     pickle.sharedText("fqn").sharedText(key).sharedText("index")
     if (index === undefined) pickle.none()

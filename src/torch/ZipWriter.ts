@@ -34,7 +34,7 @@ const LOCAL_SIZE = 30
 const CENTRAL_SIZE = 46
 const TRAILER_SIZE = 56 + 20 + 22
 
-interface Placed extends PlannedRecord {
+interface PlacedRecord extends PlannedRecord {
   readonly headerOffset: number
   readonly contentOffset: number
   readonly descriptorLength: number
@@ -44,7 +44,7 @@ interface Placed extends PlannedRecord {
 
 export const layOut = (records: ReadonlyArray<PlannedRecord>): ArchiveLayout => {
   let cursor = 0
-  const placed = records.map((record): Placed => {
+  const placed = records.map((record): PlacedRecord => {
     const one = place(record, cursor)
     cursor = one.contentOffset + record.length + one.descriptorLength
     return one
@@ -75,7 +75,7 @@ export const archiveOf = (records: ReadonlyArray<{ readonly name: string; readon
 
 const extraSize = (wide: ReadonlyArray<number>) => wide.length === 0 ? 0 : 4 + 8 * wide.length
 
-const place = (record: PlannedRecord, headerOffset: number): Placed => {
+const place = (record: PlannedRecord, headerOffset: number): PlacedRecord => {
   const wide = [
     ...(record.length >= SATURATED ? [record.length, record.length] : []),
     ...(headerOffset >= SATURATED ? [headerOffset] : [])
@@ -91,7 +91,7 @@ const place = (record: PlannedRecord, headerOffset: number): Placed => {
 }
 
 /** UTF-8 names; and sizes follow the content, unless there is none. */
-const flags = (record: Placed) => record.length === 0 ? 0x0800 : 0x0808
+const flags = (record: PlacedRecord) => record.length === 0 ? 0x0800 : 0x0808
 
 const writeExtra = (into: Buffer, at: number, wide: ReadonlyArray<number>) => {
   if (wide.length === 0) return
@@ -100,7 +100,7 @@ const writeExtra = (into: Buffer, at: number, wide: ReadonlyArray<number>) => {
   wide.forEach((value, i) => into.writeBigUInt64LE(BigInt(value), at + 4 + 8 * i))
 }
 
-const header = (r: Placed): Uint8Array => {
+const header = (r: PlacedRecord): Uint8Array => {
   const bytes = Buffer.alloc(r.contentOffset - r.headerOffset, "Z")
   const extraAt = LOCAL_SIZE + r.name.length
   const paddingAt = extraAt + extraSize(r.wide)
@@ -117,7 +117,7 @@ const header = (r: Placed): Uint8Array => {
   return bytes
 }
 
-const descriptor = (r: Placed, crc: number): Uint8Array => {
+const descriptor = (r: PlacedRecord, crc: number): Uint8Array => {
   const bytes = Buffer.alloc(r.descriptorLength)
   if (bytes.length === 0) return bytes
   bytes.writeUInt32LE(0x08074b50, 0)
@@ -132,7 +132,7 @@ const descriptor = (r: Placed, crc: number): Uint8Array => {
   return bytes
 }
 
-const central = (r: Placed, crc: number): Uint8Array => {
+const central = (r: PlacedRecord, crc: number): Uint8Array => {
   const bytes = Buffer.alloc(CENTRAL_SIZE + r.name.length + extraSize(r.wide))
   const size = Math.min(r.length, SATURATED)
   bytes.writeUInt32LE(0x02014b50, 0)

@@ -23,13 +23,13 @@ export const planLayout = (hfModel: string, request: TrainingRequest = {}): Effe
   Effect.flatMap(prepareTraining(hfModel, request), (prepared) => attempt(() => planned(prepared, request).report))
 
 /** A report with the layouts themselves. */
-export interface Planned {
+export interface PlannedLayouts {
   readonly report: LayoutReport
   readonly chosen: ScoredLayout | undefined
 }
 
 /** Search, or judge the given layout. */
-export const planned = ({ form, given, gpu, layout: make, model, plan, profile }: PreparedTraining, request: TrainingRequest): Planned => {
+export const planned = ({ form, given, gpu, layout: make, model, plan, profile }: PreparedTraining, request: TrainingRequest): PlannedLayouts => {
   const { gpusPerNode } = plan.cluster
   const own = given ? make(profile.components, { judged: true }) : undefined
   const { measuredStep } = request

@@ -27,7 +27,7 @@ const WRITE_MS = 500
 const SYNC_MS = 5000
 
 const headerSchema = z.object({ journal: z.literal(1), block: z.int().positive(), job: fingerprintSchema })
-type Header = z.infer<typeof headerSchema>
+type JournalHeader = z.infer<typeof headerSchema>
 
 const count = z.int().nonnegative()
 const crc = z.int().min(0).max(0xffffffff)
@@ -68,7 +68,7 @@ export interface EarlierWork extends ResumeRecord {
 }
 
 /** The header and the lines after it; undefined if there is no journal, or not even its beginning was written. */
-const opened = async (disk: DiskCalls, path: string): Promise<{ readonly header: Header; readonly rest: Iterable<unknown> } | undefined> => {
+const opened = async (disk: DiskCalls, path: string): Promise<{ readonly header: JournalHeader; readonly rest: Iterable<unknown> } | undefined> => {
   let bytes: Uint8Array
   try {
     bytes = await readSmall(disk, path, path, LARGEST_JOURNAL)
@@ -173,7 +173,7 @@ export class Journal {
     const file = await disk.open(path, "create")
     const journal = new Journal(file, 0)
     try {
-      journal.#pending = line({ journal: 1, block, job } satisfies Header)
+      journal.#pending = line({ journal: 1, block, job } satisfies JournalHeader)
       await journal.#write()
       await file.sync()
       await disk.syncDirectory(dirname(path))

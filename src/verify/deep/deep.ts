@@ -92,10 +92,10 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
   } satisfies DeepReport as DeepReport
 })
 
-type Folder = Awaited<ReturnType<typeof readChecksums>>["folders"][number]
+type SummedFolder = Awaited<ReturnType<typeof readChecksums>>["folders"][number]
 
 /** Every file that has checksums, in an order that does not depend on who looks. */
-const tasksOf = async (store: Store, folders: ReadonlyArray<Folder>) => {
+const tasksOf = async (store: Store, folders: ReadonlyArray<SummedFolder>) => {
   const notes: Array<string> = []
   const tasks: Array<Task> = []
   for (const { checksums, directory, prefix } of folders) {
