@@ -22,7 +22,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["FormatError.ts"],
   ["errors.ts"],
   ["tensor", "store", "document"],
-  ["io"],
+  ["io", "arithmetic"],
   ["recognise"],
   ["safetensors", "torch", "model"],
   ["parallel"],

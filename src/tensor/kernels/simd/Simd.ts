@@ -1,5 +1,5 @@
 /** The loops that WebAssembly does several times faster than JavaScript (docs/performance.md), bound to a memory. */
-import { encodeModule } from "./assembler.ts"
+import { type Definition, encodeModule } from "./assembler.ts"
 import { narrow, lookUp, unpack, widen } from "./convert.ts"
 import { copyElements, copyRuns } from "./copy.ts"
 import { transpose } from "./transpose.ts"
@@ -25,7 +25,9 @@ const functions = () => ({
 })
 
 /** Each as its definition says; numbers are integers below 2^32. */
-export type Simd = { readonly [Name in keyof ReturnType<typeof functions>]: (...parameters: ReadonlyArray<number>) => number }
+export type Bound<Definitions> = { readonly [Name in keyof Definitions]: (...parameters: ReadonlyArray<number>) => number }
+
+export type Simd = Bound<ReturnType<typeof functions>>
 
 /** What is used of JavaScript's interface to WebAssembly: TypeScript declares it for browsers only. */
 declare const WebAssembly: {
@@ -46,13 +48,15 @@ export const allocate = (size: number, shared: boolean): WasmMemory => {
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
 }
 
-const modules = new Map<boolean, object>()
-
-const moduleOf = (shared: boolean): object => {
-  let module = modules.get(shared)
-  if (module === undefined) modules.set(shared, module = new WebAssembly.Module(encodeModule(functions(), shared)))
-  return module
+/** Functions that are compiled when a memory first needs them, and then bound to each memory. */
+export const library = <Definitions extends Readonly<Record<string, Definition>>>(definitions: () => Definitions): (memory: WasmMemory) => Bound<Definitions> => {
+  const modules = new Map<boolean, object>()
+  return (memory) => {
+    const shared = memory.buffer instanceof SharedArrayBuffer
+    let module = modules.get(shared)
+    if (module === undefined) modules.set(shared, module = new WebAssembly.Module(encodeModule(definitions(), shared)))
+    return new WebAssembly.Instance(module, { m: { m: memory } }).exports as Bound<Definitions>
+  }
 }
 
-export const simdOf = (memory: WasmMemory): Simd =>
-  new WebAssembly.Instance(moduleOf(memory.buffer instanceof SharedArrayBuffer), { m: { m: memory } }).exports as Simd
+export const simdOf = library(functions)

@@ -79,17 +79,24 @@ export const v128 = {
   store: store<"v128">(vector(11)),
   /** Bytes of the two vectors, by number: 0–15 of `a`, 16–31 of `b`. */
   shuffle: (a: V128, b: V128, lanes: ReadonlyArray<number>): V128 => expr("v128", a.code, b.code, vector(13), lanes),
+  /** One 32-bit value in every lane. */
+  loadSplat32: load("v128", vector(9)),
+  /** Four unsigned 16-bit values, each in a lane of 32 bits. */
+  load16x4: load("v128", vector(4)),
   splat8: unary<"i32", "v128">("v128", vector(15)),
   splat32: unary<"i32", "v128">("v128", vector(17)),
   and: v128Binary(78),
   or: v128Binary(80),
   anyTrue: unary<"v128", "i32">("i32", vector(83)),
   shrU8: v128Shift(109),
+  shl32: v128Shift(171),
   shrU32: v128Shift(173),
   eq32: v128Binary(55),
   ne32: v128Binary(56),
   add32: v128Binary(174),
   sub32: v128Binary(177),
+  addF32: v128Binary(228),
+  mulF32: v128Binary(230),
   lane32: (a: V128, lane: number): I32 => expr("i32", a.code, vector(27), [lane])
 }
 
