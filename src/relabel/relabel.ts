@@ -17,14 +17,15 @@ import { produce, type RunOptions } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
 import type { Publication } from "../publish/Publication.ts"
 import { wholeFile } from "../engine/index.ts"
+import { filesBelow, type SideFile } from "../convert/filesBelow.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
+import { type Forecast, forecastOf, placeUnchanged, sizeOf, type UnchangedFiles, unlinkedNotes } from "../convert/unchanged.ts"
 import { atPath } from "../document/decode.ts"
-import { type BridgeError, type ConversionError, InvalidFile, NoSpace, quote } from "../errors.ts"
+import { type BridgeError, type ConversionError, InvalidFile } from "../errors.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { fileSystemOf } from "../io/mounts.ts"
 import { readSmall } from "../store/readSmall.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
@@ -33,11 +34,9 @@ import { carriedSums, readChecksums } from "./carriedSums.ts"
 import { withFlags } from "./contentMetadata.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfCheckpoint, describeFrom, statesIn } from "./familyFacts.ts"
-import { placeFiles } from "./placeFiles.ts"
 import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
-import { filesBelow, type SideFile } from "./sideFiles.ts"
 
 export interface RelabelOptions {
   /** One naming after the other. */
@@ -75,13 +74,6 @@ export interface RelabelReport {
 export interface RelabelRun extends Omit<RunOptions, "checksum"> {
   /** Hard links instead of copies of unchanged files, where the file system can. */
   readonly link: boolean
-}
-
-/** What a relabelling is going to write. */
-export interface Forecast {
-  readonly bytes: number
-  /** What to say of it before it begins. */
-  readonly notes: ReadonlyArray<string>
 }
 
 /** A relabelling that is planned: what it will do, what it will write, and the run itself. */
@@ -152,7 +144,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     ...all.filter((f) => SUMS.has(f.name) && f.name !== CHECKSUMS).map((f) => `${f.name} is left behind: it holds sums of files that changed`),
     ...trainingNote(checkpoint.trainingState, options.to)
   ]
-  const bytes = (link: boolean): number => sizeOf(made) + sizeOf(beside) + (link ? 0 : sizeOf(kept))
+  const unchanged: UnchangedFiles = { directory, files: kept, others: sizeOf(made) + sizeOf(beside) }
   const report: RelabelReport = {
     source: directory,
     to: options.to,
@@ -165,36 +157,28 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
     dataBytes: sizeOf([...checkpoint.fileSizes.values()].map((size) => ({ size }))),
     linked: 0,
     cloned: 0,
-    writtenBytes: bytes(false),
+    writtenBytes: unchanged.others + sizeOf(kept),
     notes
   }
 
-  const forecast = (target: string, link: boolean) =>
-    converting(async (): Promise<Forecast> => {
-      if (!link || kept.length === 0 || await fileSystemOf(disk, directory) === await fileSystemOf(disk, target)) return { bytes: bytes(link), notes: [] }
-      const note = `--link: ${quote(target)} is on another file system than ${quote(directory)}, so ${kept.length} unchanged files (${sizeOf(kept)} bytes) must be copied`
-      return { bytes: bytes(false), notes: [note] }
-    })
+  const forecast = (target: string, link: boolean) => forecastOf(disk, unchanged, target, link)
 
   const run = Effect.fnUntraced(function*(target: string, { link, ...runOptions }: RelabelRun) {
     const expected = yield* forecast(target, link)
-    const outcome = { linked: 0, cloned: 0, writtenBytes: bytes(false) }
+    const outcome = { linked: 0, cloned: 0, writtenBytes: report.writtenBytes }
     const copied = [...kept, ...beside].filter((f) => f.size > 0)
     const place = Effect.fnUntraced(function*(publication: Publication) {
-      const { directory: into, recorder } = publication
+      const { recorder } = publication
       yield* uninterruptibly(async () => { for (const name of folders) await recorder.makeDirectory(name) })
-      const { cloned, linked } = yield* Effect.uninterruptible(converting(() => placeFiles(disk, kept, into, link)))
+      const { cloned, left, linked } = yield* placeUnchanged(disk, publication, unchanged, { expected, link })
       const linkedPaths = new Set(kept.filter((f) => linked.has(f.name)).map((f) => join(directory, f.name)))
-      const toCopy = kept.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
-      if (link && toCopy.length > 0 && expected.bytes < bytes(false)) yield* converting(() => requireSpace(disk, into, sizeOf(toCopy) + bytes(true)))
       outcome.linked = linked.size
       outcome.cloned = cloned.size
-      outcome.writtenBytes = bytes(false) - sizeOf(kept.filter((f) => linked.has(f.name) || cloned.has(f.name)))
+      outcome.writtenBytes = unchanged.others + sizeOf(left)
       runOptions.progress?.(sizeOf(kept.filter((f) => cloned.has(f.name))))
-      yield* uninterruptibly(async () => { for (const name of [...linked, ...cloned]) await recorder.skip(name, linked.has(name)) })
       if (sums && !(sums instanceof InvalidFile)) {
-        const unchanged = new Set([...kept, ...beside].map((f) => f.name))
-        for (const own of carriedSums(sums, plan.metadata, unchanged)) recorder.carry(own.file, own.tensors)
+        const same = new Set([...kept, ...beside].map((f) => f.name))
+        for (const own of carriedSums(sums, plan.metadata, same)) recorder.carry(own.file, own.tensors)
       }
       return {
         files: [...copied.filter((f) => !linked.has(f.name) && !cloned.has(f.name)).map(wholeFile), ...made],
@@ -216,14 +200,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       ],
       sources: [directory],
       size: expected.bytes,
-      report: () => {
-        const unlinked = link ? kept.length - outcome.linked - outcome.cloned : 0
-        return {
-          ...report,
-          ...outcome,
-          notes: unlinked === 0 ? notes : [...notes, `${unlinked} files could not be linked (another file system, or not permitted) and were copied`]
-        }
-      },
+      report: () => ({ ...report, ...outcome, notes: [...notes, ...unlinkedNotes(link, kept.length, outcome.linked, outcome.cloned)] }),
       checksum: sums !== undefined && !(sums instanceof InvalidFile)
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication
@@ -238,14 +215,6 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   })
   return { report, forecast, run } satisfies PreparedRelabel
 })
-
-/** Links that turned out to be impossible need room that nobody has asked for yet. */
-const requireSpace = async (disk: DiskCalls, path: string, needed: number): Promise<void> => {
-  const free = await disk.freeSpace(path)
-  if (free < needed) throw new NoSpace({ path, needed, free, hint: "Files that could not be linked must be copied." })
-}
-
-const sizeOf = (files: Iterable<{ readonly size: number }>): number => Iterator.from(files).reduce((sum, f) => sum + f.size, 0)
 
 const trainingNote = (trainingState: ReadonlyArray<string>, to: ReadonlyArray<RelabelTo>): ReadonlyArray<string> => {
   if (trainingState.length === 0 || !to.some((t) => t === "mimo" || t === "standard")) return []

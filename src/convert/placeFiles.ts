@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { IoError } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
-import type { SideFile } from "./sideFiles.ts"
+import type { SideFile } from "./filesBelow.ts"
 
 /** Another file system, not permitted, not supported. `EINVAL`, `ENOTTY`: how some file systems say that they cannot share blocks. */
 const IMPOSSIBLE: ReadonlySet<string> = new Set(["EXDEV", "EPERM", "EACCES", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "ENOTTY"])
