@@ -110,6 +110,7 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
+      "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
       "copy": "a rearrangement that the engine does not do",
       "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
       "mimo": "a model of one component, which has no MIMO form",
@@ -367,6 +368,18 @@ export const catalogue: ReadonlyArray<Area> = [
       "twice": "a tensor both quantised and as values",
       "two-scales": "two kinds of scales for one tensor",
       "unsupported": ["a quantisation with parts that are not known here", "Dequantise the model with its own tools first."]
+    }
+  },
+  {
+    prefix: "arguments/",
+    heldBy: ["tests/arguments/arguments.test.ts"],
+    title: "Arguments of a Megatron-LM run",
+    where: "the argument",
+    exitCode: 3,
+    remedy: "Name a model with --hf-model: what a run's arguments say is then not needed.",
+    codes: {
+      "missing": "an argument is not there without which no model can be described",
+      "value": "an argument has a value of another kind than the trainer gives it"
     }
   },
   {

@@ -27,7 +27,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["safetensors", "torch", "model"],
   ["parallel"],
   ["runconfig", "cluster"],
-  ["bridge", "engine"],
+  ["bridge", "engine", "arguments"],
   ["publish"],
   ["mimo", "checkpoint", "quantized"],
   ["space", "cost"],

@@ -6,6 +6,7 @@ export const MIMO_PARALLELISM = `${MIMO}.megatron_mimo_config.MegatronMIMOParall
 export const MODULE_PARALLELISM = `${MIMO}.megatron_mimo_config.ModuleParallelismConfig`
 export const GPT_PROVIDER = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 export const HYBRID_PROVIDER = "megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider"
+export const MLA_PROVIDER = "megatron.bridge.models.mla_provider.MLAModelProvider"
 export const CONFIG_CONTAINER = "megatron.bridge.training.config.ConfigContainer"
 export const CHECKPOINT_CONFIG = "megatron.bridge.training.config.CheckpointConfig"
 export const TOKENIZER_CONFIG = "megatron.bridge.training.tokenizers.config.TokenizerConfig"

@@ -1,0 +1,25 @@
+/**
+ * Checkpoints that trainers wrote, with their facts: `training/<name>/checkpoint` and `training/<name>/facts.json`. Made by
+ * Megatron-LM's own `save_checkpoint` on CPU; layouts differ, the global tensors do not.
+ */
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { join } from "node:path"
+
+const directory = fileURLToPath(new URL("./training/", import.meta.url))
+
+/** Path of a checkpoint's parent directory. */
+export const trainingCheckpoint = (name: string): string => join(directory, name, "checkpoint")
+
+export interface TensorFacts {
+  readonly dtype: string
+  readonly shape: ReadonlyArray<number>
+  readonly sha256: string
+}
+
+export interface TrainingFacts {
+  readonly tensors: Readonly<Record<string, TensorFacts>>
+  readonly objects: Readonly<Record<string, { readonly content: unknown }>>
+}
+
+export const trainingFacts = (name: string): TrainingFacts => JSON.parse(readFileSync(join(directory, name, "facts.json"), "utf8")) as TrainingFacts
