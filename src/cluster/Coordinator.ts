@@ -82,7 +82,7 @@ export class Coordinator {
       fail: (rank, code, problem) => this.#fail({ rank, host: this.#hostOf(rank), code, problem, exitCode: code.startsWith("launch/") ? ExitCode.usage : ExitCode.cluster })
     }
     this.#steps = new Steps(ground)
-    this.#work = new WorkTable(ground, options.world, options.limits.lease)
+    this.#work = new WorkTable(ground, options.world, options.limits)
   }
 
   /** Why the job ended, if it failed. */
@@ -246,6 +246,8 @@ export class Coordinator {
         return this.#work.take(seat.rank, message.work, message.units)
       case "done":
         return this.#work.done(seat.rank, message.work, message.unit, message.value)
+      case "leaveOff":
+        return this.#work.leave(seat.rank, message.work, message.unit)
       case "results":
         if (seat.rank !== 0) return this.#misbehaved(seat, "only rank 0 asks for results")
         return this.#work.results(message.work, message.timeout)

@@ -30,6 +30,7 @@ export class Member {
   readonly #steps = new Map<string, Pending<unknown>>()
   readonly #units = new Map<string, Pending<number | undefined>>()
   readonly #takes = new Map<string, Promise<unknown>>()
+  readonly #running = new Map<string, PromiseWithResolvers<void>>()
   readonly #accepted = new Map<string, Pending<boolean>>()
   readonly #results = new Map<string, Pending<ReadonlyArray<unknown>>>()
   readonly #nonce = crypto.randomUUID()
@@ -94,9 +95,21 @@ export class Member {
   done(work: string, unit: number, value: unknown): Promise<boolean> {
     return this.#wait((pending) => {
       this.#beat()
+      this.#running.delete(`${work}#${unit}`)
       this.#accepted.set(`${work}#${unit}`, pending)
       this.#say({ is: "done", work, unit, value })
     })
+  }
+
+  /** Settles when another process has done a unit that this one has. */
+  superseded(work: string, unit: number): Promise<void> {
+    return this.#runningOf(work, unit).promise
+  }
+
+  /** Nothing of the unit is under way any more. */
+  leaveOff(work: string, unit: number): void {
+    this.#running.delete(`${work}#${unit}`)
+    this.#say({ is: "leaveOff", work, unit })
   }
 
   results(work: string, timeout: number): Promise<ReadonlyArray<unknown>> {
@@ -181,6 +194,8 @@ export class Member {
       }
       case "unit":
         return settle(this.#units, message.work)?.resolve(message.unit ?? undefined)
+      case "superseded":
+        return this.#runningOf(message.work, message.unit).resolve()
       case "accepted":
         return settle(this.#accepted, `${message.work}#${message.unit}`)?.resolve(message.accepted)
       case "results":
@@ -204,6 +219,13 @@ export class Member {
       pending.clear()
     }
     this.#failed.resolve(error)
+  }
+
+  #runningOf(work: string, unit: number): PromiseWithResolvers<void> {
+    const key = `${work}#${unit}`
+    const known = this.#running.get(key) ?? Promise.withResolvers<void>()
+    this.#running.set(key, known)
+    return known
   }
 
   #wait<A>(ask: (pending: Pending<A>) => void): Promise<A> {

@@ -14,7 +14,7 @@
  * Members of a group must make its calls in the same order, as with torch's process groups. `what` names the step in messages, and a
  * step where members are at different ones is an error.
  */
-import { Context, Effect } from "effect"
+import { Context, Effect, Option } from "effect"
 import type { ZodType } from "zod"
 import type { ClusterError, IoError, LaunchError, NoSpace, PeerFailed } from "../errors.ts"
 
@@ -52,16 +52,24 @@ export interface Communicator {
  * **Details**
  *
  * Unit `i` is of `sizes[i]` bytes; every rank first gets its own share (`dealt`). Over WebSockets a rank that has finished takes units
- * from the rank that has most left, and a unit whose holder makes no progress for as long as a lease lasts goes to another rank: a unit
- * may be done twice, and only the first to be finished is accepted. What a unit yields must therefore not depend on who does it, and
- * must not be visible before it is accepted (names of its own, renamed by the committer).
+ * from the rank that has most left of those that have begun, and a unit whose holder makes no progress for as long as a lease lasts, or
+ * takes several times as long as others did, is given to a second rank: a unit may be done twice, and only the first to be finished is
+ * accepted. What a unit yields must therefore not depend on who does it, and must not be visible before all is done (names of its own,
+ * renamed by the committer).
  */
 export interface Work<A> {
   /** The next unit for this rank; undefined: there is none left. */
   readonly take: Effect.Effect<number | undefined, WorldError>
   /** Whether this was the first to finish the unit. */
   readonly done: (unit: number, result: A) => Effect.Effect<boolean, WorldError>
-  /** Waits until all units are done. At rank 0: what was accepted, by unit. Elsewhere undefined, at once. */
+  /** Completes when another rank has finished the unit, which this one is at: then {@link leaveOff}. */
+  readonly superseded: (unit: number) => Effect.Effect<void>
+  /** The unit is not finished here, and nothing of it is under way any more. */
+  readonly leaveOff: (unit: number) => Effect.Effect<void, WorldError>
+  /**
+   * Waits until all units are done and no rank is at one any more, by default for as long as all processes live. At rank 0: what was
+   * accepted, by unit. Elsewhere undefined, at once.
+   */
   readonly results: (wait?: Wait) => Effect.Effect<ReadonlyArray<A> | undefined, WorldError>
 }
 
@@ -100,12 +108,13 @@ export const underWorld = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<
     return yield* Effect.raceFirst(use, world.failed)
   })
 
-/** Do units until none is left for this rank. */
+/** Do units until none is left for this rank. `use` is interrupted when another rank has done the unit: nothing of it may go on then. */
 export const eachUnit = <A, E, R>(work: Work<A>, use: (unit: number) => Effect.Effect<A, E, R>): Effect.Effect<void, E | WorldError, R> =>
   Effect.gen(function*() {
     for (;;) {
       const unit = yield* work.take
       if (unit === undefined) return
-      yield* work.done(unit, yield* use(unit))
+      const result = yield* Effect.raceFirst(Effect.asSome(use(unit)), Effect.as(work.superseded(unit), Option.none<A>()))
+      yield* Option.isSome(result) ? work.done(unit, result.value) : work.leaveOff(unit)
     }
   })

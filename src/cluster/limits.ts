@@ -6,7 +6,7 @@ export interface Limits {
   readonly silence: number
   /** Until all processes have joined. */
   readonly join: number
-  /** A unit of work whose holder makes no progress for so long goes to another. */
+  /** A unit of work whose holder makes no progress for so long is given to another as well. */
   readonly lease: number
   /** A step (barrier, broadcast, gather) that says nothing else. */
   readonly step: number
@@ -16,6 +16,9 @@ export const LIMITS: Limits = { beat: 5_000, silence: 15_000, join: 300_000, lea
 
 /** Where processes meet in files: other hosts may see a new name only after a minute (NFS, `acdirmax`). */
 export const FILE_LIMITS: Limits = { ...LIMITS, beat: 10_000, silence: 150_000, join: 600_000 }
+
+/** For work that takes as long as it takes: whether the others live, their signs of life say. A month. */
+export const WHILE_ALL_LIVE = 30 * 86_400_000
 
 /** `15 s`, `0.5 s` */
 export const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 100) / 10} s`

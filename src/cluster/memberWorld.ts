@@ -6,7 +6,7 @@ import { meeting } from "../io/attempt.ts"
 import type { Coordinator } from "./Coordinator.ts"
 import { communicator, type TakeStep } from "./communicator.ts"
 import { dealt } from "./dealt.ts"
-import type { Limits } from "./limits.ts"
+import { type Limits, WHILE_ALL_LIVE } from "./limits.ts"
 import type { Member } from "./Member.ts"
 import type { Envelope } from "./messages.ts"
 import type { Work, WorldCalls } from "./World.ts"
@@ -35,9 +35,11 @@ export const memberWorld = ({ coordinator, limits, member, notes, rank, run, wor
       return {
         take: meeting(() => member.take(name, sizes.length)),
         done: (unit, result) => meeting(() => member.done(name, unit, result)),
+        superseded: (unit) => Effect.promise(() => member.superseded(name, unit)),
+        leaveOff: (unit) => meeting(async () => member.leaveOff(name, unit)),
         results: (wait) =>
           rank !== 0 ? Effect.succeed(undefined) : meeting(async () => {
-            const values = schema.array().safeParse(await member.results(name, wait?.timeout ?? limits.step))
+            const values = schema.array().safeParse(await member.results(name, wait?.timeout ?? WHILE_ALL_LIVE))
             if (values.success) return values.data
             throw new ClusterError({ code: "cluster/protocol", problem: `a result of work ${quote(name)} is not what it should be: ${quote(values.error.issues[0]?.message ?? "")}` })
           })

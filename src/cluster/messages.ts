@@ -8,7 +8,7 @@ import { parseJson } from "../document/StrictJson.ts"
 import { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
 
 /** Changes with every change of the messages. */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** Bytes of a frame. Weights never travel here. */
 export const LARGEST_MESSAGE = 1 << 20
@@ -57,6 +57,8 @@ const toCoordinator = z.discriminatedUnion("is", [
   z.object({ is: z.literal("open"), work: name, sizes: z.array(bytes).max(MOST_UNITS), owners: z.array(rank).max(MOST_UNITS) }),
   z.object({ is: z.literal("take"), work: name, units: z.int().min(0).max(MOST_UNITS) }),
   z.object({ is: z.literal("done"), work: name, unit, value }),
+  /** Of a unit that another process has done; nothing of it is under way. */
+  z.object({ is: z.literal("leaveOff"), work: name, unit }),
   z.object({ is: z.literal("results"), work: name, timeout: z.number().min(0) }),
   z.object({ is: z.literal("beat"), done: bytes }),
   z.object({ is: z.literal("fail"), failure: failureSchema }),
@@ -71,6 +73,8 @@ const toMember = z.discriminatedUnion("is", [
   z.object({ is: z.literal("late"), key: name, problem: text }),
   z.object({ is: z.literal("unit"), work: name, unit: unit.nullable() }),
   z.object({ is: z.literal("accepted"), work: name, unit, accepted: z.boolean() }),
+  /** Another process has done the unit. */
+  z.object({ is: z.literal("superseded"), work: name, unit }),
   z.object({ is: z.literal("results"), work: name, values: z.array(value).max(MOST_UNITS) }),
   z.object({ is: z.literal("beat") }),
   z.object({ is: z.literal("stop"), failure: failureSchema }),

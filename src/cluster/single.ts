@@ -18,6 +18,8 @@ export const singleWorld = (runId: string = crypto.randomUUID()): WorldCalls => 
       return {
         take: Effect.sync(() => (next < sizes.length ? next++ : undefined)),
         done: (unit, result) => Effect.sync(() => { results[unit] = result; return true }),
+        superseded: () => Effect.never,
+        leaveOff: () => Effect.void,
         results: () => Effect.sync(() => results)
       }
     },

@@ -60,6 +60,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     const small = yield* converting(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
+      layoutRanks: plan.layout.worldSize,
       states: shardStates(source.tensors),
       folder,
       iteration: folder,

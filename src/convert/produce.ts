@@ -16,7 +16,7 @@ import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { currentWorld } from "../cluster/single.ts"
-import { agreed, assist, callOff, type Payload, stageTogether } from "./together.ts"
+import { agreed, assist, callOff, type Payload, published as allPublished, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -122,7 +122,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
     const reported = yield* before?.state === "other"
       ? published.pipe(Effect.mapError((error) => (isInTheWay(error) ? madeFromOthers(error, before.file) : error)))
       : published
-    if (world) yield* world.barrier("published")
+    if (world) yield* allPublished(world)
     return reported
   })
 

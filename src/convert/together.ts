@@ -6,8 +6,9 @@ import { Effect } from "effect"
 import { dirname, join } from "node:path"
 import { z } from "zod"
 import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
+import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import { tellingProgress } from "../cluster/progress.ts"
-import { eachUnit, underWorld, type Work, World, type WorldCalls } from "../cluster/World.ts"
+import { eachUnit, underWorld, World, type WorldCalls } from "../cluster/World.ts"
 import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
@@ -28,8 +29,8 @@ export interface Payload {
   readonly states: ReadonlyArray<SourceState>
   /** Held against what is read. */
   readonly sums?: StorageSums | undefined
-  /** The rank that writes a file, for a world that is as large as the layout. */
-  readonly owners?: { readonly ranks: number; readonly of: (file: string) => number } | undefined
+  /** Ranks of the layout whose files these are: in a world of as many processes, process r writes the files of rank r. */
+  readonly layoutRanks?: number | undefined
 }
 
 const sizesSchema = z.object({ block: z.int(), wide: z.int(), read: z.int(), work: z.int(), cell: z.int() })
@@ -44,32 +45,46 @@ const orderSchema = z.discriminatedUnion("is", [
 ])
 type Order = z.infer<typeof orderSchema>
 
-const work = (world: WorldCalls, { files, owners }: Payload) => {
-  const units = unitsOf(files, world.size, owners?.ranks === world.size ? owners.of : undefined)
-  return {
-    units,
-    work: world.work("write", units.map((unit) => unit.bytes), z.null(), units.map((unit) => unit.owner)) as Work<null>
-  }
+type WriteOptions = Pick<ExecuteOptions, "earlier" | "onWindow" | "concurrency" | "io" | "maxMemory" | "sizes" | "threads">
+
+/** What is known of a unit when it is written. */
+interface UnitDone {
+  readonly unit: number
+  /** Elements that changed value, of the arrays in which some did. */
+  readonly changed: ReadonlyMap<string, number>
 }
 
-type WriteOptions = Pick<ExecuteOptions, "earlier" | "onArray" | "onWindow" | "concurrency" | "io" | "maxMemory" | "sizes" | "threads">
-
-/** Write units until none is left; what is read is held against the sums. */
-const write = (world: WorldCalls, directory: string, payload: Payload, options: WriteOptions) =>
+/**
+ * Write units until none is left; what is read is held against the sums. `written`: called when a unit is in its files.
+ *
+ * @returns at the first process: the rank that wrote each unit, once all are written and nobody writes any more
+ */
+const write = (world: WorldCalls, directory: string, payload: Payload, options: WriteOptions, written: (done: UnitDone) => Promise<void>) =>
   Effect.gen(function*() {
-    const { files, states, sums } = payload
-    const { units, work: dealt } = work(world, payload)
+    const { files, layoutRanks, states, sums } = payload
+    const units = unitsOf(files, world.size, layoutRanks)
+    const work = world.work("write", units.map((unit) => unit.bytes), z.int(), units.map((unit) => unit.owner))
     const store = yield* storeInUse
-    const all = eachUnit(dealt, (unit) =>
-      execute(files, directory, { ...options, portion: units[unit]!.portion, progress: world.progress }).pipe(Effect.as(null)))
+    const all = eachUnit(work, (unit) => {
+      const changed = new Map<string, number>()
+      return execute(files, directory, {
+        ...options,
+        portion: units[unit]!.portion,
+        progress: world.progress,
+        onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) }
+      }).pipe(Effect.andThen(attempt(() => written({ unit, changed }))), Effect.as(world.rank))
+    })
     yield* (sums ? all.pipe(Effect.provideService(OtherStore, sums.watch(store))) : all).pipe(
       Effect.mapError((error) => lostSource(error, states) ?? error)
     )
-    return dealt
+    return yield* work.results()
   })
 
 /** All processes have planned the same. ClusterError `launch/plan`. */
 export const agreed = (world: WorldCalls, job: Fingerprint) => world.agree("the plan of the conversion", contentOf(job))
+
+/** The target is there: nobody is done before. */
+export const published = (world: WorldCalls) => world.barrier("published", { timeout: WHILE_ALL_LIVE })
 
 /** The first process has nothing to write: the others are done as well. */
 export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Order>("what to write", orderSchema, { is: "nothing" }))
@@ -89,25 +104,20 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
     const own = { ...payload, files: payload.files.filter((file) => !without.has(file.name)) }
     const path = join(folder, journalOf(run, world.rank))
     const earlier = resumed ? yield* attempt(() => readJournal(disk, join(folder, JOURNAL))) : undefined
-    const changed = new Map<string, number>()
     yield* Effect.acquireUseRelease(
       attempt(() => Journal.create(disk, path, job, sizes.block)),
-      (journal) => Effect.gen(function*() {
-        const dealt = yield* write(world, directory, own, {
-          ...engine,
-          sizes,
-          ...(earlier ? { earlier } : {}),
-          onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) },
-          onWindow: (file, window) => journal.report(file, window)
-        })
-        journal.conclude({ changed: [...changed], seen: payload.sums?.seen() ?? [] } satisfies z.infer<typeof closingSchema>)
-        yield* attempt(() => journal.close(true))
-        yield* world.gather("what was written", z.null(), null)
-        yield* dealt.results()
+      (journal) => write(world, directory, own, {
+        ...engine,
+        sizes,
+        ...(earlier ? { earlier } : {}),
+        onWindow: (file, window) => journal.report(file, window)
+      }, async ({ changed, unit }) => {
+        journal.conclude({ unit, changed: [...changed], seen: payload.sums?.seen() ?? [] } satisfies z.infer<typeof closingSchema>)
+        await journal.flush()
       }),
       (journal) => Effect.promise(() => journal.close().catch(() => {}))
     )
-    yield* world.barrier("published")
+    yield* published(world)
     return true
   })).pipe(Effect.provideService(World, world))
 
@@ -128,7 +138,9 @@ const createFiles = async (disk: DiskCalls, directory: string, files: ReadonlyAr
   await disk.syncDirectory(directory)
 }
 
+/** What a process says of a unit that it has written. */
 const closingSchema = z.object({
+  unit: z.int().nonnegative(),
   /** Elements that changed value, per array. */
   changed: z.array(z.tuple([z.string(), z.int().nonnegative()])),
   seen: seenSchema
@@ -161,7 +173,7 @@ export const stageTogether = (
     const order: Order = { is: "write", directory, folder, run, sizes: settings.sizes, resumed: execution.earlier !== undefined, without: all.map((f) => f.name).filter((name) => !byName.has(name)) }
     yield* world.broadcast<Order>("what to write", orderSchema, order)
     const changed = new Map<string, number>()
-    const add = (id: string, count: number): void => { if (count > 0) changed.set(id, (changed.get(id) ?? 0) + count) }
+    const add = (more: Iterable<readonly [id: string, count: number]>): void => { for (const [id, count] of more) changed.set(id, (changed.get(id) ?? 0) + count) }
     const open: Array<OpenWindow> = []
     const seen = new Set<string>()
     const fileOf = (name: string): TargetFile => {
@@ -173,21 +185,18 @@ export const stageTogether = (
       const key = `${position} ${name}`
       return !seen.has(key) && seen.add(key) !== undefined
     }
-    yield* tellingProgress(world, progress, Effect.gen(function*() {
-      const dealt = yield* write(world, directory, payload, {
-        ...execution,
-        sizes: settings.sizes,
-        onArray: (id, done) => add(id, done.changed),
-        onWindow: (name, window) => {
-          if (!isNew(name, window.position)) return
-          execution.onWindow?.(name, window)
-          if (window.open.length > 0) open.push({ file: fileOf(name), window })
-        }
-      })
-      yield* dealt.results()
-      yield* world.gather("what was written", z.null(), null)
-    }))
-    for (let rank = 1; rank < world.size; rank++) {
+    const own = new Map<number, UnitDone["changed"]>()
+    const writers = (yield* tellingProgress(world, progress, write(world, directory, payload, {
+      ...execution,
+      sizes: settings.sizes,
+      onWindow: (name, window) => {
+        if (!isNew(name, window.position)) return
+        execution.onWindow?.(name, window)
+        if (window.open.length > 0) open.push({ file: fileOf(name), window })
+      }
+    }, async ({ changed, unit }) => { own.set(unit, changed) }))) ?? []
+    for (const [unit, rank] of writers.entries()) if (rank === 0) add(own.get(unit) ?? [])
+    for (const rank of new Set(writers.filter((writer) => writer > 0))) {
       const path = join(folder, journalOf(run, rank))
       const reported = yield* attempt(() => readReported(disk, path))
       yield* attempt(() => {
@@ -196,10 +205,14 @@ export const stageTogether = (
           publication.takeOver(name, window)
           if (window.open.length > 0) open.push({ file: fileOf(name), window })
         }
-        const closing = reported.closing.map((value) => closingSchema.parse(value)).at(-1)
-        if (closing === undefined) throw wrongReport(`of rank ${rank} in ${quote(path)} does not end`)
-        for (const [id, count] of closing.changed) add(id, count)
-        sums?.absorb(closing.seen)
+        const closings = reported.closing.map((value) => closingSchema.parse(value))
+        for (const [unit, writer] of writers.entries()) {
+          if (writer !== rank) continue
+          const closing = closings.find((one) => one.unit === unit)
+          if (closing === undefined) throw wrongReport(`of rank ${rank} in ${quote(path)} lacks a unit`)
+          add(closing.changed)
+        }
+        sums?.absorb(closings.at(-1)?.seen ?? [])
       })
     }
     yield* attempt(async () => {

@@ -1,4 +1,5 @@
 /** The files of a conversion as units of work for several processes. */
+import { rankOf } from "../checkpoint/names.ts"
 import { type Portion, portionsOf, type TargetFile } from "../engine/index.ts"
 
 export interface WorkUnit {
@@ -19,19 +20,26 @@ const bytesIn = (portion: Portion): number =>
 const divided = (files: ReadonlyArray<TargetFile>, count: number): ReadonlyArray<Omit<WorkUnit, "owner">> =>
   portionsOf(files, count).filter((portion) => portion.size > 0).map((portion) => ({ portion, bytes: bytesIn(portion) }))
 
+/** The rank of a trainer that writes each file, by its name; undefined if they are not files of ranks, or of more than these. */
+const writersOf = (files: ReadonlyArray<TargetFile>, ranks: number): ReadonlyArray<number> | undefined => {
+  const writers = files.flatMap(({ name }) => rankOf(name)?.rank ?? [])
+  return writers.length === files.length && writers.every((rank) => rank < ranks) ? writers : undefined
+}
+
 /**
- * Units for `ranks` processes, the same in all of them. `ownerOf`: the rank that writes a file, if every file has one; otherwise
- * neighbouring cells of all files go to the same rank, equal bytes to each.
+ * Units for `processes`, the same in all of them. Are there as many as ranks in the layout of the files, then each one first writes what that
+ * rank of a trainer would write; otherwise neighbouring cells of all files go to the same process, equal bytes to each.
  */
-export const unitsOf = (files: ReadonlyArray<TargetFile>, ranks: number, ownerOf?: (file: string) => number): ReadonlyArray<WorkUnit> => {
-  if (ownerOf) {
-    return files.flatMap((file) => {
+export const unitsOf = (files: ReadonlyArray<TargetFile>, processes: number, layoutRanks?: number): ReadonlyArray<WorkUnit> => {
+  const writers = layoutRanks === processes ? writersOf(files, processes) : undefined
+  if (writers) {
+    return files.flatMap((file, i) => {
       const count = Math.min(MOST_EACH, Math.max(1, Math.ceil(file.size / USUAL)))
-      return divided([file], count).map((unit) => ({ ...unit, owner: ownerOf(file.name) }))
+      return divided([file], count).map((unit) => ({ ...unit, owner: writers[i]! }))
     })
   }
   const total = files.reduce((sum, { size }) => sum + size, 0)
-  const each = Math.min(MOST_EACH, Math.max(1, Math.floor(total / ranks / USUAL)))
-  const units = divided(files, ranks * each)
-  return units.map((unit, i) => ({ ...unit, owner: Math.min(ranks - 1, Math.floor((i * ranks) / units.length)) }))
+  const each = Math.min(MOST_EACH, Math.max(1, Math.floor(total / processes / USUAL)))
+  const units = divided(files, processes * each)
+  return units.map((unit, i) => ({ ...unit, owner: Math.min(processes - 1, Math.floor((i * processes) / units.length)) }))
 }

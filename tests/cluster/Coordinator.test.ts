@@ -75,9 +75,9 @@ describe("work", () => {
     const sizes = [10, 10, 10, 10]
     const works = worlds.map((world) => world.work("files", sizes, z.string(), [0, 0, 0, 1]))
     const take = async (rank: number) => (await together(job, [works[rank]!.take]))[0]
+    expect(await take(0)).toBe(0)
     expect(await take(1)).toBe(3)
     await together(job, [works[1]!.done(3, "d")])
-    expect(await take(0)).toBe(0)
     const stolen = await take(1)
     expect(stolen).toBe(1)
     await together(job, [works[1]!.done(1, "b")])
@@ -92,9 +92,8 @@ describe("work", () => {
 
   it("a unit without progress goes to another rank; whoever is second is not accepted", async () => {
     const { job, worlds } = await begun(2)
-    const works = worlds.map((world) => world.work("files", [1, 1], z.string(), [0, 1]))
-    await together(job, works.map((work) => work.take))
-    await together(job, [works[1]!.done(1, "b")])
+    const works = worlds.map((world) => world.work("files", [1], z.string(), [0]))
+    await together(job, [works[0]!.take])
     const again = watch(Effect.runPromise(works[1]!.take))
     await job.pass(job.limits.lease / 2)
     worlds[0]!.progress(1)
@@ -103,7 +102,67 @@ describe("work", () => {
     await job.pass(job.limits.lease / 2)
     expect(again).toEqual({ value: 0 })
     expect(await together(job, [works[1]!.done(0, "a"), works[0]!.done(0, "late")])).toEqual([true, false])
-    expect(await together(job, [works[0]!.results()])).toEqual([["a", "b"]])
+    expect(await together(job, [works[0]!.results()])).toEqual([["a"]])
+  })
+
+  /** Rank 1 has done a unit in ten seconds; rank 0 makes progress, but is not done after more than thirty. */
+  const withSlowRank = async () => {
+    const { job, processes, worlds } = await begun(2)
+    const works = worlds.map((world) => world.work("files", [8, 8], z.string(), [0, 1]))
+    await together(job, works.map((work) => work.take))
+    const superseded = watch(Effect.runPromise(Effect.as(works[0]!.superseded(0), "superseded")))
+    await job.pass(10_000)
+    await together(job, [works[1]!.done(1, "b")])
+    const again = watch(Effect.runPromise(works[1]!.take))
+    for (let second = 10; second < 29; second++) {
+      worlds[0]!.progress(1)
+      await job.pass(1000)
+    }
+    expect(again).toEqual({})
+    await job.pass(5000)
+    expect(again).toEqual({ value: 0 })
+    await together(job, [works[1]!.done(0, "a")])
+    expect(superseded).toEqual({ value: "superseded" })
+    return { job, processes, works, results: watch(Effect.runPromise(works[0]!.results())) }
+  }
+
+  it("a unit of a slow rank is done by another as well; the slow one is told, and there are results once it has left off", async () => {
+    const { job, results, works } = await withSlowRank()
+    await job.settle()
+    expect(results).toEqual({})
+    await together(job, [works[0]!.leaveOff(0)])
+    expect(results).toEqual({ value: ["a", "b"] })
+  })
+
+  it("a rank that does not leave off ends the job: it may still write", async () => {
+    const { job, processes, results } = await withSlowRank()
+    await job.pass(job.limits.silence + 2000)
+    expect(results.error).toMatchObject({ code: "cluster/lost" })
+    expect(processes[1]!.member.error).toMatchObject({ rank: 0, rootCode: "cluster/lost", problem: expect.stringContaining("does not leave off a part of work files") })
+  })
+
+  it("what nobody else has done cannot be left off", async () => {
+    const { job, processes, worlds } = await begun(2)
+    const [work] = worlds.map((world) => world.work("files", [1], z.string(), [0]))
+    await together(job, [work!.take])
+    await together(job, [work!.leaveOff(0)])
+    expect(processes[1]!.member.error).toMatchObject({ rank: 0, rootCode: "cluster/protocol" })
+  })
+
+  it("a rank that has not begun keeps its share, but not for longer than a lease", async () => {
+    const { job, worlds } = await begun(3)
+    const works = worlds.map((world) => world.work("files", [1, 1, 1], z.string(), [0, 1, 1]))
+    await together(job, [works[0]!.take])
+    await together(job, [works[0]!.done(0, "a")])
+    const more = watch(Effect.runPromise(works[0]!.take))
+    await job.pass(job.limits.lease * 0.9)
+    expect(more).toEqual({})
+    expect(await together(job, [works[1]!.take])).toEqual([1])
+    await job.pass(2000)
+    expect(more).toEqual({ value: 2 })
+    const last = watch(Effect.runPromise(works[2]!.take))
+    await job.pass(job.limits.lease / 4)
+    expect(last.value).toBe(1)
   })
 
   it("may be asked for before rank 0 has opened it, but not by another count", async () => {
@@ -175,7 +234,7 @@ describe("refused:", () => {
   it("another plan, another version, another size of the world end the job, for both sides by name", async () => {
     for (const [other, size, code, text] of [
       [{ plan: "other" }, 2, "launch/plan", /rank 1 on host .+ would do something else than rank 0/],
-      [{ version: "2" }, 2, "launch/version", /runs version 2 \(protocol 1\), rank 0 runs 1/],
+      [{ version: "2" }, 2, "launch/version", /runs version 2 \(protocol 2\), rank 0 runs 1/],
       [{}, 4, "launch/world", /was told of 4 processes, rank 0 of 2/]
     ] as const) {
       const job = new Job({ world: 2 })

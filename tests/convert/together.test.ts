@@ -7,10 +7,11 @@ import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { prepareExport, prepareImport, type RunOptions } from "../../src/api/conversions.ts"
+import type { Limits } from "../../src/cluster/limits.ts"
 import type { World } from "../../src/cluster/World.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
 import type { BridgeError } from "../../src/errors.ts"
-import { Disk } from "../../src/io/Disk.ts"
+import { Disk, type DiskCalls, type DiskFile } from "../../src/io/Disk.ts"
 import { resolveLayout } from "../../src/parallel/Layout.ts"
 import { prepareRelabel } from "../../src/relabel/relabel.ts"
 import { everywhere, SHORT } from "../cluster/harness/worlds.ts"
@@ -32,9 +33,9 @@ const treeOf = (directory: string): Record<string, string> =>
 const LIMITS = { ...SHORT, beat: 1000, silence: 30_000, step: 60_000 }
 
 /** `use` in every rank; what each ended with. */
-const job = <A, E extends BridgeError>(size: number, use: (rank: number) => Effect.Effect<A, E, World | Disk>) => {
+const job = <A, E extends BridgeError>(size: number, use: (rank: number) => Effect.Effect<A, E, World | Disk>, limits: Partial<Limits> = {}) => {
   const directory = makeDirectory(`${place()}-meeting`)
-  return everywhere(size, use, () => ({ directory, limits: LIMITS }))
+  return everywhere(size, use, () => ({ directory, limits: { ...LIMITS, ...limits } }))
 }
 
 const succeeding = async <A, E extends BridgeError>(size: number, use: Effect.Effect<A, E, World | Disk>): Promise<void> => {
@@ -70,6 +71,38 @@ describe.each(["tiny", "small"] as const)("a %s model", (size) => {
     await run(relabelling(other))
     await succeeding(3, relabelling(target))
     expect(treeOf(target)).toEqual(treeOf(other))
+  })
+
+  it("of which one process is slow: another writes its part, too, and nothing is published before it has left off", async () => {
+    const target = place()
+    const whole = Object.keys(treeOf(alone)).filter((name) => name.endsWith(".distcp")).reduce((sum, name) => sum + statSync(join(alone, name)).size, 0)
+    const enough = Promise.withResolvers<void>()
+    let written = 0
+    let waited = false
+    const counting = (file: DiskFile, rank: number): DiskFile => ({
+      ...file,
+      write: async (from, position) => {
+        if (rank === 1) {
+          waited = true
+          // The other has written everything: also what this one is at.
+          await enough.promise
+          expect(existsSync(target)).toBe(false)
+        }
+        const count = await file.write(from, position)
+        if (rank === 0 && (written += count) >= whole) enough.resolve()
+        return count
+      }
+    })
+    const slow = (rank: number) => Effect.flatMap(Disk, (disk) => importing(target).pipe(Effect.provideService(Disk, {
+      ...disk,
+      open: async (path, mode, options) => {
+        const file = await disk.open(path, mode, options)
+        return path.endsWith(".distcp") ? counting(file, rank) : file
+      }
+    } satisfies DiskCalls)))
+    const ends = await job(2, slow, { lease: 400 })
+    expect(ends.filter((end) => end instanceof Error)).toEqual([])
+    expect([waited, treeOf(target)]).toEqual([true, treeOf(alone)])
   })
 
   it("of which one process cannot write its share: all end, and another number of processes goes on", async () => {

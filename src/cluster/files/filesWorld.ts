@@ -5,6 +5,7 @@ import { ClusterError, quote } from "../../errors.ts"
 import { meeting } from "../../io/attempt.ts"
 import { communicator } from "../communicator.ts"
 import { dealt } from "../dealt.ts"
+import { WHILE_ALL_LIVE } from "../limits.ts"
 import type { Work, WorldCalls } from "../World.ts"
 import type { FileJob, FileMember } from "./FileMember.ts"
 
@@ -35,9 +36,11 @@ export const filesWorld = (member: FileMember, { limits, rank, run, world }: Fil
           await tell()
           return true
         }),
+        superseded: () => Effect.never,
+        leaveOff: () => Effect.void,
         results: (wait) =>
           rank !== 0 ? Effect.succeed(undefined) : meeting(async () => {
-            const values = schema.array().safeParse(await member.results(name, sizes.length, wait?.timeout ?? limits.step))
+            const values = schema.array().safeParse(await member.results(name, sizes.length, wait?.timeout ?? WHILE_ALL_LIVE))
             if (values.success) return values.data
             throw new ClusterError({ code: "cluster/protocol", problem: `a result of work ${quote(name)} is not what it should be: ${quote(values.error.issues[0]?.message ?? "")}` })
           })

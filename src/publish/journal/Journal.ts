@@ -127,7 +127,7 @@ export interface Reported {
   readonly closing: ReadonlyArray<unknown>
 }
 
-/** Read what another process has reported; it has closed its journal. InvalidFile `journal/damaged` if a line is not as it was written. */
+/** Read what another process has reported up to its last {@link Journal.flush}. InvalidFile `journal/damaged` if a line is not as it was written. */
 export const readReported = async (disk: DiskCalls, path: string): Promise<Reported> => {
   const own = await opened(disk, path)
   const windows: Array<readonly [string, WrittenWindow]> = []
@@ -236,16 +236,20 @@ export class Journal {
     await this.#file.sync()
   }
 
-  /** Write what is pending and close it, even if that fails; `durable`: others read it from another host. */
-  async close(durable = false): Promise<void> {
+  /** Everything so far is durable, and what others read, also on another host. */
+  async flush(): Promise<void> {
+    await (this.#writing = this.#writing.then(() => this.#write()))
+    if (this.#failure !== undefined) throw this.#failure
+    await this.#file.sync()
+  }
+
+  /** Write what is pending and close it, even if that fails. */
+  async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     try {
       await this.#writing
       await this.#write()
-      if (!durable) return
-      if (this.#failure !== undefined) throw this.#failure
-      await this.#file.sync()
     } finally {
       await this.#file.close()
     }

@@ -70,14 +70,12 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
     options.progress?.(n)
   }
   const own: Array<Damage> = []
-  const worker = Effect.suspend(() => {
-    const buffer = new Uint8Array(SUM_BLOCK)
-    return eachUnit(work, (unit) => reading(async () => {
-      const found = await checkFile(store, tasks[unit]!, buffer, progress)
-      own.push(...found)
-      return world.size > 1 ? someOf(found) : [...found]
-    }))
-  })
+  const worker = eachUnit(work, (unit) => reading(async (signal) => {
+    // Each its own: what was interrupted may still be read into.
+    const found = await checkFile(store, tasks[unit]!, new Uint8Array(SUM_BLOCK), progress, signal)
+    own.push(...found)
+    return world.size > 1 ? someOf(found) : [...found]
+  }))
   yield* Effect.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, () => worker), { concurrency: "unbounded", discard: true })
   const all = yield* work.results()
   const damages = [...damaged, ...all?.flat() ?? own]
@@ -151,7 +149,7 @@ const notListed = async (store: Store, directory: string, { files }: Checksums):
   return (await store.list(directory)).filter((name) => !known.has(name) && !folders.has(name))
 }
 
-const checkFile = async (store: Store, { checksums, file, path, shown }: Task, buffer: Uint8Array, progress: (bytes: number) => void): Promise<ReadonlyArray<Damage>> => {
+const checkFile = async (store: Store, { checksums, file, path, shown }: Task, buffer: Uint8Array, progress: (bytes: number) => void, signal: AbortSignal): Promise<ReadonlyArray<Damage>> => {
   const found = await present(store, path)
   if (!found) return [{ file: shown, problem: "missing", detail: "the file is not there" }]
   const handle = await store.open(path, "read")
@@ -171,6 +169,7 @@ const checkFile = async (store: Store, { checksums, file, path, shown }: Task, b
       return crc !== Number.parseInt(tensor.crc32, 16)
     }
     for (let begin = 0, block = 0; begin < size; begin += checksums.block, block++) {
+      signal.throwIfAborted()
       const end = Math.min(size, begin + checksums.block)
       const part = (end - begin <= buffer.byteLength ? buffer : new Uint8Array(end - begin)).subarray(0, end - begin)
       try {

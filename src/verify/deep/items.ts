@@ -48,10 +48,11 @@ export const deepItems = Effect.fnUntraced(function*(path: string, options: Deep
   if (world.rank === 0) options.onSize?.(bytes)
   const work = world.work("files", sizes, foundSchema)
   const own: Array<Found> = []
-  const buffer = new Uint8Array(BUFFER)
-  yield* eachUnit(work, (unit) => reading(async () => {
+  yield* eachUnit(work, (unit) => reading(async (signal) => {
     const [name, items] = files[unit]!
-    const found = await checkItems(store, join(directory, name), name, items, buffer, (n) => {
+    // Each its own buffer: what was interrupted may still be read into.
+    const found = await checkItems(store, join(directory, name), name, items, new Uint8Array(BUFFER), (n) => {
+      signal.throwIfAborted()
       world.progress(n)
       options.progress?.(n)
     })
