@@ -19,7 +19,6 @@ import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
 import { examineMachine as machine } from "../doctor/machine.ts"
 import type { EngineLimits } from "../engine/index.ts"
 import { type BridgeError, type ConversionError, type ReadError, UsageError } from "../errors.ts"
-import { familyComponents } from "../inspect/familyComponents.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
 import { measure } from "../inspect/measure.ts"
@@ -67,11 +66,10 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
   Effect.gen(function*() {
     const { boxes = false, filter: patterns = [], statistics: wanted = false } = request
     const filter = yield* checking(() => globs(patterns))
-    const space = yield* openSpace(path)
+    const space = yield* openSpace(path, familiesOf(request))
     const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (!isTrainingRole(t.role) || patterns.length > 0))
     const statistics = wanted ? yield* measure(listed(), { ...request, ...measured("reading", request) }) : undefined
-    const component = familyComponents(familiesOf(request), space)
-    return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}), ...(component ? { component } : {}) })
+    return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}) })
   })
 
 /** What is compared, and how closely. */

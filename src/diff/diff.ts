@@ -6,7 +6,6 @@ import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf, bytesOf, type DType, isFloat } from "../tensor/DType.ts"
-import { componentsOf } from "../space/names.ts"
 import { compareData, type CompareOptions, type Distance, type Pair } from "./compareData.ts"
 import { openSides, type DiffSide } from "./sides.ts"
 
@@ -57,7 +56,7 @@ interface Matched {
   readonly total: number
 }
 
-const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) => boolean, componentOf: (name: string) => string): Matched => {
+const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) => boolean): Matched => {
   const differences: Array<TensorDiff> = []
   const pairs: Array<Pair> = []
   let total = 0
@@ -66,7 +65,7 @@ const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) =>
     if (!filter(name)) continue
     total++
     const b = right.tensors.get(name)
-    const component = componentOf(name)
+    const { component } = a
     if (!b) differences.push({ name, kind: "missing", component, left: describe(a) })
     else if (!sameShape(a.shape, b.shape)) differences.push({ name, kind: "shape", component, left: describe(a), right: describe(b) })
     else {
@@ -77,7 +76,7 @@ const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) =>
   for (const [name, b] of right.tensors) {
     if (left.tensors.has(name) || !filter(name)) continue
     total++
-    differences.push({ name, kind: "extra", component: componentOf(name), right: describe(b) })
+    differences.push({ name, kind: "extra", component: b.component, right: describe(b) })
   }
   return { differences, pairs, total }
 }
@@ -86,8 +85,7 @@ const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) =>
 export const diff = Effect.fnUntraced(function*(families: FamilyRegistry, leftPath: string, rightPath: string, options: DiffOptions) {
   const { filter = () => true, headers, norms, onSize, ...run } = options
   const { left, notes, right } = yield* openSides(families, leftPath, rightPath)
-  const componentOf = componentsOf([...left.tensors.keys(), ...right.tensors.keys()])
-  const { differences, pairs, total } = matchHeaders(left, right, filter, componentOf)
+  const { differences, pairs, total } = matchHeaders(left, right, filter)
   const size = (names: ReadonlyArray<Pair>) => names.reduce((sum, p) => sum + volume(right.tensors.get(p.name)!.shape) * bytesOf(p.dtype), 0)
   onSize?.(headers ? 0 : size(pairs))
   const found = headers || pairs.length === 0 ? new Map<string, Distance>() : yield* Effect.gen(function*() {
@@ -110,7 +108,7 @@ export const diff = Effect.fnUntraced(function*(families: FamilyRegistry, leftPa
       byName.set(name, {
         name,
         kind: "values",
-        component: componentOf(name),
+        component: a.component,
         left: { dtype: a.dtype, shape: a.shape },
         right: { dtype: b.dtype, shape: b.shape },
         distance

@@ -8,10 +8,11 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planExport } from "../plan/planExport.ts"
 import type { TargetArray } from "../engine/index.ts"
+import { componentsIn } from "../space/components.ts"
 import { openSpace } from "../space/openSpace.ts"
-import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import type { OpenedSpace, OpenedTensor } from "../space/OpenedSpace.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
-import { type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
+import { wholeTensor } from "../space/TensorSpace.ts"
 import { openTensors } from "../space/openTensors.ts"
 import { converting } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -24,6 +25,7 @@ import type { ConversionError } from "../errors.ts"
 export interface SideTensor {
   readonly dtype: DType
   readonly shape: Shape
+  readonly component: string
 }
 
 /** The elements of some tensors of a side. */
@@ -46,7 +48,7 @@ export interface Sides {
 
 /** A space under other names; tensors of training state do not count. */
 const plainSide = (space: OpenedSpace, rename: (name: string) => string = (name) => name): DiffSide => {
-  const own = new Map<string, SpaceTensor>()
+  const own = new Map<string, OpenedTensor>()
   for (const tensor of space.tensors.values()) if (!isTrainingRole(tensor.role)) own.set(rename(tensor.name), tensor)
   return {
     path: space.path,
@@ -67,14 +69,17 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
   const draft = yield* converting(() =>
     planExport({ family: families.find(config.json), config, weights: hf.hf, checkpoint: megatron.checkpoint! }, { torchDtype: "source", mtp: "keep", allowUnmapped: ["*"] }))
   const original = draft.original!
+  const componentOf = componentsIn(hf, families)
+  const routed = (tensors: ReadonlyMap<string, Omit<SideTensor, "component">>): ReadonlyMap<string, SideTensor> =>
+    new Map(Array.from(tensors, ([name, { dtype, shape }]) => [name, { dtype, shape, component: componentOf(name) }] as const))
   const exported: DiffSide = {
     path: megatron.path,
-    tensors: draft.tensors,
+    tensors: routed(draft.tensors),
     open: () => Effect.map(converting(() => readExportPlan(store, draft)), (plan): SideData => ({ array: (name) => exportArray(plan, plan.tensors.get(name)!) }))
   }
   const source: DiffSide = {
     path: hf.path,
-    tensors: original.tensors,
+    tensors: routed(original.tensors),
     open: () => Effect.succeed({
       array: (name) => {
         const tensor = original.tensors.get(name)!
@@ -87,7 +92,7 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
 
 /** Open two paths and find names that both have. */
 export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string) {
-  const [a, b] = [yield* openSpace(left), yield* openSpace(right)]
+  const [a, b] = [yield* openSpace(left, families), yield* openSpace(right, families)]
   const notes = [...a.notes, ...b.notes]
   if (a.checkpoint && b.hfConfig) {
     const { exported, notes: more, source } = yield* mappedSides(families, a, b)

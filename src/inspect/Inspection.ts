@@ -7,9 +7,9 @@ import type { StoredChunk } from "../torch/DcpMetadata.ts"
 import { type Finding, findings } from "./findings.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
 import { type ModelFacts, modelFacts } from "./modelFacts.ts"
-import { componentsOf, layerOf } from "../space/names.ts"
+import { layerOf } from "../space/names.ts"
 import { rankOf } from "../checkpoint/names.ts"
-import type { OpenedSpace, SpaceKind } from "../space/OpenedSpace.ts"
+import type { OpenedSpace, OpenedTensor, SpaceKind } from "../space/OpenedSpace.ts"
 import { chunksOf, type SpaceTensor } from "../space/TensorSpace.ts"
 import { looksWrong, type Statistics } from "./Statistics.ts"
 
@@ -84,8 +84,6 @@ export interface InspectOptions {
   /** List the box, file and byte range of every chunk. */
   readonly boxes?: boolean
   readonly statistics?: ReadonlyMap<string, Statistics>
-  /** Component of a tensor, where a model family knows it. */
-  readonly component?: (name: string) => string | undefined
 }
 
 class Summer<K> {
@@ -101,8 +99,8 @@ class Summer<K> {
   }
 }
 
-const rowOf = (tensor: SpaceTensor, chunks: ReadonlyArray<StoredChunk>, files: ReadonlyArray<string>, componentOf: (name: string) => string, options: InspectOptions): TensorRow => {
-  const { bytes, dtype, name, shape } = tensor
+const rowOf = (tensor: OpenedTensor, chunks: ReadonlyArray<StoredChunk>, files: ReadonlyArray<string>, options: InspectOptions): TensorRow => {
+  const { bytes, component, dtype, name, shape } = tensor
   const role = rowRole(tensor.role)
   const layer = layerOf(name)
   const statistics = options.statistics?.get(name)
@@ -113,7 +111,7 @@ const rowOf = (tensor: SpaceTensor, chunks: ReadonlyArray<StoredChunk>, files: R
     shape,
     bytes,
     role,
-    component: role === "training" ? "training" : componentOf(name),
+    component,
     ...(layer ? { stack: layer.stack } : {}),
     ...(layer?.index === undefined ? {} : { layer: layer.index }),
     chunks: chunks.length,
@@ -136,11 +134,10 @@ const fileLists = () => {
   }
 }
 
-const fileRows = (space: OpenedSpace, componentOf: (name: string) => string): ReadonlyArray<FileRow> => {
+const fileRows = (space: OpenedSpace): ReadonlyArray<FileRow> => {
   const rows = new Map(space.files.map(({ bytes, name }) => [name, { name, bytes, chunks: 0, objects: 0, tensors: 0, components: new Set<string>() }]))
   for (const tensor of space.tensors.values()) {
-    const { name, role } = tensor
-    const component = isTrainingRole(role) ? "training" : componentOf(name)
+    const { component } = tensor
     let last: string | undefined
     for (const { file } of chunksOf(tensor)) {
       const row = rows.get(file)
@@ -167,7 +164,6 @@ const fileRows = (space: OpenedSpace, componentOf: (name: string) => string): Re
 export const inspection = (space: OpenedSpace, options: InspectOptions = {}): Inspection => {
   const filter = options.filter ?? (() => true)
   const model = modelFacts(space)
-  const componentOf = componentsOf(modelNames(space), options.component)
   const components = new Summer<string>()
   const dtypes = new Summer<DType>()
   const layers = new Summer<string>()
@@ -178,7 +174,7 @@ export const inspection = (space: OpenedSpace, options: InspectOptions = {}): In
   let chunks = 0
   for (const tensor of space.tensors.values()) {
     const boxes = chunksOf(tensor)
-    const row = rowOf(tensor, boxes, filesOf(boxes), componentOf, options)
+    const row = rowOf(tensor, boxes, filesOf(boxes), options)
     if (filter(row.name)) tensors.push(row)
     const elements = volume(row.shape)
     totals.add(row.role, 1, elements, row.bytes)
@@ -221,17 +217,13 @@ export const inspection = (space: OpenedSpace, options: InspectOptions = {}): In
       const [stack, layer] = key.split("\u0000") as [string, string]
       return { stack, layer: Number(layer), ...sum }
     }).sort((a, b) => (a.stack === b.stack ? a.layer - b.layer : a.stack < b.stack ? -1 : 1)),
-    files: fileRows(space, componentOf),
+    files: fileRows(space),
     training: totals.sums.get("training") ?? none,
     findings: findings(space, model),
     notes: space.notes,
     tensors,
     of: space.tensors.size
   }
-}
-
-function* modelNames(space: OpenedSpace): Generator<string> {
-  for (const { name, role } of space.tensors.values()) if (!isTrainingRole(role)) yield name
 }
 
 /** An axis of a hostile tensor may have any extent; no model has more layers. */

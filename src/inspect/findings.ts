@@ -6,7 +6,7 @@ import { isTrainingRole } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
 import { isEmbedding, isHead, isMtp, isQuantisation } from "../space/names.ts"
-import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import type { UnroutedSpace } from "../space/OpenedSpace.ts"
 import type { SpaceTensor } from "../space/TensorSpace.ts"
 
 /** Something about the whole checkpoint that a reader should know, with the tensors that it is about. */
@@ -35,7 +35,7 @@ export const mainDtype = (tensors: Iterable<Pick<SpaceTensor, "bytes" | "dtype" 
 
 const EXPERT_BIAS = /(expert_bias|e_score_correction_bias|correction_bias)$/
 
-export const findings = (space: OpenedSpace, facts: ModelFacts): ReadonlyArray<Finding> => {
+export const findings = (space: UnroutedSpace, facts: ModelFacts): ReadonlyArray<Finding> => {
   const out: Array<Finding> = []
   const add = (code: string, found: ReadonlyArray<SpaceTensor>, text: string) => {
     if (found.length > 0) out.push({ code, text, names: names(found) })
@@ -86,7 +86,7 @@ export const findings = (space: OpenedSpace, facts: ModelFacts): ReadonlyArray<F
   return out
 }
 
-const megatron = (space: OpenedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
+const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
   if (space.checkpoint?.wrapped) {
     out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
   }

@@ -12,7 +12,7 @@ import { converting } from "../io/attempt.ts"
 import { commonDtype } from "./dtypes.ts"
 import type { ExportPlan } from "./ExportDraft.ts"
 import type { HfSource } from "../space/HfSource.ts"
-import { describeModel } from "./describe.ts"
+import { describeModel } from "../space/describeModel.ts"
 import type { DescribedSource } from "./ImportPlan.ts"
 import { unequal } from "./unequal.ts"
 

@@ -2,7 +2,8 @@
 import type { Family } from "../bridge/Family.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { type HfConfig, noHeaders } from "../space/HfSource.ts"
-import { describeModel, formOf, modulesOf } from "./describe.ts"
+import { formOf, modulesOf } from "./describe.ts"
+import { describeModel } from "../space/describeModel.ts"
 import type { ImportOptions } from "./ImportPlan.ts"
 import { laidOut } from "./layoutChecks.ts"
 

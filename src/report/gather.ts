@@ -10,8 +10,8 @@ import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { VerifyReport } from "../verify/pairing.ts"
 import type { DiffReport } from "../diff/diff.ts"
 import { isBridgeError } from "../errors.ts"
-import { familyComponents } from "../inspect/familyComponents.ts"
 import { inspection } from "../inspect/Inspection.ts"
+import { withComponents } from "../space/components.ts"
 import { openSpace } from "../space/openSpace.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 import { oneLine } from "../quote.ts"
@@ -60,17 +60,14 @@ const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<OpenedSpace>
 /** Open the paths, headers only, and put together what is known of them. */
 export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, diff, paths, plan, seconds, verify }: PageRequest) {
   const spaces: Array<OpenedSpace> = []
-  for (const path of paths) spaces.push(yield* openSpace(path))
-  const shown = plan ? [...spaces, plannedSpace(plan)] : spaces
+  for (const path of paths) spaces.push(yield* openSpace(path, families))
+  const shown = plan ? [...spaces, withComponents(plannedSpace(plan), families)] : spaces
   const page: Page = {
     version: VERSION,
     made: new Date().toISOString().replace(/\.\d+/, ""),
     command,
     ...(seconds === undefined ? {} : { seconds }),
-    subjects: shown.map((space) => {
-      const component = familyComponents(families, space)
-      return inspection(space, { boxes: true, ...(component ? { component } : {}) })
-    }),
+    subjects: shown.map((space) => inspection(space, { boxes: true })),
     ...(conversion ? { conversion } : {}),
     ...(verify ? { verify } : {}),
     ...(diff ? { diff } : {}),

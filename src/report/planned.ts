@@ -2,13 +2,13 @@
 import { roleOf } from "../model/storedKey.ts"
 import type { ImportPlan } from "../plan/ImportPlan.ts"
 import { parseRunConfig } from "../runconfig/RunConfigFile.ts"
-import type { OpenedSpace } from "../space/OpenedSpace.ts"
+import type { UnroutedSpace } from "../space/OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
 
 /** What a page calls it. */
 const PLANNED = "the planned checkpoint"
 
-export const plannedSpace = ({ checkpoint: { files, metadata }, report: { form }, runConfig }: ImportPlan): OpenedSpace => ({
+export const plannedSpace = ({ checkpoint: { files, metadata }, report: { form }, runConfig }: ImportPlan): UnroutedSpace => ({
   kind: "megatron",
   path: PLANNED,
   directory: PLANNED,

@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { HfConfig } from "./HfSource.ts"
-import type { TensorSpace } from "./TensorSpace.ts"
+import type { SpaceTensor, TensorSpace } from "./TensorSpace.ts"
 
 /**
  * `safetensors`: a file or directory; `megatron`: a torch_dist checkpoint; `items`: one `.distcp` file by itself; `archive`:
@@ -23,7 +23,8 @@ export interface SpaceFile {
   readonly bytes: number
 }
 
-export interface OpenedSpace extends TensorSpace {
+/** What a reader of one format finds. */
+export interface UnroutedSpace extends TensorSpace {
   readonly kind: SpaceKind
   /** As it was given. */
   readonly path: string
@@ -40,4 +41,17 @@ export interface OpenedSpace extends TensorSpace {
   readonly runConfig?: RunConfigMap
   /** Facts of the common state and of archives: iteration, versions, `content_metadata`. */
   readonly common?: ReadonlyMap<string, string>
+}
+
+/** What stands for the component of training state, which is no part of the model. */
+export const TRAINING = "training"
+
+export interface OpenedTensor extends SpaceTensor {
+  /** Component of the model, or {@link TRAINING}. */
+  readonly component: string
+}
+
+/** A space whose tensors know what component they belong to. */
+export interface OpenedSpace extends UnroutedSpace {
+  readonly tensors: ReadonlyMap<string, OpenedTensor>
 }

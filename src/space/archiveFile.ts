@@ -13,7 +13,7 @@ import { fromReader, type Ranged } from "../torch/Ranges.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
-import type { OpenedSpace } from "./OpenedSpace.ts"
+import type { UnroutedSpace } from "./OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
 
 /** Values that are no tensors; a state dict has a few, a training state some thousand. */
@@ -44,7 +44,7 @@ function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): 
 /** Open one file. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const archiveSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
-  return yield* reading(async (): Promise<OpenedSpace> => {
+  return yield* reading(async (): Promise<UnroutedSpace> => {
     const file = await store.open(path, "read")
     try {
       const { size } = await file.info()
@@ -68,7 +68,7 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
   })
 })
 
-const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): OpenedSpace => {
+const describe = (path: string, size: number, found: Found, stored: ReadonlyMap<string, StoragePlace>): UnroutedSpace => {
   const file = basename(path)
   const tensors = new Map<string, SpaceTensor>()
   for (const [name, { view }] of found.tensors) {

@@ -1,4 +1,4 @@
-/** Safetensors files and Hugging Face model directories as a {@link OpenedSpace}. */
+/** Safetensors files and Hugging Face model directories as a {@link UnroutedSpace}. */
 import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "./HfSource.ts"
@@ -6,7 +6,7 @@ import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
 import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { storedWeights } from "./HfWeights.ts"
-import type { OpenedSpace } from "./OpenedSpace.ts"
+import type { UnroutedSpace } from "./OpenedSpace.ts"
 
 /**
  * Open a `.safetensors` file, an index, or a directory with weights. Errors: those of `openSafetensors`, and those of a
@@ -39,5 +39,5 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
     notes,
     hf,
     ...(config ? { hfConfig: config } : {})
-  } satisfies OpenedSpace
+  } satisfies UnroutedSpace
 })

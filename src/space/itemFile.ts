@@ -21,7 +21,7 @@ import { fromReader } from "../torch/Ranges.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
-import type { OpenedSpace } from "./OpenedSpace.ts"
+import type { UnroutedSpace } from "./OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor, type ViewPlace } from "./TensorSpace.ts"
 
 const END_RECORD = 22
@@ -78,7 +78,7 @@ const namesBeside = async (store: Store, path: string) => {
 /** Open one `.distcp` file. Errors: InvalidFile (`distcp/…`, `zip/…`, `pickle/…`, `torch/…`), IoError. */
 export const itemSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
-  return yield* reading(async (): Promise<OpenedSpace> => {
+  return yield* reading(async (): Promise<UnroutedSpace> => {
     const names = await namesBeside(store, path)
     const file = await store.open(path, "read")
     try {
@@ -101,10 +101,10 @@ const readItems = async (
   size: number,
   starts: ReadonlyArray<number>,
   names: ReadonlyMap<number, { readonly key: string }>
-): Promise<OpenedSpace> => {
+): Promise<UnroutedSpace> => {
   const name = basename(path)
   const tensors = new Map<string, SpaceTensor>()
-  const objects: Array<OpenedSpace["objects"][number]> = []
+  const objects: Array<UnroutedSpace["objects"][number]> = []
   const notes: Array<string> = []
   for (const [number, start] of starts.entries()) {
     const length = (starts[number + 1] ?? size) - start

@@ -1,4 +1,4 @@
-/** A Megatron `torch_dist` checkpoint as a {@link OpenedSpace}: `.metadata`, the run configuration, the common state. */
+/** A Megatron `torch_dist` checkpoint as a {@link UnroutedSpace}: `.metadata`, the run configuration, the common state. */
 import { storeInUse } from "../io/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
@@ -16,7 +16,7 @@ import { readCommonState } from "../checkpoint/CommonState.ts"
 import { factsOf } from "./describeValue.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import { roleOf } from "../model/storedKey.ts"
-import type { OpenedSpace } from "./OpenedSpace.ts"
+import type { UnroutedSpace } from "./OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
 
 const tensorOf = (directory: string, name: string, { chunks, dtype, shape }: StoredTensor): SpaceTensor =>
@@ -49,7 +49,7 @@ const orNote = async <A>(notes: Array<string>, read: () => Promise<A | undefined
 export const megatronSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
-  return yield* reading(async (): Promise<OpenedSpace> => {
+  return yield* reading(async (): Promise<UnroutedSpace> => {
     const { directory, kept, metadata, tensors, trainingState } = checkpoint
     const all = new Map<string, SpaceTensor>()
     for (const [name, tensor] of tensors) all.set(name, tensorOf(directory, name, tensor))

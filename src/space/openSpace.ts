@@ -8,11 +8,13 @@ import { existing } from "../store/existing.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
 import { refusal } from "../recognise/Recognised.ts"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { archiveSpace } from "./archiveFile.ts"
+import { withComponents } from "./components.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
 import { megatronSpace } from "./megatronSpace.ts"
-import type { OpenedSpace, SpaceKind } from "./OpenedSpace.ts"
+import type { OpenedSpace, SpaceKind, UnroutedSpace } from "./OpenedSpace.ts"
 
 const byName = (path: string): SpaceKind | undefined => {
   if (/\.safetensors(\.index\.json)?$/.test(path)) return "safetensors"
@@ -47,8 +49,7 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   })
 })
 
-/** Open a space, headers only. */
-export const openSpace = (path: string): Effect.Effect<OpenedSpace, ReadError, Disk> =>
+const unrouted = (path: string): Effect.Effect<UnroutedSpace, ReadError, Disk> =>
   Effect.gen(function*() {
     switch (yield* kindOfPath(path)) {
       case "safetensors": return yield* hfSpace(path)
@@ -57,3 +58,7 @@ export const openSpace = (path: string): Effect.Effect<OpenedSpace, ReadError, D
       case "megatron": return yield* megatronSpace(path)
     }
   })
+
+/** Open a space, headers only. `families`: who says which component of the model a tensor belongs to, before its name does. */
+export const openSpace = (path: string, families?: FamilyRegistry): Effect.Effect<OpenedSpace, ReadError, Disk> =>
+  Effect.map(unrouted(path), (space) => withComponents(space, families))

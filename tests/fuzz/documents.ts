@@ -2,7 +2,7 @@
 import { families } from "../../routes/index.ts"
 import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
 import { exportedConfig } from "../../src/plan/exportedConfig.ts"
-import { describeModel } from "../../src/plan/describe.ts"
+import { describeModel } from "../../src/space/describeModel.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
 import { contentOf, type Fingerprint } from "../../src/publish/journal/Fingerprint.ts"
 import { Journal, readJournal } from "../../src/publish/journal/Journal.ts"

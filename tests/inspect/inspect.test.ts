@@ -8,7 +8,6 @@ import { inspectionCsv } from "../../src/cli/inspectCsv.ts"
 import { inspectionJson, inspectionText } from "../../src/cli/inspectText.ts"
 import { readTensor } from "../../src/safetensors/Reader.ts"
 import { openSafetensors } from "../../src/safetensors/SafetensorsDirectory.ts"
-import { familyComponents } from "../../src/inspect/familyComponents.ts"
 import { type Inspection, inspection } from "../../src/inspect/Inspection.ts"
 import { measure } from "../../src/inspect/measure.ts"
 import { openSpace } from "../../src/space/openSpace.ts"
@@ -22,14 +21,12 @@ let standard: string
 
 const inspected = async (path: string, options: { stats?: boolean; boxes?: boolean; filter?: (name: string) => boolean } = {}): Promise<Inspection> =>
   run(Effect.gen(function*() {
-    const space = yield* openSpace(path)
+    const space = yield* openSpace(path, families)
     const statistics = options.stats ? yield* measure([...space.tensors.values()]) : undefined
-    const component = familyComponents(families, space)
     return inspection(space, {
       ...(options.filter ? { filter: options.filter } : {}),
       ...(options.boxes ? { boxes: true } : {}),
-      ...(statistics ? { statistics } : {}),
-      ...(component ? { component } : {})
+      ...(statistics ? { statistics } : {})
     })
   }))
 

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest"
-import { inspection, type Inspection } from "../../src/inspect/Inspection.ts"
+import type { Inspection } from "../../src/inspect/Inspection.ts"
 import { layoutWarnings } from "../../src/report/model/layoutWarnings.ts"
 import { renderPage } from "../../src/report/renderPage.ts"
-import { samplePage, sampleSpace } from "./samples.ts"
+import { inspectedSpace, samplePage, sampleSpace } from "./samples.ts"
 
 const one = { tp: 1, pp: 1, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }
 
 /** Files of this many ranks, under a configuration. */
 const laidOut = (ranks: number, layout: Inspection["model"]["layout"], vocabulary?: number): Inspection => {
-  const i = inspection(sampleSpace({ layers: 4, perLayer: 2, ranks }), { boxes: true })
+  const i = inspectedSpace(sampleSpace({ layers: 4, perLayer: 2, ranks }))
   return { ...i, model: { ...i.model, layout, ...(vocabulary === undefined ? {} : { vocabulary }) } }
 }
 

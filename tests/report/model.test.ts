@@ -1,7 +1,6 @@
 /** The numbers and boxes of a page, before they are drawn. */
 import { describe, expect, it } from "vitest"
 import type { DiffReport } from "../../src/diff/diff.ts"
-import { inspection } from "../../src/inspect/Inspection.ts"
 import { differences } from "../../src/report/model/differences.ts"
 import { layerPlot, partOf } from "../../src/report/model/layerPlot.ts"
 import { folded } from "../../src/report/model/lists.ts"
@@ -9,7 +8,7 @@ import { stepRuns } from "../../src/report/model/pack.ts"
 import { pictureOf } from "../../src/report/model/pictures.ts"
 import { shortRanges } from "../../src/report/model/ranges.ts"
 import { type Copy, identity, type View } from "../../src/tensor/Copy.ts"
-import { sampleSpace } from "./samples.ts"
+import { inspectedSpace, sampleSpace } from "./samples.ts"
 
 const view = (tensor: string, offset: number, strides: ReadonlyArray<number>): View => ({ tensor, offset, strides })
 
@@ -92,14 +91,14 @@ describe("sizes by layer", () => {
   ])("%s is %s", (name, part) => expect(partOf(name)).toBe(part))
 
   it("add up to the layers of inspect", () => {
-    const i = inspection(sampleSpace({ layers: 7, perLayer: 3, ranks: 2 }), { boxes: true })
+    const i = inspectedSpace(sampleSpace({ layers: 7, perLayer: 3, ranks: 2 }))
     const { most, stacks } = layerPlot(i)
     expect(stacks.map((s) => s.columns.map((c) => c.total))).toEqual([i.layers.map((l) => l.bytes)])
     expect(most).toBe(i.layers[0]!.bytes)
   })
 
   it("has no more columns than a screen, whatever there is", () => {
-    const { stacks } = layerPlot(inspection(sampleSpace({ layers: 3000, perLayer: 1, ranks: 2 }), { boxes: true }))
+    const { stacks } = layerPlot(inspectedSpace(sampleSpace({ layers: 3000, perLayer: 1, ranks: 2 })))
     expect(stacks[0]!.columns.length).toBeLessThan(300)
     expect(stacks[0]!.layers).toBe(3000)
   })

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { prepareImport } from "../../src/api/conversions.ts"
 import { Disk } from "../../src/io/Disk.ts"
-import { inspection, type Inspection } from "../../src/inspect/Inspection.ts"
+import type { Inspection } from "../../src/inspect/Inspection.ts"
 import type { Parameter } from "../../src/model/Parameter.ts"
 import type { ImportPlan } from "../../src/plan/ImportPlan.ts"
 import { type ModuleParallelism, rankCount } from "../../src/parallel/ModuleParallelism.ts"
@@ -16,7 +16,7 @@ import { rankMap } from "../../src/report/model/rankMap.ts"
 import { plannedSpace } from "../../src/report/planned.ts"
 import { volume } from "../../src/tensor/Copy.ts"
 import { cliIn } from "../cli/run.ts"
-import { sampleSpace } from "./samples.ts"
+import { inspectedSpace, sampleSpace } from "./samples.ts"
 
 const work = mkdtempSync(join(tmpdir(), "ranks-"))
 const run = cliIn(work)
@@ -26,7 +26,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }))
 const planOf = async (components: ReadonlyArray<string>, standard?: { readonly tp?: number; readonly pp?: number; readonly ep?: number; readonly etp?: number }): Promise<ImportPlan> =>
   (await Effect.runPromise(prepareImport(join(work, "hf"), { families, ...(standard ?? { components }) }).pipe(Effect.provide(Disk.layer)))).plan
 
-const inspected = (plan: ImportPlan): Inspection => inspection(plannedSpace(plan), { boxes: true })
+const inspected = (plan: ImportPlan): Inspection => inspectedSpace(plannedSpace(plan))
 
 /** Even pipelines: the rule of the trainer, spelled out. A tower is on the first stage as a whole, unless it has stages of its own. */
 const stageOf = ({ mtp, name, stage }: Parameter, pp: number, standard: boolean): number =>
@@ -71,12 +71,12 @@ describe("memory per rank", () => {
 
   it("counts a tied embedding on the last stage, too", () => {
     const tensor = (name: string, rank: number) => [name, { name, dtype: "BF16" as const, shape: [8, 4], bytes: 64, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks: [{ offsets: [0, 0], sizes: [8, 4], file: `__${rank}_0.distcp`, offset: 0, length: 64 }] } }] as const
-    const i = inspection({
+    const i = inspectedSpace({
       ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }),
       form: "standard",
       tensors: new Map([tensor("embedding.word_embeddings.weight", 0), tensor("decoder.layers.0.mlp.linear_fc2.weight", 0), tensor("decoder.layers.1.mlp.linear_fc2.weight", 1)]),
       files: [{ name: "__0_0.distcp", bytes: 128 }, { name: "__1_0.distcp", bytes: 64 }]
-    }, { boxes: true })
+    })
     const layout = [{ component: "model", tp: 1, pp: 2, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }]
     const bytes = (tied: boolean) => rankMap({ ...i, model: { ...i.model, layout, tied } }).columns.map((c) => c.bytes)
     expect(bytes(true)).toEqual([128, 128])
@@ -132,7 +132,7 @@ describe("the map", () => {
       return [name, { name, dtype: "BF16" as const, shape: [8, 8], bytes: 128, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks } }] as const
     }
     const files = Array.from({ length: 64 }, (_, rank) => ({ name: `__${rank}_0.distcp`, bytes: 64 }))
-    const i = inspection({ ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }), tensors: new Map(Array.from({ length: 32 }, (_, n) => layer(n))), files }, { boxes: true })
+    const i = inspectedSpace({ ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }), tensors: new Map(Array.from({ length: 32 }, (_, n) => layer(n))), files })
     const map = rankMap({ ...i, model: { ...i.model, layout: [{ component: "language", tp: 2, pp: 32, dp: 1, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } })
     const stage = map.columns[1]!
     expect([map.columns.length, stage.label, stage.ranks, stage.contents, stage.alike, stage.at]).toEqual([32, "2,3", [2, 3], 2, true, { tp: "0,1", pp: "1" }])
@@ -140,14 +140,14 @@ describe("the map", () => {
   })
 
   it("takes components of any name, and one row for what is no part of the model", () => {
-    const i = inspection(sampleSpace({ layers: 2, perLayer: 1, ranks: 2 }), { boxes: true })
+    const i = inspectedSpace(sampleSpace({ layers: 2, perLayer: 1, ranks: 2 }))
     const roles = ["model", "training"] as const
     const map = rankMap({ ...i, tensors: i.tensors.map((t, k) => ({ ...t, role: roles[k]!, component: k === 0 ? "constructor" : "training" })) })
     expect(map.rows.map((r) => [r.component, r.label])).toEqual([["constructor", "decoder.layers 0"], ["training", "optimizer state"]])
   })
 
   it("draws 1000 layers on 4096 ranks in a few rows and columns", () => {
-    const i = inspection(sampleSpace({ layers: 1000, perLayer: 2, ranks: 8 }), { boxes: true })
+    const i = inspectedSpace(sampleSpace({ layers: 1000, perLayer: 2, ranks: 8 }))
     const map = rankMap({ ...i, model: { ...i.model, layout: [{ component: "language", tp: 8, pp: 1, dp: 512, cp: 1, ep: 1, etp: 1, rankOffset: 0 }] } })
     expect([map.columns.length, map.rows.length]).toEqual([8, 8])
     expect(map.columns.every((c) => c.ranks.length === 512)).toBe(true)

@@ -1,6 +1,7 @@
 /** Inspections made of nothing but numbers, as large and as hostile as a test wants. */
-import { inspection } from "../../src/inspect/Inspection.ts"
-import type { OpenedSpace } from "../../src/space/OpenedSpace.ts"
+import { type Inspection, inspection } from "../../src/inspect/Inspection.ts"
+import { withComponents } from "../../src/space/components.ts"
+import type { UnroutedSpace } from "../../src/space/OpenedSpace.ts"
 import type { SpaceTensor } from "../../src/space/TensorSpace.ts"
 import type { Page as PageData } from "../../src/report/PageData.ts"
 
@@ -12,7 +13,7 @@ export interface SampleOptions {
 }
 
 /** A checkpoint of two-way split weights: the halves of a layer lie on neighbouring ranks. */
-export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptions): OpenedSpace => {
+export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptions): UnroutedSpace => {
   const tensors = new Map<string, SpaceTensor>()
   const ends = new Map<string, number>()
   const add = (name: string, rank: number) => {
@@ -31,9 +32,12 @@ export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptio
   return { kind: "megatron", path: "sample", directory: "sample/iter_0000000", tensors, objects: [], files: [...ends].map(([name, bytes]) => ({ name, bytes })), notes: [], form: "mimo" }
 }
 
+/** As `inspect` sees it, with the boxes of every chunk. */
+export const inspectedSpace = (space: UnroutedSpace): Inspection => inspection(withComponents(space), { boxes: true })
+
 export const samplePage = (options: SampleOptions, more: Partial<PageData> = {}): PageData => ({
   version: "0.0.0",
   command: "report",
-  subjects: [inspection(sampleSpace(options), { boxes: true })],
+  subjects: [inspectedSpace(sampleSpace(options))],
   ...more
 })
