@@ -196,7 +196,7 @@ class Machine {
           const callee = this.pop()
           if (!(callee instanceof PickleGlobal)) this.fail("type", "a call of something that is not a named class or function")
           if (!Array.isArray(args)) this.fail("type", `${quote(callee.id)} is called with something that is not a tuple`)
-          this.made(new PickleObject(callee, args))
+          this.made(new PickleObject(callee, args, op === Op.NEWOBJ))
           break
         }
         case Op.BUILD: {

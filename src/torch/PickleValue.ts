@@ -86,14 +86,17 @@ export class PickleGlobal {
 export class PickleObject {
   readonly global: PickleGlobal
   readonly args: PickleTuple
+  /** Made by `__new__`, without a call of the class. */
+  readonly isNew: boolean
   state: PickleValue | undefined = undefined
   /** What APPEND(S) added (list subclasses). */
   list: PickleList | undefined = undefined
   /** What SETITEM(S) added (`OrderedDict` and other dict subclasses). */
   dict: PickleDict | undefined = undefined
-  constructor(global: PickleGlobal, args: PickleTuple) {
+  constructor(global: PickleGlobal, args: PickleTuple, isNew = false) {
     this.global = global
     this.args = args
+    this.isNew = isNew
   }
   get kind() { return "object" as const }
   get module() { return this.global.module }
