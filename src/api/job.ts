@@ -1,12 +1,15 @@
 /** A command as one of several processes of a job. */
 import { Effect } from "effect"
+import { writeErrorFile } from "../cluster/failures.ts"
 import { type Launch, launchOf } from "../cluster/launch.ts"
-import { tellingProgress } from "../cluster/progress.ts"
 import { privateFolder } from "../cluster/privateFolder.ts"
-import { World, type WorldError } from "../cluster/World.ts"
+import type { WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
 import { meeting } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
+
+/** Tell the launcher why this process ends, where it wants to know (torchrun). What was told first stays. */
+export const tellLauncher = (error: unknown): Effect.Effect<void> => Effect.sync(() => { writeErrorFile(error) })
 
 /** What `--rank`, `--world-size` and `--rendezvous` say; the launcher's variables say the rest. */
 export interface JobRequest {
@@ -25,14 +28,14 @@ export const jobOf = (request: JobRequest = {}) =>
   meeting((): Job => ({ launch: launchOf(request), rendezvous: request.rendezvous }))
 
 /**
- * Run `use` as this process's part of the job: `currentWorld` in it is the job's. `progress` is told, at rank 0, what all have done.
+ * Run `use` as this process's part of the job: `currentWorld` in it is the job's.
  *
  * @param beside where the processes meet if nothing is said and they are on several hosts: a directory that all see
  * @param plan digest of what is to be done, the same in all processes
  */
 export const inJob = <A, E extends BridgeError, R>(
   { launch, rendezvous }: Job,
-  { beside, plan, progress }: { readonly beside: string; readonly plan: string; readonly progress?: ((bytes: number) => void) | undefined },
+  { beside, plan }: { readonly beside: string; readonly plan: string },
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WorldError, R | Disk> =>
   Effect.gen(function*() {
@@ -40,8 +43,5 @@ export const inJob = <A, E extends BridgeError, R>(
     const directory = isOneHost ? (yield* meeting(privateFolder)) ?? beside : beside
     // Most commands are one process, which needs none of this.
     const { inWorld } = yield* Effect.promise(() => import("../cluster/open.ts"))
-    return yield* inWorld({ launch, rendezvous, directory, plan }, Effect.gen(function*() {
-      const world = yield* World
-      return yield* world.size === 1 || world.rank > 0 || progress === undefined ? use : tellingProgress(world, progress, use)
-    }))
+    return yield* inWorld({ launch, rendezvous, directory, plan }, use)
   }) as Effect.Effect<A, E | WorldError, R | Disk>

@@ -24,6 +24,8 @@ export interface SharedWork {
   readonly target: string
   /** Nothing is written: one process plans. */
   readonly alone: boolean
+  /** The command uses threads, unless this is false. */
+  readonly threads?: false
 }
 
 const MUTED = Symbol("muted")
@@ -35,16 +37,16 @@ const muted = <F extends SharedFlags>(input: F): F => ({ ...input, json: false, 
 export const isMuted = (input: object): boolean => MUTED in input
 
 /** The same command as another process: a number of processes is not for it to choose. */
-const wordsOf = (words: ReadonlyArray<string>, threads: boolean): ReadonlyArray<string> => {
+const wordsOf = (words: ReadonlyArray<string>, noThreads: boolean): ReadonlyArray<string> => {
   const own = words.filter((word, i) => word !== "--processes" && words[i - 1] !== "--processes" && !word.startsWith("--processes="))
-  return threads ? own : [...own, "--threads", "0"]
+  return noThreads ? [...own, "--threads", "0"] : own
 }
 
 /** Run a command's body, in every process of its job. Processes that share a machine's cores do not also share them with threads. */
 export const asJob = <F extends SharedFlags, A, R>(
   command: string,
   input: F,
-  { alone, reads, target }: SharedWork,
+  { alone, reads, target, threads }: SharedWork,
   body: (input: F) => Effect.Effect<A, BridgeError, R>
 ): Effect.Effect<A, BridgeError, R | Disk> =>
   Effect.gen(function*() {
@@ -66,8 +68,9 @@ export const asJob = <F extends SharedFlags, A, R>(
     const size = alone || words.length === 0 ? 1 : asked ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
     if (size === 1) return yield* body(input)
     const program = isSea() ? [process.execPath] as const : [process.execPath, ...process.execArgv, process.argv[1]!] as const
-    const children = { size, command: [...program, ...wordsOf(words, Option.isSome(input.threads))] as const }
-    const together = withChildren(children, command, body({ ...input, threads: Option.isSome(input.threads) ? input.threads : Option.some(0) }))
+    const noThreads = threads !== false && Option.isNone(input.threads)
+    const children = { size, command: [...program, ...wordsOf(words, noThreads)] as const }
+    const together = withChildren(children, command, body(noThreads ? { ...input, threads: Option.some(0) } : input))
     if (asked !== undefined) return yield* together
     // Nobody asked for several: where they cannot meet, which shows before anything is done, one does it.
     return yield* together.pipe(Effect.catchIf((error) => error.code === "cluster/listen", () => body(input)))

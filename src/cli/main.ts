@@ -6,6 +6,7 @@ import { Cause, Console, Effect, Layer, Logger } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
 import { Disk } from "../api/ground.ts"
+import { tellLauncher } from "../api/job.ts"
 import { VERSION } from "../version.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
@@ -21,6 +22,12 @@ const told = (errors: ReadonlyArray<CliError.CliError>): ReadonlyArray<CliError.
   return unknown.length > 0 ? unknown : errors
 }
 
+const problemOf = (errors: ReadonlyArray<CliError.CliError>): string => errors.map(({ message }) => message).join("\n")
+
+/** What was wrong with a command line, as an error of ours. */
+const misused = (error: CliError.CliError): UsageError =>
+  new UsageError({ problem: problemOf("errors" in error && error.errors.length > 0 ? told(error.errors) : [error]) })
+
 /** Usage errors in one line and a pointer to the help, instead of the whole help; or as JSON. */
 const presenter = (command: string | undefined, json: boolean) => CliOutput.layerPresenter({
   present: (event) =>
@@ -30,8 +37,7 @@ const presenter = (command: string | undefined, json: boolean) => CliOutput.laye
         const formatter = yield* CliOutput.Formatter
         const errors = told(event.errors)
         if (json) {
-          const problem = errors.map((error) => error.message).join("\n")
-          return yield* fail(command, new UsageError({ problem, hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
+          return yield* fail(command, new UsageError({ problem: problemOf(errors), hint: `${event.commandPath.join(" ")} --help shows what there is.` }), true)
         }
         yield* Effect.sync(() => tell(`${stripVTControlCharacters(formatter.formatErrors(errors).trim())}\n`))
         yield* Console.error(`\nTry '${event.commandPath.join(" ")} --help'`)
@@ -71,11 +77,10 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
       const error = Cause.squash(cause)
-      if (isBridgeError(error)) return fail(command, error, json)
-      if (CliError.isCliError(error)) {
-        return Effect.sync(() => { process.exitCode = ExitCode.usage })
-      }
-      return crash(command, error, json, debug)
+      const shown = isBridgeError(error) ? fail(command, error, json)
+        : CliError.isCliError(error) ? Effect.sync(() => { process.exitCode = ExitCode.usage })
+        : crash(command, error, json, debug)
+      return Effect.andThen(tellLauncher(CliError.isCliError(error) ? misused(error) : error), shown)
     }),
     Effect.provideService(Console.Console, streamConsole),
     Effect.provideService(Words, own),

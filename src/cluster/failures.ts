@@ -41,7 +41,8 @@ const hintOf = ({ hint }: JobFailure) => (hint === undefined ? {} : { hint })
 
 /**
  * Tell torchrun's agent why: it prints the message of the process that failed first, and reads it from the file that it named in
- * `TORCHELASTIC_ERROR_FILE` (JSON `{message: {message, extraInfo: {timestamp}}}`, seconds since 1970).
+ * `TORCHELASTIC_ERROR_FILE` (JSON `{message: {message, extraInfo: {timestamp}}}`, seconds since 1970). What is in it already stays: it
+ * was the cause.
  */
 export const writeErrorFile = (error: unknown, env: Readonly<Record<string, string | undefined>> = process.env): void => {
   const path = env["TORCHELASTIC_ERROR_FILE"]
@@ -49,7 +50,7 @@ export const writeErrorFile = (error: unknown, env: Readonly<Record<string, stri
   const message = isBridgeError(error) ? `${error.name}: ${error.message}` : String((error as Error | undefined)?.message ?? error)
   const timestamp = String(Math.floor(Date.now() / 1000))
   try {
-    writeFileSync(path, JSON.stringify({ message: { message, errorCode: isBridgeError(error) ? error.exitCode : ExitCode.io, extraInfo: { timestamp } } }))
+    writeFileSync(path, JSON.stringify({ message: { message, errorCode: isBridgeError(error) ? error.exitCode : ExitCode.io, extraInfo: { timestamp } } }), { flag: "wx" })
   } catch {
     // The agent then prints the exit code alone.
   }

@@ -73,12 +73,7 @@ export const openWorld = (options: JobOptions): Effect.Effect<WorldCalls, WorldE
  */
 export const inWorld = <A, E extends BridgeError, R>(options: JobOptions, use: Effect.Effect<A, E, R | World>): Effect.Effect<A, E | WorldError, Exclude<R, World> | Disk> =>
   Effect.suspend(() => {
-    let isTold = false
-    const tell = (error: unknown) => Effect.sync(() => {
-      if (isTold) return
-      isTold = true
-      writeErrorFile(error, options.env)
-    })
+    const tell = (error: unknown) => Effect.sync(() => { writeErrorFile(error, options.env) })
     return Effect.scoped(Effect.gen(function*() {
       const world = yield* openWorld(options)
       // Before the others hear of it: torchrun takes the first process that ends for the cause, and ends this one.

@@ -4,8 +4,20 @@ import type { WorldCalls } from "./World.ts"
 
 const OFTEN = "200 millis"
 
-/** While `use` runs, and once at its end, `progress` is told of the bytes that all have done since it was last told. At rank 0. */
-export const tellingProgress = <A, E, R>(world: WorldCalls, progress: (bytes: number) => void, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+/**
+ * Run `use` with what it tells its own bytes to. At rank 0 `progress` is told, while it runs and once at its end, of the bytes that all
+ * processes have done since it was last told.
+ */
+export const worldProgress = <A, E, R>(
+  world: WorldCalls,
+  progress: ((bytes: number) => void) | undefined,
+  use: (done: (bytes: number) => void) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  world.size === 1 ? use(progress ?? (() => {}))
+    : world.rank > 0 || progress === undefined ? use(world.progress)
+    : telling(world, progress, use(world.progress))
+
+const telling = <A, E, R>(world: WorldCalls, progress: (bytes: number) => void, use: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   let told = 0
   const tell = Effect.sync(() => {
     const total = world.total()

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path"
 import { z } from "zod"
 import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
 import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
-import { tellingProgress } from "../cluster/progress.ts"
+import { worldProgress } from "../cluster/progress.ts"
 import { eachUnit, underWorld, World, type WorldCalls } from "../cluster/World.ts"
 import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
@@ -45,7 +45,7 @@ const orderSchema = z.discriminatedUnion("is", [
 ])
 type Order = z.infer<typeof orderSchema>
 
-type WriteOptions = Pick<ExecuteOptions, "earlier" | "onWindow" | "concurrency" | "io" | "maxMemory" | "sizes" | "threads">
+type WriteOptions = Pick<ExecuteOptions, "earlier" | "onWindow" | "progress" | "concurrency" | "io" | "maxMemory" | "sizes" | "threads">
 
 /** What is known of a unit when it is written. */
 interface UnitDone {
@@ -70,7 +70,6 @@ const write = (world: WorldCalls, directory: string, payload: Payload, options: 
       return execute(files, directory, {
         ...options,
         portion: units[unit]!.portion,
-        progress: world.progress,
         onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) }
       }).pipe(Effect.andThen(attempt(() => written({ unit, changed }))), Effect.as(world.rank))
     })
@@ -109,6 +108,7 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
       (journal) => write(world, directory, own, {
         ...engine,
         sizes,
+        progress: world.progress,
         ...(earlier ? { earlier } : {}),
         onWindow: (file, window) => journal.report(file, window)
       }, async ({ changed, unit }) => {
@@ -158,7 +158,7 @@ export const stageTogether = (
   publication: Publication,
   payload: Payload,
   all: ReadonlyArray<TargetFile>,
-  progress: (bytes: number) => void = () => {}
+  progress?: (bytes: number) => void
 ): Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk> =>
   underWorld(Effect.gen(function*() {
     const disk = yield* Disk
@@ -186,8 +186,9 @@ export const stageTogether = (
       return !seen.has(key) && seen.add(key) !== undefined
     }
     const own = new Map<number, UnitDone["changed"]>()
-    const writers = (yield* tellingProgress(world, progress, write(world, directory, payload, {
+    const writers = (yield* worldProgress(world, progress, (done) => write(world, directory, payload, {
       ...execution,
+      progress: done,
       sizes: settings.sizes,
       onWindow: (name, window) => {
         if (!isNew(name, window.position)) return

@@ -14,6 +14,8 @@ const USUAL = 1 << 30
 /** Units of a rank when it has much to do: what a slow one has left, others take. */
 const MOST_EACH = 8
 
+const bytesOf = (files: ReadonlyArray<TargetFile>): number => files.reduce((sum, { size }) => sum + size, 0)
+
 const bytesIn = (portion: Portion): number =>
   [...portion.values()].reduce((sum, ranges) => sum + ranges.reduce((n, { end, start }) => n + end - start, 0), 0)
 
@@ -33,12 +35,12 @@ const writersOf = (files: ReadonlyArray<TargetFile>, ranks: number): ReadonlyArr
 export const unitsOf = (files: ReadonlyArray<TargetFile>, processes: number, layoutRanks?: number): ReadonlyArray<WorkUnit> => {
   const writers = layoutRanks === processes ? writersOf(files, processes) : undefined
   if (writers) {
-    return files.flatMap((file, i) => {
-      const count = Math.min(MOST_EACH, Math.max(1, Math.ceil(file.size / USUAL)))
-      return divided([file], count).map((unit) => ({ ...unit, owner: writers[i]! }))
+    return [...Map.groupBy(files, (_, i) => writers[i]!)].flatMap(([owner, own]) => {
+      const count = Math.min(MOST_EACH, Math.max(1, Math.ceil(bytesOf(own) / USUAL)))
+      return divided(own, count).map((unit) => ({ ...unit, owner }))
     })
   }
-  const total = files.reduce((sum, { size }) => sum + size, 0)
+  const total = bytesOf(files)
   const each = Math.min(MOST_EACH, Math.max(1, Math.floor(total / processes / USUAL)))
   const units = divided(files, processes * each)
   return units.map((unit, i) => ({ ...unit, owner: Math.min(processes - 1, Math.floor((i * processes) / units.length)) }))

@@ -1,7 +1,7 @@
 /** Two spaces compared, name by name: what only one has, and for what both have where the values differ. By one process or several. */
 import { Effect, Stream } from "effect"
 import { z } from "zod"
-import { tellingProgress } from "../cluster/progress.ts"
+import { worldProgress } from "../cluster/progress.ts"
 import { currentWorld } from "../cluster/single.ts"
 import { eachUnit, type WorldCalls } from "../cluster/World.ts"
 import { compare, type Compared, type Comparison, type EngineLimits } from "../engine/index.ts"
@@ -77,19 +77,18 @@ export const comparePairing = (pairing: Pairing, options: VerificationOptions) =
     const judge = (found: Compared): void => {
       verdicts.set(found.id, combine(verdicts.get(found.id), found, lefts.get(found.id)!.dtype, rights.get(found.id)!.dtype))
     }
-    const compared = (names: ReadonlyArray<string>, each: (found: Compared) => void) => {
-      const queue = function*() {
-        for (const name of names) yield* pairing.comparisons(name, rights.get(name)!.dtype)
+    yield* worldProgress(world, options.progress, (progress) => {
+      const compared = (names: ReadonlyArray<string>, each: (found: Compared) => void) => {
+        const queue = function*() {
+          for (const name of names) yield* pairing.comparisons(name, rights.get(name)!.dtype)
+        }
+        return compare(queue(), options).pipe(Stream.runForEach((found) => Effect.sync(() => {
+          progress(found.elements * bytesOf(rights.get(found.id)!.dtype))
+          each(found)
+        })))
       }
-      return compare(queue(), options).pipe(Stream.runForEach((found) => Effect.sync(() => {
-        const done = found.elements * bytesOf(rights.get(found.id)!.dtype)
-        if (world.size === 1) options.progress?.(done)
-        world.progress(done)
-        each(found)
-      })))
-    }
-    if (world.size === 1) yield* compared(common, judge)
-    else yield* tellingProgress(world, options.progress ?? (() => {}), judgedTogether(world, grouped(common, sizeOf, world.size), compared, judge))
+      return world.size === 1 ? compared(common, judge) : judgedTogether(world, grouped(common, sizeOf, world.size), compared, judge)
+    })
     const all = [...verdicts.values()]
     return {
       left: pairing.left,

@@ -45,6 +45,18 @@ describe("--processes 3", () => {
     expect(run("verify", "hf", "back", "--json", "--processes", "3")).toEqual(alone)
   })
 
+  it("reads a checkpoint again as one process does, and finds the flipped bit", () => {
+    const resultOf = ({ code, out }: ReturnType<typeof run>) => ({ ...JSON.parse(out) as { notes: ReadonlyArray<string> }, code, notes: [] })
+    expect(resultOf(run("verify", "--deep", "together", "--json", "--processes", "3"))).toEqual(resultOf(run("verify", "--deep", "together", "--json", "--processes", "1")))
+    const file = join(at("together"), "iter_0000000", "__0_0.distcp")
+    const bytes = readFileSync(file)
+    bytes[5000]! ^= 4
+    writeFileSync(file, bytes)
+    const alone = resultOf(run("verify", "--deep", "together", "--json", "--processes", "1"))
+    expect(alone).toMatchObject({ code: 1, damages: [{ file: "iter_0000000/__0_0.distcp", bit: { byte: 5000, bit: 2 } }] })
+    expect(resultOf(run("verify", "--deep", "together", "--json", "--processes", "3"))).toEqual(alone)
+  })
+
   it("refuses what one process refuses, with its message and exit code, and leaves nothing", () => {
     const alone = run(...IMPORT, "alone")
     const together = run(...IMPORT, "alone", "--processes", "3")

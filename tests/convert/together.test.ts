@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
@@ -44,6 +44,28 @@ const succeeding = async <A, E extends BridgeError>(size: number, use: Effect.Ef
 
 const importing = (target: string, options: Partial<RunOptions> = {}) =>
   Effect.flatMap(prepareImport(model, { components: ["language=tp=2", "images=tp=1"] }), (prepared) => prepared.run(target, options))
+
+/** The disk, and the data files that are written through it. */
+const watchedDisk = (disk: DiskCalls, written: Set<string>): DiskCalls => ({
+  ...disk,
+  open: async (path, mode, options) => {
+    const file = await disk.open(path, mode, options)
+    return path.endsWith(".distcp") ? { ...file, write: (from, position) => { written.add(basename(path)); return file.write(from, position) } } : file
+  }
+})
+
+it("as many processes as the layout has ranks: process r writes what rank r of the trainer would, those outside a component nothing of it", async () => {
+  await run(writeSample(families, samples["qwen3.5-vl"]!.tiny, model, { overwrite: true }))
+  const target = place()
+  const sets = Array.from({ length: 6 }, () => new Set<string>())
+  const layout = { components: ["language=tp=2,pp=2", "images=tp=2"] }
+  const reports = await job(6, (rank) => Effect.flatMap(Disk, (disk) =>
+    Effect.flatMap(prepareImport(model, layout), (prepared) => prepared.run(target, {})).pipe(Effect.provideService(Disk, watchedDisk(disk, sets[rank]!)))))
+  for (const end of reports) if (end instanceof Error) throw end
+  const files = Object.keys(treeOf(target)).map((name) => basename(name)).filter((name) => name.endsWith(".distcp"))
+  expect(files.length).toBeGreaterThan(6)
+  expect(sets.map((set) => [...set].sort())).toEqual([0, 1, 2, 3, 4, 5].map((rank) => files.filter((name) => name.startsWith(`__${rank}_`))))
+})
 
 /** Small is some 100 MB: its files have several cells, and arrays lie across their borders. */
 describe.each(["tiny", "small"] as const)("a %s model", (size) => {

@@ -3,7 +3,6 @@ import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import { attempt } from "../../api/ground.ts"
 import { checkpointPath, modelPath } from "../../api/conversions.ts"
-import { jobOf } from "../../api/job.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { verify, verifyDeep } from "../../api/verification.ts"
 import { ExitCode, UsageError } from "../../errors.ts"
@@ -43,18 +42,16 @@ export const verifyCommand = Command.make("verify", {
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
-    yield* attempt(() => refuseIdle(["--processes", Option.isSome(input.processes), "--deep is shared by the processes of a launcher's job only"], ...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces"), ["--family", input.family.length > 0, "checksums need no model"]))
+    yield* attempt(() => refuseIdle(...idleEngine({ ...input, concurrency: Option.none() }, true, "--deep reads files as they lie, in small pieces"), ["--family", input.family.length > 0, "checksums need no model"]))
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
-    const job = yield* jobOf(flags.jobRequest(input))
-    const isFirst = job.launch.rank === 0
-    const report = yield* withProgress("reading", isFirst ? input : { ...input, quiet: true, jsonEvents: false }, (progress) =>
-      verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), job, progress: progress.add, onSize: progress.total }))
-    // One of several processes speaks for all.
-    if (!isFirst) return
-    yield* emit("verify", input, report, renderDeep, report.damages.length > 0 ? ExitCode.different : ExitCode.ok)
-    return
+    return yield* asJob("verify --deep", input, { reads: path, target: path, alone: false, threads: false }, Effect.fnUntraced(function*(input) {
+      const report = yield* withProgress("reading", input, (progress) =>
+        verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
+      if (isMuted(input)) return
+      yield* emit("verify", input, report, renderDeep, report.damages.length > 0 ? ExitCode.different : ExitCode.ok)
+    }))
   }
   if (paths.length !== 2) {
     return yield* new UsageError({ problem: "verify takes two checkpoints", hint: "verify --hf-model DIR --megatron-path DIR, or verify A B" })

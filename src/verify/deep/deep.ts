@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { basename, dirname, join } from "node:path"
 import { z } from "zod"
+import { worldProgress } from "../../cluster/progress.ts"
 import { currentWorld } from "../../cluster/single.ts"
 import { eachUnit } from "../../cluster/World.ts"
 import { iterationFolder, iterationOf, METADATA, TRACKER } from "../../checkpoint/names.ts"
@@ -65,18 +66,16 @@ export const verifyDeep = Effect.fnUntraced(function*(path: string, options: Dee
   yield* world.agree("checksums", digestOf(tasks))
   if (world.rank === 0) options.onSize?.(bytes)
   const work = world.work("files", tasks.map(({ file }) => file.size), z.array(damageSchema))
-  const progress = (n: number): void => {
-    world.progress(n)
-    options.progress?.(n)
-  }
   const own: Array<Damage> = []
-  const worker = eachUnit(work, (unit) => reading(async (signal) => {
-    // Each its own: what was interrupted may still be read into.
-    const found = await checkFile(store, tasks[unit]!, new Uint8Array(SUM_BLOCK), progress, signal)
-    own.push(...found)
-    return world.size > 1 ? someOf(found) : [...found]
-  }))
-  yield* Effect.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, () => worker), { concurrency: "unbounded", discard: true })
+  yield* worldProgress(world, options.progress, (progress) => {
+    const worker = eachUnit(work, (unit) => reading(async (signal) => {
+      // Each its own: what was interrupted may still be read into.
+      const found = await checkFile(store, tasks[unit]!, new Uint8Array(SUM_BLOCK), progress, signal)
+      own.push(...found)
+      return world.size > 1 ? someOf(found) : [...found]
+    }))
+    return Effect.all(Array.from({ length: options.concurrency ?? CONCURRENCY }, () => worker), { concurrency: "unbounded", discard: true })
+  })
   const all = yield* work.results()
   const damages = [...damaged, ...all?.flat() ?? own]
   return {

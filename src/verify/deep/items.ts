@@ -11,6 +11,7 @@ import { readFully } from "../../store/Store.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { readTensorItem } from "../../torch/TensorItem.ts"
+import { worldProgress } from "../../cluster/progress.ts"
 import { currentWorld } from "../../cluster/single.ts"
 import { eachUnit } from "../../cluster/World.ts"
 import type { Store } from "../../store/Store.ts"
@@ -48,17 +49,16 @@ export const deepItems = Effect.fnUntraced(function*(path: string, options: Deep
   if (world.rank === 0) options.onSize?.(bytes)
   const work = world.work("files", sizes, foundSchema)
   const own: Array<Found> = []
-  yield* eachUnit(work, (unit) => reading(async (signal) => {
+  yield* worldProgress(world, options.progress, (progress) => eachUnit(work, (unit) => reading(async (signal) => {
     const [name, items] = files[unit]!
     // Each its own buffer: what was interrupted may still be read into.
     const found = await checkItems(store, join(directory, name), name, items, new Uint8Array(BUFFER), (n) => {
       signal.throwIfAborted()
-      world.progress(n)
-      options.progress?.(n)
+      progress(n)
     })
     own.push(found)
     return world.size > 1 ? { ...found, damages: someOf(found.damages) } : found
-  }))
+  })))
   const all = (yield* work.results()) ?? own
   const unchecked = all.reduce((sum, found) => sum + found.unchecked, 0)
   return {
