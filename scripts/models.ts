@@ -14,7 +14,7 @@ const cases = caseNames.map(loadCase)
 /** What one test model shows. */
 const shown = (toy: Toy) => {
   const source = sourceOf(toy, toy.tensors)
-  const logical = hfWeightsOf(source.tensors, source.json)
+  const logical = hfWeightsOf(source.weights, source.json)
   const plan = importOf(toy)
   const family = families.find(toy.config)
   const description = family.describe(family.schema.parse(toy.config), { names: [...logical.tensors.keys()], tensor: (name) => logical.tensors.get(name) })

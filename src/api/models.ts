@@ -66,10 +66,10 @@ const FAMILY_SOURCE = join("src", "bridge", "Family.ts")
 export const scaffoldFamily = (hfModel: string, file?: string): Effect.Effect<Scaffold, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
-    const { architecture, json: config, tensors } = yield* openHfSource(hfModel)
+    const { architecture, json: config, weights } = yield* openHfSource(hfModel)
     const inRepository = file !== undefined && basename(dirname(resolve(file))) === "routes" &&
       (yield* attempt(() => present(disk, join(dirname(resolve(file)), "..", FAMILY_SOURCE)))) !== undefined
-    const text = scaffold({ architecture, config, patterns: recognise(tensors.tensors.values()), inRepository })
+    const text = scaffold({ architecture, config, patterns: recognise(weights.tensors.values()), inRepository })
     if (file === undefined) return { architecture, text }
     yield* attempt(async () => {
       await makeFolders(disk, dirname(file))

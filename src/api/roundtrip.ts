@@ -9,7 +9,7 @@ import type { EngineLimits } from "../engine/index.ts"
 import type { BridgeError } from "../errors.ts"
 import { uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { openStoredWeights } from "../space/StoredWeights.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type ConversionReport, prepareExport, prepareImport, type RunOptions } from "./conversions.ts"
@@ -91,7 +91,7 @@ export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effe
     exporting.total(bytesOf(planned.report))
     const exported = yield* planned.run(hf, { ...run, progress: exporting.add })
     const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, hf, { ...engine, ...measured("comparing", request) })
-    const original = (yield* openSafetensors(hfModel)).tensors
+    const original = (yield* openStoredWeights(hfModel)).tensors
     const { architecture, components, family, form } = exported
     return {
       hfModel,

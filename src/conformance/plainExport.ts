@@ -1,11 +1,10 @@
 /** What the reference made of a quantised source on the way back: plain tensors, and a config.json that says nothing of quantisation. */
 import { Effect, Stream } from "effect"
-import { storedArray } from "../space/HfWeights.ts"
+import { openStoredWeights, storedArray } from "../space/StoredWeights.ts"
 import { openHfConfig } from "../space/HfSource.ts"
 import { digest } from "../engine/index.ts"
 import { some } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { identity } from "../tensor/Copy.ts"
 import { torchName } from "../tensor/DType.ts"
 import type { ConformanceCase } from "./Case.ts"
@@ -13,7 +12,7 @@ import type { ConformanceCase } from "./Case.ts"
 /** Hold an export without restored codes against the reference's: the tensors `names`, which the source has quantised. */
 export const comparePlainExport = Effect.fnUntraced(function*(c: ConformanceCase, directory: string, names: ReadonlyArray<string>) {
   const problems: Array<string> = []
-  const exported = yield* openSafetensors(directory)
+  const exported = yield* openStoredWeights(directory)
   const config = yield* openHfConfig(directory)
   if (quantizationPaths(config.json).length > 0) problems.push("plain export: config.json still has a quantization_config")
   const different = c.export?.ok ? c.export.different : []

@@ -12,14 +12,14 @@ import type { HfSource } from "../space/HfSource.ts"
 const MOST_PATTERNS = 40
 
 /** The family of an opened model; for an unknown architecture the error also says what its tensors look like. */
-export const familyOf = (families: FamilyRegistry, source: HfSource): Family => explainingHf(source.tensors, source, () => {
+export const familyOf = (families: FamilyRegistry, source: HfSource): Family => explainingHf(source.weights, source, () => {
   try {
     return families.find(source.json, source.path, positioned({ field: "architectures[0]" }, source.bytes))
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error
-    const known = recogniseHf(source.tensors, source)
+    const known = recogniseHf(source.weights, source)
     const what = known ? `\n  But ${known.what}. ${known.next}` : ""
-    const patterns = recognise(source.tensors.tensors.values())
+    const patterns = recognise(source.weights.tensors.values())
     const lines = patterns.slice(0, MOST_PATTERNS).map((p) => `\n    ${quote(p.pattern)} (${p.count} × [${p.shape}]): ${p.looksLike}`)
     const rest = patterns.length > MOST_PATTERNS ? `\n    … ${patterns.length} patterns in all` : ""
     throw new Unsupported({

@@ -25,7 +25,7 @@ import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { openStoredWeights } from "../space/StoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
 import { copySmall, smallSources } from "./smallFiles.ts"
@@ -60,11 +60,11 @@ export const prepareExport = Effect.fnUntraced(function*(
   const { config: published, weights } = yield* openHfModel(hfModel)
   const { vocabSize } = request
   const config = vocabSize === undefined ? published : yield* converting(() => withVocabulary(published, vocabSize))
-  const { copied, notes: besideNotes } = weights ? yield* besideModel(weights) : { copied: [], notes: () => [] }
+  const { copied, notes: besideNotes } = weights ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   const { mtpFrom, restoreQuantized, ...rest } = request
-  const graft = mtpFrom === undefined ? undefined : yield* openSafetensors(mtpFrom)
+  const graft = mtpFrom === undefined ? undefined : yield* openStoredWeights(mtpFrom)
   const family = yield* converting(() => families.find(config.json, config.path))
   const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportPlanOptions, "grown">) {
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
@@ -82,7 +82,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const asValues = yield* withOwnHead(kept)
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
-  const model: HfFiles = yield* converting(() => hfFiles(plan, weights))
+  const model: HfFiles = yield* converting(() => hfFiles(plan, weights?.safetensors))
   const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)

@@ -37,12 +37,12 @@ export interface RunnableImport {
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
   const store = yield* storeInUse
   const source = yield* openHfSource(hfModel)
-  const beside = yield* besideModel(source.tensors)
+  const beside = yield* besideModel(source.weights.safetensors)
   const family = yield* converting(() => familyOf(families, source))
   const described = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
   const planned = yield* converting(() => planImport(family, source, options, described))
   const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
-  yield* tellSource(source.path, source.architecture, source.tensors)
+  yield* tellSource(source.path, source.architecture, source.weights)
   yield* tellPlan(plan.report, described.description.rows.length)
   const folder = iterationFolder(options.step)
 
@@ -52,7 +52,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     known("config.json", source.bytes),
     known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step])),
     known("the layout", JSON.stringify(describeLayout(plan.layout))),
-    ...shardIngredients(source.tensors, "the model")
+    ...shardIngredients(source.weights, "the model")
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
@@ -61,7 +61,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     return yield* produce(target, runOptions, {
       files,
       layoutRanks: plan.layout.worldSize,
-      states: shardStates(source.tensors),
+      states: shardStates(source.weights),
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],

@@ -6,13 +6,13 @@ import type { Store } from "../store/Store.ts"
 import { storedState } from "../store/Store.ts"
 import { type Ingredient, sourceFile } from "../publish/journal/Fingerprint.ts"
 import type { SourceState } from "../publish/sources.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { StoredWeights } from "../space/StoredWeights.ts"
 
-/** The shards of an HF checkpoint, as they were when their headers were read. */
-export const shardStates = (tensors: HfTensors | undefined): ReadonlyArray<SourceState> => tensors?.shards ?? []
+/** The files of an HF checkpoint, as they were when their headers were read. */
+export const shardStates = (weights: StoredWeights | undefined): ReadonlyArray<SourceState> => weights?.files ?? []
 
-export const shardIngredients = (tensors: HfTensors | undefined, of: string): ReadonlyArray<Ingredient> =>
-  (tensors?.shards ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
+export const shardIngredients = (weights: StoredWeights | undefined, of: string): ReadonlyArray<Ingredient> =>
+  (weights?.files ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
 
 /** The data files of a checkpoint. */
 export const dataFileStates = async (store: Store, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {

@@ -2,12 +2,11 @@
 import { Effect } from "effect"
 import { quote } from "../errors.ts"
 import type { ConversionReport } from "../plan/Report.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-
+import type { StoredWeights } from "../space/StoredWeights.ts"
 
 /** What was opened. */
-export const tellSource = (path: string, architecture: string, tensors: HfTensors | undefined) =>
-  Effect.logDebug(`resolve: ${quote(path)}: ${quote(architecture)}, ${tensors ? `${tensors.tensors.size} tensors in ${tensors.shards.length} files` : "no weights"}`)
+export const tellSource = (path: string, architecture: string, weights: StoredWeights | undefined) =>
+  Effect.logDebug(`resolve: ${quote(path)}: ${quote(architecture)}, ${weights ? `${weights.tensors.size} tensors in ${weights.files.length} files` : "no weights"}`)
 
 /** What follows from it. */
 export const tellPlan = ({ components, family, files, form, sourceTensors, targetTensors }: ConversionReport, rows?: number) =>

@@ -4,7 +4,7 @@
  */
 import type { TargetFile } from "../engine/index.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
-import { type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { INDEX_NAME, SINGLE_NAME } from "../safetensors/locate.ts"
 import { encodeIndex } from "../safetensors/ShardIndex.ts"
 import { sameShape } from "../tensor/Copy.ts"

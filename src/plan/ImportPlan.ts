@@ -20,7 +20,8 @@ import type { HfWeights } from "../space/HfWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { explainingHf } from "./explain.ts"
-import { fileOf, type HfSource, headersOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
+import { type HfSource, headersOf } from "../space/HfSource.ts"
+import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
 import { ChunkArray, groupsToPlace, keptArray } from "./importArrays.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
@@ -81,15 +82,15 @@ export interface DescribedSource {
 
 /** Errors: what the directory is, if it is no plain model; else InvalidFile or Unsupported. */
 export const describeSource = (family: Family, source: HfSource): DescribedSource =>
-  explainingHf(source.tensors, source, () => {
-    const logical = openedWeights(source.tensors, source)
+  explainingHf(source.weights, source, () => {
+    const logical = openedWeights(source.weights, source)
     const headers = headersOf(logical)
     return { logical, headers, description: describeModel(family, source, headers), notes: [] }
   })
 
 /** Errors: what the directory is, if it is no plain model; else PlanRefused, InvalidFile or Unsupported. */
 export const planImport = (family: Family, source: HfSource, options: ImportOptions, described = describeSource(family, source)): ImportPlan =>
-  explainingHf(source.tensors, source, () => plannedImport(family, source, options, described))
+  explainingHf(source.weights, source, () => plannedImport(family, source, options, described))
 
 const plannedImport = (family: Family, source: HfSource, options: ImportOptions, { description, logical, notes: found }: DescribedSource): ImportPlan => {
   const { tensors } = logical
@@ -100,7 +101,7 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   const placed = laidOut(modules, description, form, layout)
   const tpOf = new Map(placed.map(({ module, parallelism }) => [module, parallelism.tp]))
   const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => tpOf.get(module)!)
-  const notes: Array<string> = [...source.tensors.warnings, ...(description.notes ?? []), ...found]
+  const notes: Array<string> = [...source.weights.warnings, ...(description.notes ?? []), ...found]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
   if (padding) notes.push(paddingNote(padding))
   notes.push(...layoutNotes(form, layout))
@@ -108,14 +109,14 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   requireTensors(
     [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
     tensors,
-    fileOf(source.tensors),
-    ({ name }) => fileSpotOf(source.tensors, name)
+    fileOf(source.weights),
+    ({ name }) => fileSpotOf(source.weights, name)
   )
   checkCoverage(conversion)
 
   const { carried, leftBehind } = accountSources(source, logical, conversion, modules, description, { dropped: mtp.dropped, allowUnmapped: options.allowUnmapped })
-  refuseIntegerWeights(conversion.parameters, tensors, (names) => spotOf(source.tensors, names))
-  const dtypes = storedDtypes(conversion, logical, castTo(options.torchDtype), (name) => spotOf(source.tensors, [name]))
+  refuseIntegerWeights(conversion.parameters, tensors, (names) => spotOf(source.weights, names))
+  const dtypes = storedDtypes(conversion, logical, castTo(options.torchDtype), (name) => spotOf(source.weights, [name]))
   const { changes, rounded } = dtypeChanges(conversion, logical, dtypes)
   const kept = [...new Map([...carried, ...rounded].map((t) => [t.name, t])).values()]
   notes.push(...zeroFilledNotes(description, conversion))
@@ -148,8 +149,8 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
       family: family.name,
       source: source.directory,
       components: componentSummaries(modules, new Map(Iterator.from(dtypes.keys()).map((key) => [key, stored.get(key)!])), layout),
-      sourceTensors: source.tensors.tensors.size,
-      sourceBytes: source.tensors.tensorBytes,
+      sourceTensors: source.weights.tensors.size,
+      sourceBytes: source.weights.tensorBytes,
       targetTensors: stored.size,
       targetBytes: bytesOfTensors(stored.values()),
       files: checkpoint.files.map((f) => ({ name: f.name, bytes: f.size })),
@@ -183,6 +184,6 @@ const accountSources = (
     unused.filter((t) => !isCarried(t.name)),
     (name) => (isDropped(name) ? MTP_DROPPED : allowed(name) ? ALLOWED : undefined)
   )
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.tensors, names))
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(source.weights, names))
   return { carried: unused.filter((t) => isCarried(t.name)).map(({ dtype, name, shape }) => ({ name, dtype, shape })), leftBehind }
 }

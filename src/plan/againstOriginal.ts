@@ -10,7 +10,7 @@ import type { HfWeights } from "../space/HfWeights.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
-import { fileOf, fileSpotOf, spotOf } from "../space/HfSource.ts"
+import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
 import type { Located, TensorOrigin } from "./located.ts"
 import { expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 
@@ -32,8 +32,8 @@ export const requireOriginal = (
   requireTensors(
     [...[...hf.values()].filter((t) => tensors.has(t.name) || !(t.mtp || added(t.name))), ...expectedBeside(carried, hf, (n) => tensors.has(n))].filter((t) => !resized(t)),
     tensors,
-    fileOf(original.files),
-    ({ name }) => fileSpotOf(original.files, name)
+    fileOf(original.stored),
+    ({ name }) => fileSpotOf(original.stored, name)
   )
 }
 
@@ -46,7 +46,7 @@ export const notExported = (
 ): ReadonlyArray<LeftBehind> => {
   const unused = original.tensors.values().filter((t) => !accounted(t.name))
   const { leftBehind, unmapped } = account(unused, (name) => (allowed(name) ? `of --hf-model, ${ALLOWED}` : undefined))
-  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.files, names))
+  refuseUnmapped(unmapped, modules.map((m) => m.registry), (names) => spotOf(original.stored, names))
   return leftBehind
 }
 

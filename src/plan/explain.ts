@@ -5,8 +5,8 @@ import { InvalidFile, PlanRefused, Unsupported } from "../errors.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { type Recognised, refusal, remark } from "../recognise/Recognised.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type HfConfig, fileOf } from "../space/HfSource.ts"
+import type { HfConfig } from "../space/HfSource.ts"
+import { fileOf, type StoredWeights } from "../space/StoredWeights.ts"
 
 /** Errors that may have such a cause; a flag that makes no sense has none. */
 const mayBeElse = (error: unknown): boolean =>
@@ -26,12 +26,12 @@ const orElse = <A>(plan: () => A, recognise: () => Recognised | undefined, refus
 }
 
 /** What a Hugging Face directory is, if not a plain model. */
-export const recogniseHf = (tensors: HfTensors, config: HfConfig): Recognised | undefined =>
-  recogniseHfTensors([...tensors.tensors.keys()], configHints(config.json))
+export const recogniseHf = (weights: StoredWeights, config: HfConfig): Recognised | undefined =>
+  recogniseHfTensors([...weights.tensors.keys()], configHints(config.json))
 
-/** Run a plan that reads `tensors`; if it is refused because they are no plain model, say what they are. */
-export const explainingHf = <A>(tensors: HfTensors, config: HfConfig, plan: () => A): A =>
-  orElse(plan, () => recogniseHf(tensors, config), (found) => refusal(fileOf(tensors), found))
+/** Run a plan that reads `weights`; if it is refused because they are no plain model, say what they are. */
+export const explainingHf = <A>(weights: StoredWeights, config: HfConfig, plan: () => A): A =>
+  orElse(plan, () => recogniseHf(weights, config), (found) => refusal(fileOf(weights), found))
 
 /** The same for a plan that reads a Megatron checkpoint. */
 export const explainingMegatron = <A>(checkpoint: Checkpoint, plan: () => A): A =>

@@ -7,9 +7,9 @@ import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type HfConfig, headersOf, noHeaders } from "../space/HfSource.ts"
 import { openedWeights } from "../space/openedWeights.ts"
+import type { StoredWeights } from "../space/StoredWeights.ts"
 import { modulesOf } from "./describe.ts"
 import { describeModel } from "../space/describeModel.ts"
 import type { OwnHead } from "./ExportDraft.ts"
@@ -22,7 +22,7 @@ import type { MtpMode } from "./Options.ts"
 export interface ExportSources {
   readonly family: Family
   readonly config: HfConfig
-  readonly weights: HfTensors | undefined
+  readonly weights: StoredWeights | undefined
   readonly checkpoint: Checkpoint
 }
 
@@ -57,11 +57,11 @@ const ownHeadOf = ({ vocabulary }: ModelDescription, weights: HfWeights | undefi
 }
 
 /** An HF directory as if nothing in it were quantised. */
-export const logicalWeights = (tensors: HfTensors | undefined, config: HfConfig): HfWeights | undefined =>
-  tensors && explainingHf(tensors, config, () => openedWeights(tensors, config))
+export const logicalWeights = (weights: StoredWeights | undefined, config: HfConfig): HfWeights | undefined =>
+  weights && explainingHf(weights, config, () => openedWeights(weights, config))
 
-export const exportedModel = ({ checkpoint, config, family, weights: tensors }: ExportSources): ExportedModel => {
-  const weights = logicalWeights(tensors, config)
+export const exportedModel = ({ checkpoint, config, family, weights: stored }: ExportSources): ExportedModel => {
+  const weights = logicalWeights(stored, config)
   const description = describeModel(family, config, { ...(weights ? headersOf(weights) : noHeaders), ownHead: hasOwnHead(checkpoint) })
   // The components of a checkpoint of another model are told by their keys, as tensors that are missing or would be lost.
   const form: Form = description.components.length === 0 ? "standard" : checkpoint.form

@@ -3,7 +3,8 @@ import type { ConfigField } from "../bridge/Family.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { some, UsageError } from "../errors.ts"
-import { type HfWeights, storedArray } from "../space/HfWeights.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
+import { storedArray } from "../space/StoredWeights.ts"
 import { identity, sameShape, type Shape } from "../tensor/Copy.ts"
 import { type DType, isFloat } from "../tensor/DType.ts"
 import { unwidened } from "./againstOriginal.ts"
@@ -50,7 +51,7 @@ export const modelTensors = (relation: ExportRelation, torchDtype: TorchDtype, c
     }
     const original = weights?.tensors.get(name)
     return original?.place.kind === "range" && original.dtype === dtype && sameShape(original.shape, shape)
-      ? { kind: "original", array: storedArray(weights!.files, name) }
+      ? { kind: "original", array: storedArray(weights!.stored, name) }
       : undefined
   }
   const unrounded = new Map<string, Unrounded>()
@@ -130,10 +131,10 @@ export const mtpTensors = ({ model: { description, weights }, mtp }: ExportRelat
   if (graft && !mtp.stored) {
     const tensors = mtp.names.map((name): ExportTensor => {
       const original = graft.tensors.get(name)
-      if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.files.directory} has no tensor ${name}` })
+      if (!original) throw new UsageError({ problem: `--mtp-from: ${graft.stored.directory} has no tensor ${name}` })
       return { name, dtype: original.dtype, shape: original.shape, from: { kind: "values", tensor: original } }
     })
-    return { tensors, configFields: [], notes: [`${mtp.names.length} multi-token-prediction tensors are taken from ${graft.files.directory}`] }
+    return { tensors, configFields: [], notes: [`${mtp.names.length} multi-token-prediction tensors are taken from ${graft.stored.directory}`] }
   }
   const promised = weights && !mtp.names.some((name) => weights.tensors.has(name))
   if (promised) return { ...none, notes: ["config.json promises multi-token-prediction layers; neither the checkpoint nor --hf-model has them"] }

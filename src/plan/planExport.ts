@@ -5,7 +5,7 @@
  */
 import { checkCoverage } from "../bridge/Conversion.ts"
 import type { ConfigField } from "../bridge/Family.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import type { StoredWeights } from "../space/StoredWeights.ts"
 import type { TensorSpace } from "../space/TensorSpace.ts"
 import { bytesOfTensors, carriedGroups, type LeftBehind } from "./accounting.ts"
 import { notExported, requireOriginal } from "./againstOriginal.ts"
@@ -25,7 +25,7 @@ export interface ExportPlanOptions {
   readonly torchDtype: TorchDtype
   readonly mtp: MtpMode
   /** Weights from which MTP tensors are taken if the checkpoint has none. */
-  readonly mtpFrom?: HfTensors
+  readonly mtpFrom?: StoredWeights
   readonly allowUnmapped: ReadonlyArray<string>
   /** Rows of the vocabulary, decided by the user; config.json has been changed to say so. */
   readonly vocabSize?: number
@@ -41,7 +41,7 @@ export const planExport = (sources: ExportSources, options: ExportPlanOptions): 
   if (weights) {
     const added = (name: string): boolean => name === ownHead?.name || options.grown !== undefined
     const beside = { added, ...(options.vocabSize === undefined ? {} : { vocabSize: options.vocabSize }) }
-    explainingHf(weights.files, config, () => requireOriginal(weights, full, description.carried, beside))
+    explainingHf(weights.stored, config, () => requireOriginal(weights, full, description.carried, beside))
   }
   const relation = relateExport(model, options.mtp, graft !== undefined)
   const { conversion, located, missing, mtp } = relation

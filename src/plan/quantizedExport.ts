@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import type { EngineLimits } from "../engine/index.ts"
 import { UsageError } from "../errors.ts"
-import { storedArray } from "../space/HfWeights.ts"
+import { storedArray } from "../space/StoredWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
@@ -56,8 +56,8 @@ export const withQuantized = (plan: ExportPlan, unchanged: ReadonlySet<string>):
   if (!original) return { plan, quantization: "remove" }
   if (original.quantized.size === 0) return { plan, quantization: "keep" }
   const stored = (name: string): ExportTensor => {
-    const { dtype, shape } = original.files.tensors.get(name)!
-    return { name, dtype, shape, from: { kind: "stored", array: storedArray(original.files, name) } }
+    const { dtype, shape } = original.stored.tensors.get(name)!
+    return { name, dtype, shape, from: { kind: "stored", array: storedArray(original.stored, name) } }
   }
   const tensors = new Map<string, ExportTensor>()
   const leftBehind: Array<LeftBehind> = []

@@ -8,7 +8,6 @@ import { join } from "node:path"
 import { architectureOf } from "../bridge/FamilyRegistry.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
-import { offsetOfName } from "../document/position.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
 import { InvalidFile } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
@@ -16,8 +15,8 @@ import { isNotThere } from "../store/existing.ts"
 import { present } from "../store/present.ts"
 import { recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
-import { type HfTensors, openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { realPathInside } from "../safetensors/locate.ts"
+import { openStoredWeights, type StoredWeights } from "./StoredWeights.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
 import { reading } from "../io/attempt.ts"
@@ -38,7 +37,7 @@ export interface HfConfig {
 }
 
 export interface HfSource extends HfConfig {
-  readonly tensors: HfTensors
+  readonly weights: StoredWeights
 }
 
 export const CONFIG = "config.json"
@@ -67,20 +66,20 @@ const recognised = async (store: Store, directory: string): Promise<Recognised |
 export const openHfSource = Effect.fnUntraced(function*(directory: string) {
   const store = yield* storeInUse
   const config = yield* openHfConfig(directory)
-  const tensors = yield* openSafetensors(directory).pipe(Effect.catchIf(
+  const weights = yield* openStoredWeights(directory).pipe(Effect.catchIf(
     (error) => error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
     (error) => reading(async (): Promise<never> => {
       const found = await recognised(store, directory)
       throw found ? refusal(directory, found) : error
     })
   ))
-  return { ...config, tensors } satisfies HfSource
+  return { ...config, weights } satisfies HfSource
 })
 
 /** An HF directory that may hold weights or only a config. */
 export const openHfModel = Effect.fnUntraced(function*(directory: string) {
   const config = yield* openHfConfig(directory)
-  const weights = yield* openSafetensors(directory).pipe(
+  const weights = yield* openStoredWeights(directory).pipe(
     Effect.catchIf((e) => e._tag === "InvalidFile" && e.code === "safetensors/no-weights", () => Effect.succeed(undefined))
   )
   return { config, weights }
@@ -89,32 +88,10 @@ export const openHfModel = Effect.fnUntraced(function*(directory: string) {
 /** No headers: a config alone. */
 export const noHeaders: HfHeaders = { names: [], tensor: () => undefined }
 
-export const headersOf = ({ tensors }: Pick<TensorSpace, "tensors"> | Pick<HfTensors, "tensors">): HfHeaders => ({
+export const headersOf = ({ tensors }: TensorSpace): HfHeaders => ({
   names: [...tensors.keys()],
   tensor: (name) => tensors.get(name)
 })
-
-/** The file to name in messages about these tensors (about all, if none are given): their shard, or the index of several shards. */
-export const fileOf = ({ directory, indexFile, shards, tensors }: HfTensors, names?: ReadonlyArray<string>): string => {
-  const [only, ...more] = new Set(names ? names.map((name) => tensors.get(name)?.shard) : shards.keys())
-  if (only !== undefined && more.length === 0) return shards[only]!.path
-  return indexFile === undefined ? directory : join(directory, indexFile)
-}
-
-/** The same, and where in it the entry of the first tensor begins. */
-export const spotOf = (tensors: HfTensors, names: ReadonlyArray<string>): string => {
-  const [first] = names
-  const shard = first === undefined ? undefined : tensors.shards[tensors.tensors.get(first)?.shard ?? -1]
-  const offset = shard && offsetOfName(shard.headerBytes, first!)
-  return `${shard?.path ?? fileOf(tensors)}${offset === undefined ? "" : ` (byte ${offset})`}`
-}
-
-/** The file of one tensor, without its folder, and where its entry begins. */
-export const fileSpotOf = (tensors: HfTensors, name: string): string => {
-  const shard = tensors.shards[tensors.tensors.get(name)?.shard ?? -1]
-  const offset = shard && offsetOfName(shard.headerBytes, name)
-  return `${shard?.file ?? tensors.directory}${offset === undefined ? "" : ` (byte ${offset})`}`
-}
 
 /** Files that belong to a model besides its weights; never weights of another format. */
 const SIDE_FILE = /\.(json|jinja|txt|model|tiktoken|py|md|spm|vocab|bpe|yaml|yml)$|^(LICENSE|NOTICE|merges|vocab)/

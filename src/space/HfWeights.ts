@@ -7,14 +7,12 @@ import { FormatError } from "../errors.ts"
 import { ACTIVATION_SCALES, forms, ownersOfScales } from "../quantized/forms.ts"
 import { type BlockSize, quantizationConfig } from "../quantized/QuantizationConfig.ts"
 import type { QuantizedTensor, StoredCodes } from "../quantized/QuantizedTensor.ts"
-import type { HfTensor, HfTensors } from "../safetensors/SafetensorsDirectory.ts"
-import { type CodesPlace, type TensorPlace, rangeArray, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
-
-type RangePlace = Extract<TensorPlace, { kind: "range" }>
+import { storedArray, type StoredWeights } from "./StoredWeights.ts"
+import type { CodesPlace, RangePlace, SpaceTensor, TensorSpace } from "./TensorSpace.ts"
 
 export interface HfWeights extends TensorSpace<RangePlace | CodesPlace> {
-  /** The files, and the tensors as they are in them. */
-  readonly files: HfTensors
+  /** The tensors as they are in the files. */
+  readonly stored: StoredWeights
   readonly quantized: ReadonlyMap<string, QuantizedTensor>
   /** The tensor whose codes a stored tensor holds. */
   readonly logicalOf: ReadonlyMap<string, string>
@@ -22,44 +20,23 @@ export interface HfWeights extends TensorSpace<RangePlace | CodesPlace> {
   readonly activationScales: ReadonlyMap<string, string>
 }
 
-const rangeTensor = ({ directory, shards }: HfTensors, { begin, dtype, end, name, shape, shard }: HfTensor): SpaceTensor<RangePlace> => ({
-  name,
-  dtype,
-  shape,
-  bytes: end - begin,
-  role: "model",
-  place: { kind: "range", directory, file: shards[shard]!.file, offset: begin, length: end - begin }
-})
-
-/** The tensors as they are in the files, codes and scales included. */
-export const storedWeights = (files: HfTensors): TensorSpace<RangePlace> =>
-  ({ tensors: new Map(Array.from(files.tensors, ([name, tensor]) => [name, rangeTensor(files, tensor)] as const)) })
-
-/** A tensor as it is in the files. Throws RangeError for a name that they do not have. */
-export const storedArray = (files: HfTensors, name: string): SourceArray => {
-  const tensor = files.tensors.get(name)
-  if (!tensor) throw new RangeError(`${files.directory} has no tensor ${name}`)
-  return rangeArray(rangeTensor(files, tensor))
+const codesArray = (weights: StoredWeights, { name, packed }: StoredCodes): SourceArray => {
+  const stored = storedArray(weights, name)
+  return packed ? { ...stored, dtype: "F4", shape: [weights.tensors.get(name)!.bytes * 2] } : stored
 }
 
-const codesArray = (files: HfTensors, { name, packed }: StoredCodes): SourceArray => {
-  const stored = storedArray(files, name)
-  const { begin, end } = files.tensors.get(name)!
-  return packed ? { ...stored, dtype: "F4", shape: [(end - begin) * 2] } : stored
-}
-
-const codesPlace = (files: HfTensors, { form, layout: { codes, scales, ...layout } }: QuantizedTensor): CodesPlace => ({
+const codesPlace = (weights: StoredWeights, { form, layout: { codes, scales, ...layout } }: QuantizedTensor): CodesPlace => ({
   kind: "codes",
   form,
-  layout: { ...layout, codes: { ...codes, tensor: codesArray(files, codes.tensor) }, scales: { ...scales, tensor: codesArray(files, scales.tensor) } }
+  layout: { ...layout, codes: { ...codes, tensor: codesArray(weights, codes.tensor) }, scales: { ...scales, tensor: codesArray(weights, scales.tensor) } }
 })
 
 /** The quantised tensors by the name of their codes, and every tensor that belongs to one. */
-const detect = (files: HfTensors, blockSize: BlockSize) => {
-  const headers = { get: (name: string) => files.tensors.get(name), blockSize }
+const detect = ({ tensors }: StoredWeights, blockSize: BlockSize) => {
+  const headers = { get: (name: string) => tensors.get(name), blockSize }
   const byCodes = new Map<string, QuantizedTensor>()
   const owners = new Map<string, string>()
-  for (const stored of files.tensors.values()) {
+  for (const stored of tensors.values()) {
     for (const form of forms) {
       const found = form(stored, headers)
       if (found === undefined) continue
@@ -68,10 +45,10 @@ const detect = (files: HfTensors, blockSize: BlockSize) => {
       break
     }
   }
-  for (const stored of files.tensors.values()) {
+  for (const stored of tensors.values()) {
     const names = owners.has(stored.name) ? [] : ownersOfScales(stored)
     if (names.length === 0) continue
-    const held = names.flatMap((name) => files.tensors.get(name) ?? [])
+    const held = names.flatMap((name) => tensors.get(name) ?? [])
     throw new FormatError(
       "quantized/stray-scales",
       held.length > 0 ? `stands beside ${held[0]!.name}, which holds ${held[0]!.dtype} values and needs no scales` : `there is no ${names.join(" or ")} that these scales belong to`,
@@ -79,7 +56,7 @@ const detect = (files: HfTensors, blockSize: BlockSize) => {
     )
   }
   for (const { members, name } of byCodes.values()) {
-    if (files.tensors.has(name) && name !== members[0]) {
+    if (tensors.has(name) && name !== members[0]) {
       throw new FormatError("quantized/twice", `is there quantised (${members[0]}) and as values`, { tensor: name })
     }
   }
@@ -87,21 +64,21 @@ const detect = (files: HfTensors, blockSize: BlockSize) => {
 }
 
 /** FormatError `quantized/…` where codes and scales contradict each other; `config` is the parsed config.json, if there is one. */
-export const hfWeightsOf = (files: HfTensors, config?: unknown): HfWeights => {
+export const hfWeightsOf = (weights: StoredWeights, config?: unknown): HfWeights => {
   const { blockSize, staticActivations } = quantizationConfig(config)
-  const { byCodes, owners } = detect(files, blockSize)
+  const { byCodes, owners } = detect(weights, blockSize)
   const tensors = new Map<string, SpaceTensor<RangePlace | CodesPlace>>()
-  for (const stored of files.tensors.values()) {
+  for (const stored of weights.tensors.values()) {
     const own = byCodes.get(stored.name)
     if (own) {
       // It takes the room of all that it is made of.
-      const bytes = own.members.reduce((sum, name) => sum + files.tensors.get(name)!.end - files.tensors.get(name)!.begin, 0)
-      tensors.set(own.name, { name: own.name, dtype: "BF16", shape: own.shape, bytes, role: "model", place: codesPlace(files, own) })
-    } else if (!owners.has(stored.name)) tensors.set(stored.name, rangeTensor(files, stored))
+      const bytes = own.members.reduce((sum, name) => sum + weights.tensors.get(name)!.bytes, 0)
+      tensors.set(own.name, { name: own.name, dtype: "BF16", shape: own.shape, bytes, role: "model", place: codesPlace(weights, own) })
+    } else if (!owners.has(stored.name)) tensors.set(stored.name, stored)
   }
   const quantized = new Map([...byCodes.values()].map((q) => [q.name, q]))
   return {
-    files,
+    stored: weights,
     tensors,
     quantized,
     logicalOf: new Map([...byCodes].map(([codes, { name }]) => [codes, name])),

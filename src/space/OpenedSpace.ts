@@ -1,8 +1,8 @@
 /** A tensor space with what else was found where it was opened. Everything `inspect`, `diff` and `doctor` say is said of this. */
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import type { HfConfig } from "./HfSource.ts"
+import type { StoredWeights } from "./StoredWeights.ts"
 import type { SpaceTensor, TensorSpace } from "./TensorSpace.ts"
 
 /**
@@ -36,7 +36,7 @@ export interface UnroutedSpace extends TensorSpace {
   readonly form?: "mimo" | "standard"
   /** A Megatron checkpoint that was opened whole. */
   readonly checkpoint?: Checkpoint
-  readonly hf?: HfTensors
+  readonly hf?: StoredWeights
   readonly hfConfig?: HfConfig
   readonly runConfig?: RunConfigMap
   /** Facts of the common state and of archives: iteration, versions, `content_metadata`. */

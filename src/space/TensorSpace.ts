@@ -12,11 +12,16 @@ import { bitsOf, type DType } from "../tensor/DType.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
 
 /** Where the elements of a tensor are. Offsets and lengths in bytes; `file` is relative to `directory`. */
-export type FilePlace =
-  /** One range of a file, in C order. */
-  | { readonly kind: "range"; readonly directory: string; readonly file: string; readonly offset: number; readonly length: number }
-  | ViewPlace
-  | CodesPlace
+export type FilePlace = RangePlace | ViewPlace | CodesPlace
+
+/** One range of a file, in C order. */
+export interface RangePlace {
+  readonly kind: "range"
+  readonly directory: string
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+}
 
 /** Elements of a storage in a `torch.save` archive, from `offset` of the file on. */
 export interface ViewPlace {
@@ -80,7 +85,7 @@ export const chunksOf = ({ place, shape }: SpaceTensor): ReadonlyArray<StoredChu
 }
 
 /** A tensor that lies in one range, as an array. */
-export const rangeArray = ({ dtype, place, shape }: SpaceTensor<Extract<TensorPlace, { kind: "range" }>>): SourceArray =>
+export const rangeArray = ({ dtype, place, shape }: SpaceTensor<RangePlace>): SourceArray =>
   ({ path: join(place.directory, place.file), offset: place.offset, dtype, shape })
 
 /** A copy from a tensor, as copies from what is in the files. Throws Unsupported for arithmetic on values that are codes. */

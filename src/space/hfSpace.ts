@@ -4,8 +4,7 @@ import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "./HfSource.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
-import { storedWeights } from "./HfWeights.ts"
+import { openStoredWeights } from "./StoredWeights.ts"
 import type { UnroutedSpace } from "./OpenedSpace.ts"
 
 /**
@@ -14,11 +13,11 @@ import type { UnroutedSpace } from "./OpenedSpace.ts"
  */
 export const hfSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
-  const hf = yield* openSafetensors(path)
+  const hf = yield* openStoredWeights(path)
   const isDirectory = yield* reading(async () => (await store.stat(path)).kind === "directory")
   const names = isDirectory ? yield* reading(() => store.list(path)) : []
   const notes = [...hf.warnings]
-  for (const file of hf.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
+  for (const file of hf.safetensors.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
   // One that names no model is a config of something else; one that cannot be read means a damaged checkpoint.
   const config = names.includes(CONFIG)
     ? yield* openHfConfig(path).pipe(
@@ -33,9 +32,9 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
     kind: "safetensors",
     path,
     directory: hf.directory,
-    ...storedWeights(hf),
+    tensors: hf.tensors,
     objects: [],
-    files: hf.shards.map(({ file, size }) => ({ name: file, bytes: size })),
+    files: hf.files.map(({ file, size }) => ({ name: file, bytes: size })),
     notes,
     hf,
     ...(config ? { hfConfig: config } : {})

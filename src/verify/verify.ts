@@ -14,19 +14,18 @@ import { constantComparison } from "../plan/constants.ts"
 import { repeatComparison } from "../plan/repeats.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planComparison } from "../plan/planExport.ts"
-import { storedArray } from "../space/HfWeights.ts"
+import { openStoredWeights, storedArray } from "../space/StoredWeights.ts"
 import { wholeTensor } from "../space/TensorSpace.ts"
 import { openHfModel } from "../space/HfSource.ts"
-import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
 import { type ComparedSide, comparePairing, type TensorVerdict, type VerificationOptions, type VerifyReport } from "./pairing.ts"
 
 /** An HF model against a Megatron checkpoint of it. */
 export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerificationOptions) {
   const store = yield* storeInUse
   const { config, weights } = yield* openHfModel(hfModel)
-  const tensors = weights ?? (yield* openSafetensors(hfModel))
+  const stored = weights ?? (yield* openStoredWeights(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
-  const draft = yield* converting(() => planComparison({ family: families.find(config.json), config, weights: tensors, checkpoint }))
+  const draft = yield* converting(() => planComparison({ family: families.find(config.json), config, weights: stored, checkpoint }))
   const plan = yield* converting(() => readExportPlan(store, draft))
   const original = plan.original!
   const constants = new Map(plan.constants.map((constant) => [constant.id, constant]))
@@ -51,7 +50,7 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
       const tensor = plan.tensors.get(name)!
       const values = original.quantized.has(name)
         ? { id: name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(name)!) }
-        : storedArray(original.files, name)
+        : storedArray(original.stored, name)
       return [{ array: { ...exportArray(plan, tensor), dtype }, with: values }]
     },
     notes: plan.report.notes
@@ -62,8 +61,8 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
 
 /** Two HF checkpoints, tensor by tensor. */
 export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
-  const a = yield* openSafetensors(left)
-  const b = yield* openSafetensors(right)
+  const a = yield* openStoredWeights(left)
+  const b = yield* openStoredWeights(right)
   return yield* comparePairing({
     left,
     right,

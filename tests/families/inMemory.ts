@@ -49,5 +49,5 @@ export const asWritten = ({ chunks, ...draft }: ExportDraft): ExportPlan => {
 /** The export of what an import would write. */
 export const exportOf = (toy: Toy, plan: ImportPlan): ExportPlan => {
   const source = sourceOf(toy, toy.tensors)
-  return asWritten(planExport({ family: families.find(toy.config), config: source, weights: source.tensors, checkpoint: opened(plan) }, OPTIONS))
+  return asWritten(planExport({ family: families.find(toy.config), config: source, weights: source.weights, checkpoint: opened(plan) }, OPTIONS))
 }

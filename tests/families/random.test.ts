@@ -11,7 +11,7 @@ import { exportArray } from "../../src/plan/ExportDraft.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
 import type { ImportPlan } from "../../src/plan/ImportPlan.ts"
 import { FormatError, isBridgeError } from "../../src/errors.ts"
-import { storedArray } from "../../src/space/HfWeights.ts"
+import { storedArray } from "../../src/space/StoredWeights.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { volume } from "../../src/tensor/Copy.ts"
 import { type Random, random } from "../tensor/random.ts"
@@ -62,7 +62,7 @@ const variationFrom = (toy: Toy, next: Random): Toy | undefined => {
 const roundTrip = (toy: Toy, plan: ImportPlan): void => {
   let element = 0
   const hf = new Map(toy.tensors.map(({ name, shape }) => [name, Float64Array.from({ length: volume(shape) }, () => element++)]))
-  const source = sourceOf(toy, toy.tensors).tensors
+  const source = sourceOf(toy, toy.tensors).weights
   const contents = new Contents()
   for (const [name, values] of hf) contents.put(storedArray(source, name), values)
   const back = exportOf(toy, plan)

@@ -12,7 +12,7 @@ import { noHeaders, type HfSource } from "../../src/space/HfSource.ts"
 import { parseJson } from "../../src/document/StrictJson.ts"
 import { standardModules } from "../../src/mimo/routes.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
-import type { HfTensors } from "../../src/safetensors/SafetensorsDirectory.ts"
+import { storedWeights } from "../../src/space/StoredWeights.ts"
 import type { DType } from "../../src/tensor/DType.ts"
 
 export interface Toy {
@@ -84,20 +84,20 @@ export const sourceOf = (toy: Pick<Toy, "architecture" | "configText">, tensors:
       tensors: header.tensors.map((tensor) => ({ ...tensor, shard }))
     }
   })
-  const hf: HfTensors = {
+  const weights = storedWeights({
     directory: "/toy",
     shards,
     tensors: new Map(shards.flatMap((s) => s.tensors.map((t) => [t.name, t] as const))),
     tensorBytes: 0,
     otherFiles: [],
     warnings: []
-  }
+  })
   return {
     directory: "/toy",
     path: "/toy/config.json",
     bytes,
     json: parseJson(bytes, { allowNonFinite: true }),
     architecture: toy.architecture,
-    tensors: hf
+    weights
   }
 }

@@ -48,7 +48,7 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
     const tensors = new Map<string, number>()
     const add = (to: Map<string, number>, component: string, n: number) => to.set(component, (to.get(component) ?? 0) + n)
     const source = sourceOf(toy, toy.tensors)
-    const stored = new Map([...openedWeights(source.tensors, source).tensors.values()].map(({ name, shape }) => [name, volume(shape)]))
+    const stored = new Map([...openedWeights(source.weights, source).tensors.values()].map(({ name, shape }) => [name, volume(shape)]))
     const bound = new Map(conversion.parameters.map((p) => [p.parameter.name, p]))
     for (const module of modules) {
       for (const { name, shape } of parametersOf(module)) {

@@ -169,7 +169,7 @@ export const plans: ReadonlyArray<Target> = [
     read: (input) => {
       const made = recipe(input)
       const { source } = made
-      const weights = made.config === undefined ? source.tensors : undefined
+      const weights = made.config === undefined ? source.weights : undefined
       const plan = asWritten(planExport({ family: families.find(source.json), config: source, weights, checkpoint: checkpointOf(new Map(made.stored)) }, options))
       for (const tensor of plan.tensors.values()) executable(exportArray(plan, tensor))
     }

@@ -85,7 +85,7 @@ const described = (family: Family, config: unknown, headers: HfHeaders): ModelDe
 
 const useOf = (family: Family, models: ReadonlyArray<Toy>): RowUse => {
   const use = new RowUse()
-  const opened = models.map((toy) => [toy, headersOf(sourceOf(toy, toy.tensors).tensors)] as const)
+  const opened = models.map((toy) => [toy, headersOf(sourceOf(toy, toy.tensors).weights)] as const)
   for (const [toy, headers] of opened) use.add(described(family, toy.config, headers)!, true)
   for (const [toy, headers] of opened) {
     for (const config of switched(toy.config as Config, family.schema)) {

@@ -1,26 +1,26 @@
 /** What quantised checkpoints look like to everybody else, form by form; and what is refused. */
 import { describe, expect, it } from "vitest"
 import { FormatError } from "../../src/errors.ts"
-import { hfWeightsOf, storedArray, storedWeights } from "../../src/space/HfWeights.ts"
+import { hfWeightsOf } from "../../src/space/HfWeights.ts"
+import { storedArray, type StoredWeights, storedWeights } from "../../src/space/StoredWeights.ts"
 import { readSpace } from "../../src/space/TensorSpace.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
-import type { HfTensors } from "../../src/safetensors/SafetensorsDirectory.ts"
 import { identity } from "../../src/tensor/Copy.ts"
 import type { DType } from "../../src/tensor/DType.ts"
 
 type Entry = readonly [name: string, dtype: DType, shape: ReadonlyArray<number>]
 
-const checkpoint = (entries: ReadonlyArray<Entry>): HfTensors => {
+const checkpoint = (entries: ReadonlyArray<Entry>): StoredWeights => {
   const { dataStart, fileSize, headerBytes, metadata, tensors } = encodeHeader(entries.map(([name, dtype, shape]) => ({ name, dtype, shape })))
   const held = tensors.map((t) => ({ ...t, shard: 0 }))
-  return {
+  return storedWeights({
     directory: "/hf",
     shards: [{ file: "model.safetensors", path: "/hf/model.safetensors", size: fileSize, identity: "", stamp: "", headerBytes, metadata, tensors: held }],
     tensors: new Map(held.map((t) => [t.name, t])),
     tensorBytes: fileSize - dataStart,
     otherFiles: [],
     warnings: []
-  }
+  })
 }
 
 const seen = (entries: ReadonlyArray<Entry>, config?: unknown) =>
@@ -67,7 +67,7 @@ describe("a quantised tensor is seen as the BF16 tensor that an unquantised chec
   it("and nothing changes where nothing is quantised", () => {
     const plain = checkpoint([["a.weight", "BF16", [2]], ["router.scale", "BF16", [2]], ["mask", "U8", [4]], ["b.weight", "I8", [2, 2]]])
     const logical = hfWeightsOf(plain)
-    expect(logical.tensors).toEqual(storedWeights(plain).tensors)
+    expect(logical.tensors).toEqual(plain.tensors)
     expect(logical.quantized.size).toBe(0)
   })
 
@@ -81,10 +81,10 @@ describe("a quantised tensor is seen as the BF16 tensor that an unquantised chec
 it("four-bit codes are read as elements of their own", () => {
   const logical = hfWeightsOf(checkpoint([["m.weight_packed", "I32", [4, 16]], ["m.weight_scale", "BF16", [4, 4]], ["m.weight_shape", "I32", [2]]]))
   const [copy] = readSpace(logical)(identity("m.weight", "y", [4, 128]))
-  const stored = storedArray(logical.files, "m.weight_packed")
+  const stored = storedArray(logical.stored, "m.weight_packed")
   expect(stored).toMatchObject({ dtype: "I32", shape: [4, 16] })
   expect(copy!.source.tensor).toEqual({ ...stored, dtype: "F4", shape: [512] })
-  expect(copy!.operands![0]!.tensor).toEqual(storedArray(logical.files, "m.weight_scale"))
+  expect(copy!.operands![0]!.tensor).toEqual(storedArray(logical.stored, "m.weight_scale"))
 })
 
 describe("refused, with the name of the tensor", () => {

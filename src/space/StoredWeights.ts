@@ -1,0 +1,74 @@
+/** The weights of a Hugging Face directory as they are in its files, and what messages call their places. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import { offsetOfName } from "../document/position.ts"
+import type { SourceArray } from "../engine/index.ts"
+import { type HfTensors, openSafetensors, type Shard } from "../safetensors/SafetensorsDirectory.ts"
+import { type RangePlace, rangeArray, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
+
+/** A file with weights, as it was when its header was read. */
+export type WeightFile = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp" | "headerBytes">
+
+/** Codes and scales of quantised tensors are tensors like any other here. */
+export interface StoredWeights extends TensorSpace<RangePlace> {
+  readonly directory: string
+  readonly files: ReadonlyArray<WeightFile>
+  /** Bytes of all tensors. */
+  readonly tensorBytes: number
+  /** Harmless untruths of the files. */
+  readonly warnings: ReadonlyArray<string>
+  /** What is no matter of tensors: the tables of the shards and the index, which an export keeps; the files beside them. */
+  readonly safetensors: HfTensors
+}
+
+/** The tensors of opened safetensors files as a space. */
+export const storedWeights = (safetensors: HfTensors): StoredWeights => {
+  const { directory, shards, tensorBytes, warnings } = safetensors
+  const tensors = new Map<string, SpaceTensor<RangePlace>>()
+  for (const { begin, dtype, end, name, shape, shard } of safetensors.tensors.values()) {
+    const place = { kind: "range", directory, file: shards[shard]!.file, offset: begin, length: end - begin } as const
+    tensors.set(name, { name, dtype, shape, bytes: end - begin, role: "model", place })
+  }
+  return { directory, files: shards, tensors, tensorBytes, warnings, safetensors }
+}
+
+/** Open a directory, a `.safetensors` file or an index. Errors: those of `openSafetensors`. */
+export const openStoredWeights = (path: string) => Effect.map(openSafetensors(path), storedWeights)
+
+/** A tensor as it is in the files. Throws RangeError for a name that they do not have. */
+export const storedArray = ({ directory, tensors }: StoredWeights, name: string): SourceArray => {
+  const tensor = tensors.get(name)
+  if (!tensor) throw new RangeError(`${directory} has no tensor ${name}`)
+  return rangeArray(tensor)
+}
+
+const fileNamed = ({ files }: StoredWeights, name: string | undefined): WeightFile | undefined => files.find(({ file }) => file === name)
+
+/** The file that holds a tensor. */
+export const fileWith = (weights: StoredWeights, tensor: string): WeightFile | undefined => fileNamed(weights, weights.tensors.get(tensor)?.place.file)
+
+/** The file to name in messages about these tensors (about all, if none are given): the one that they are in, or the index of several. */
+export const fileOf = (weights: StoredWeights, names?: ReadonlyArray<string>): string => {
+  const { directory, files, safetensors: { indexFile }, tensors } = weights
+  const [only, ...more] = new Set(names ? names.map((name) => tensors.get(name)?.place.file) : files.map(({ file }) => file))
+  if (only !== undefined && more.length === 0) return fileNamed(weights, only)!.path
+  return indexFile === undefined ? directory : join(directory, indexFile)
+}
+
+const entryOf = (file: WeightFile | undefined, name: string): string => {
+  const offset = file && offsetOfName(file.headerBytes, name)
+  return offset === undefined ? "" : ` (byte ${offset})`
+}
+
+/** The same, and where in it the entry of the first tensor begins. */
+export const spotOf = (weights: StoredWeights, names: ReadonlyArray<string>): string => {
+  const [first] = names
+  const file = first === undefined ? undefined : fileWith(weights, first)
+  return `${file?.path ?? fileOf(weights)}${entryOf(file, first!)}`
+}
+
+/** The file of one tensor, without its folder, and where its entry begins. */
+export const fileSpotOf = (weights: StoredWeights, name: string): string => {
+  const file = fileWith(weights, name)
+  return `${file?.file ?? weights.directory}${entryOf(file, name)}`
+}
