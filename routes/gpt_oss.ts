@@ -36,9 +36,9 @@ const stretched = <T>(schema: z.ZodType<T>): z.ZodType<T> =>
 const experts = (count: number, square: boolean, quantised: boolean): Table => {
   const plain = { experts: count, transposed: false }
   return {
-    "mlp.experts.linear_fc1.weight*": alternatingGatedExpertOf({ experts: count, transposed: quantised || !square }, "mlp.experts.gate_up_proj"),
+    "mlp.experts.linear_fc1.weight*": alternatingGatedExpertOf({ experts: count, transposed: quantised || !square, declared: true }, "mlp.experts.gate_up_proj"),
     "mlp.experts.linear_fc1.bias*": alternatingGatedExpertOf(plain, "mlp.experts.gate_up_proj_bias"),
-    "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts: count, transposed: true }, "mlp.experts.down_proj"),
+    "mlp.experts.linear_fc2.weight*": packedExpertOf({ experts: count, transposed: true, declared: true }, "mlp.experts.down_proj"),
     "mlp.experts.linear_fc2.bias*": packedExpertOf(plain, "mlp.experts.down_proj_bias")
   }
 }

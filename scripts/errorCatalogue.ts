@@ -39,12 +39,13 @@ const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else i
 export const catalogue: ReadonlyArray<Area> = [
   {
     prefix: "usage/",
-    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts", "tests/setup/setup.test.ts"],
+    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts", "tests/setup/setup.test.ts", "tests/adapters/facts.test.ts"],
     title: "Flags and options",
     where: "the flag",
     exitCode: 2,
     remedy: "`--help` shows what there is.",
     codes: {
+      "alpha": ["nothing says the alpha by which adapters are scaled", "Give the one that they were trained with: `--alpha N`."],
       "flags": "flags that contradict each other, or a value out of its range",
       "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers",
       "training": ["a setting of a run that the trainer accepts and does not do, or does too late; the message has the rule and what the trainer does", "The message says what to ask for instead."]
@@ -108,6 +109,7 @@ export const catalogue: ReadonlyArray<Area> = [
     exitCode: 4,
     remedy: "The message says what there is instead, or the next step.",
     codes: {
+      "adapter": "an adapter of a kind, or with parts (biases, whole tensors), that an adapter of the trainer has no place for",
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
       "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
@@ -532,6 +534,7 @@ export const catalogue: ReadonlyArray<Area> = [
     exitCode: 3,
     remedy: "Get the file that the trainer wrote. Its `_target_` entries are data here: nothing is run.",
     codes: {
+      "adapters": "a `peft` section of a class that is not known, or with a value that no adapter can have",
       "aliases": "more aliases than are followed, or one that stands for nothing",
       "depth": "nested too deeply",
       "duplicate-key": "a key stands twice",
@@ -544,6 +547,21 @@ export const catalogue: ReadonlyArray<Area> = [
       "syntax": "not YAML",
       "too-large": "larger than what is read",
       "too-many-values": "more values than are read"
+    }
+  },
+  {
+    prefix: "adapter/",
+    heldBy: ["tests/adapters/refusals.test.ts"],
+    title: "Adapters",
+    where: "key or module",
+    exitCode: 3,
+    remedy: "The message says what does not fit. `inspect` lists what is there.",
+    codes: {
+      "dora": "row lengths of DoRA for a matrix that peft has no DoRA for",
+      "experts": "experts that are one tensor in the Hugging Face model, of which some have no adapter, or one of another rank",
+      "half": "one matrix of an adapter without the other",
+      "hole": "a part of an adapter's matrix that no chunk holds",
+      "none": ["no adapter at all", "`export` is for checkpoints of whole models."]
     }
   },
   {

@@ -33,6 +33,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["space", "cost"],
   ["plan"],
   ["convert", "planner"],
+  ["adapters"],
   ["verify", "inspect", "relabel"],
   ["diff", "doctor", "setup"],
   ["report", "conformance"],

@@ -26,6 +26,8 @@ export interface MappingKind {
   readonly arity: number
   /** Every element has this value, for HF has no such tensor: what an export leaves out, and only while it is so. */
   readonly constant?: number
+  /** The HF model's module says of itself that its matrices are `[in, out]` (`is_transposed`): adapters of it follow that. */
+  readonly inputFirst?: true
   /** `names`: the resolved HF names, in the row's order; `captures`: the numbers that the row's wildcards matched. */
   readonly relate: (parameter: Parameter, names: ReadonlyArray<string>, captures: ReadonlyArray<string>) => Relation
 }

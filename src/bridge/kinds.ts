@@ -245,12 +245,15 @@ export interface PackedExperts {
   readonly transposed: boolean
   /** The file holds gate and up on an axis of their own: `[E, 2, out/2, in]`. */
   readonly apart?: boolean
+  /** The HF model's module says that it is transposed. */
+  readonly declared?: true
 }
 
 /** Slice e of a packed `[E, out, in]` (or `[E, in, out]`, or `[E, 2, out/2, in]`) tensor is the weight of expert e. */
 export const packedExpert = (packed: PackedExperts): MappingKind => ({
   name: packed.transposed ? "packed-expert-transposed" : "packed-expert",
   arity: 1,
+  ...(packed.declared ? { inputFirst: true } : {}),
   relate: (p, [name]) => {
     if (!p.expert) throw new RangeError(`${p.name} belongs to no expert`)
     const own = packed.transposed ? [...p.shape].reverse() : p.shape

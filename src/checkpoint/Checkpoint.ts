@@ -16,6 +16,7 @@ import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
+import { isAdapterKey } from "../model/adapterKey.ts"
 import { isTraining, modalityOf, unwrapKey } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
@@ -227,7 +228,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     if (plain) throw refusal(directory, plain)
     const fileSizes = await dataFileSizes(store, directory, metadata, bytes)
     await refuseSpecials(store, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
-    atPath(metadataPath, () => checkMetadata(metadata, fileSizes), bytes)
+    atPath(metadataPath, () => checkMetadata(metadata, fileSizes, { sparse: isAdapterKey }), bytes)
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }

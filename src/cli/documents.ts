@@ -4,6 +4,7 @@
  */
 import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
+import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
 import type { SampleCheck, SetupReport } from "../api/setup.ts"
@@ -126,6 +127,31 @@ const roundtrip = {
   hfPath: optional(text.describe("The exported model, if it was kept")),
   notes
 } satisfies Fields<RoundtripReport>
+
+const adapterSummary = {
+  form: z.enum(["lora", "canonical", "dora"]),
+  rank: size,
+  alpha: z.number(),
+  dropout: z.number(),
+  matrices: count.describe("Hugging Face matrices that have an adapter; packed experts count as one"),
+  parameters: count,
+  targetModules: texts,
+  targetParameters: texts,
+  ranks: z.array(z.strictObject({ module: text, rank: size })).describe("Other ranks than `rank`")
+} satisfies Fields<AdapterSummary>
+
+const adapter = {
+  direction: z.enum(["export", "import"]),
+  architecture,
+  family,
+  form,
+  source: text,
+  adapter: z.strictObject(adapterSummary),
+  sourceTensors: count,
+  targetTensors: count,
+  files: conversion.files,
+  notes
+} satisfies Fields<AdapterReport>
 
 const sum = { tensors: count, elements: count, bytes }
 const layoutRow = z.strictObject({ component: text, ...sizes, rankOffset: count })
@@ -401,7 +427,8 @@ export const documents = {
   flops: document("flops", "flops", flops),
   memory: document("memory", "memory", memory),
   layout: document("layout", "layout", layout),
-  setup: document("setup", "setup sft", setup)
+  setup: document("setup", "setup sft", setup),
+  adapter: document("adapter", "adapter export, and adapter export --dry-run", { ...adapter, target })
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */

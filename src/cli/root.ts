@@ -4,6 +4,7 @@ import { Argument, type CliError, Command, Param, Primitive } from "effect/cli"
 import type { Disk } from "../api/ground.ts"
 import type { BridgeError } from "../errors.ts"
 import { VERSION } from "../version.ts"
+import { adapterCommand } from "./commands/adapter.ts"
 import { diffCommand } from "./commands/diff.ts"
 import { doctorCommand } from "./commands/doctor.ts"
 import { exportCommand } from "./commands/export.ts"
@@ -24,7 +25,7 @@ import { verifyCommand } from "./commands/verify.ts"
 
 const working = [
   importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand,
-  modelsCommand, sampleCommand, scaffoldCommand, flopsCommand, memoryCommand, layoutCommand, setupCommand
+  modelsCommand, sampleCommand, scaffoldCommand, flopsCommand, memoryCommand, layoutCommand, setupCommand, adapterCommand
 ] as const
 
 /** Shells complete the names; one that is none is told by the command line, with the one that was meant. */

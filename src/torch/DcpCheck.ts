@@ -10,6 +10,8 @@ import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "./Dcp
 export interface CheckOptions {
   /** `torch_dist` (default): object keys end in `/shard_{offset}_{shape}`. `any`: plain DCP, where they are free. */
   readonly objectKeys?: "torch_dist" | "any"
+  /** Tensors whose first axis counts layers, of which some may have no chunks: those of adapters, which not every layer need have. */
+  readonly sparse?: (key: string) => boolean
 }
 
 const OBJECT_KEY = /^[^/]+\/shard_\d+(\.\d+)*_\d+(\.\d+)*$/
@@ -30,7 +32,10 @@ export const checkMetadata = (
   fileSizes: ReadonlyMap<string, number>,
   options: CheckOptions = {}
 ): void => {
-  for (const [key, tensor] of metadata.tensors) checkCover(key, tensor)
+  for (const [key, tensor] of metadata.tensors) {
+    if (options.sparse?.(key) && tensor.shape.length > 2) for (const layer of layersOf(tensor)) checkCover(key, layer)
+    else checkCover(key, tensor)
+  }
   if (options.objectKeys !== "any") {
     for (const key of metadata.objects.keys()) {
       if (!OBJECT_KEY.test(key)) fail("object-key", "the key of an object does not end in /shard_{offset}_{shape}", key)
@@ -62,6 +67,18 @@ const checkCover = (key: string, tensor: StoredTensor): void => {
       return fail("overlap", `${describe(a)} and ${describe(b)} hold the same elements`, key)
     }
   }
+}
+
+/** What is stored of each layer, as a tensor of its own. A chunk of several layers makes all of them one. */
+const layersOf = (tensor: StoredTensor): ReadonlyArray<StoredTensor> => {
+  const { chunks, dtype, shape } = tensor
+  if (chunks.some(({ offsets, sizes }) => sizes[0] !== 1 || !(offsets[0]! < shape[0]!))) return [tensor]
+  const own = [1, ...shape.slice(1)]
+  return Array.from(Map.groupBy(chunks, ({ offsets }) => offsets[0]!).values(), (layer) => ({
+    dtype,
+    shape: own,
+    chunks: layer.map((chunk) => ({ ...chunk, offsets: [0, ...chunk.offsets.slice(1)] }))
+  }))
 }
 
 const withoutReplicas = (chunks: ReadonlyArray<StoredChunk>): ReadonlyArray<StoredChunk> => {

@@ -28,9 +28,10 @@ export const stackedGatedExpert = (experts: number): MappingKind => ({
 })
 
 /** Slice e of a tensor whose rows alternate gate, up, gate, up …; here the gate rows come first. Also its bias `[E, 2I]`. */
-export const alternatingGatedExpert = ({ experts, transposed }: PackedExperts): MappingKind => ({
+export const alternatingGatedExpert = ({ declared, experts, transposed }: PackedExperts): MappingKind => ({
   name: transposed ? "alternating-expert-transposed" : "alternating-expert",
   arity: 1,
+  ...(declared ? { inputFirst: true } : {}),
   relate: (p, [name]) => {
     const own = transposed ? [...p.shape].reverse() : p.shape
     const [row = 1, ...inner] = transposed ? stridesOf(own).reverse() : stridesOf(own)

@@ -1,0 +1,46 @@
+/** The model that adapters are for: its family, its weights' names and shapes, and what Megatron's parameters are made of. */
+import { Effect } from "effect"
+import { bind, type BoundParameter, type ConversionModule } from "../bridge/Conversion.ts"
+import type { Family, ModelDescription } from "../bridge/Family.ts"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { converting } from "../io/attempt.ts"
+import type { Form } from "../mimo/routing.ts"
+import { describeModel, formOf, modulesOf } from "../plan/describe.ts"
+import { explainingHf } from "../plan/explain.ts"
+import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { type HfConfig, headersOf, noHeaders, openHfModel } from "../space/HfSource.ts"
+import type { HfWeights } from "../space/HfWeights.ts"
+import { openedWeights } from "../space/openedWeights.ts"
+
+export interface BaseModel {
+  readonly family: Family
+  readonly config: HfConfig
+  readonly files: HfTensors | undefined
+  /** As if nothing were quantised. */
+  readonly weights: HfWeights | undefined
+  readonly description: ModelDescription
+  /** Form and modules of a Megatron model, as it is wanted or, `auto`, as it is. */
+  readonly as: (form: Form | "auto") => AdaptedModel
+}
+
+export interface AdaptedModel {
+  readonly form: Form
+  readonly modules: ReadonlyArray<ConversionModule>
+  readonly parameters: ReadonlyArray<BoundParameter>
+}
+
+/** Open the directory `hfModel`, whose weights may be absent. Errors: those of an export's --hf-model. */
+export const openBase = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
+  const { config, weights: files } = yield* openHfModel(hfModel)
+  return yield* converting((): BaseModel => {
+    const family = families.find(config.json, config.path)
+    const weights = files && explainingHf(files, config, () => openedWeights(files, config))
+    const description = describeModel(family, config, weights ? headersOf(weights) : noHeaders)
+    const as = (wanted: Form | "auto"): AdaptedModel => {
+      const form = description.components.length === 0 ? "standard" : formOf(wanted, description)
+      const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
+      return { form, modules, parameters: bind(modules).parameters }
+    }
+    return { family, config, files, weights, description, as }
+  })
+})

@@ -1,0 +1,145 @@
+/**
+ * The adapters of a Megatron checkpoint as those of HF matrices in `peft`'s form: which stored matrices each of its tensors is made of.
+ * Where several stored adapters belong to one HF matrix, they stand beside each other as blocks. Pure.
+ */
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import type { StoredArrays, StoredParameter } from "../checkpoint/StoredArrays.ts"
+import type { SourceCopy, TargetArray } from "../engine/index.ts"
+import { PlanRefused } from "../errors.ts"
+import { commonDtype } from "../plan/dtypes.ts"
+import type { Copy, Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import type { Factor, HfMatrix } from "./factors.ts"
+import type { LocatedAdapter, LocatedTensor } from "./locate.ts"
+import { type InputAxis, parameterPrefixes, type PeftPair, peftPair, type PeftTarget, PREFIX, targetOf } from "./peftPair.ts"
+import { type Block, inputCopies, magnitudeCopies, outputCopies, outputZeros, zeroBlock } from "./relate.ts"
+import { reordered } from "./rowOrder.ts"
+
+/** A tensor of `adapter_model.safetensors` and what it is made of. */
+export interface AdapterTensor {
+  readonly name: string
+  /** The narrowest that holds what is stored. */
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly from: ReadonlyArray<StoredParameter>
+  /** Elements of no stored matrix, where several stand beside each other. */
+  readonly zeros: ReadonlyArray<Block>
+}
+
+/** The adapter of one HF matrix (of all experts, where one tensor has them). */
+export interface TargetAdapter extends PeftTarget {
+  readonly tensor: string
+  readonly rank: number
+  /** Of the stored adapters that it is made of: less than `rank` where several stand beside each other. */
+  readonly blockRank: number
+}
+
+export interface AdapterDraft {
+  readonly tensors: ReadonlyMap<string, AdapterTensor>
+  readonly targets: ReadonlyArray<TargetAdapter>
+  /** The stored chunks that its tensors are made of. */
+  readonly chunks: ChunkSelection
+}
+
+/** A stored adapter's part in the adapter of a matrix. */
+interface Share {
+  readonly adapter: LocatedAdapter
+  readonly factor: Factor
+}
+
+/** The stored adapters of each matrix, experts of one tensor apart. */
+const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>): ReadonlyMap<string, ReadonlyArray<Share>> => {
+  const shares = new Map<string, Array<Share>>()
+  for (const adapter of adapters) {
+    for (const factor of adapter.pair.factors) {
+      const id = `${factor.matrix.tensor}#${factor.matrix.expert?.index ?? 0}`
+      const known = shares.get(id)
+      if (known) known.push({ adapter, factor })
+      else shares.set(id, [{ adapter, factor }])
+    }
+  }
+  return shares
+}
+
+class Tensors {
+  readonly tensors = new Map<string, { name: string; dtype: DType; shape: Shape; from: Array<StoredParameter>; zeros: Array<Block> }>()
+  readonly chunks: ChunkSelection
+
+  constructor(directory: string) {
+    this.chunks = new ChunkSelection(directory)
+  }
+
+  /** `copies` from an HF tensor to a stored one, which is where the HF tensor's elements come from. */
+  add(name: string, shape: Shape, { order, parameter, parts }: LocatedTensor, copies: ReadonlyArray<Copy>, zeros: ReadonlyArray<Block> = []): void {
+    this.chunks.addParts(parameter.shape, parts)
+    let dtype = parts[0]!.tensor.dtype
+    for (const { part, tensor } of parts) dtype = commonDtype(dtype, tensor.dtype, part.key)
+    const from = { shape: parameter.shape, copies: reordered(copies, parameter.shape, order), parts }
+    const known = this.tensors.get(name)
+    if (!known) {
+      this.tensors.set(name, { name, dtype, shape, from: [from], zeros: [...zeros] })
+      return
+    }
+    known.dtype = commonDtype(known.dtype, dtype, name)
+    known.zeros.push(...zeros)
+    known.from.push(from)
+  }
+
+  /** The adapter of one matrix, made of the stored ones of `shares`. */
+  pair(pair: PeftPair, shares: ReadonlyArray<Share>): void {
+    const all = rankIn(shares)
+    let hf = 0
+    for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor } of shares) {
+      const ranks = { count: rank, hf, stored: 0, of: rank }
+      hf += rank
+      this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
+      this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all))
+      if (!magnitude) continue
+      if (!pair.magnitude) throw new PlanRefused({ code: "adapter/dora", problem: "peft has no DoRA for a parameter of its own", names: [factor.matrix.tensor] })
+      this.add(pair.magnitude.tensor, pair.magnitude.shape, magnitude, magnitudeCopies(factor, pair.magnitude.tensor, magnitude.parameter.name))
+    }
+  }
+}
+
+const rankIn = (shares: ReadonlyArray<Share>): number => shares.reduce((sum, { adapter: { rank } }) => sum + rank, 0)
+
+/** Of the experts of one tensor, all have an adapter, of one rank. PlanRefused `adapter/experts`. */
+const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArray<number>): void => {
+  const [first] = matrices
+  const of = first?.expert?.of ?? 1
+  if (matrices.length === of && ranks.every((rank) => rank === ranks[0])) return
+  throw new PlanRefused({
+    code: "adapter/experts",
+    problem: matrices.length === of ? `adapters of the experts of one tensor have ranks from ${Math.min(...ranks)} to ${Math.max(...ranks)}` : `${matrices.length} of ${of} experts of one tensor have an adapter`,
+    names: [first!.tensor]
+  })
+}
+
+/** What `peft`'s tensors are made of. `inputAxis`: how it takes the tensor of a parameter. PlanRefused `adapter/…`. */
+export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directory }: Checkpoint, inputAxis: (tensor: string) => InputAxis): AdapterDraft => {
+  const byTensor = Map.groupBy(sharesOf(adapters).values(), ([first]) => first!.factor.matrix.tensor)
+  const targets = [...byTensor].map(([tensor, groups]): TargetAdapter => {
+    const matrices = groups.map(([first]) => first!.factor.matrix)
+    requireAllExperts(matrices, groups.map(rankIn))
+    return { ...targetOf(matrices[0]!), tensor, rank: rankIn(groups[0]!), blockRank: groups[0]![0]!.adapter.rank }
+  })
+  const prefixes = parameterPrefixes(targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))
+  const tensors = new Tensors(directory)
+  for (const { kind, path, rank, tensor } of targets) {
+    const prefix = kind === "module" ? PREFIX + path : prefixes.get(path)!
+    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares)
+  }
+  return { tensors: tensors.tensors, targets, chunks: tensors.chunks }
+}
+
+/** One of its tensors as an array. */
+export const adapterArray = (stored: StoredArrays, { dtype, from, name, shape, zeros }: AdapterTensor): TargetArray => ({
+  id: name,
+  dtype,
+  shape,
+  copies: () => {
+    const copies: ReadonlyArray<SourceCopy> = from.flatMap((parameter) => stored.toHf(parameter, name))
+    return [...copies, ...zeros.map((block) => zeroBlock(copies[0]!.source.tensor, name, block))]
+  }
+})

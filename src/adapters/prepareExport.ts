@@ -1,0 +1,189 @@
+/** An export of adapters as an Effect: a PEFT checkpoint of Megatron becomes a directory that `peft` loads. */
+import { Effect } from "effect"
+import { basename, dirname } from "node:path"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { readChunks } from "../checkpoint/StoredArrays.ts"
+import { StorageSums } from "../checkpoint/StorageSums.ts"
+import { produce, type RunOptions } from "../convert/produce.ts"
+import { dataFileStates } from "../convert/sourceStates.ts"
+import type { TargetFile } from "../engine/index.ts"
+import { type BridgeError, PlanRefused, quote, UsageError } from "../errors.ts"
+import { atPath } from "../document/decode.ts"
+import { converting, uninterruptibly } from "../io/attempt.ts"
+import type { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import { isAdapterKey } from "../model/adapterKey.ts"
+import { bytesOfTensors } from "../plan/accounting.ts"
+import { compileAllowed } from "../plan/match.ts"
+import { castTo, type TorchDtype } from "../plan/Options.ts"
+import { commit } from "../publish/commit.ts"
+import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
+import { type AdapterSettings, adapterSettings } from "../runconfig/adapterSection.ts"
+import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
+import { CONFIG } from "../space/HfSource.ts"
+import { readRunConfig } from "../space/megatronSpace.ts"
+import type { Store } from "../store/Store.ts"
+import { isFloat } from "../tensor/DType.ts"
+import { type BaseModel, openBase } from "./BaseModel.ts"
+import { adapterArray, type AdapterDraft, type AdapterTensor, draftAdapters } from "./exportDraft.ts"
+import { type LocatedAdapter, locateAdapters } from "./locate.ts"
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, type PeftConfig, peftConfigBytes } from "./peftConfig.ts"
+import { modulePaths, peftConfigOf } from "./peftSettings.ts"
+import type { InputAxis } from "./peftPair.ts"
+import type { AdapterReport } from "./Report.ts"
+
+export interface AdapterExportRequest {
+  readonly torchDtype: TorchDtype
+  /** Scale numerator, where no run configuration says it. */
+  readonly alpha?: number
+  /** Names of Megatron parameters whose adapters stay behind begin with one of these. */
+  readonly exclude: ReadonlyArray<string>
+  readonly allowUnmapped: ReadonlyArray<string>
+  /** How `peft` takes the tensor of a parameter whose module does not say that it is transposed. */
+  readonly inputAxis: InputAxis
+}
+
+export interface PreparedAdapterExport {
+  readonly report: AdapterReport
+  readonly config: PeftConfig
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, BridgeError, Disk>
+}
+
+/** What the run of a checkpoint says of its adapters; a run's directory has it too. */
+const recordedSettings = async (store: Store, directory: string): Promise<AdapterSettings | undefined> => {
+  for (const place of [directory, dirname(directory)]) {
+    const config = await readRunConfig(store, place)
+    const found = config && atPath(place, () => adapterSettings(config))
+    if (found) return found
+  }
+  return undefined
+}
+
+/** The settings of these adapters. UsageError `usage/alpha` where nothing says their scale. */
+const settingsOf = (recorded: AdapterSettings | undefined, adapters: ReadonlyArray<LocatedAdapter>, directory: string, alpha: number | undefined): AdapterSettings => {
+  if (recorded) return alpha === undefined ? recorded : { ...recorded, alpha }
+  if (alpha === undefined) {
+    throw new UsageError({
+      code: "usage/alpha",
+      problem: `nothing says the alpha of the adapters in ${quote(directory)}: there is no run_config.yaml with a peft section`,
+      hint: "--alpha N: the one that they were trained with. A wrong one scales every change of a weight."
+    })
+  }
+  const ranks = [...Map.groupBy(adapters, ({ rank }) => rank)].sort(([, a], [, b]) => b.length - a.length)
+  const form = adapters.some(({ magnitude }) => magnitude) ? "dora" : adapters.some(({ pair }) => pair.slot) ? "canonical" : "lora"
+  return { form, rank: ranks[0]![0], alpha, dropout: 0, targetModules: [], shareExperts: false, sharedOuter: false }
+}
+
+const refuseUnclaimed = (unclaimed: ReadonlyArray<string>, checkpoint: Checkpoint, { allowUnmapped, exclude }: AdapterExportRequest): void => {
+  const allowed = compileAllowed(allowUnmapped)
+  const lost = unclaimed.filter((key) => !allowed(key) && !exclude.some((prefix) => key.startsWith(prefix)))
+  if (lost.length === 0) return
+  throw new PlanRefused({
+    code: "plan/unmapped",
+    problem: `${lost.length} tensor${lost.length === 1 ? "" : "s"} of adapters in ${quote(checkpoint.directory)} would be lost: the model that config.json describes has no such weights`,
+    names: lost,
+    hint: "--allow-unmapped PATTERN leaves them behind on purpose (`*` stands for anything)."
+  })
+}
+
+const noAdapters = ({ directory, tensors }: Checkpoint, excluded: number): PlanRefused =>
+  new PlanRefused({
+    code: "adapter/none",
+    problem: excluded > 0 ? `all ${excluded} adapters in ${quote(directory)} are excluded` : `${quote(directory)} holds no adapters: none of its ${tensors.size} tensors belongs to one`,
+    ...(excluded > 0 ? {} : { hint: "`export` writes the weights of a checkpoint without adapters." })
+  })
+
+/** What there is to know of the values: rows that have no place, weights beside them. */
+const notesOf = (adapters: ReadonlyArray<LocatedAdapter>, checkpoint: Checkpoint): ReadonlyArray<string> => {
+  const weights = [...checkpoint.tensors.keys()].filter((key) => !isAdapterKey(key)).length
+  const repeated = adapters.filter(({ pair: { factors, slot } }) => slot === undefined && factors.some(({ rows }) => rows.some((strip) => strip.echo)))
+  return [
+    ...(weights === 0 ? [] : [`${weights} tensors of the checkpoint are no adapters: they are not part of this export`]),
+    ...(repeated.length === 0 ? [] : [`${repeated.length} adapters change values that the Hugging Face model takes from keys (${quote(repeated[0]!.output.parameter.name)} …): those rows are left out`])
+  ]
+}
+
+const weightsFile = (tensors: ReadonlyArray<AdapterTensor>, arrayOf: (tensor: AdapterTensor) => ReturnType<typeof adapterArray>): TargetFile => {
+  const { headerBytes } = encodeHeader(tensors, new Map([["format", "pt"]]))
+  return {
+    name: ADAPTER_WEIGHTS,
+    size: headerBytes.byteLength + bytesOfTensors(tensors),
+    segments: [{ kind: "bytes", bytes: headerBytes }, ...tensors.map((tensor) => ({ kind: "array" as const, array: arrayOf(tensor), crc: false }))]
+  }
+}
+
+/** The modules that say of themselves that their matrices are `[in, out]`. */
+const axisOf = (adapters: ReadonlyArray<LocatedAdapter>, usual: InputAxis) => {
+  const declared = new Set(adapters.filter(({ pair: { base: { module, parameter } } }) => module.registry.lookup(parameter.name)?.row.kind.inputFirst)
+    .flatMap(({ pair }) => pair.factors.map(({ matrix }) => matrix.tensor)))
+  return (tensor: string): InputAxis => (declared.has(tensor) ? "first" : usual)
+}
+
+const summaryOf = (config: PeftConfig, { targets, tensors }: AdapterDraft, form: AdapterSettings["form"]): AdapterReport["adapter"] => ({
+  form,
+  rank: config.rank,
+  alpha: config.alpha,
+  dropout: config.dropout,
+  matrices: targets.length,
+  parameters: Iterator.from(tensors.values()).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+  targetModules: config.targetModules as ReadonlyArray<string>,
+  targetParameters: config.targetParameters,
+  ranks: Array.from(config.rankPattern, ([module, rank]) => ({ module, rank }))
+})
+
+const draftOf = (base: BaseModel, checkpoint: Checkpoint, recorded: AdapterSettings | undefined, request: AdapterExportRequest) => {
+  const model = base.as(checkpoint.form)
+  const found = locateAdapters(model.parameters, checkpoint)
+  const adapters = found.adapters.filter(({ pair }) => !request.exclude.some((prefix) => (pair.base.module.keyPrefix + pair.base.parameter.name).startsWith(prefix)))
+  refuseUnclaimed(found.unclaimed, checkpoint, request)
+  if (adapters.length === 0) throw noAdapters(checkpoint, found.adapters.length)
+  const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
+  const draft = draftAdapters(adapters, checkpoint, axisOf(adapters, request.inputAxis))
+  const config = peftConfigOf(settings, draft.targets, modulePaths(model.parameters, base.files?.tensors ?? []), base.config.directory)
+  return { model, adapters, settings, draft, config }
+}
+
+/** Plan an export of the adapters at `megatronPath`, for the base model `hfModel` (its config.json is enough). Reads headers only. */
+export const prepareAdapterExport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, request: AdapterExportRequest) {
+  const store = yield* storeInUse
+  const base = yield* openBase(families, hfModel)
+  const checkpoint = yield* openCheckpoint(megatronPath)
+  const states = yield* converting(() => dataFileStates(store, checkpoint))
+  const recorded = yield* converting(() => recordedSettings(store, checkpoint.directory))
+  const { adapters, config, draft, model, settings } = yield* converting(() => draftOf(base, checkpoint, recorded, request))
+  const stored = yield* converting(() => readChunks(store, draft.chunks))
+  const cast = castTo(request.torchDtype)
+  const tensors = inLibraryOrder([...draft.tensors.values()].map((tensor) => (cast && isFloat(tensor.dtype) ? { ...tensor, dtype: cast } : tensor)))
+  const file = weightsFile(tensors, (tensor) => adapterArray(stored, tensor))
+  const report: AdapterReport = {
+    direction: "export",
+    architecture: base.config.architecture,
+    family: base.family.name,
+    form: model.form,
+    source: checkpoint.directory,
+    adapter: summaryOf(config, draft, settings.form),
+    sourceTensors: new Set(adapters.flatMap(({ input, magnitude, output }) => [input, output, ...(magnitude ? [magnitude] : [])].flatMap(({ parts }) => parts.map(({ part }) => part.key)))).size,
+    targetTensors: tensors.length,
+    files: [{ name: file.name, bytes: file.size }],
+    notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint)]
+  }
+  const run = (target: string, options: RunOptions) => produce(target, options, {
+    files: [file],
+    states,
+    sums: new StorageSums(stored.storages()),
+    folder: "",
+    ingredients: [
+      known("config.json", base.config.bytes),
+      known("the options", JSON.stringify([request, settings])),
+      ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s))
+    ],
+    sources: [hfModel, megatronPath],
+    report: () => report,
+    checksum: options.checksum ?? false
+  }, Effect.fnUntraced(function*(publication) {
+    yield* uninterruptibly(async () => publication.recorder.write(ADAPTER_CONFIG, peftConfigBytes(config)))
+    yield* commit(publication, { small: [{ ...known(CONFIG, base.config.bytes), path: base.config.path }] })
+  }))
+  return { report, config, run } satisfies PreparedAdapterExport
+})

@@ -1,0 +1,32 @@
+/**
+ * Adapters, planned before they are run: a checkpoint's become a directory of `peft`, and the other way round. A plan reads headers
+ * only; its `run` writes, atomically.
+ */
+import { Effect } from "effect"
+import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
+import type { AdapterReport } from "../adapters/Report.ts"
+import type { RunOptions } from "../convert/produce.ts"
+import type { BridgeError } from "../errors.ts"
+import type { Disk } from "../io/Disk.ts"
+import { familiesOf, TENSOR_DEFAULTS, type WithFamilies } from "./requests.ts"
+
+export type { AdapterReport, AdapterSummary } from "../adapters/Report.ts"
+export type { PreparedAdapterExport } from "../adapters/prepareExport.ts"
+
+/** What becomes of a checkpoint's adapters. */
+export interface AdapterExportOptions extends WithFamilies, Partial<AdapterExportRequest> {}
+
+/** How a run begins where nothing else is said. */
+export const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
+
+/** Plan an export of the adapters at `megatronPath` for the base model `hfModel`, of which config.json is enough. */
+export const prepareAdapterExport = (
+  hfModel: string,
+  megatronPath: string,
+  { alpha, allowUnmapped = [], exclude = [], inputAxis = "last", torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterExportOptions = {}
+): Effect.Effect<PreparedAdapterExport, BridgeError, Disk> =>
+  planExport(familiesOf(request), hfModel, megatronPath, { allowUnmapped, exclude, inputAxis, torchDtype, ...(alpha === undefined ? {} : { alpha }) })
+
+/** Write the adapters at `megatronPath` as a directory that `peft` loads. Atomic. */
+export const exportAdapter = (hfModel: string, megatronPath: string, target: string, options: AdapterExportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
+  Effect.flatMap(prepareAdapterExport(hfModel, megatronPath, options), ({ run }) => run(target, { ...FRESH, ...options }))

@@ -1,0 +1,25 @@
+/** What becomes of adapters, as text. */
+import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
+import { bold, bytes, dim, plural } from "./text.ts"
+
+const MOST = 20
+
+const listed = (names: ReadonlyArray<string>): string => names.slice(0, MOST).join(", ") + (names.length > MOST ? dim(` … ${names.length} in all`) : "")
+
+/** Rank, alpha, targets. */
+export const adapterLines = ({ alpha, dropout, form, matrices, parameters, rank, ranks, targetModules, targetParameters }: AdapterSummary): ReadonlyArray<string> => [
+  `  ${form}: rank ${rank}, alpha ${alpha}${dropout > 0 ? `, dropout ${dropout}` : ""}; ${matrices} adapted ${matrices === 1 ? "matrix" : "matrices"}, ${plural(parameters, "parameter")}`,
+  ...(targetModules.length === 0 ? [] : [`  target modules: ${listed(targetModules)}`]),
+  ...(targetParameters.length === 0 ? [] : [`  target parameters: ${listed(targetParameters)}`]),
+  ...(ranks.length === 0 ? [] : [`  other ranks: ${listed(ranks.map((r) => `${r.module} ${r.rank}`))}`])
+]
+
+/** What an export or import of adapters will do (`done` false) or did. */
+export const renderAdapter = (report: AdapterReport, target: string, done: boolean): string => [
+  `${bold(`${report.direction}${done ? "ed" : ""} adapters of ${report.architecture}`)} ${dim(`(${report.family}, ${report.form})`)}\n  from ${report.source}\n  to   ${target}`,
+  [
+    ...adapterLines(report.adapter),
+    `  ${plural(report.sourceTensors, "tensor")} → ${plural(report.targetTensors, "tensor")} in ${plural(report.files.length, "file")}, ${bytes(report.files.reduce((sum, f) => sum + f.bytes, 0))}`
+  ].join("\n"),
+  ...report.notes.map((note) => `${bold("note")} ${note}`)
+].join("\n\n")

@@ -1,0 +1,81 @@
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import { prepareAdapterExport } from "../../api/adapters.ts"
+import { attempt } from "../../api/ground.ts"
+import { renderAdapter } from "../adapterText.ts"
+import * as flags from "../flags.ts"
+import { emit } from "../output.ts"
+import { withProgress } from "../progress.ts"
+
+/** The reference's scripts call the same by other names; both are understood. */
+const hfModel = flags.hfModel.pipe(Flag.withAlias("hf-model-path"), Flag.withDescription("Base model: Hugging Face directory (its config.json is enough for names and shapes), or Org/Name of a model in the Hub's cache"))
+const adapterCheckpoint = flags.megatronPath.pipe(Flag.withAlias("lora-checkpoint"), Flag.withDescription("Megatron checkpoint with adapters: the parent directory, or one iter_* folder"))
+const peftPath = flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where adapter_config.json and adapter_model.safetensors are written"))
+
+const alpha = Flag.Finite("alpha").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("Alpha of the adapters, where no run_config.yaml in the checkpoint or beside it says it"),
+  Flag.optional
+)
+
+const exclude = Flag.String("exclude-adapter-base-prefix").pipe(
+  Flag.withMetavar("PREFIX"),
+  Flag.withDescription("Leave adapters behind whose weight's Megatron name begins so, e.g. mtp.layers. Repeatable"),
+  Flag.between(0, 1000)
+)
+
+const peftVersion = Flag.Literals("peft-version", ["0.20", "0.18"]).pipe(
+  Flag.withDescription("How peft reads the adapter of a packed parameter: as 0.20 and later do (the default), or as 0.18 and 0.19"),
+  Flag.withDefault("0.20" as const)
+)
+
+const exportSub = Command.make("export", {
+  hfModel,
+  hfRevision: flags.hfRevision,
+  megatronPath: adapterCheckpoint,
+  hfPath: peftPath,
+  alpha,
+  exclude,
+  peftVersion,
+  torchDtype: flags.torchDtype,
+  allowUnmapped: flags.allowUnmapped,
+  overwrite: flags.overwrite,
+  resume: flags.resume,
+  checksum: flags.checksum,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  family: flags.family,
+  json: flags.json,
+  quiet: flags.quiet,
+  ...flags.progress
+}, Effect.fn("adapter export")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const families = yield* flags.namedFamilies(input)
+  const { report, run } = yield* prepareAdapterExport(hfModel, input.megatronPath, {
+    ...families,
+    torchDtype: input.torchDtype,
+    allowUnmapped: input.allowUnmapped,
+    exclude: input.exclude,
+    inputAxis: input.peftVersion === "0.18" ? "first" : "last",
+    ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {})
+  })
+  const render = (done: boolean) => (r: typeof report & { readonly target: string }) => renderAdapter(r, r.target, done)
+  if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, render(false))
+  const done = yield* withProgress("exporting", input, (progress) => {
+    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+    return run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
+  })
+  yield* emit("adapter", input, { ...done, target: input.hfPath }, render(true))
+})).pipe(
+  Command.withDescription("Turn the adapters of a Megatron checkpoint (LoRA, canonical LoRA, DoRA) into a directory that peft, vLLM and SGLang load"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo adapter export --hf-model ./hf --megatron-path ./run --hf-path ./adapter", description: "Rank, alpha and class come from the run's run_config.yaml" }
+  ])
+)
+
+export const adapterCommand = Command.make("adapter").pipe(
+  Command.withDescription("Convert and merge adapters: LoRA, canonical LoRA, DoRA (adapter export)"),
+  Command.withSubcommands([exportSub])
+)
