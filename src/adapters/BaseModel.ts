@@ -5,17 +5,17 @@ import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { converting } from "../io/attempt.ts"
 import type { Form } from "../mimo/routing.ts"
-import { describeModel, formOf, modulesOf } from "../plan/describe.ts"
-import { explainingHf } from "../plan/explain.ts"
-import type { HfTensors } from "../safetensors/SafetensorsDirectory.ts"
+import { formOf, modulesOf } from "../plan/describe.ts"
+import { logicalWeights } from "../plan/exportRelation.ts"
+import { describeModel } from "../space/describeModel.ts"
 import { type HfConfig, headersOf, noHeaders, openHfModel } from "../space/HfSource.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
-import { openedWeights } from "../space/openedWeights.ts"
+import type { StoredWeights } from "../space/StoredWeights.ts"
 
 export interface BaseModel {
   readonly family: Family
   readonly config: HfConfig
-  readonly files: HfTensors | undefined
+  readonly stored: StoredWeights | undefined
   /** As if nothing were quantised. */
   readonly weights: HfWeights | undefined
   readonly description: ModelDescription
@@ -31,16 +31,16 @@ export interface AdaptedModel {
 
 /** Open the directory `hfModel`, whose weights may be absent. Errors: those of an export's --hf-model. */
 export const openBase = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
-  const { config, weights: files } = yield* openHfModel(hfModel)
+  const { config, weights: stored } = yield* openHfModel(hfModel)
   return yield* converting((): BaseModel => {
     const family = families.find(config.json, config.path)
-    const weights = files && explainingHf(files, config, () => openedWeights(files, config))
+    const weights = logicalWeights(stored, config)
     const description = describeModel(family, config, weights ? headersOf(weights) : noHeaders)
     const as = (wanted: Form | "auto"): AdaptedModel => {
       const form = description.components.length === 0 ? "standard" : formOf(wanted, description)
       const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
       return { form, modules, parameters: bind(modules).parameters }
     }
-    return { family, config, files, weights, description, as }
+    return { family, config, stored, weights, description, as }
   })
 })

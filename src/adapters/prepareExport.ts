@@ -140,7 +140,7 @@ const draftOf = (base: BaseModel, checkpoint: Checkpoint, recorded: AdapterSetti
   if (adapters.length === 0) throw noAdapters(checkpoint, found.adapters.length)
   const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
   const draft = draftAdapters(adapters, checkpoint, axisOf(adapters, request.inputAxis))
-  const config = peftConfigOf(settings, draft.targets, modulePaths(model.parameters, base.files?.tensors ?? []), base.config.directory)
+  const config = peftConfigOf(settings, draft.targets, modulePaths(model.parameters, base.stored?.tensors ?? []), base.config.directory)
   return { model, adapters, settings, draft, config }
 }
 
