@@ -12,6 +12,7 @@ import { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
 import { lostSource } from "../publish/sources.ts"
 import { stage } from "../publish/stage.ts"
+import { withoutDirectorySync } from "../io/shared.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport } from "../plan/Report.ts"
@@ -59,6 +60,19 @@ export interface Production<R extends { readonly notes: ReadonlyArray<string> } 
  * In a world of several processes all of them write, and the first publishes; the others have the same report.
  */
 export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
+  target: string,
+  options: RunOptions,
+  production: Production<R>,
+  finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
+): Effect.Effect<R, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const found = new Set<string>()
+    const disk = withoutDirectorySync(yield* Disk, (text) => found.add(text))
+    const report = yield* produceOn(target, options, production, finish).pipe(Effect.provideService(Disk, disk))
+    return found.size === 0 ? report : { ...report, notes: [...report.notes, ...found] }
+  })
+
+const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   { concurrency, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Production<R>,

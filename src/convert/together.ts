@@ -13,6 +13,7 @@ import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetF
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { awaitingNames } from "../io/shared.ts"
 import { OtherStore, storeInUse } from "../io/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
 import { contentOf, type Fingerprint } from "../publish/journal/Fingerprint.ts"
@@ -79,6 +80,14 @@ const write = (world: WorldCalls, directory: string, payload: Payload, options: 
     return yield* work.results()
   })
 
+/** The disk, where names below the staging folder may come late. */
+const awaited = (world: WorldCalls, folder: string) =>
+  Effect.gen(function*() {
+    let isOver = false
+    yield* Effect.forkChild(Effect.catch(world.failed, () => Effect.sync(() => { isOver = true })))
+    return awaitingNames(yield* Disk, folder, () => isOver)
+  })
+
 /** All processes have planned the same. ClusterError `launch/plan`. */
 export const agreed = (world: WorldCalls, job: Fingerprint) => world.agree("the plan of the conversion", contentOf(job))
 
@@ -95,10 +104,10 @@ export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Orde
  */
 export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
   underWorld(Effect.gen(function*() {
-    const disk = yield* Disk
     const order = yield* world.broadcast<Order>("what to write", orderSchema, undefined)
     if (order.is === "nothing") return false
     const { directory, folder, resumed, run, sizes } = order
+    const disk = yield* awaited(world, folder)
     const without = new Set(order.without)
     const own = { ...payload, files: payload.files.filter((file) => !without.has(file.name)) }
     const path = join(folder, journalOf(run, world.rank))
@@ -114,7 +123,7 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
       }, async ({ changed, unit }) => {
         journal.conclude({ unit, changed: [...changed], seen: payload.sums?.seen() ?? [] } satisfies z.infer<typeof closingSchema>)
         await journal.flush()
-      }),
+      }).pipe(Effect.provideService(Disk, disk)),
       (journal) => Effect.promise(() => journal.close().catch(() => {}))
     )
     yield* published(world)
@@ -197,9 +206,10 @@ export const stageTogether = (
       }
     }, async ({ changed, unit }) => { own.set(unit, changed) }))) ?? []
     for (const [unit, rank] of writers.entries()) if (rank === 0) add(own.get(unit) ?? [])
+    const patient = yield* awaited(world, folder)
     for (const rank of new Set(writers.filter((writer) => writer > 0))) {
       const path = join(folder, journalOf(run, rank))
-      const reported = yield* attempt(() => readReported(disk, path))
+      const reported = yield* attempt(() => readReported(patient, path))
       yield* attempt(() => {
         for (const [name, window] of reported.windows) {
           if (!isNew(name, window.position)) continue

@@ -13,6 +13,7 @@ import { IoError, NoSpace } from "../errors.ts"
 import { lift } from "./attempt.ts"
 import { LARGEST_TRANSFER, type OpenOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
 import { errnoOf } from "./errno.ts"
+import { reopening } from "./reopening.ts"
 
 /** What the file system says; `identity` is made of inode, length and the time of the last write, `stamp` also of the ctime. */
 export interface FileInfo extends StoredInfo {
@@ -153,7 +154,7 @@ export const nodeCalls: DiskCalls = {
 
 /** The calls as a service. */
 export class Disk extends Context.Service<Disk, DiskCalls>()("megatron-mimo/Disk") {
-  static readonly layer: Layer.Layer<Disk> = Layer.succeed(Disk, nodeCalls)
+  static readonly layer: Layer.Layer<Disk> = Layer.succeed(Disk, reopening(nodeCalls))
 }
 
 export type DiskError = IoError | NoSpace

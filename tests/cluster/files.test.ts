@@ -6,42 +6,9 @@ import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import { Board } from "../../src/cluster/files/Board.ts"
 import { eachUnit, World } from "../../src/cluster/World.ts"
-import { IoError } from "../../src/errors.ts"
 import { Disk, type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
+import { late, noDirectorySync, noLinks, refusing, stale } from "./harness/disks.ts"
 import { folder, inJob, launch, SHORT } from "./harness/worlds.ts"
-
-const refusing = (path: string, operation: string, errno: string) => Promise.reject(new IoError({ path, operation, errno }))
-
-/** A name is seen by this process only so many milliseconds after it was first asked for. */
-const late = (milliseconds: number): DiskCalls => {
-  const asked = new Map<string, number>()
-  const seen = (path: string): boolean => {
-    const first = asked.get(path) ?? performance.now()
-    asked.set(path, first)
-    return performance.now() - first >= milliseconds
-  }
-  return {
-    ...nodeCalls,
-    stat: (path) => (seen(path) ? nodeCalls.stat(path) : refusing(path, "stat", "ENOENT")),
-    open: (path, mode, options) => (mode !== "read" || seen(path) ? nodeCalls.open(path, mode, options) : refusing(path, "open", "ENOENT"))
-  }
-}
-
-/** The first look at every file meets a stale handle. */
-const stale = (): DiskCalls => {
-  const met = new Set<string>()
-  return {
-    ...nodeCalls,
-    open: (path, mode, options) => {
-      if (mode !== "read" || met.has(path)) return nodeCalls.open(path, mode, options)
-      met.add(path)
-      return refusing(path, "open", "ESTALE")
-    }
-  }
-}
-
-const noDirectorySync = (): DiskCalls => ({ ...nodeCalls, syncDirectory: (path) => refusing(path, "fsync", "EINVAL") })
-const noLinks = (): DiskCalls => ({ ...nodeCalls, link: (_, to) => refusing(to, "link", "EPERM") })
 
 const program = Effect.gen(function*() {
   const world = yield* World

@@ -14,6 +14,7 @@ import type { BridgeError } from "../../src/errors.ts"
 import { Disk, type DiskCalls, type DiskFile } from "../../src/io/Disk.ts"
 import { resolveLayout } from "../../src/parallel/Layout.ts"
 import { prepareRelabel } from "../../src/relabel/relabel.ts"
+import { late, noDirectorySync } from "../cluster/harness/disks.ts"
 import { everywhere, SHORT } from "../cluster/harness/worlds.ts"
 import { makeDirectory, run, workDirectory } from "../relabel/checkpoints.ts"
 import { faultyDisk } from "../torture/FaultyDisk.ts"
@@ -65,6 +66,19 @@ it("as many processes as the layout has ranks: process r writes what rank r of t
   const files = Object.keys(treeOf(target)).map((name) => basename(name)).filter((name) => name.endsWith(".distcp"))
   expect(files.length).toBeGreaterThan(6)
   expect(sets.map((set) => [...set].sort())).toEqual([0, 1, 2, 3, 4, 5].map((rank) => files.filter((name) => name.startsWith(`__${rank}_`))))
+})
+
+const FSYNC = expect.stringContaining("fsync of a directory")
+
+it("a file system without fsync of directories is noted, by one process and by several, for which names come late, too", async () => {
+  await run(writeSample(families, samples["qwen3.5-vl"]!.tiny, model, { overwrite: true }))
+  const [target, other] = [place(), place()]
+  const bare = await run(importing(target).pipe(Effect.provideService(Disk, noDirectorySync())))
+  expect(bare.notes).toContainEqual(FSYNC)
+  const ends = await job(3, (rank) => importing(other).pipe(Effect.provideService(Disk, rank === 0 ? noDirectorySync() : late(100, ".partial"))))
+  for (const end of ends) if (end instanceof Error) throw end
+  expect((ends[0] as { notes: ReadonlyArray<string> }).notes).toContainEqual(FSYNC)
+  expect(treeOf(other)).toEqual(treeOf(target))
 })
 
 /** Small is some 100 MB: its files have several cells, and arrays lie across their borders. */

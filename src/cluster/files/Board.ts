@@ -13,6 +13,7 @@ import { z } from "zod"
 import { parseJson } from "../../document/StrictJson.ts"
 import { FormatError, InvalidFile } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
+import { withoutDirectorySync } from "../../io/shared.ts"
 import { writeSmall } from "../../io/small.ts"
 import { hasErrno, isMissing } from "../../store/present.ts"
 import { readSmall } from "../../store/readSmall.ts"
@@ -25,23 +26,18 @@ const schema = z.object({ name: z.string(), sum: z.string(), value: z.unknown() 
 
 const sumOf = (value: unknown): string => createHash("sha256").update(JSON.stringify(value ?? null)).digest("hex")
 
-/** File systems that cannot make a name durable by itself answer with these. */
-const NO_DIRECTORY_SYNC = ["EINVAL", "ENOTSUP", "EOPNOTSUPP"]
-
 export class Board {
   readonly #disk: DiskCalls
   readonly #folder: string
-  readonly #notes: Set<string>
   constructor(disk: DiskCalls, folder: string, notes: Set<string> = new Set()) {
-    this.#disk = disk
+    this.#disk = withoutDirectorySync(disk, (text) => notes.add(text))
     this.#folder = folder
-    this.#notes = notes
   }
 
   /** Put a document there, in place of what is there. */
   async put(name: string, value: unknown): Promise<void> {
     await this.#disk.rename(await this.#draft(name, value), join(this.#folder, name))
-    await this.#sync()
+    await this.#disk.syncDirectory(this.#folder)
   }
 
   /** Put a document there if there is none of this name; says whether. */
@@ -99,12 +95,5 @@ export class Board {
     const draft = join(this.#folder, `${name}.${crypto.randomUUID()}`)
     await writeSmall(this.#disk, draft, Buffer.from(JSON.stringify({ name, sum: sumOf(value), value: value ?? null })))
     return draft
-  }
-
-  async #sync(): Promise<void> {
-    await this.#disk.syncDirectory(this.#folder).catch((error: unknown) => {
-      if (!hasErrno(error, ...NO_DIRECTORY_SYNC)) throw error
-      this.#notes.add("this file system cannot make names durable by themselves (fsync of a directory): after a loss of power look whether everything is there")
-    })
   }
 }
