@@ -3,9 +3,8 @@
  * Whether that is still the same file, those find out who compare it with what it was (identity.ts).
  */
 import { setTimeout as pause } from "node:timers/promises"
-import type { OpenOptions } from "../store/Store.ts"
 import { hasErrno } from "../store/present.ts"
-import type { DiskCalls, DiskFile } from "./Disk.ts"
+import type { OpenOptions, Store, StoredFile } from "../store/Store.ts"
 
 const TRIES = 3
 /** Milliseconds; the second one is twice as long. */
@@ -25,24 +24,24 @@ const repeated = async <A>(call: () => Promise<A>): Promise<A> => {
 }
 
 /** A file that is read. */
-class ReopenedFile implements Pick<DiskFile, "path" | "read" | "info" | "close"> {
+class ReopenedFile implements StoredFile {
   readonly path: string
-  readonly #open: () => Promise<DiskFile>
-  #file: DiskFile
+  readonly #open: () => Promise<StoredFile>
+  #file: StoredFile
   /** Once for all calls that met the same handle. */
   #opening: Promise<void> | undefined
 
-  constructor(file: DiskFile, open: () => Promise<DiskFile>) {
+  constructor(file: StoredFile, open: () => Promise<StoredFile>) {
     this.path = file.path
     this.#file = file
     this.#open = open
   }
 
-  readonly read: DiskFile["read"] = (into, position) => this.#call((file) => file.read(into, position))
-  readonly info: DiskFile["info"] = () => this.#call((file) => file.info())
-  readonly close: DiskFile["close"] = () => this.#file.close()
+  readonly read: StoredFile["read"] = (into, position) => this.#call((file) => file.read(into, position))
+  readonly info: StoredFile["info"] = () => this.#call((file) => file.info())
+  readonly close: StoredFile["close"] = () => this.#file.close()
 
-  #call<A>(call: (file: DiskFile) => Promise<A>): Promise<A> {
+  #call<A>(call: (file: StoredFile) => Promise<A>): Promise<A> {
     return repeated(async () => {
       const used = this.#file
       try {
@@ -54,7 +53,7 @@ class ReopenedFile implements Pick<DiskFile, "path" | "read" | "info" | "close">
     })
   }
 
-  async #reopen(stale: DiskFile): Promise<void> {
+  async #reopen(stale: StoredFile): Promise<void> {
     try {
       this.#file = await this.#open()
       await stale.close().catch(() => {})
@@ -64,15 +63,16 @@ class ReopenedFile implements Pick<DiskFile, "path" | "read" | "info" | "close">
   }
 }
 
-/** The same calls, of which those that look and read meet no stale handle that opening again can mend. */
-export const reopening = (calls: DiskCalls): DiskCalls => ({
+/** The same calls, of which those that look and read meet no stale handle that opening again can mend. What is written to stays as it is. */
+export const reopening = <Calls extends Store>(calls: Calls): Calls => ({
   ...calls,
-  list: (path) => repeated(() => calls.list(path)),
-  stat: (path) => repeated(() => calls.stat(path)),
-  lstat: (path) => repeated(() => calls.lstat(path)),
-  realpath: (path) => repeated(() => calls.realpath(path)),
-  open: async (path, mode, options?: OpenOptions) => {
-    const open = (): Promise<DiskFile> => calls.open(path, mode, options)
+  list: (path: string) => repeated(() => calls.list(path)),
+  stat: (path: string) => repeated(() => calls.stat(path)),
+  lstat: (path: string) => repeated(() => calls.lstat(path)),
+  realpath: (path: string) => repeated(() => calls.realpath(path)),
+  // A disk has more modes than a store.
+  open: async (path: string, mode: "read", options?: OpenOptions) => {
+    const open = (): Promise<StoredFile> => calls.open(path, mode, options)
     const file = await repeated(open)
     if (mode !== "read") return file
     const { close, info, read } = new ReopenedFile(file, open)
