@@ -47,8 +47,11 @@ interface Group {
   readonly jobs: Array<Job>
 }
 
-/** Elements that the edges of a part cut through, made whole elsewhere first. */
+/** Elements that the edges of a part cut through, made whole elsewhere (at `whole`) first. */
 interface SplitElement {
+  readonly part: ArrayRange
+  readonly element: number
+  readonly whole: number
   readonly from: number
   readonly to: number
   readonly length: number
@@ -83,7 +86,7 @@ export const fill = async (
     const cut = (element: number) => {
       const from = Math.max(start, element * width)
       add(element, element + 1, splitAt, element * width >= start)
-      split.push({ from: splitAt + from - element * width, to: address + from - start, length: Math.min(end, (element + 1) * width) - from })
+      split.push({ part, element, whole: splitAt, from: splitAt + from - element * width, to: address + from - start, length: Math.min(end, (element + 1) * width) - from })
       splitAt += WIDEST
     }
     if (first * width > start) cut(first - 1)
@@ -114,8 +117,17 @@ export const fill = async (
   }
   await Promise.all(tasks)
   if (failures.length > 0) throw failures[0]
+  for (const part of parts) adjust(context.memory, part, block)
+  for (const { element, part: { pieces }, whole } of split) pieces.array.adjust?.(context.memory.u8.subarray(whole, whole + pieces.width), element)
   for (const { from, length, to } of split) context.memory.u8.copyWithin(to, from, from + length)
   return parts.map((part) => changed.get(part) ?? 0)
+}
+
+/** Let the array change those elements of a part that are whole. */
+const adjust = ({ u8 }: Memory, { at, end, pieces: { array, width }, start }: ArrayRange, block: number): void => {
+  const [first, last] = [Math.ceil(start / width), Math.floor(end / width)]
+  const from = block + at + first * width - start
+  if (array.adjust && last > first) array.adjust(u8.subarray(from, from + (last - first) * width), first)
 }
 
 const rangeOf = (piece: ClippedCopy, view: number) => {

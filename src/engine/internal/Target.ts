@@ -27,6 +27,11 @@ export interface TargetArray {
    * not kept: a plan of 100 000 tensors stays small.
    */
   readonly copies: () => ReadonlyArray<SourceCopy>
+  /**
+   * Changes elements in place once they are assembled: `bytes` holds those from element `first` on, in C order. Which elements come
+   * together is the engine's choice, and one may come twice, so what becomes of each depends on its own bytes and place alone.
+   */
+  readonly adjust?: (bytes: Uint8Array, first: number) => void
 }
 
 export type Segment =
