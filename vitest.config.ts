@@ -17,6 +17,8 @@ export default defineConfig({
     isolate: false,
     // Every core: a worker on each, as most files wait little.
     maxWorkers: "100%",
+    // No test asks a network; those of the Hub have one of their own.
+    env: { HF_HUB_OFFLINE: "1" },
     globalSetup: ["tests/bundle.ts"],
     include: ["tests/**/*.test.ts"],
     // Some tests start whole processes; on a busy machine that takes seconds.

@@ -39,7 +39,7 @@ const SAVE_AGAIN = "Copy or save the checkpoint again; `doctor` says what else i
 export const catalogue: ReadonlyArray<Area> = [
   {
     prefix: "usage/",
-    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts", "tests/setup/setup.test.ts", "tests/adapters/facts.test.ts"],
+    heldBy: ["tests/errors.test.ts", "tests/cli/cli.test.ts", "tests/setup/setup.test.ts", "tests/adapters/facts.test.ts", "tests/remote/names.test.ts"],
     title: "Flags and options",
     where: "the flag",
     exitCode: 2,
@@ -47,6 +47,7 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "alpha": ["nothing says the alpha by which adapters are scaled", "Give the one that they were trained with: `--alpha N`."],
       "flags": "flags that contradict each other, or a value out of its range",
+      "place": "an address that is none",
       "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers",
       "training": ["a setting of a run that the trainer accepts and does not do, or does too late; the message has the rule and what the trainer does", "The message says what to ask for instead."]
     }
@@ -174,15 +175,36 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "hub/",
-    heldBy: ["tests/io/hubCache.test.ts"],
-    title: "Models in the Hub's cache",
-    where: "what was looked at",
+    heldBy: ["tests/remote/names.test.ts", "tests/remote/hub.test.ts"],
+    title: "Models of the Hub",
+    where: "what was looked at, or what the Hub says",
     exitCode: 3,
-    remedy: "Download the model with the command that the message names, or name a directory.",
+    remedy: "Where it happens while a model is read the exit code is 7. Download the model with the command that the message names, or name a directory.",
     codes: {
-      "not-found": "neither a directory nor a cached model has this name",
+      "answer": ["the Hub answers with something that its interface does not have, or that contradicts what it said before", "Run it again; if HF_ENDPOINT names a mirror, ask without it."],
+      "content": ["the bytes of a file do not have the sum (SHA-256, or git's SHA-1) that the Hub lists", "Run it again; a mirror or a proxy that does this is broken."],
+      "endpoint": ["HF_ENDPOINT is no address", "Set it to one, or not at all."],
+      "entry-not-found": ["the repository has no such file at this revision", "Its page on the Hub shows what there is."],
+      "gated": ["the authors give the model to those who accept their terms", "Accept them on the model's page, and have a token sent: HF_TOKEN, or `hf auth login`."],
+      "no-access": ["the Hub refuses the token, or wants one", "HF_TOKEN, or `hf auth login`."],
+      "not-found": "neither a directory nor a cached model has this name, and the Hub was not, or could not be, asked",
+      "offline": ["the model is not cached, and HF_HUB_OFFLINE forbids to ask the Hub", "Download it where that is allowed, or unset the variable."],
+      "repository-not-found": ["the Hub has no model of this name, or it is private and no token for it was sent", "Check the name; for a private one set HF_TOKEN."],
+      "revision-not-found": ["the repository has no such branch, tag or commit", "Its page on the Hub shows what there is."],
       "ref": ["a ref of the cache names no commit", "Remove the cached repository and download it again."],
       "revision-not-cached": "the repository is cached, this revision of it is not"
+    }
+  },
+  {
+    prefix: "place/",
+    heldBy: ["tests/remote/hub.test.ts"],
+    title: "Addresses",
+    where: "the address",
+    exitCode: 7,
+    remedy: "`hf://Org/Name[@revision][/path]`, `https://…` and `s3://bucket/prefix` are addresses.",
+    codes: {
+      "hub": "what follows `hf://` is no repository of the Hub",
+      "unknown": "nothing here reads this kind of address"
     }
   },
   {

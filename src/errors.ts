@@ -142,8 +142,9 @@ const WORDS: Readonly<Record<string, string>> = {
 /** `EIO: i/o error, read` without what the message says anyway. */
 const plain = (detail: string): string => detail.replace(/^E[A-Z0-9]+: /, "").replace(/, [a-z]+( '.*)?$/, "")
 
-/** The operating system refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
+/** The operating system or a server refused a call. Exit code 7 (`errno` is e.g. `EIO`). */
 export class IoError extends failure("IoError", ExitCode.io, ({ errno }: { readonly errno: string }) => `io/${errno}`)<{
+  readonly code?: string
   readonly path: string
   readonly operation: string
   readonly errno: string
@@ -153,6 +154,8 @@ export class IoError extends failure("IoError", ExitCode.io, ({ errno }: { reado
   override get summary() {
     const call = `${this.operation} failed with ${this.errno}`
     const words = WORDS[this.errno]
+    // What has a code of its own says itself what it is.
+    if (this.detail !== undefined && !this.code.startsWith("io/")) return `${quotePath(this.path)}: ${escaped(this.detail)}`
     const problem = words !== undefined ? `${words} (${call})` : `${call}${this.detail ? ` (${plain(this.detail)})` : ""}`
     return `${quotePath(this.path)}: ${problem}`
   }

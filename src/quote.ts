@@ -21,9 +21,12 @@ export const quote = (text: string): string => {
   return safe.length <= LONGEST_QUOTE ? safe : `${safe.slice(0, LONGEST_QUOTE)}… (${safe.length} characters)`
 }
 
+/** What joining has made of the beginning of an address. */
+const ADDRESS = /^(hf|https?|s3):\/(?!\/)/
+
 /** Paths are longer, and what matters most stands at their end. */
 export const quotePath = (path: string): string => {
-  const safe = escaped(path)
+  const safe = escaped(path).replace(ADDRESS, "$1://")
   return safe.length <= LONGEST_PATH ? safe : `${safe.slice(0, LONGEST_PATH / 2)}…${safe.slice(-LONGEST_PATH / 2)}`
 }
 

@@ -2,7 +2,7 @@
  * Import and export, planned before they are run: what the command line and the bridges stand on. A plan reads headers only; its `run`
  * writes, atomically: the target is complete or as it was.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { RunOptions } from "../convert/produce.ts"
 import { type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
@@ -15,7 +15,7 @@ import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
 import { checking, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { checkpointPlace, modelDirectory } from "../io/hubCache.ts"
+import { checkpointPlace, modelDirectory } from "../remote/names.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"

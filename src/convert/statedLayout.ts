@@ -2,7 +2,7 @@
  * `--component` of an export. The reference needs it to start ranks; here any layout is read, but what is said of a checkpoint is held
  * against what it records.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { RUN_CONFIG } from "../checkpoint/names.ts"

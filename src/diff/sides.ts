@@ -2,7 +2,7 @@
  * Two spaces brought under common names: as they are, through a family's mapping (Hugging Face against Megatron), or through the
  * component prefixes (standard against MIMO).
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"

@@ -9,7 +9,8 @@ import { kindOfPath, openSpace } from "../space/openSpace.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { OtherStore, storeInUse } from "../io/storeInUse.ts"
+import { isRemote } from "../remote/place.ts"
+import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
@@ -80,7 +81,7 @@ export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry,
     ? yield* examineHf(families, path)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))
   // Only beside what is written, on the local disk, are there staging folders.
-  const staging = (yield* OtherStore) ? [] : yield* Effect.flatMap(Disk, (disk) => reading(() => stagingFolders(disk, dirname(resolve(path)))))
+  const staging = isRemote(path) || (yield* OtherStore) ? [] : yield* Effect.flatMap(Disk, (disk) => reading(() => stagingFolders(disk, dirname(resolve(path)))))
   const all = bySeverity([...found, ...staging])
   return { path, found: all, sound: !all.some((d) => d.severity === "error") } satisfies DoctorReport
 })

@@ -1,5 +1,5 @@
 /** Ailments of a Hugging Face directory: an index and shards that disagree, a config.json that nothing answers to. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"

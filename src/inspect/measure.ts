@@ -1,5 +1,5 @@
 /** Stream tensors through the engine and gather the statistics of each; what is read is checked by the CRC-32 stored with it. */
-import { OtherStore, storeInUse } from "../io/storeInUse.ts"
+import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { Effect, Stream } from "effect"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { type EngineLimits, stream } from "../engine/index.ts"

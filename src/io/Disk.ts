@@ -47,6 +47,8 @@ export interface DiskCalls extends Store {
   readonly makeDirectory: (path: string) => Promise<void>
   readonly rename: (from: string, to: string) => Promise<void>
   readonly link: (from: string, to: string) => Promise<void>
+  /** `target` as it is to stand in the link: absolute, or relative to the link's folder. */
+  readonly symbolicLink: (target: string, path: string) => Promise<void>
   /** A copy that shares its blocks with the original until one of them is changed (reflink); rejects where there is no such thing. */
   readonly clone: (from: string, to: string) => Promise<void>
   readonly remove: (path: string) => Promise<void>
@@ -141,6 +143,7 @@ export const nodeCalls: DiskCalls = {
   makeDirectory: (path) => fs.mkdir(path).catch(failed(path, "mkdir")),
   rename: (from, to) => fs.rename(from, to).catch(failed(to, "rename")),
   link: (from, to) => fs.link(from, to).catch(failed(to, "link")),
+  symbolicLink: (target, path) => fs.symlink(target, path).catch(failed(path, "link")),
   clone: (from, to) => fs.copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE).catch(failed(to, "clone")),
   remove: (path) => fs.unlink(path).catch(failed(path, "remove")),
   removeDirectory: (path) => fs.rmdir(path).catch(failed(path, "remove")),

@@ -1,5 +1,5 @@
 /** The second half of publishing: when all shares are staged, one caller makes the whole visible. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { BridgeError } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"

@@ -2,7 +2,7 @@
  * A Hugging Face checkpoint as a set of tensors: every header read and checked, no data. Works on a directory (sharded or
  * not, also a snapshot of the Hugging Face cache), on one safetensors file and on one index file.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect, type Scope } from "effect"
 import { join } from "node:path"
 import { atPath } from "../document/decode.ts"

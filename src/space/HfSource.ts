@@ -2,7 +2,7 @@
  * A Hugging Face model directory, opened: its config, its tensors' headers, and the names of the small files beside them.
  * Nothing of the data is read.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { architectureOf } from "../bridge/FamilyRegistry.ts"

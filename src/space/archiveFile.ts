@@ -1,5 +1,5 @@
 /** A file of `torch.save` (`.pt`, `.pth`, `.bin`): its tensors by their path through dicts and lists, everything else as facts. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { basename, dirname } from "node:path"
 import { FormatError, invalidFile } from "../errors.ts"

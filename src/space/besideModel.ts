@@ -8,7 +8,7 @@
  * - any other file (a draft model, multi-token prediction, an adapter) is side weights: said, and copied by an export as it is.
  * - folders are never looked into for weights: said, where they hold some.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { InvalidFile, quote } from "../errors.ts"

@@ -1,5 +1,5 @@
 /** Safetensors files and Hugging Face model directories as a {@link UnroutedSpace}. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "./HfSource.ts"
 import { oneLine } from "../quote.ts"

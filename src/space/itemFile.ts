@@ -2,7 +2,7 @@
  * A `.distcp` file by itself. It is a row of `torch.save` archives without an index; each archive's end says where it began,
  * so the row is walked from the end of the file. The items have no names: only `.metadata` beside the file knows them.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { basename, dirname, join } from "node:path"
 import { METADATA } from "../checkpoint/names.ts"

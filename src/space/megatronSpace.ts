@@ -1,5 +1,5 @@
 /** A Megatron `torch_dist` checkpoint as a {@link UnroutedSpace}: `.metadata`, the run configuration, the common state. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"

@@ -1,5 +1,5 @@
 /** The elements of tensors of any space as arrays for the engine. */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"

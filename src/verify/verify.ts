@@ -2,7 +2,7 @@
  * Proof that two checkpoints hold the same: HF against Megatron, HF against HF, Megatron against Megatron. Both sides are
  * streamed; the mapping is the one that converts, so a tensor counts as equal if converting would give its very bytes.
  */
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"

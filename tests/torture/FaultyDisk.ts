@@ -73,6 +73,7 @@ export const faultyDisk = (calls: DiskCalls, fault: (call: Call) => Fault | unde
     makeDirectory: (path) => run("makeDirectory", path, () => calls.makeDirectory(path)),
     rename: (from, to) => run("rename", to, () => calls.rename(from, to)),
     link: (from, to) => run("link", to, () => calls.link(from, to)),
+    symbolicLink: (target, path) => run("link", path, () => calls.symbolicLink(target, path)),
     clone: (from, to) => run("clone", to, () => calls.clone(from, to)),
     remove: (path) => run("remove", path, () => calls.remove(path)),
     removeDirectory: (path) => run("removeDirectory", path, () => calls.removeDirectory(path)),

@@ -195,6 +195,7 @@ export class MemoryFileSystem {
         if (parent.entries.has(basename(to))) throw diskError(to, "link", "EEXIST")
         this.#link(parent, basename(to), inode)
       },
+      symbolicLink: async (target, path) => this.symlink(resolve(dirname(path), target), path),
       clone: async (from, to) => {
         const { bytes } = this.#get(from, "clone")
         if (!this.reflinks) throw diskError(to, "clone", "ENOTSUP")

@@ -2,15 +2,15 @@
 import { Effect } from "effect"
 import { reading } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
-import { OtherStore } from "../../io/storeInUse.ts"
-import type { Store } from "../../store/Store.ts"
+import { isRemote } from "../../remote/place.ts"
+import { OtherStore, storeInUse } from "../../remote/storeInUse.ts"
 import { recoverToRead } from "./swap.ts"
 
 /** Errors: those of {@link recoverToRead}. */
 export const storeToRead = Effect.fnUntraced(function*(path: string) {
-  const other = yield* OtherStore
-  if (other) return other
+  const store = yield* storeInUse
+  if (isRemote(path) || (yield* OtherStore)) return store
   const disk = yield* Disk
   yield* reading(() => recoverToRead(disk, path))
-  return disk as Store
+  return store
 })

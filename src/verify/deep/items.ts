@@ -1,5 +1,5 @@
 /** Checks the stored tensors of a Megatron checkpoint against the CRC-32 that torch writes into each of them (and never reads). */
-import { storeInUse } from "../../io/storeInUse.ts"
+import { storeInUse } from "../../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { join } from "node:path"

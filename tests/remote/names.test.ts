@@ -4,7 +4,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { nodeCalls } from "../../src/io/Disk.ts"
-import { hubCacheDirectory, modelDirectory } from "../../src/io/hubCache.ts"
+import { hubCacheDirectory } from "../../src/remote/environment.ts"
+import { modelDirectory } from "../../src/remote/names.ts"
 
 const work = mkdtempSync(join(tmpdir(), "hub-cache-"))
 afterAll(() => rmSync(work, { recursive: true }))
@@ -20,7 +21,7 @@ writeFileSync(join(repository, "refs", "main"), COMMIT)
 writeFileSync(join(repository, "refs", "release", "1"), `${COMMIT}\n`)
 writeFileSync(join(repository, "blobs", "abc"), "{}")
 symlinkSync("../../blobs/abc", join(snapshot, "config.json"))
-const env = { HF_HUB_CACHE: cache }
+const env = { HF_HUB_CACHE: cache, HF_HUB_OFFLINE: "1" }
 const find = (name: string, revision?: string) => modelDirectory(nodeCalls, name, revision, env)
 
 describe("where the cache is", () => {

@@ -1,0 +1,68 @@
+/** The drivers of what is not on this machine, by the scheme of a path. */
+import { IoError } from "../errors.ts"
+import type { DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
+import { downloadTimeout, type Environment, hubCacheDirectory, hubEndpoint, hubTokenFile, sendsToken } from "./environment.ts"
+import { Client } from "./http/Client.ts"
+import { HttpStore } from "./http/HttpStore.ts"
+import { HubCache } from "./hub/HubCache.ts"
+import { HubClient } from "./hub/HubClient.ts"
+import { HubStore } from "./hub/HubStore.ts"
+import { schemeOf } from "./place.ts"
+import type { RemoteOptions } from "./RemoteOptions.ts"
+
+export interface RemoteStores {
+  /** The driver of a remote path. IoError for an address of the Hub that is none. */
+  readonly of: (path: string) => Promise<Store>
+  readonly client: Client
+  readonly hub: () => Promise<HubStore>
+}
+
+const LARGEST_TOKEN = 1024
+/** What a header can carry. */
+const TOKEN = /^[\x21-\x7e]{1,1024}$/
+
+/** `HF_TOKEN`, else what `hf auth login` has written. */
+const tokenOf = async (disk: DiskCalls, env: Environment): Promise<string | undefined> => {
+  if (!sendsToken(env)) return undefined
+  const given = env["HF_TOKEN"]?.trim()
+  if (given) return TOKEN.test(given) ? given : undefined
+  const file = await disk.open(hubTokenFile(env), "read").catch(() => undefined)
+  if (file === undefined) return undefined
+  try {
+    const bytes = Buffer.alloc(LARGEST_TOKEN)
+    const token = bytes.toString("latin1", 0, await file.read(bytes, 0)).trim()
+    return TOKEN.test(token) ? token : undefined
+  } catch {
+    return undefined
+  } finally {
+    await file.close()
+  }
+}
+
+/** One client, and so one limit of requests, for all drivers. */
+export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout }: RemoteOptions, env: Environment = process.env): RemoteStores => {
+  const client = new Client({ timeout: timeout ?? downloadTimeout(env), ...(patience === undefined ? {} : { patience }) })
+  const http = new HttpStore(client)
+  let hub: Promise<HubStore> | undefined
+  const hubStore = (): Promise<HubStore> => hub ??= (async () => {
+    const endpoint = hubEndpoint(env)
+    if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : "")) {
+      throw new IoError({ path: endpoint, operation: "open", code: "hub/endpoint", errno: "EINVAL", detail: "HF_ENDPOINT is no address" })
+    }
+    const asked = new HubClient(client, new URL(endpoint), await tokenOf(disk, env))
+    return new HubStore(client, asked, new HubCache(disk, hubCacheDirectory(env), cache))
+  })()
+  return {
+    client,
+    hub: hubStore,
+    of: async (path) => {
+      switch (schemeOf(path)) {
+        case "hf": return hubStore()
+        case "https":
+        case "http": return http
+        default: throw new IoError({ path, operation: "open", code: "place/unknown", errno: "EINVAL", detail: "is a kind of place that is not known here" })
+      }
+    }
+  }
+}

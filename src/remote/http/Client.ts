@@ -1,0 +1,253 @@
+/**
+ * Requests over HTTP/1.1, one thing at a time: time-outs, redirects, what is worth another try and after how long. Ranges are read by
+ * {@link ./range.ts}. Nothing is decoded: every request asks for the bytes as they are.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Dispatcher } from "undici"
+import { parseJson } from "../../document/StrictJson.ts"
+import { IoError } from "../../errors.ts"
+import { Lanes } from "./Lanes.ts"
+import { redirected } from "./redirects.ts"
+
+export type Headers = Readonly<Record<string, string>>
+
+/** What a server said. `body` is read or dropped, or the connection stays taken. */
+export interface Answer {
+  readonly url: URL
+  readonly status: number
+  /** One value of a header, by its name in small letters. */
+  readonly header: (name: string) => string | undefined
+  readonly body: AsyncIterable<Uint8Array>
+  readonly drop: () => Promise<void>
+}
+
+export interface ClientOptions {
+  /** Milliseconds without a byte. */
+  readonly timeout: number
+  /** Milliseconds before the first repetition; the next waits twice as long. */
+  readonly patience?: number
+}
+
+/** Sums of everything that was asked over a network, for progress. */
+export interface Traffic {
+  requests: number
+  bytes: number
+  retries: number
+  /** Until when a server asked to wait, in ms since the epoch; 0: not at all. */
+  waitingUntil: number
+}
+
+export interface FollowOptions {
+  readonly method?: "GET" | "HEAD"
+  readonly signal?: AbortSignal
+  /** A redirect to here is the answer: its `location` is the caller's business. */
+  readonly until?: (to: URL) => boolean
+}
+
+/** Something that may go well next time. */
+export class Transient extends Error {
+  readonly failure: IoError
+  /** Milliseconds that the server wants to be left alone. */
+  readonly after: number | undefined
+
+  constructor(failure: IoError, after?: number) {
+    super(failure.message)
+    this.failure = failure
+    this.after = after
+  }
+}
+
+const MOST_REDIRECTS = 5
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+const TRIES = 5
+const LONGEST_PAUSE = 30_000
+/** A rate limit's window is five minutes. */
+const LONGEST_WAIT = 330_000
+const LARGEST_HEADERS = 64 << 10
+const LARGEST_JSON = 64 << 20
+
+const TIMED_OUT = new Set(["UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"])
+const LOST = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH", "UND_ERR_ABORTED", "UND_ERR_DESTROYED"])
+/** The network is not there, or not there now. */
+const UNREACHABLE = new Set(["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH"])
+
+const codeOf = (error: unknown): string => {
+  const { cause, code } = error as { readonly code?: unknown; readonly cause?: unknown }
+  return typeof code === "string" ? code : cause === undefined ? "" : codeOf(cause)
+}
+
+/**
+ * What a failed call means; a defect of ours stays what it is. `reached`: some server has answered before, so that one which cannot be
+ * reached may come back.
+ */
+export const networkFailure = (path: string, error: unknown, reached = true): unknown => {
+  if (error instanceof Transient || error instanceof IoError) return error
+  const code = codeOf(error)
+  const say = (errno: string, detail: string) => new IoError({ path, operation: "read", errno, detail })
+  if (TIMED_OUT.has(code)) return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
+  if (LOST.has(code)) return new Transient(say("ECONNRESET", "the connection was cut"))
+  if (UNREACHABLE.has(code)) {
+    const failure = say(code, "the server cannot be reached")
+    return reached ? new Transient(failure) : failure
+  }
+  if (/^(HPE_|UND_ERR_)/.test(code) || (error as Error).name === "HTTPParserError") return new Transient(say("EPROTO", "the answer is no proper HTTP"))
+  // What is wrong with a certificate is still wrong next time.
+  if (/^(CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)) return say("ETLS", `the server's certificate is not accepted (${code})`)
+  return error
+}
+
+/** Seconds in a header, as milliseconds. */
+const secondsIn = (text: string | undefined): number | undefined => {
+  const seconds = Number(text)
+  return text === undefined || !Number.isFinite(seconds) || seconds < 0 ? undefined : seconds * 1000
+}
+
+/** How long the server wants to be left alone: `Retry-After`, or `t` of the Hub's `RateLimit: "api";r=0;t=55`. */
+const pauseOf = ({ header }: Answer): number | undefined => secondsIn(header("retry-after")) ?? secondsIn(/;\s*t=(\d+)/.exec(header("ratelimit") ?? "")?.[1])
+
+const REPEATED = new Set([408, 429, 500, 502, 503, 504])
+
+/** An answer that is worth another try. */
+export const transientAnswer = (path: string, answer: Answer): Transient | undefined => {
+  const { status } = answer
+  if (!REPEATED.has(status)) return undefined
+  const detail = status === 429 ? "the server's limit of requests is reached" : `the server answers ${status}`
+  return new Transient(new IoError({ path, operation: "read", errno: status === 429 ? "ERATELIMIT" : "EHTTP", detail }), pauseOf(answer))
+}
+
+export class Client {
+  readonly traffic: Traffic = { requests: 0, bytes: 0, retries: 0, waitingUntil: 0 }
+  readonly lanes = new Lanes()
+  readonly #timeout: number
+  readonly #patience: number
+  #dispatcher: Promise<Dispatcher> | undefined
+  #reached = false
+
+  constructor({ patience = 250, timeout }: ClientOptions) {
+    this.#timeout = timeout
+    this.#patience = patience
+  }
+
+  /** Proxies are taken from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
+  #connections(): Promise<Dispatcher> {
+    return this.#dispatcher ??= import("undici").then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent({
+      // Over HTTP/2 all ranges would share one connection.
+      allowH2: false,
+      connections: 64,
+      connect: { timeout: this.#timeout },
+      headersTimeout: this.#timeout,
+      bodyTimeout: this.#timeout,
+      maxHeaderSize: LARGEST_HEADERS
+    }))
+  }
+
+  /** One request, one answer, redirects not followed. Rejects with {@link Transient} or IoError. */
+  async ask(path: string, url: URL, headers: Headers, method: "GET" | "HEAD" = "GET", signal?: AbortSignal): Promise<Answer> {
+    this.traffic.requests++
+    try {
+      const { body, headers: received, statusCode } = await (await this.#connections()).request({
+        origin: url.origin, path: `${url.pathname}${url.search}`, method, headers: { "accept-encoding": "identity", ...headers }, ...(signal ? { signal } : {})
+      })
+      this.#reached = true
+      // Whoever drops an answer need not hear of its end.
+      body.on("error", () => {})
+      return {
+        url,
+        status: statusCode,
+        header: (name) => {
+          const value = received[name]
+          return Array.isArray(value) ? value[0] : value
+        },
+        body: body as AsyncIterable<Uint8Array>,
+        drop: async () => { await body.dump({ limit: 64 << 10 }).catch(() => {}) }
+      }
+    } catch (error) {
+      throw networkFailure(path, error, this.#reached)
+    }
+  }
+
+  /**
+   * The same, redirects followed. `headersFor` says what an address is told: secrets are for one origin only. `until` ends it at an
+   * answer that is for the caller.
+   */
+  async follow(path: string, url: URL, headersFor: (url: URL) => Headers, { method, signal, until = () => false }: FollowOptions = {}): Promise<Answer> {
+    let at = url
+    for (let turns = 0; turns <= MOST_REDIRECTS; turns++) {
+      const answer = await this.ask(path, at, headersFor(at), method, signal)
+      if (!REDIRECTS.has(answer.status)) return answer
+      try {
+        const to = redirected(path, at, answer.header("location"))
+        if (until(to)) return answer
+        at = to
+      } finally {
+        await answer.drop()
+      }
+    }
+    throw new IoError({ path, operation: "read", errno: "EREDIRECT", detail: `the server redirects more than ${MOST_REDIRECTS} times` })
+  }
+
+  /**
+   * Try until it goes well, five times without progress. `progress`: a number that grows while something comes.
+   *
+   * @throws IoError, the one of the last try
+   */
+  async trying<A>(attempt: () => Promise<A>, progress: () => number = () => 0): Promise<A> {
+    for (let tries = 1, before = progress();; tries++) {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (!(error instanceof Transient)) throw error
+        if (progress() > before) [tries, before] = [1, progress()]
+        if (tries >= TRIES) throw error.failure
+        this.traffic.retries++
+        await this.#pause(error.after ?? Math.min(LONGEST_PAUSE, this.#patience * 2 ** (tries - 1) * (0.75 + Math.random() / 2)))
+      }
+    }
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    const pause = Math.min(LONGEST_WAIT, milliseconds)
+    this.traffic.waitingUntil = Math.max(this.traffic.waitingUntil, Date.now() + pause)
+    await sleep(pause)
+  }
+
+  /** A whole body of at most `limit` bytes. Rejects with {@link Transient} or IoError `E2BIG`. */
+  async whole(path: string, answer: Answer, limit: number): Promise<Uint8Array> {
+    const parts: Array<Uint8Array> = []
+    let bytes = 0
+    try {
+      for await (const part of answer.body) {
+        parts.push(part)
+        bytes += part.byteLength
+        this.traffic.bytes += part.byteLength
+        if (bytes > limit) throw new IoError({ path, operation: "read", errno: "E2BIG", detail: `the answer has more than ${limit} bytes` })
+      }
+    } catch (error) {
+      throw networkFailure(path, error)
+    }
+    return Buffer.concat(parts)
+  }
+
+  /** A document that must be there. `refuse` makes an error of any other status. */
+  json(path: string, url: URL, headersFor: (url: URL) => Headers, refuse: (answer: Answer) => Error): Promise<{ readonly value: unknown; readonly answer: Answer }> {
+    return this.trying(() => this.lanes.through(async () => {
+      const answer = await this.follow(path, url, headersFor)
+      const again = transientAnswer(path, answer)
+      if (answer.status !== 200) {
+        await answer.drop()
+        throw again ?? refuse(answer)
+      }
+      const bytes = await this.whole(path, answer, LARGEST_JSON)
+      try {
+        return { value: parseJson(bytes), answer }
+      } catch {
+        throw new IoError({ path, operation: "read", errno: "EPROTO", detail: `${url.origin} answers with something that is no JSON` })
+      }
+    }))
+  }
+
+  async close(): Promise<void> {
+    await (await this.#dispatcher)?.destroy()
+    this.#dispatcher = undefined
+  }
+}

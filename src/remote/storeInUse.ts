@@ -1,0 +1,45 @@
+/**
+ * Where models and checkpoints are read: the local disk and, by the scheme of their paths, the places that lie elsewhere; or another store
+ * that is provided. A driver is loaded when the first path asks for it.
+ */
+import { Context, Effect } from "effect"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import type { Store } from "../store/Store.ts"
+import { isRemote } from "./place.ts"
+import { Remote, type RemoteOptions } from "./RemoteOptions.ts"
+import type { RemoteStores } from "./RemoteStores.ts"
+
+/** Provide this to read from elsewhere; what is written is on the local disk all the same. */
+export const OtherStore = Context.Reference<Store | undefined>("megatron-mimo/Store", { defaultValue: () => undefined })
+
+const places = new WeakMap<DiskCalls, Map<string, Store>>()
+
+/** What a driver was made with. */
+const KEYS = ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT"]
+
+/** The disk, and what is elsewhere, by path. */
+const everywhere = (disk: DiskCalls, options: RemoteOptions): Store => {
+  const known = places.get(disk) ?? new Map<string, Store>()
+  places.set(disk, known)
+  const key = JSON.stringify([options, ...KEYS.map((name) => process.env[name])])
+  const store = known.get(key) ?? byPath(disk, options)
+  known.set(key, store)
+  return store
+}
+
+const byPath = (disk: DiskCalls, options: RemoteOptions): Store => {
+  let remote: Promise<RemoteStores> | undefined
+  const load = (): Promise<RemoteStores> => remote ??= import("./RemoteStores.ts").then(({ remoteStores }) => remoteStores(disk, options))
+  const storeOf = async (path: string): Promise<Store> => (isRemote(path) ? (await load()).of(path) : disk)
+  return {
+    list: async (path) => (await storeOf(path)).list(path),
+    stat: async (path) => (await storeOf(path)).stat(path),
+    lstat: async (path) => (await storeOf(path)).lstat(path),
+    realpath: async (path) => (await storeOf(path)).realpath(path),
+    open: async (path, mode, how) => (await storeOf(path)).open(path, mode, how)
+  }
+}
+
+export const storeInUse: Effect.Effect<Store, never, Disk> = Effect.gen(function*() {
+  return (yield* OtherStore) ?? everywhere(yield* Disk, yield* Remote)
+})

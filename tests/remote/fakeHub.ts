@@ -1,0 +1,159 @@
+/**
+ * A Hub on loopback, as its clients see it: models, trees in pages, `resolve` with signed addresses on another host (127.0.0.2), gated and
+ * private repositories, rate limits. What it hands out can be spoiled by a test.
+ */
+import { createHash } from "node:crypto"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+
+export interface FakeRepository {
+  readonly commit: string
+  readonly files: ReadonlyMap<string, Uint8Array>
+  /** Branches and tags besides `main`. */
+  readonly refs?: ReadonlyMap<string, string>
+  readonly gated?: boolean
+  /** Needs a token. */
+  readonly private?: boolean
+}
+
+export interface Asked {
+  readonly host: "hub" | "cdn"
+  readonly method: string
+  readonly url: string
+  readonly authorization: string | undefined
+  readonly range: string | undefined
+}
+
+/** Answers in place of the usual one; true: it did. */
+export type Spoil = (asked: Asked, response: ServerResponse, usual: () => void) => boolean
+
+export interface FakeHub {
+  readonly endpoint: string
+  readonly asked: Array<Asked>
+  readonly repositories: Map<string, FakeRepository>
+  spoil: Spoil | undefined
+  /** Signed addresses given out before this are not valid any more. */
+  readonly expire: () => void
+  readonly close: () => Promise<void>
+}
+
+export const TOKEN = "hf_of_the_tests"
+const PAGE = 3
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+const gitBlob = (bytes: Uint8Array): string => createHash("sha1").update(`blob ${bytes.byteLength}\0`).update(bytes).digest("hex")
+const isLarge = (name: string): boolean => /\.(safetensors|distcp|bin)$/.test(name)
+
+const listen = (host: string, handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<Server> =>
+  new Promise((resolve) => {
+    const server = createServer(handle)
+    server.listen(0, host, () => resolve(server))
+  })
+
+/** The bytes of a request with or without a range. */
+export const sendBytes = (response: ServerResponse, bytes: Uint8Array, range: string | undefined, headers: Record<string, string> = {}): void => {
+  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? []
+  if (first === undefined) {
+    response.writeHead(200, { ...headers, "content-length": bytes.byteLength, "accept-ranges": "bytes" }).end(bytes)
+    return
+  }
+  const start = Number(first)
+  const end = Math.min(bytes.byteLength, last === "" ? bytes.byteLength : Number(last) + 1)
+  if (start >= bytes.byteLength) {
+    response.writeHead(416, { "content-range": `bytes */${bytes.byteLength}` }).end()
+    return
+  }
+  response.writeHead(206, { ...headers, "content-length": end - start, "content-range": `bytes ${start}-${end - 1}/${bytes.byteLength}` }).end(bytes.subarray(start, end))
+}
+
+export const startFakeHub = async (): Promise<FakeHub> => {
+  const repositories = new Map<string, FakeRepository>()
+  const asked: Array<Asked> = []
+  const contents = new Map<string, Uint8Array>()
+  let epoch = 0
+  const note = (host: Asked["host"], { headers, method = "GET", url = "/" }: IncomingMessage): Asked => {
+    const entry = { host, method, url, authorization: headers.authorization, range: headers.range }
+    asked.push(entry)
+    return entry
+  }
+  const cdn = await listen("127.0.0.2", (request, response) => {
+    const entry = note("cdn", request)
+    const usual = (): void => {
+      const url = new URL(entry.url, "http://cdn")
+      if (Number(url.searchParams.get("epoch")) !== epoch) {
+        response.writeHead(403).end("expired")
+        return
+      }
+      const bytes = contents.get(url.pathname.slice(1))
+      if (bytes === undefined) response.writeHead(404).end()
+      else sendBytes(response, bytes, entry.range, { etag: `"${url.pathname.slice(1)}"` })
+    }
+    if (!hub.spoil?.(entry, response, usual)) usual()
+  })
+  const cdnAddress = `http://127.0.0.2:${(cdn.address() as AddressInfo).port}`
+  const refuse = (response: ServerResponse, status: number, code?: string): void => {
+    response.writeHead(status, code === undefined ? {} : { "x-error-code": code }).end(JSON.stringify({ error: code ?? "no" }))
+  }
+  const server = await listen("127.0.0.1", (request, response) => {
+    const entry = note("hub", request)
+    const usual = (): void => answer(entry, response)
+    if (!hub.spoil?.(entry, response, usual)) usual()
+  })
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const answer = ({ authorization, method, range, url }: Asked, response: ServerResponse): void => {
+    const { pathname, searchParams } = new URL(url, endpoint)
+    const [, api, id, rest] = /^(\/api\/models)?\/([\w.-]+\/[\w.-]+)(?:\/(.*))?$/.exec(decodeURIComponent(pathname)) ?? []
+    const repository = repositories.get(id ?? "")
+    const known = authorization === `Bearer ${TOKEN}`
+    if (repository === undefined || (repository.private && !known)) return refuse(response, known ? 404 : 401, "RepoNotFound")
+    const revisionOf = (text: string): string | undefined => (text === "main" || text === repository.commit ? repository.commit : repository.refs?.get(text))
+    if (api) {
+      const [kind, name = "main"] = (rest ?? "revision/main").split(/\/(.*)/)
+      const commit = revisionOf(kind === "tree" ? name.split("/")[0]! : name)
+      if (commit === undefined) return refuse(response, 404, "RevisionNotFound")
+      if (kind === "revision") {
+        response.writeHead(200, { "content-type": "application/json", "x-repo-commit": commit })
+          .end(JSON.stringify({ id, sha: commit, private: repository.private ?? false, gated: repository.gated ?? false, siblings: [...repository.files.keys()].map((rfilename) => ({ rfilename })) }))
+        return
+      }
+      const entries = [...repository.files].map(([path, bytes]) => ({
+        type: "file", path, size: bytes.byteLength, oid: gitBlob(bytes), ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size: bytes.byteLength, pointerSize: 134 } } : {})
+      }))
+      const from = Number(searchParams.get("cursor") ?? 0)
+      const link = from + PAGE < entries.length ? { link: `<${endpoint}${pathname}?recursive=true&expand=false&cursor=${from + PAGE}>; rel="next"` } : {}
+      response.writeHead(200, { "content-type": "application/json", ...link }).end(JSON.stringify(entries.slice(from, from + PAGE)))
+      return
+    }
+    const [, revision, path] = /^resolve\/([^/]+)\/(.+)$/.exec(rest ?? "") ?? []
+    const commit = revision === undefined ? undefined : revisionOf(revision)
+    if (commit === undefined) return refuse(response, 404, "RevisionNotFound")
+    if (repository.gated && !known) return refuse(response, 403, "GatedRepo")
+    const bytes = repository.files.get(path!)
+    if (bytes === undefined) return refuse(response, 404, "EntryNotFound")
+    if (!isLarge(path!)) {
+      const headers = { "x-repo-commit": commit, etag: `"${gitBlob(bytes)}"` }
+      if (method === "HEAD") response.writeHead(200, { ...headers, "content-length": bytes.byteLength }).end()
+      else sendBytes(response, bytes, range, headers)
+      return
+    }
+    const sum = sha256(bytes)
+    contents.set(sum, bytes)
+    response.writeHead(302, {
+      location: `${cdnAddress}/${sum}?epoch=${epoch}&signature=secret`, "x-repo-commit": commit, "x-linked-etag": `"${sum}"`, "x-linked-size": String(bytes.byteLength)
+    }).end()
+  }
+  const hub: FakeHub = {
+    endpoint,
+    asked,
+    repositories,
+    spoil: undefined,
+    expire: () => { epoch++ },
+    close: async () => {
+      for (const s of [server, cdn]) {
+        s.closeAllConnections()
+        await new Promise((resolve) => s.close(resolve))
+      }
+    }
+  }
+  return hub
+}

@@ -1,0 +1,50 @@
+/** Imports from a Hub whose answers are spoiled: each gives the bytes of the undisturbed one, or a typed error and nothing. */
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { Effect, Layer } from "effect"
+import { Disk, MegatronMimoBridge } from "../../src/index.ts"
+import { isBridgeError } from "../../src/errors.ts"
+import { nodeCalls } from "../../src/io/Disk.ts"
+import { Remote } from "../../src/remote/RemoteOptions.ts"
+import type { FakeHub } from "./fakeHub.ts"
+import type { Fault } from "./faults.ts"
+
+export const treeOf = (directory: string): ReadonlyMap<string, Buffer> =>
+  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" }).sort()
+    .filter((name) => statSync(join(directory, name)).isFile())
+    .map((name) => [name, readFileSync(join(directory, name))]))
+
+export const importFrom = (hfModel: string, target: string): Promise<unknown> =>
+  Effect.runPromise(MegatronMimoBridge.fromHfPretrained(hfModel).pipe(
+    Effect.flatMap((bridge) => bridge.importCheckpoint(target, {})),
+    Effect.provideService(Remote, { timeout: 150, patience: 1 }),
+    // A disk of its own: what is known of the Hub is known per disk.
+    Effect.provide(Layer.succeed(Disk, { ...nodeCalls }))
+  ))
+
+/** Spoil request `at`, and, with `all`, every one after it. What went wrong with the promise, in words. */
+export const faulted = async (hub: FakeHub, hfModel: string, target: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
+  let seen = 0
+  let spoiled = false
+  hub.asked.length = 0
+  hub.spoil = (asked, response, usual) => {
+    const own = seen++
+    if (own !== at && !(all && own > at)) return false
+    spoiled = true
+    fault.spoil(response, usual, asked)
+    return true
+  }
+  rmSync(target, { recursive: true, force: true })
+  const error = await importFrom(hfModel, target).then(() => undefined, (reason: unknown) => reason)
+  hub.spoil = undefined
+  if (hub.asked.some(({ authorization, host }) => host === "cdn" && authorization !== undefined)) return "the token reached the CDN"
+  if (error === undefined) {
+    const found = treeOf(target)
+    const same = found.size === expected.size && [...expected].every(([name, bytes]) => found.get(name)?.equals(bytes))
+    return same ? undefined : "another checkpoint came out"
+  }
+  if (!spoiled) return `failed without a fault: ${String(error)}`
+  if (!isBridgeError(error)) return `no typed error: ${String(error)}`
+  if (existsSync(target)) return "failed, and something was published"
+  return undefined
+}
