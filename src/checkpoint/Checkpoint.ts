@@ -17,13 +17,14 @@ import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
-import { isTraining, modalityOf, unwrapKey } from "../model/storedKey.ts"
+import { modalityOf } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "./CommonState.ts"
-import { BACKEND, COMMON_FILE, COMMON_STATE, HF_SOURCE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
+import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
 import { ownFile, readOwn } from "./ownFile.ts"
+import { moduleStates, sortKeys } from "./sortKeys.ts"
 
 /** Trackers and metadata.json are tens of bytes to a few KB. */
 const LARGEST_SMALL_FILE = 1 << 20
@@ -32,7 +33,7 @@ export interface Checkpoint {
   /** The `iter_*` (or `release`) folder. */
   readonly directory: string
   readonly metadata: DcpMetadata
-  /** Model tensors by their key without DDP's `module.`. */
+  /** Model tensors by their key without DDP's `module.`, norms by Transformer Engine's names. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** Module states by their key without DDP's `module.`: made at each call, since there are as many as modules and hardly anybody asks. */
   readonly objects: () => ReadonlyMap<string, StoredObject>
@@ -43,6 +44,8 @@ export interface Checkpoint {
   readonly form: "mimo" | "standard"
   /** Some keys carried the wrapper's `module.`. */
   readonly wrapped: boolean
+  /** Some norms have the names of the local layer specification. */
+  readonly localSpec: boolean
   /** Bytes of every data file, by name. */
   readonly fileSizes: ReadonlyMap<string, number>
   readonly notes: ReadonlyArray<string>
@@ -181,34 +184,6 @@ const dataFileSizes = async (store: Store, directory: string, metadata: DcpMetad
   return sizes
 }
 
-const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array) => {
-  const tensors = new Map<string, StoredTensor>()
-  const kept = new Map<string, StoredTensor>()
-  const trainingState: Array<string> = []
-  let wrapped = false
-  for (const [key, tensor] of metadata.tensors) {
-    if (isTraining(key)) {
-      trainingState.push(key)
-      continue
-    }
-    if (key.startsWith(HF_SOURCE)) {
-      kept.set(key.slice(HF_SOURCE.length), tensor)
-      continue
-    }
-    const plain = unwrapKey(key)
-    wrapped ||= plain !== key
-    if (tensors.has(plain)) {
-      throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)} once the wrapper's prefix is removed`, place: positioned({ tensor: key }, bytes) })
-    }
-    tensors.set(plain, tensor)
-  }
-  for (const key of metadata.objects.keys()) if (isTraining(key) && key !== COMMON_STATE) trainingState.push(key)
-  return { tensors, kept, trainingState, wrapped }
-}
-
-const moduleStates = (metadata: DcpMetadata): ReadonlyMap<string, StoredObject> =>
-  new Map([...metadata.objects].flatMap(([key, object]) => (isTraining(key) ? [] : [[unwrapKey(key), object] as const])))
-
 /**
  * Open a checkpoint: the parent directory or one `iter_*` folder.
  *
@@ -242,7 +217,11 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
       objects: () => moduleStates(metadata),
       form,
       fileSizes,
-      notes: sorted.wrapped ? [...notes, `the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : notes
+      notes: [
+        ...notes,
+        ...(sorted.wrapped ? [`the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : []),
+        ...(sorted.localSpec ? [`norms of ${basename(directory)} have the names of Megatron-Core's local layer specification; read by those of Transformer Engine's`] : [])
+      ]
     }
   })
 })

@@ -11,6 +11,7 @@ import { isEmbedding, isHead, isQuantisation } from "../space/names.ts"
 import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
+import { layerSpecNames } from "../model/layerSpec.ts"
 import { modelKeyOf, unwrapKey } from "../model/storedKey.ts"
 import { draftOf } from "../relabel/Draft.ts"
 import { expectedStates } from "../relabel/rules/extraStates.ts"
@@ -110,6 +111,15 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
       fix: "Relabel it; export and inspect here read the keys as they are.",
       command: relabelling(directory, "plain"),
       names: wrapped
+    }))
+  }
+  const nameOf = layerSpecNames(keys)
+  const local = keys.filter((key) => nameOf(key, "te") !== key)
+  if (local.length > 0) {
+    out.push(diagnosis("note", "local-spec", `${local.length} norms have the names of Megatron-Core's local layer specification: a trainer that builds Transformer Engine's layers asks for others`, {
+      fix: "Relabel it for such a trainer; export and inspect here read both.",
+      command: relabelling(directory, "te-spec"),
+      names: local
     }))
   }
   const known = recogniseMegatronKeys(keys.map(unwrapKey))

@@ -90,6 +90,9 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
   if (space.checkpoint?.wrapped) {
     out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
   }
+  if (space.checkpoint?.localSpec) {
+    out.push({ code: "local-spec", text: "norms have the names of the local layer specification, shown by those of Transformer Engine's; `relabel --to te-spec` gives them these", names: [] })
+  }
   const training = all.filter((t) => isTrainingRole(t.role))
   const others = space.objects.filter((o) => !o.key.includes("_extra_state"))
   if (training.length + others.length > 0) {

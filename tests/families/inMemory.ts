@@ -1,7 +1,8 @@
 /** Plans of toys, without files. */
 import { families } from "../../routes/index.ts"
 import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
-import { HF_SOURCE } from "../../src/checkpoint/names.ts"
+import { moduleStates, sortKeys } from "../../src/checkpoint/sortKeys.ts"
+import type { DcpMetadata } from "../../src/torch/DcpMetadata.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
 import type { ExportPlan } from "../../src/plan/ExportDraft.ts"
 import type { ExportDraft } from "../../src/plan/ExportDraft.ts"
@@ -23,22 +24,16 @@ export const importOf = (toy: Toy, form: Form = "standard", tensors: ReadonlyArr
     step: 0
   })
 
-/** The checkpoint that a plan would write, opened. */
-export const opened = ({ checkpoint: { metadata }, report }: ImportPlan): Checkpoint => {
-  const isKept = (key: string) => key.startsWith(HF_SOURCE)
-  return {
-    directory: "/toy/iter_0000000",
-    metadata,
-    tensors: new Map([...metadata.tensors].filter(([key]) => !isKept(key))),
-    objects: () => metadata.objects,
-    kept: new Map([...metadata.tensors].filter(([key]) => isKept(key)).map(([key, t]) => [key.slice(HF_SOURCE.length), t])),
-    trainingState: [],
-    form: report.form,
-    wrapped: false,
-    fileSizes: new Map(),
-    notes: []
-  }
-}
+/** The checkpoint that a plan would write, opened; or that one with another index. */
+export const opened = ({ checkpoint: { metadata: planned }, report }: ImportPlan, metadata: DcpMetadata = planned): Checkpoint => ({
+  directory: "/toy/iter_0000000",
+  metadata,
+  ...sortKeys(metadata, "/toy/iter_0000000/.metadata", new Uint8Array(0)),
+  objects: () => moduleStates(metadata),
+  form: report.form,
+  fileSizes: new Map(),
+  notes: []
+})
 
 /** A plan whose items have the headers that this program writes. */
 export const asWritten = ({ chunks, ...draft }: ExportDraft): ExportPlan => {
@@ -46,8 +41,8 @@ export const asWritten = ({ chunks, ...draft }: ExportDraft): ExportPlan => {
   return { ...draft, stored: new StoredArrays(chunks) }
 }
 
-/** The export of what an import would write. */
-export const exportOf = (toy: Toy, plan: ImportPlan): ExportPlan => {
+/** The export of what an import would write, or of that with another index. */
+export const exportOf = (toy: Toy, plan: ImportPlan, metadata?: DcpMetadata): ExportPlan => {
   const source = sourceOf(toy, toy.tensors)
-  return asWritten(planExport({ family: families.find(toy.config), config: source, weights: source.weights, checkpoint: opened(plan) }, OPTIONS))
+  return asWritten(planExport({ family: families.find(toy.config), config: source, weights: source.weights, checkpoint: opened(plan, metadata) }, OPTIONS))
 }

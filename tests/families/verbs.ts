@@ -14,7 +14,7 @@ import { decodeChecksums } from "../../src/publish/integrity/Checksums.ts"
 import { CHECKSUMS } from "../../src/publish/integrity/names.ts"
 import { noHeaders } from "../../src/space/HfSource.ts"
 import {
-  diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, verifyCheckpoint
+  diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, Unsupported, verifyCheckpoint
 } from "../../src/index.ts"
 import type { Toy } from "./toys.ts"
 
@@ -76,6 +76,22 @@ const bothForms = async (directory: string, hf: string, standard: string, names:
   deepEqual([...(await sumsOf(hf)).keys()].filter((name) => !names.includes(name)), [], "components of the Hugging Face model")
 }
 
+/** Norms by the other layer specification: names only, the same bytes there and back, the same export. */
+const bothSpecs = async (directory: string, hf: string, standard: string, exported: string): Promise<void> => {
+  const [local, te, again] = ["local", "te", "again"].map((name) => join(directory, name)) as [string, string, string]
+  try {
+    await relabelCheckpoint(standard, local, { to: ["local-spec"], link: true })
+  } catch (error) {
+    if (!(error instanceof Unsupported) || error.code !== "unsupported/relabel") throw error
+    return
+  }
+  await relabelCheckpoint(local, te, { to: ["te-spec"], link: true })
+  expectSameFiles(te, standard)
+  await expectEqual(local, standard)
+  await exportCheckpoint({ hfModel: hf }, local, again)
+  expectSameFiles(again, exported)
+}
+
 export const everyVerb = async (toy: Toy, directory: string): Promise<void> => {
   const [hf, standard, exported] = ["hf", "standard", "exported"].map((name) => join(directory, name)) as [string, string, string]
   await Effect.runPromise(Effect.gen(function*() {
@@ -97,6 +113,7 @@ export const everyVerb = async (toy: Toy, directory: string): Promise<void> => {
   }
   const { html } = await reportCheckpoints([hf, standard])
   ok(html.endsWith("</html>\n") || html.endsWith("</html>"))
+  await bothSpecs(directory, hf, standard, exported)
   const names = componentsOf(toy)
   if (names.length > 1) await bothForms(directory, hf, standard, names)
 }

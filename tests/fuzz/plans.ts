@@ -78,6 +78,7 @@ const checkpointOf = (tensors: ReadonlyMap<string, StoredTensor>): Checkpoint =>
   trainingState: [],
   form: [...tensors.keys()].some((key) => key.startsWith("modality_submodules.")) ? "mimo" : "standard",
   wrapped: false,
+  localSpec: false,
   fileSizes: new Map(),
   notes: []
 })

@@ -83,10 +83,20 @@ function* indices(counts: ReadonlyArray<number>): Generator<ReadonlyArray<number
 export const missingStates = (draft: Draft, known?: (module: string) => boolean): ReadonlyArray<string> =>
   expectedStates(draft, known).filter((key) => !draft.objects.has(key))
 
+/** Norms are built with states: at least one has one. */
+export const hasNormState = (draft: Draft): boolean => {
+  const norms = new Set(modulesOf(draft).filter(({ isNorm }) => isNorm).map(({ path }) => path))
+  return [...draft.objects.keys()].some((key) => norms.has(STATE.exec(key)?.[1] ?? ""))
+}
+
+/** The draft with these module states, empty ones. */
+export const withEmptyStates = (draft: Draft, keys: ReadonlyArray<string>): Draft => {
+  const objects = new Map(draft.objects)
+  for (const key of keys) objects.set(key, "empty")
+  return { ...draft, objects }
+}
+
 export const toExtraStates: Rule = (draft, { hasState }) => {
   const missing = missingStates(draft, hasState)
-  if (missing.length === 0) return noEquivalent("extra-states", "none is missing")
-  const objects = new Map(draft.objects)
-  for (const key of missing) objects.set(key, "empty")
-  return { ...draft, objects }
+  return missing.length === 0 ? noEquivalent("extra-states", "none is missing") : withEmptyStates(draft, missing)
 }

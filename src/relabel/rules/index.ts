@@ -3,6 +3,7 @@ import { toMimo, toStandard } from "./components.ts"
 import { toGrouped, toSequential } from "./experts.ts"
 import { toExtraStates } from "./extraStates.ts"
 import { toGpt, toHybrid } from "./hybrid.ts"
+import { toLocalSpec, toTeSpec } from "./layerSpec.ts"
 import { toIndexed, toStacked } from "./layers.ts"
 import { toMtpModelLayer, toTransformerLayer } from "./mtp.ts"
 import type { Rule } from "./Rule.ts"
@@ -21,6 +22,8 @@ export const rules = {
   gpt: toGpt,
   "mtp-transformer-layer": toTransformerLayer,
   "mtp-model-layer": toMtpModelLayer,
+  "te-spec": toTeSpec,
+  "local-spec": toLocalSpec,
   "extra-states": toExtraStates
 } as const satisfies Record<string, Rule>
 

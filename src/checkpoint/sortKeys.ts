@@ -1,0 +1,56 @@
+/**
+ * The keys of an index put into the form that mapping rows know: roles apart, wrappers' prefixes removed, norms under one of the names
+ * that trainers give them. Pure.
+ */
+import { positioned } from "../document/position.ts"
+import { InvalidFile, quote } from "../errors.ts"
+import { layerSpecNames } from "../model/layerSpec.ts"
+import { HF_SOURCE, isTraining, roleOf, unwrapKey } from "../model/storedKey.ts"
+import type { DcpMetadata, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
+import { COMMON_STATE } from "./names.ts"
+
+/** What the entries of an index are, by their keys alone. */
+export interface SortedKeys {
+  /** Model tensors by their key without a wrapper's prefix, norms by Transformer Engine's names. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Bytes of HF tensors that travel beside the model, by HF name. */
+  readonly kept: ReadonlyMap<string, StoredTensor>
+  /** Optimizer, scheduler and RNG entries. */
+  readonly trainingState: ReadonlyArray<string>
+  readonly wrapped: boolean
+  readonly localSpec: boolean
+}
+
+/** `path`, `bytes`: of the index, for errors. InvalidFile `checkpoint/duplicate-key` where two entries have one name. */
+export const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array): SortedKeys => {
+  const tensors = new Map<string, StoredTensor>()
+  const kept = new Map<string, StoredTensor>()
+  const trainingState: Array<string> = []
+  let wrapped = false
+  let localSpec = false
+  const named = layerSpecNames(Iterator.from(metadata.tensors.keys()).filter((key) => roleOf(key) === "model").map(unwrapKey))
+  for (const [key, tensor] of metadata.tensors) {
+    if (isTraining(key)) {
+      trainingState.push(key)
+      continue
+    }
+    if (key.startsWith(HF_SOURCE)) {
+      kept.set(key.slice(HF_SOURCE.length), tensor)
+      continue
+    }
+    const unwrapped = unwrapKey(key)
+    const plain = named(unwrapped, "te")
+    wrapped ||= unwrapped !== key
+    localSpec ||= plain !== unwrapped
+    if (tensors.has(plain)) {
+      throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)}, once a wrapper's prefix is removed and norms have Transformer Engine's names`, place: positioned({ tensor: key }, bytes) })
+    }
+    tensors.set(plain, tensor)
+  }
+  for (const key of metadata.objects.keys()) if (isTraining(key) && key !== COMMON_STATE) trainingState.push(key)
+  return { tensors, kept, trainingState, wrapped, localSpec }
+}
+
+/** Module states by their key without a wrapper's prefix. */
+export const moduleStates = (metadata: DcpMetadata): ReadonlyMap<string, StoredObject> =>
+  new Map([...metadata.objects].flatMap(([key, object]) => (isTraining(key) ? [] : [[unwrapKey(key), object] as const])))
