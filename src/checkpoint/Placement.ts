@@ -10,7 +10,10 @@ import { writerRank } from "../parallel/RankGrid.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
 
 /** All that a layout asks of a tensor: its shape, the axis that is split, its expert, and under which keys its parts are stored. */
-export type Placeable = Pick<Parameter, "name" | "shape" | "splitAxis" | "expert" | "parts" | "config">
+export interface Placeable extends Pick<Parameter, "name" | "shape" | "splitAxis" | "expert" | "parts" | "config"> {
+  /** The vocabulary axis of a checkpoint as it is: where ranks do not divide its rows, the last of them have less. */
+  readonly uneven?: boolean
+}
 
 /** `of`: whatever the caller knows the tensor by; its chunks carry it. */
 export interface TensorToPlace<T> {
@@ -62,8 +65,12 @@ export const rankFileName = ({ number, rank }: Pick<RankFile<unknown>, "rank" | 
 /** What an extent may be called, for messages. */
 const SIZES = ["ffn_hidden_size", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size", "hidden_size"] as const
 
-/** Extents along the split axis, one per tensor-parallel rank, all equal. */
-const shares = (extent: number, ranks: number, name: string, { config, expert }: Placeable): ReadonlyArray<readonly [start: number, size: number]> => {
+/** Extents along the split axis, one per tensor-parallel rank, all equal; no more than there is of an uneven one. */
+const shares = (extent: number, ranks: number, name: string, { config, expert, uneven }: Placeable): ReadonlyArray<readonly [start: number, size: number]> => {
+  if (extent % ranks !== 0 && uneven) {
+    const most = Math.ceil(extent / ranks)
+    return Array.from({ length: Math.ceil(extent / most) }, (_, rank) => [rank * most, Math.min(most, extent - rank * most)] as const)
+  }
   if (extent % ranks !== 0) {
     const field = SIZES.find((size) => config?.[size] === extent)
     throw new UsageError({ code: "usage/layout",
@@ -89,8 +96,8 @@ class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
   cuts(parameter: Placeable, { rows, shape: stored }: StoredPart, ranks: number, prefix: string): ReadonlyArray<Cut> {
-    const { name, shape, splitAxis } = parameter
-    const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}`
+    const { name, shape, splitAxis, uneven } = parameter
+    const id = `${shape}/${rows ?? ""}/${splitAxis ?? ""}/${ranks}/${stored.length}/${uneven ?? ""}`
     let cuts = this.#known.get(id)
     if (cuts) return cuts
     const axis = splitAxis ?? 0

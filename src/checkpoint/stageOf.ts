@@ -1,10 +1,13 @@
 /** The pipeline stage of every entry of a module under a layout. */
 import { UsageError } from "../errors.ts"
-import type { Entry, Model } from "../model/Parameter.ts"
+import type { Entry } from "../model/Parameter.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import { type PipelineStages, pipelineStages } from "../parallel/PipelineSplit.ts"
 
-export type StageOf = (entry: Entry) => number
+/** All that a pipeline asks of an entry. */
+export type Staged = Pick<Entry, "stage" | "mtp">
+
+export type StageOf<E extends Staged = Entry> = (entry: E) => number
 
 /** Without layers that are dealt out there is a first stage and a last. */
 const ends = (pp: number): PipelineStages => ({ layers: [], embedding: 0, output: pp - 1, norm: pp - 1, mtp: pp - 1 })
@@ -15,11 +18,11 @@ const ends = (pp: number): PipelineStages => ({ layers: [], embedding: 0, output
  *
  * @throws UsageError if the layers do not fit the pipeline
  */
-export const stagesOf = (
+export const stagesOf = <E extends Staged>(
   { pipeline, pp }: ModuleParallelism,
-  entries: Model,
-  { isTower = () => false, mtpLayers = 0 }: { readonly isTower?: (entry: Entry) => boolean; readonly mtpLayers?: number } = {}
-): StageOf => {
+  entries: ReadonlyArray<E>,
+  { isTower = () => false, mtpLayers = 0 }: { readonly isTower?: (entry: E) => boolean; readonly mtpLayers?: number } = {}
+): StageOf<E> => {
   if (pp === 1 && pipeline === undefined) return () => 0
   const staged = entries.find((entry) => typeof entry.stage === "object" && !isTower(entry))?.stage
   if (typeof staged !== "object" && pipeline !== undefined) throw new UsageError({ problem: "an uneven pipeline, but there are no layers to deal out" })

@@ -37,6 +37,7 @@ const pipeline = z.strictObject({
   lastStageLayers: optional(size),
   embeddingAsStage: optional(z.boolean()),
   lossAsStage: optional(z.boolean()),
+  virtualStages: optional(z.int()),
   layout: optional(text)
 })
 const sizes = { tp: size, pp: size, dp: size, cp: size, ep: size, etp: size, pipeline: optional(pipeline) }

@@ -39,7 +39,7 @@ export const hfPath = pathFlag("hf-path", "directory").pipe(
 export const component = Flag.String("component").pipe(
   Flag.withAlias("c"),
   Flag.withMetavar("NAME=tp=N[,…]"),
-  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true, layout=\"Et|tt|tL\"; an import also takes auto. Default: every component tp=1 on consecutive ranks"),
+  Flag.withDescription("Layout of one component, repeated: language=tp=4,pp=2,dp=1,cp=1,ep=1,etp=1,rank_offset=0; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true, layout=\"Et|tt|tL\"; virtual stages: vpp=N; an import also takes auto. Default: every component tp=1 on consecutive ranks"),
   Flag.between(0, 64)
 )
 
@@ -68,6 +68,7 @@ export const standard = {
   pp: size("pp", "Pipeline-parallel"),
   ep: size("ep", "Expert-parallel"),
   etp: size("etp", "Expert-tensor-parallel"),
+  vpp: Flag.Int("vpp").pipe(Flag.withMetavar("N"), Flag.withDescription("Virtual pipeline stages on every rank of a standard checkpoint. Default 1"), Flag.optional),
   firstStage: stageLayers("first"),
   lastStage: stageLayers("last"),
   embeddingStage: asStage("embedding"),
@@ -289,6 +290,7 @@ export interface LayoutFlags {
   readonly pp: Option.Option<number>
   readonly ep: Option.Option<number>
   readonly etp: Option.Option<number>
+  readonly vpp: Option.Option<number>
   readonly firstStage: Option.Option<number>
   readonly lastStage: Option.Option<number>
   readonly embeddingStage: boolean
@@ -301,18 +303,21 @@ const PIPELINE_FLAGS: Readonly<Record<keyof PipelineSplit, string>> = {
   lastStageLayers: "--decoder-last-pipeline-num-layers",
   embeddingAsStage: "--account-for-embedding-in-pipeline-split",
   lossAsStage: "--account-for-loss-in-pipeline-split",
-  layout: "--pipeline-model-parallel-layout"
+  layout: "--pipeline-model-parallel-layout",
+  virtualStages: "--vpp"
 }
 
 /** The uneven pipeline of a standard checkpoint, if there is one. */
 const pipelineOf = (flags: LayoutFlags): { readonly pipeline?: PipelineSplit } => {
   const [first, last] = [within(flags.firstStage, "decoder-first-pipeline-num-layers", 1, MAX_RANKS), within(flags.lastStage, "decoder-last-pipeline-num-layers", 1, MAX_RANKS)]
+  const virtual = within(flags.vpp, "vpp", 1, MAX_RANKS)
   const pipeline: PipelineSplit = {
     ...(first === undefined ? {} : { firstStageLayers: first }),
     ...(last === undefined ? {} : { lastStageLayers: last }),
     ...(flags.embeddingStage ? { embeddingAsStage: true } : {}),
     ...(flags.lossStage ? { lossAsStage: true } : {}),
-    ...(Option.isSome(flags.pipelineLayout) ? { layout: flags.pipelineLayout.value } : {})
+    ...(Option.isSome(flags.pipelineLayout) ? { layout: flags.pipelineLayout.value } : {}),
+    ...(virtual === undefined ? {} : { virtualStages: virtual })
   }
   const [given] = Object.keys(pipeline) as ReadonlyArray<keyof PipelineSplit>
   if (given === undefined) return {}

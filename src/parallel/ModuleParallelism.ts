@@ -18,6 +18,8 @@ export interface PipelineSplit {
   readonly lossAsStage?: boolean
   /** `pipeline_model_parallel_layout`, e.g. `Et*3|(tt|)*29,m|L`. */
   readonly layout?: string
+  /** `virtual_pipeline_model_parallel_size`: chunks of the model on every rank, which layers are dealt out to in turn. */
+  readonly virtualStages?: number
 }
 
 /**
@@ -85,11 +87,12 @@ const PIPELINE_KEYS: ReadonlyMap<string, keyof PipelineSplit> = new Map([
   ["last_stage_layers", "lastStageLayers"],
   ["embedding_as_stage", "embeddingAsStage"],
   ["loss_as_stage", "lossAsStage"],
-  ["layout", "layout"]
+  ["layout", "layout"],
+  ["vpp", "virtualStages"]
 ])
 
 const GRAMMAR = "name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]; an uneven pipeline: " +
-  "first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout=\"Et|t|tL\""
+  "first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout=\"Et|t|tL\"; virtual stages: vpp=N"
 
 /** The smallest and largest value of a field. An offset leaves room for at least one rank. */
 const boundsOf = (field: keyof ParallelSizes): readonly [number, number] =>
@@ -132,7 +135,7 @@ export const parseComponent = (text: string): ComponentSpec => {
   }
   const pipelineValue = (field: keyof PipelineSplit, key: string, value: string): number | boolean | string => {
     if (field === "layout") return value === "" ? refuse("layout is empty") : value
-    if (field === "firstStageLayers" || field === "lastStageLayers") return numberOf(key, value, [1, MAX_RANKS])
+    if (field === "firstStageLayers" || field === "lastStageLayers" || field === "virtualStages") return numberOf(key, value, [1, MAX_RANKS])
     return value === "true" || value === "1" ? true : value === "false" || value === "0" ? false : refuse(`${key} is true or false, not "${quote(value)}"`)
   }
   for (const token of tokensOf(text.slice(equals + 1)) ?? refuse("a quoted value does not end")) {

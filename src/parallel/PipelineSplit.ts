@@ -42,6 +42,7 @@ const isExplicit = (split: PipelineSplit): boolean => Object.values(split).some(
  * - `embeddingAsStage`, `lossAsStage`: the embedding (the loss) counts as one layer of the even split, so that its stage has one
  *   less.
  * - `layout`: every stage spelled out. More stages than pp are virtual ones, dealt out to the ranks in turn.
+ * - `virtualStages`: as many chunks on every rank, all of equally many layers.
  *
  * The numbers exclude each other as they do in the trainer's configuration.
  *
@@ -49,13 +50,26 @@ const isExplicit = (split: PipelineSplit): boolean => Object.values(split).some(
  * @throws UsageError with the trainer's reason
  */
 export const pipelineStages = (numLayers: number, pp: number, split: PipelineSplit = {}, mtpLayers = 0): PipelineStages => {
-  countsFrom1({ "the number of layers": numLayers, pp, "layers of the first stage": split.firstStageLayers, "layers of the last stage": split.lastStageLayers })
+  countsFrom1({ "the number of layers": numLayers, pp, "layers of the first stage": split.firstStageLayers, "layers of the last stage": split.lastStageLayers, vpp: split.virtualStages })
   if (pp > MAX_RANKS) refuse(`pp=${pp} is more than the ${MAX_RANKS} ranks supported`)
   if (numLayers > MOST_LAYERS) refuse(`${numLayers} layers are more than the ${MOST_LAYERS} supported`)
   if (split.layout !== undefined) return fromLayout(numLayers, pp, split, mtpLayers)
-  const counts = split.embeddingAsStage || split.lossAsStage ? countsWithStages(numLayers, pp, split) : countsWithOuter(numLayers, pp, split)
-  const layers = counts.flatMap((count, stage) => new Array<number>(count).fill(stage))
+  const layers = split.virtualStages === undefined || split.virtualStages === 1 ? stageByStage(numLayers, pp, split) : inTurn(numLayers, pp, split)
   return { layers, embedding: 0, output: pp - 1, norm: mtpLayers > 0 ? layers.at(-1)! : pp - 1, mtp: pp - 1 }
+}
+
+const stageByStage = (numLayers: number, pp: number, split: PipelineSplit): ReadonlyArray<number> => {
+  const counts = split.embeddingAsStage || split.lossAsStage ? countsWithStages(numLayers, pp, split) : countsWithOuter(numLayers, pp, split)
+  return counts.flatMap((count, stage) => new Array<number>(count).fill(stage))
+}
+
+/** Chunk v of stage p is the (v·pp + p)th. */
+const inTurn = (numLayers: number, pp: number, { virtualStages = 1, ...split }: PipelineSplit): ReadonlyArray<number> => {
+  if (isExplicit(split)) refuse("vpp deals out equally many layers to every chunk; a layout spells uneven ones out")
+  if (pp === 1) refuse(`vpp=${virtualStages}: virtual stages need pp > 1`)
+  const chunks = pp * virtualStages
+  if (numLayers % chunks !== 0) refuse(`${numLayers} layers cannot be dealt out evenly to pp=${pp} times vpp=${virtualStages} chunks`)
+  return Array.from({ length: numLayers }, (_, layer) => Math.floor(layer / (numLayers / chunks)) % pp)
 }
 
 const countsWithOuter = (numLayers: number, pp: number, { firstStageLayers, lastStageLayers }: PipelineSplit): ReadonlyArray<number> => {
@@ -89,9 +103,10 @@ const countsWithStages = (numLayers: number, pp: number, split: PipelineSplit): 
 }
 
 const fromLayout = (numLayers: number, pp: number, split: PipelineSplit, mtpLayers: number): PipelineStages => {
-  const { layout = "", ...others } = split
+  const { layout = "", virtualStages, ...others } = split
   if (isExplicit(others)) refuse("layout says how many layers every stage has; it excludes the other numbers, as it does for the trainer")
   const stages = parsePipelineLayout(layout)
+  if (virtualStages !== undefined && stages.length !== pp * virtualStages) refuse(`the layout has ${stages.length} stages, which are not pp=${pp} times vpp=${virtualStages}`)
   if (pp === 1 && stages.length > 1) refuse(`the layout has ${stages.length} stages; virtual stages need pp > 1`)
   if (stages.length % pp !== 0) refuse(`the layout has ${stages.length} stages, which are not divisible by pp=${pp}`)
   checkOrder(stages, pp, numLayers, mtpLayers)

@@ -23,7 +23,8 @@ const PIPELINE = {
   lastStageLayers: "num_layers_in_last_pipeline_stage",
   embeddingAsStage: "account_for_embedding_in_pipeline_split",
   lossAsStage: "account_for_loss_in_pipeline_split",
-  layout: "pipeline_model_parallel_layout"
+  layout: "pipeline_model_parallel_layout",
+  virtualStages: "virtual_pipeline_model_parallel_size"
 } as const satisfies Record<keyof PipelineSplit, string>
 
 /** A resuming trainer indexes these without a default (Megatron-Bridge 0.7, training/checkpointing.py). */

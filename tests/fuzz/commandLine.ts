@@ -40,12 +40,12 @@ export const commandLine: ReadonlyArray<Target> = [
     make: (r) => json({
       standard: r.chance(2),
       components: r.chance(2) ? [] : Array.from({ length: 1 + r.few(4) }, () => text(r, ["language=", "images=", "tp=", "2", ",", "pp=", "ep=", "4", "1e9", "-", " ", "layout=", "first_stage_layers=", "loss_as_stage=", "\"", "(t|)*"])),
-      sizes: Object.fromEntries(["tp", "pp", "ep", "etp"].map((k) => [k, r.chance(2) ? r.pick(NUMBERS) : null])),
+      sizes: Object.fromEntries(["tp", "pp", "ep", "etp", "vpp"].map((k) => [k, r.chance(2) ? r.pick(NUMBERS) : null])),
       names: r.chance(2) ? ["language", "images"] : ["model"]
     }),
     read: (input) => {
       const { components, names, sizes, standard } = parsed(input) as { components: Array<string>; names: Array<string>; sizes: Record<string, unknown>; standard: boolean }
-      const flags = { tp: number(sizes["tp"]), pp: number(sizes["pp"]), ep: number(sizes["ep"]), etp: number(sizes["etp"]) }
+      const flags = { tp: number(sizes["tp"]), pp: number(sizes["pp"]), ep: number(sizes["ep"]), etp: number(sizes["etp"]), vpp: number(sizes["vpp"]) }
       const even = { firstStage: Option.none(), lastStage: Option.none(), embeddingStage: false, lossStage: false, pipelineLayout: Option.none() }
       const { layout } = arrange(arrangementOf({ standard, component: components, ...flags, ...even }))
       for (const { parallelism } of layout(names).components) {

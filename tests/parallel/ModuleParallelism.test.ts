@@ -49,9 +49,9 @@ describe("parseComponent", () => {
   })
 
   it("quotes what it does not understand and says what it expects", () => {
-    expect(refusal(() => parseComponent("language=tp=2,vpp=2"))).toMatchInlineSnapshot(`
-      "--component language=tp=2,vpp=2: unknown key "vpp"; known are tp, pp, dp, cp, ep, etp, rank_offset, first_stage_layers, last_stage_layers, embedding_as_stage, loss_as_stage, layout
-        expected name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout="Et|t|tL""
+    expect(refusal(() => parseComponent("language=tp=2,vp=2"))).toMatchInlineSnapshot(`
+      "--component language=tp=2,vp=2: unknown key "vp"; known are tp, pp, dp, cp, ep, etp, rank_offset, first_stage_layers, last_stage_layers, embedding_as_stage, loss_as_stage, layout, vpp
+        expected name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]; an uneven pipeline: first_stage_layers=N, last_stage_layers=N, embedding_as_stage=true, loss_as_stage=true or layout="Et|t|tL"; virtual stages: vpp=N"
     `)
     expect(refusal(() => parseComponent("language"))).toContain("--component language: has no '=' after the component name")
     expect(refusal(() => parseComponent("=tp=2"))).toContain("the component name is empty")

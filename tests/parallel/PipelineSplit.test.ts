@@ -26,6 +26,16 @@ describe("pipelineStages", () => {
     expect(perStage(2, 2, { embeddingAsStage: false, lossAsStage: false })).toEqual([1, 1])
   })
 
+  it("deals chunks of layers out in turn to virtual stages", () => {
+    expect(pipelineStages(8, 2, { virtualStages: 2 })).toMatchObject({ layers: [0, 0, 1, 1, 0, 0, 1, 1], embedding: 0, output: 1, norm: 1 })
+    expect(pipelineStages(4, 2, { virtualStages: 1 }).layers).toEqual([0, 0, 1, 1])
+    expect(refusal(() => pipelineStages(8, 2, { virtualStages: 3 }))).toContain("8 layers cannot be dealt out evenly to pp=2 times vpp=3 chunks")
+    expect(refusal(() => pipelineStages(8, 1, { virtualStages: 2 }))).toContain("virtual stages need pp > 1")
+    expect(refusal(() => pipelineStages(8, 2, { virtualStages: 2, firstStageLayers: 1 }))).toContain("a layout spells uneven ones out")
+    expect(pipelineStages(4, 2, { virtualStages: 2, layout: "Et|t|t|tL" }).layers).toEqual([0, 1, 0, 1])
+    expect(refusal(() => pipelineStages(4, 2, { virtualStages: 4, layout: "Et|t|t|tL" }))).toContain("not pp=2 times vpp=4")
+  })
+
   it("reads a layout; more stages than ranks are virtual ones, dealt out in turn", () => {
     expect(perStage(61, 16, { layout: "Et*3|(tt|)*29,m|L" }, 1)).toEqual([5, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2, 2])
     expect(pipelineStages(4, 2, { layout: "Et|t|t|tL" }).layers).toEqual([0, 1, 0, 1])
