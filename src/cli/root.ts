@@ -1,7 +1,7 @@
 /** One composition of all commands. */
 import { Effect, Option } from "effect"
-import { Argument, type CliError, Command, Param, Primitive } from "effect/cli"
-import type { Disk } from "../api/ground.ts"
+import { Argument, type CliError, Command, Flag, GlobalFlag, Param, Primitive } from "effect/cli"
+import { type Disk, Remote } from "../api/ground.ts"
 import type { BridgeError } from "../errors.ts"
 import { VERSION } from "../version.ts"
 import { adapterCommand } from "./commands/adapter.ts"
@@ -45,11 +45,21 @@ const helpCommand = Command.make("help", { command: commandName.pipe(Argument.op
 
 const versionCommand = Command.make("version", {}, () => again("--version")).pipe(Command.withDescription("Show the version: the same as --version"))
 
+/** Every command that reads a model may read one of the Hub. */
+const cache = GlobalFlag.Setting("cache")({
+  flag: Flag.Boolean("cache").pipe(
+    Flag.withDescription("Keep what is read of a model on the Hub in the Hub's cache (HF_HUB_CACHE). Default: it is streamed, and nothing is kept"),
+    Flag.withDefault(false)
+  )
+})
+
 export const root = Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
-  Command.withSubcommands([...working, helpCommand, versionCommand])
+  Command.withSubcommands([...working, helpCommand, versionCommand]),
+  Command.provideEffect(Remote, Effect.gen(function*() { return { cache: yield* cache } })),
+  Command.withGlobalFlags([cache])
 )
 
 interface Named {

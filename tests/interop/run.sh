@@ -27,3 +27,6 @@ mapfile -t architectures < <(node -e 'import("./routes/index.ts").then(({ famili
 "$venv/bin/python" -W ignore tests/interop/writeModels.py "$models" "${architectures[@]}"
 node tests/interop/convertModels.ts "$models"
 "$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"
+
+# The cache of the Hub, both ways, with the official client.
+node tests/interop/hub.ts "$venv/bin/python"

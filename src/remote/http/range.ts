@@ -86,7 +86,7 @@ export const readRange = async (client: Client, path: string, locate: Locate, pi
     const { headers, url } = await locate(fresh)
     fresh = false
     const from = start + done
-    const deadline = AbortSignal.timeout(LEAST_TIME + (expected - done) / SLOWEST)
+    const deadline = AbortSignal.timeout(LEAST_TIME + Math.ceil((expected - done) / SLOWEST))
     const range = `bytes=${from}-${start + expected - 1}`
     const answer = await client.follow(path, url, (to) => ({ ...(to.origin === url.origin ? headers : {}), range }), { signal: deadline })
     const again = transientAnswer(path, answer)
