@@ -97,8 +97,20 @@ const wrong = (name: string, wanted: string): never => {
   throw new FormatError("arguments/value", `the argument is not ${wanted}`, { field: `args.${name}` })
 }
 
-/** Of a namespace that was read; undefined for any other value. */
+/** Of a plain value that was read; undefined for a tensor and for what {@link plain} leaves out. */
+const read = (value: PyRead): ArgumentValue | undefined => {
+  if (value instanceof PyOpaque) return plain(value.contents)
+  if (value === null || typeof value !== "object" || value instanceof PyFloat) return typeof value === "bigint" ? undefined : value
+  const items = Array.isArray(value) ? value.map(read) : undefined
+  return items?.every((item) => item !== undefined) ? items : undefined
+}
+
+/** Of a namespace, or of a dict of arguments, that was read; undefined for any other value. */
 export const readArguments = (value: PyRead | undefined): TrainingArguments | undefined => {
+  if (value instanceof Map) {
+    const entries = [...value as ReadonlyMap<PyRead, PyRead>].flatMap(([name, item]) => (typeof name === "string" ? [[name, read(item)] as const] : []))
+    return new TrainingArguments(new Map(entries))
+  }
   const contents = value instanceof PyOpaque ? value.contents : undefined
   if (!(contents instanceof PickleObject) || !NAMESPACES.has(contents.global.id) || !(contents.state instanceof PickleDict)) return undefined
   const { entries } = contents.state

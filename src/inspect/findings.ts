@@ -1,4 +1,5 @@
 /** What deserves a word about a space: fp32 islands, quantised weights, MTP, tied heads, padding, missing module states. */
+import { describedRun } from "../arguments/describedRun.ts"
 import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
@@ -89,6 +90,14 @@ export const findings = (space: UnroutedSpace, facts: ModelFacts): ReadonlyArray
 const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
   if (space.checkpoint?.wrapped) {
     out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
+  }
+  if (space.arguments && !space.runConfig) {
+    const { problem } = describedRun(space.arguments)
+    out.push({
+      code: "arguments",
+      text: `no run_config.yaml: ${problem === undefined ? `the model is that of the run's arguments (${space.arguments.size}, in the common state)` : `the run's arguments are in the common state, but ${problem}`}; \`relabel --to bridge\` writes one`,
+      names: []
+    })
   }
   if (space.checkpoint?.localSpec) {
     out.push({ code: "local-spec", text: "norms have the names of the local layer specification, shown by those of Transformer Engine's; `relabel --to te-spec` gives them these", names: [] })

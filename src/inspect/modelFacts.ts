@@ -1,6 +1,9 @@
-/** The model behind a space in a few lines: from `run_config.yaml`, from `config.json`, from the common state. */
+/** The model behind a space in a few lines: from `run_config.yaml`, from the arguments of its run, from `config.json`. */
+import { describedRun } from "../arguments/describedRun.ts"
+import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type ComponentLayout, recordedLayout } from "../runconfig/layout.ts"
+import { parsedSection } from "../runconfig/Provider.ts"
 import { numberAt, providerOf, type RunConfigMap, sectionAt, textAt } from "../runconfig/RunConfigFile.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
 
@@ -85,5 +88,14 @@ const fromHfConfig = (json: JsonValue): ModelFacts => {
   }
 }
 
-export const modelFacts = (space: Pick<OpenedSpace, "runConfig" | "hfConfig">): ModelFacts =>
-  space.runConfig ? fromRunConfig(space.runConfig) : space.hfConfig ? fromHfConfig(space.hfConfig.json) : { fields: [], layout: [] }
+/** A checkpoint without run configuration: what the arguments of its run say of the same. */
+const fromArguments = (args: TrainingArguments): ModelFacts => {
+  const { layout, provider } = describedRun(args)
+  return {
+    ...(provider ? fromRunConfig({ model: parsedSection(provider) }) : { fields: [] }),
+    layout: layout ? [{ component: "model", ...layout.parallelism }] : []
+  }
+}
+
+export const modelFacts = (space: Pick<OpenedSpace, "runConfig" | "hfConfig" | "arguments">): ModelFacts =>
+  space.runConfig ? fromRunConfig(space.runConfig) : space.arguments ? fromArguments(space.arguments) : space.hfConfig ? fromHfConfig(space.hfConfig.json) : { fields: [], layout: [] }

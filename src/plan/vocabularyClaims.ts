@@ -4,6 +4,7 @@
  */
 import { join } from "node:path"
 import { z } from "zod"
+import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { RUN_CONFIG, TOKENIZER } from "../checkpoint/names.ts"
@@ -13,8 +14,7 @@ import { InvalidFile, isBridgeError, PlanRefused, quotePath } from "../errors.ts
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { LARGEST_RUN_CONFIG, numberAt, parseRunConfig, sectionAt } from "../runconfig/RunConfigFile.ts"
-import { PickleDict, PickleObject } from "../torch/PickleValue.ts"
-import { PyOpaque, type PyRead } from "../torch/PyValue.ts"
+import type { PyRead } from "../torch/PyValue.ts"
 import { paddedVocabulary, type VocabularyCut } from "./vocabulary.ts"
 
 /** Somebody says that the vocabulary has more tokens than config.json says. */
@@ -29,21 +29,16 @@ interface Found {
   readonly notes: ReadonlyArray<string>
 }
 
-/** The attributes of `args`, an `argparse.Namespace` or a dict. */
-const attributesOf = (common: PyRead): ((name: string) => number | undefined) => {
-  const args = common instanceof Map ? (common as ReadonlyMap<PyRead, PyRead>).get("args") : undefined
-  const whole = (value: unknown) => (typeof value === "number" && Number.isInteger(value) && value > 0 ? value : undefined)
-  if (args instanceof Map) return (name) => whole((args as ReadonlyMap<PyRead, PyRead>).get(name))
-  const state = args instanceof PyOpaque && args.contents instanceof PickleObject ? args.contents.state : undefined
-  return (name) => (state instanceof PickleDict ? whole(state.get(name)) : undefined)
-}
-
 /**
  * Of the arguments of a training run. `vocab_size` is the tokenizer's; where only the padded size is recorded, no vocabulary of
  * `rows` tokens pads to it by the recorded rule if there were more.
  */
 const claimsOfArgs = (common: PyRead, file: string, rows: number): ReadonlyArray<VocabularyClaim> => {
-  const at = attributesOf(common)
+  const args = argumentsOf(common)
+  const at = (name: string): number | undefined => {
+    const value = args?.value(name)
+    return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : undefined
+  }
   const [size, padded, divisibleBy, tp] = ["vocab_size", "padded_vocab_size", "make_vocab_size_divisible_by", "tensor_model_parallel_size"].map(at)
   if (size !== undefined) return size > rows ? [{ size, says: `args.vocab_size of ${file} is ${size}` }] : []
   if (padded === undefined || divisibleBy === undefined || tp === undefined || padded <= paddedVocabulary(rows, divisibleBy, tp)) return []

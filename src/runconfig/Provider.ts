@@ -60,3 +60,18 @@ export interface Provider {
  * `context`: it has no context parallelism; `more-tp-than-groups`: it cannot share a key/value group among ranks.
  */
 export type ProviderLimit = "padded-vocabulary" | "pipeline" | "context" | "more-tp-than-groups"
+
+/** A value as `run_config.yaml` has it once it is read: names and objects as mappings. */
+export const asParsed = (value: PythonValue): PythonValue => {
+  if (value === null || typeof value !== "object" || "$float" in value) return value
+  if (Array.isArray(value)) return (value as ReadonlyArray<PythonValue>).map(asParsed)
+  if ("$name" in value) return { _call_: false, _target_: value.$name as string }
+  if ("$class" in value) return { ...parsedFields((value as PythonObject).fields), _target_: (value as PythonObject).$class }
+  return parsedFields(value as PythonObject["fields"])
+}
+
+const parsedFields = (fields: PythonObject["fields"]): PythonObject["fields"] =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, asParsed(value)]))
+
+/** The `model` section of a provider, as `run_config.yaml` has it once it is read. */
+export const parsedSection = ({ fields, target }: Provider): PythonObject["fields"] => ({ ...parsedFields(fields), _target_: target })

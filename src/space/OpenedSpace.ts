@@ -1,4 +1,5 @@
 /** A tensor space with what else was found where it was opened. Everything `inspect`, `diff` and `doctor` say is said of this. */
+import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import type { HfConfig } from "./HfSource.ts"
@@ -39,6 +40,8 @@ export interface UnroutedSpace extends TensorSpace {
   readonly hf?: StoredWeights
   readonly hfConfig?: HfConfig
   readonly runConfig?: RunConfigMap
+  /** Of the run that wrote a Megatron checkpoint, where it has put them there. */
+  readonly arguments?: TrainingArguments
   /** Facts of the common state and of archives: iteration, versions, `content_metadata`. */
   readonly common?: ReadonlyMap<string, string>
 }

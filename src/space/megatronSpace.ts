@@ -2,6 +2,7 @@
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
+import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { HF_SOURCE, RUN_CONFIG } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
@@ -60,7 +61,8 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
     }
     const notes = [...checkpoint.notes]
     const runConfig = await orNote(notes, () => readRunConfig(store, directory))
-    const common = await orNote(notes, async () => factsOf((await readCommonState(store, directory, metadata))?.value))
+    const common = await orNote(notes, async () => (await readCommonState(store, directory, metadata))?.value)
+    const args = argumentsOf(common)
     const states = checkpoint.objects()
     return {
       kind: "megatron",
@@ -76,7 +78,8 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
       form: checkpoint.form,
       checkpoint,
       ...(runConfig ? { runConfig } : {}),
-      ...(common ? { common } : {})
+      ...(args ? { arguments: args } : {}),
+      ...(common === undefined ? {} : { common: factsOf(common) })
     }
   })
 })
