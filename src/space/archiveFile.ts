@@ -6,12 +6,12 @@ import { FormatError, invalidFile } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
 import { readFully } from "../store/Store.ts"
 import { bytesOf } from "../tensor/DType.ts"
-import type { Archive } from "../torch/Archive.ts"
-import { parseArchive } from "../torch/ObjectItem.ts"
+import { parseSaved } from "../torch/parseSaved.ts"
 import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../torch/Ranges.ts"
+import type { SavedFile } from "../torch/SavedFile.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
-import { placeStorage, type StoragePlace } from "../torch/TensorView.ts"
+import type { StoragePlace } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
 import type { UnroutedSpace } from "./OpenedSpace.ts"
 import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
@@ -35,9 +35,9 @@ const walk = (value: PyRead, path: string, found: Found): void => {
 
 const join = (path: string, key: PyRead): string => (path === "" ? String(key) : `${path}.${String(key)}`)
 
-function* placeAll(archive: Archive, views: ReadonlyMap<string, PyTensorView>): Ranged<Map<string, StoragePlace>> {
+function* placeAll(saved: SavedFile, views: ReadonlyMap<string, PyTensorView>): Ranged<Map<string, StoragePlace>> {
   const places = new Map<string, StoragePlace>()
-  for (const [name, { view }] of views) places.set(name, yield* placeStorage(archive, view))
+  for (const [name, { view }] of views) places.set(name, yield* saved.place(view))
   return places
 }
 
@@ -55,9 +55,9 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
       }
       const found: Found = { tensors: new Map(), facts: new Map() }
       const stored = await fromReader(size, read, (function*() {
-        const { archive, value } = yield* parseArchive(size)
-        walk(pyRead(value), "", found)
-        return yield* placeAll(archive, found.tensors)
+        const saved = yield* parseSaved(size)
+        walk(yield* saved.inPickle(() => pyRead(saved.value)), "", found)
+        return yield* placeAll(saved, found.tensors)
       })())
       return describe(path, size, found, stored)
     } catch (error) {

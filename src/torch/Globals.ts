@@ -42,6 +42,9 @@ export const UNTYPED_STORAGE = "torch.storage UntypedStorage"
 export const REBUILD_V2 = "torch._utils _rebuild_tensor_v2"
 export const REBUILD_V3 = "torch._utils _rebuild_tensor_v3"
 export const REBUILD_PARAMETER = "torch._utils _rebuild_parameter"
+/** Parameters and tensors with attributes, e.g. those by which Megatron marks what it has split. */
+export const REBUILD_PARAMETER_STATE = "torch._utils _rebuild_parameter_with_state"
+export const REBUILD_TYPED = "torch._tensor _rebuild_from_type_v2"
 export const ORDERED_DICT = "collections OrderedDict"
 export const SIZE = "torch Size"
 

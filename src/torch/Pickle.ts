@@ -48,6 +48,8 @@ export interface PicklePolicy {
   readonly opaque?: boolean
   /** Allow persistent ids (torch's storages). */
   readonly persistent?: boolean
+  /** Told of every persistent id. */
+  readonly persistentId?: (id: PickleValue) => void
   readonly sink?: PickleSink
   readonly limits?: PickleLimits
 }
@@ -77,7 +79,18 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
  * Errors: `pickle/protocol`, `pickle/opcode`, `pickle/global`, `pickle/truncated`, `pickle/trailing`, `pickle/stack`,
  * `pickle/memo`, `pickle/type`, `pickle/text`, `pickle/limit`; the place is the offset of the opcode.
  */
-export const unpickle = (bytes: Uint8Array, policy: PicklePolicy): PickleValue => new Machine(bytes, policy).run()
+export const unpickle = (bytes: Uint8Array, policy: PicklePolicy): PickleValue => {
+  const machine = new Machine(bytes, policy)
+  const value = machine.run()
+  if (machine.at !== bytes.length) machine.fail("trailing", `${bytes.length - machine.at} bytes after the end of the pickle`)
+  return value
+}
+
+/** Decodes the pickle that `bytes` begin with, and says where it ends. Errors as those of {@link unpickle}. */
+export const unpickleFirst = (bytes: Uint8Array, policy: PicklePolicy): { readonly value: PickleValue; readonly end: number } => {
+  const machine = new Machine(bytes, policy)
+  return { value: machine.run(), end: machine.at }
+}
 
 class Machine {
   readonly bytes: Buffer
@@ -209,7 +222,9 @@ class Machine {
         }
         case Op.BINPERSID: {
           if (this.policy.persistent !== true) this.fail("opcode", "a persistent id, which this kind of file does not use")
-          this.made(new PersistentId(this.pop()))
+          const id = this.pop()
+          this.policy.persistentId?.(id)
+          this.made(new PersistentId(id))
           break
         }
         default:
@@ -222,7 +237,6 @@ class Machine {
     if (this.marks.length > 0 || this.height !== 1) {
       this.fail("stack", `STOP with ${this.height} values on the stack and ${this.marks.length} open marks`)
     }
-    if (this.at !== this.bytes.length) this.fail("trailing", `${this.bytes.length - this.at} bytes after the end of the pickle`)
     return this.stack[0]!
   }
 

@@ -6,7 +6,7 @@ import { FormatError, quote } from "../errors.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { Archive } from "./Archive.ts"
-import { dtypeOfGlobal, dtypeOfStorage, REBUILD_PARAMETER, REBUILD_V2, REBUILD_V3, SIZE, UNTYPED_STORAGE } from "./Globals.ts"
+import { dtypeOfGlobal, dtypeOfStorage, REBUILD_PARAMETER, REBUILD_PARAMETER_STATE, REBUILD_TYPED, REBUILD_V2, REBUILD_V3, SIZE, UNTYPED_STORAGE } from "./Globals.ts"
 import { isInstance, PersistentId, PickleGlobal, PickleObject } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 import type { Ranged } from "./Ranges.ts"
@@ -41,14 +41,31 @@ const fail = (code: string, problem: string): never => {
   throw new FormatError(`torch/${code}`, problem, { record: "data.pkl" })
 }
 
-const REBUILDERS: ReadonlySet<string> = new Set([REBUILD_V2, REBUILD_V3, REBUILD_PARAMETER])
+const REBUILDERS: ReadonlySet<string> = new Set([REBUILD_V2, REBUILD_V3, REBUILD_PARAMETER, REBUILD_PARAMETER_STATE, REBUILD_TYPED])
+
+/** A parameter with attributes that holds a parameter: deeper than torch writes. */
+const DEEPEST_CALL = 3
+
+/**
+ * The call that builds the tensor itself, out of those that make it a parameter or give it attributes
+ * (`_rebuild_from_type_v2(function, type, arguments, attributes)`).
+ */
+const innermost = (value: PickleValue): PickleValue => {
+  let call = value
+  for (let i = 0; i < DEEPEST_CALL; i++) {
+    if (isInstance(call, REBUILD_PARAMETER) || isInstance(call, REBUILD_PARAMETER_STATE)) call = call.args[0]!
+    else if (isInstance(call, REBUILD_TYPED) && call.args[0] instanceof PickleGlobal && Array.isArray(call.args[2])) call = new PickleObject(call.args[0], call.args[2])
+    else break
+  }
+  return call
+}
 
 export const isTensor = (value: PickleValue): value is PickleObject =>
   value instanceof PickleObject && REBUILDERS.has(value.global.id)
 
 /** Errors: `torch/tensor` (not the form torch writes), `torch/dtype`, `torch/bounds`. */
 export const tensorView = (value: PickleValue): TensorView => {
-  const call = isInstance(value, REBUILD_PARAMETER) ? value.args[0]! : value
+  const call = innermost(value)
   const v3 = isInstance(call, REBUILD_V3)
   if (!(v3 || isInstance(call, REBUILD_V2))) return fail("tensor", "the archive holds something that is not a tensor")
   const [storage, offset, shape, strides, , , last, more] = call.args
@@ -68,13 +85,23 @@ export const tensorView = (value: PickleValue): TensorView => {
   return view
 }
 
-const storageOf = (value: PickleValue | undefined, dtype: PickleValue | undefined) => {
-  const id = value instanceof PersistentId ? value.id : undefined
-  if (!Array.isArray(id) || id.length !== 5 || id[0] !== "storage" || !(id[1] instanceof PickleGlobal)) {
+/**
+ * What a persistent id says of a storage: its class, the name of its data, its length in elements of the class. Before the archives
+ * of torch 1.6 ids had a sixth element: null, or a view of another storage, which no torch since 0.4 has written.
+ */
+export const storageId = (id: PickleValue | undefined): { readonly kind: PickleGlobal; readonly key: string; readonly elements: PickleValue } => {
+  if (!Array.isArray(id) || (id.length !== 5 && id.length !== 6) || id[0] !== "storage" || !(id[1] instanceof PickleGlobal)) {
     return fail("tensor", "a tensor without a storage")
   }
-  const [, kind, key, , elements] = id
-  if (typeof key !== "string" || !/^[0-9]{1,10}$/.test(key)) return fail("tensor", "the key of a storage is not a number")
+  const [, kind, key, , elements, parent = null] = id
+  if (parent !== null) fail("tensor", "a storage that is a view of another")
+  if (typeof key !== "string" || !/^[0-9]{1,20}$/.test(key)) return fail("tensor", "the key of a storage is not a number")
+  return { kind, key, elements: elements! }
+}
+
+const storageOf = (value: PickleValue | undefined, dtype: PickleValue | undefined) => {
+  const id = value instanceof PersistentId ? value.id : undefined
+  const { elements, key, kind } = storageId(id)
   const named = dtype instanceof PickleGlobal ? dtype : kind
   if (dtype !== undefined && kind.id !== UNTYPED_STORAGE) fail("tensor", `a storage of ${quote(kind.id)} for an explicit dtype`)
   const known = dtype === undefined ? dtypeOfStorage(kind.id) : dtypeOfGlobal(named.id)

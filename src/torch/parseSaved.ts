@@ -1,0 +1,16 @@
+/** Any file of `torch.save`, of whichever form. */
+import { inPickle } from "./Archive.ts"
+import { isBeforeZip, parseBeforeZip } from "./BeforeZip.ts"
+import { parseArchive } from "./ObjectItem.ts"
+import type { Ranged } from "./Ranges.ts"
+import type { SavedFile } from "./SavedFile.ts"
+import { placeStorage } from "./TensorView.ts"
+
+const START_BYTES = 16
+
+/** Unknown classes are opaque; nothing is executed. Errors: `zip/…`, `pickle/…`, `torch/…`. */
+export function* parseSaved(length: number): Ranged<SavedFile> {
+  if (length >= START_BYTES && isBeforeZip(yield { offset: 0, length: START_BYTES })) return yield* parseBeforeZip(length)
+  const { archive, value } = yield* parseArchive(length)
+  return { value, place: (view) => placeStorage(archive, view), inPickle: (read) => inPickle(archive, read) }
+}
