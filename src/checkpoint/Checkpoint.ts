@@ -23,6 +23,8 @@ import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, t
 import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "./CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
+import { openRanks, type Ranks } from "./legacy/openRanks.ts"
+import { isRankFolder } from "./legacy/rankFolders.ts"
 import { ownFile, readOwn } from "./ownFile.ts"
 import { moduleStates, sortKeys } from "./sortKeys.ts"
 
@@ -49,6 +51,8 @@ export interface Checkpoint {
   /** Bytes of every data file, by name. */
   readonly fileSizes: ReadonlyMap<string, number>
   readonly notes: ReadonlyArray<string>
+  /** Of a `torch` checkpoint, which has a file for each rank and no index: `metadata` is then made up of their pieces. */
+  readonly ranks?: Ranks
 }
 
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
@@ -91,7 +95,7 @@ const resolveFolder = async (store: Store, path: string): Promise<{ readonly dir
   if ((await existing(store, path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
   const names = await store.list(path)
   if (isIterationFolder(names)) return { directory: path, notes: [] }
-  if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(path)
+  if (names.some(isRankFolder)) return { directory: path, notes: [] }
   const iterations = names.filter((name) => iterationOf(name) !== undefined || name === "release")
   if (iterations.length === 0) {
     const nested = nestedCheckpoint(names)
@@ -106,14 +110,6 @@ const resolveFolder = async (store: Store, path: string): Promise<{ readonly dir
   if ((await existing(store, directory)).kind !== "directory") throw invalid(directory, "not-a-directory", "is not a directory")
   return { directory, notes }
 }
-
-const legacy = (path: string) =>
-  new Unsupported({
-    code: "unsupported/legacy",
-    what: path,
-    problem: "this is a legacy `torch` checkpoint (mp_rank_*: one pickle per model-parallel rank), not torch_dist",
-    hint: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist first."
-  })
 
 /** The index of a folder without metadata.json, if it is one of plain DCP. What cannot be read is not judged. */
 const plainDcp = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Recognised | undefined> => {
@@ -131,7 +127,6 @@ const plainDcp = async (store: Store, directory: string, names: ReadonlyArray<st
 const checkBackend = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<void> => {
   const path = join(directory, BACKEND)
   if (!names.includes(BACKEND)) {
-    if (names.some((name) => /^mp_rank_\d+/.test(name))) throw legacy(directory)
     const plain = await plainDcp(store, directory, names)
     if (plain) throw refusal(directory, plain)
     throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
@@ -184,6 +179,31 @@ const dataFileSizes = async (store: Store, directory: string, metadata: DcpMetad
   return sizes
 }
 
+/** What an index says of a model. `path`, `bytes`: of the index, for errors. */
+const described = (directory: string, metadata: DcpMetadata, fileSizes: ReadonlyMap<string, number>, path: string, bytes: Uint8Array, notes: ReadonlyArray<string>): Checkpoint => {
+  const sorted = sortKeys(metadata, path, bytes)
+  return {
+    directory,
+    metadata,
+    ...sorted,
+    objects: () => moduleStates(metadata),
+    form: [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard",
+    fileSizes,
+    notes: [
+      ...notes,
+      ...(sorted.wrapped ? [`the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : []),
+      ...(sorted.localSpec ? [`norms of ${basename(directory)} have the names of Megatron-Core's local layer specification; read by those of Transformer Engine's`] : [])
+    ]
+  }
+}
+
+/** A `torch` checkpoint as if it were stored in one piece. */
+const ofRanks = (directory: string, ranks: Ranks, notes: ReadonlyArray<string>): Checkpoint => {
+  const metadata = { tensors: ranks.tensors, objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata" }
+  const fileSizes = new Map(ranks.ranks.map(({ archive: { file, size } }) => [file, size]))
+  return { ...described(directory, metadata, fileSizes, directory, new Uint8Array(0), [...notes, ...ranks.notes]), ranks }
+}
+
 /**
  * Open a checkpoint: the parent directory or one `iter_*` folder.
  *
@@ -194,6 +214,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
   return yield* reading(async (): Promise<Checkpoint> => {
     const { directory, notes } = await resolveFolder(store, path)
     const names = await store.list(directory)
+    if (!isIterationFolder(names) && names.some(isRankFolder)) return ofRanks(directory, await openRanks(store, directory, names), notes)
     await checkBackend(store, directory, names)
     const metadataPath = join(directory, METADATA)
     if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
@@ -208,20 +229,6 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }
     await checkCommonState(store, directory, metadata)
-    const sorted = sortKeys(metadata, metadataPath, bytes)
-    const form = [...sorted.tensors.keys()].some((key) => modalityOf(key) !== undefined) ? "mimo" : "standard"
-    return {
-      directory,
-      metadata,
-      ...sorted,
-      objects: () => moduleStates(metadata),
-      form,
-      fileSizes,
-      notes: [
-        ...notes,
-        ...(sorted.wrapped ? [`the keys of ${basename(directory)} carry a wrapper's prefix (module. or model.); read as if they did not`] : []),
-        ...(sorted.localSpec ? [`norms of ${basename(directory)} have the names of Megatron-Core's local layer specification; read by those of Transformer Engine's`] : [])
-      ]
-    }
+    return described(directory, metadata, fileSizes, metadataPath, bytes, notes)
   })
 })

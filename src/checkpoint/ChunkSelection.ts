@@ -12,6 +12,8 @@ export class ChunkSelection {
   readonly #finders = new Map<StoredTensor, ChunkFinder>()
   /** By file and offset. */
   readonly #chosen = new Map<string, Map<number, ChunkSource>>()
+  /** Chunks that are no items, and the tensor of each. */
+  readonly #views = new Map<StoredChunk, string>()
   readonly directory: string
 
   constructor(directory: string) {
@@ -21,6 +23,11 @@ export class ChunkSelection {
   /** By file and byte offset. */
   get chosen(): ReadonlyMap<string, ReadonlyMap<number, ChunkSource>> {
     return this.#chosen
+  }
+
+  /** Chosen chunks that are no items: where they lie is known already. */
+  get views(): ReadonlyMap<StoredChunk, string> {
+    return this.#views
   }
 
   /** All chunks of a stored tensor. */
@@ -43,6 +50,10 @@ export class ChunkSelection {
   }
 
   #add(key: string, { dtype }: StoredTensor, chunk: StoredChunk): void {
+    if (chunk.view) {
+      this.#views.set(chunk, key)
+      return
+    }
     let sources = this.#chosen.get(chunk.file)
     if (!sources) this.#chosen.set(chunk.file, sources = new Map())
     if (!sources.has(chunk.offset)) sources.set(chunk.offset, { key, chunk, dtype, header: undefined })

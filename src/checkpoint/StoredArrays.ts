@@ -7,7 +7,7 @@ import type { Store } from "../store/Store.ts"
 import type { SourceArray, SourceCopy } from "../engine/index.ts"
 import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
-import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
+import type { ChunkView, StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import type { ChunkSelection } from "./ChunkSelection.ts"
 import { type ChunkSource, itemOf, readItemHeaders } from "./ItemHeaders.ts"
@@ -52,6 +52,10 @@ export class StoredArrays {
         yield { path, key: source.key, start, end: start + item.dataLength, crc32: item.crc32 }
       }
     }
+    // Many tensors may be views of one storage.
+    const storages = new Map<string, Storage>()
+    for (const [{ file, view }, key] of this.#selection.views) storages.set(`${view!.storage.start} ${file}`, { path: join(this.#selection.directory, file), key, ...view!.storage })
+    yield* storages.values()
   }
 
   /** A box of a chunk as the whole of the array `target`; an axis of extent 1 that the chunk lacks has no `axes` entry. */
@@ -129,6 +133,7 @@ export class StoredArrays {
   }
 
   #place(chunk: StoredChunk): ChunkPlace {
+    if (chunk.view) return viewPlace(join(this.#selection.directory, chunk.file), chunk, chunk.view)
     const source = this.#selection.chosen.get(chunk.file)?.get(chunk.offset)
     if (!source) throw new RangeError(`the item at byte ${chunk.offset} of ${chunk.file} was not chosen`)
     const { dtype } = source
@@ -145,6 +150,9 @@ export class StoredArrays {
     return contiguous ? { array } : { array, strides: item.strides }
   }
 }
+
+const viewPlace = (path: string, { offset, sizes }: StoredChunk, { dtype, elements, strides }: ChunkView): ChunkPlace =>
+  strides ? { array: { path, offset, dtype, shape: [elements] }, strides } : { array: { path, offset, dtype, shape: [volume(sizes)] } }
 
 const itemRead = (source: ChunkSource) => {
   const item = itemOf(source)

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { basename } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { wholeFile } from "../engine/index.ts"
@@ -63,6 +64,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const { copied, notes: besideNotes } = weights ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* converting(() => dataFileStates(store, checkpoint))
+  yield* requireEqualReplicas(checkpoint)
   const { mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openStoredWeights(mtpFrom)
   const family = yield* converting(() => families.find(config.json, config.path))

@@ -15,9 +15,9 @@ export const shardIngredients = (weights: StoredWeights | undefined, of: string)
   (weights?.files ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
 
 /** The data files of a checkpoint. */
-export const dataFileStates = async (store: Store, { directory, fileSizes }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
+export const dataFileStates = async (store: Store, { directory, fileSizes, ranks }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
   const states: Array<SourceState> = []
-  for (const name of [METADATA, ...fileSizes.keys()]) {
+  for (const name of [...(ranks ? [] : [METADATA]), ...fileSizes.keys()]) {
     const path = join(directory, name)
     states.push({ path, ...storedState(await store.stat(path)) })
   }

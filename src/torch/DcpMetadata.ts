@@ -12,6 +12,17 @@ import { unpickle } from "./Pickle.ts"
 import type { PickleLimits } from "./Pickle.ts"
 import { PickleDict, type PickleObject } from "./PickleValue.ts"
 
+/** Elements of a storage in a file of `torch.save`. */
+export interface ChunkView {
+  readonly dtype: DType
+  /** From the first one to the end of the storage. */
+  readonly elements: number
+  /** In elements; undefined where they lie in C order. */
+  readonly strides: ReadonlyArray<number> | undefined
+  /** The storage, and the CRC-32 stored with it (0: none). */
+  readonly storage: { readonly start: number; readonly end: number; readonly crc32: number }
+}
+
 /** One box of a tensor and the item that holds it. */
 export interface StoredChunk {
   /** In elements of the global tensor. */
@@ -22,6 +33,8 @@ export interface StoredChunk {
   /** Byte range of the item in that file. */
   readonly offset: number
   readonly length: number
+  /** The chunk is no item: its first element is at `offset`, and this says where the others are. */
+  readonly view?: ChunkView
 }
 
 export interface StoredTensor {

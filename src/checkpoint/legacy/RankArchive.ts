@@ -1,0 +1,150 @@
+/**
+ * The file of one rank of a `torch` checkpoint (`model_optim_rng.pt`): the pieces of the model's tensors that it holds, where their
+ * elements lie, and what else it says. Read, never executed; nothing of the data is read.
+ */
+import { join } from "node:path"
+import { FormatError, InvalidFile, invalidFile } from "../../errors.ts"
+import { readFully, storedState, type Store, type StoredState } from "../../store/Store.ts"
+import { bytesOf } from "../../tensor/DType.ts"
+import { volume, type Shape } from "../../tensor/Copy.ts"
+import type { DType } from "../../tensor/DType.ts"
+import type { ChunkView } from "../../torch/DcpMetadata.ts"
+import { parseSaved } from "../../torch/parseSaved.ts"
+import { PickleDict, PickleObject } from "../../torch/PickleValue.ts"
+import { PyFloat, PyOpaque, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
+import { fromReader, type Ranged } from "../../torch/Ranges.ts"
+import type { SavedFile } from "../../torch/SavedFile.ts"
+import { contiguousStrides } from "../../torch/TensorPickle.ts"
+import { ownFile } from "../ownFile.ts"
+
+/** A tensor in a file: elements from `offset` on, as far as `view` says. */
+export interface RankTensor {
+  readonly dtype: DType
+  readonly shape: Shape
+  readonly offset: number
+  readonly length: number
+  readonly view: ChunkView
+}
+
+/** What stands for a module's state: nothing, an empty tensor, or what only the rank that saved it can use (FP8). */
+export type RankState = "none" | "empty" | "filled"
+
+/** The state dict of a model, or of one of its virtual stages. */
+export interface RankModel {
+  readonly tensors: ReadonlyMap<string, RankTensor>
+  readonly states: ReadonlyMap<string, RankState>
+}
+
+export interface RankArchive extends StoredState {
+  /** Relative to the folder of the iteration. */
+  readonly file: string
+  readonly path: string
+  /** One, or one for each virtual stage. */
+  readonly models: ReadonlyArray<RankModel>
+  /** Of the run; undefined in what converters write. */
+  readonly args: ReadonlyMap<string, PyRead> | undefined
+  readonly iteration: number | undefined
+  readonly version: number | undefined
+  /** All that it holds. */
+  readonly value: ReadonlyMap<PyRead, PyRead>
+}
+
+/** The attributes of an `argparse.Namespace` (or of anything else that is kept as its attributes). */
+const attributesOf = (value: PyRead | undefined): ReadonlyMap<string, PyRead> | undefined => {
+  const object = value instanceof PyOpaque ? value.contents : undefined
+  if (!(object instanceof PickleObject) || !(object.state instanceof PickleDict)) return undefined
+  return new Map([...pyRead(object.state) as ReadonlyMap<PyRead, PyRead>].flatMap(([key, item]) => (typeof key === "string" ? [[key, item] as const] : [])))
+}
+
+/** A number, whether Python had it as an int or a float. */
+export const numberOf = (value: PyRead | undefined): number | undefined =>
+  value instanceof PyFloat ? value.value : typeof value === "number" ? value : undefined
+
+/** A dict within dicts (models before Megatron-Core) as one with dots in its keys. */
+const flat = (value: ReadonlyMap<PyRead, PyRead>, prefix = ""): ReadonlyArray<readonly [string, PyRead]> =>
+  [...value].flatMap(([key, item]) => (item instanceof Map ? flat(item as ReadonlyMap<PyRead, PyRead>, `${prefix}${String(key)}.`) : [[`${prefix}${String(key)}`, item] as const]))
+
+const STATE = "_extra_state"
+
+/** In C order without gaps, wherever in its storage. */
+const inOrder = (shape: Shape, strides: ReadonlyArray<number>): boolean => {
+  const usual = contiguousStrides(shape)
+  return shape.every((size, i) => size <= 1 || strides[i] === usual[i])
+}
+
+function* placed(saved: SavedFile, found: PyTensorView): Ranged<RankTensor> {
+  const { view } = found
+  const { crc32, dataLength, dataOffset } = yield* saved.place(view)
+  const { dtype, shape, storageOffset } = view
+  const width = bytesOf(dtype)
+  const elements = dataLength / width - storageOffset
+  return {
+    dtype,
+    shape,
+    offset: dataOffset + storageOffset * width,
+    length: volume(shape) * width,
+    view: { dtype, elements, strides: inOrder(shape, view.strides) ? undefined : view.strides, storage: { start: dataOffset, end: dataOffset + dataLength, crc32 } }
+  }
+}
+
+function* modelOf(saved: SavedFile, dict: ReadonlyMap<PyRead, PyRead>): Ranged<RankModel> {
+  const tensors = new Map<string, RankTensor>()
+  const states = new Map<string, RankState>()
+  for (const [key, value] of flat(dict)) {
+    const isState = key.endsWith(STATE)
+    if (isState) states.set(key, value === null ? "none" : value instanceof PyTensorView && volume(value.view.shape) === 0 ? "empty" : "filled")
+    else if (value instanceof PyTensorView) tensors.set(key, yield* placed(saved, value))
+  }
+  return { tensors, states }
+}
+
+/** `model`, or `model0`, `model1` … in order. */
+const modelDicts = (value: ReadonlyMap<PyRead, PyRead>): ReadonlyArray<ReadonlyMap<PyRead, PyRead>> => {
+  const one = value.get("model")
+  if (one instanceof Map) return [one as ReadonlyMap<PyRead, PyRead>]
+  const dicts: Array<ReadonlyMap<PyRead, PyRead>> = []
+  for (let i = 0; ; i++) {
+    const next = value.get(`model${i}`)
+    if (!(next instanceof Map)) return dicts
+    dicts.push(next as ReadonlyMap<PyRead, PyRead>)
+  }
+}
+
+function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "value">> {
+  const saved = yield* parseSaved(length)
+  const value = yield* saved.inPickle(() => pyRead(saved.value))
+  const dicts = value instanceof Map ? modelDicts(value as ReadonlyMap<PyRead, PyRead>) : []
+  if (!(value instanceof Map) || dicts.length === 0) throw new FormatError("checkpoint/rank-file", "holds no model: neither `model` nor `model0` is in it", { offset: 0 })
+  const models: Array<RankModel> = []
+  for (const dict of dicts) models.push(yield* modelOf(saved, dict))
+  return {
+    models,
+    args: attributesOf(value.get("args") as PyRead | undefined),
+    iteration: numberOf(value.get("iteration") as PyRead | undefined),
+    version: numberOf(value.get("checkpoint_version") as PyRead | undefined),
+    value: value as ReadonlyMap<PyRead, PyRead>
+  }
+}
+
+/** Read a file of `torch.save` that lies in the checkpoint. Errors: InvalidFile (`zip/…`, `pickle/…`, `torch/…`, `file/…`), IoError. */
+export const readSavedIn = async <A>(store: Store, directory: string, name: string, parser: (length: number) => Ranged<A>): Promise<A & StoredState & { readonly file: string; readonly path: string }> => {
+  const path = await ownFile(store, directory, name)
+  if ((await store.stat(path)).kind !== "file") throw new InvalidFile({ path, code: "file/not-regular", problem: "is not a regular file" })
+  const file = await store.open(path, "read")
+  try {
+    const info = await file.info()
+    const read = async (offset: number, length: number) => {
+      const bytes = new Uint8Array(length)
+      await readFully(file, bytes, offset)
+      return bytes
+    }
+    return { ...await fromReader(info.size, read, parser(info.size)), ...storedState(info), file: name, path }
+  } catch (error) {
+    throw error instanceof FormatError ? invalidFile(path, error) : error
+  } finally {
+    await file.close()
+  }
+}
+
+/** Open the file of one rank. Errors: those of {@link readSavedIn}, and `checkpoint/rank-file`. */
+export const openRank = (store: Store, directory: string, folder: string, name: string): Promise<RankArchive> => readSavedIn(store, directory, join(folder, name), parse)

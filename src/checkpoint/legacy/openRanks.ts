@@ -1,0 +1,134 @@
+/**
+ * A `torch` checkpoint (`mp_rank_*` folders, Megatron-LM's legacy format): the files of all ranks read, and their pieces joined to
+ * the tensors of the model. Only headers are read.
+ */
+import { basename } from "node:path"
+import { InvalidFile, Unsupported } from "../../errors.ts"
+import type { Store } from "../../store/Store.ts"
+import type { StoredTensor } from "../../torch/DcpMetadata.ts"
+import { iterationOf } from "../names.ts"
+import { type AssembledModel, assemble, type Replica } from "./assemble.ts"
+import { atRank, type Pieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
+import { openRank, type RankArchive, type RankState } from "./RankArchive.ts"
+import { isRankFolder, numbersOf, rankFolder, type RankSizes, ranksOf } from "./rankFolders.ts"
+import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, type RunArguments, saidSizes } from "./runArguments.ts"
+import { storedForm, storedStates } from "./storedForm.ts"
+
+/** What a `torch` checkpoint is made of. */
+export interface Ranks {
+  readonly sizes: RankSizes
+  readonly ranks: ReadonlyArray<Rank>
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Module states by the keys that they have in `torch_dist`. */
+  readonly states: ReadonlyMap<string, RankState>
+  /** Pieces that must be equal. */
+  readonly replicas: ReadonlyArray<Replica>
+  readonly notes: ReadonlyArray<string>
+}
+
+/** Newest first: before 2024 the optimizer had a file of its own, and the model's was called otherwise. */
+const MODEL_FILES = ["model_optim_rng.pt", "model_rng.pt"]
+const CONCURRENT_FILES = 8
+const MOST_RANKS = 100_000
+const EMBEDDING = "embedding.word_embeddings.weight"
+const HEAD = "output_layer.weight"
+
+const openAll = async (store: Store, directory: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, RankArchive>> => {
+  const archives = new Map<string, RankArchive>()
+  const queue = folders.values()
+  const work = async (): Promise<void> => {
+    for (const folder of queue) {
+      const names = await store.list(`${directory}/${folder}`)
+      const name = MODEL_FILES.find((file) => names.includes(file))
+      if (name === undefined) throw new InvalidFile({ path: `${directory}/${folder}`, code: "checkpoint/rank-missing", problem: `holds no ${MODEL_FILES[0]}: the save was interrupted or the copy is incomplete` })
+      archives.set(folder, await openRank(store, directory, folder, name))
+    }
+  }
+  await Promise.all(Array.from({ length: CONCURRENT_FILES }, work))
+  return archives
+}
+
+/** Without arguments: one number more is the expert-parallel rank where every folder has an embedding, else the stage. */
+const sizesByFolders = (archives: ReadonlyMap<string, RankArchive>): RankSizes => {
+  const numbers = [...archives.keys()].map(numbersOf)
+  const most = (at: number): number => numbers.reduce((size, list) => Math.max(size, (list[at] ?? 0) + 1), 1)
+  const tp = most(0)
+  const hasEmbedding = ({ models }: RankArchive): boolean => models.some(({ tensors }) => tensors.keys().some((key) => key.endsWith("word_embeddings.weight")))
+  if (numbers.some((list) => list.length > 2)) return { tp, etp: tp, pp: most(1), ep: most(2) }
+  const isExperts = archives.size > 1 && archives.values().every(hasEmbedding)
+  return { tp, etp: tp, pp: isExperts ? 1 : most(1), ep: isExperts ? most(1) : 1 }
+}
+
+/** Ranks of one iteration and of one layout. */
+const requireOneSave = (directory: string, ranks: ReadonlyArray<Rank>, sizes: RankSizes): void => {
+  const [first] = ranks as [Rank]
+  const named = iterationOf(basename(directory))
+  const usual = named ?? first.archive.iteration
+  const by = named === undefined ? first.folder.name : basename(directory)
+  for (const rank of ranks) {
+    const { args, iteration, path, version } = rank.archive
+    if (iteration !== undefined && usual !== undefined && iteration !== usual && basename(directory) !== "release") {
+      throw new InvalidFile({ path, code: "checkpoint/rank-iteration", problem: `is of iteration ${iteration}, ${by} is of ${usual}: ranks of two saves are mixed` })
+    }
+    const own = args && rankSizes(args)
+    if (own && (own.tp !== sizes.tp || own.pp !== sizes.pp || own.ep !== sizes.ep || own.etp !== sizes.etp)) {
+      throw new InvalidFile({ path, code: "checkpoint/rank-layout", problem: `was saved with tp=${own.tp}, pp=${own.pp}, ep=${own.ep}, ${first.folder.name} with tp=${sizes.tp}, pp=${sizes.pp}, ep=${sizes.ep}: ranks of two saves are mixed` })
+    }
+    if (version !== undefined && version < 2) {
+      throw new Unsupported({ code: "unsupported/legacy", what: path, problem: `has checkpoint_version ${version}: before version 2 the rows of QKV projections are in another order`, hint: "Load it with a Megatron-LM of its time and save it again." })
+    }
+  }
+}
+
+/** The tied head of a last stage is the embedding once more. */
+const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: RunArguments | undefined): ReadonlyArray<Pieces> => {
+  const head = tensors.find(({ key }) => key === HEAD)
+  const embedding = tensors.find(({ key }) => key === EMBEDDING)
+  const tied = head && embedding && (head.pieces[0]!.name.startsWith("word_embeddings_for_head.") || (args !== undefined && isTied(args)))
+  if (!tied) return tensors
+  return tensors.filter((group) => group !== head).map((group) => (group === embedding ? { ...group, pieces: [...group.pieces, ...head.pieces] } : group))
+}
+
+const requireSaidSizes = (args: RunArguments, first: Rank, { layers }: PiecesOfRanks, { tensors }: AssembledModel): void => {
+  const said = saidSizes(args)
+  const found = layers.get("decoder.layers")
+  if (said.layers !== undefined && found !== undefined && found !== said.layers) {
+    throw atRank("rank-layers", first, undefined, `says that the model has ${said.layers} layers; all stages together hold ${found}`)
+  }
+  const embedding = tensors.find(({ key }) => key === EMBEDDING)
+  if (!embedding) return
+  const [rows, columns] = embedding.shape
+  if (said.paddedVocabulary !== undefined && rows !== said.paddedVocabulary) throw atRank("rank-shapes", first, EMBEDDING, `says that the padded vocabulary has ${said.paddedVocabulary} rows; the slices of all ranks add up to ${rows}`)
+  if (said.hidden !== undefined && columns !== said.hidden) throw atRank("rank-shapes", first, EMBEDDING, `says that the model is ${said.hidden} wide; its embedding has ${columns} columns`)
+}
+
+/**
+ * Open the folders of all ranks in `directory`, whose `names` are given.
+ *
+ * @throws InvalidFile (`checkpoint/rank-…`, `zip/…`, `pickle/…`, `torch/…`), Unsupported, IoError.
+ */
+export const openRanks = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Ranks> => {
+  const folders = names.filter(isRankFolder)
+  if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
+  const archives = await openAll(store, directory, folders)
+  const args = archives.values().find((archive) => archive.args !== undefined)?.args
+  const sizes = args ? rankSizes(args) : sizesByFolders(archives)
+  const said = args ? `by the arguments of the run` : `by the names of the folders`
+  const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)! }))
+  requireOneSave(directory, ranks, sizes)
+  const [first] = ranks as [Rank]
+  if (args && repeatsGroups(args, sizes)) {
+    throw new Unsupported({ code: "unsupported/legacy", what: directory, problem: `has fewer key/value groups than its ${sizes.tp} tensor-parallel ranks, which hold copies of them`, hint: "Load it with the trainer and save it with --ckpt-format torch_dist." })
+  }
+  const pieces = piecesOf(ranks, sizes.pp)
+  const model = assemble(withoutTiedHead(pieces, args), sizes)
+  if (args) requireSaidSizes(args, first, pieces, model)
+  const form = storedForm(directory, model.tensors, pieces.layers, args !== undefined && keepsLayerNumbers(args))
+  const states = storedStates(pieces.states, form, pieces.layers)
+  const filled = states.values().reduce((count, state) => count + (state === "filled" ? 1 : 0), 0)
+  const notes = [
+    `a torch checkpoint of ${ranks.length} rank${ranks.length === 1 ? "" : "s"} (${ranks.length === 1 ? first.folder.name : `${rankFolder(first.folder, sizes)} … ${ranks.at(-1)!.folder.name}`}); its pieces are read as one model`,
+    ...(filled > 0 ? [`${filled} module states hold what only the ranks that saved them can use (FP8 scaling); they are read as empty`] : [])
+  ]
+  return { sizes, ranks, tensors: form.tensors, states, replicas: model.replicas, notes }
+}
