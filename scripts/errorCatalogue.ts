@@ -430,6 +430,17 @@ export const catalogue: ReadonlyArray<Area> = [
       "not-a-checkpoint": "neither `.metadata` nor an iter_* folder is there",
       "not-a-directory": "not a directory",
       "not-a-file": "a data file is not a regular file",
+      "rank-disagrees": ["two ranks of a torch checkpoint hold different values, or kinds, of a tensor that they have in common", "Which of them is right only the trainer can know; load an earlier iteration."],
+      "rank-experts": ["the experts that the ranks of a torch checkpoint hold are not those of one model", "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist."],
+      "rank-file": "a rank's file holds no model",
+      "rank-iteration": "a rank's file is of another iteration than the others",
+      "rank-layers": "the layers of all ranks are not those of one model",
+      "rank-layout": "a rank was saved with other parallel sizes than the others, or with sizes whose files overwrite each other",
+      "rank-missing": "the folder of a rank, or its file, is not there",
+      "rank-shapes": "slices of a tensor on several ranks do not add up",
+      "rank-split": ["nothing says how ranks divide a tensor", "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist."],
+      "rank-tensor": "a rank lacks a tensor that others have",
+      "rank-unexpected": "a folder of a rank that the layout does not have",
       "tracker": "the tracker names no iteration, or one that is not there",
       "trackers-disagree": "the two trackers name different iterations"
     }
@@ -533,6 +544,7 @@ export const catalogue: ReadonlyArray<Area> = [
     exitCode: 3,
     remedy: SAVE_AGAIN,
     codes: {
+      "before-zip": "a file of torch.save without an archive (torch before 1.6) that does not hold together",
       "bounds": "a view that leaves its storage",
       "byte-order": "big-endian data",
       "data-size": "a storage of another size than its tensor needs",

@@ -1,4 +1,4 @@
-/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only, and opens what a conversion would refuse. */
+/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only (of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
 import { Effect } from "effect"
 import { dirname, join, resolve } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
@@ -18,8 +18,9 @@ import type { Recognised } from "../recognise/Recognised.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
 import { examineContents, examineIndex, recognised } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { examineFolder } from "./folder.ts"
+import { examineFolder, type Folder } from "./folder.ts"
 import { examineHf } from "./hfDirectory.ts"
+import { examineRanks } from "./ranks.ts"
 import { examineRunConfig } from "./runConfigCheck.ts"
 import { stagingFolders } from "./staging.ts"
 
@@ -53,13 +54,12 @@ const examineConfigFile = async (
 const plainDcp = (metadata: DcpMetadata | undefined): Recognised | undefined =>
   metadata && recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
 
-const examineMegatron = async (store: Store, path: string, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
-  const folder = await examineFolder(store, path)
+const examineTorchDist = async (store: Store, folder: Folder, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   const { directory, names } = folder
   // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
   const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(store, directory)).metadata) : undefined
   if (plain) return [recognised(plain)]
-  if (directory === undefined || folder.found.some((d) => d.code === "legacy")) return folder.found
+  if (directory === undefined) return folder.found
   const config = await examineConfigFile(store, directory, names, providers)
   if (!names.includes(METADATA)) return [...folder.found, ...config.found]
   const index = await examineIndex(store, directory)
@@ -67,6 +67,12 @@ const examineMegatron = async (store: Store, path: string, providers: ReadonlyAr
   const contents = index.metadata ? await examineContents(store, directory, names, index.metadata, facts) : []
   return [...folder.found, ...config.found, ...index.found, ...contents]
 }
+
+const examineMegatron = Effect.fnUntraced(function*(store: Store, path: string, providers: ReadonlyArray<string>) {
+  const folder = yield* reading(() => examineFolder(store, path))
+  if (folder.ranks && folder.directory !== undefined) return [...folder.found, ...(yield* examineRanks(folder.directory))]
+  return yield* reading(() => examineTorchDist(store, folder, providers))
+})
 
 /**
  * Examine a checkpoint of any kind. `providers`: dotted names of the provider classes of known models, to notice one that moved.
@@ -76,7 +82,7 @@ export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry,
   const store = yield* storeInUse
   const kind = yield* kindOfPath(path)
   const found = kind === "megatron"
-    ? yield* reading(() => examineMegatron(store, path, providers))
+    ? yield* examineMegatron(store, path, providers)
     : kind === "safetensors"
     ? yield* examineHf(families, path)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))

@@ -1,6 +1,7 @@
 /** The files around the data of a Megatron checkpoint: trackers, train state, backend, what lies beside it. */
 import { join } from "node:path"
 import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { isRankFolder } from "../checkpoint/legacy/rankFolders.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, IoError, quote } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
@@ -19,6 +20,8 @@ export interface Folder {
   /** Names in it. */
   readonly names: ReadonlyArray<string>
   readonly found: ReadonlyArray<Diagnosis>
+  /** It holds a folder for each rank, not a `torch_dist` checkpoint. */
+  readonly ranks?: true
 }
 
 const BACKEND_TEXT = '{"sharded_backend": "torch_dist", "sharded_backend_version": 1}'
@@ -130,15 +133,12 @@ export const examineFolder = async (store: Store, path: string): Promise<Folder>
   const names = await store.list(path)
   const nested = nestedCheckpoint(names)
   if (nested !== undefined) return examineFolder(store, join(path, nested))
-  const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp"))
+  const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp")) || names.some(isRankFolder)
   const folder = own ? { directory: path, names, found: [] } : await parentFolder(store, path, names)
   if (folder.directory === undefined) return folder
   const { directory } = folder
   const found = [...folder.found]
-  if (folder.names.some((name) => /^mp_rank_\d+/.test(name))) {
-    found.push(diagnosis("error", "legacy", "this is a legacy checkpoint (mp_rank_*), one pickle per model-parallel rank", { fix: "Convert it with Megatron-LM's --ckpt-convert-format torch_dist." }))
-    return { directory, names: folder.names, found }
-  }
+  if (folder.names.some(isRankFolder) && !folder.names.includes(METADATA) && !folder.names.includes(BACKEND)) return { directory, names: folder.names, found, ranks: true }
   found.push(...await backend(store, directory, folder.names))
   if (!folder.names.includes(METADATA)) {
     found.push(diagnosis("error", "no-metadata", `${METADATA} is missing: the save was interrupted, or the copy left hidden files out`, { fix: "Copy it again with hidden files (cp -a, rsync -a)." }))

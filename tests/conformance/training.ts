@@ -19,6 +19,8 @@ export interface TensorFacts {
 
 export interface TrainingFacts {
   readonly tensors: Readonly<Record<string, TensorFacts>>
+  /** Of folders of ranks: what they are together, under the keys of `torch_dist`. */
+  readonly expectedGlobal?: Readonly<Record<string, TensorFacts>>
   readonly objects: Readonly<Record<string, { readonly content: unknown }>>
 }
 

@@ -8,6 +8,7 @@ import { families } from "../../routes/index.ts"
 import { verified } from "../../routes/verified.ts"
 import { examinePath, type DoctorReport } from "../../src/doctor/doctor.ts"
 import { examineMachine } from "../../src/doctor/machine.ts"
+import { trainingCheckpoint } from "../conformance/training.ts"
 import { nodeCalls } from "../../src/io/Disk.ts"
 import { createFolder } from "../../src/publish/staging/folder.ts"
 import { verifyMegatron } from "../../src/verify/verify.ts"
@@ -118,8 +119,7 @@ describe("files and index", () => {
     ["no-run-config", (folder: string) => rmSync(join(folder, "run_config.yaml"))],
     ["bad-run-config", (folder: string) => writeFileSync(join(folder, "run_config.yaml"), "a: [")],
     ["absent-file", (folder: string) => rmSync(join(folder, "__1_0.distcp"))],
-    ["chunk-beyond-file", (folder: string) => truncateSync(join(folder, "__0_0.distcp"), 100_000)],
-    ["legacy", (folder: string) => mkdirSync(join(folder, "mp_rank_00"))]
+    ["chunk-beyond-file", (folder: string) => truncateSync(join(folder, "__0_0.distcp"), 100_000)]
   ])("%s", async (code, harm) => {
     const path = harmed((_, folder) => harm(folder))
     const { command, fix, report } = await found(path, code)
@@ -130,6 +130,18 @@ describe("files and index", () => {
     }
     expect(command !== undefined).toBe(["no-backend", "bad-backend"].includes(code))
     if (code !== "no-run-config") expect(report.sound).toBe(false)
+  })
+
+  it("folders of ranks are examined as they are", async () => {
+    const report = await examined(trainingCheckpoint("legacy-tp2pp2"))
+    expect(report.sound).toBe(true)
+    expect(report.found.find((d) => d.code === "legacy")?.command).toMatch(/ relabel .*--to torch-dist/)
+    const path = join(work, "ranks")
+    cpSync(trainingCheckpoint("legacy-tp2pp2"), path, { recursive: true })
+    rmSync(join(path, "iter_0000003", "mp_rank_01_000"), { recursive: true })
+    const harmedRanks = await examined(path)
+    expect(harmedRanks.sound).toBe(false)
+    expect(harmedRanks.found.find((d) => d.code === "rank-missing")?.text).toContain("mp_rank_01_000")
   })
 
   it("a file that is gone does not hide one that is cut short", async () => {

@@ -12,7 +12,7 @@ import { soundOf, workFolder } from "./run.ts"
 const work = workFolder("hostile-megatron")
 /** Codes of these cases, among others. */
 const CODES = [
-  "unsupported/legacy", "file/too-large", "file/link-loop", "plan/dtypes", "checkpoint/backend", "checkpoint/duplicate-key",
+  "file/too-large", "file/link-loop", "plan/dtypes", "checkpoint/backend", "checkpoint/duplicate-key",
   "checkpoint/link-escapes", "checkpoint/missing-file", "checkpoint/no-backend", "checkpoint/no-common-state",
   "checkpoint/no-metadata", "checkpoint/no-tracker", "checkpoint/not-a-checkpoint", "checkpoint/not-a-directory",
   "checkpoint/not-a-file", "checkpoint/tracker", "checkpoint/trackers-disagree"

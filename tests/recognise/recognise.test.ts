@@ -144,7 +144,6 @@ describe("a Megatron checkpoint that is no plain model", () => {
   })
 
   it.each<readonly [what: string, files: FileSet, says: ReadonlyArray<string>]>([
-    ["one pickle per rank", new Map([["iter_0000010/mp_rank_00/model_optim_rng.pt", Buffer.from("x")], ["latest_checkpointed_iteration.txt", Buffer.from("10")]]), ["legacy", "--ckpt-convert-format torch_dist"]],
     ["zarr", new Map([["metadata.json", Buffer.from('{"sharded_backend": "zarr", "sharded_backend_version": 1}')]]), ["zarr", "0.12"]]
   ])("%s", async (_, files, says) => {
     const { message } = await exported(written(files))

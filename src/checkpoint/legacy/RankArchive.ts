@@ -3,6 +3,7 @@
  * elements lie, and what else it says. Read, never executed; nothing of the data is read.
  */
 import { join } from "node:path"
+import { argumentsOf, type TrainingArguments } from "../../arguments/TrainingArguments.ts"
 import { FormatError, InvalidFile, invalidFile } from "../../errors.ts"
 import { readFully, storedState, type Store, type StoredState } from "../../store/Store.ts"
 import { bytesOf } from "../../tensor/DType.ts"
@@ -10,8 +11,7 @@ import { volume, type Shape } from "../../tensor/Copy.ts"
 import type { DType } from "../../tensor/DType.ts"
 import type { ChunkView } from "../../torch/DcpMetadata.ts"
 import { parseSaved } from "../../torch/parseSaved.ts"
-import { PickleDict, PickleObject } from "../../torch/PickleValue.ts"
-import { PyFloat, PyOpaque, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
+import { PyFloat, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../../torch/Ranges.ts"
 import type { SavedFile } from "../../torch/SavedFile.ts"
 import { contiguousStrides } from "../../torch/TensorPickle.ts"
@@ -42,18 +42,11 @@ export interface RankArchive extends StoredState {
   /** One, or one for each virtual stage. */
   readonly models: ReadonlyArray<RankModel>
   /** Of the run; undefined in what converters write. */
-  readonly args: ReadonlyMap<string, PyRead> | undefined
+  readonly args: TrainingArguments | undefined
   readonly iteration: number | undefined
   readonly version: number | undefined
   /** All that it holds. */
   readonly value: ReadonlyMap<PyRead, PyRead>
-}
-
-/** The attributes of an `argparse.Namespace` (or of anything else that is kept as its attributes). */
-const attributesOf = (value: PyRead | undefined): ReadonlyMap<string, PyRead> | undefined => {
-  const object = value instanceof PyOpaque ? value.contents : undefined
-  if (!(object instanceof PickleObject) || !(object.state instanceof PickleDict)) return undefined
-  return new Map([...pyRead(object.state) as ReadonlyMap<PyRead, PyRead>].flatMap(([key, item]) => (typeof key === "string" ? [[key, item] as const] : [])))
 }
 
 /** A number, whether Python had it as an int or a float. */
@@ -119,7 +112,7 @@ function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "i
   for (const dict of dicts) models.push(yield* modelOf(saved, dict))
   return {
     models,
-    args: attributesOf(value.get("args") as PyRead | undefined),
+    args: argumentsOf(value),
     iteration: numberOf(value.get("iteration") as PyRead | undefined),
     version: numberOf(value.get("checkpoint_version") as PyRead | undefined),
     value: value as ReadonlyMap<PyRead, PyRead>

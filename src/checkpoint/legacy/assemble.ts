@@ -56,10 +56,10 @@ const isGated = (piece: Piece, beside: Beside): boolean => {
   const rows = piece.tensor.shape[0]!
   const second = beside(piece, "fc2")
   const columns = second?.shape[1]
-  if (columns === undefined) throw atRank("rank-tensor", piece.rank, piece.name, "has no linear_fc2.weight beside it, so nothing says whether it holds gate and up")
+  if (columns === undefined) throw atRank("checkpoint/rank-tensor", piece.rank, piece.name, "has no linear_fc2.weight beside it, so nothing says whether it holds gate and up")
   if (rows === columns) return false
   if (rows === 2 * columns) return true
-  throw atRank("rank-shapes", piece.rank, piece.name, `has ${rows} rows beside a second projection of ${columns} columns: neither as many (not gated) nor twice as many (gate and up)`)
+  throw atRank("checkpoint/rank-shapes", piece.rank, piece.name, `has ${rows} rows beside a second projection of ${columns} columns: neither as many (not gated) nor twice as many (gate and up)`)
 }
 
 /** Rows of a rank's piece that are cut each by itself, and the key that each part is stored under. */
@@ -70,7 +70,7 @@ const partsOf = (key: string, { parts }: Split, piece: Piece, beside: Beside, ra
   const output = beside(piece, "out_proj")?.shape[1]
   const heads = beside(piece, "A_log")?.shape[0]
   const counts = output === undefined || heads === undefined ? undefined : rowsOfParts(parts, rows, { output, heads })
-  if (!counts) throw atRank("rank-shapes", piece.rank, piece.name, `has ${rows} rows, which are not those of ${parts.join(", ")} beside A_log and out_proj of this rank`)
+  if (!counts) throw atRank("checkpoint/rank-shapes", piece.rank, piece.name, `has ${rows} rows, which are not those of ${parts.join(", ")} beside A_log and out_proj of this rank`)
   return parts.map((part, i) => ({ key: `${key}.${part}`, rows: counts[i]! }))
 }
 
@@ -102,17 +102,17 @@ const byRank = ({ expert, key, pieces }: Pieces, { etp, tp }: RankSizes, replica
   for (let rank = 0; rank < ranks; rank++) {
     if (own.has(rank)) continue
     const [first] = pieces as [Piece]
-    throw atRank("rank-tensor", first.rank, first.name, `is held by this rank, but by none that is number ${rank} of ${ranks} tensor-parallel ranks (${key})`, "The save is incomplete, or folders of two saves are mixed.")
+    throw atRank("checkpoint/rank-tensor", first.rank, first.name, `is held by this rank, but by none that is number ${rank} of ${ranks} tensor-parallel ranks (${key})`, "The save is incomplete, or folders of two saves are mixed.")
   }
   return Array.from({ length: ranks }, (_, rank) => own.get(rank)!)
 }
 
 const requireAlike = (first: Piece, other: Piece, axis: number | undefined): void => {
   const [a, b] = [first.tensor, other.tensor]
-  if (a.dtype !== b.dtype) throw atRank("rank-disagrees", other.rank, other.name, `is ${b.dtype}; on ${first.rank.folder.name} it is ${a.dtype}`)
+  if (a.dtype !== b.dtype) throw atRank("checkpoint/rank-disagrees", other.rank, other.name, `is ${b.dtype}; on ${first.rank.folder.name} it is ${a.dtype}`)
   if (sameShape(a.shape, b.shape)) return
   const cut = axis !== undefined && a.shape.length === b.shape.length
-  throw atRank("rank-shapes", other.rank, other.name,
+  throw atRank("checkpoint/rank-shapes", other.rank, other.name,
     cut ? `is [${b.shape}] on this rank and [${a.shape}] on ${first.rank.folder.name}: slices along axis ${axis} are equal, and these do not add up to a tensor` : `is [${b.shape}]; on ${first.rank.folder.name} it is [${a.shape}]`)
 }
 
@@ -123,7 +123,7 @@ const joined = (group: Pieces, sizes: RankSizes, beside: Beside, replicas: Array
   const [first, ...others] = pieces as [Piece, ...Array<Piece>]
   const own = splitOf(key)
   if (!own && others.length > 0) {
-    throw atRank("rank-split", first.rank, first.name, `is no parameter that is known here, so nothing says how ${pieces.length} tensor-parallel ranks divide it`, "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist.")
+    throw atRank("checkpoint/rank-split", first.rank, first.name, `is no parameter that is known here, so nothing says how ${pieces.length} tensor-parallel ranks divide it`, "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist.")
   }
   const split: Split = own && own.axis === undefined && others.length > 0 && isCutDown(key, first, beside, pieces.length) ? { axis: 0, parts: "whole" } : own ?? { axis: undefined, parts: "whole" }
   for (const other of others) requireAlike(first, other, split.axis)

@@ -3,6 +3,8 @@
  * the tensors of the model. Only headers are read.
  */
 import { basename } from "node:path"
+import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
+import { atPath } from "../../document/decode.ts"
 import { InvalidFile, Unsupported } from "../../errors.ts"
 import type { Store } from "../../store/Store.ts"
 import type { StoredTensor } from "../../torch/DcpMetadata.ts"
@@ -11,7 +13,7 @@ import { type AssembledModel, assemble, type Replica } from "./assemble.ts"
 import { atRank, type Pieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
 import { openRank, type RankArchive, type RankState } from "./RankArchive.ts"
 import { isRankFolder, numbersOf, rankFolder, type RankSizes, ranksOf } from "./rankFolders.ts"
-import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, type RunArguments, saidSizes } from "./runArguments.ts"
+import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, saidSizes } from "./runArguments.ts"
 import { storedForm, storedStates } from "./storedForm.ts"
 
 /** What a `torch` checkpoint is made of. */
@@ -81,7 +83,7 @@ const requireOneSave = (directory: string, ranks: ReadonlyArray<Rank>, sizes: Ra
 }
 
 /** The tied head of a last stage is the embedding once more. */
-const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: RunArguments | undefined): ReadonlyArray<Pieces> => {
+const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: TrainingArguments | undefined): ReadonlyArray<Pieces> => {
   const head = tensors.find(({ key }) => key === HEAD)
   const embedding = tensors.find(({ key }) => key === EMBEDDING)
   const tied = head && embedding && (head.pieces[0]!.name.startsWith("word_embeddings_for_head.") || (args !== undefined && isTied(args)))
@@ -89,17 +91,17 @@ const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: RunArguments | undefi
   return tensors.filter((group) => group !== head).map((group) => (group === embedding ? { ...group, pieces: [...group.pieces, ...head.pieces] } : group))
 }
 
-const requireSaidSizes = (args: RunArguments, first: Rank, { layers }: PiecesOfRanks, { tensors }: AssembledModel): void => {
+const requireSaidSizes = (args: TrainingArguments, first: Rank, { layers }: PiecesOfRanks, { tensors }: AssembledModel): void => {
   const said = saidSizes(args)
   const found = layers.get("decoder.layers")
   if (said.layers !== undefined && found !== undefined && found !== said.layers) {
-    throw atRank("rank-layers", first, undefined, `says that the model has ${said.layers} layers; all stages together hold ${found}`)
+    throw atRank("checkpoint/rank-layers", first, undefined, `says that the model has ${said.layers} layers; all stages together hold ${found}`)
   }
   const embedding = tensors.find(({ key }) => key === EMBEDDING)
   if (!embedding) return
   const [rows, columns] = embedding.shape
-  if (said.paddedVocabulary !== undefined && rows !== said.paddedVocabulary) throw atRank("rank-shapes", first, EMBEDDING, `says that the padded vocabulary has ${said.paddedVocabulary} rows; the slices of all ranks add up to ${rows}`)
-  if (said.hidden !== undefined && columns !== said.hidden) throw atRank("rank-shapes", first, EMBEDDING, `says that the model is ${said.hidden} wide; its embedding has ${columns} columns`)
+  if (said.paddedVocabulary !== undefined && rows !== said.paddedVocabulary) throw atRank("checkpoint/rank-shapes", first, EMBEDDING, `says that the padded vocabulary has ${said.paddedVocabulary} rows; the slices of all ranks add up to ${rows}`)
+  if (said.hidden !== undefined && columns !== said.hidden) throw atRank("checkpoint/rank-shapes", first, EMBEDDING, `says that the model is ${said.hidden} wide; its embedding has ${columns} columns`)
 }
 
 /**
@@ -111,7 +113,11 @@ export const openRanks = async (store: Store, directory: string, names: Readonly
   const folders = names.filter(isRankFolder)
   if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
   const archives = await openAll(store, directory, folders)
-  const args = archives.values().find((archive) => archive.args !== undefined)?.args
+  const described = archives.values().find((archive) => archive.args !== undefined)
+  return atPath(described?.path ?? directory, () => joinedRanks(directory, folders, archives, described?.args))
+}
+
+const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, RankArchive>, args: TrainingArguments | undefined): Ranks => {
   const sizes = args ? rankSizes(args) : sizesByFolders(archives)
   const said = args ? `by the arguments of the run` : `by the names of the folders`
   const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)! }))

@@ -33,11 +33,11 @@ export interface StateOfRank {
   readonly state: "none" | "empty" | "filled"
 }
 
-export type RankProblem = "rank-disagrees" | "rank-tensor" | "rank-layers" | "rank-shapes" | "rank-split" | "rank-experts"
+export type RankProblem = "checkpoint/rank-disagrees" | "checkpoint/rank-tensor" | "checkpoint/rank-layers" | "checkpoint/rank-shapes" | "checkpoint/rank-split" | "checkpoint/rank-experts"
 
 /** InvalidFile that names the rank's file and, as the rank calls it, the tensor. */
 export const atRank = (code: RankProblem, { archive }: Rank, tensor: string | undefined, problem: string, hint?: string): InvalidFile =>
-  new InvalidFile({ path: archive.path, code: `checkpoint/${code}`, problem, ...(tensor === undefined ? {} : { place: { tensor } }), ...(hint ? { hint } : {}) })
+  new InvalidFile({ path: archive.path, code, problem, ...(tensor === undefined ? {} : { place: { tensor } }), ...(hint ? { hint } : {}) })
 
 interface NamedModel {
   readonly rank: Rank
@@ -51,7 +51,7 @@ const namedModels = (ranks: ReadonlyArray<Rank>): ReadonlyArray<NamedModel> =>
   ranks.flatMap((rank) => rank.archive.models.map((model, chunk): NamedModel => {
     const old = Iterator.from(model.tensors.keys()).find(isSideBySide)
     if (old !== undefined) {
-      throw atRank("rank-experts", rank, old, "holds all experts of the rank as one matrix, as Megatron-Core up to 0.11 did without Transformer Engine", "Load it with that trainer and save it with --ckpt-format torch_dist.")
+      throw atRank("checkpoint/rank-experts", rank, old, "holds all experts of the rank as one matrix, as Megatron-Core up to 0.11 did without Transformer Engine", "Load it with that trainer and save it with --ckpt-format torch_dist.")
     }
     return { rank, chunk, model, keys: rankKeys([...model.tensors.keys(), ...model.states.keys()]) }
   }))
@@ -65,7 +65,7 @@ const layersIn = ({ keys, model, rank }: NamedModel): ReadonlyMap<string, number
   }
   return new Map(Array.from(lists, ([list, indices]) => {
     const gap = Array.from({ length: indices.size }, (_, i) => i).find((i) => !indices.has(i))
-    if (gap !== undefined) throw atRank("rank-layers", rank, undefined, `has ${indices.size} layers of ${list}, but none with the number ${gap}: in every stage they count from 0`)
+    if (gap !== undefined) throw atRank("checkpoint/rank-layers", rank, undefined, `has ${indices.size} layers of ${list}, but none with the number ${gap}: in every stage they count from 0`)
     return [list, indices.size] as const
   }))
 }
@@ -80,7 +80,7 @@ const firstLayers = (models: ReadonlyArray<NamedModel>, pp: number) => {
     if (!known) counts.set(stage, { layers, of })
     for (const list of known ? new Set([...known.layers.keys(), ...layers.keys()]) : []) {
       const [own, others] = [layers.get(list) ?? 0, known!.layers.get(list) ?? 0]
-      if (own !== others) throw atRank("rank-layers", of.rank, undefined, `has ${own} layers of ${list}; ${known!.of.rank.folder.name}, of the same stage, has ${others}`)
+      if (own !== others) throw atRank("checkpoint/rank-layers", of.rank, undefined, `has ${own} layers of ${list}; ${known!.of.rank.folder.name}, of the same stage, has ${others}`)
     }
   }
   const totals = new Map<string, number>()
@@ -112,7 +112,7 @@ export const piecesOf = (ranks: ReadonlyArray<Rank>, pp: number): PiecesOfRanks 
   const [experts, ...others] = new Set(models.map(expertsIn).filter((count) => count > 0))
   if (others.length > 0) {
     const other = models.find((m) => expertsIn(m) === others[0])!
-    throw atRank("rank-experts", other.rank, undefined, `has ${others[0]} experts, other ranks have ${experts}`)
+    throw atRank("checkpoint/rank-experts", other.rank, undefined, `has ${others[0]} experts, other ranks have ${experts}`)
   }
   for (const of of models.toSorted((a, b) => a.chunk - b.chunk)) {
     const { chunk, keys, model, rank } = of

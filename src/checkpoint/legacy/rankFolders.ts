@@ -30,8 +30,8 @@ export const rankFolder = ({ ep, pp, tp }: Omit<RankFolder, "name">, sizes: Pick
 /** Numbers in the name of a folder, as many as it has. */
 export const numbersOf = (name: string): ReadonlyArray<number> => (FOLDER.exec(name) ?? []).slice(1).flatMap((text) => (text === undefined ? [] : [Number(text)]))
 
-const refuse = (directory: string, code: "rank-missing" | "rank-unexpected" | "rank-layout", problem: string, hint?: string): never => {
-  throw new InvalidFile({ path: directory, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
+const refuse = (directory: string, code: "checkpoint/rank-missing" | "checkpoint/rank-unexpected" | "checkpoint/rank-layout", problem: string, hint?: string): never => {
+  throw new InvalidFile({ path: directory, code, problem, ...(hint ? { hint } : {}) })
 }
 
 const written = ({ ep, etp, pp, tp }: RankSizes): string => `tp=${tp}, pp=${pp}, ep=${ep}${etp === tp ? "" : `, etp=${etp}`}`
@@ -56,18 +56,18 @@ const missingOf = (folders: ReadonlyArray<RankFolder>, { ep, etp, pp, tp }: Rank
 export const ranksOf = (directory: string, names: ReadonlyArray<string>, sizes: RankSizes, said: string): ReadonlyArray<RankFolder> => {
   const { ep, etp, pp, tp } = sizes
   if (etp > tp || tp % etp !== 0) {
-    refuse(directory, "rank-layout", `was saved with ${written(sizes)}: folders are named after tp, so those of etp ranks have overwritten each other`, "Load it with the trainer and save it with --ckpt-format torch_dist.")
+    refuse(directory, "checkpoint/rank-layout", `was saved with ${written(sizes)}: folders are named after tp, so those of etp ranks have overwritten each other`, "Load it with the trainer and save it with --ckpt-format torch_dist.")
   }
   const folders = names.map((name): RankFolder => {
     const [first = 0, ...more] = numbersOf(name)
     const expected = (pp > 1 ? 1 : 0) + (ep > 1 ? 1 : 0)
     const rank = { name, tp: first, pp: pp > 1 ? more[0] ?? -1 : 0, ep: ep > 1 ? more.at(-1) ?? -1 : 0 }
     if (more.length !== expected || rank.tp >= tp || rank.pp < 0 || rank.pp >= pp || rank.ep < 0 || rank.ep >= ep) {
-      refuse(directory, "rank-unexpected", `holds ${name}, which is no rank of ${written(sizes)} (${said})`, "Is it left over from another save? Folders of one iteration must be of one layout.")
+      refuse(directory, "checkpoint/rank-unexpected", `holds ${name}, which is no rank of ${written(sizes)} (${said})`, "Is it left over from another save? Folders of one iteration must be of one layout.")
     }
     return rank
   })
   const missing = missingOf(folders, sizes)
-  if (missing) refuse(directory, "rank-missing", `has no ${rankFolder(missing, sizes)}: ${written(sizes)} (${said}), and ${folders.length} rank${folders.length === 1 ? " is" : "s are"} there`, "The copy or the save is incomplete.")
+  if (missing) refuse(directory, "checkpoint/rank-missing", `has no ${rankFolder(missing, sizes)}: ${written(sizes)} (${said}), and ${folders.length} rank${folders.length === 1 ? " is" : "s are"} there`, "The copy or the save is incomplete.")
   return folders.toSorted((a, b) => a.pp - b.pp || a.ep - b.ep || a.tp - b.tp)
 }

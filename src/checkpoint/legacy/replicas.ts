@@ -21,7 +21,7 @@ const pieceArray = ({ name, rank: { archive: { path } }, tensor: { dtype, offset
 const differing = ({ of, piece }: Replica, found: { readonly firstDifference?: { readonly element: number; readonly assembled: string; readonly stored: string } }) => {
   const { assembled, element, stored } = found.firstDifference!
   const what = `differs from ${of.name === piece.name ? "the one" : of.name} of ${of.rank.folder.name}, which it should equal: element ${element} is ${assembled} here and ${stored} there`
-  return atRank("rank-disagrees", piece.rank, piece.name, what, "The ranks have drifted apart in training, or the folders are of two saves. Which of them is right is not for this program to say.")
+  return atRank("checkpoint/rank-disagrees", piece.rank, piece.name, what, "The ranks have drifted apart in training, or the folders are of two saves. Which of them is right is not for this program to say.")
 }
 
 /**

@@ -1,42 +1,36 @@
-/** What the arguments of a run, kept in every rank's file, say of its ranks (training-checkpoints.md 3.2). Pure. */
-import type { PyRead } from "../../torch/PyValue.ts"
-import { numberOf } from "./RankArchive.ts"
+/** What the arguments of a run, kept in every rank's file, say of its ranks and of the sizes of its model. */
+import { perLayer } from "../../arguments/perLayer.ts"
+import { isHybrid } from "../../arguments/providerFields.ts"
+import { runLayout } from "../../arguments/runLayout.ts"
+import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
 import type { RankSizes } from "./rankFolders.ts"
 
-export type RunArguments = ReadonlyMap<string, PyRead>
-
-const sizeOf = (args: RunArguments, name: string, otherwise: number): number => {
-  const size = numberOf(args.get(name))
-  return size !== undefined && Number.isSafeInteger(size) && size > 0 ? size : otherwise
-}
-
-export const rankSizes = (args: RunArguments): RankSizes => {
-  const tp = sizeOf(args, "tensor_model_parallel_size", 1)
-  return { tp, pp: sizeOf(args, "pipeline_model_parallel_size", 1), ep: sizeOf(args, "expert_model_parallel_size", 1), etp: sizeOf(args, "expert_tensor_parallel_size", tp) }
+/** FormatError `arguments/value`, UsageError. */
+export const rankSizes = (args: TrainingArguments): RankSizes => {
+  const { ep, etp, pp, tp } = runLayout(args).parallelism
+  return { tp, pp, ep, etp }
 }
 
 /** The output layer is the embedding; the last stage of a pipeline has a copy. */
-export const isTied = (args: RunArguments): boolean => args.get("untie_embeddings_and_output_weights") === false
+export const isTied = (args: TrainingArguments): boolean => args.flag("untie_embeddings_and_output_weights") === false
 
 /** Experts in some layers only, layers of several kinds or sizes: the trainer keeps every layer's number in its keys. */
-export const keepsLayerNumbers = (args: RunArguments): boolean => {
+export const keepsLayerNumbers = (args: TrainingArguments): boolean => {
   const varies = (name: string): boolean => {
-    const value = args.get(name)
-    return Array.isArray(value) || typeof value === "string" || (numberOf(value) ?? 1) > 1
+    const value = perLayer(args, name)
+    return typeof value === "object" || (value ?? 1) > 1
   }
-  const said = (name: string): boolean => (args.get(name) ?? null) !== null
-  return varies("moe_layer_freq") || varies("linear_attention_freq") || said("heterogeneous_layers_config_path") || said("heterogeneous_layers_config_encoded_json") ||
-    said("hybrid_layer_pattern") || said("hybrid_override_pattern") || args.get("hetereogenous_dist_checkpoint") === true
+  return varies("moe_layer_freq") || varies("linear_attention_freq") || isHybrid(args) || args.text("heterogeneous_layers_config_encoded_json") !== undefined ||
+    args.text("heterogeneous_layers_config_path") !== undefined || args.flag("hetereogenous_dist_checkpoint") === true
 }
 
 /** Sizes that the assembled tensors must have. Undefined: not said. */
-export const saidSizes = (args: RunArguments) => ({
-  layers: numberOf(args.get("num_layers")),
-  paddedVocabulary: numberOf(args.get("padded_vocab_size")),
-  hidden: numberOf(args.get("hidden_size")),
-  experts: numberOf(args.get("num_experts"))
+export const saidSizes = (args: TrainingArguments) => ({
+  layers: args.number("num_layers"),
+  paddedVocabulary: args.number("padded_vocab_size"),
+  hidden: args.number("hidden_size")
 })
 
 /** Fewer key/value groups than tensor-parallel ranks: every rank holds copies of some. */
-export const repeatsGroups = (args: RunArguments, { tp }: RankSizes): boolean =>
-  args.get("group_query_attention") === true && (numberOf(args.get("num_query_groups")) ?? tp) < tp
+export const repeatsGroups = (args: TrainingArguments, { tp }: RankSizes): boolean =>
+  args.flag("group_query_attention") === true && (args.number("num_query_groups") ?? tp) < tp

@@ -84,8 +84,10 @@ const changes: Readonly<Record<string, readonly [Change, ...says: ReadonlyArray<
   "common-is-a-dangling-link": [put(`${ITER}/common.pt`, link("nowhere")), "common.pt", "link"],
   "common-is-a-link-out": [put(`${ITER}/common.pt`, link("/etc/passwd")), "common.pt"],
   "iteration-is-a-file": [(f) => { for (const name of f.keys()) if (name.startsWith(ITER)) f.delete(name); f.set(ITER, Buffer.from("x")) }, ITER],
-  "legacy": [(f) => { f.clear(); f.set(`${ITER}/mp_rank_00/model_optim_rng.pt`, Buffer.from("PK")); f.set(TXT, Buffer.from("0")) }, "legacy"],
-  "legacy-folder": [(f) => { f.clear(); f.set("mp_rank_00/model_optim_rng.pt", Buffer.from("PK")) }, "legacy"]
+  "legacy": [(f) => { f.clear(); f.set(`${ITER}/mp_rank_00/model_optim_rng.pt`, Buffer.from("PK")); f.set(TXT, Buffer.from("0")) }, "mp_rank_00", "byte"],
+  "legacy-folder": [(f) => { f.clear(); f.set("mp_rank_00/model_optim_rng.pt", Buffer.from("PK")) }, "mp_rank_00", "byte"],
+  "rank-without-a-file": [(f) => { f.clear(); f.set("mp_rank_00/other.pt", Buffer.from("PK")) }, "mp_rank_00", "model_optim_rng.pt"],
+  "rank-is-a-link-out": [(f) => { f.clear(); f.set("mp_rank_00/model_optim_rng.pt", link("/etc/passwd")) }, "link"]
 }
 
 export const megatronBadFolders = (bases: Bases): ReadonlyArray<BadCase> => [

@@ -1,0 +1,24 @@
+/** Folders of ranks (the `torch` format): do they make one model, and do ranks agree on what they have in common? */
+import { Effect } from "effect"
+import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
+import { relabelling } from "../checkpoint/shell.ts"
+import type { InvalidFile, Unsupported } from "../errors.ts"
+import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
+
+const refused = ({ code, hint, summary }: InvalidFile | Unsupported): ReadonlyArray<Diagnosis> =>
+  [diagnosis("error", code.slice(code.indexOf("/") + 1), summary, hint === undefined ? {} : { fix: hint })]
+
+/** Reads what several ranks hold. */
+export const examineRanks = (path: string) =>
+  Effect.gen(function*() {
+    const checkpoint = yield* openCheckpoint(path)
+    yield* requireEqualReplicas(checkpoint)
+    return [
+      ...checkpoint.notes.map((note) => diagnosis("note", "note", note)),
+      diagnosis("note", "legacy", "Megatron-LM loads this format into the layout that it was saved with, and Megatron-Bridge not at all; export reads it as it is", {
+        fix: "Relabel it to torch_dist, which loads into any layout.",
+        command: relabelling(checkpoint.directory, "torch-dist")
+      })
+    ]
+  }).pipe(Effect.catchTags({ InvalidFile: (error) => Effect.succeed(refused(error)), Unsupported: (error) => Effect.succeed(refused(error)) }))
