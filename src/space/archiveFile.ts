@@ -56,7 +56,7 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
       const found: Found = { tensors: new Map(), facts: new Map() }
       const stored = await fromReader(size, read, (function*() {
         const saved = yield* parseSaved(size)
-        walk(yield* saved.inPickle(() => pyRead(saved.value)), "", found)
+        walk(saved.inPickle(() => pyRead(saved.value)), "", found)
         return yield* placeAll(saved, found.tensors)
       })())
       return describe(path, size, found, stored)

@@ -9,7 +9,7 @@ import { dtypeOfStorage, TENSOR_GLOBALS, UNTYPED_STORAGE } from "./Globals.ts"
 import { type PicklePolicy, SMALL_PICKLE, unpickleFirst } from "./Pickle.ts"
 import { PickleDict, PickleList, type PickleValue } from "./PickleValue.ts"
 import type { Ranged } from "./Ranges.ts"
-import type { SavedFile } from "./SavedFile.ts"
+import { pickleFrom, type SavedFile } from "./SavedFile.ts"
 import { storageId, type StoragePlace, type TensorView } from "./TensorView.ts"
 
 /** 0x1950a86a20f9469cfc6c as a pickle of protocol 2. */
@@ -18,6 +18,7 @@ const VERSION = 1001
 /** First read of a pickle, whose length nothing says; each further one is twice as long. */
 const FIRST_READ = 64 << 10
 const MAX_STORAGES = 200_000
+const COUNT_BYTES = 8
 
 const fail = (code: string, problem: string, offset: number): never => {
   throw new FormatError(`torch/${code}`, problem, { offset })
@@ -53,8 +54,10 @@ const storageBytes = (id: PickleValue): readonly [key: string, bytes: number, wi
   return [key, elements * width, width]
 }
 
-/** Where every storage lies, by its key. */
-function* storagesFrom(start: number, length: number, keys: PickleValue, sizes: ReadonlyMap<string, readonly [bytes: number, width: number]>): Ranged<Map<string, StoragePlace>> {
+type Sizes = ReadonlyMap<string, readonly [bytes: number, width: number]>
+
+/** Where every storage lies, by its key; the count of its elements stands in front of it. */
+const storagesFrom = (start: number, length: number, keys: PickleValue, sizes: Sizes): ReadonlyMap<string, StoragePlace> => {
   if (!(keys instanceof PickleList)) return fail("before-zip", "there is no list of storages behind the object", start)
   if (keys.items.length > MAX_STORAGES) fail("before-zip", `${keys.items.length} storages; at most ${MAX_STORAGES} are read`, start)
   const places = new Map<string, StoragePlace>()
@@ -62,15 +65,35 @@ function* storagesFrom(start: number, length: number, keys: PickleValue, sizes: 
   for (const key of keys.items) {
     const known = typeof key === "string" && !places.has(key) ? sizes.get(key) : undefined
     if (!known) return fail("before-zip", "the list of storages names one that nothing refers to, or one twice", at)
-    const [bytes, width] = known
-    if (at + 8 + bytes > length) return fail("before-zip", `a storage of ${bytes} bytes does not fit the file, which ends at byte ${length}: it is cut short`, at)
-    const count = Buffer.from(yield { offset: at, length: 8 }).readBigInt64LE(0)
-    if (count !== BigInt(bytes / width)) fail("data-size", `a storage says that it has ${count} elements, what refers to it ${bytes / width}`, at)
-    places.set(key as string, { dataOffset: at + 8, dataLength: bytes, crc32: 0 })
-    at += 8 + bytes
+    const [bytes] = known
+    if (at + COUNT_BYTES + bytes > length) return fail("before-zip", `a storage of ${bytes} bytes does not fit the file, which ends at byte ${length}: it is cut short`, at)
+    places.set(key as string, { dataOffset: at + COUNT_BYTES, dataLength: bytes, crc32: 0 })
+    at += COUNT_BYTES + bytes
   }
   if (at !== length) fail("before-zip", `${length - at} bytes follow the last storage`, at)
   return places
+}
+
+/** The storage of a view; its count must be what refers to it says. */
+function* placed({ key }: TensorView, places: ReadonlyMap<string, StoragePlace>, sizes: Sizes, start: number): Ranged<StoragePlace> {
+  const place = places.get(key) ?? fail("no-data", `the storage ${key} is missing`, start)
+  const at = place.dataOffset - COUNT_BYTES
+  const count = Buffer.from(yield { offset: at, length: COUNT_BYTES }).readBigInt64LE(0)
+  const expected = place.dataLength / sizes.get(key)![1]
+  if (count !== BigInt(expected)) fail("data-size", `a storage says that it has ${count} elements, what refers to it ${expected}`, at)
+  return place
+}
+
+/** Of every storage that something refers to. */
+const sizesOf = (ids: ReadonlyArray<PickleValue>): Sizes => {
+  const sizes = new Map<string, readonly [number, number]>()
+  for (const id of ids) {
+    const [key, ...size] = storageBytes(id)
+    const known = sizes.get(key)
+    if (known && known[0] !== size[0]) throw new FormatError("torch/data-size", `the storage ${key} is said to have ${known[0]} and ${size[0]} bytes`)
+    sizes.set(key, size)
+  }
+  return sizes
 }
 
 /** The object of a file that {@link isBeforeZip}. Errors: `torch/before-zip`, `torch/byte-order`, `torch/data-size`, `pickle/…`. */
@@ -84,26 +107,9 @@ export function* parseBeforeZip(length: number): Ranged<SavedFile> {
   const ids: Array<PickleValue> = []
   const start = machine.end
   const object = yield* pickleAt(start, length, { globals: TENSOR_GLOBALS, opaque: true, persistent: true, persistentId: (id) => void ids.push(id) })
-  const sizes = new Map<string, readonly [number, number]>()
-  const inPickle = function*<T>(read: () => T): Ranged<T> {
-    try {
-      return read()
-    } catch (error) {
-      throw error instanceof FormatError ? new FormatError(error.code, error.message, { ...error.place, offset: start + (error.place.offset ?? 0) }) : error
-    }
-  }
-  yield* inPickle(() => {
-    for (const id of ids) {
-      const [key, ...size] = storageBytes(id)
-      const known = sizes.get(key)
-      if (known && known[0] !== size[0]) throw new FormatError("torch/data-size", `the storage ${key} is said to have ${known[0]} and ${size[0]} bytes`)
-      sizes.set(key, size)
-    }
-  })
+  const inPickle = pickleFrom(start)
+  const sizes = inPickle(() => sizesOf(ids))
   const keys = yield* pickleAt(object.end, length, plain)
-  const places = yield* storagesFrom(keys.end, length, keys.value, sizes)
-  const place = function*(view: TensorView): Ranged<StoragePlace> {
-    return places.get(view.key) ?? fail("no-data", `the storage ${view.key} is missing`, start)
-  }
-  return { value: object.value, place, inPickle }
+  const places = storagesFrom(keys.end, length, keys.value, sizes)
+  return { value: object.value, place: (view) => placed(view, places, sizes, start), inPickle }
 }

@@ -1,10 +1,10 @@
 /** Any file of `torch.save`, of whichever form. */
-import { inPickle } from "./Archive.ts"
 import { isBeforeZip, parseBeforeZip } from "./BeforeZip.ts"
 import { parseArchive } from "./ObjectItem.ts"
 import type { Ranged } from "./Ranges.ts"
-import type { SavedFile } from "./SavedFile.ts"
+import { pickleFrom, type SavedFile } from "./SavedFile.ts"
 import { placeStorage } from "./TensorView.ts"
+import { contentOffset } from "./Zip.ts"
 
 const START_BYTES = 16
 
@@ -12,5 +12,6 @@ const START_BYTES = 16
 export function* parseSaved(length: number): Ranged<SavedFile> {
   if (length >= START_BYTES && isBeforeZip(yield { offset: 0, length: START_BYTES })) return yield* parseBeforeZip(length)
   const { archive, value } = yield* parseArchive(length)
-  return { value, place: (view) => placeStorage(archive, view), inPickle: (read) => inPickle(archive, read) }
+  const record = archive.records.get(`${archive.root}/data.pkl`)!
+  return { value, place: (view) => placeStorage(archive, view), inPickle: pickleFrom(yield* contentOffset(record), record.name) }
 }

@@ -22,7 +22,7 @@ const two = (saved: Saved): PickleValue => {
 function* read(length: number) {
   const saved = yield* parseSaved(length)
   const values = new Map<string, ReadonlyArray<number>>()
-  const dict = yield* saved.inPickle(() => pyRead(saved.value))
+  const dict = saved.inPickle(() => pyRead(saved.value))
   for (const [key, tensor] of dict as ReadonlyMap<string, unknown>) {
     if (!(tensor instanceof PyTensorView)) continue
     const { dataLength, dataOffset } = yield* saved.place(tensor.view)
@@ -50,7 +50,7 @@ describe("a file without an archive", () => {
     ["cut short behind its version", "torch/before-zip", file(two, (b) => b.subarray(0, 21))],
     ["followed by something", "torch/before-zip", file(two, (b) => Buffer.concat([b, Buffer.of(0)]))],
     ["of the other byte order", "torch/byte-order", file(two, undefined, dictOf({ little_endian: false }))],
-    ["whose storage says another length", "torch/data-size", file(two, (b) => { b[b.length - 12]! ^= 2; return b })],
+    ["whose storage says another length", "torch/data-size", file(two, (b) => { b.writeUInt8(9, b.length - 12); return b })],
     ["with a call of a forbidden name", "pickle/global", file(() => dictOf({ a: new PickleObject(new PickleGlobal("os", "system"), ["true"]) }))],
     ["of a view that leaves its storage", "torch/bounds", file((saved) => dictOf({ a: saved.tensor(floats(1, 2), [3], [1]) }))]
   ])("is refused when %s", (_, code, bytes) => expect(codeOf(() => readAll(bytes))).toBe(code))

@@ -105,7 +105,7 @@ const modelDicts = (value: ReadonlyMap<PyRead, PyRead>): ReadonlyArray<ReadonlyM
 
 function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "value">> {
   const saved = yield* parseSaved(length)
-  const value = yield* saved.inPickle(() => pyRead(saved.value))
+  const value = saved.inPickle(() => pyRead(saved.value))
   const dicts = value instanceof Map ? modelDicts(value as ReadonlyMap<PyRead, PyRead>) : []
   if (!(value instanceof Map) || dicts.length === 0) throw new FormatError("checkpoint/rank-file", "holds no model: neither `model` nor `model0` is in it", { offset: 0 })
   const models: Array<RankModel> = []
