@@ -3,6 +3,7 @@
  * (training-checkpoints.md 4.2). Layers are numbered from 0 in every stage, experts from 0 on every expert-parallel rank; layers keep
  * their numbers in the keys that come out (stacking them is another matter).
  */
+import { layerSpecNames } from "./layerSpec.ts"
 import { unwrapKey } from "./storedKey.ts"
 
 /** The stored key of what a rank calls something; `expert`: number of the local expert, which the key does not have. */
@@ -42,23 +43,12 @@ export const isBeforeCore = (keys: Iterable<string>): boolean => Iterator.from(k
 
 const inCoreWords = (key: string): string => BEFORE_CORE.reduce((words, [from, to]) => words.replace(from, to), key)
 
-/** Layers of the local spec have their norms as modules of their own; it saves them under the keys of the fused modules. */
-const LOCAL_NORMS: ReadonlyArray<readonly [RegExp, string]> = [
-  [/^(.*\.layers\.\d+)\.input_layernorm\./, "$1.self_attention.linear_qkv.layer_norm_"],
-  [/^(.*\.layers\.\d+)\.pre_mlp_layernorm\./, "$1.mlp.linear_fc1.layer_norm_"]
-]
-const LAYER = /^(.*\.layers\.\d+)\./
-
-/** Layers whose QKV projection has no norm in front of it although the layer has one: those of the local spec. */
-const localLayers = (keys: ReadonlySet<string>): ReadonlySet<string> => {
-  const layers = new Set<string>()
-  for (const key of keys) {
-    const layer = LAYER.exec(key)?.[1]
-    if (layer === undefined || layers.has(layer)) continue
-    if (keys.has(`${layer}.self_attention.linear_qkv.weight`) && keys.has(`${layer}.input_layernorm.weight`) && !keys.has(`${layer}.self_attention.linear_qkv.layer_norm_weight`)) layers.add(layer)
-  }
-  return layers
-}
+/** A layer of the local specification: a norm as a module of its own in front of a QKV projection without one. */
+const isLocal = (keys: ReadonlySet<string>): boolean =>
+  keys.values().some((key) => {
+    const layer = /^(.*\.layers\.\d+)\.input_layernorm\.weight$/.exec(key)?.[1]
+    return layer !== undefined && keys.has(`${layer}.self_attention.linear_qkv.weight`) && !keys.has(`${layer}.self_attention.linear_qkv.layer_norm_weight`)
+  })
 
 /** A hybrid model: its inner layers of multi-token prediction keep their name on disk. */
 const isHybrid = (keys: ReadonlySet<string>): boolean => Iterator.from(keys).some((key) => key.startsWith("decoder.final_norm.") || /\.layers\.\d+\.mixer\./.test(key))
@@ -69,10 +59,11 @@ export const rankKeys = (names: Iterable<string>): ReadonlyMap<string, RankKey> 
   const plain = all.map(unwrapKey)
   const words = isBeforeCore(plain) ? plain.map(inCoreWords) : plain
   const present = new Set(words)
-  const local = localLayers(present)
+  // Its trainer stores norms under other names than they have in memory.
+  const specNames = isLocal(present) ? layerSpecNames(present) : undefined
   const hybrid = isHybrid(present)
   const stored = (word: string): RankKey => {
-    const named = local.has(LAYER.exec(word)?.[1] ?? "") ? LOCAL_NORMS.reduce((key, [from, to]) => key.replace(from, to), word) : word
+    const named = specNames?.(word, "local") ?? word
     const key = hybrid ? named : named.replace(/^(mtp\.layers\.\d+)\.mtp_model_layer\./, "$1.transformer_layer.")
     const one = SEQUENTIAL.exec(key)
     if (one) return { key: `${one[1]}.experts.${one[3]}`, expert: Number(one[2]) }
