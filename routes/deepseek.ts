@@ -19,6 +19,11 @@ export const deepseekV2 = family({
     latentMoe(t, layout, {
       dense: 0,
       expertBias: false,
+      router: {
+        score: "softmax",
+        scale: t.routed_scaling_factor ?? 1,
+        ...(t["topk_method"] === "group_limited_greedy" && t.n_group && t.topk_group ? { groups: { count: t.n_group, chosen: t.topk_group, by: "best" } } : {})
+      },
       extra: {
         ...balanced,
         seq_length: 4096,

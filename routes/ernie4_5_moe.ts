@@ -6,6 +6,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { ernieFields, ernieTransformer, paddleMtp } from "./shared/ernie.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf } from "./shared/forward.ts"
 import { commonOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -40,6 +41,10 @@ export const ernie4_5Moe = family({
         moe_router_dtype: "fp32",
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      forward: forwardOf(t, {
+        rotary: { interleaved: true },
+        router: { score: "softmax", normalized: { least: typeof t["moe_norm_min"] === "number" ? t["moe_norm_min"] : 1e-12 }, scale: 1 }
       }),
       carried: paddleMtp
     })

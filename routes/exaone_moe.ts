@@ -6,6 +6,7 @@ import { gpt, transformerLayer } from "../src/model/gpt.ts"
 import { attention, denseMlp, fcMtp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, sigmoidRouterFacts, windowsAt } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -82,6 +83,11 @@ export const exaoneMoe = family({
         window_attn_skip_freq: sliding,
         window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
         no_rope_freq: sliding.map((s) => 1 - s)
+      }),
+      forward: forwardOf(t, {
+        router: sigmoidRouterFacts(t),
+        windows: windowsAt(types, t.sliding_window),
+        layer: (i) => (t.sliding_window === null || types[i] === "sliding_attention" ? {} : { rotary: null })
       }),
       mtpFields: ["num_nextn_predict_layers", "mtp_num_hidden_layers"]
     })

@@ -6,9 +6,11 @@ import { attentionBiases, biasFields, NO_PLACE, refuseBiases, withZeroBiases, ze
 import { aroundNorms, attention, denseMlp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
+import { windowsAt } from "./shared/forward.ts"
+import { dualRopeForward, gemmaForward } from "./shared/gemma.ts"
 import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { slidingWindowOf } from "./shared/slidingTypes.ts"
+import { slidingWindowOf, windowedBut } from "./shared/slidingTypes.ts"
 import { textModel } from "./shared/textModel.ts"
 
 const fields = {
@@ -44,6 +46,7 @@ export const gemma = family({
       tc,
       table: withZeroBiases({ ...attention, ...denseMlp, ...mlpBiases }, attentionBiases(t)),
       provider: provider("gemma_provider.GemmaModelProvider", t, tc, {}),
+      forward: gemmaForward(t),
       ...zeroBiases(attentionBiases(t))
     })
   }
@@ -70,7 +73,12 @@ export const gemma2 = family({
         attn_logit_softcapping: t.attn_logit_softcapping,
         final_logit_softcapping: t.final_logit_softcapping,
         ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0] })
-      }), refuses: ["context"] }
+      }), refuses: ["context"] },
+      forward: gemmaForward(t, {
+        ...(t.final_logit_softcapping ? { logitSoftCap: t.final_logit_softcapping } : {}),
+        layer: () => ({ scale: 1 / Math.sqrt(t.query_pre_attn_scalar), softCap: t.attn_logit_softcapping }),
+        windows: windowsAt(windowedBut(t, 2), t.sliding_window)
+      })
     })
   }
 })
@@ -92,7 +100,8 @@ export const gemma3 = family({
         softmax_scale: 1 / Math.sqrt(t.query_pre_attn_scalar),
         ...(factor === undefined ? {} : { rope_scaling_factor: float(factor) }),
         ...(t.sliding_window === null ? {} : { window_size: slidingWindowOf({ ...t, sliding_window: t.sliding_window }) })
-      })
+      }),
+      forward: dualRopeForward(t)
     })
   }
 })

@@ -10,6 +10,7 @@ import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { aroundNorms, attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, many, size } from "./shared/config.ts"
 import { dualRope, dualRopeFields } from "./shared/dualRope.ts"
+import { dualRopeForward } from "./shared/gemma.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, vocabularyMarks, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -112,6 +113,7 @@ export const gemma3Vl = family({
         },
         { refuses: ["context"] }
       ),
+      forward: dualRopeForward(t),
       components: COMPONENTS,
       carried: [{ pattern: `${tower}head.**`, why: "the pooling head of the tower, whose output the model does not use" }]
     })

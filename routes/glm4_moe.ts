@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { BIAS_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
@@ -42,6 +43,7 @@ export const glm4Moe = family({
         mtp_num_layers: tc.mtp_num_layers,
         mtp_loss_scaling_factor: float(0.3)
       }),
+      forward: forwardOf(t, { router: sigmoidRouterFacts(t) }),
       carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })

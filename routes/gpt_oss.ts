@@ -7,9 +7,11 @@ import { float } from "../src/runconfig/Provider.ts"
 import type { Table } from "../src/bridge/Registry.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
+import { forwardOf, windowsAt } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { windowedBut } from "./shared/slidingTypes.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
 const isQuantised = (headers: HfHeaders): boolean =>
@@ -79,6 +81,11 @@ export const gptOss = family({
         window_attn_skip_freq: 2,
         moe_router_load_balancing_type: "none",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
+      }),
+      forward: forwardOf(t, {
+        activation: { limit: 7, slope: 1.702, offset: 1 },
+        router: { score: "chosen-softmax", scale: 1 },
+        windows: windowsAt(windowedBut(t, 2), t.sliding_window ?? 128)
       })
     })
   }

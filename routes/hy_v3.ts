@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { NO_PLACE, refuseBiases } from "./shared/biases.ts"
 import { defaulted } from "./shared/config.ts"
 import { denseFirstFields, denseFirstMoe } from "./shared/denseFirstMoe.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, router, sharedExperts, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -45,6 +46,7 @@ export const hyV3 = family({
         moe_router_bias_update_rate: 0,
         moe_router_load_balancing_type: "none"
       }),
+      forward: forwardOf(t, { router: sigmoidRouterFacts({ routed_scaling_factor: t.router_scaling_factor }) }),
       carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })

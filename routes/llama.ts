@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
 import { positions } from "./shared/config.ts"
+import { forwardOf } from "./shared/forward.ts"
 import { DENSE_FUSIONS } from "./shared/fusions.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -21,6 +22,7 @@ export const llama = family({
       tc,
       table: withZeroBiases({ ...attention, ...denseMlp, ...mlpBiases }, biases),
       provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...DENSE_FUSIONS, ...llamaScalingFields(t) }),
+      forward: forwardOf(t),
       ...flaggedZeroBiases(t)
     })
   }

@@ -5,6 +5,7 @@ import { swappedHalvesOf } from "../src/bridge/kinds.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { many } from "./shared/config.ts"
+import { forwardOf, tailWindows } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -30,6 +31,7 @@ export const mimo = family({
         ...rows("mtp.layers.*.mtp_model_layer.", "model.mtp_layers.*.", layer)
       ],
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
+      forward: forwardOf(t, { windows: tailWindows(t) }),
       mtpFields: ["num_nextn_predict_layers"]
     })
   }

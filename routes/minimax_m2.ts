@@ -8,6 +8,7 @@ import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./share
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, expertLayout, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { commonOf, extraOf, headDimOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -60,6 +61,7 @@ export const minimaxM2 = family({
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
       }),
+      forward: forwardOf(t, { router: sigmoidRouterFacts({}), ...(t.rotary_dim ? { rotary: { width: t.rotary_dim } } : {}) }),
       ...zeroBiases(biases)
     })
   }

@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
+import { forwardOf } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -19,7 +20,8 @@ export const mistral = family({
       provider: gptProvider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider", tc, commonOf(t), {
         ...extraOf(t),
         ...(t.sliding_window === null ? {} : { window_size: [t.sliding_window - 1, 0], cp_comm_type: "a2a" })
-      })
+      }),
+      forward: forwardOf(t, { windows: () => t.sliding_window })
     })
   }
 })

@@ -5,6 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, expertLayout, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
+import { forwardOf, softmaxRouter } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -29,7 +30,8 @@ export const mixtral = family({
         ...GROUPED,
         window_size: t.sliding_window ? [t.sliding_window - 1, 0] : undefined,
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
-      })
+      }),
+      forward: forwardOf(t, { windows: () => t.sliding_window, router: softmaxRouter({}, true) })
     })
   }
 })

@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, layerNormBiases, mlpBiases } from "./shared/blocks.ts"
 import { positions } from "./shared/config.ts"
+import { forwardOf } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -33,6 +34,7 @@ export const nemotron = family({
         "mlp.linear_fc1.bias": "mlp.up_proj.bias"
       }, biases),
       provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), apply_rope_fusion: true, masked_softmax_fusion: true, persist_layer_norm: true, layernorm_zero_centered_gamma: true }),
+      forward: forwardOf(t, { epsilon: t.norm_eps, zeroCentred: true }),
       ...flaggedZeroBiases(t)
     })
   }

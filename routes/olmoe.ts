@@ -8,6 +8,7 @@ import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./share
 import { attention, qkNorm } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, softmaxRouter } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -42,6 +43,7 @@ export const olmoe = family({
         moe_router_pre_softmax: true,
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.01)
       }),
+      forward: typeof t["clip_qkv"] === "number" ? undefined : forwardOf(t, { router: softmaxRouter(t) }),
       ...zeroBiases(biases)
     })
   }

@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
+import { forwardOf, tailWindows } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -13,6 +14,11 @@ export const qwen2 = family({
   config: z.looseObject({ ...denseFields, ...positions(32_768), num_key_value_heads: size.nullable().default(32) }),
   describe: (t) => {
     const tc = transformerOf(t, { add_qkv_bias: true })
-    return textModel({ tc, table: { ...attention, ...denseMlp }, provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)) })
+    return textModel({
+      tc,
+      table: { ...attention, ...denseMlp },
+      provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
+      forward: forwardOf(t, { windows: tailWindows(t) })
+    })
   }
 })

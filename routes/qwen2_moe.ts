@@ -5,6 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { attention, denseMlp, sharedExpertMoe } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, softmaxRouter } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, moeFields, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -39,7 +40,9 @@ export const qwen2Moe = family({
         transformer_layer_spec: tc.moe_layer_freq ? BLOCK_SPEC : undefined,
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(t.router_aux_loss_coef ?? 0.001)
-      })
+      }),
+      // Alternating windows have never been published.
+      forward: t["use_sliding_window"] === true ? undefined : forwardOf(t, { router: softmaxRouter(t) })
     })
   }
 })

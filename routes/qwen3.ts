@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, fcMtp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
+import { forwardOf, tailWindows } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -31,6 +32,7 @@ export const qwen3 = family({
       table: layer,
       rows: fcMtp(modules, layer, "mtp_num_hidden_layers"),
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
+      forward: forwardOf(t, { windows: tailWindows(t) }),
       ...zeroBiases(biases),
       mtpFields: ["mtp_num_hidden_layers", "num_nextn_predict_layers"]
     })

@@ -6,6 +6,7 @@ import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./share
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, softmaxRouter } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -37,6 +38,7 @@ export const qwen3Moe = family({
         moe_router_pre_softmax: !(t.norm_topk_prob ?? false),
         moe_aux_loss_coeff: float(0.001)
       }),
+      forward: t["use_sliding_window"] === true ? undefined : forwardOf(t, { router: softmaxRouter(t) }),
       ...zeroBiases(biases)
     })
   }

@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { auxLossOf, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -37,7 +38,8 @@ export const solarOpen = family({
         moe_router_dtype: "fp32",
         moe_router_load_balancing_type: "seq_aux_loss",
         moe_aux_loss_coeff: auxLossOf(t)
-      })
+      }),
+      forward: forwardOf(t, { router: sigmoidRouterFacts(t) })
     })
   }
 })

@@ -35,7 +35,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["plan"],
   ["convert", "planner"],
   ["adapters"],
-  ["verify", "inspect", "relabel"],
+  ["verify", "inspect", "relabel", "forward"],
   ["diff", "doctor", "setup"],
   ["report", "conformance"],
   ["api"],

@@ -6,12 +6,14 @@ import { z } from "zod"
 import type { FamilyDescription } from "../../src/bridge/Family.ts"
 import { float, type PythonValue } from "../../src/runconfig/Provider.ts"
 import type { Table } from "../../src/bridge/Registry.ts"
+import type { RouterFacts } from "../../src/model/Forward.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
 import { appendedMtp } from "./appendedMtp.ts"
 import { NO_PLACE, refuseBiases } from "./biases.ts"
 import { denseMlp } from "./blocks.ts"
 import { size } from "./config.ts"
 import { type ExpertLayout, routedExperts } from "./experts.ts"
+import { latentForward, sigmoidRouterFacts } from "./forward.ts"
 import { commonOf, transformerOf } from "./llama.ts"
 import { BLOCK_SPEC, denseFirst, expertsOf, GROUPED, moeFields, router, sharedExperts, sharedWidth } from "./moe.ts"
 import { gptProvider } from "./provider.ts"
@@ -94,6 +96,8 @@ export interface LatentMoeOptions {
   readonly expertBias: boolean
   readonly target?: string
   readonly extra: Readonly<Record<string, PythonValue | undefined>>
+  /** How the router chooses, if not by sigmoid within groups. */
+  readonly router?: RouterFacts
 }
 
 /** Their TransformerConfig; `dense`: dense layers in front where the config does not say. */
@@ -151,7 +155,7 @@ export const latentMoeExtra = (t: LatentMoe): Record<string, PythonValue | undef
 })
 
 /** The description of a text model whose layers are all of this kind, with multi-token prediction as appended layers. */
-export const latentMoe = (t: LatentMoe, { experts, modules }: TextLayout, { dense, expertBias, extra, target = MLA }: LatentMoeOptions): FamilyDescription => {
+export const latentMoe = (t: LatentMoe, { experts, modules }: TextLayout, { dense, expertBias, extra, router: routing, target = MLA }: LatentMoeOptions): FamilyDescription => {
   const tc = latentMoeTransformer(t, dense, { moe_router_enable_expert_bias: expertBias, mtp_num_layers: modules })
   const table = latentMoeLayer(tc, experts)
   const mtp = appendedMtp({ layers: t.num_hidden_layers, modules, table, tied: tc.share_embeddings_and_output_weights })
@@ -160,6 +164,7 @@ export const latentMoe = (t: LatentMoe, { experts, modules }: TextLayout, { dens
     table,
     rows: mtp.rows,
     provider: gptProvider(target, tc, commonOf(t), { ...latentMoeExtra(t), ...extra }),
+    forward: latentForward(t, routing ?? sigmoidRouterFacts(t)),
     carried: mtp.carried,
     mtpFields: ["num_nextn_predict_layers"],
     notes: unrankedNotes(t)

@@ -10,6 +10,7 @@ import { gpt, type GptOptions } from "../../src/model/gpt.ts"
 import type { Scope } from "../../src/model/Scope.ts"
 import type { ModuleSource } from "../../src/model/ModelModule.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import type { ForwardFacts } from "../../src/model/Forward.ts"
 import { count } from "./config.ts"
 import { frameRows, type TextConfig, type TextPrefixes, vocabularyOf } from "./llama.ts"
 
@@ -122,6 +123,8 @@ export interface MultimodalModel {
   /** What stands behind the language model. */
   readonly behind?: ReadonlyArray<ModuleSource>
   readonly provider: Provider
+  /** What the language model computes with text alone, if the forward check knows all of it. */
+  readonly forward?: ForwardFacts | undefined
   readonly components: ReadonlyArray<Component>
   readonly carried?: ReadonlyArray<Carried>
   /** Where embedding and head are not called `embed_tokens` and `lm_head`. */
@@ -131,11 +134,11 @@ export interface MultimodalModel {
 }
 
 /** The description of a language model with towers. */
-export const multimodalModel = ({ behind = [], build, gpt: options, names, rows: own, table, tc, towers, vocabulary, ...slots }: MultimodalModel): FamilyDescription => ({
+export const multimodalModel = ({ behind = [], build, forward, gpt: options, names, rows: own, table, tc, towers, vocabulary, ...slots }: MultimodalModel): FamilyDescription => ({
   ...slots,
   modules: [
     ...towers,
-    { kind: "language", path: names.megatron.slice(0, -1), config: tc, build: build ?? ((s) => gpt(s, tc, options)) },
+    { kind: "language", path: names.megatron.slice(0, -1), config: tc, ...(forward ? { forward } : {}), build: build ?? ((s) => gpt(s, tc, options)) },
     ...behind
   ],
   rows: [...own, ...frameRows(names), ...rows(`${names.megatron}decoder.layers.*.`, `${names.model}layers.*.`, table)],

@@ -44,3 +44,9 @@ export const slidingTypes = (t: Config): ReadonlyArray<Kind> => {
   const pattern = t.sliding_window ? t.sliding_window_pattern ?? 0 : 0
   return Array.from({ length: t.num_hidden_layers }, (_, i) => (byPattern(pattern, i) ? "sliding_attention" : "full_attention"))
 }
+
+const layerTypes = z.array(z.string()).max(100_000)
+
+/** All but every n-th layer have a window, unless config.json lists them. */
+export const windowedBut = (t: { readonly num_hidden_layers: number; readonly layer_types?: unknown }, every: number): ReadonlyArray<string> =>
+  layerTypes.safeParse(t.layer_types).data ?? Array.from({ length: t.num_hidden_layers }, (_, i) => ((i + 1) % every === 0 ? "full_attention" : "sliding_attention"))

@@ -7,6 +7,7 @@ import { gpt, transformerLayer } from "../../src/model/gpt.ts"
 import type { NormPlacement } from "../../src/model/modules.ts"
 import type { Scope } from "../../src/model/Scope.ts"
 import type { TransformerConfig } from "../../src/model/TransformerConfig.ts"
+import type { ForwardFacts } from "../../src/model/Forward.ts"
 import { frameRows, rotaryBuffers, vocabularyOf } from "./llama.ts"
 
 /** The provider class of models without one of their own. */
@@ -18,6 +19,8 @@ export interface TextModel {
   /** Rows of one decoder layer, below `decoder.layers.*.` and `model.layers.*.`. */
   readonly table: Table
   readonly provider: Provider
+  /** What it computes, if the forward check knows all of it. */
+  readonly forward?: ForwardFacts | undefined
   /** Rows that stand before the common ones (and win), e.g. of multi-token prediction or of single layers. */
   readonly rows?: ReadonlyArray<Row>
   readonly carried?: ReadonlyArray<Carried>
@@ -34,12 +37,13 @@ export interface TextModel {
 const DENSE = { linearAttention: false, moe: false }
 
 /** Rotary buffers are carried; there are no MIMO components. */
-export const textModel = ({ build, carried = [], embedding = "embed_tokens", norms, rows: own = [], table, tc, ...slots }: TextModel): FamilyDescription => ({
+export const textModel = ({ build, carried = [], embedding = "embed_tokens", forward, norms, rows: own = [], table, tc, ...slots }: TextModel): FamilyDescription => ({
   ...slots,
   modules: [{
     kind: "language",
     path: "",
     config: tc,
+    ...(forward ? { forward } : {}),
     build: build ?? ((s) => gpt(s, tc, norms ? { layer: (layer) => transformerLayer(layer, tc, DENSE, { norms }) } : {}))
   }],
   rows: [...own, ...frameRows({ embedding }), ...rows("decoder.layers.*.", "model.layers.*.", table)],

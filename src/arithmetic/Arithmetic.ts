@@ -7,6 +7,7 @@ import type { DType } from "../tensor/DType.ts"
 /** The dtypes of weights that are computed with. */
 export type WeightDType = Extract<DType, "F32" | "BF16" | "F16">
 
+
 export const isWeightDType = (dtype: DType): dtype is WeightDType => dtype === "F32" || dtype === "BF16" || dtype === "F16"
 
 /** [rows, columns], rows one behind the other, as in a checkpoint: little-endian, at any alignment. */

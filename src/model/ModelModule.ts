@@ -4,6 +4,7 @@
  */
 import type { PlacedBlock } from "./Block.ts"
 import type { Model } from "./Parameter.ts"
+import type { ForwardFacts } from "./Forward.ts"
 import { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
@@ -70,6 +71,8 @@ export interface LanguageFacts extends ModulePath {
   readonly kind: "language"
   /** Layers, vocabulary, experts, multi-token prediction; what each layer is made of is in the blocks. */
   readonly config: TransformerConfig
+  /** What it computes; absent where that is more than the forward check knows. */
+  readonly forward?: ForwardFacts
 }
 
 /** A tower for images or video. */

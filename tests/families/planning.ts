@@ -10,7 +10,8 @@ import { standardLayout } from "../../src/parallel/Layout.ts"
 import { decodeMetadata } from "../../src/torch/DcpMetadata.ts"
 import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { asWritten, opened } from "./inMemory.ts"
-import { sourceOf, tensorsOf } from "./toys.ts"
+import { tensorsOf } from "./tensorsOf.ts"
+import { sourceOf } from "./toys.ts"
 
 const config = {
   architectures: ["Qwen3MoeForCausalLM"], model_type: "qwen3_moe", hidden_size: 4096, num_attention_heads: 64, num_key_value_heads: 4,

@@ -4,16 +4,15 @@
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { families } from "../../routes/index.ts"
-import { bind } from "../../src/bridge/Conversion.ts"
 import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { readCase, type SourceTensor } from "../../src/conformance/Case.ts"
 import { configText } from "../../src/conformance/configText.ts"
-import { noHeaders, type HfSource } from "../../src/space/HfSource.ts"
+import type { HfSource } from "../../src/space/HfSource.ts"
 import { parseJson } from "../../src/document/StrictJson.ts"
-import { standardModules } from "../../src/mimo/routes.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
 import { storedWeights } from "../../src/space/StoredWeights.ts"
 import type { DType } from "../../src/tensor/DType.ts"
+import { tensorsOf } from "./tensorsOf.ts"
 
 export interface Toy {
   readonly name: string
@@ -54,13 +53,6 @@ const fromToys = (): ReadonlyArray<Toy> =>
       tensors: document.hf?.tensors.map(([name, dtype, shape, shard]) => ({ name, dtype, shape, file: shard })) ?? tensorsOf(config)
     }
   })
-
-/** The tensors that follow from a config alone. */
-export const tensorsOf = (config: unknown): ReadonlyArray<SourceTensor> => {
-  const family = families.find(config)
-  const { hf } = bind(standardModules(family.describe(family.schema.parse(config), noHeaders)))
-  return [...hf.values()].map(({ name, shape }) => ({ name, dtype: "BF16" as const, shape: [...shape], file: "model.safetensors" }))
-}
 
 /** Each model once: cases of one model under several layouts have the same config and tensors. */
 export const toys: ReadonlyArray<Toy> = [

@@ -1,0 +1,163 @@
+/** The decoder of a Hugging Face directory or of a Megatron checkpoint, opened: its plan, and its parameters as arrays in files. */
+import { Effect } from "effect"
+import { isWeightDType } from "../arithmetic/Arithmetic.ts"
+import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
+import type { ModelDescription } from "../bridge/Family.ts"
+import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { rowsOf, storedBox } from "../checkpoint/locatePart.ts"
+import { readChunks, type StoredArrays } from "../checkpoint/StoredArrays.ts"
+import { familyOf } from "../convert/familyOf.ts"
+import type { SourceCopy, TargetArray } from "../engine/index.ts"
+import { Unsupported } from "../errors.ts"
+import { converting } from "../io/attempt.ts"
+import { storeInUse } from "../io/storeInUse.ts"
+import { standardModules } from "../mimo/routes.ts"
+import type { ModelModule } from "../model/ModelModule.ts"
+import { describedByContents } from "../plan/aliases.ts"
+import { commonDtype, refuseIntegerWeights } from "../plan/dtypes.ts"
+import { explainingMegatron } from "../plan/explain.ts"
+import { exportedModel, relateExport } from "../plan/exportRelation.ts"
+import { describeSource } from "../plan/ImportPlan.ts"
+import { type Located, refuseMissing, refuseStoredIntegers, requireAllElements } from "../plan/located.ts"
+import { requireTensors } from "../plan/match.ts"
+import { boundWithoutMtp } from "../plan/mtp.ts"
+import { fileOf, fileSpotOf, openHfModel, openHfSource, spotOf } from "../space/HfSource.ts"
+import { readSpace } from "../space/TensorSpace.ts"
+import { rebase, type Shape, volume } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import { type DecoderPlan, decoderPlan } from "./DecoderPlan.ts"
+import type { Read } from "./steps.ts"
+
+export interface OpenedDecoder {
+  readonly directory: string
+  readonly kind: "hf" | "megatron"
+  readonly architecture: string
+  readonly family: string
+  readonly plan: DecoderPlan<BoundParameter>
+  /** A parameter, or some rows of it, in a dtype that is computed with. */
+  readonly array: (read: Read<BoundParameter>) => TargetArray
+  readonly notes: ReadonlyArray<string>
+}
+
+type Language = Extract<ModelModule, { kind: "language" }>
+
+const EMBEDDING = "embedding.word_embeddings.weight"
+
+/** The language model, and the prefix of its parameters in one of the modules that are converted. */
+const languageOf = (description: ModelDescription, modules: ReadonlyArray<ConversionModule>, architecture: string) => {
+  const module = description.modules.find((m): m is Language => m.kind === "language")
+  const found = module && modules.flatMap((own) => own.entries.flatMap((entry) => {
+    const path = module.path === "" ? "" : `${module.path}.`
+    return entry.kind === "parameter" && entry.name.endsWith(EMBEDDING) && [path, ""].includes(entry.name.slice(0, -EMBEDDING.length)) && (own.name === "model" || own.name === module.component)
+      ? [{ module: own, prefix: entry.name.slice(0, -EMBEDDING.length) }]
+      : []
+  }))[0]
+  if (!module || !found) throw new Unsupported({ code: "unsupported/forward", what: architecture, problem: "has no language model that could be run" })
+  return { language: module, ...found }
+}
+
+/** The parameters of the language model by their names below it, and its plan. */
+const planned = (description: ModelDescription, modules: ReadonlyArray<ConversionModule>, parameters: ReadonlyArray<BoundParameter>, architecture: string) => {
+  const { language, module, prefix } = languageOf(description, modules, architecture)
+  const own = parameters.filter((p) => p.module.name === module.name && p.parameter.name.startsWith(prefix))
+  const byName = new Map(own.map((p) => [p.parameter.name.slice(prefix.length), p] as const))
+  return { own, plan: decoderPlan({ module: language, blocks: language.blocks, name: architecture }, byName) }
+}
+
+/** Numbers are computed with as they are stored, or as F32. */
+const computedDtype = (stored: DType): DType => (isWeightDType(stored) ? stored : "F32")
+
+/** Rows of an array, in this order, as an array. */
+const someRows = ({ copies, dtype, id, shape }: TargetArray, rows: ReadonlyArray<number>): TargetArray => {
+  const width = shape.slice(1)
+  const whole: Shape = [rows.length, ...width]
+  return {
+    id,
+    dtype,
+    shape: whole,
+    copies: () => {
+      const all = copies()
+      const start = width.map(() => 0)
+      return rows.flatMap((row, i) => all.flatMap((copy) => rebase(copy, "target", shape, { offsets: [row, ...start], sizes: [1, ...width] }, id, whole, [i, ...start])))
+    }
+  }
+}
+
+const readingRows = (array: (bound: BoundParameter) => TargetArray) => ({ parameter, rows }: Read<BoundParameter>): TargetArray =>
+  rows ? someRows(array(parameter), rows) : array(parameter)
+
+/** Errors: those of an import's plan, and Unsupported `unsupported/forward`. */
+export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, directory: string) {
+  const source = yield* openHfSource(directory)
+  const family = yield* converting(() => familyOf(families, source))
+  const { description, logical, notes } = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
+  return yield* converting((): OpenedDecoder => {
+    const { conversion, modules } = boundWithoutMtp(standardModules(description))
+    const { own, plan } = planned(description, modules, conversion.parameters, source.architecture)
+    requireTensors(own.flatMap(({ tensors }) => tensors), logical.tensors, fileOf(source.tensors), ({ name }) => fileSpotOf(source.tensors, name))
+    refuseIntegerWeights(own, logical.tensors, (names) => spotOf(source.tensors, names))
+    const read = readSpace(logical)
+    return {
+      directory,
+      kind: "hf",
+      architecture: source.architecture,
+      family: family.name,
+      plan,
+      array: readingRows(({ copies, parameter: { name, shape }, tensors }) => {
+        const stored = tensors.map((tensor) => logical.tensors.get(tensor.name)!.dtype).reduce((a, b) => commonDtype(a, b, name))
+        return { id: name, dtype: computedDtype(stored), shape, copies: () => copies.flatMap(read) }
+      }),
+      notes: [...source.tensors.warnings, ...notes]
+    }
+  })
+})
+
+/** The copies that assemble a parameter from its stored parts. */
+const storedCopies = (stored: StoredArrays, { bound: { parameter: { name, shape } }, parts }: Located): ReadonlyArray<SourceCopy> => {
+  const row = volume(shape.slice(1))
+  return parts.flatMap(({ part, tensor }) => {
+    const own = rowsOf(shape, part)
+    const shift = (own.offsets[0] ?? 0) * row
+    return stored.within(tensor, storedBox(part, own), name)
+      .map((copy) => ({ ...copy, target: { ...copy.target, offset: copy.target.offset + shift } }))
+  })
+}
+
+/** `hfModel`: the directory whose config.json describes the model. Errors: those of an export's plan, and Unsupported `unsupported/forward`. */
+export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, hfModel: string) {
+  const store = yield* storeInUse
+  const { config, weights } = yield* openHfModel(hfModel)
+  const checkpoint = yield* openCheckpoint(path)
+  const family = yield* converting(() => families.find(config.json, config.path))
+  const { chunks, located, plan } = yield* converting(() => explainingMegatron(checkpoint, () => {
+    const model = exportedModel({ family, config, weights, checkpoint })
+    const relation = relateExport(model, "drop", false)
+    const { own, plan } = planned(model.description, model.modules, relation.conversion.parameters, config.architecture)
+    const wanted = new Set(own)
+    const missing = relation.missing.filter(({ bound }) => wanted.has(bound))
+    if (missing.length > 0) refuseMissing(missing, relation.located, checkpoint)
+    const located = relation.located.filter(({ bound }) => wanted.has(bound))
+    requireAllElements(located, checkpoint)
+    refuseStoredIntegers(located, undefined, checkpoint)
+    const chunks = new ChunkSelection(checkpoint.directory)
+    for (const { bound, parts } of located) chunks.addParts(bound.parameter.shape, parts)
+    return { plan, located, chunks }
+  }))
+  const stored = yield* converting(() => readChunks(store, chunks))
+  const places = new Map(located.map((own) => [own.bound, own]))
+  return {
+    directory: checkpoint.directory,
+    kind: "megatron",
+    architecture: config.architecture,
+    family: family.name,
+    plan,
+    array: readingRows((bound) => {
+      const own = places.get(bound)!
+      const dtype = own.parts.map(({ tensor }) => tensor.dtype).reduce((a, b) => commonDtype(a, b, bound.parameter.name))
+      return { id: bound.parameter.name, dtype: computedDtype(dtype), shape: bound.parameter.shape, copies: () => storedCopies(stored, own) }
+    }),
+    notes: checkpoint.notes
+  } satisfies OpenedDecoder as OpenedDecoder
+})
