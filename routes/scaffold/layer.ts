@@ -108,7 +108,7 @@ export class LayerReader {
   #attention(has: (...names: ReadonlyArray<string>) => boolean, isLatent: boolean): boolean {
     const below = (names: ReadonlyArray<string>) => names.map((name) => `self_attn.${name}`)
     if (isLatent) {
-      this.#use("mla", "latentAttention", ["input_layernorm.weight", ...below(["o_proj.weight", "q_proj.weight", "q_a_proj.weight", "q_a_layernorm.weight", "q_b_proj.weight", "kv_a_proj_with_mqa.weight", "kv_a_layernorm.weight", "kv_b_proj.weight"])], "()")
+      this.#use("mla", "latentAttentionRows", ["input_layernorm.weight", ...below(["o_proj.weight", "q_proj.weight", "q_a_proj.weight", "q_a_layernorm.weight", "q_b_proj.weight", "kv_a_proj_with_mqa.weight", "kv_a_layernorm.weight", "kv_b_proj.weight"])], "()")
       this.#claim("mla", "mlaOf", [])
       this.#claim("mla", "mlaFields", [])
       this.#claim("mla", "mlaRope", [])

@@ -12,7 +12,7 @@ import { familyOf } from "../convert/familyOf.ts"
 import type { SourceCopy, TargetArray } from "../engine/index.ts"
 import { Unsupported } from "../errors.ts"
 import { converting } from "../io/attempt.ts"
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { standardModules } from "../mimo/routes.ts"
 import type { ModelModule } from "../model/ModelModule.ts"
 import { describedByContents } from "../plan/aliases.ts"
@@ -23,7 +23,8 @@ import { describeSource } from "../plan/ImportPlan.ts"
 import { type Located, refuseMissing, refuseStoredIntegers, requireAllElements } from "../plan/located.ts"
 import { requireTensors } from "../plan/match.ts"
 import { boundWithoutMtp } from "../plan/mtp.ts"
-import { fileOf, fileSpotOf, openHfModel, openHfSource, spotOf } from "../space/HfSource.ts"
+import { openHfModel, openHfSource } from "../space/HfSource.ts"
+import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import { rebase, type Shape, volume } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
@@ -96,8 +97,8 @@ export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistr
   return yield* converting((): OpenedDecoder => {
     const { conversion, modules } = boundWithoutMtp(standardModules(description))
     const { own, plan } = planned(description, modules, conversion.parameters, source.architecture)
-    requireTensors(own.flatMap(({ tensors }) => tensors), logical.tensors, fileOf(source.tensors), ({ name }) => fileSpotOf(source.tensors, name))
-    refuseIntegerWeights(own, logical.tensors, (names) => spotOf(source.tensors, names))
+    requireTensors(own.flatMap(({ tensors }) => tensors), logical.tensors, fileOf(source.weights), ({ name }) => fileSpotOf(source.weights, name))
+    refuseIntegerWeights(own, logical.tensors, (names) => spotOf(source.weights, names))
     const read = readSpace(logical)
     return {
       directory,
@@ -109,7 +110,7 @@ export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistr
         const stored = tensors.map((tensor) => logical.tensors.get(tensor.name)!.dtype).reduce((a, b) => commonDtype(a, b, name))
         return { id: name, dtype: computedDtype(stored), shape, copies: () => copies.flatMap(read) }
       }),
-      notes: [...source.tensors.warnings, ...notes]
+      notes: [...source.weights.warnings, ...notes]
     }
   })
 })
