@@ -114,6 +114,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
       "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
+      "forward": ["a decoder that computes what the forward check does not know: recurrences, indexers, gates of attention", "Compare the weights (`verify`) instead."],
       "copy": "a rearrangement that the engine does not do",
       "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
       "mimo": "a model of one component, which has no MIMO form",
