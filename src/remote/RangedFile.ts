@@ -15,6 +15,7 @@ const PART = 8 << 20
 
 export class RangedFile implements StoredFile {
   readonly path: string
+  readonly remote = true
   readonly #object: RangedObject
   #head: Promise<Uint8Array> | undefined
 

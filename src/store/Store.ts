@@ -25,6 +25,8 @@ export const storedState = ({ identity, size, stamp }: StoredInfo): StoredState 
 /** A file that is open for reading. Promises reject with IoError only. */
 export interface StoredFile {
   readonly path: string
+  /** Every read is a request to another machine: there is no page cache to ask, and each costs its way there and back. */
+  readonly remote?: boolean
   readonly info: () => Promise<StoredInfo>
   /** Read from `position` on into `into`, which it may fill in part; 0 at the end of the file and after it. */
   readonly read: (into: Uint8Array, position: number) => Promise<number>

@@ -79,6 +79,7 @@ export class SourceFiles {
   async #isCold(path: string): Promise<boolean> {
     let cold = false
     await this.#using(path, false, async (file) => {
+      if (file.remote) return
       const { size } = await file.info()
       if (size < PROBES * PROBE * 4) return
       const into = new Uint8Array(PROBE)
