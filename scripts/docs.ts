@@ -31,7 +31,7 @@ was made, whatever it found.
 \`\`\`text
 ${help()}
 \`\`\`
-${commandWords.map((words) => `\n## ${words.join(" ")}\n\n\`\`\`text\n${help(...words)}\n\`\`\`\n`).join("")}`
+${(await commandWords()).map((words) => `\n## ${words.join(" ")}\n\n\`\`\`text\n${help(...words)}\n\`\`\`\n`).join("")}`
 
 const all = support()
 const at = (path: string) => new URL(`../${path}`, import.meta.url)

@@ -1,5 +1,5 @@
 /** A command as one of several processes: those that a launcher started, or this one and children of its own. */
-import { Context, Effect, Option } from "effect"
+import { Effect, Option } from "effect"
 import { dirname, resolve } from "node:path"
 import { isSea } from "node:sea"
 import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
@@ -8,9 +8,7 @@ import { inJob, jobOf } from "../api/job.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
 import { type JobFlags, jobRequest } from "./flags.ts"
 import type { OutputFlags } from "./output.ts"
-
-/** The words of the command line, without the program. */
-export const Words = Context.Reference<ReadonlyArray<string>>("megatron-mimo/Words", { defaultValue: () => [] })
+import { Words } from "./words.ts"
 
 interface SharedFlags extends JobFlags, OutputFlags {
   readonly processes: Option.Option<number>

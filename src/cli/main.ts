@@ -11,10 +11,10 @@ import { VERSION } from "../version.ts"
 import { helpFormatter } from "./help.ts"
 import { teardown } from "./interruption.ts"
 import { commandOf, fromReference } from "./reference.ts"
-import { Words } from "./job.ts"
 import { crash, fail } from "./output.ts"
-import { root } from "./root.ts"
+import { rootFor } from "./root.ts"
 import { printOwn, tell, tellOwn } from "./streams.ts"
+import { Words } from "./words.ts"
 
 /** Of a command that is none, nothing else is worth saying: its flags cannot be known. */
 const told = (errors: ReadonlyArray<CliError.CliError>): ReadonlyArray<CliError.CliError> => {
@@ -73,7 +73,8 @@ export const program = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk>) =>
   const command = commandOf(args)
   const { args: own, notes } = fromReference(args.filter((a) => a !== "--debug"))
   if (!args.includes("--quiet") && !args.includes("-q")) for (const note of notes) tell(`note: ${note}\n`)
-  return Command.runWith(root, { version: VERSION })(own).pipe(
+  return Effect.promise(() => rootFor(own)).pipe(
+    Effect.flatMap((root) => Command.runWith(root, { version: VERSION })(own)),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
       const error = Cause.squash(cause)

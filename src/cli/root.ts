@@ -1,43 +1,22 @@
-/** One composition of all commands. */
+/** The commands of a command line put together: all of them, or the one that it names. */
 import { Effect, Option } from "effect"
 import { Argument, type CliError, Command, Flag, GlobalFlag, Param, Primitive } from "effect/cli"
 import { type Disk, Remote } from "../api/ground.ts"
 import type { BridgeError } from "../errors.ts"
 import { VERSION } from "../version.ts"
-import { adapterCommand } from "./commands/adapter.ts"
-import { diffCommand } from "./commands/diff.ts"
-import { doctorCommand } from "./commands/doctor.ts"
-import { exportCommand } from "./commands/export.ts"
-import { flopsCommand } from "./commands/flops.ts"
-import { importCommand } from "./commands/import.ts"
-import { inspectCommand } from "./commands/inspect.ts"
-import { layoutCommand } from "./commands/layout.ts"
-import { memoryCommand } from "./commands/memory.ts"
-import { modelsCommand } from "./commands/models.ts"
-import { planCommand } from "./commands/plan.ts"
-import { relabelCommand } from "./commands/relabel.ts"
-import { reportCommand } from "./commands/report.ts"
-import { roundtripCommand } from "./commands/roundtrip.ts"
-import { sampleCommand } from "./commands/sample.ts"
-import { scaffoldCommand } from "./commands/scaffold.ts"
-import { setupCommand } from "./commands/setup.ts"
-import { verifyCommand } from "./commands/verify.ts"
-
-const working = [
-  importCommand, exportCommand, verifyCommand, roundtripCommand, planCommand, inspectCommand, diffCommand, reportCommand, relabelCommand, doctorCommand,
-  modelsCommand, sampleCommand, scaffoldCommand, flopsCommand, memoryCommand, layoutCommand, setupCommand, adapterCommand
-] as const
+import { type AnyCommand, commands } from "./commands/index.ts"
+import { commandOf } from "./reference.ts"
 
 /** Shells complete the names; one that is none is told by the command line, with the one that was meant. */
 const commandName = Param.makeSingle({
   name: "command",
   kind: Param.argumentKind,
-  primitiveType: Object.assign(Primitive.Choice(working.map(({ name }) => [name, name] as const)), { parse: (value: string) => Effect.succeed(value) }) as Primitive.Primitive<string>
+  primitiveType: Object.assign(Primitive.Choice(Object.keys(commands).map((name) => [name, name] as const)), { parse: (value: string) => Effect.succeed(value) }) as Primitive.Primitive<string>
 })
 
 /** The same as flags say. */
 const again = (...args: ReadonlyArray<string>): Effect.Effect<void, BridgeError | CliError.CliError, Command.Environment | Disk> =>
-  Effect.suspend(() => Command.runWith(root, { version: VERSION })(args))
+  Effect.flatMap(Effect.promise(() => rootFor(args)), (root) => Command.runWith(root, { version: VERSION })(args))
 
 const helpCommand = Command.make("help", { command: commandName.pipe(Argument.optional) }, ({ command }) => again(...Option.toArray(command), "--help")).pipe(
   Command.withDescription("Show the help of a command: the same as COMMAND --help")
@@ -53,7 +32,14 @@ const cache = GlobalFlag.Setting("cache")({
   )
 })
 
-export const root = Command.make("convert_megatron_mimo").pipe(
+/** A command of which help says no more than what it is for. */
+const named = (name: string): AnyCommand => Command.make(name)
+
+/** All commands; those for which `isWanted` says so with all that they have. */
+const rootWith = async (isWanted: (name: string) => boolean) => rootOf(await Promise.all(Object.entries(commands).map(async ([name, { description, load }]) =>
+  (isWanted(name) ? await load() : named(name)).pipe(Command.withDescription(description)))))
+
+const rootOf = (working: ReadonlyArray<AnyCommand>) => Command.make("convert_megatron_mimo").pipe(
   Command.withDescription(
     "Move model weights between Hugging Face safetensors and MegatronMIMO torch_dist checkpoints, bit for bit: no torch, no GPU, no model in memory."
   ),
@@ -61,6 +47,15 @@ export const root = Command.make("convert_megatron_mimo").pipe(
   Command.provideEffect(Remote, Effect.gen(function*() { return { cache: yield* cache } })),
   Command.withGlobalFlags([cache])
 )
+
+/** With all that every command has. */
+export const wholeRoot = () => rootWith(() => true)
+
+/** Completions are of all flags, and the wizard asks for any. */
+const NEEDS_ALL = /^--(completions|wizard)(=|$)/
+
+/** With what a command line needs: of other commands than its own, what help says of them. */
+export const rootFor = (args: ReadonlyArray<string>) => (args.some((arg) => NEEDS_ALL.test(arg)) ? wholeRoot() : rootWith((name) => name === commandOf(args)))
 
 interface Named {
   readonly name: string
@@ -74,4 +69,4 @@ const leaves = ({ name, subcommands }: Named): ReadonlyArray<ReadonlyArray<strin
 }
 
 /** The words of every command, help and version among them. */
-export const commandWords: ReadonlyArray<ReadonlyArray<string>> = leaves(root as Named).map((words) => words.slice(1))
+export const commandWords = async (): Promise<ReadonlyArray<ReadonlyArray<string>>> => leaves((await wholeRoot()) as Named).map((words) => words.slice(1))

@@ -42,7 +42,7 @@ describe.each(["bash", "zsh", "fish", "man"])("%s", (form) => {
 
   it("knows every command and every flag of it", async () => {
     const all = text()
-    for (const words of commandWords) {
+    for (const words of await commandWords()) {
       const name = words.at(-1)!
       const { out } = await runCli([...words, "--help"])
       const flags = flagsOf(out.split("EVERY COMMAND")[0]!.split("EXAMPLES")[0]!)

@@ -10,7 +10,7 @@ import { InvalidFile } from "../../src/errors.ts"
 import { toPromise } from "../../src/io/attempt.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
-import { root } from "../../src/cli/root.ts"
+import { wholeRoot } from "../../src/cli/root.ts"
 import { cliIn } from "./run.ts"
 
 const work = mkdtempSync(join(tmpdir(), "documents-"))
@@ -94,8 +94,8 @@ describe("results", () => {
     expect(published(args[0]!).safeParse(document).error).toBeUndefined()
   })
 
-  it("of every command are among them", () => {
-    const commands = root.subcommands.flatMap((group) => group.commands.map((command) => command.name)).filter((name) => name !== "help" && name !== "version")
+  it("of every command are among them", async () => {
+    const commands = (await wholeRoot()).subcommands.flatMap((group) => group.commands.map((command) => command.name)).filter((name) => name !== "help" && name !== "version")
     expect(Object.keys(documents).sort()).toEqual([...commands].sort())
     expect([...new Set(lines.map(([line]) => line.split(" ")[0]))].sort()).toEqual([...commands].sort())
   })

@@ -3,7 +3,7 @@ import { Option } from "effect"
 import type { HelpDoc } from "effect/cli"
 import { describe, expect, it } from "vitest"
 import { formatHelp, wrap } from "../../src/cli/help.ts"
-import { root } from "../../src/cli/root.ts"
+import { wholeRoot } from "../../src/cli/root.ts"
 import { runCli } from "./run.ts"
 
 const help = async (...command: ReadonlyArray<string>): Promise<string> => {
@@ -12,7 +12,7 @@ const help = async (...command: ReadonlyArray<string>): Promise<string> => {
   return out
 }
 
-const commands = root.subcommands.flatMap((group) => group.commands.map((command) => command.name))
+const commands = (await wholeRoot()).subcommands.flatMap((group) => group.commands.map((command) => command.name))
 
 describe("the program", () => {
   it("lists its commands", async () => {

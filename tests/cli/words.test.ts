@@ -1,11 +1,11 @@
 /** Words instead of flags, and words that were meant. */
 import { describe, expect, it } from "vitest"
-import { root } from "../../src/cli/root.ts"
+import { wholeRoot } from "../../src/cli/root.ts"
 import { VERSION } from "../../src/version.ts"
 import { runCli } from "./run.ts"
 
 const run = (...args: ReadonlyArray<string>) => runCli(args)
-const commands = root.subcommands.flatMap((group) => group.commands.map((command) => command.name))
+const commands = (await wholeRoot()).subcommands.flatMap((group) => group.commands.map((command) => command.name))
 
 describe("words", () => {
   it("help is --help, version is --version", async () => {

@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { commandWords, root as commands } from "../../src/cli/root.ts"
+import { commandWords, wholeRoot } from "../../src/cli/root.ts"
 import { runCli } from "../cli/run.ts"
 import { program } from "../program.ts"
 import { blocksOf, type Line, linesOf, printsAs, wordsOf } from "./shellLines.ts"
@@ -29,6 +29,7 @@ beforeAll(() => {
   writeFileSync(join(bin, PROGRAM), `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`, { mode: 0o755 })
 })
 
+const allWords = await commandWords()
 const markdown = ["README.md", ...(readdirSync(join(root, "docs"), { recursive: true }) as Array<string>).filter((name) => name.endsWith(".md")).map((name) => join("docs", name)).sort()]
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
 
@@ -76,7 +77,7 @@ describe("docs/cli.md", () => {
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
   })
 
-  const examples = commandWords.flatMap((words) => {
+  const examples = allWords.flatMap((words) => {
     const shown = new RegExp(`\n## ${words.join(" ")}\n[^]*?\nEXAMPLES\n([^]*?)\n\`\`\``).exec(read("docs/cli.md"))?.[1] ?? ""
     return shown.replaceAll(/\\\n\s+/g, "").split("\n").map((line) => line.trim()).filter((line) => line.startsWith(PROGRAM))
   })
@@ -89,9 +90,9 @@ describe("docs/cli.md", () => {
     return places[words[1]!]
   }
 
-  it("has examples of every command that does something", () => {
+  it("has examples of every command that does something", async () => {
     const shown = new Set(examples.map((line) => line.split(" ")[1]))
-    expect(commands.subcommands.flatMap((group) => group.commands.map(({ name }) => name)).filter((name) => !shown.has(name))).toEqual(["help", "version"])
+    expect((await wholeRoot()).subcommands.flatMap((group) => group.commands.map(({ name }) => name)).filter((name) => !shown.has(name))).toEqual(["help", "version"])
   })
 
   it.each(examples.filter((text) => !text.includes(LARGE)))("%s", async (text) => {

@@ -76,6 +76,5 @@ const exportSub = Command.make("export", {
 )
 
 export const adapterCommand = Command.make("adapter").pipe(
-  Command.withDescription("Convert and merge adapters: LoRA, canonical LoRA, DoRA (adapter export)"),
   Command.withSubcommands([exportSub])
 )

@@ -100,7 +100,6 @@ export const diffCommand = Command.make("diff", {
   yield* writeReports(targets, { command: "diff", paths: [left, right], seconds: (performance.now() - started) / 1000, diff: report, ...families })
   yield* emit("diff", input, input.summary ? counts : { ...counts, tensors }, () => renderDiff(cleaned(report), input.summary), tensors.length > 0 ? ExitCode.different : ExitCode.ok)
 })).pipe(
-  Command.withDescription("Show how two checkpoints differ: missing, extra, shapes, dtypes, values and how far apart; exit code 1 if they do"),
   Command.withExamples([
     { command: "convert_megatron_mimo diff ./base ./finetuned", description: "What did training change?" },
     { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" },

@@ -46,7 +46,6 @@ export const doctorCommand = Command.make("doctor", {
     : yield* examineMachine(Option.getOrElse(input.directory, () => "."))
   yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(
-  Command.withDescription("Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble"),
   Command.withExamples([
     { command: "convert_megatron_mimo doctor", description: "The machine, and unfinished work in the current directory" },
     { command: "convert_megatron_mimo doctor ./megatron", description: "A checkpoint" }

@@ -74,7 +74,6 @@ export const exportCommand = Command.make("export", {
     yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))
   }))
 })).pipe(
-  Command.withDescription("Turn a Megatron checkpoint (MIMO or standard, converted or trained) into a Hugging Face one"),
   Command.withExamples([
     {
       command: "convert_megatron_mimo export --hf-model ./hf --megatron-path ./megatron --hf-path ./trained",

@@ -21,7 +21,6 @@ export const flopsCommand = Command.make("flops", {
   const report = yield* countFlops(hfModel, { ...families, ...samplesOf(input), reference: input.reference, standard: input.standard })
   yield* emit("flops", input, report, renderFlops)
 })).pipe(
-  Command.withDescription("Count the floating-point operations of a sequence by component and kind of module. Reads config.json only"),
   Command.withExamples([
     { command: "convert_megatron_mimo flops --hf-model ./hf --seq-length 4096 --images '1*768x768'", description: "A sequence with an image" },
     { command: "convert_megatron_mimo flops --hf-model ./hf --freeze images --reference", description: "A frozen tower; and what the trainer would log" }

@@ -78,7 +78,6 @@ export const importCommand = Command.make("import", {
     yield* emit("import", input, { ...done, target: input.megatronPath }, (r) => renderReport(r, r.target, true))
   }))
 })).pipe(
-  Command.withDescription("Turn a Hugging Face checkpoint into a MegatronMIMO (or standard) torch_dist checkpoint"),
   Command.withExamples([
     { command: "convert_megatron_mimo import --hf-model ./hf --megatron-path ./megatron", description: "Every component tp=1, on consecutive ranks" },
     {

@@ -58,7 +58,6 @@ export const inspectCommand = Command.make("inspect", {
   if (input.json) return yield* show(inspectionJson(input.summary ? { ...found, tensors: [] } : found))
   if (!input.quiet) yield* show(inspectionText(cleaned(found), { list: input.list || input.stats || input.chunks, summary: input.summary }))
 })).pipe(
-  Command.withDescription("Show what is in a checkpoint: tensors by module, sums, files and ranks, peculiarities. Reads headers only, unless --stats"),
   Command.withExamples([
     { command: "convert_megatron_mimo inspect ./megatron", description: "Everything, on a page" },
     { command: "convert_megatron_mimo inspect ./hf --stats --filter '*.mlp.*'", description: "Do the values look like weights?" },

@@ -28,7 +28,6 @@ export const layoutCommand = Command.make("layout", {
   const stands = report.given ? report.given.broken.length === 0 : report.best.length > 0
   yield* emit("layout", input, report, renderLayout, stands ? 0 : 1)
 })).pipe(
-  Command.withDescription("Choose a layout to train with: all that fit the GPUs are checked by the trainer's rules and scored by allocated GPU time per token"),
   Command.withExamples([
     { command: "convert_megatron_mimo layout --hf-model ./hf --nodes 2 --images '1*768x768' --report layout.html", description: "The best five, and a page with ranks, stages and the timeline" },
     { command: "convert_megatron_mimo layout --hf-model ./hf -c language=tp=2,dp=2 -c images=tp=1 --measured-step 5.2", description: "A layout of your own, and a step that was measured with it" }

@@ -23,7 +23,6 @@ export const memoryCommand = Command.make("memory", {
   const report = yield* countMemory(hfModel, { ...families, ...samplesOf(input), ...runOf(input), ...flags.arrangementOf(input), reference: input.reference })
   yield* emit("memory", input, report, renderMemory)
 })).pipe(
-  Command.withDescription("Count the memory of every rank under a layout: weights, gradients, optimizer, activations in flight, logits. Reads config.json only"),
   Command.withExamples([
     { command: "convert_megatron_mimo memory --hf-model ./hf -c language=tp=4,pp=2,dp=2 -c images=tp=1 --images '1*768x768'", description: "Components on ranks of their own" },
     { command: "convert_megatron_mimo memory --hf-model ./hf --standard --tp 8 --recompute full --gpu h200", description: "One layout, everything made again" }

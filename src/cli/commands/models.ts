@@ -55,7 +55,6 @@ export const modelsCommand = Command.make("models", {
   }
   yield* emit("models", { json, quiet: false }, { models }, () => text(models))
 })).pipe(
-  Command.withDescription("List the supported architectures, what each supports and how that is verified"),
   Command.withExamples([
     { command: "convert_megatron_mimo models", description: "All of them" },
     { command: "convert_megatron_mimo models moe --json", description: "Some of them, as JSON" }

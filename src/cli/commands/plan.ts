@@ -45,7 +45,6 @@ export const planCommand = Command.make("plan", {
   yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report, plan, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
-  Command.withDescription("Print what an import or export would do: components and ranks, tensors, files, dtype changes, disk needed"),
   Command.withExamples([
     { command: "convert_megatron_mimo plan --hf-model ./hf --component language=tp=4 --component images=tp=1", description: "An import" },
     { command: "convert_megatron_mimo plan --hf-model ./hf --component language=tp=2,pp=2 --component images=tp=1 --report plan.html", description: "And a page that shows which rank would hold what" },

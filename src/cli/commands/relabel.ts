@@ -78,7 +78,6 @@ export const relabelCommand = Command.make("relabel", {
     yield* emit("relabel", input, { ...done, target: input.target }, (r) => renderRelabel(r, r.target, true))
   }))
 })).pipe(
-  Command.withDescription("Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent"),
   Command.withExamples([
     { command: "convert_megatron_mimo relabel ./run/iter_0001000 ./mended --to plain --link", description: "A trained MIMO checkpoint, as the reference's converter wants it" },
     { command: "convert_megatron_mimo relabel ./standard ./mimo --to mimo --component language=tp=4 --component images=tp=1", description: "Standard to MIMO" },

@@ -33,7 +33,6 @@ export const reportCommand = Command.make("report", {
   const files = [...targets.pages, ...targets.cards]
   yield* emit("report", input, { files }, (r) => r.files.map((f) => `wrote ${f}`).join("\n"))
 })).pipe(
-  Command.withDescription("Write one HTML page about checkpoints: ranks, layers, chunks, tensors, coverage. Works offline; reads headers only"),
   Command.withExamples([
     { command: "convert_megatron_mimo report ./megatron -o report.html", description: "What is where" },
     { command: "convert_megatron_mimo report ./hf ./megatron -o report.html --card card.yaml", description: "And where every tensor of ./hf went" }

@@ -90,7 +90,6 @@ export const roundtripCommand = Command.make("roundtrip", {
   }))
   yield* emit("roundtrip", input, report, renderRoundtrip, report.equal === report.total ? ExitCode.ok : ExitCode.different)
 })).pipe(
-  Command.withDescription("Import a Hugging Face model to a temporary checkpoint, export that again and compare every tensor; exit code 1 if one differs"),
   Command.withExamples([
     { command: "convert_megatron_mimo roundtrip --hf-model ./hf", description: "Nothing is kept" },
     { command: "convert_megatron_mimo roundtrip --hf-model ./hf --tp 2 --pp 2 --output-dir ./out", description: "Through a standard checkpoint; ./out/hf is kept" }

@@ -28,7 +28,6 @@ export const sampleCommand = Command.make("sample", {
     }), ["plan", "--hf-model", input.directory])
   yield* emit("sample", input, report, (r) => `${r.directory}: ${r.architecture}, ${plural(r.tensors, "tensor")}, ${bytes(r.bytes)}`)
 })).pipe(
-  Command.withDescription("Write a deterministic sample checkpoint (real structure, generated weights), to try and to measure with"),
   Command.withExamples([
     { command: "convert_megatron_mimo sample ./hf", description: "A few MB" },
     { command: `convert_megatron_mimo sample --model ${sampleModels.at(-1)} --size 10GB ./hf`, description: "Published dimensions" }

@@ -21,6 +21,5 @@ export const scaffoldCommand = Command.make("scaffold", {
   // The text has lines of its own, so it is not cleaned as a value would be; the streams still let nothing pass that a terminal obeys.
   yield* emit("scaffold", input, written, ({ file }) => (file === undefined ? written.text.trimEnd() : `wrote ${file}`))
 })).pipe(
-  Command.withDescription("Write a starter family file for an architecture that is not known yet"),
   Command.withExamples([{ command: "convert_megatron_mimo scaffold ./hf -o routes/new.ts", description: "Then decide every row (docs/adding-a-family.md)" }])
 )

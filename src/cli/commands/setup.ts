@@ -85,6 +85,5 @@ const sftCommand = Command.make("sft", {
 )
 
 export const setupCommand = Command.make("setup").pipe(
-  Command.withDescription("Write what starts a training run (setup sft)"),
   Command.withSubcommands([sftCommand])
 )
