@@ -31,6 +31,8 @@ export class Seat {
   nonce = ""
   /** Bytes. */
   done = 0
+  /** It has planned: from here on it gives signs of life. */
+  hasBegun = false
   hasLeft = false
   isClosed = false
   constructor(peer: Peer, now: number) {
@@ -169,8 +171,9 @@ export class Coordinator {
       return this.#fail({ rank: 0, host: this.#hostOf(0), code: "cluster/join", problem: `${missing.length} of ${world} processes did not join within ${seconds(limits.join)}: ranks ${someRanks(missing)}${away}`, exitCode: ExitCode.cluster })
     }
     for (const seat of this.#seats) {
-      if (seat && !seat.hasLeft && at - seat.seen > limits.silence) {
-        this.#fail({ rank: seat.rank, host: seat.host, code: "cluster/lost", problem: `it was lost: no sign of life for ${seconds(limits.silence)}`, exitCode: ExitCode.cluster })
+      const silence = seat?.hasBegun ? limits.silence : limits.planning
+      if (seat && !seat.hasLeft && at - seat.seen > silence) {
+        this.#fail({ rank: seat.rank, host: seat.host, code: "cluster/lost", problem: `it was lost: no sign of life for ${seconds(silence)}`, exitCode: ExitCode.cluster })
         return this.#drop(seat)
       }
     }
@@ -226,6 +229,7 @@ export class Coordinator {
       return this.#say(seat, { is: "bye" })
     }
     if (seat.hasLeft || this.#failure !== undefined) return
+    if (message.is === "take" || (message.is === "step" && message.kind !== "broadcast")) seat.hasBegun = true
     switch (message.is) {
       case "beat": {
         if (message.done > seat.done) {

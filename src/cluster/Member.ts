@@ -43,6 +43,8 @@ export class Member {
   #done = 0
   #told = 0
   #isJoined = false
+  /** The others have planned, as far as this process waits for them. */
+  #hasBegun = false
   #isLeaving = false
   #isGone = false
 
@@ -71,8 +73,14 @@ export class Member {
   }
 
   step(key: string, kind: StepKind, what: string, members: ReadonlyArray<RankRun>, value: unknown, timeout: number): Promise<unknown> {
-    return this.#wait((pending) => {
-      this.#steps.set(key, pending)
+    return this.#wait<unknown>((pending) => {
+      this.#steps.set(key, {
+        ...pending,
+        resolve: (outcome) => {
+          this.#hasBegun ||= kind !== "broadcast"
+          pending.resolve(outcome)
+        }
+      })
       this.#say({ is: "step", key, kind, what, members: members as never, value, timeout })
     })
   }
@@ -167,7 +175,8 @@ export class Member {
     const counts = this.#attention.isPaid(at)
     // Progress goes out every second, a sign of life when there is none.
     if (this.#isJoined && (at - this.#beaten >= limits.beat || (this.#done > this.#told && at - this.#beaten >= Math.min(limits.beat, 1000)))) this.#beat()
-    if (counts && this.#isJoined && at - this.#heard > limits.silence) this.closed(`no sign of life for ${seconds(limits.silence)}`)
+    const silence = this.#hasBegun ? limits.silence : limits.planning
+    if (counts && this.#isJoined && at - this.#heard > silence) this.closed(`no sign of life for ${seconds(silence)}`)
   }
 
   #beat(): void {

@@ -4,6 +4,8 @@ export interface Limits {
   readonly beat: number
   /** Without any sign of life a process is lost. */
   readonly silence: number
+  /** The same while it plans, which can keep it from speaking and hearing: from joining to its first step other than a broadcast. */
+  readonly planning: number
   /** Until all processes have joined. */
   readonly join: number
   /** A unit of work whose holder makes no progress for so long is given to another as well. */
@@ -12,10 +14,10 @@ export interface Limits {
   readonly step: number
 }
 
-export const LIMITS: Limits = { beat: 5_000, silence: 15_000, join: 300_000, lease: 60_000, step: 600_000 }
+export const LIMITS: Limits = { beat: 5_000, silence: 15_000, planning: 120_000, join: 300_000, lease: 60_000, step: 600_000 }
 
 /** Where processes meet in files: other hosts may see a new name only after a minute (NFS, `acdirmax`). */
-export const FILE_LIMITS: Limits = { ...LIMITS, beat: 10_000, silence: 150_000, join: 600_000 }
+export const FILE_LIMITS: Limits = { ...LIMITS, beat: 10_000, silence: 150_000, planning: 150_000, join: 600_000 }
 
 /** For work that takes as long as it takes: whether the others live, their signs of life say. A month. */
 export const WHILE_ALL_LIVE = 30 * 86_400_000

@@ -269,8 +269,15 @@ describe("refused:", () => {
 })
 
 describe("silence", () => {
+  /** A job whose processes have planned. */
+  const planned = async (size: number) => {
+    const all = await begun(size)
+    await together(all.job, all.worlds.map((world) => world.agree("the plan", "digest")))
+    return all
+  }
+
   it("a process that is stopped is lost after three beats, not before", async () => {
-    const { job, processes } = await begun(3)
+    const { job, processes } = await planned(3)
     processes[1]!.isStopped = true
     await job.pass(14_000)
     expect(errorsOf(processes)).toEqual([undefined, undefined, undefined])
@@ -278,8 +285,22 @@ describe("silence", () => {
     expect(processes[2]!.member.error).toMatchObject({ rank: 1, rootCode: "cluster/lost", problem: "it was lost: no sign of life for 15 s" })
   })
 
+  it("who plans may be silent for longer, at either end, but not for ever", async () => {
+    const { job, processes, worlds } = await begun(3)
+    await together(job, worlds.map((world) => world.broadcast("found while planning", z.int(), 1)))
+    processes[1]!.isStopped = true
+    await job.pass(100_000)
+    expect(errorsOf(processes)).toEqual([undefined, undefined, undefined])
+    job.isCoordinatorStopped = true
+    await job.pass(15_000)
+    expect(processes[2]!.member.error).toBeUndefined()
+    job.isCoordinatorStopped = false
+    await job.pass(10_000)
+    expect(processes[2]!.member.error).toMatchObject({ rank: 1, rootCode: "cluster/lost", problem: "it was lost: no sign of life for 120 s" })
+  })
+
   it("a coordinator that is stopped is lost to all", async () => {
-    const { job, processes } = await begun(3)
+    const { job, processes } = await planned(3)
     job.isCoordinatorStopped = true
     await job.pass(17_000)
     for (const process of processes) expect(process.member.error).toMatchObject({ code: "cluster/coordinator-lost", message: expect.stringContaining("no sign of life for 15 s") })

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it } from "vitest"
 import type { WebSocket } from "ws"
 import { Coordinator } from "../../src/cluster/Coordinator.ts"
 import { LIMITS } from "../../src/cluster/limits.ts"
-import { encode } from "../../src/cluster/messages.ts"
+import { encode, PROTOCOL } from "../../src/cluster/messages.ts"
 import { World } from "../../src/cluster/World.ts"
 import { connect, NotConnected } from "../../src/cluster/ws/client.ts"
 import { listen } from "../../src/cluster/ws/server.ts"
@@ -44,7 +44,7 @@ const upgrade = (headers: string) =>
 /** A member that has joined, as a bare socket. */
 const joined = async (port: number, rank: number): Promise<WebSocket> => {
   const ws = await connect({ host: "127.0.0.1", port, token: TOKEN }, 5000, new AbortController().signal)
-  ws.send(encode(run, { is: "hello", protocol: 1, version: "1", rank, world: 2, pid: 1, host: "h", plan: "plan", nonce: String(rank) }))
+  ws.send(encode(run, { is: "hello", protocol: PROTOCOL, version: "1", rank, world: 2, pid: 1, host: "h", plan: "plan", nonce: String(rank) }))
   await once(ws, "message")
   return ws
 }
@@ -121,7 +121,7 @@ it("the port of torchrun's store is left alone", async () => {
 })
 
 describe("a process that looks for its coordinator", () => {
-  const patient = { beat: 100, silence: 500, join: 1_000, lease: 1_000, step: 1_000 }
+  const patient = { beat: 100, silence: 500, planning: 500, join: 1_000, lease: 1_000, step: 1_000 }
   const seek = (port: number) =>
     Effect.runPromise(inJob(Effect.gen(function*() { return (yield* World).size }), { launch: launch(1, 2), directory: folder(), rendezvous: `127.0.0.1:${port}`, limits: patient, env: { MEGATRON_MIMO_TOKEN: TOKEN } }))
       .catch((error: Error) => error)

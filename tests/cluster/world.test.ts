@@ -85,7 +85,7 @@ describe.each(drivers)("over %s", (_, rendezvous) => {
 
   it("who comes without the others is told for whom it waited", async () => {
     const directory = folder()
-    const limits = { join: 300, beat: 100, silence: 1000 }
+    const limits = { join: 300, beat: 100, silence: 1000, planning: 1000 }
     const [leader] = await everywhere(1, () => program, () => ({ directory, rendezvous, limits, launch: launch(0, 3) }))
     expect(leader).toMatchObject({ code: "cluster/join", exitCode: 8, message: expect.stringContaining("2 of 3 processes did not join within 0.3 s: ranks 1, 2") })
     const [follower] = await everywhere(1, () => program, () => ({ directory: folder(), rendezvous, limits, launch: launch(1, 3) }))

@@ -31,7 +31,7 @@ const treeOf = (directory: string): Record<string, string> =>
     .sort()
     .map((name) => [name, createHash("sha256").update(readFileSync(join(directory, name))).digest("hex")]))
 
-const LIMITS = { ...SHORT, beat: 1000, silence: 30_000, step: 60_000 }
+const LIMITS = { ...SHORT, beat: 1000, silence: 30_000, planning: 30_000, step: 60_000 }
 
 /** `use` in every rank; what each ended with. */
 const job = <A, E extends BridgeError>(size: number, use: (rank: number) => Effect.Effect<A, E, World | Disk>, limits: Partial<Limits> = {}) => {

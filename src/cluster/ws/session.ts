@@ -160,7 +160,7 @@ const join = async (options: SessionOptions, endpoint: Endpoint, signal: AbortSi
   try {
     const answered = await Promise.race([
       member.hello().then(() => true),
-      pause(limits.silence, false, { signal: AbortSignal.any([signal, silent.signal]) })
+      pause(limits.planning, false, { signal: AbortSignal.any([signal, silent.signal]) })
     ])
     if (!answered) {
       end()

@@ -20,7 +20,7 @@ export const processFaults = ["SIGKILL", "SIGSTOP", "coordinator SIGKILL", "coor
 export type Fault = typeof inProcessFaults[number] | typeof processFaults[number]
 
 /** Short; a machine that is busy is not taken for a lost process (`Attention`). */
-const LIMITS: Limits = { beat: 150, silence: 1_500, join: 4_000, lease: 10_000, step: 15_000 }
+const LIMITS: Limits = { beat: 150, silence: 1_500, planning: 3_000, join: 4_000, lease: 10_000, step: 15_000 }
 /** What never ends is given up; how long the others took is in `seconds`. */
 const IN_TIME = 60_000
 

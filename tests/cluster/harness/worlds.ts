@@ -17,7 +17,7 @@ export const folder = (): string => {
 }
 
 /** Short, but a busy machine is not taken for a lost process. */
-export const SHORT: Limits = { beat: 300, silence: 2_500, join: 20_000, lease: 5_000, step: 20_000 }
+export const SHORT: Limits = { beat: 300, silence: 2_500, planning: 10_000, join: 20_000, lease: 5_000, step: 20_000 }
 
 export const launch = (rank: number, worldSize: number, other: Partial<JobOptions["launch"]> = {}): JobOptions["launch"] =>
   ({ rank, worldSize, launcher: "flags", localSize: worldSize, runId: "run", attempt: 0, ...other })
