@@ -118,6 +118,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "copy": "a rearrangement that the engine does not do",
       "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
       "mimo": "a model of one component, which has no MIMO form",
+      "optimizer": ["optimizer state in a form that only the layout that saved it can load", "Save it with --dist-ckpt-optim-fully-reshardable, or leave it behind: --drop optimizer."],
       "other": "anything else",
       "quantised": "quantised values that would have to be changed once more",
       "recognised": "an adapter, a quantisation, a wrapper's names or another program's format, told by its names",

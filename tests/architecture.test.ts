@@ -35,7 +35,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["plan"],
   ["convert", "planner"],
   ["adapters"],
-  ["verify", "inspect", "relabel", "forward"],
+  ["verify", "inspect", "relabel", "reshard", "forward"],
   ["diff", "doctor", "setup"],
   ["report", "conformance"],
   ["api"],

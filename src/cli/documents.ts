@@ -4,6 +4,7 @@
  */
 import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
+import type { ReshardReport } from "../api/reshard.ts"
 import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
@@ -249,6 +250,27 @@ const relabel = {
   notes
 } satisfies Fields<RelabelReport>
 
+const layoutRows = z.array(z.strictObject({ component: text, ...sizes, ranks: text.describe("0-3, or 4") }))
+const reshard = {
+  source: text,
+  form,
+  folder: text,
+  before: layoutRows.describe("As the checkpoint records it"),
+  layout: layoutRows,
+  tensors: count,
+  optimizerTensors: count,
+  optimizer: optional(z.strictObject({ from: text, to: text })),
+  rng: z.enum(["kept", "reseeded", "dropped", "none"]),
+  dropped: count.describe("Entries left behind or replaced"),
+  recut: count.describe("Chunks cut anew"),
+  files: z.array(z.strictObject({ name: text, bytes })),
+  kept: texts.describe("Data files linked or copied unchanged"),
+  linked: count,
+  cloned: count,
+  writtenBytes: bytes,
+  notes
+} satisfies Fields<ReshardReport>
+
 const diagnosis = {
   code: text,
   severity: z.enum(["error", "warning", "note", "ok"]),
@@ -281,7 +303,6 @@ const operations = z.number().min(0).describe("Floating-point operations, multip
 const seconds = z.number().min(0).describe("Estimated seconds")
 const share = z.number().describe("1: all of it")
 const recompute = z.enum(["none", "selective", "full"])
-const layoutRows = z.array(z.strictObject({ component: text, ...sizes, ranks: text.describe("0-3, or 4") }))
 const flops = {
   architecture: text,
   family: text,
@@ -420,6 +441,7 @@ export const documents = {
   inspect: document("inspect", "inspect", inspection),
   diff: z.union([document("diff", "diff", diff), document("diff", "diff --summary", diffCounts)]),
   report: document("report", "report", { files: texts.describe("What was written") }),
+  reshard: document("reshard", "reshard, and reshard --dry-run", { ...reshard, target }),
   relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
   doctor: document("doctor", "doctor", doctor),
   models: document("models", "models", { models: z.array(z.strictObject(support)) }),

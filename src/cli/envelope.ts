@@ -4,7 +4,7 @@
 export const SCHEMA = 1
 
 export type CommandName =
-  | "import" | "export" | "verify" | "roundtrip" | "plan" | "inspect" | "diff" | "report" | "relabel" | "doctor" | "models" | "sample" | "scaffold"
+  | "import" | "export" | "verify" | "roundtrip" | "plan" | "inspect" | "diff" | "report" | "relabel" | "reshard" | "doctor" | "models" | "sample" | "scaffold"
   | "flops" | "memory" | "layout" | "setup" | "adapter"
 
 export interface Success {

@@ -8,7 +8,7 @@ import type { LayoutComponent } from "../parallel/Layout.ts"
 import { GPT_PROVIDER, HYBRID_PROVIDER, MIMO_PROVIDER } from "./classes.ts"
 import { FloatText, floatTextTag } from "./FloatText.ts"
 import { mimoFields } from "./freshRunConfig.ts"
-import { componentPipelineFields, mimoParallelism, REQUIRED_SIZES } from "./parallelism.ts"
+import { componentPipelineFields, LANGUAGE, mimoParallelism, modelParallelism, PIPELINE_FIELDS, REQUIRED_SIZES } from "./parallelism.ts"
 import type { PythonValue } from "./Provider.ts"
 import { runConfigDocument } from "./RunConfigFile.ts"
 import { toNode } from "./toYaml.ts"
@@ -78,6 +78,27 @@ export class RunConfigEdit {
     }
     this.notes.push(`run_config.yaml does not say how often its multi-token-prediction module is repeated; mtp_num_layers is ${stored}, set it`)
     return stored
+  }
+
+  /** Another layout of the model as it is. */
+  toLayout(components: ReadonlyArray<LayoutComponent>): void {
+    const model = this.#model()
+    const inner = model.get("standard_provider")
+    const provider = isMap(inner) ? inner : model
+    if (isMap(inner)) model.set("megatron_mimo_parallelism_config", toNode(mimoParallelism(components)))
+    const language = isMap(inner) ? components.find(({ name }) => name === LANGUAGE) : components[0]
+    if (!language) return
+    const fields = modelParallelism(language.parallelism)
+    for (const field of PIPELINE_FIELDS) if (provider.has(field) && !(field in fields)) this.#set(provider, field, typeof provider.get(field) === "boolean" ? false : null)
+    for (const [field, value] of Object.entries(fields)) this.#set(provider, field, value)
+  }
+
+  /** What the checkpoint holds besides the model. */
+  toSaved(saved: { readonly optimizer: boolean; readonly rng: boolean }): void {
+    const section = this.#document.get("checkpoint")
+    if (!isMap(section)) return
+    if (!saved.optimizer) this.#set(section, "save_optim", false)
+    if (!saved.rng) this.#set(section, "save_rng", false)
   }
 
   toHybrid(pattern: string): void {

@@ -2,12 +2,9 @@
 import type { LayoutComponent } from "../parallel/Layout.ts"
 import { CHECKPOINT_CONFIG, CONFIG_CONTAINER, MIMO_PROVIDER, TOKENIZER_CONFIG } from "./classes.ts"
 import { complete } from "./derived.ts"
-import { mimoParallelism, modelParallelism } from "./parallelism.ts"
+import { LANGUAGE, mimoParallelism, modelParallelism } from "./parallelism.ts"
 import { type Provider, pythonObject, type PythonValue } from "./Provider.ts"
 import { toYaml } from "./toYaml.ts"
-
-/** The component that the standard provider itself describes. */
-const LANGUAGE = "language"
 
 const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>, form: "mimo" | "standard"): PythonValue => {
   if (form === "standard") {

@@ -27,6 +27,12 @@ const PIPELINE = {
   virtualStages: "virtual_pipeline_model_parallel_size"
 } as const satisfies Record<keyof PipelineSplit, string>
 
+/** All fields that say something of an uneven pipeline. */
+export const PIPELINE_FIELDS: ReadonlyArray<string> = Object.values(PIPELINE)
+
+/** The component that the standard provider itself describes. */
+export const LANGUAGE = "language"
+
 /** A resuming trainer indexes these without a default (Megatron-Bridge 0.7, training/checkpointing.py). */
 export const REQUIRED_SIZES: ReadonlyArray<string> = [SIZES.tp, SIZES.pp]
 

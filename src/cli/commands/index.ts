@@ -54,6 +54,10 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     description: "Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent",
     load: async () => (await import("./relabel.ts")).relabelCommand
   },
+  reshard: {
+    description: "Cut a training checkpoint for another layout: weights, optimizer state, schedules, iteration; without torch, at the speed of the disk",
+    load: async () => (await import("./reshard.ts")).reshardCommand
+  },
   doctor: {
     description: "Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble",
     load: async () => (await import("./doctor.ts")).doctorCommand

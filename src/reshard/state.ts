@@ -1,0 +1,189 @@
+/** What of a checkpoint is kept, in which form, and under which layout: everything that is decided before files are planned. */
+import { Effect } from "effect"
+import { join } from "node:path"
+import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
+import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import type { CommonChange } from "../checkpoint/CommonStateEdit.ts"
+import { COMMON_STATE, RUN_CONFIG } from "../checkpoint/names.ts"
+import { readOwn } from "../checkpoint/ownFile.ts"
+import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
+import { atPath } from "../document/decode.ts"
+import { converting } from "../io/attempt.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
+import { modalityOf, roleOf, unwrapKey } from "../model/storedKey.ts"
+import { describeLayout, type Layout, resolveLayout, STANDARD_COMPONENT } from "../parallel/Layout.ts"
+import { LANGUAGE } from "../runconfig/parallelism.ts"
+import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
+import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
+import { readRunConfig } from "../space/megatronSpace.ts"
+import { type Changes, withAttributes, withEntries } from "../torch/ArchiveEdit.ts"
+import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import { PickleDict, PickleObject } from "../torch/PickleValue.ts"
+import type { PyRead } from "../torch/PyValue.ts"
+import { argumentChanges } from "./argumentChanges.ts"
+import { type Content, storedContent } from "./Contents.ts"
+import { KeyFacts } from "./keyFacts.ts"
+import { recordedAs, sameCut, type SourceLayout, sourceLayouts } from "./layouts.ts"
+import { keptObjects, type KeptObjects } from "./objects.ts"
+import { optimizerState } from "./optimizer/forms.ts"
+import type { OptimizerState } from "./optimizer/OptimizerState.ts"
+import { pipelineOf } from "./placing.ts"
+import type { ReshardOptions, ReshardReport } from "./Request.ts"
+import { type ComponentPlan, placedContents, type ReshardPlan, reshardPlan } from "./ReshardPlan.ts"
+
+export interface Prepared {
+  readonly layout: Layout
+  readonly facts: Pick<ReshardReport, "before" | "optimizer" | "optimizerTensors" | "rng" | "notes">
+  readonly changeCommon: CommonChange
+  readonly iteration: number
+  /** The run configuration, changed; undefined where there is none. */
+  readonly runConfig: string | undefined
+  /** With the chunks of the selection read, and the item of the new common state. */
+  readonly plan: (arrays: StoredArrays, common: Uint8Array | undefined) => ReshardPlan
+}
+
+/** The component of any entry. */
+const componentsIn = ({ form }: Checkpoint): ((key: string) => string) => {
+  if (form === "standard") return () => STANDARD_COMPONENT
+  return (key) => {
+    const prefix = /^(?:mimo|rng_state)\.([^./]+)/.exec(key)?.[1]
+    return prefix ?? modalityOf(unwrapKey(key)) ?? LANGUAGE
+  }
+}
+
+interface Layouts {
+  readonly layout: Layout
+  readonly components: ReadonlyMap<string, ComponentPlan>
+}
+
+/** By the keys they are stored under, without wrappers. */
+const modelTensors = ({ metadata }: Checkpoint): ReadonlyMap<string, StoredTensor> =>
+  new Map([...metadata.tensors].flatMap(([key, tensor]) => (roleOf(key) === "model" ? [[unwrapKey(key), tensor] as const] : [])))
+
+const laidOut = (tensors: ReadonlyMap<string, StoredTensor>, facts: KeyFacts, componentOf: (key: string) => string, recorded: ReadonlyMap<string, SourceLayout>, wanted: ReshardOptions["layout"]): Layouts => {
+  const keys = [...tensors.keys()]
+  const names = [...new Set(keys.map(componentOf))].sort((a, b) => Number(b === LANGUAGE) - Number(a === LANGUAGE))
+  const layout = wanted ? wanted(names) : recordedAs(names, recorded, (all) => resolveLayout([], all))
+  const components = new Map(layout.components.map(({ name, parallelism }): [string, ComponentPlan] => {
+    const positions = keys.filter((key) => componentOf(key) === name).map((key) => facts.positionOf(key, 0))
+    const before = recorded.get(name)?.parallelism
+    const unchanged = !wanted || (before !== undefined && sameCut(before, parallelism, facts.hasExperts))
+    return [name, { parallelism, stageOf: pipelineOf(parallelism, positions), unchanged }]
+  }))
+  return { layout, components }
+}
+
+/** Tensors that are neither the optimizer's nor a random state. */
+const plainContents = ({ metadata }: Checkpoint, componentOf: (key: string) => string): ReadonlyArray<Content> =>
+  [...metadata.tensors].flatMap(([key, tensor]) => {
+    const role = roleOf(key)
+    if (role === "optimizer" || role === "rng") return []
+    const content = storedContent(key, unwrapKey(key), componentOf(key), tensor)
+    return [role === "carried" ? { ...content, beside: true } : content]
+  })
+
+const changedRunConfig = async (store: Parameters<typeof readOwn>[0], directory: string, layout: Layout, kept: { readonly optimizer: boolean; readonly rng: boolean }): Promise<string> => {
+  const bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
+  return atPath(join(directory, RUN_CONFIG), () => {
+    const edit = new RunConfigEdit(bytes)
+    edit.toLayout(layout.components)
+    edit.toSaved(kept)
+    return edit.toString()
+  })
+}
+
+interface CommonFacts {
+  readonly args: Changes | undefined
+  readonly kept: KeptObjects
+  readonly optimizer: OptimizerState | undefined
+  readonly dropsOptimizer: boolean
+  readonly onlyModel: boolean
+}
+
+/** What changes in the common state, and nothing else of it. */
+const commonChange = ({ args, dropsOptimizer, kept, onlyModel, optimizer }: CommonFacts): CommonChange => (common) => {
+  const changes = new Map<string, PickleDict | PickleObject | undefined>()
+  const namespace = common.get("args")
+  if (args && args.size > 0 && namespace instanceof PickleObject) changes.set("args", withAttributes(namespace, args))
+  if (dropsOptimizer) for (const name of ["optimizer", "opt_param_scheduler"]) changes.set(name, undefined)
+  if (kept.rerunDropped || onlyModel) changes.set("rerun_state_machine", undefined)
+  const content = common.get("content_metadata")
+  const flags = dropsOptimizer
+    ? new Map([["distrib_optim_sharding_type", undefined], ["distrib_optim_fully_reshardable_mem_efficient", undefined]])
+    : optimizer && optimizer.from !== optimizer.to && optimizer.to === "fully_reshardable"
+      ? new Map<string, string | boolean>([["distrib_optim_sharding_type", optimizer.to], ["distrib_optim_fully_reshardable_mem_efficient", false]])
+      : new Map<string, undefined>()
+  if (flags.size > 0) changes.set("content_metadata", withEntries(content instanceof PickleDict ? content : new PickleDict(), flags))
+  return withEntries(common, new Map([...changes, ...(optimizer && !dropsOptimizer ? optimizer.common : [])]))
+}
+
+const notesOf = (before: ReadonlyMap<string, SourceLayout>, kept: KeptObjects, { onlyModel, rng }: ReshardOptions, optimizer: OptimizerState | undefined): ReadonlyArray<string> => [
+  ...(before.size === 0 ? ["the checkpoint does not say under which layout it was saved; everything is placed anew"] : []),
+  ...(kept.rng === "dropped" && rng !== "drop" && !onlyModel ? ["random states are left out: each belongs to one rank of the former tensor- and pipeline-parallel grid; a trainer goes on with those of its own start"] : []),
+  ...(kept.rerunDropped ? ["the rerun state machine's records are left out: each belongs to one rank of the former layout"] : []),
+  ...(optimizer?.notes ?? [])
+]
+
+const iterationIn = (common: PyRead | undefined): number => {
+  const found = common instanceof Map ? (common as ReadonlyMap<PyRead, PyRead>).get("iteration") : undefined
+  return typeof found === "number" && found >= 0 ? found : 0
+}
+
+/** Decide everything; the chunks that the plan needs are added to `selection`. */
+export const preparedState = Effect.fnUntraced(function*(
+  checkpoint: Checkpoint,
+  { args, common }: { readonly args: TrainingArguments | undefined; readonly common: PyRead | undefined },
+  options: ReshardOptions,
+  selection: ChunkSelection
+) {
+  const store = yield* storeInUse
+  const { directory, metadata } = checkpoint
+  const runConfig = yield* converting(() => readRunConfig(store, directory))
+  const recorded = yield* converting(() => sourceLayouts(args, runConfig))
+  const model = modelTensors(checkpoint)
+  const facts = new KeyFacts(model)
+  const componentOf = componentsIn(checkpoint)
+  const { components, layout } = yield* converting(() => laidOut(model, facts, componentOf, recorded, options.layout))
+  const dropsOptimizer = options.dropOptimizer || options.onlyModel
+  const optimizer = dropsOptimizer ? undefined : yield* optimizerState({ checkpoint, facts, componentOf, recorded, common, args, layouts: components })
+  const kept = yield* converting(() =>
+    keptObjects(metadata.objects, facts, components, componentOf, {
+      optimizer: !dropsOptimizer,
+      rng: options.onlyModel ? "drop" : options.rng,
+      replaced: optimizer?.replaced ?? new Set()
+    }))
+  const contents = [...plainContents(checkpoint, componentOf), ...(optimizer?.contents ?? [])]
+  const placed = yield* converting(() => placedContents(contents, facts, components, selection))
+  const keeps = { optimizer: !dropsOptimizer, rng: kept.rng === "kept" || kept.rng === "none" }
+  const [{ parallelism }] = layout.components as [Layout["components"][number]]
+  const allUnchanged = [...components.values()].every(({ unchanged }) => unchanged)
+  const argumentsNow = args && argumentChanges(args, options.layout ? parallelism : undefined, {
+    ...keeps,
+    hasExperts: facts.hasExperts,
+    numLayers: args.number("num_layers") ?? 0,
+    fullyReshardable: optimizer !== undefined && optimizer.from !== optimizer.to
+  })
+  const common0: CommonFacts = { args: argumentsNow, kept, optimizer, dropsOptimizer, onlyModel: options.onlyModel }
+  const first = components.values().next().value!.parallelism.rankOffset
+  return {
+    layout,
+    facts: {
+      before: describeLayout({ worldSize: 0, components: [...recorded].map(([name, { parallelism: own }]) => ({ name, parallelism: own })) }),
+      optimizerTensors: optimizer?.contents.length ?? 0,
+      ...(optimizer && optimizer.contents.length > 0 ? { optimizer: { from: optimizer.from, to: optimizer.to } } : {}),
+      rng: kept.rng,
+      notes: [...checkpoint.notes, ...notesOf(recorded, kept, options, optimizer)]
+    },
+    changeCommon: commonChange(common0),
+    iteration: iterationIn(common),
+    runConfig: runConfig && (yield* converting(() => changedRunConfig(store, directory, layout, keeps))),
+    plan: (arrays, item) => reshardPlan(placed, {
+      contents,
+      objects: [
+        ...kept.objects,
+        ...(metadata.objects.has(COMMON_STATE) ? [{ key: COMMON_STATE, rank: first, stays: allUnchanged, ...(item ? { bytes: item } : { stored: metadata.objects.get(COMMON_STATE)! }) }] : [])
+      ]
+    }, arrays, { metadata, pathOf: (file) => join(directory, file) })
+  } satisfies Prepared
+})

@@ -1,0 +1,68 @@
+/** What a checkpoint folder holds, read item by item: global tensors by their hashes, and how they are cut. */
+import { createHash } from "node:crypto"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { stridesOf, volume } from "../../src/tensor/Copy.ts"
+import { bytesOf, torchName } from "../../src/tensor/DType.ts"
+import { decodeMetadata, type DcpMetadata, type StoredTensor } from "../../src/torch/DcpMetadata.ts"
+import { readTensorItem } from "../../src/torch/TensorItem.ts"
+
+export const iterationIn = (parent: string): string => join(parent, readdirSync(parent).find((name) => name.startsWith("iter_"))!)
+
+export const metadataOf = (folder: string): DcpMetadata => decodeMetadata(readFileSync(join(folder, ".metadata")))
+
+/** The C-order bytes of a global tensor. */
+export const globalBytes = async (folder: string, { chunks, dtype, shape }: StoredTensor): Promise<Buffer> => {
+  const width = bytesOf(dtype)
+  const out = Buffer.alloc(volume(shape) * width)
+  const strides = stridesOf(shape)
+  for (const { file, length, offset, offsets, sizes } of chunks) {
+    const item = readFileSync(join(folder, file)).subarray(offset, offset + length)
+    const view = await readTensorItem(length, (at, count) => Promise.resolve(item.subarray(at, at + count)))
+    const own = stridesOf(sizes)
+    for (let i = 0; i < volume(sizes); i++) {
+      let [to, from, rest] = [0, view.storageOffset, i]
+      for (const [k, step] of own.entries()) {
+        const index = Math.floor(rest / step)
+        rest -= index * step
+        to += (offsets[k]! + index) * strides[k]!
+        from += index * view.strides[k]!
+      }
+      item.copy(out, to * width, view.dataOffset + from * width, view.dataOffset + (from + 1) * width)
+    }
+  }
+  return out
+}
+
+export interface TensorSummary {
+  readonly dtype: string
+  readonly shape: ReadonlyArray<number>
+  readonly sha256: string
+}
+
+/** Every tensor of a folder, as the facts of a case say it. */
+export const summaries = async (folder: string): Promise<Record<string, TensorSummary>> => {
+  const out: Record<string, TensorSummary> = {}
+  for (const [key, tensor] of metadataOf(folder).tensors) {
+    out[key] = { dtype: torchName(tensor.dtype)!, shape: tensor.shape, sha256: createHash("sha256").update(await globalBytes(folder, tensor)).digest("hex") }
+  }
+  return out
+}
+
+/** How tensors are cut: the boxes of each, in order. */
+export const grids = (folder: string): Record<string, ReadonlyArray<string>> =>
+  Object.fromEntries([...metadataOf(folder).tensors].map(([key, { chunks }]) => [key, chunks.map(({ offsets, sizes }) => `${offsets}+${sizes}`).sort()]))
+
+/** Which items each data file holds, by key and box. */
+export const placement = (folder: string): Record<string, ReadonlyArray<string>> => {
+  const { objects, tensors } = metadataOf(folder)
+  const rows = [
+    ...[...objects].map(([key, { file }]) => [file, key] as const),
+    ...[...tensors].flatMap(([key, { chunks }]) => chunks.map((c) => [c.file, `${key} ${c.offsets}+${c.sizes}`] as const))
+  ]
+  return Object.fromEntries([...Map.groupBy(rows, ([file]) => file)].map(([file, own]) => [file, own.map(([, what]) => what).sort()]))
+}
+
+/** The bytes of a folder's files. */
+export const files = (folder: string): Record<string, string> =>
+  Object.fromEntries(readdirSync(folder).sort().map((name) => [name, createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")]))
