@@ -26,7 +26,7 @@ import { isTrainingRole } from "../model/storedKey.ts"
 import { openSpace } from "../space/openSpace.ts"
 import { checking } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
-import { readingLimits } from "../remote/limits.ts"
+import { farAway } from "../remote/place.ts"
 import { resolveLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { prepareRelabel as planRelabel, type PreparedRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
@@ -69,7 +69,7 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
     const filter = yield* checking(() => globs(patterns))
     const space = yield* openSpace(path, familiesOf(request))
     const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (!isTrainingRole(t.role) || patterns.length > 0))
-    const statistics = wanted ? yield* measure(listed(), { ...readingLimits(path), ...request, ...measured("reading", request) }) : undefined
+    const statistics = wanted ? yield* measure(listed(), { ...farAway(path), ...request, ...measured("reading", request) }) : undefined
     return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}) })
   })
 
@@ -86,7 +86,7 @@ export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOpt
 export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, ConversionError, Disk> =>
   Effect.gen(function*() {
     const filter = yield* checking(() => globs(request.filter ?? []))
-    return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...readingLimits(left, right), ...request, filter, ...measured("comparing", request) })
+    return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...farAway(left, right), ...request, filter, ...measured("comparing", request) })
   })
 
 /** Into which naming, and how what is written comes to be. */
@@ -124,7 +124,7 @@ export const relabel = (from: string, target: string, request: RelabelRequest): 
     const { forecast, run } = yield* prepareRelabel(from, request)
     const { add, total } = meter("relabelling", request)
     if (request.onProgress) total((yield* forecast(target, link)).bytes)
-    return yield* run(target, { overwrite: false, ...readingLimits(from), ...request, link, progress: add })
+    return yield* run(target, { overwrite: false, ...farAway(from), ...request, link, progress: add })
   })
 
 /** What a loader would stumble over, each with what mends it. Fails only where the path itself cannot be read. */

@@ -15,7 +15,7 @@ import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
 import { checking, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { readingLimits } from "../remote/limits.ts"
+import { farAway } from "../remote/place.ts"
 import { checkpointPlace, modelDirectory } from "../remote/names.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
@@ -66,7 +66,7 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
     const arranged = yield* checking(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
     const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
-    return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...readingLimits(hfModel), ...options }), noted) }
+    return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(hfModel), ...options }), noted) }
   })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of `hfModel`. */
@@ -83,5 +83,5 @@ export const prepareExport = (hfModel: string, megatronPath: string, request: Ex
     const stated = yield* statedLayoutNotes(report, specs)
     const idle = idlePatternNotes(request.allowUnmapped ?? [], [...report.leftBehind.map(({ tensor }) => tensor), ...plan.repeats.map(({ id }) => id)])
     const noted = withNotes([...stated, ...idle])
-    return { plan, report: noted(report), run: (target, options) => Effect.map(run(target, { ...FRESH, ...readingLimits(megatronPath), ...options }), noted) }
+    return { plan, report: noted(report), run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(megatronPath), ...options }), noted) }
   })

@@ -5,7 +5,7 @@ import { verifyHf, verifyHfMegatron, verifyMegatron } from "../verify/verify.ts"
 import type { BridgeError } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { readingLimits } from "../remote/limits.ts"
+import { farAway } from "../remote/place.ts"
 import { existing } from "../store/existing.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
@@ -28,7 +28,7 @@ const isHf = Effect.fnUntraced(function*(path: string) {
 export const verify = (left: string, right: string, request: VerificationOptions & WithFamilies = {}): Effect.Effect<VerifyReport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { families: _, ...asked } = request
-    const options = { ...readingLimits(left, right), ...asked }
+    const options = { ...farAway(left, right), ...asked }
     const [isLeftHf, isRightHf] = [yield* isHf(left), yield* isHf(right)]
     if (isLeftHf && isRightHf) return yield* verifyHf(left, right, options)
     if (!isLeftHf && !isRightHf) return yield* verifyMegatron(left, right, options)

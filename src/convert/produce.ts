@@ -74,7 +74,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
 
 const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
-  { concurrency, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
+  { concurrency, far, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Production<R>,
   finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
@@ -84,6 +84,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
     const identity = fingerprintOf(c.ingredients, c.files)
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
+      ...(far === undefined ? {} : { far }),
       ...(maxMemory === undefined ? {} : { maxMemory }),
       ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })

@@ -13,6 +13,9 @@ export const schemeOf = (path: string): Scheme | undefined => REMOTE.exec(path)?
 
 export const isRemote = (path: string): boolean => schemeOf(path) !== undefined
 
+/** What the engine is to know of sources: some of them are far away. */
+export const farAway = (...paths: ReadonlyArray<string>): { readonly far?: boolean } => (paths.some(isRemote) ? { far: true } : {})
+
 /** The one spelling of a remote path that is used inside: one slash after the colon, no `.`, `..` or empty parts, none at the end. */
 export const canonical = (path: string): string => {
   const scheme = schemeOf(path)

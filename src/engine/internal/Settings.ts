@@ -15,6 +15,8 @@ export interface EngineLimits {
   /** Threads that compute beside the one that reads and writes. By default one per core beyond the second, up to 4. */
   readonly threads?: number
   readonly io?: IoMode
+  /** What is read lies on another machine: each read waits for its way there and back, so more of them are under way. */
+  readonly far?: boolean
 }
 
 export interface EngineOptions extends EngineLimits {
@@ -49,11 +51,15 @@ const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
 const WORK = 1 << 20
 
+/** For what is far away: 30 blocks of 2 MiB are what 1 GB/s has on its way in 60 ms (`npm run bench:remote`). */
+const FAR = { concurrency: 30, block: 2 << 20, gap: 256 << 10 } as const
+
 /** What a call costs beyond its bytes, of some ten microseconds at a few GB/s. A choice: no measurement says it better. */
 const GAP = 32 << 10
 
 /** Sizes that fit `maxMemory`; `blocks` is how many blocks a task holds at once. */
-export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
+export const settingsOf = (given: EngineOptions, blocks = 1): Settings => {
+  const options = given.far ? farOptions(given) : given
   const concurrency = clamped(options.concurrency ?? ENGINE_DEFAULTS.concurrency, ...ENGINE_BOUNDS.concurrency)
   const maxMemory = Math.min(options.maxMemory ?? ENGINE_DEFAULTS.maxMemory, ENGINE_BOUNDS.maxMemory[1])
   const none = { block: 0, wide: 0, read: 0, work: WORK, cell: CELL }
@@ -73,5 +79,10 @@ export const settingsOf = (options: EngineOptions, blocks = 1): Settings => {
     memory
   }
 }
+
+const farOptions = (given: EngineOptions): EngineOptions =>
+  given.concurrency !== undefined || given.maxMemory !== undefined
+    ? given
+    : { ...given, concurrency: FAR.concurrency, gap: given.gap ?? FAR.gap, sizes: { block: FAR.block, read: FAR.block, ...given.sizes } }
 
 const clamped = (n: number, least: number, most: number): number => Math.min(most, Math.max(least, Math.floor(n)))

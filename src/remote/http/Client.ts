@@ -133,7 +133,7 @@ export class Client {
     return this.#dispatcher ??= import("undici").then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent({
       // Over HTTP/2 all ranges would share one connection.
       allowH2: false,
-      connections: 64,
+      connections: 128,
       connect: { timeout: this.#timeout },
       headersTimeout: this.#timeout,
       bodyTimeout: this.#timeout,

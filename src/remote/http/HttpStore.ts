@@ -8,9 +8,9 @@ import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
 import { hasErrno } from "../../store/present.ts"
 import { canonical } from "../place.ts"
-import { RangedFile, type RangedObject } from "../RangedFile.ts"
+import { HEAD, RangedFile, type RangedObject } from "../RangedFile.ts"
 import type { Client } from "./Client.ts"
-import { type Pinned, readRange } from "./range.ts"
+import { type Locate, type Pinned, readRange } from "./range.ts"
 
 const INDEX = "model.safetensors.index.json"
 /** Files of model directories that have one name everywhere. */
@@ -23,9 +23,58 @@ const USUAL = [
 const FILE = /\.[A-Za-z0-9]{1,12}$/
 const LARGEST_INDEX = 64 << 20
 
+/** What was said of a file this many milliseconds ago still holds: a plan asks for the same one several times within a second. */
+const RECENT = 2000
+
+/** A file as it was when it was first read; small ones are kept. */
+class Known implements RangedObject {
+  readonly #client: Client
+  readonly #path: string
+  readonly #locate: Locate
+  readonly #pinned: Pinned = { size: undefined, etag: undefined }
+  /** Of a small file all; of others the beginning, from the look at the file until somebody reads it. */
+  #content: Uint8Array | undefined
+  #asked = -Infinity
+
+  constructor(client: Client, path: string, url: URL) {
+    this.#client = client
+    this.#path = path
+    this.#locate = async () => ({ url, headers: {} })
+  }
+
+  info(): StoredInfo | undefined {
+    const { etag, size } = this.#pinned
+    if (size === undefined) return undefined
+    const identity = `${size} bytes, ${etag ?? "without a tag"}`
+    return { kind: "file", size, identity, stamp: identity }
+  }
+
+  async read(start: number, into: Uint8Array): Promise<number> {
+    const kept = this.#content
+    const end = Math.min(start + into.byteLength, this.#pinned.size ?? Infinity)
+    if (kept !== undefined && end <= kept.byteLength) {
+      if (kept.byteLength < this.#pinned.size!) this.#content = undefined
+      into.set(kept.subarray(start, end))
+      return end - start
+    }
+    const bytes = await readRange(this.#client, this.#path, this.#locate, this.#pinned, start, into)
+    this.#asked = performance.now()
+    if (start === 0 && bytes === Math.min(HEAD, this.#pinned.size!)) this.#content = into.slice(0, bytes)
+    return bytes
+  }
+
+  /** Is it still the one that was read? IoError `ESTALE`, `ENOENT` … */
+  async check(): Promise<void> {
+    const { size } = this.#pinned
+    if (size === undefined || size === 0 || performance.now() - this.#asked < RECENT) return
+    await readRange(this.#client, this.#path, this.#locate, this.#pinned, 0, new Uint8Array(1))
+    this.#asked = performance.now()
+  }
+}
+
 export class HttpStore implements Store {
   readonly #client: Client
-  readonly #objects = new Map<string, { readonly pinned: Pinned; readonly object: RangedObject }>()
+  readonly #objects = new Map<string, Known>()
   readonly #lists = new Map<string, Promise<ReadonlyArray<string>>>()
 
   constructor(client: Client) {
@@ -41,22 +90,10 @@ export class HttpStore implements Store {
   }
 
   /** The same object for everybody, so that all who read it read the same. */
-  #object(path: string): RangedObject {
-    const known = this.#objects.get(canonical(path))
-    if (known) return known.object
-    const url = this.#url(path)
-    const pinned: Pinned = { size: undefined, etag: undefined }
-    const locate = async () => ({ url, headers: {} })
-    const object: RangedObject = {
-      info: () => {
-        if (pinned.size === undefined) return undefined
-        const identity = `${pinned.size} bytes, ${pinned.etag ?? "without a tag"}`
-        return { kind: "file", size: pinned.size, identity, stamp: identity }
-      },
-      read: (start, into) => readRange(this.#client, path, locate, pinned, start, into)
-    }
-    this.#objects.set(canonical(path), { pinned, object })
-    return object
+  #known(path: string): Known {
+    const known = this.#objects.get(canonical(path)) ?? new Known(this.#client, path, this.#url(path))
+    this.#objects.set(canonical(path), known)
+    return known
   }
 
   async #isThere(path: string): Promise<boolean> {
@@ -103,11 +140,9 @@ export class HttpStore implements Store {
 
   async stat(path: string): Promise<StoredInfo> {
     if (FILE.test(path)) {
-      // What was read stays what it is to be; whoever asks again wants to know what is there now.
-      const known = this.#objects.get(canonical(path))?.pinned
-      const file = new RangedFile(path, this.#object(path))
-      if (known?.size !== undefined) await this.#object(path).read(0, new Uint8Array(Math.min(1, known.size)))
-      return file.info()
+      const known = this.#known(path)
+      await known.check()
+      return new RangedFile(path, known).info()
     }
     const names = await this.list(path)
     return { kind: "directory", size: 0, identity: names.join("/"), stamp: names.join("/") }
@@ -124,7 +159,7 @@ export class HttpStore implements Store {
   async open(path: string, _mode: "read", { direct = false }: { readonly direct?: boolean } = {}): Promise<StoredFile> {
     if (direct) throw new IoError({ path, operation: "open", errno: "EINVAL" })
     if (!FILE.test(path)) throw new IoError({ path, operation: "open", errno: "EISDIR" })
-    const file = new RangedFile(path, this.#object(path))
+    const file = new RangedFile(path, this.#known(path))
     await file.info()
     return file
   }

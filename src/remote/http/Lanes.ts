@@ -4,8 +4,8 @@
  */
 
 /** Requests at the beginning; where the rule leads to from here is found within seconds. */
-const FIRST = 16
-const MOST = 64
+const FIRST = 32
+const MOST = 128
 /** Bytes after which the rate is looked at, for each lane: some requests of each must have ended. */
 const ENOUGH = 8 << 20
 /** What more lanes must bring to be kept. */
