@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { float } from "../src/runconfig/Provider.ts"
 import { defaulted } from "./shared/config.ts"
 import { LATENT_FUSIONS } from "./shared/fusions.ts"
+import { latentMoeConfig } from "./shared/implied.ts"
 import { latentMoe, latentMoeFields } from "./shared/mla.ts"
 import { auxLossOf } from "./shared/moe.ts"
 import { textLayout } from "./shared/textLayout.ts"
@@ -53,5 +54,6 @@ export const deepseekV3 = family({
         moe_router_score_function: "sigmoid",
         moe_aux_loss_coeff: float(0.0001)
       }
-    })
+    }),
+  impliedConfig: (m) => (m.is("multi_latent_attention") ? { ...latentMoeConfig(m), model_type: "deepseek_v3", topk_method: "noaux_tc" } : undefined)
 })

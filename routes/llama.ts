@@ -6,6 +6,7 @@ import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
 import { positions } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
 import { DENSE_FUSIONS } from "./shared/fusions.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
@@ -25,5 +26,6 @@ export const llama = family({
       forward: forwardOf(t),
       ...flaggedZeroBiases(t)
     })
-  }
+  },
+  impliedConfig: (m) => ({ ...textConfig(m), model_type: "llama", attention_bias: m.is("add_bias_linear"), mlp_bias: m.is("add_bias_linear") })
 })

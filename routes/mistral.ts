@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { textModel } from "./shared/textModel.ts"
@@ -23,5 +24,10 @@ export const mistral = family({
       }),
       forward: forwardOf(t, { windows: () => t.sliding_window })
     })
+  },
+  // Without a window it is the model that Llama's class is.
+  impliedConfig: (m) => {
+    const window = m.value("window_size")
+    return Array.isArray(window) ? { ...textConfig(m), model_type: "mistral", sliding_window: Number(window[0]) + 1 } : undefined
   }
 })

@@ -6,6 +6,7 @@ import { attention } from "./shared/blocks.ts"
 import { defaulted, size } from "./shared/config.ts"
 import { BLOCK_SPARSE, expertLayout, routedExperts, SPARSE_BLOCK } from "./shared/experts.ts"
 import { forwardOf, softmaxRouter } from "./shared/forward.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, GROUPED, moeFields, router } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -33,5 +34,9 @@ export const mixtral = family({
       }),
       forward: forwardOf(t, { windows: () => t.sliding_window, router: softmaxRouter({}, true) })
     })
-  }
+  },
+  impliedConfig: (m) => ({
+    ...textConfig(m), model_type: "mixtral", intermediate_size: m.number("moe_ffn_hidden_size") ?? null, num_local_experts: m.number("num_moe_experts") ?? null,
+    num_experts_per_tok: m.number("moe_router_topk")!, sliding_window: null
+  })
 })

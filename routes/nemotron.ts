@@ -5,6 +5,7 @@ import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./
 import { attention, denseMlp, layerNormBiases, mlpBiases } from "./shared/blocks.ts"
 import { positions } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -37,5 +38,9 @@ export const nemotron = family({
       forward: forwardOf(t, { epsilon: t.norm_eps, zeroCentred: true }),
       ...flaggedZeroBiases(t)
     })
-  }
+  },
+  impliedConfig: (m) => ({
+    ...textConfig(m), model_type: "nemotron", norm_eps: m.number("layernorm_epsilon")!, partial_rotary_factor: m.number("rotary_percent")!,
+    attention_bias: m.is("add_bias_linear"), mlp_bias: m.is("add_bias_linear")
+  })
 })

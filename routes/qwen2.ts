@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { positions, size } from "./shared/config.ts"
 import { forwardOf, tailWindows } from "./shared/forward.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -20,5 +21,6 @@ export const qwen2 = family({
       provider: gptProvider(GPT, tc, commonOf(t), extraOf(t)),
       forward: forwardOf(t, { windows: tailWindows(t) })
     })
-  }
+  },
+  impliedConfig: (m) => ({ ...textConfig(m), model_type: "qwen2", use_sliding_window: false })
 })

@@ -6,6 +6,7 @@ import { attention, denseMlp, sharedExpertMoe } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { forwardOf, softmaxRouter } from "./shared/forward.ts"
+import { denseLayers, textConfig } from "./shared/implied.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { BLOCK_SPEC, GROUPED, moeFields, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -44,5 +45,10 @@ export const qwen2Moe = family({
       // Alternating windows have never been published.
       forward: t["use_sliding_window"] === true ? undefined : forwardOf(t, { router: softmaxRouter(t) })
     })
-  }
+  },
+  impliedConfig: (m) => ({
+    ...textConfig(m), model_type: "qwen2_moe", qkv_bias: m.is("add_qkv_bias"), shared_expert_intermediate_size: m.number("moe_shared_expert_intermediate_size") ?? null,
+    num_experts: m.number("num_moe_experts") ?? null, num_experts_per_tok: m.number("moe_router_topk")!,
+    moe_intermediate_size: m.number("moe_ffn_hidden_size") ?? null, decoder_sparse_step: 1, mlp_only_layers: denseLayers(m), norm_topk_prob: !m.is("moe_router_pre_softmax")
+  })
 })

@@ -5,6 +5,7 @@ import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./share
 import { attention, denseMlp, fcMtp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
 import { forwardOf, tailWindows } from "./shared/forward.ts"
+import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
@@ -36,5 +37,12 @@ export const qwen3 = family({
       ...zeroBiases(biases),
       mtpFields: ["mtp_num_hidden_layers", "num_nextn_predict_layers"]
     })
+  },
+  impliedConfig: (m) => {
+    const modules = m.number("mtp_num_layers") ?? 0
+    return {
+      ...textConfig(m), model_type: "qwen3", attention_bias: m.is("add_bias_linear"), use_sliding_window: false,
+      ...(modules > 0 ? { mtp_num_hidden_layers: modules } : {})
+    }
   }
 })

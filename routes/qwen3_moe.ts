@@ -7,6 +7,7 @@ import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
 import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { forwardOf, softmaxRouter } from "./shared/forward.ts"
+import { denseLayers, textConfig } from "./shared/implied.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -41,5 +42,9 @@ export const qwen3Moe = family({
       forward: t["use_sliding_window"] === true ? undefined : forwardOf(t, { router: softmaxRouter(t) }),
       ...zeroBiases(biases)
     })
-  }
+  },
+  impliedConfig: (m) => ({
+    ...textConfig(m), model_type: "qwen3_moe", attention_bias: m.is("add_bias_linear"), num_experts: m.number("num_moe_experts") ?? null, num_experts_per_tok: m.number("moe_router_topk")!,
+    moe_intermediate_size: m.number("moe_ffn_hidden_size") ?? null, decoder_sparse_step: 1, mlp_only_layers: denseLayers(m), norm_topk_prob: !m.is("moe_router_pre_softmax")
+  })
 })

@@ -113,6 +113,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "adapter": "an adapter of a kind, or with parts (biases, whole tensors), that an adapter of the trainer has no place for",
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
+      "implied-config": ["no config.json follows from what a checkpoint says of its model", "Name the model with --hf-model; its config.json alone is enough."],
       "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
       "forward": ["a decoder that computes what the forward check does not know: recurrences, indexers, gates of attention", "Compare the weights (`verify`) instead."],
       "copy": "a rearrangement that the engine does not do",

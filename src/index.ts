@@ -5,7 +5,7 @@ export {
 } from "./api/MegatronMimoBridge.ts"
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
-  type Abortable, conversionPlan, diffCheckpoints, examineCheckpoint, exportCheckpoint, familiesFromFiles, importCheckpoint, inspectCheckpoint,
+  type Abortable, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
   type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"

@@ -20,3 +20,6 @@ export const activationOf = (name: string): string => {
   }
   return found
 }
+
+/** The name of HF configs for a function that the trainer imports; undefined if they have none. */
+export const activationName = (target: string): string | undefined => [...ACTIVATIONS].find(([, dotted]) => dotted === target)?.[0]

@@ -6,6 +6,7 @@ import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { RunOptions } from "../convert/produce.ts"
 import { type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
+import type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 import { prepareImport as planImport } from "../convert/prepareImport.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
 import { idlePatternNotes } from "../plan/match.ts"
@@ -23,6 +24,7 @@ import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoice
 
 export type { RunOptions } from "../convert/produce.ts"
 export type { ConversionReport } from "../plan/Report.ts"
+export type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 
 /** A conversion that is planned. */
 export interface Prepared {
@@ -69,12 +71,12 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
     return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(hfModel), ...options }), noted) }
   })
 
-/** Plan an export of the checkpoint at `megatronPath` with the config and the shards of `hfModel`. */
-export const prepareExport = (hfModel: string, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
+/** Plan an export of the checkpoint at `megatronPath` with the config and the shards of a model's directory, or with what the checkpoint says of its model. */
+export const prepareExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { components = [], mtpFrom, restoreQuantized, vocabSize } = request
     const specs = yield* checking(() => components.map(parseComponent))
-    const { plan, report, run } = yield* planExport(familiesOf(request), hfModel, megatronPath, {
+    const { plan, report, run } = yield* planExport(familiesOf(request), model, megatronPath, {
       ...tensorChoices(request),
       ...(mtpFrom === undefined ? {} : { mtpFrom }),
       ...(vocabSize === undefined ? {} : { vocabSize }),

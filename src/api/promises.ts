@@ -16,6 +16,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import type { ProcessGroupCollection } from "../parallel/ProcessGroups.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
 import * as checkpoints from "./checkpoints.ts"
+import { type DescribedByCheckpoint, prepareExport, type RunOptions } from "./conversions.ts"
 import { withFamilyFiles } from "./familyFiles.ts"
 import type { HfWeight } from "./hfWeights.ts"
 import {
@@ -35,6 +36,12 @@ import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
 export interface Abortable {
   /** Stops the work; the promise, or the loop, then fails with `signal.reason`. */
   readonly signal?: AbortSignal
+}
+
+/** An export without a Hugging Face model: what a checkpoint does not say, and what becomes of its tensors. */
+export interface DescribedExportRequest extends DescribedByCheckpoint, TensorChoices, WithFamilies, Partial<Pick<RunOptions, "checksum" | "overwrite" | "resume">> {
+  /** Rows of the vocabulary; by default all that are stored. */
+  readonly vocabSize?: number
 }
 
 /** What to convert, and in which form: `standard` for one model under one layout, else MegatronMIMO. */
@@ -66,6 +73,14 @@ export const importCheckpoint = (model: ModelChoice, megatronPath: string, reque
 /** Write a checkpoint of a model, converted or trained, as a Hugging Face directory. Atomic. */
 export const exportCheckpoint = (model: ModelChoice, megatronPath: string, hfPath: string, options: ExportOptions & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.exportCheckpoint(megatronPath, hfPath, options)), options)
+
+/** Write a checkpoint as a Hugging Face directory whose config.json follows from what the checkpoint says of its model. Atomic. */
+export const exportDescribed = (megatronPath: string, hfPath: string, request: DescribedExportRequest & Abortable = {}): Promise<ConversionReport> => {
+  const { architecture, checksum, overwrite, resume, signal: _, tokenizer, ...choices } = request
+  const beside = { ...(architecture === undefined ? {} : { architecture }), ...(tokenizer === undefined ? {} : { tokenizer }) }
+  const running = Object.fromEntries(Object.entries({ checksum, overwrite, resume }).filter(([, value]) => value !== undefined))
+  return run(Effect.flatMap(prepareExport(beside, megatronPath, choices), (prepared) => prepared.run(hfPath, running)), request)
+}
 
 /** Compare a model with a checkpoint of it, tensor by tensor. */
 export const verifyCheckpoint = (model: ModelChoice, megatronPath: string, options: VerifyOptions & Abortable = {}): Promise<VerifyReport> =>

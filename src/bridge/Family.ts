@@ -4,7 +4,9 @@
  * Families live in `routes/`; nothing in `src` knows any of them.
  */
 import type { z } from "zod"
+import type { JsonValue } from "../document/StrictJson.ts"
 import type { Component } from "./Component.ts"
+import type { ModelFields } from "./ModelFields.ts"
 import { buildModules, type ModelModule, type ModuleSource } from "../model/ModelModule.ts"
 import type { Model } from "../model/Parameter.ts"
 import type { DType } from "../tensor/DType.ts"
@@ -115,6 +117,11 @@ export interface MimoForm {
   readonly components: ReadonlyArray<Component>
 }
 
+/** Fields of a config.json; null where a trainer does not say them. */
+export interface ImpliedConfig {
+  readonly [field: string]: JsonValue
+}
+
 /** A family as its file writes it, slot by slot, from which {@link family} makes one. */
 export interface FamilySource<Config, Layout = undefined> {
   readonly name: string
@@ -128,6 +135,11 @@ export interface FamilySource<Config, Layout = undefined> {
   readonly layout?: (config: Config, headers: HfHeaders) => Layout
   /** The model that both mean. FormatError where config.json contradicts itself. */
   readonly describe: (config: Config, layout: Layout) => FamilyDescription
+  /**
+   * The way back from the fields of {@link FamilyDescription.provider} to config.json, without `architectures`, dtype and token ids;
+   * undefined for fields that no model of the family has. What it says is described again and must give the same fields.
+   */
+  readonly impliedConfig?: (fields: ModelFields) => ImpliedConfig | undefined
 }
 
 /** A family with its config type closed over: `read` validates config.json and describes the model. */
@@ -137,6 +149,7 @@ export interface Family {
   readonly schema: z.ZodType
   readonly mimo?: ReadonlyArray<MimoForm>
   readonly describe: (config: unknown, headers: HfHeaders) => ModelDescription
+  readonly impliedConfig?: (fields: ModelFields) => ImpliedConfig | undefined
 }
 
 /** The headers under the published names. */
@@ -190,6 +203,7 @@ export const family = <Config, Layout = undefined>(source: FamilySource<Config, 
     architectures: source.architectures,
     schema: source.config,
     ...(source.mimo ? { mimo: source.mimo } : {}),
+    ...(source.impliedConfig ? { impliedConfig: source.impliedConfig } : {}),
     describe: (config, headers) => {
       const spelling = spellingOf(headers.names, source.spellings ?? [])
       return spelling ? spelled(described(config as Config, publishedHeaders(headers, spelling)), spelling) : described(config as Config, headers)

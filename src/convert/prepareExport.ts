@@ -11,7 +11,6 @@ import { type BridgeError, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
-import { besideModel } from "../space/besideModel.ts"
 import { withOwnHead } from "../plan/aliases.ts"
 import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
 import { checkedRepeats } from "../plan/repeats.ts"
@@ -19,7 +18,7 @@ import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedCo
 import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
 import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
-import { CONFIG, openHfModel, sideFiles } from "../space/HfSource.ts"
+import { CONFIG } from "../space/HfSource.ts"
 import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
 import { produce, type RunOptions, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
@@ -29,6 +28,7 @@ import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts
 import { openStoredWeights } from "../space/StoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
+import { type DescribedByCheckpoint, describedModel, namedModel, smallFilesOf } from "./exportModel.ts"
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 
@@ -48,21 +48,22 @@ export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {
 }
 
 /**
- * Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of `hfModel`. Reads headers only, unless
- * quantised tensors are to be restored.
+ * Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of a model, or with the config that follows
+ * from what the checkpoint says of itself. Reads headers only, unless quantised tensors are to be restored.
  */
 export const prepareExport = Effect.fnUntraced(function*(
   families: FamilyRegistry,
-  hfModel: string,
+  source: string | DescribedByCheckpoint,
   megatronPath: string,
   request: ExportRequest
 ) {
   const store = yield* storeInUse
-  const { config: published, weights } = yield* openHfModel(hfModel)
+  const named = typeof source === "string" ? yield* namedModel(source) : undefined
+  const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
+  const model = named ?? (yield* describedModel(families, checkpoint, source as DescribedByCheckpoint))
+  const { config: published, copied, weights } = model
   const { vocabSize } = request
   const config = vocabSize === undefined ? published : yield* converting(() => withVocabulary(published, vocabSize))
-  const { copied, notes: besideNotes } = weights ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
-  const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   yield* requireEqualReplicas(checkpoint)
   const { mtpFrom, restoreQuantized, ...rest } = request
@@ -72,7 +73,7 @@ export const prepareExport = Effect.fnUntraced(function*(
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
     const draft = yield* converting(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
     const [cut] = draft.cuts
-    const asked = vocabSize === undefined && cut ? yield* converting(() => vocabularyClaims(store, checkpoint, hfModel, cut.rows)) : { claims: [], notes: [] }
+    const asked = vocabSize === undefined && cut ? yield* converting(() => vocabularyClaims(store, checkpoint, model.directory, cut.rows)) : { claims: [], notes: [] }
     yield* converting(() => refuseCuts(draft.cuts, asked.claims))
     const plan = yield* checkedRepeats(yield* converting(() => readExportPlan(store, draft)), rest.allowUnmapped)
     return { plan, asked, checked: yield* checkedConstants(plan) }
@@ -84,15 +85,15 @@ export const prepareExport = Effect.fnUntraced(function*(
   const asValues = yield* withOwnHead(kept)
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
   const { plan, quantization } = withQuantized(asValues, unchanged)
-  const model: HfFiles = yield* converting(() => hfFiles(plan, weights?.safetensors))
-  const files: HfFiles = { ...model, files: [...model.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
+  const own: HfFiles = yield* converting(() => hfFiles(plan, weights?.safetensors))
+  const files: HfFiles = { ...own, files: [...own.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
   yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects().size} objects in ${checkpoint.fileSizes.size} data files`)
-  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...besideNotes("export")] }
+  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...model.notes] }
   yield* tellPlan(report)
 
-  const sources = [hfModel, megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
+  const sources = [...(model.directory === undefined ? [] : [model.directory]), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
   const allStates = [...states, ...shardStates(weights), ...shardStates(graft), ...copied]
   const ingredients = [
     known("config.json", config.bytes),
@@ -104,7 +105,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
-    const beside = yield* sideFiles(hfModel, (name) => name !== CONFIG && name !== files.index?.name && !name.endsWith(".index.json"))
+    const beside = (yield* smallFilesOf(model)).filter(({ name }) => name !== files.index?.name && !name.endsWith(".index.json"))
     const small = yield* converting(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
       files: files.files,
@@ -123,7 +124,7 @@ export const prepareExport = Effect.fnUntraced(function*(
         await recorder.write(CONFIG, configBytes)
         if (files.index) await recorder.write(files.index.name, files.index.bytes)
       })
-      yield* commit(publication, { small: [...small, { ...known(CONFIG, config.bytes), path: config.path }] })
+      yield* commit(publication, { small: [...small, ...(model.isStored ? [{ ...known(CONFIG, config.bytes), path: config.path }] : [])] })
     }))
   })
   return { plan, report, run } satisfies RunnableExport

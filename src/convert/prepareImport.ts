@@ -22,10 +22,8 @@ import { shardIngredients, shardStates } from "./sourceStates.ts"
 
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
+import { TOKENIZER_FILE } from "./tokenizerFiles.ts"
 import { familyOf } from "./familyOf.ts"
-
-/** What a tokenizer consists of, of the small files of a model directory. */
-const TOKENIZER_FILE = /^(tokenizer.*|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|chat_template.*|.*\.tiktoken|.*\.model)$/
 
 /** A planned import that can be run. */
 export interface RunnableImport {

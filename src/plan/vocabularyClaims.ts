@@ -82,8 +82,8 @@ const claimsOfTokenizer = async (store: Store, directory: string, name: keyof ty
   return size > rows ? [{ size, says: `${quotePath(path)} has token ids up to ${size - 1}` }] : []
 }
 
-/** Everything that says so. What cannot be read says nothing, in a note. */
-export const vocabularyClaims = async (store: Store, checkpoint: Checkpoint, hfModel: string, rows: number): Promise<Found> => {
+/** Everything that says so; `model`: a directory with a tokenizer. What cannot be read says nothing, in a note. */
+export const vocabularyClaims = async (store: Store, checkpoint: Checkpoint, model: string | undefined, rows: number): Promise<Found> => {
   const claims: Array<VocabularyClaim> = []
   const notes: Array<string> = []
   const ask = async (what: string, read: () => Promise<ReadonlyArray<VocabularyClaim>>): Promise<void> => {
@@ -104,7 +104,7 @@ export const vocabularyClaims = async (store: Store, checkpoint: Checkpoint, hfM
     const bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
     return atPath(join(directory, RUN_CONFIG), () => claimsOfRunConfig(bytes, rows))
   })
-  for (const folder of [join(directory, TOKENIZER), hfModel]) {
+  for (const folder of [join(directory, TOKENIZER), ...(model === undefined ? [] : [model])]) {
     for (const name of Object.keys(TOKENIZER_FILES) as ReadonlyArray<keyof typeof TOKENIZER_FILES>) {
       await ask(quotePath(join(folder, name)), () => claimsOfTokenizer(store, folder, name, rows))
     }

@@ -30,3 +30,18 @@ node tests/interop/convertModels.ts "$models"
 
 # The cache of the Hub, both ways, with the official client.
 node tests/interop/hub.ts "$venv/bin/python"
+
+# Checkpoints that a trainer saved on GPUs: exported with a model and without, they compute what the trainer computed.
+trained=${TRAINED:-../shared/conformance/gpu-training}
+if [ -d "$trained" ]; then
+  for case in "$trained"/*/; do
+    name=$(basename "$case")
+    [ -e "$case/logits.npy" ] || continue
+    mkdir -p "$work/trained/$name"
+    "${convert[@]}" export --quiet --hf-model "$case/hf" --megatron-path "$case/checkpoint" --hf-path "$work/trained/$name/named"
+    "${convert[@]}" export --quiet --megatron-path "$case/checkpoint" --hf-path "$work/trained/$name/described"
+  done
+  "$venv/bin/python" -W ignore tests/interop/trained.py "$trained" "$work/trained"
+else
+  echo "no checkpoints of trainers: TRAINED names none ($trained)"
+fi

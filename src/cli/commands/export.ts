@@ -3,6 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
+import { exportModel, exportModelOf } from "../exportModel.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
 import { asJob } from "../job.ts"
@@ -24,8 +25,7 @@ const restoreQuantized = Flag.Boolean("restore-quantized").pipe(
 )
 
 export const exportCommand = Command.make("export", {
-  hfModel: flags.hfModel,
-  hfRevision: flags.hfRevision,
+  ...exportModel,
   megatronPath: flags.megatronPath,
   hfPath: flags.hfPath,
   component: flags.component.pipe(Flag.withDescription("Layout that the checkpoint is said to have; differences are noted. Not needed: an export reads any layout. Repeatable")),
@@ -49,17 +49,18 @@ export const exportCommand = Command.make("export", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("export")(function*(input) {
-  const hfModel = yield* flags.modelOf(input)
+  const model = yield* exportModelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-  yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"]))
+  yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"],
+    ["--restore-quantized", input.restoreQuantized && Option.isNone(input.hfModel), "without --hf-model there are no codes to restore"]))
   yield* refuseDryReport(input)
   return yield* asJob("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.namedFamilies(input)
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
     const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
-    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(hfModel, input.megatronPath, { ...request, ...comparison })
+    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(model, input.megatronPath, { ...request, ...comparison })
     const prepared = input.restoreQuantized
       ? yield* withProgress("comparing", input, (progress) =>
         prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
@@ -75,6 +76,10 @@ export const exportCommand = Command.make("export", {
   }))
 })).pipe(
   Command.withExamples([
+    {
+      command: "convert_megatron_mimo export --megatron-path ./run --hf-path ./trained --tokenizer ./tokenizer",
+      description: "A checkpoint of Megatron-LM, described by the arguments that it holds"
+    },
     {
       command: "convert_megatron_mimo export --hf-model ./hf --megatron-path ./megatron --hf-path ./trained",
       description: "Config, tokenizer and shard layout come from --hf-model"

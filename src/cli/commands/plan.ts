@@ -3,6 +3,8 @@ import { Command, Flag } from "effect/cli"
 import { prepareExport, prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
+import { UsageError } from "../../errors.ts"
+import { exportModel, exportModelOf } from "../exportModel.ts"
 import { refuseIdle } from "../idle.ts"
 import * as flags from "../flags.ts"
 import { reportPaths } from "../reportFlags.ts"
@@ -10,8 +12,7 @@ import { emit } from "../output.ts"
 import { renderReport } from "../render.ts"
 
 export const planCommand = Command.make("plan", {
-  hfModel: flags.hfModel,
-  hfRevision: flags.hfRevision,
+  ...exportModel,
   megatronPath: flags.megatronPath.pipe(
     Flag.withDescription("Plan the export of this checkpoint; without it, the import of --hf-model is planned"),
     Flag.optional
@@ -29,20 +30,21 @@ export const planCommand = Command.make("plan", {
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("plan")(function*(input) {
-  const hfModel = yield* flags.modelOf(input)
+  const model = yield* exportModelOf(input)
   const targets = yield* reportTargets(reportPaths(input))
   const families = yield* flags.namedFamilies(input)
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-    const { report } = yield* prepareExport(hfModel, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component })
-    yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, hfModel], conversion: report, ...families })
+    const { report } = yield* prepareExport(model, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component })
+    yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, ...(typeof model === "string" ? [model] : [])], conversion: report, ...families })
     return yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
   }
+  if (typeof model !== "string") return yield* new UsageError({ problem: "there is nothing to plan", hint: "--hf-model DIR for an import, --megatron-path DIR for an export" })
   yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
-  const { plan, report } = yield* prepareImport(hfModel, { ...families, ...flags.tensorsOf(input), ...arrangement })
-  yield* writeReports(targets, { command: "plan", paths: [hfModel], conversion: report, plan, ...families })
+  const { plan, report } = yield* prepareImport(model, { ...families, ...flags.tensorsOf(input), ...arrangement })
+  yield* writeReports(targets, { command: "plan", paths: [model], conversion: report, plan, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(
   Command.withExamples([
