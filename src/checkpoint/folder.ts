@@ -1,8 +1,6 @@
 /** What a Megatron checkpoint directory holds besides its data files, and in which order it is written: the index names the data, the trackers the folder. */
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
-import { commonFile } from "../torch/ObjectItem.ts"
-import type { PyValue } from "../torch/PyValue.ts"
 import { BACKEND, COMMON_FILE, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "./names.ts"
 
 export type NamedBytes = readonly [name: string, bytes: Uint8Array]
@@ -12,8 +10,10 @@ const BACKEND_TEXT = '{"sharded_backend": "torch_dist", "sharded_backend_version
 
 export interface FolderContents {
   readonly metadata: DcpMetadata
-  readonly common: ReadonlyMap<PyValue, PyValue>
-  readonly runConfig: string
+  /** The bytes of common.pt. */
+  readonly common: Uint8Array
+  /** Absent for a checkpoint whose run is described by arguments in the common state. */
+  readonly runConfig?: string
   /** The bytes of train_state.pt. */
   readonly trainState: Uint8Array
 }
@@ -22,8 +22,8 @@ export interface FolderContents {
 export const folderFiles = ({ common, metadata, runConfig, trainState }: FolderContents): ReadonlyArray<NamedBytes> => [
   [METADATA, encodeMetadata(metadata)],
   [BACKEND, Buffer.from(BACKEND_TEXT)],
-  [COMMON_FILE, commonFile(common)],
-  [RUN_CONFIG, Buffer.from(runConfig)],
+  [COMMON_FILE, common],
+  ...(runConfig === undefined ? [] : [[RUN_CONFIG, Buffer.from(runConfig)] as const]),
   [TRAIN_STATE, trainState]
 ]
 

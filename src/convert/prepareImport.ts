@@ -9,6 +9,7 @@ import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { describeLayout } from "../parallel/Layout.ts"
+import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { besideModel } from "../space/besideModel.ts"
 import { describedByContents } from "../plan/aliases.ts"
@@ -70,7 +71,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       const { recorder } = publication
       yield* uninterruptibly(async () => {
         const { checkpoint: { metadata }, runConfig } = plan
-        for (const [name, bytes] of folderFiles({ metadata, common: commonState(options.step), runConfig, trainState })) await recorder.write(name, bytes)
+        for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
         if (tokenizer.length > 0) {
           await recorder.makeDirectory(TOKENIZER)
           await copySmall(store, tokenizer, recorder, TOKENIZER)

@@ -29,8 +29,8 @@ export interface DraftTensor {
   readonly pieces: ReadonlyArray<ItemPiece>
 }
 
-/** An object that exists, or one to be supplied: `torch.save([empty uint8 tensor])` or `torch.save([None])`. */
-export type DraftObject = StoredObject | "empty" | "none"
+/** An object that exists, or one to be supplied: `torch.save([empty uint8 tensor])`, `torch.save([None])`, or an item given whole. */
+export type DraftObject = StoredObject | "empty" | "none" | Uint8Array
 
 export interface Draft {
   readonly tensors: ReadonlyMap<string, DraftTensor>
@@ -60,9 +60,9 @@ export const draftOf = (metadata: DcpMetadata): Draft => ({
     : []
 })
 
-/** The piece is its whole item, in its shape. */
+/** The piece is its whole item, in its shape. A view of a storage is no item. */
 export const isWhole = ({ axes, item, sizes, start }: ItemPiece): boolean =>
-  axes.length === item.sizes.length && axes.every((axis, k) => axis === k && sizes[k] === item.sizes[k] && start[k] === 0)
+  item.view === undefined && axes.length === item.sizes.length && axes.every((axis, k) => axis === k && sizes[k] === item.sizes[k] && start[k] === 0)
 
 const replaced = <A>(list: ReadonlyArray<A>, at: number, value: A): Array<A> => list.map((old, k) => (k === at ? value : old))
 const without = <A>(list: ReadonlyArray<A>, at: number): Array<A> => list.filter((_, k) => k !== at)

@@ -60,6 +60,14 @@ const unusedFile = (names: ReadonlySet<string>): string => {
   }
 }
 
+/** The data files of the source. */
+export interface RelabelSource {
+  readonly files: ReadonlyMap<string, number>
+  readonly pathOf: (file: string) => string
+  /** What a file that is written anew is called; default: as it is. */
+  readonly nameOf?: (file: string) => string
+}
+
 /**
  * `stored`: the {@link movedChunks}, their headers read. `pathOf`: where a data file lies. `replaced`: objects with new content, by
  * key. A file with a moved chunk is written anew; its other items are copied as they are, so that no dead bytes stay behind.
@@ -68,10 +76,11 @@ export const relabelPlan = (
   draft: Draft,
   moved: MovedChunks,
   stored: StoredArrays,
-  source: { readonly files: ReadonlyMap<string, number>; readonly pathOf: (file: string) => string },
+  source: RelabelSource,
   replaced: ReadonlyMap<string, Uint8Array>
 ): RelabelPlan => {
   const touched = moved.files
+  const nameOf = source.nameOf ?? ((file: string) => file)
   const outputs = new ItemFiles()
   const copies = new Map<string, ItemPlace>()
   const copied = (key: string, { file, length, offset }: ItemPlace): ItemPlace => {
@@ -85,10 +94,10 @@ export const relabelPlan = (
   const placed = (key: string, tensor: DraftTensor, piece: ItemPiece): StoredChunk => {
     const { item, offsets, sizes } = piece
     if (isWhole(piece)) return { offsets, sizes, ...(touched.has(item.file) ? copied(key, item) : { file: item.file, offset: item.offset, length: item.length }) }
-    return { offsets, sizes, ...outputs.named(item.file).tensor(arrayOf(key, tensor, piece, stored), sizes) }
+    return { offsets, sizes, ...outputs.named(nameOf(item.file)).tensor(arrayOf(key, tensor, piece, stored), sizes) }
   }
 
-  const beside = unusedFile(new Set(source.files.keys()))
+  const beside = unusedFile(new Set(Array.from(source.files.keys(), nameOf)))
   const fresh = new Map<string, ItemPlace>()
   const supplied = (id: string, bytes: Uint8Array, file: string): ItemPlace => {
     let place = fresh.get(id)
@@ -102,12 +111,13 @@ export const relabelPlan = (
       count++
       return supplied(object, payloads[object](), beside)
     }
+    if (object instanceof Uint8Array) return supplied(key, object, beside)
     const content = replaced.get(key)
     if (content) return supplied(key, content, touched.has(object.file) ? object.file : beside)
     return touched.has(object.file) ? copied(key, object) : object
   }
   // Items keep the order they have on disk; objects come first, as trainers write them.
-  const placedObjects = new Map([...draft.objects].sort(([, x], [, y]) => (typeof x === "string" || typeof y === "string" ? 0 : byPlace(x, y)))
+  const placedObjects = new Map([...draft.objects].sort(([, x], [, y]) => (isStored(x) && isStored(y) ? byPlace(x, y) : 0))
     .map(([key, object]) => [key, placedObject(key, object)] as const))
   const objects = new Map([...draft.objects.keys()].map((key) => [key, placedObjects.get(key)!]))
   const order = [...draft.tensors].flatMap(([key, tensor]) => tensor.pieces.map((piece, i) => ({ key, tensor, piece, i })))
@@ -132,5 +142,7 @@ export const relabelPlan = (
 
 const arrayOf = (id: string, { dtype }: DraftTensor, { axes, item, sizes, start }: ItemPiece, stored: StoredArrays): TargetArray =>
   ({ id, dtype, shape: sizes, copies: () => stored.box(item, start, sizes, axes, id) })
+
+const isStored = (object: DraftObject): object is StoredObject => typeof object !== "string" && !(object instanceof Uint8Array)
 
 const byPlace = (a: ItemPlace, b: ItemPlace): number => byFile(a.file, b.file) || a.offset - b.offset

@@ -5,7 +5,8 @@
 import { Effect } from "effect"
 import { basename, join } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import type { Ranks } from "../checkpoint/legacy/openRanks.ts"
 import {
   COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRAIN_STATE
 } from "../checkpoint/names.ts"
@@ -13,21 +14,20 @@ import { trackerFiles } from "../checkpoint/folder.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known, linkedFile, sourceFile } from "../publish/journal/Fingerprint.ts"
-import { produce, type RunOptions } from "../convert/produce.ts"
+import { produce } from "../convert/produce.ts"
 import { commit } from "../publish/commit.ts"
 import type { Publication } from "../publish/Publication.ts"
 import { wholeFile } from "../engine/index.ts"
 import { filesBelow, type SideFile } from "../convert/filesBelow.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
-import { type Forecast, forecastOf, placeUnchanged, sizeOf, type UnchangedFiles, unlinkedNotes } from "../convert/unchanged.ts"
+import { forecastOf, placeUnchanged, sizeOf, type UnchangedFiles, unlinkedNotes } from "../convert/unchanged.ts"
 import { atPath } from "../document/decode.ts"
-import { type BridgeError, type ConversionError, InvalidFile } from "../errors.ts"
+import { InvalidFile } from "../errors.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { readSmall } from "../store/readSmall.ts"
-import type { Layout } from "../parallel/Layout.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
 import { carriedSums, readChecksums } from "./carriedSums.ts"
@@ -36,52 +36,11 @@ import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfCheckpoint, describeFrom, statesIn } from "./familyFacts.ts"
 import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
+import { prepareFromRanks } from "./fromRanks.ts"
+import type { PreparedRelabel, RelabelOptions, RelabelReport, RelabelRun } from "./PreparedRelabel.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
 
-export interface RelabelOptions {
-  /** One naming after the other. */
-  readonly to: ReadonlyArray<RelabelTo>
-  /** A config.json of the model; needed where the run configuration does not name a known provider. */
-  readonly hfModel?: string
-  /** Layout that the run configuration of a MIMO checkpoint gets. */
-  readonly layout: (componentNames: ReadonlyArray<string>) => Layout
-}
-
-/** What a relabelling does, or did. */
-export interface RelabelReport {
-  readonly source: string
-  readonly to: ReadonlyArray<RelabelTo>
-  readonly tensors: number
-  /** Keys (of tensors and objects) that are not in the source under the same name. */
-  readonly renamed: number
-  /** Objects that were supplied. */
-  readonly supplied: number
-  /** Data files that are linked or copied unchanged, and those that are written anew. */
-  readonly kept: ReadonlyArray<string>
-  readonly written: ReadonlyArray<string>
-  /** Bytes of tensors in new items. */
-  readonly movedBytes: number
-  readonly dataBytes: number
-  readonly linked: number
-  /** Data files that are copies sharing their blocks with the source's (reflinks). */
-  readonly cloned: number
-  /** Bytes that are (or, before it runs, would be, without links) written rather than shared with the source. */
-  readonly writtenBytes: number
-  readonly notes: ReadonlyArray<string>
-}
-
-/** The result has checksums if the source has: those of unchanged files are the source's. */
-export interface RelabelRun extends Omit<RunOptions, "checksum"> {
-  /** Hard links instead of copies of unchanged files, where the file system can. */
-  readonly link: boolean
-}
-
-/** A relabelling that is planned: what it will do, what it will write, and the run itself. */
-export interface PreparedRelabel {
-  readonly report: RelabelReport
-  readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, ConversionError, Disk>
-  readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, BridgeError, Disk>
-}
+export type { PreparedRelabel, RelabelReport, RelabelRun } from "./PreparedRelabel.ts"
 
 /** A train state has some KB. */
 const LARGEST_TRAIN_STATE = 64 << 20
@@ -94,10 +53,17 @@ const renamedKeys = (before: Draft, after: Draft): number => {
   return count
 }
 
+const fromRanks = Effect.fnUntraced(function*(families: FamilyRegistry, checkpoint: Checkpoint, ranks: Ranks, options: RelabelOptions) {
+  const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
+  const components = description ?? componentsOfCheckpoint(families, checkpoint, undefined)
+  return yield* prepareFromRanks(checkpoint, ranks, options, { components, runConfig: undefined, ...(description ? { hasState: statesIn(description) } : {}) })
+})
+
 /** Plan a relabelling of the checkpoint at `path` (parent or `iter_*` folder). Reads headers only. */
 export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, options: RelabelOptions) {
   const disk = yield* Disk
   const checkpoint = yield* openCheckpoint(path)
+  if (checkpoint.ranks) return yield* fromRanks(families, checkpoint, checkpoint.ranks, options)
   const { directory } = checkpoint
   const dataStates = yield* converting(() => dataFileStates(disk, checkpoint))
   const runConfig = yield* converting(() => readRunConfig(disk, directory))

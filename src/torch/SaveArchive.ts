@@ -25,8 +25,13 @@ export const saveArchive = (root: string, value: PyValue): Uint8Array => {
   const storages: Array<Uint8Array> = []
   const pickle = new PickleWriter()
   writeValue(pickle, value, storages, 0)
+  return archiveOfPickle(root, pickle.stop(), storages)
+}
+
+/** An archive of a pickle and the storages that it refers to, in the order of their keys. */
+export const archiveOfPickle = (root: string, pickle: Uint8Array, storages: ReadonlyArray<Uint8Array> = []): Uint8Array => {
   const before = [
-    { name: "data.pkl", content: pickle.stop() },
+    { name: "data.pkl", content: pickle },
     ...LEADING,
     ...storages.map((content, i) => ({ name: `data/${i}`, content })),
     VERSION_RECORD

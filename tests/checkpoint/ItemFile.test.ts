@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { folderFiles, trackerFiles } from "../../src/checkpoint/folder.ts"
 import { bytesSegment, ItemFiles } from "../../src/checkpoint/ItemFile.ts"
+import { commonFile } from "../../src/torch/ObjectItem.ts"
 import { readTrainState, trainStateFile, untrained } from "../../src/torch/TrainState.ts"
 import { tensorItem } from "../../src/torch/TensorItem.ts"
 
@@ -29,7 +30,7 @@ describe("a folder", () => {
   it("has its small files in the order in which they are written", () => {
     const files = folderFiles({
       metadata: { className: "", tensors: new Map(), objects: new Map() },
-      common: new Map([["iteration", 7]]),
+      common: commonFile(new Map([["iteration", 7]])),
       runConfig: "model: null\n",
       trainState
     })

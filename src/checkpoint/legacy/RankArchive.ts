@@ -11,6 +11,7 @@ import { volume, type Shape } from "../../tensor/Copy.ts"
 import type { DType } from "../../tensor/DType.ts"
 import type { ChunkView } from "../../torch/DcpMetadata.ts"
 import { parseSaved } from "../../torch/parseSaved.ts"
+import { PickleDict, PickleObject, type PickleValue } from "../../torch/PickleValue.ts"
 import { PyFloat, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../../torch/Ranges.ts"
 import type { SavedFile } from "../../torch/SavedFile.ts"
@@ -45,8 +46,8 @@ export interface RankArchive extends StoredState {
   readonly args: TrainingArguments | undefined
   readonly iteration: number | undefined
   readonly version: number | undefined
-  /** All that it holds. */
-  readonly value: ReadonlyMap<PyRead, PyRead>
+  /** What it says of the run, as it was pickled: arguments, schedule, counters. */
+  readonly common: PickleDict
 }
 
 /** A number, whether Python had it as an int or a float. */
@@ -103,7 +104,21 @@ const modelDicts = (value: ReadonlyMap<PyRead, PyRead>): ReadonlyArray<ReadonlyM
   }
 }
 
-function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "value">> {
+/** Entries of a rank that are its own, or tensors. */
+const OF_RANK = /^(?:model\d*|optimizer|rng_state|rerun_state_machine)$/
+
+/** The entries that are the same on every rank, as a common state has them. */
+const commonOf = (value: PickleValue): PickleDict => {
+  const common = new PickleDict()
+  const { entries } = value instanceof PickleDict ? value : value instanceof PickleObject ? value.dict ?? common : common
+  for (let i = 0; i < entries.length; i += 2) {
+    const key = entries[i]
+    if (typeof key === "string" && !OF_RANK.test(key)) common.extend([key, entries[i + 1]!])
+  }
+  return common
+}
+
+function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "common">> {
   const saved = yield* parseSaved(length)
   const value = saved.inPickle(() => pyRead(saved.value))
   const dicts = value instanceof Map ? modelDicts(value as ReadonlyMap<PyRead, PyRead>) : []
@@ -115,7 +130,7 @@ function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "i
     args: argumentsOf(value),
     iteration: numberOf(value.get("iteration") as PyRead | undefined),
     version: numberOf(value.get("checkpoint_version") as PyRead | undefined),
-    value: value as ReadonlyMap<PyRead, PyRead>
+    common: commonOf(saved.value)
   }
 }
 

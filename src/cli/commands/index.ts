@@ -51,7 +51,7 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     load: async () => (await import("./report.ts")).reportCommand
   },
   relabel: {
-    description: "Translate the names of a Megatron checkpoint without rewriting its bytes; refuses what has no exact equivalent",
+    description: "Translate the names of a Megatron checkpoint without rewriting its bytes, or its format; refuses what has no exact equivalent",
     load: async () => (await import("./relabel.ts")).relabelCommand
   },
   reshard: {

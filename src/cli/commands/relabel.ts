@@ -34,7 +34,7 @@ export const relabelCommand = Command.make("relabel", {
   to: Flag.Literals("to", relabelTargets as [RelabelTo, ...Array<RelabelTo>]).pipe(
     Flag.withMetavar("NAMING"),
     Flag.withDescription(
-      "The naming wanted, at least one; repeatable, applied in order. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
+      "The naming wanted, at least one; repeatable, applied in order. torch-dist: folders of ranks (mp_rank_*) as one checkpoint of that format. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
         "stacked and indexed: layers under one key or one each. grouped and sequential: experts and gate/up halves likewise. hybrid and gpt: HybridModel or GPTModel. " +
         "mtp-…: name of the inner MTP layer. te-spec/local-spec: norms as trainers with Transformer Engine's or Megatron-Core's local layers name them. extra-states: supply missing module states."
     ),
@@ -81,6 +81,7 @@ export const relabelCommand = Command.make("relabel", {
   Command.withExamples([
     { command: "convert_megatron_mimo relabel ./run/iter_0001000 ./mended --to plain --link", description: "A trained MIMO checkpoint, as the reference's converter wants it" },
     { command: "convert_megatron_mimo relabel ./standard ./mimo --to mimo --component language=tp=4 --component images=tp=1", description: "Standard to MIMO" },
+    { command: "convert_megatron_mimo relabel ./old/iter_0001000 ./new --to torch-dist", description: "Folders of ranks (mp_rank_*) as torch_dist, which loads into any layout" },
     { command: "convert_megatron_mimo relabel ./gpt ./hybrid --to hybrid", description: "GPTModel to HybridModel" }
   ])
 )

@@ -7,9 +7,11 @@ import { toLocalSpec, toTeSpec } from "./layerSpec.ts"
 import { toIndexed, toStacked } from "./layers.ts"
 import { toMtpModelLayer, toTransformerLayer } from "./mtp.ts"
 import type { Rule } from "./Rule.ts"
+import { toTorchDist } from "./torchDist.ts"
 import { toDdp, toPlain } from "./wrapper.ts"
 
 export const rules = {
+  "torch-dist": toTorchDist,
   mimo: toMimo,
   standard: toStandard,
   plain: toPlain,
