@@ -5,6 +5,8 @@ import { availableParallelism, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { type Launch, VARIABLES } from "../cluster/launch.ts"
+import { memoryOfProcess } from "../convert/shares.ts"
+import type { EngineLimits } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
@@ -21,12 +23,14 @@ export interface Children {
 const WORTH = 1 << 30
 /** The kernel copies for all of them; beyond this, more gain nothing on machines that were measured (docs/performance.md). */
 const MOST = 16
-/** Bytes of memory of one of them. */
-const EACH = 250 << 20
+/** How each of them runs if nobody says: they share the cores, and memory for buffers adds up. */
+export const SHARED_ENGINE = { threads: 0, maxMemory: 32 << 20 } as const satisfies EngineLimits
+/** Tensors of a model whose plan is no small part of the memory. */
+const MANY_TENSORS = 10_000
 
 /** How many processes share the reading and writing of so many bytes on this machine, if nobody says. */
 export const usualProcesses = (bytes: number, cores = availableParallelism(), memory = totalmem()): number =>
-  Math.max(1, Math.min(MOST, cores - 2, Math.floor(bytes / WORTH), Math.floor(memory / 4 / EACH)))
+  Math.max(1, Math.min(MOST, cores - 2, Math.floor(bytes / WORTH), Math.floor(memory / 4 / memoryOfProcess(SHARED_ENGINE, MANY_TENSORS))))
 
 /** Bytes of the files in a directory and below; 0 for what cannot be read, which whoever opens it will say. */
 export const bytesBelow = async (store: Store, path: string, depth = 3): Promise<number> => {

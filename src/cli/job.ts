@@ -2,7 +2,7 @@
 import { Effect, Option } from "effect"
 import { dirname, resolve } from "node:path"
 import { isSea } from "node:sea"
-import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
+import { bytesBelow, SHARED_ENGINE, usualProcesses, withChildren } from "../api/children.ts"
 import { attempt, Disk } from "../api/ground.ts"
 import { inJob, jobOf } from "../api/job.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
@@ -13,6 +13,7 @@ import { Words } from "./words.ts"
 interface SharedFlags extends JobFlags, OutputFlags {
   readonly processes: Option.Option<number>
   readonly threads: Option.Option<number>
+  readonly maxMemory: Option.Option<string>
 }
 
 export interface SharedWork {
@@ -22,8 +23,8 @@ export interface SharedWork {
   readonly target: string
   /** Nothing is written: one process plans. */
   readonly alone: boolean
-  /** The command uses threads, unless this is false. */
-  readonly threads?: false
+  /** The command runs through the engine, unless this is false. */
+  readonly engine?: false
 }
 
 const MUTED = Symbol("muted")
@@ -34,17 +35,29 @@ const muted = <F extends SharedFlags>(input: F): F => ({ ...input, json: false, 
 /** Another process prints the result and sets the exit code that it means. */
 export const isMuted = (input: object): boolean => MUTED in input
 
-/** The same command as another process: a number of processes is not for it to choose. */
-const wordsOf = (words: ReadonlyArray<string>, noThreads: boolean): ReadonlyArray<string> => {
-  const own = words.filter((word, i) => word !== "--processes" && words[i - 1] !== "--processes" && !word.startsWith("--processes="))
-  return noThreads ? [...own, "--threads", "0"] : own
-}
+const SHARED_MEMORY = `${SHARED_ENGINE.maxMemory >> 20}MiB`
+
+/** How several processes of one machine run, where nothing is said: {@link SHARED_ENGINE}. */
+const lean = <F extends SharedFlags>(input: F): F => ({
+  ...input,
+  threads: Option.orElseSome(input.threads, () => SHARED_ENGINE.threads),
+  maxMemory: Option.orElseSome(input.maxMemory, () => SHARED_MEMORY)
+})
+
+const leanWords = ({ maxMemory, threads }: SharedFlags): ReadonlyArray<string> => [
+  ...(Option.isNone(threads) ? ["--threads", String(SHARED_ENGINE.threads)] : []),
+  ...(Option.isNone(maxMemory) ? ["--max-memory", SHARED_MEMORY] : [])
+]
+
+/** The words of a command without a number of processes, which is not for its children to choose. */
+const withoutProcesses = (words: ReadonlyArray<string>): ReadonlyArray<string> =>
+  words.filter((word, i) => word !== "--processes" && words[i - 1] !== "--processes" && !word.startsWith("--processes="))
 
 /** Run a command's body, in every process of its job. Processes that share a machine's cores do not also share them with threads. */
 export const asJob = <F extends SharedFlags, A, R>(
   command: string,
   input: F,
-  { alone, reads, target, threads }: SharedWork,
+  { alone, engine, reads, target }: SharedWork,
   body: (input: F) => Effect.Effect<A, BridgeError, R>
 ): Effect.Effect<A, BridgeError, R | Disk> =>
   Effect.gen(function*() {
@@ -60,15 +73,14 @@ export const asJob = <F extends SharedFlags, A, R>(
       }
       return yield* inJob(job, { beside: dirname(resolve(target)), plan: command }, body(job.launch.rank === 0 ? input : muted(input)))
     }
-    const words = yield* Words
+    const all = yield* Words
     const disk = yield* Disk
     // Threads were asked for, or this is not the program itself.
-    const size = alone || words.length === 0 ? 1 : asked ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
+    const size = alone || all.length === 0 ? 1 : asked ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
     if (size === 1) return yield* body(input)
     const program = isSea() ? [process.execPath] as const : [process.execPath, ...process.execArgv, process.argv[1]!] as const
-    const noThreads = threads !== false && Option.isNone(input.threads)
-    const children = { size, command: [...program, ...wordsOf(words, noThreads)] as const }
-    const together = withChildren(children, command, body(noThreads ? { ...input, threads: Option.some(0) } : input))
+    const [own, words] = engine === false ? [input, []] : [lean(input), leanWords(input)]
+    const together = withChildren({ size, command: [...program, ...withoutProcesses(all), ...words] }, command, body(own))
     if (asked !== undefined) return yield* together
     // Nobody asked for several: where they cannot meet, which shows before anything is done, one does it.
     return yield* together.pipe(Effect.catchIf((error) => error.code === "cluster/listen", () => body(input)))

@@ -83,5 +83,5 @@ describe("--processes 3", () => {
 it("by default one process does what is small, on few cores or in little memory", () => {
   const GB = 1 << 30
   expect([[1.9, 16, 128], [10, 2, 24], [10, 16, 128], [100, 16, 128], [100, 64, 512], [100, 64, 4]].map(([size, cores, memory]) => usualProcesses(size! * GB, cores, memory! * GB)))
-    .toEqual([1, 1, 10, 14, 16, 4])
+    .toEqual([1, 1, 10, 14, 16, 5])
 })

@@ -46,7 +46,7 @@ export const verifyCommand = Command.make("verify", {
     const [path, ...others] = paths
     if (targets.pages.length + targets.cards.length > 0) return yield* new UsageError({ problem: "verify --deep writes no report", hint: "--json gives its result to machines." })
     if (path === undefined || others.length > 0) return yield* new UsageError({ problem: "verify --deep takes one checkpoint", hint: "verify --deep DIR" })
-    return yield* asJob("verify --deep", input, { reads: path, target: path, alone: false, threads: false }, Effect.fnUntraced(function*(input) {
+    return yield* asJob("verify --deep", input, { reads: path, target: path, alone: false, engine: false }, Effect.fnUntraced(function*(input) {
       const report = yield* withProgress("reading", input, (progress) =>
         verifyDeep(path, { ...(engine.concurrency === undefined ? {} : { concurrency: engine.concurrency }), progress: progress.add, onSize: progress.total }))
       if (isMuted(input)) return
