@@ -1,6 +1,6 @@
 /** The model that adapters are for: its family, its weights' names and shapes, and what Megatron's parameters are made of. */
 import { Effect } from "effect"
-import { bind, type BoundParameter, type ConversionModule } from "../bridge/Conversion.ts"
+import { bind, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { converting } from "../io/attempt.ts"
@@ -26,7 +26,7 @@ export interface BaseModel {
 export interface AdaptedModel {
   readonly form: Form
   readonly modules: ReadonlyArray<ConversionModule>
-  readonly parameters: ReadonlyArray<BoundParameter>
+  readonly conversion: Conversion
 }
 
 /** Open the directory `hfModel`, whose weights may be absent. Errors: those of an export's --hf-model. */
@@ -39,7 +39,7 @@ export const openBase = Effect.fnUntraced(function*(families: FamilyRegistry, hf
     const as = (wanted: Form | "auto"): AdaptedModel => {
       const form = description.components.length === 0 ? "standard" : formOf(wanted, description)
       const modules = modulesOf(form, description).map((m): ConversionModule => ({ ...m, entries: m.entries.filter((e) => e.kind === "parameter") }))
-      return { form, modules, parameters: bind(modules).parameters }
+      return { form, modules, conversion: bind(modules) }
     }
     return { family, config, stored, weights, description, as }
   })

@@ -6,7 +6,7 @@ import type { BoundParameter } from "../bridge/Conversion.ts"
 import { adapterKeyOf, type AdapterSide, partName, type Slot } from "../model/adapterKey.ts"
 import type { Parameter, StoredPart } from "../model/Parameter.ts"
 import type { Shape } from "../tensor/Copy.ts"
-import { type Factor, factorsOf } from "./factors.ts"
+import { blankRows, type Factor, factorsOf, type Strip } from "./factors.ts"
 import { orderOf, type RowOrder } from "./rowOrder.ts"
 
 /** An adapter's place: of a whole weight, or (canonical) of one part of a fused one. */
@@ -19,12 +19,14 @@ export interface StoredPair {
   readonly columns: number
   /** The HF matrices that it adapts, and which of its rows and columns are theirs. */
   readonly factors: ReadonlyArray<Factor>
+  /** Rows that no HF matrix has. */
+  readonly blank: ReadonlyArray<Strip>
 }
 
 /** The adapter of a whole weight. */
 export const fusedPair = (base: BoundParameter): StoredPair => {
   const [rows, columns] = base.parameter.shape as [number, number]
-  return { base, rows, columns, factors: factorsOf(base) }
+  return { base, rows, columns, factors: factorsOf(base), blank: blankRows(base) }
 }
 
 const SLOTS: Readonly<Record<string, ReadonlyArray<Slot>>> = { linear_qkv: ["q", "k", "v"], linear_fc1: ["gate", "up"] }
@@ -53,6 +55,7 @@ export const canonicalPairs = (base: BoundParameter): ReadonlyArray<StoredPair> 
     slot,
     rows,
     columns,
+    blank: [],
     factors: [{ matrix, columns: strips, rows: [{ shape: [rows], hf: { offset: first, strides: [1] }, parameter: { offset: 0, strides: [1] } }] }]
   })
   const whole = slotRows(base)

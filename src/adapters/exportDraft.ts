@@ -12,6 +12,8 @@ import type { Copy, Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { Factor, HfMatrix } from "./factors.ts"
 import type { LocatedAdapter, LocatedTensor } from "./locate.ts"
+import { multiplied } from "./multiplied.ts"
+import type { OriginalRanks } from "./origin.ts"
 import { type InputAxis, parameterPrefixes, type PeftPair, peftPair, type PeftTarget, PREFIX, targetOf } from "./peftPair.ts"
 import { type Block, inputCopies, magnitudeCopies, outputCopies, outputZeros, zeroBlock } from "./relate.ts"
 import { reordered } from "./rowOrder.ts"
@@ -23,6 +25,8 @@ export interface AdapterTensor {
   readonly dtype: DType
   readonly shape: Shape
   readonly from: ReadonlyArray<StoredParameter>
+  /** Its values are multiplied by this, a power of two. */
+  readonly times: number
   /** Elements of no stored matrix, where several stand beside each other. */
   readonly zeros: ReadonlyArray<Block>
 }
@@ -31,8 +35,10 @@ export interface AdapterTensor {
 export interface TargetAdapter extends PeftTarget {
   readonly tensor: string
   readonly rank: number
-  /** Of the stored adapters that it is made of: less than `rank` where several stand beside each other. */
-  readonly blockRank: number
+  /** Of the stored adapter that it is made of, or of each of several that stand beside each other. */
+  readonly storedRank: number
+  /** What its B is multiplied by in the checkpoint. */
+  readonly times: number
 }
 
 export interface AdapterDraft {
@@ -43,27 +49,34 @@ export interface AdapterDraft {
 }
 
 /** A stored adapter's part in the adapter of a matrix. */
-interface Share {
+export interface Share {
   readonly adapter: LocatedAdapter
   readonly factor: Factor
+  /** Which of its ranks. */
+  readonly ranks: { readonly first: number; readonly count: number }
 }
 
+/** Which ranks of a stored adapter are that of an HF tensor, where not all are. */
+export type RanksOf = (tensor: string) => OriginalRanks | undefined
+
 /** The stored adapters of each matrix, experts of one tensor apart. */
-const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>): ReadonlyMap<string, ReadonlyArray<Share>> => {
+const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: RanksOf): ReadonlyMap<string, ReadonlyArray<Share>> => {
   const shares = new Map<string, Array<Share>>()
   for (const adapter of adapters) {
     for (const factor of adapter.pair.factors) {
-      const id = `${factor.matrix.tensor}#${factor.matrix.expert?.index ?? 0}`
+      const { expert, tensor } = factor.matrix
+      const share = { adapter, factor, ranks: ranksOf(tensor) ?? { first: 0, count: adapter.rank } }
+      const id = `${tensor}#${expert?.index ?? 0}`
       const known = shares.get(id)
-      if (known) known.push({ adapter, factor })
-      else shares.set(id, [{ adapter, factor }])
+      if (known) known.push(share)
+      else shares.set(id, [share])
     }
   }
   return shares
 }
 
 class Tensors {
-  readonly tensors = new Map<string, { name: string; dtype: DType; shape: Shape; from: Array<StoredParameter>; zeros: Array<Block> }>()
+  readonly tensors = new Map<string, { name: string; dtype: DType; shape: Shape; from: Array<StoredParameter>; zeros: Array<Block>; times: number }>()
   readonly chunks: ChunkSelection
 
   constructor(directory: string) {
@@ -71,14 +84,14 @@ class Tensors {
   }
 
   /** `copies` from an HF tensor to a stored one, which is where the HF tensor's elements come from. */
-  add(name: string, shape: Shape, { order, parameter, parts }: LocatedTensor, copies: ReadonlyArray<Copy>, zeros: ReadonlyArray<Block> = []): void {
+  add(name: string, shape: Shape, { order, parameter, parts }: LocatedTensor, copies: ReadonlyArray<Copy>, zeros: ReadonlyArray<Block> = [], times = 1): void {
     this.chunks.addParts(parameter.shape, parts)
     let dtype = parts[0]!.tensor.dtype
     for (const { part, tensor } of parts) dtype = commonDtype(dtype, tensor.dtype, part.key)
     const from = { shape: parameter.shape, copies: reordered(copies, parameter.shape, order), parts }
     const known = this.tensors.get(name)
     if (!known) {
-      this.tensors.set(name, { name, dtype, shape, from: [from], zeros: [...zeros] })
+      this.tensors.set(name, { name, dtype, shape, from: [from], zeros: [...zeros], times })
       return
     }
     known.dtype = commonDtype(known.dtype, dtype, name)
@@ -87,14 +100,14 @@ class Tensors {
   }
 
   /** The adapter of one matrix, made of the stored ones of `shares`. */
-  pair(pair: PeftPair, shares: ReadonlyArray<Share>): void {
+  pair(pair: PeftPair, shares: ReadonlyArray<Share>, times: number): void {
     const all = rankIn(shares)
     let hf = 0
-    for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor } of shares) {
-      const ranks = { count: rank, hf, stored: 0, of: rank }
-      hf += rank
+    for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor, ranks: { count, first } } of shares) {
+      const ranks = { count, hf, stored: first, of: rank }
+      hf += count
       this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
-      this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all))
+      this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all), 1 / times)
       if (!magnitude) continue
       if (!pair.magnitude) throw new PlanRefused({ code: "adapter/dora", problem: "peft has no DoRA for a parameter of its own", names: [factor.matrix.tensor] })
       this.add(pair.magnitude.tensor, pair.magnitude.shape, magnitude, magnitudeCopies(factor, pair.magnitude.tensor, magnitude.parameter.name))
@@ -102,7 +115,7 @@ class Tensors {
   }
 }
 
-const rankIn = (shares: ReadonlyArray<Share>): number => shares.reduce((sum, { adapter: { rank } }) => sum + rank, 0)
+const rankIn = (shares: ReadonlyArray<Share>): number => shares.reduce((sum, { ranks: { count } }) => sum + count, 0)
 
 /** Of the experts of one tensor, all have an adapter, of one rank. PlanRefused `adapter/experts`. */
 const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArray<number>): void => {
@@ -117,24 +130,29 @@ const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArr
 }
 
 /** What `peft`'s tensors are made of. `inputAxis`: how it takes the tensor of a parameter. PlanRefused `adapter/…`. */
-export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directory }: Checkpoint, inputAxis: (tensor: string) => InputAxis): AdapterDraft => {
-  const byTensor = Map.groupBy(sharesOf(adapters).values(), ([first]) => first!.factor.matrix.tensor)
+export const draftAdapters = (
+  adapters: ReadonlyArray<LocatedAdapter>,
+  { directory }: Checkpoint,
+  inputAxis: (tensor: string) => InputAxis,
+  ranksOf: RanksOf
+): AdapterDraft => {
+  const byTensor = Map.groupBy(sharesOf(adapters, ranksOf).values(), ([first]) => first!.factor.matrix.tensor)
   const targets = [...byTensor].map(([tensor, groups]): TargetAdapter => {
     const matrices = groups.map(([first]) => first!.factor.matrix)
     requireAllExperts(matrices, groups.map(rankIn))
-    return { ...targetOf(matrices[0]!), tensor, rank: rankIn(groups[0]!), blockRank: groups[0]![0]!.adapter.rank }
+    return { ...targetOf(matrices[0]!), tensor, rank: rankIn(groups[0]!), storedRank: groups[0]![0]!.adapter.rank, times: ranksOf(tensor)?.times ?? 1 }
   })
   const prefixes = parameterPrefixes(targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))
   const tensors = new Tensors(directory)
-  for (const { kind, path, rank, tensor } of targets) {
+  for (const { kind, path, rank, tensor, times } of targets) {
     const prefix = kind === "module" ? PREFIX + path : prefixes.get(path)!
-    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares)
+    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares, times)
   }
   return { tensors: tensors.tensors, targets, chunks: tensors.chunks }
 }
 
 /** One of its tensors as an array. */
-export const adapterArray = (stored: StoredArrays, { dtype, from, name, shape, zeros }: AdapterTensor): TargetArray => ({
+export const adapterArray = (stored: StoredArrays, { dtype, from, name, shape, times, zeros }: AdapterTensor): TargetArray => multiplied({
   id: name,
   dtype,
   shape,
@@ -142,4 +160,4 @@ export const adapterArray = (stored: StoredArrays, { dtype, from, name, shape, z
     const copies: ReadonlyArray<SourceCopy> = from.flatMap((parameter) => stored.toHf(parameter, name))
     return [...copies, ...zeros.map((block) => zeroBlock(copies[0]!.source.tensor, name, block))]
   }
-})
+}, times)

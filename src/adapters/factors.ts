@@ -119,3 +119,15 @@ export const factorsOf = ({ copies, parameter: { expert, shape }, tensors }: Bou
       columns
     }
   })
+
+/** Rows of a parameter that hold a constant, for no HF matrix has them. */
+export const blankRows = ({ copies, parameter: { shape } }: BoundParameter): ReadonlyArray<Strip> =>
+  unique(copies.filter(({ transform }) => transform?.kind === "fill").map((copy) => {
+    const [rows] = coordinates(copy, copy.target, shape)
+    return {
+      shape: rows!.digits.map(({ count }) => count),
+      hf: { offset: 0, strides: rows!.digits.map(() => 0) },
+      parameter: { offset: rows!.base, strides: rows!.digits.map(({ step }) => step) },
+      echo: true
+    }
+  }))

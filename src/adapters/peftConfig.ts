@@ -49,8 +49,8 @@ const schema = z.object({
   alpha_pattern: z.record(z.string(), amount).nullish(),
   base_model_name_or_path: z.string().nullish(),
   lora_bias: z.boolean().nullish(),
-  layer_replication: z.unknown(),
-  trainable_token_indices: z.unknown()
+  layer_replication: z.unknown().optional(),
+  trainable_token_indices: z.unknown().optional()
 })
 
 const refuse = (path: string, problem: string, hint?: string): never => {

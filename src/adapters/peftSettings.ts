@@ -52,8 +52,8 @@ export const peftConfigOf = (settings: AdapterSettings, targets: ReadonlyArray<T
     targetModules: targetModules(targets, all),
     targetParameters: parameters.sort(),
     rankPattern: patternOf(targets, rank, (target) => target.rank),
-    // Blocks of several adapters keep the scale that each had.
-    alphaPattern: patternOf(targets, alpha, (target) => (alpha * target.rank) / target.blockRank),
+    // Blocks of several adapters, and parts of one, keep the scale that each had.
+    alphaPattern: patternOf(targets, alpha, (target) => (alpha * target.rank * target.times) / target.storedRank),
     base
   }
 }

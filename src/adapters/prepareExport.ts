@@ -29,7 +29,9 @@ import { type BaseModel, openBase } from "./BaseModel.ts"
 import { adapterArray, type AdapterDraft, type AdapterTensor, draftAdapters } from "./exportDraft.ts"
 import { type LocatedAdapter, locateAdapters } from "./locate.ts"
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, type PeftConfig, peftConfigBytes } from "./peftConfig.ts"
+import { originalConfig, originalOf } from "./original.ts"
 import { modulePaths, peftConfigOf } from "./peftSettings.ts"
+import { inputAxisOf } from "./inputAxis.ts"
 import type { InputAxis } from "./peftPair.ts"
 import type { AdapterReport } from "./Report.ts"
 
@@ -113,13 +115,6 @@ const weightsFile = (tensors: ReadonlyArray<AdapterTensor>, arrayOf: (tensor: Ad
   }
 }
 
-/** The modules that say of themselves that their matrices are `[in, out]`. */
-const axisOf = (adapters: ReadonlyArray<LocatedAdapter>, usual: InputAxis) => {
-  const declared = new Set(adapters.filter(({ pair: { base: { module, parameter } } }) => module.registry.lookup(parameter.name)?.row.kind.inputFirst)
-    .flatMap(({ pair }) => pair.factors.map(({ matrix }) => matrix.tensor)))
-  return (tensor: string): InputAxis => (declared.has(tensor) ? "first" : usual)
-}
-
 const summaryOf = (config: PeftConfig, { targets, tensors }: AdapterDraft, form: AdapterSettings["form"]): AdapterReport["adapter"] => ({
   form,
   rank: config.rank,
@@ -127,21 +122,18 @@ const summaryOf = (config: PeftConfig, { targets, tensors }: AdapterDraft, form:
   dropout: config.dropout,
   matrices: targets.length,
   parameters: Iterator.from(tensors.values()).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
-  targetModules: config.targetModules as ReadonlyArray<string>,
+  targetModules: typeof config.targetModules === "string" ? [config.targetModules] : config.targetModules,
   targetParameters: config.targetParameters,
   ranks: Array.from(config.rankPattern, ([module, rank]) => ({ module, rank }))
 })
 
-const draftOf = (base: BaseModel, checkpoint: Checkpoint, recorded: AdapterSettings | undefined, request: AdapterExportRequest) => {
-  const model = base.as(checkpoint.form)
-  const found = locateAdapters(model.parameters, checkpoint)
+const foundIn = (base: BaseModel, checkpoint: Checkpoint, request: AdapterExportRequest) => {
+  const { conversion: { parameters }, form } = base.as(checkpoint.form)
+  const found = locateAdapters(parameters, checkpoint)
   const adapters = found.adapters.filter(({ pair }) => !request.exclude.some((prefix) => (pair.base.module.keyPrefix + pair.base.parameter.name).startsWith(prefix)))
   refuseUnclaimed(found.unclaimed, checkpoint, request)
   if (adapters.length === 0) throw noAdapters(checkpoint, found.adapters.length)
-  const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
-  const draft = draftAdapters(adapters, checkpoint, axisOf(adapters, request.inputAxis))
-  const config = peftConfigOf(settings, draft.targets, modulePaths(model.parameters, base.stored?.tensors ?? []), base.config.directory)
-  return { model, adapters, settings, draft, config }
+  return { adapters, form, parameters }
 }
 
 /** Plan an export of the adapters at `megatronPath`, for the base model `hfModel` (its config.json is enough). Reads headers only. */
@@ -151,7 +143,15 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
   const checkpoint = yield* openCheckpoint(megatronPath)
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   const recorded = yield* converting(() => recordedSettings(store, checkpoint.directory))
-  const { adapters, config, draft, model, settings } = yield* converting(() => draftOf(base, checkpoint, recorded, request))
+  const { adapters, form, parameters } = yield* converting(() => foundIn(base, checkpoint, request))
+  const { notes, original } = yield* originalOf(checkpoint, adapters)
+  const { config, configBytes, draft, settings } = yield* converting(() => {
+    const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
+    const draft = draftAdapters(adapters, checkpoint, inputAxisOf(parameters, request.inputAxis), (tensor) => original?.ranks.get(tensor))
+    const config = peftConfigOf(settings, draft.targets, modulePaths(parameters, base.stored?.tensors ?? []), base.config.directory)
+    const kept = original && originalConfig(original, draft.targets, settings.alpha)
+    return { settings, draft, ...(kept ? { config: original.config, configBytes: kept } : { config, configBytes: peftConfigBytes(config) }) }
+  })
   const stored = yield* converting(() => readChunks(store, draft.chunks))
   const cast = castTo(request.torchDtype)
   const tensors = inLibraryOrder([...draft.tensors.values()].map((tensor) => (cast && isFloat(tensor.dtype) ? { ...tensor, dtype: cast } : tensor)))
@@ -160,13 +160,13 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
     direction: "export",
     architecture: base.config.architecture,
     family: base.family.name,
-    form: model.form,
+    form,
     source: checkpoint.directory,
     adapter: summaryOf(config, draft, settings.form),
     sourceTensors: new Set(adapters.flatMap(({ input, magnitude, output }) => [input, output, ...(magnitude ? [magnitude] : [])].flatMap(({ parts }) => parts.map(({ part }) => part.key)))).size,
     targetTensors: tensors.length,
     files: [{ name: file.name, bytes: file.size }],
-    notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint)]
+    notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint), ...notes]
   }
   const run = (target: string, options: RunOptions) => produce(target, options, {
     files: [file],
@@ -182,7 +182,7 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
     report: () => report,
     checksum: options.checksum ?? false
   }, Effect.fnUntraced(function*(publication) {
-    yield* uninterruptibly(async () => publication.recorder.write(ADAPTER_CONFIG, peftConfigBytes(config)))
+    yield* uninterruptibly(async () => publication.recorder.write(ADAPTER_CONFIG, configBytes))
     yield* commit(publication, { small: [{ ...known(CONFIG, base.config.bytes), path: base.config.path }] })
   }))
   return { report, config, run } satisfies PreparedAdapterExport

@@ -69,6 +69,23 @@ export const outputZeros = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair
       return { shape: [...strip.shape, n!], offset, strides: [...strides, output.rankStride] }
     }))
 
+/** Of `linear_out` with `all` ranks: what no adapter of an HF matrix gives it. */
+export const storedZeros = (
+  { blank, factors }: { readonly factors: ReadonlyArray<Factor>; readonly blank: ReadonlyArray<Strip> },
+  given: ReadonlyArray<{ readonly rows: ReadonlyArray<Strip>; readonly ranks: Ranks }>,
+  all: number
+): ReadonlyArray<Block> => {
+  const block = (strip: Strip, from: number, count: number): ReadonlyArray<Block> => {
+    const { offset, strides } = along(strip.parameter, all)
+    return count <= 0 ? [] : [{ shape: [...strip.shape, count], offset: offset + from, strides: [...strides, 1] }]
+  }
+  const rest = [...blank, ...factors.flatMap(({ rows }) => (given.some((g) => g.rows === rows) ? [] : rows))]
+  return [
+    ...rest.flatMap((strip) => block(strip, 0, all)),
+    ...given.flatMap(({ ranks: { count, stored }, rows }) => rows.flatMap((strip) => [...block(strip, 0, stored), ...block(strip, stored + count, all - stored - count)]))
+  ]
+}
+
 /** Zeros, as a copy that reads nothing of `like`. */
 export const zeroBlock = <Source>(like: Source, target: string, { offset, shape, strides }: Block): Copy<Source> =>
   ({ shape, source: { tensor: like, offset: 0, strides: shape.map(() => 0) }, target: { tensor: target, offset, strides }, transform: { kind: "fill", value: 0 }, echo: true })

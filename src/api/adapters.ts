@@ -4,14 +4,17 @@
  */
 import { Effect } from "effect"
 import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
+import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
 import type { AdapterReport } from "../adapters/Report.ts"
 import type { RunOptions } from "../convert/produce.ts"
 import type { BridgeError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
-import { familiesOf, TENSOR_DEFAULTS, type WithFamilies } from "./requests.ts"
+import { checking } from "../io/attempt.ts"
+import { type Arrangement, arrange, familiesOf, TENSOR_DEFAULTS, type WithFamilies } from "./requests.ts"
 
 export type { AdapterReport, AdapterSummary } from "../adapters/Report.ts"
 export type { PreparedAdapterExport } from "../adapters/prepareExport.ts"
+export type { PreparedAdapterImport } from "../adapters/prepareImport.ts"
 
 /** What becomes of a checkpoint's adapters. */
 export interface AdapterExportOptions extends WithFamilies, Partial<AdapterExportRequest> {}
@@ -30,3 +33,19 @@ export const prepareAdapterExport = (
 /** Write the adapters at `megatronPath` as a directory that `peft` loads. Atomic. */
 export const exportAdapter = (hfModel: string, megatronPath: string, target: string, options: AdapterExportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
   Effect.flatMap(prepareAdapterExport(hfModel, megatronPath, options), ({ run }) => run(target, { ...FRESH, ...options }))
+
+/** How a directory of `peft` becomes a checkpoint's adapters. */
+export interface AdapterImportOptions extends WithFamilies, Arrangement, Partial<Omit<AdapterImportRequest, "form" | "layout">> {}
+
+/** Plan an import of the adapter at `adapterPath` for the base model `hfModel`, of which config.json is enough. */
+export const prepareAdapterImport = (
+  hfModel: string,
+  adapterPath: string,
+  { adapterForm = "auto", inputAxis = "last", pretrained, torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterImportOptions = {}
+): Effect.Effect<PreparedAdapterImport, BridgeError, Disk> =>
+  Effect.flatMap(checking(() => arrange(request)), (arranged) =>
+    planImport(familiesOf(request), hfModel, adapterPath, { ...arranged, adapterForm, inputAxis, torchDtype, ...(pretrained === undefined ? {} : { pretrained }) }))
+
+/** Write the adapter at `adapterPath` as a Megatron checkpoint from which training goes on. Atomic. */
+export const importAdapter = (hfModel: string, adapterPath: string, target: string, options: AdapterImportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
+  Effect.flatMap(prepareAdapterImport(hfModel, adapterPath, options), ({ run }) => run(target, { ...FRESH, ...options }))

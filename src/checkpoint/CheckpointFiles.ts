@@ -62,6 +62,7 @@ export const checkpointFiles = <T>(ranks: ReadonlyArray<RankFile<T>>, { arrayOf,
       }
     }
   }
+  if (!objects.has(COMMON_STATE)) objects.set(COMMON_STATE, main.object(bytesSegment(objectItem(commonState(step)))))
   for (const tensor of kept) {
     const { dtype, name, shape } = tensor
     const place = builders.of(0, 1).tensor(keptArray(tensor), shape)

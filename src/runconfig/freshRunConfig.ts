@@ -1,4 +1,5 @@
 /** `run_config.yaml` of a freshly converted model: from its `model` section the trainer rebuilds the model (torch-dist-format.md F.4). */
+import { type AdapterSettings, adapterSection } from "./adapterSection.ts"
 import type { LayoutComponent } from "../parallel/Layout.ts"
 import { CHECKPOINT_CONFIG, CONFIG_CONTAINER, MIMO_PROVIDER, TOKENIZER_CONFIG } from "./classes.ts"
 import { complete } from "./derived.ts"
@@ -35,12 +36,13 @@ export const mimoFields = (bf16: PythonValue | undefined, fp16: PythonValue | un
 
 /**
  * The text of `run_config.yaml` for a freshly converted model. Besides `model`, only the fields that a resuming trainer
- * indexes without a default are written (`BR:training/checkpointing.py` 2822-2890).
+ * indexes without a default are written (`BR:training/checkpointing.py` 2822-2890). With `adapters`: of a run that trains them.
  */
 export const freshRunConfig = (
   provider: Provider,
   layout: ReadonlyArray<LayoutComponent>,
-  form: "mimo" | "standard"
+  form: "mimo" | "standard",
+  adapters?: AdapterSettings
 ): string =>
   toYaml(pythonObject(CONFIG_CONTAINER, {
     model: modelSection(provider, layout, form),
@@ -48,8 +50,10 @@ export const freshRunConfig = (
       ckpt_format: "torch_dist",
       fully_parallel_save: false,
       save_optim: false,
-      save_rng: false
+      save_rng: false,
+      ...(adapters?.base === undefined ? {} : { pretrained_checkpoint: adapters.base })
     }),
+    ...(adapters ? { peft: adapterSection(adapters) } : {}),
     tokenizer: pythonObject(TOKENIZER_CONFIG, {
       tokenizer_type: "HuggingFaceTokenizer"
     })

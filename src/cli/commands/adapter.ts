@@ -1,10 +1,11 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { prepareAdapterExport } from "../../api/adapters.ts"
+import { prepareAdapterExport, prepareAdapterImport } from "../../api/adapters.ts"
 import { attempt } from "../../api/ground.ts"
 import { renderAdapter } from "../adapterText.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
+import { pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
 
 /** The reference's scripts call the same by other names; both are understood. */
@@ -28,6 +29,8 @@ const peftVersion = Flag.Literals("peft-version", ["0.20", "0.18"]).pipe(
   Flag.withDescription("How peft reads the adapter of a packed parameter: as 0.20 and later do (the default), or as 0.18 and 0.19"),
   Flag.withDefault("0.20" as const)
 )
+
+const axisOf = ({ peftVersion }: { readonly peftVersion: "0.18" | "0.20" }) => (peftVersion === "0.18" ? "first" : "last")
 
 const exportSub = Command.make("export", {
   hfModel,
@@ -58,16 +61,15 @@ const exportSub = Command.make("export", {
     torchDtype: input.torchDtype,
     allowUnmapped: input.allowUnmapped,
     exclude: input.exclude,
-    inputAxis: input.peftVersion === "0.18" ? "first" : "last",
+    inputAxis: axisOf(input),
     ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {})
   })
-  const render = (done: boolean) => (r: typeof report & { readonly target: string }) => renderAdapter(r, r.target, done)
-  if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, render(false))
+  if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, (r) => renderAdapter(r, r.target, false))
   const done = yield* withProgress("exporting", input, (progress) => {
     progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
     return run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
   })
-  yield* emit("adapter", input, { ...done, target: input.hfPath }, render(true))
+  yield* emit("adapter", input, { ...done, target: input.hfPath }, (r) => renderAdapter(r, r.target, true))
 })).pipe(
   Command.withDescription("Turn the adapters of a Megatron checkpoint (LoRA, canonical LoRA, DoRA) into a directory that peft, vLLM and SGLang load"),
   Command.withExamples([
@@ -75,6 +77,69 @@ const exportSub = Command.make("export", {
   ])
 )
 
+const adapterPath = pathFlag("adapter", "directory").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Directory of peft: adapter_config.json and adapter_model.safetensors")
+)
+
+const adapterForm = Flag.Literals("adapter-form", ["auto", "lora", "canonical"]).pipe(
+  Flag.withDescription("The trainer's class: one adapter for each weight (lora), or one for each of q, k, v, gate and up (canonical). auto (default): lora where those share their A"),
+  Flag.withDefault("auto" as const)
+)
+
+const pretrained = pathFlag("pretrained-checkpoint", "directory").pipe(
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Where the trainer finds the base weights; written into run_config.yaml"),
+  Flag.optional
+)
+
+const importSub = Command.make("import", {
+  hfModel,
+  hfRevision: flags.hfRevision,
+  adapter: adapterPath,
+  megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the Megatron checkpoint with the adapters is written")),
+  component: flags.component,
+  ...flags.standard,
+  adapterForm,
+  peftVersion,
+  pretrained,
+  torchDtype: flags.torchDtype,
+  overwrite: flags.overwrite,
+  resume: flags.resume,
+  checksum: flags.checksum,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  family: flags.family,
+  json: flags.json,
+  quiet: flags.quiet,
+  ...flags.progress
+}, Effect.fn("adapter import")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const families = yield* flags.namedFamilies(input)
+  const arrangement = yield* attempt(() => flags.arrangementOf(input))
+  const { report, run } = yield* prepareAdapterImport(hfModel, input.adapter, {
+    ...families,
+    ...arrangement,
+    torchDtype: input.torchDtype,
+    adapterForm: input.adapterForm,
+    inputAxis: axisOf(input),
+    ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {})
+  })
+  if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.megatronPath }, (r) => renderAdapter(r, r.target, false))
+  const done = yield* withProgress("importing", input, (progress) => {
+    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+    return run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
+  })
+  yield* emit("adapter", input, { ...done, target: input.megatronPath }, (r) => renderAdapter(r, r.target, true))
+})).pipe(
+  Command.withDescription("Turn a directory of peft into adapters of a Megatron checkpoint, so that training goes on from them"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo adapter import --hf-model ./hf --adapter ./adapter --megatron-path ./resume --tp 2", description: "Rank, alpha, targets and dropout go into run_config.yaml" }
+  ])
+)
+
 export const adapterCommand = Command.make("adapter").pipe(
-  Command.withSubcommands([exportSub])
+  Command.withSubcommands([exportSub, importSub])
 )
