@@ -594,11 +594,17 @@ export const catalogue: ReadonlyArray<Area> = [
     exitCode: 3,
     remedy: "The message says what does not fit. `inspect` lists what is there.",
     codes: {
-      "dora": "row lengths of DoRA for a matrix that peft has no DoRA for",
-      "experts": "experts that are one tensor in the Hugging Face model, of which some have no adapter, or one of another rank",
+      "dora": "row lengths of DoRA that are not there, or that one side has no place for",
+      "dtype": "values of an adapter in a dtype that is not computed with",
+      "experts": "experts that are one tensor of one side, of which some have no adapter, or one of another rank",
+      "form": ["a weight that the trainer's canonical class cannot adapt", "`--adapter-form lora` stores one adapter for it, of a larger rank."],
       "half": "one matrix of an adapter without the other",
       "hole": "a part of an adapter's matrix that no chunk holds",
-      "none": ["no adapter at all", "`export` is for checkpoints of whole models."]
+      "module": ["a module that the base model does not have as a linear layer", "Name the base model that the adapter was trained on."],
+      "no-config": "no adapter_config.json, which has rank and alpha",
+      "none": ["no adapter at all", "`export` is for checkpoints of whole models."],
+      "scale": ["adapters that one adapter of the trainer would have to be, with scales of which no power of two makes one the other", "`--adapter-form canonical`, or train again with one alpha and rank."],
+      "shape": "matrices that do not fit the base model's"
     }
   },
   {

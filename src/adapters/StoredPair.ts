@@ -6,7 +6,7 @@ import type { BoundParameter } from "../bridge/Conversion.ts"
 import { adapterKeyOf, type AdapterSide, partName, type Slot } from "../model/adapterKey.ts"
 import type { Parameter, StoredPart } from "../model/Parameter.ts"
 import type { Shape } from "../tensor/Copy.ts"
-import { blankRows, type Factor, factorsOf, type Strip } from "./factors.ts"
+import { blankRows, type Factor, factorsOf, type Strip, wholeAxis } from "./factors.ts"
 import { orderOf, type RowOrder } from "./rowOrder.ts"
 
 /** An adapter's place: of a whole weight, or (canonical) of one part of a fused one. */
@@ -56,7 +56,7 @@ export const canonicalPairs = (base: BoundParameter): ReadonlyArray<StoredPair> 
     rows,
     columns,
     blank: [],
-    factors: [{ matrix, columns: strips, rows: [{ shape: [rows], hf: { offset: first, strides: [1] }, parameter: { offset: 0, strides: [1] } }] }]
+    factors: [{ matrix, columns: strips, rows: [wholeAxis(rows, first)] }]
   })
   const whole = slotRows(base)
   if (factors.length === 1 && factors[0]!.matrix.rows === whole.reduce((a, b) => a + b)) {

@@ -56,11 +56,18 @@ export interface Share {
   readonly ranks: { readonly first: number; readonly count: number }
 }
 
-/** Which ranks of a stored adapter are that of an HF tensor, where not all are. */
-export type RanksOf = (tensor: string) => OriginalRanks | undefined
+/** What is known of the adapters of HF tensors besides what is stored. */
+export interface Known {
+  /** Which ranks of a stored adapter are that of an HF tensor, where not all are. */
+  readonly ranksOf: (tensor: string) => OriginalRanks | undefined
+  /** The stored adapters of the tensor's parts have one A. */
+  readonly isShared: (tensor: string) => boolean
+  /** How `peft` takes the tensor of a parameter. */
+  readonly inputAxis: (tensor: string) => InputAxis
+}
 
 /** The stored adapters of each matrix, experts of one tensor apart. */
-const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: RanksOf): ReadonlyMap<string, ReadonlyArray<Share>> => {
+const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: Known["ranksOf"]): ReadonlyMap<string, ReadonlyArray<Share>> => {
   const shares = new Map<string, Array<Share>>()
   for (const adapter of adapters) {
     for (const factor of adapter.pair.factors) {
@@ -100,14 +107,14 @@ class Tensors {
   }
 
   /** The adapter of one matrix, made of the stored ones of `shares`. */
-  pair(pair: PeftPair, shares: ReadonlyArray<Share>, times: number): void {
-    const all = rankIn(shares)
+  pair(pair: PeftPair, shares: ReadonlyArray<Share>, { rank: all, times }: Pick<TargetAdapter, "rank" | "times">): void {
     let hf = 0
     for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor, ranks: { count, first } } of shares) {
-      const ranks = { count, hf, stored: first, of: rank }
-      hf += count
-      this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
+      // Of parts with one A, all have all ranks.
+      const ranks = { count, hf: count === all ? 0 : hf, stored: first, of: rank }
+      if (hf < all) this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
       this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all), 1 / times)
+      hf += count
       if (!magnitude) continue
       if (!pair.magnitude) throw new PlanRefused({ code: "adapter/dora", problem: "peft has no DoRA for a parameter of its own", names: [factor.matrix.tensor] })
       this.add(pair.magnitude.tensor, pair.magnitude.shape, magnitude, magnitudeCopies(factor, pair.magnitude.tensor, magnitude.parameter.name))
@@ -115,7 +122,7 @@ class Tensors {
   }
 }
 
-const rankIn = (shares: ReadonlyArray<Share>): number => shares.reduce((sum, { ranks: { count } }) => sum + count, 0)
+const rankIn = (shares: ReadonlyArray<Share>, isShared: boolean): number => (isShared ? shares[0]!.ranks.count : shares.reduce((sum, { ranks: { count } }) => sum + count, 0))
 
 /** Of the experts of one tensor, all have an adapter, of one rank. PlanRefused `adapter/experts`. */
 const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArray<number>): void => {
@@ -129,24 +136,21 @@ const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArr
   })
 }
 
-/** What `peft`'s tensors are made of. `inputAxis`: how it takes the tensor of a parameter. PlanRefused `adapter/…`. */
-export const draftAdapters = (
-  adapters: ReadonlyArray<LocatedAdapter>,
-  { directory }: Checkpoint,
-  inputAxis: (tensor: string) => InputAxis,
-  ranksOf: RanksOf
-): AdapterDraft => {
+/** What `peft`'s tensors are made of. PlanRefused `adapter/…`. */
+export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directory }: Checkpoint, { inputAxis, isShared, ranksOf }: Known): AdapterDraft => {
   const byTensor = Map.groupBy(sharesOf(adapters, ranksOf).values(), ([first]) => first!.factor.matrix.tensor)
   const targets = [...byTensor].map(([tensor, groups]): TargetAdapter => {
     const matrices = groups.map(([first]) => first!.factor.matrix)
-    requireAllExperts(matrices, groups.map(rankIn))
-    return { ...targetOf(matrices[0]!), tensor, rank: rankIn(groups[0]!), storedRank: groups[0]![0]!.adapter.rank, times: ranksOf(tensor)?.times ?? 1 }
+    const ranks = groups.map((shares) => rankIn(shares, isShared(tensor)))
+    requireAllExperts(matrices, ranks)
+    return { ...targetOf(matrices[0]!), tensor, rank: ranks[0]!, storedRank: groups[0]![0]!.adapter.rank, times: ranksOf(tensor)?.times ?? 1 }
   })
   const prefixes = parameterPrefixes(targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))
   const tensors = new Tensors(directory)
-  for (const { kind, path, rank, tensor, times } of targets) {
+  for (const target of targets) {
+    const { kind, path, rank, tensor } = target
     const prefix = kind === "module" ? PREFIX + path : prefixes.get(path)!
-    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares, times)
+    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares, target)
   }
   return { tensors: tensors.tensors, targets, chunks: tensors.chunks }
 }

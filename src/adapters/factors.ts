@@ -18,6 +18,9 @@ export interface Strip {
   readonly echo?: true
 }
 
+/** All positions of an axis, as they are. */
+export const wholeAxis = (count: number, hfOffset = 0): Strip => ({ shape: [count], hf: { offset: hfOffset, strides: [1] }, parameter: { offset: 0, strides: [1] } })
+
 /** An HF tensor, or one expert's slice of it, as a matrix. */
 export interface HfMatrix {
   readonly tensor: string

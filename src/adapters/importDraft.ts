@@ -68,6 +68,15 @@ const isCanonical = (base: BoundParameter, pairs: ReadonlyArray<StoredPair>): bo
   return base.parameter.expert !== undefined || !/(?:^|\.)(?:linear_qkv|linear_fc1)\.weight$/.test(base.parameter.name)
 }
 
+/** Of the experts of a layer all have an adapter or none: one stored tensor holds all of them. PlanRefused `adapter/experts`. */
+const requireAllExperts = (candidates: ReadonlyArray<Candidate>): void => {
+  const experts = Map.groupBy(candidates.filter(({ base }) => base.parameter.expert), ({ base: { module, parameter } }) => module.keyPrefix + parameter.name.replace(/\d+$/, ""))
+  for (const [name, own] of experts) {
+    const all = own[0]!.base.parameter.expert!.of
+    if (own.length < all) throw new PlanRefused({ code: "adapter/experts", problem: `${own.length} of ${all} experts of one layer have an adapter; the trainer gives all of them one`, names: [name] })
+  }
+}
+
 export interface AdapterPlan {
   readonly form: AdapterForm
   readonly pairs: ReadonlyArray<PlannedPair>
@@ -104,6 +113,7 @@ export const planAdapters = (parameters: ReadonlyArray<BoundParameter>, adapters
     const contributions = contributionsOf(fused, adapters)
     return contributions.length === 0 ? [] : [{ base, fused, contributions, canonical: canonicalPairs(base) }]
   })
+  requireAllExperts(candidates)
   const dora = [...adapters.values()].some(({ matrices }) => matrices.magnitude)
   const form = formOf(wanted, dora, candidates, same)
   const partial = dora ? candidates.find(({ contributions, fused }) => contributions.length < fused.factors.length || contributions.some(({ adapter }) => !adapter.matrices.magnitude)) : undefined

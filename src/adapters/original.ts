@@ -19,6 +19,7 @@ import type { LocatedAdapter } from "./locate.ts"
 import { LARGEST_RANKS, ORIGIN, type OriginalRanks, RANKS, readRanks } from "./origin.ts"
 import { ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG, type PeftConfig, readPeftConfig } from "./peftConfig.ts"
 import { scaleOf } from "./bindPeft.ts"
+import { wholeAxis } from "./factors.ts"
 import { outputCopies } from "./relate.ts"
 import { reordered } from "./rowOrder.ts"
 
@@ -50,10 +51,12 @@ const lookedAt = (adapters: ReadonlyArray<LocatedAdapter>, ranks: ReadonlyMap<st
     const { matrix } = factor
     const own = ranks.get(matrix.tensor)
     if (!own || own.count === adapter.rank) return []
-    const { output: { order, parameter, parts }, rank } = adapter
-    const id = `${matrix.tensor}#${matrix.expert?.index ?? 0}`
-    const view = { tensor: id, shape: [matrix.rows, rank], offset: 0, rankStride: 1, stride: rank }
-    const copies = reordered(outputCopies(factor, { input: view, output: view }, { count: rank, hf: 0, stored: 0, of: rank }, parameter.name), parameter.shape, order)
+    const { output: { order, parameter, parts }, pair: { rows, slot }, rank } = adapter
+    const id = `${matrix.tensor} ${parameter.name}`
+    // A part of a fused weight may be a part of the matrix, too.
+    const looked = slot === undefined ? { count: matrix.rows, rows: factor.rows } : { count: rows, rows: [wholeAxis(rows)] }
+    const view = { tensor: id, shape: [looked.count, rank], offset: 0, rankStride: 1, stride: rank }
+    const copies = reordered(outputCopies(looked, { input: view, output: view }, { count: rank, hf: 0, stored: 0, of: rank }, parameter.name), parameter.shape, order)
     return [{
       adapter,
       ranks: own,

@@ -3,16 +3,20 @@ import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { AdapterSettings } from "../runconfig/adapterSection.ts"
 import type { TargetAdapter } from "./exportDraft.ts"
 import type { PeftConfig } from "./peftConfig.ts"
-import { isLinearWeight } from "./factors.ts"
 
 const leafOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1)
 
-/** Paths of modules with a matrix, of all that the model has. */
-export const modulePaths = (parameters: ReadonlyArray<BoundParameter>, tensors: Iterable<readonly [name: string, tensor: { readonly shape: ReadonlyArray<number> }]>): ReadonlySet<string> => {
+/** Paths of all modules of the model, those in which others are included. */
+export const modulePaths = (parameters: ReadonlyArray<BoundParameter>, tensors: Iterable<string>): ReadonlySet<string> => {
   const paths = new Set<string>()
-  const add = (name: string): void => { if (name.endsWith(".weight")) paths.add(name.slice(0, -".weight".length)) }
-  for (const parameter of parameters.filter(isLinearWeight)) for (const { name, shape } of parameter.tensors) if (shape.length === 2) add(name)
-  for (const [name, { shape }] of tensors) if (shape.length === 2) add(name)
+  const names = Iterator.from(parameters).flatMap((bound) => bound.tensors.map(({ name }) => name))
+  for (const name of [...names, ...tensors]) {
+    for (let end = name.lastIndexOf("."); end > 0; end = name.lastIndexOf(".", end - 1)) {
+      const path = name.slice(0, end)
+      if (paths.has(path)) break
+      paths.add(path)
+    }
+  }
   return paths
 }
 

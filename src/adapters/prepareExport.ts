@@ -33,6 +33,7 @@ import { originalConfig, originalOf } from "./original.ts"
 import { modulePaths, peftConfigOf } from "./peftSettings.ts"
 import { inputAxisOf } from "./inputAxis.ts"
 import type { InputAxis } from "./peftPair.ts"
+import { sharedInputs } from "./sharedInputs.ts"
 import type { AdapterReport } from "./Report.ts"
 
 export interface AdapterExportRequest {
@@ -145,10 +146,15 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
   const recorded = yield* converting(() => recordedSettings(store, checkpoint.directory))
   const { adapters, form, parameters } = yield* converting(() => foundIn(base, checkpoint, request))
   const { notes, original } = yield* originalOf(checkpoint, adapters)
+  const shared = yield* sharedInputs(checkpoint, adapters)
   const { config, configBytes, draft, settings } = yield* converting(() => {
     const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
-    const draft = draftAdapters(adapters, checkpoint, inputAxisOf(parameters, request.inputAxis), (tensor) => original?.ranks.get(tensor))
-    const config = peftConfigOf(settings, draft.targets, modulePaths(parameters, base.stored?.tensors ?? []), base.config.directory)
+    const draft = draftAdapters(adapters, checkpoint, {
+      inputAxis: inputAxisOf(parameters, request.inputAxis),
+      isShared: (tensor) => shared.has(tensor),
+      ranksOf: (tensor) => original?.ranks.get(tensor)
+    })
+    const config = peftConfigOf(settings, draft.targets, modulePaths(parameters, base.stored?.tensors.keys() ?? []), base.config.directory)
     const kept = original && originalConfig(original, draft.targets, settings.alpha)
     return { settings, draft, ...(kept ? { config: original.config, configBytes: kept } : { config, configBytes: peftConfigBytes(config) }) }
   })
