@@ -5,7 +5,7 @@ import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { digest, type TargetArray } from "../engine/index.ts"
 import { converting } from "../io/attempt.ts"
-import { storeInUse } from "../io/storeInUse.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { identity } from "../tensor/Copy.ts"
 import type { LocatedAdapter } from "./locate.ts"
 
