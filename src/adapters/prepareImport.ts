@@ -27,6 +27,7 @@ import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { CONFIG } from "../space/HfSource.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import type { DType } from "../tensor/DType.ts"
+import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { type BaseModel, openBase } from "./BaseModel.ts"
 import { bindPeft, matricesOf } from "./bindPeft.ts"
@@ -179,7 +180,7 @@ export const prepareAdapterImport = Effect.fnUntraced(function*(families: Family
     const { recorder } = publication
     yield* uninterruptibly(async () => {
       const runConfig = freshRunConfig(provider, layout.components, form, settings)
-      for (const [name, bytes] of folderFiles({ metadata: files.metadata, common: commonState(0), runConfig, trainState })) await recorder.write(name, bytes)
+      for (const [name, bytes] of folderFiles({ metadata: files.metadata, common: commonFile(commonState(0)), runConfig, trainState })) await recorder.write(name, bytes)
       await recorder.makeDirectory(ORIGIN)
       for (const [name, bytes] of originOf(peft, plan, common.scale)) await recorder.write(`${ORIGIN}/${name}`, bytes)
     })
