@@ -49,6 +49,11 @@ const component = z.strictObject({
   layout: optional(z.strictObject({ ...sizes, ranks: text.describe("0-3, or 4") }).describe("That an import cuts for"))
 })
 
+const ioWay = {
+  way: z.enum(["direct", "buffered"]).describe("Past the page cache, or through it"),
+  inFlight: size.describe("Blocks beside each other")
+}
+
 const conversion = {
   direction: z.enum(["import", "export"]),
   form,
@@ -73,6 +78,13 @@ const conversion = {
   carriedBecause: z.array(z.strictObject({ why: text, tensors: texts })).describe("The same, by the reason why they are no part of the Megatron model"),
   vocabulary: optional(z.union([z.strictObject({ from: size, to: size, divisibleBy: size, tp: size }), z.strictObject({ from: size, to: size })])),
   quantized: optional(z.strictObject({ forms: z.array(z.strictObject({ form: text, tensors: count })), dequantized: texts, restored: texts })),
+  io: optional(z.array(z.strictObject({
+    side: z.enum(["source", "target"]),
+    fileSystem: text.describe("Its type and place"),
+    ...ioWay,
+    known: z.boolean().describe("An earlier run had measured it too"),
+    seen: z.array(z.strictObject({ ...ioWay, bytes: bytes.describe("Moved that way in this run"), bytesPerSecond: count.describe("While any were under way; remembered where none were") }))
+  })).describe("How large files were read and written, where there was something to find out; known after the run")),
   notes
 } satisfies Fields<ConversionReport>
 

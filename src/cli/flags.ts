@@ -221,7 +221,7 @@ export const engine = {
     Flag.optional
   ),
   io: Flag.Literals("io", ["auto", "direct", "buffered"]).pipe(
-    Flag.withDescription("Past the page cache (direct), through it (buffered), or whichever fits (auto, the default)"),
+    Flag.withDescription("Past the page cache (direct), through it (buffered), or whichever is found to be faster here (auto, the default)"),
     Flag.withDefault(ENGINE_DEFAULTS.io as IoMode)
   )
 }

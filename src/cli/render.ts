@@ -54,8 +54,20 @@ export const renderReport = (report: ConversionReport, target: string | undefine
     blocks.push(`${bold(how)}\n${list(report.carriedBecause, ({ tensors, why }) => `${some(tensors, 3)}: ${why}`)}`)
   }
   if (report.quantized) blocks.push(quantized(report.quantized))
+  if (report.io) blocks.push(report.io.map((it) => `  ${dim(ioLine(it))}`).join("\n"))
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
   return blocks.join("\n\n")
+}
+
+const WAYS = { direct: "past the page cache", buffered: "through the page cache" } as const
+
+const ioLine = ({ fileSystem, inFlight, known, seen, side, way }: NonNullable<ConversionReport["io"]>[number]): string => {
+  const others = seen.filter((s) => s.way !== way || s.inFlight !== inFlight)
+  const speed = (s: (typeof seen)[number] | undefined): string => (s === undefined ? "" : ` ${(s.bytesPerSecond / 1e9).toFixed(2)} GB/s`)
+  const own = speed(seen.find((s) => s.way === way && s.inFlight === inFlight))
+  const compared = others.map((s) => `${WAYS[s.way]}, ${s.inFlight} at once:${speed(s)}`)
+  return `${side === "source" ? "read" : "written"} (${quote(fileSystem)}) ${WAYS[way]}, ${inFlight} at once:${own}` +
+    (compared.length > 0 ? `; ${compared.join("; ")}` : "") + (known ? "; chosen by earlier runs, too" : "")
 }
 
 /** The verdict per tensor that is not equal, then the parity line alone. */

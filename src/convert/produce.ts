@@ -1,7 +1,7 @@
 /** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import type { EngineLimits, ExecuteOptions } from "../engine/index.ts"
+import { type EngineLimits, type ExecuteOptions, IoRecord, IoRecordInUse, type ObservedIo } from "../engine/index.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -15,7 +15,7 @@ import { stage } from "../publish/stage.ts"
 import { withoutDirectorySync } from "../io/shared.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
-import type { ConversionReport } from "../plan/Report.ts"
+import type { ConversionReport, IoSummary, IoWay } from "../plan/Report.ts"
 import { currentWorld } from "../cluster/single.ts"
 import { agreed, assist, callOff, type Payload, published as allPublished, stageTogether } from "./together.ts"
 
@@ -48,7 +48,7 @@ export interface Production<R extends { readonly notes: ReadonlyArray<string> } 
   /** Directories that are read. */
   readonly sources: ReadonlyArray<string>
   /** What to say of it; `changed`: elements that changed value, per array, once it is done. */
-  readonly report: (changed?: ReadonlyMap<string, number>) => R
+  readonly report: (changed?: ReadonlyMap<string, number>, io?: ReadonlyArray<ObservedIo>) => R
   /** Bytes that will be written, if not those of all files. */
   readonly size?: number
   readonly checksum: boolean
@@ -80,6 +80,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
 ): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
+    const record = (yield* IoRecordInUse) ?? new IoRecord()
     const store = yield* storeInUse
     const identity = fingerprintOf(c.ingredients, c.files)
     const engine = {
@@ -128,10 +129,11 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
           await publication.staged.makeDirectory(c.folder)
           for (const folder of foldersOf(c)) await publication.recorder.makeDirectory(folder)
         })
-        const changed = yield* staged(publication, { ...c, ...(c.place ? yield* c.place(publication) : {}) })
+        const share = { ...c, ...(c.place ? yield* c.place(publication) : {}) }
+        const changed = yield* staged(publication, share).pipe(Effect.provideService(IoRecordInUse, record))
         yield* attempt(async () => c.sums?.finish(store)).pipe(Effect.mapError((error) => lostSource(error, c.states) ?? error))
         yield* finish(publication)
-        const report = c.report(changed)
+        const report = c.report(changed, record.observed)
         return { ...report, notes: [...report.notes, ...publication.notes] }
       }))
     const reported = yield* before?.state === "other"
@@ -150,10 +152,21 @@ const isInTheWay = (error: BridgeError): error is OutputRefused => error instanc
 const madeFromOthers = ({ code, hint, path, problem }: OutputRefused, file: string): OutputRefused =>
   new OutputRefused({ path, code, problem: `${problem}; the sources give another ${quote(file)} than the one there`, ...(hint === undefined ? {} : { hint }) })
 
-/** Put the counted value changes beside the dtype changes that caused them. */
-export const withChanges = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>): ConversionReport =>
+const summaryOf = ({ fileSystem, known, side, used, ways }: ObservedIo): IoSummary => ({
+  side,
+  fileSystem: fileSystem.shown,
+  ...wayOf(used),
+  known,
+  seen: ways.map((way) => ({ ...wayOf(way), bytes: way.bytes, bytesPerSecond: Math.round(way.rate) }))
+})
+
+const wayOf = ({ direct, inFlight }: ObservedIo["used"]): IoWay => ({ way: direct ? "direct" : "buffered", inFlight })
+
+/** Put the counted value changes beside the dtype changes that caused them, and how files were read and written. */
+export const withChanges = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>, io: ReadonlyArray<ObservedIo> = []): ConversionReport =>
   changed === undefined ? report : {
     ...report,
+    ...(io.length > 0 ? { io: io.map(summaryOf) } : {}),
     dtypeChanges: report.dtypeChanges.map((c) => ({
       ...c,
       changedElements: (c.storedAs ?? [c.tensor]).reduce((sum, id) => sum + (changed.get(id) ?? 0), 0)

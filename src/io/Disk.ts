@@ -11,8 +11,9 @@ import type { BigIntStats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { IoError, NoSpace } from "../errors.ts"
 import { lift } from "./attempt.ts"
-import { LARGEST_TRANSFER, type OpenOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
+import { type FileSystem, LARGEST_TRANSFER, type OpenOptions, type Store, type StoredFile, type StoredInfo } from "../store/Store.ts"
 import { errnoOf } from "./errno.ts"
+import { mountOf } from "./mountTable.ts"
 import { reopening } from "./reopening.ts"
 
 /** What the file system says; `identity` is made of inode, length and the time of the last write, `stamp` also of the ctime. */
@@ -132,6 +133,18 @@ const FLAGS: Record<OpenMode, number> = {
 /** Zero where the platform has no such flag (macOS): the file is then read and written as any other. */
 const O_DIRECT = constants.O_DIRECT ?? 0
 
+/** File systems that hold files in memory (and `devtmpfs`, which is one of them). */
+const IN_MEMORY: ReadonlySet<string> = new Set(["tmpfs", "ramfs", "devtmpfs", "hugetlbfs"])
+
+const fileSystemAt = async (path: string): Promise<FileSystem | undefined> => {
+  const real = await fs.realpath(path).catch(failed(path, "realpath"))
+  const mount = mountOf(real)
+  if (mount === undefined) return undefined
+  const { dev } = await fs.stat(real).catch(failed(path, "stat"))
+  const { point, source, type } = mount
+  return { key: `${dev} ${type} ${source} ${point}`, shown: `${type} at ${point}`, inMemory: IN_MEMORY.has(type) }
+}
+
 /** Node's file system. */
 export const nodeCalls: DiskCalls = {
   open: (path, mode, { direct = false } = {}) =>
@@ -152,6 +165,7 @@ export const nodeCalls: DiskCalls = {
     const handle = await fs.open(path, constants.O_RDONLY).catch(failed(path, "open"))
     await handle.sync().catch(failed(path, "fsync")).finally(() => handle.close().catch(failed(path, "close")))
   },
+  fileSystem: fileSystemAt,
   freeSpace: (path) => fs.statfs(path).then((s) => s.bavail * s.bsize, failed(path, "statfs"))
 }
 

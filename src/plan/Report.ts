@@ -36,6 +36,23 @@ export interface QuantizedSummary {
   readonly restored: ReadonlyArray<string>
 }
 
+/** Past the page cache, or through it; `inFlight` blocks beside each other. */
+export interface IoWay {
+  readonly way: "direct" | "buffered"
+  readonly inFlight: number
+}
+
+/** How the files on one file system were read, or written. */
+export interface IoSummary extends IoWay {
+  readonly side: "source" | "target"
+  /** Its type and place. */
+  readonly fileSystem: string
+  /** An earlier run had measured it too. */
+  readonly known: boolean
+  /** What was tried: bytes moved that way, and bytes per second while any were under way, of this run or remembered. */
+  readonly seen: ReadonlyArray<IoWay & { readonly bytes: number; readonly bytesPerSecond: number }>
+}
+
 /** What a conversion does, or did: components, files, dtype changes, what is carried and what stays behind. Sizes are in bytes. */
 export interface ConversionReport {
   readonly direction: "import" | "export"
@@ -61,5 +78,7 @@ export interface ConversionReport {
   readonly vocabulary?: VocabularyPadding | Pick<VocabularyPadding, "from" | "to">
   /** Absent if nothing is quantised. */
   readonly quantized?: QuantizedSummary
+  /** How large files were read and written, where there was something to find out; known after the run. */
+  readonly io?: ReadonlyArray<IoSummary>
   readonly notes: ReadonlyArray<string>
 }

@@ -36,7 +36,8 @@ const byPath = (disk: DiskCalls, options: RemoteOptions): Store => {
     stat: async (path) => (await storeOf(path)).stat(path),
     lstat: async (path) => (await storeOf(path)).lstat(path),
     realpath: async (path) => (await storeOf(path)).realpath(path),
-    open: async (path, mode, how) => (await storeOf(path)).open(path, mode, how)
+    open: async (path, mode, how) => (await storeOf(path)).open(path, mode, how),
+    fileSystem: async (path) => (await storeOf(path)).fileSystem?.(path)
   }
 }
 

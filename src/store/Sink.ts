@@ -12,13 +12,15 @@ export interface Hole {
 
 /** A file being written. Promises reject with IoError or NoSpace only. */
 export interface SinkFile<Info extends StoredInfo = StoredInfo> {
-  /** Written past a page cache. */
-  readonly direct: boolean
   /**
    * Write `size` bytes at `position`, a multiple of 4096. `room` is page-aligned memory that begins with them and reaches to the end of
-   * their last page.
+   * their last page. `direct`: past a page cache, where there is one and the file can; it may differ from call to call.
+   *
+   * @returns whether it went past a page cache.
    */
-  readonly write: (room: Uint8Array, size: number, position: number) => Promise<void>
+  readonly write: (room: Uint8Array, size: number, position: number, direct: boolean) => Promise<boolean>
+  /** Make durable what was written so far, as {@link SinkFile.finish} does it for all. */
+  readonly sync: () => Promise<void>
   /** The same without some ranges of the bytes, ascending: what is in the file there stays, whoever writes it and when. */
   readonly writeAround: (room: Uint8Array, size: number, position: number, holes: ReadonlyArray<Hole>) => Promise<void>
   /** All is written: make it durable and close it. What it then is; undefined where others still write to it. */
@@ -31,8 +33,6 @@ export interface NewFile {
   /** Relative to the sink. */
   readonly name: string
   readonly size: number
-  /** Past a page cache, where there is one and the file can. */
-  readonly direct: boolean
   /** It may have been begun before; its content is kept. */
   readonly begun: boolean
   /** It is there in its full size, and others write to it as well. */

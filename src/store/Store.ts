@@ -33,6 +33,16 @@ export interface StoredFile {
   readonly close: () => Promise<void>
 }
 
+/** What holds files. */
+export interface FileSystem {
+  /** Tells it from others on this machine, also after a restart. */
+  readonly key: string
+  /** For people: type and place. */
+  readonly shown: string
+  /** There is no disk behind it: past a page cache is nowhere. */
+  readonly inMemory: boolean
+}
+
 export interface OpenOptions {
   /**
    * Past the page cache, where there is one: memory, positions and lengths are multiples of 4096. What cannot do that rejects with
@@ -52,6 +62,8 @@ export interface Store {
   /** The path without links; the path itself in a store that has none. */
   readonly realpath: (path: string) => Promise<string>
   readonly open: (path: string, mode: "read", options?: OpenOptions) => Promise<StoredFile>
+  /** What holds `path`, which exists; undefined, or absent, where it cannot be told. */
+  readonly fileSystem?: (path: string) => Promise<FileSystem | undefined>
 }
 
 /** No single read or write is larger than this (Node aborts at 2^31). */

@@ -25,8 +25,11 @@ export const memorySink = (files: Map<string, Uint8Array>): Sink<FileInfo> => {
         file.bytes = grown
       }
       return {
-        direct: false,
-        write: async (room, length, position) => write(room.subarray(0, length), position),
+        write: async (room, length, position) => {
+          write(room.subarray(0, length), position)
+          return false
+        },
+        sync: async () => {},
         writeAround: async (room, length, position, holes) => {
           let from = 0
           for (const { end, start } of [...holes, { start: length, end: length }]) {

@@ -48,7 +48,7 @@ const room = (bytes: Uint8Array): Uint8Array => {
   return pages
 }
 const BYTES = Uint8Array.from({ length: 10_000 }, (_, i) => i % 251)
-const plain = { direct: false, begun: false, shared: false }
+const plain = { begun: false, shared: false }
 
 describe.each([["directory", directory], ["memory", memory]] as const)("%s", (_, make) => {
   let driver: Driver
@@ -56,8 +56,8 @@ describe.each([["directory", directory], ["memory", memory]] as const)("%s", (_,
 
   it("a file is written in any order, and there for others with the commit", async () => {
     const file = await driver.sink.create({ name: "a", size: 10_000, ...plain })
-    await file.write(room(BYTES.subarray(8192)), 10_000 - 8192, 8192)
-    await file.write(room(BYTES.subarray(0, 8192)), 8192, 0)
+    await file.write(room(BYTES.subarray(8192)), 10_000 - 8192, 8192, false)
+    await file.write(room(BYTES.subarray(0, 8192)), 8192, 0, false)
     expect((await file.finish())?.size).toBe(10_000)
     expect(driver.visible().size).toBe(0)
     await driver.sink.commit()
@@ -66,7 +66,7 @@ describe.each([["directory", directory], ["memory", memory]] as const)("%s", (_,
 
   it("some ranges may be left to others", async () => {
     const file = await driver.sink.create({ name: "a", size: 10, ...plain })
-    await file.write(room(BYTES.subarray(0, 10)), 10, 0)
+    await file.write(room(BYTES.subarray(0, 10)), 10, 0, false)
     await file.writeAround(room(new Uint8Array(10).fill(9)), 10, 0, [{ start: 2, end: 4 }, { start: 9, end: 10 }])
     await file.finish()
     await driver.sink.commit()
@@ -75,11 +75,11 @@ describe.each([["directory", directory], ["memory", memory]] as const)("%s", (_,
 
   it("a name is taken once, but by a file that was begun before", async () => {
     const file = await driver.sink.create({ name: "a", size: 4096, ...plain })
-    await file.write(room(BYTES.subarray(0, 4096)), 4096, 0)
+    await file.write(room(BYTES.subarray(0, 4096)), 4096, 0, false)
     await file.abandon()
     await expect(driver.sink.create({ name: "a", size: 8192, ...plain })).rejects.toMatchObject({ _tag: "IoError", errno: "EEXIST" })
     const again = await driver.sink.create({ name: "a", size: 8192, ...plain, begun: true })
-    await again.write(room(BYTES.subarray(4096, 8192)), 4096, 4096)
+    await again.write(room(BYTES.subarray(4096, 8192)), 4096, 4096, false)
     await again.finish()
     await driver.sink.commit()
     expect(driver.visible().get("a")).toEqual(BYTES.subarray(0, 8192))
@@ -87,7 +87,7 @@ describe.each([["directory", directory], ["memory", memory]] as const)("%s", (_,
 
   it("a file that is shorter than it was to be is not finished", async () => {
     const file = await driver.sink.create({ name: "a", size: 5000, ...plain })
-    await file.write(room(BYTES.subarray(0, 4096)), 4096, 0)
+    await file.write(room(BYTES.subarray(0, 4096)), 4096, 0, false)
     await expect(file.finish()).rejects.toMatchObject({ _tag: "IoError", errno: "ESHORT" })
   })
 })

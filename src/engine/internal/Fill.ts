@@ -5,7 +5,7 @@
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import { PAGE, type AddressRange, roundDown, roundUp } from "./Arena.ts"
 import type { Slot } from "./Slot.ts"
-import { isContiguous, type Placing } from "./placeCopy.ts"
+import { isContiguous, type Placing, type WorkRoom } from "./placeCopy.ts"
 import { divide, hullOf, type ClippedCopy, type Pieces, type ReadBounds } from "./Pieces.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
 import type { Workers } from "./Workers.ts"
@@ -70,6 +70,20 @@ export const fill = async (
   slot: Slot
 ): Promise<ReadonlyArray<number>> => {
   const bounds = { largest: slot.largestRead, gap: context.gap }
+  const { jobs, split, work } = planned(parts, block, slot, bounds)
+  const groups = grouped(jobs, bounds)
+  const bytes = bytesOf(groups)
+  const paths = new Set(groups.flatMap((g) => g.ranges.map((r) => r.path)))
+  const reading = await context.files.begin(paths, bytes, bytes > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0))
+  const changed = await readAndPlace(context, groups, slot, work, reading.direct).finally(reading.end)
+  for (const part of parts) adjust(context.memory, part, block)
+  for (const { element, part: { pieces }, whole } of split) pieces.array.adjust?.(context.memory.u8.subarray(whole, whole + pieces.width), element)
+  for (const { from, length, to } of split) context.memory.u8.copyWithin(to, from, from + length)
+  return parts.map((part) => changed.get(part) ?? 0)
+}
+
+/** What is to be put where, and the room that is left to compute in. */
+const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bounds: ReadBounds) => {
   const jobs: Array<Job> = []
   const split: Array<SplitElement> = []
   let splitAt = slot.work
@@ -93,10 +107,18 @@ export const fill = async (
     if (last > first) add(first, last, address + first * width - start, true)
     if (last * width < end && last >= first) cut(last)
   }
+  return { jobs, split, work: { work: roundUp(splitAt, 64), workEnd: slot.workEnd } }
+}
+
+/** Elements that changed value, of each part in which some did. */
+const readAndPlace = async (
+  context: FillContext,
+  groups: ReadonlyArray<Group>,
+  { scratch }: Slot,
+  work: WorkRoom,
+  direct: ReadonlySet<string>
+): Promise<ReadonlyMap<ArrayRange, number>> => {
   const changed = new Map<ArrayRange, number>()
-  const work = { work: roundUp(splitAt, 64), workEnd: slot.workEnd }
-  const groups = grouped(jobs, bounds)
-  const direct = await context.files.direct(new Set(groups.flatMap((g) => g.ranges.map((r) => r.path))), isRepeated(groups, parts))
   const run = async (group: Group, room: AddressRange | undefined) => {
     const [only] = group.jobs
     if (room === undefined) return readStraight(context, only!)
@@ -111,16 +133,13 @@ export const fill = async (
   const tasks: Array<Promise<void>> = []
   for (const group of groups) {
     const straight = group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!)
-    const room = straight ? undefined : await slot.scratch.take(group.ranges.reduce((sum, range) => sum + pagesOf(range), 0))
+    const room = straight ? undefined : await scratch.take(group.ranges.reduce((sum, range) => sum + pagesOf(range), 0))
     if (failures.length > 0) break
-    tasks.push(run(group, room).catch((error) => void failures.push(error)).finally(() => room && slot.scratch.release(room)))
+    tasks.push(run(group, room).catch((error) => void failures.push(error)).finally(() => room && scratch.release(room)))
   }
   await Promise.all(tasks)
   if (failures.length > 0) throw failures[0]
-  for (const part of parts) adjust(context.memory, part, block)
-  for (const { element, part: { pieces }, whole } of split) pieces.array.adjust?.(context.memory.u8.subarray(whole, whole + pieces.width), element)
-  for (const { from, length, to } of split) context.memory.u8.copyWithin(to, from, from + length)
-  return parts.map((part) => changed.get(part) ?? 0)
+  return changed
 }
 
 /** Let the array change those elements of a part that are whole. */
@@ -171,10 +190,9 @@ const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds): ReadonlyArray<Gr
 
 const pagesOf = ({ end, start }: { readonly start: number; readonly end: number }): number => roundUp(end, PAGE) - roundDown(start, PAGE)
 
-const isRepeated = (groups: ReadonlyArray<Group>, parts: ReadonlyArray<ArrayRange>): boolean => {
-  const read = groups.reduce((sum, group) => group.ranges.reduce((inner, range) => inner + range.end - range.start, sum), 0)
-  return read > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0)
-}
+/** What the groups read. */
+const bytesOf = (groups: ReadonlyArray<Group>): number =>
+  groups.reduce((sum, group) => group.ranges.reduce((inner, range) => inner + range.end - range.start, sum), 0)
 
 /** Read the ranges of a group into `room`; returns the addresses of their first pages. */
 const readGroup = async (

@@ -13,16 +13,17 @@ export interface Output {
   readonly begun: boolean
   file: Promise<SinkFile<FileInfo>> | undefined
   pending: number
+  /** Some of it was written past the page cache. */
+  direct: boolean
   /** Its last window was begun. */
   ending: boolean
 }
 
 export class Outputs {
   readonly #sink: Sink<FileInfo>
-  readonly #smallestDirect: number
   readonly #shared: boolean
   readonly #onFailure: (error: unknown) => void
-  readonly #onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
+  readonly #onFinished: (output: Output, info: FileInfo | undefined) => void
   readonly #open = new Set<SinkFile<FileInfo>>()
   readonly #finishing = new Set<Promise<void>>()
   readonly #waiting: Array<() => void> = []
@@ -30,23 +31,20 @@ export class Outputs {
 
   constructor(options: {
     readonly sink: Sink<FileInfo>
-    /** Files from this size on are written past the page cache. */
-    readonly smallestDirect: number
     /** Others write to the same files, which are there in their full size; nobody knows here when a file is whole. */
     readonly shared: boolean
     readonly onFailure: (error: unknown) => void
     /** `info`: the file as it then is; undefined if it is shared. */
-    readonly onFinished: (output: Output, info: FileInfo | undefined, direct: boolean) => void
+    readonly onFinished: (output: Output, info: FileInfo | undefined) => void
   }) {
     this.#sink = options.sink
-    this.#smallestDirect = options.smallestDirect
     this.#shared = options.shared
     this.#onFailure = options.onFailure
     this.#onFinished = options.onFinished
   }
 
   add(name: string, size: number, begun: boolean): Output {
-    return { name, size, begun, file: undefined, pending: 0, ending: false }
+    return { name, size, begun, file: undefined, pending: 0, direct: false, ending: false }
   }
 
   /** The file itself, created at the first call. */
@@ -78,7 +76,7 @@ export class Outputs {
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
       const { begun, name, size } = output
-      const file = await this.#sink.create({ name, size, begun, direct: size >= this.#smallestDirect, shared: this.#shared })
+      const file = await this.#sink.create({ name, size, begun, shared: this.#shared })
       this.#open.add(file)
       return file
     } catch (error) {
@@ -97,7 +95,7 @@ export class Outputs {
       this.#giveTurn()
     }
     this.#open.delete(file)
-    this.#onFinished(output, info, file.direct)
+    this.#onFinished(output, info)
   }
 
   #giveTurn(): void {

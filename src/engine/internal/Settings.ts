@@ -4,7 +4,7 @@ import { PAGE, roundDown } from "./Arena.ts"
 import { type Sharing, SHARING } from "./Workers.ts"
 import { slotBytes, type SlotSizes, overhead } from "./Slot.ts"
 import { CELL } from "./portion.ts"
-import type { IoMode } from "./SourceFiles.ts"
+import type { IoMode } from "./IoWays.ts"
 
 /** What of a machine the engine may use. The bytes are the same with all of them. */
 export interface EngineLimits {

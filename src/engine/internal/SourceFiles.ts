@@ -3,6 +3,8 @@ import { IoError } from "../../errors.ts"
 import { readFully } from "../../store/Store.ts"
 import type { Store, StoredFile } from "../../store/Store.ts"
 import { PAGE, roundDown, roundUp } from "./Arena.ts"
+import type { IoWays } from "./IoWays.ts"
+import type { Turn, Ways } from "./Ways.ts"
 
 /** Far below the usual limit of 1024 descriptors per process. */
 const MOST_OPEN = 64
@@ -22,34 +24,61 @@ interface Handle {
   users: number
 }
 
-/**
- * `direct`: past the page cache; files and file systems that refuse it are read and written buffered. `buffered`: through the
- * page cache. `auto`: writes are direct, a source is read direct unless the page cache holds it. The bytes are the same.
- */
-export type IoMode = "auto" | "direct" | "buffered"
+/** How a block's ranges are read. */
+export interface Reading {
+  /** The files of which this block is read past the page cache. */
+  readonly direct: ReadonlySet<string>
+  /** All of it is read, or that has failed. */
+  readonly end: () => Promise<void>
+}
+
+const UNBOUND: Reading = { direct: new Set(), end: async () => {} }
 
 export class SourceFiles {
   readonly #store: Store
-  readonly #mode: IoMode
+  readonly #ways: IoWays
   /** Least recently used first. */
   readonly #open = new Map<string, Handle>()
-  readonly #direct = new Map<string, Promise<boolean>>()
+  /** Ways in which files are read that wait for a disk, undefined for others. */
+  readonly #cold = new Map<string, Promise<Ways | undefined>>()
+  /** Files that no direct I/O can read. */
+  readonly #refused = new Set<string>()
   readonly #closing = new Set<Promise<void>>()
   bytesRead = 0
 
-  constructor(store: Store, mode: IoMode) {
+  constructor(store: Store, ways: IoWays) {
     this.#store = store
-    this.#mode = mode
+    this.#ways = ways
   }
 
-  /** Which of the files are read by direct I/O. `repeated`: the same bytes will be asked for again soon. */
-  async direct(paths: ReadonlySet<string>, repeated: boolean): Promise<ReadonlySet<string>> {
-    const found = new Set<string>()
-    if (this.#mode === "buffered" || (this.#mode === "auto" && repeated)) return found
+  /** Wait until `bytes` of a block may be read from these files. `repeated`: the same bytes will be asked for again soon. */
+  async begin(paths: ReadonlySet<string>, bytes: number, repeated: boolean): Promise<Reading> {
+    if (repeated && this.#ways.mode !== "direct") return UNBOUND
+    const bySystem = new Map<Ways, Array<string>>()
     for (const path of paths) {
-      const verdict = this.#direct.get(path) ?? (this.#mode === "direct" ? Promise.resolve(true) : this.#isCold(path))
-      this.#direct.set(path, verdict)
-      if (await verdict) found.add(path)
+      const ways = await this.#waysOf(path)
+      if (ways) bySystem.set(ways, [...bySystem.get(ways) ?? [], path])
+    }
+    const direct = new Set<string>()
+    const turns: Array<Turn> = []
+    // Always in the same order: of two blocks that read from two file systems none waits for the other.
+    for (const [ways, own] of [...bySystem].sort(([a], [b]) => a.order - b.order)) {
+      const turn = await ways.take(bytes * own.length / paths.size)
+      turns.push(turn)
+      for (const path of own) {
+        if (!turn.direct) continue
+        if (this.#refused.has(path)) ways.refuse()
+        else direct.add(path)
+      }
+    }
+    return { direct, end: async () => { for (const turn of turns) await turn.end() } }
+  }
+
+  #waysOf(path: string): Promise<Ways | undefined> {
+    let found = this.#cold.get(path)
+    if (found === undefined) {
+      found = this.#ways.source(this.#store, path).then(async (ways) => (ways.isFixed || await this.#isCold(path) ? ways : undefined))
+      this.#cold.set(path, found)
     }
     return found
   }
@@ -59,9 +88,9 @@ export class SourceFiles {
    */
   async read(path: string, start: number, end: number, room: Uint8Array, direct: boolean): Promise<void> {
     const first = roundDown(start, PAGE)
-    if (direct && await this.#direct.get(path)) {
+    if (direct && !this.#refused.has(path)) {
       if (await this.#readDirect(path, first, end, room)) return
-      this.#direct.set(path, Promise.resolve(false))
+      this.#refused.add(path)
     }
     await this.readInto(path, room.subarray(start - first, end - first), start)
   }

@@ -6,9 +6,9 @@ import { OutputFile } from "./OutputFile.ts"
 
 /** `commit`: what makes the directory visible; if nothing is said, its entries become durable. */
 export const directorySink = (disk: DiskCalls, directory: string, commit = () => disk.syncDirectory(directory)): Sink<FileInfo> => ({
-  create: ({ begun, direct, name, shared, size }) => {
+  create: ({ begun, name, shared, size }) => {
     const path = join(directory, name)
-    return shared ? OutputFile.join(disk, path, size, direct) : OutputFile.create(disk, path, size, direct, begun)
+    return shared ? OutputFile.join(disk, path, size) : OutputFile.create(disk, path, size, begun)
   },
   commit
 })

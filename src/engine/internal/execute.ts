@@ -2,7 +2,7 @@
 import { Effect, Stream } from "effect"
 import { join } from "node:path"
 import type { Disk, FileInfo } from "../../io/Disk.ts"
-import type { Sink } from "../../store/Sink.ts"
+import type { Sink, SinkFile } from "../../store/Sink.ts"
 import { type AddressRange, PAGE, roundDown } from "./Arena.ts"
 import { type ArrayDone, Assembly } from "./Assembly.ts"
 import type { OpenSeal, ResumeRecord, WrittenWindow } from "./ResumeRecord.ts"
@@ -14,7 +14,8 @@ import { directorySink } from "./directorySink.ts"
 import type { Portion } from "./portion.ts"
 import { type EngineError, type EngineSession, streamOf } from "./session.ts"
 import type { EngineOptions } from "./Settings.ts"
-import type { IoMode, SourceFiles } from "./SourceFiles.ts"
+import type { SourceFiles } from "./SourceFiles.ts"
+import type { IoMode } from "./IoWays.ts"
 import type { TargetFile } from "./Target.ts"
 
 export interface ExecuteOptions extends EngineOptions {
@@ -63,8 +64,8 @@ export const execute = (
     })
   )
 
-/** Small files gain nothing by going past the page cache. */
-const SMALLEST_DIRECT: Record<IoMode, number> = { auto: 1 << 20, direct: 1, buffered: Infinity }
+/** Small files gain nothing by going past the page cache, and tell nothing about which way is faster. */
+const SMALLEST_DIRECT: Record<IoMode, number> = { auto: 1 << 20, direct: 1, buffered: 1 }
 
 interface Task {
   readonly output: Output
@@ -77,17 +78,17 @@ const run = async function*(
   directory: string,
   { earlier, onArray, onFile, onWindow, portion, progress, sink }: ExecuteOptions
 ): AsyncGenerator<ExecutionReport, void> {
-  const { context, disk, settings: { gap, io, sizes }, signal } = session
+  const { context, disk, settings: { gap, io, sizes }, signal, ways } = session
+  const target = await ways.target(disk, directory)
   const finished: Array<ExecutionReport["files"][number]> = []
   let bytesWritten = 0
   const stop = new AbortController()
   const assembly = new Assembly(context, onWindow !== undefined, onArray ?? (() => {}))
   const outputs = new Outputs({
     sink: sink ?? directorySink(disk, directory),
-    smallestDirect: SMALLEST_DIRECT[io],
     shared: portion !== undefined,
     onFailure: (error) => stop.abort(error),
-    onFinished: ({ name, size }, info, direct) => {
+    onFinished: ({ direct, name, size }, info) => {
       finished.push({ name, size, direct })
       if (info) onFile?.(name, info)
     }
@@ -103,6 +104,20 @@ const run = async function*(
         yield { output, window }
       }
     }
+  }
+  const write = async (output: Output, file: SinkFile<FileInfo>, room: Uint8Array, size: number, position: number): Promise<void> => {
+    if (size === 0) return
+    if (output.size < SMALLEST_DIRECT[io]) return void await file.write(room, size, position, false)
+    const turn = await target.take(size)
+    try {
+      const isDirect = await file.write(room, size, position, turn.direct)
+      if (turn.direct && !isDirect) target.refuse()
+      output.direct ||= isDirect
+    } catch (error) {
+      await turn.end()
+      throw error
+    }
+    await turn.end(turn.direct ? undefined : () => file.sync())
   }
   const take = async ({ output, window }: Task, slot: Slot) => {
     const { after, before, last, position, size } = window
@@ -124,7 +139,7 @@ const run = async function*(
         const holes = holesOf([...given?.open ?? [], ...written.open], position - lead, pages)
         // Who writes the open seals may have done so already, if this is done twice.
         if (holes.length > 0) await file.writeAround(memory, pages, position - lead, holes)
-        else await file.write(memory, pages, position - lead)
+        else await write(output, file, memory, pages, position - lead)
         bytesWritten += size
       }
       onWindow?.(output.name, written)

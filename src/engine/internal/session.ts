@@ -7,6 +7,7 @@ import { storeInUse } from "../../remote/storeInUse.ts"
 import type { Store } from "../../store/Store.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
+import { IoRecord, IoRecordInUse, type IoWays } from "./IoWays.ts"
 import { Workers } from "./Workers.ts"
 import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
 import { SourceFiles } from "./SourceFiles.ts"
@@ -20,6 +21,7 @@ export interface EngineSession {
   /** What was written before, read again. */
   readonly written: SourceFiles
   readonly settings: Settings
+  readonly ways: IoWays
   readonly arena: Arena
   readonly context: FillContext
   readonly signal: AbortSignal
@@ -39,10 +41,11 @@ export const streamOf = <A>(
   Stream.unwrap(Effect.gen(function*() {
     const disk = yield* Disk
     const store = yield* storeInUse
+    const record = (yield* IoRecordInUse) ?? new IoRecord()
     const { generator } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const abort = new AbortController()
-        return { abort, generator: withSession(disk, store, options, blocks, abort.signal, results) }
+        return { abort, generator: withSession({ disk, store, record, signal: abort.signal }, options, blocks, results) }
       }),
       ({ abort, generator }) =>
         Effect.promise(async () => {
@@ -54,21 +57,27 @@ export const streamOf = <A>(
     return values(() => generator.next(), ENGINE_ERRORS)
   }))
 
+interface Surroundings {
+  readonly disk: DiskCalls
+  readonly store: Store
+  readonly record: IoRecord
+  readonly signal: AbortSignal
+}
+
 const withSession = async function*<A>(
-  disk: DiskCalls,
-  store: Store,
+  { disk, record, signal, store }: Surroundings,
   options: EngineOptions,
   blocks: number,
-  signal: AbortSignal,
   results: (session: EngineSession) => AsyncGenerator<A, void>
 ): AsyncGenerator<A, void> {
   const settings = settingsOf(options, blocks)
   const arena = new Arena(settings.memory, settings.threads * Workers.room)
   const workers = new Workers(arena, settings.threads, settings.sharing)
-  const files = new SourceFiles(store, settings.io)
-  const written = new SourceFiles(disk, settings.io)
+  const ways = record.ways(settings.io, settings.concurrency)
+  const files = new SourceFiles(store, ways)
+  const written = new SourceFiles(disk, ways)
   try {
-    yield* results({ disk, written, settings, arena, signal, context: { memory: arena.memory, files, workers, gap: settings.gap } })
+    yield* results({ disk, written, settings, ways, arena, signal, context: { memory: arena.memory, files, workers, gap: settings.gap } })
   } finally {
     await workers.close()
     await files.close()
