@@ -5,8 +5,7 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer, Logger } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
-import { IoRecord, IoRecordInUse, rememberedIo, rememberIo } from "../api/engine.ts"
-import { Disk } from "../api/ground.ts"
+import { Disk, RemembersIo } from "../api/ground.ts"
 import { tellLauncher } from "../api/job.ts"
 import { VERSION } from "../version.ts"
 import { helpFormatter } from "./help.ts"
@@ -64,10 +63,8 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
   for (const flag of ["--semi-space-growth-factor=1", "--heap-growing-percent=50"]) setFlagsFromString(flag)
   // Nothing of ours goes through these; whoever else writes there must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
-  const io = new IoRecord(rememberedIo())
   program(args, disk).pipe(
-    Effect.provideService(IoRecordInUse, io),
-    Effect.ensuring(Effect.sync(() => rememberIo(io))),
+    Effect.provideService(RemembersIo, true),
     NodeRuntime.runMain({ teardown: teardown(commandOf(args), args.includes("--json")) })
   )
 }

@@ -1,7 +1,7 @@
 /** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
 import { Effect } from "effect"
 import { join } from "node:path"
-import { type EngineLimits, type ExecuteOptions, IoRecord, IoRecordInUse, type ObservedIo } from "../engine/index.ts"
+import { type EngineLimits, type ExecuteOptions, type ObservedIo, recordingIo } from "../engine/index.ts"
 import { type BridgeError, OutputRefused, quote } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
@@ -78,9 +78,8 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
   c: Production<R>,
   finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
-  Effect.gen(function*() {
+  recordingIo((record) => Effect.gen(function*() {
     const disk = yield* Disk
-    const record = (yield* IoRecordInUse) ?? new IoRecord()
     const store = yield* storeInUse
     const identity = fingerprintOf(c.ingredients, c.files)
     const engine = {
@@ -130,7 +129,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
           for (const folder of foldersOf(c)) await publication.recorder.makeDirectory(folder)
         })
         const share = { ...c, ...(c.place ? yield* c.place(publication) : {}) }
-        const changed = yield* staged(publication, share).pipe(Effect.provideService(IoRecordInUse, record))
+        const changed = yield* staged(publication, share)
         yield* attempt(async () => c.sums?.finish(store)).pipe(Effect.mapError((error) => lostSource(error, c.states) ?? error))
         yield* finish(publication)
         const report = c.report(changed, record.observed)
@@ -141,7 +140,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       : published
     if (world) yield* allPublished(world)
     return reported
-  })
+  }))
 
 /** Folders of the files, within that of the conversion. */
 const foldersOf = ({ files }: Payload): ReadonlySet<string> =>

@@ -78,7 +78,8 @@ export class IoWays {
   get observed(): ReadonlyArray<ObservedIo> {
     return [...this.#sides.values()]
       .filter(({ ways }) => ways.seen.length > 0)
-      .map(({ fileSystem, known, side, ways }) => ({ side, fileSystem, used: ways.best, known, ways: ways.seen }))
+      .map(({ fileSystem, known, side, ways }): ObservedIo => ({ side, fileSystem, used: ways.best, known, ways: ways.seen }))
+      .sort((a, b) => a.side.localeCompare(b.side))
   }
 
   #of(side: IoSide, fileSystem: FileSystem): Ways {

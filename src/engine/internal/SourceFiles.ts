@@ -63,7 +63,7 @@ export class SourceFiles {
     const turns: Array<Turn> = []
     // Always in the same order: of two blocks that read from two file systems none waits for the other.
     for (const [ways, own] of [...bySystem].sort(([a], [b]) => a.order - b.order)) {
-      const turn = await ways.take(bytes * own.length / paths.size)
+      const turn = await ways.take(Math.ceil(bytes * own.length / paths.size))
       turns.push(turn)
       for (const path of own) {
         if (!turn.direct) continue

@@ -5,9 +5,11 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { dirname, join } from "node:path"
+import { Effect, Scope } from "effect"
 import { z } from "zod"
 import { parseJson } from "../../document/StrictJson.ts"
-import type { IoRecord, IoSide, KnownIo } from "./IoWays.ts"
+import { RemembersIo } from "../../io/RemembersIo.ts"
+import { IoRecord, IoRecordInUse, type IoSide, type KnownIo } from "./IoWays.ts"
 
 /** Bytes of the file. */
 const LARGEST = 64 << 10
@@ -91,3 +93,18 @@ const possibly = (act: () => void): void => {
     act()
   } catch { /* The next run finds out by itself. */ }
 }
+
+/** The record in use; or one of its own for this scope, kept at its end for later runs where that is wanted. */
+export const ioRecord: Effect.Effect<IoRecord, never, Scope.Scope> = Effect.gen(function*() {
+  const inUse = yield* IoRecordInUse
+  if (inUse) return inUse
+  const remembers = yield* RemembersIo
+  return yield* Effect.acquireRelease(
+    Effect.sync(() => new IoRecord(remembers ? rememberedIo() : undefined)),
+    (record) => Effect.sync(() => { if (remembers) rememberIo(record) })
+  )
+})
+
+/** Run with one record of what is found out, however often that comes to the engine. */
+export const recordingIo = <A, E, R>(use: (record: IoRecord) => Effect.Effect<A, E, R>) =>
+  Effect.scoped(Effect.flatMap(ioRecord, (record) => use(record).pipe(Effect.provideService(IoRecordInUse, record))))

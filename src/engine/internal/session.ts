@@ -7,7 +7,8 @@ import { storeInUse } from "../../remote/storeInUse.ts"
 import type { Store } from "../../store/Store.ts"
 import { Arena } from "./Arena.ts"
 import type { FillContext } from "./Fill.ts"
-import { IoRecord, IoRecordInUse, type IoWays } from "./IoWays.ts"
+import type { IoRecord, IoWays } from "./IoWays.ts"
+import { ioRecord } from "./rememberedIo.ts"
 import { Workers } from "./Workers.ts"
 import { type EngineOptions, type Settings, settingsOf } from "./Settings.ts"
 import { SourceFiles } from "./SourceFiles.ts"
@@ -41,7 +42,7 @@ export const streamOf = <A>(
   Stream.unwrap(Effect.gen(function*() {
     const disk = yield* Disk
     const store = yield* storeInUse
-    const record = (yield* IoRecordInUse) ?? new IoRecord()
+    const record = yield* ioRecord
     const { generator } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const abort = new AbortController()
