@@ -51,17 +51,22 @@ class Child {
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }>
   readonly #process: ChildProcess
   #words = ""
+  #isGone = false
 
   constructor([program, ...args]: Children["command"], env: NodeJS.ProcessEnv) {
     this.#process = spawn(program, args, { env, stdio: ["ignore", "ignore", "pipe"] })
     this.#process.stderr!.on("data", (text: Buffer) => { this.#words = (this.#words + text.toString()).slice(-LAST_WORDS) })
-    this.ended = new Promise((resolve) => {
+    this.ended = new Promise<{ readonly code: number | null; readonly signal: string | null }>((resolve) => {
       this.#process.on("error", (error) => {
         this.#words += error.message
         resolve({ code: null, signal: null })
       })
       this.#process.on("close", (code, signal) => resolve({ code, signal }))
-    })
+    }).finally(() => { this.#isGone = true })
+  }
+
+  get isGone(): boolean {
+    return this.#isGone
   }
 
   get words(): string {
@@ -115,5 +120,5 @@ export const withChildren = <A, E extends BridgeError, R>(
       }
     })
     const launch: Launch = { rank: 0, worldSize: size, launcher: "flags", localRank: 0, localSize: size, runId, attempt: 0 }
-    return yield* Effect.raceFirst(inJob({ launch, rendezvous }, { beside: folder, plan }, use), lost)
+    return yield* Effect.raceFirst(inJob({ launch, rendezvous }, { beside: folder, plan, mayCome: (rank) => children[rank - 1]?.isGone === false }, use), lost)
   })) as Effect.Effect<A, BridgeError, R | Disk>

@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { writeErrorFile } from "../cluster/failures.ts"
 import { type Launch, launchOf } from "../cluster/launch.ts"
+import type { JobOptions } from "../cluster/open.ts"
 import { privateFolder } from "../cluster/privateFolder.ts"
 import type { WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
@@ -35,7 +36,7 @@ export const jobOf = (request: JobRequest = {}) =>
  */
 export const inJob = <A, E extends BridgeError, R>(
   { launch, rendezvous }: Job,
-  { beside, plan }: { readonly beside: string; readonly plan: string },
+  { beside, mayCome, plan }: Pick<JobOptions, "mayCome" | "plan"> & { readonly beside: string },
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WorldError, R | Disk> =>
   Effect.gen(function*() {
@@ -43,5 +44,5 @@ export const inJob = <A, E extends BridgeError, R>(
     const directory = isOneHost ? (yield* meeting(privateFolder)) ?? beside : beside
     // Most commands are one process, which needs none of this.
     const { inWorld } = yield* Effect.promise(() => import("../cluster/open.ts"))
-    return yield* inWorld({ launch, rendezvous, directory, plan }, use)
+    return yield* inWorld({ launch, rendezvous, directory, plan, ...(mayCome ? { mayCome } : {}) }, use)
   }) as Effect.Effect<A, E | WorldError, R | Disk>

@@ -50,6 +50,8 @@ export interface CoordinatorOptions {
   readonly limits: Limits
   /** Milliseconds, monotonic. */
   readonly now: () => number
+  /** Whether a process that is not here may still come; by default any may. */
+  readonly mayCome?: ((rank: number) => boolean) | undefined
 }
 
 type Hello = Extract<ToCoordinator, { is: "hello" }>
@@ -95,7 +97,8 @@ export class Coordinator {
   /** Nobody is there any more who might still want something, nor will anybody come who must be told of a failure. */
   get isOver(): boolean {
     if (this.#failure === undefined && this.#left < this.#options.world) return false
-    return this.#seats.every((seat, rank) => (seat === undefined ? this.#told.has(rank) : seat.hasLeft || seat.isClosed))
+    const { mayCome } = this.#options
+    return this.#seats.every((seat, rank) => (seat === undefined ? this.#told.has(rank) || mayCome?.(rank) === false : seat.hasLeft || seat.isClosed))
   }
 
   get joined(): number {

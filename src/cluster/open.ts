@@ -26,6 +26,8 @@ export interface JobOptions {
   /** Digest of what is to be done: command, options, sources as this process sees them. */
   readonly plan: string
   readonly limits?: Partial<Limits>
+  /** At rank 0 of processes that it started itself: whether one that has not joined may still do so. What never will is not waited for. */
+  readonly mayCome?: (rank: number) => boolean
   readonly version?: string
   readonly env?: Environment
 }
@@ -47,7 +49,7 @@ const failureIn = (rank: number, exit: Exit.Exit<unknown, unknown>): JobFailure 
 /** Join the job; it is left with the scope: as done, or failed if the scope fails. */
 export const openWorld = (options: JobOptions): Effect.Effect<WorldCalls, WorldError, Scope.Scope | Disk> =>
   Effect.gen(function*() {
-    const { directory, env = process.env, launch, plan, rendezvous, version = VERSION } = options
+    const { directory, env = process.env, launch, mayCome, plan, rendezvous, version = VERSION } = options
     if (launch.worldSize === 1) return singleWorld(launch.runId)
     const run = yield* meeting(() => runOf(launch))
     const place = yield* meeting(() => parseRendezvous(rendezvous, directory, launch))
@@ -60,7 +62,7 @@ export const openWorld = (options: JobOptions): Effect.Effect<WorldCalls, WorldE
       return filesWorld(member, job)
     }
     const session = yield* Effect.acquireRelease(
-      meeting((signal) => openSession({ launch, run, rendezvous: place, plan, version, limits: { ...LIMITS, ...options.limits }, env }, signal)),
+      meeting((signal) => openSession({ launch, run, rendezvous: place, plan, version, limits: { ...LIMITS, ...options.limits }, env, mayCome }, signal)),
       leave,
       { interruptible: true }
     )

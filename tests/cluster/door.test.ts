@@ -60,6 +60,16 @@ describe("before the upgrade", () => {
     expect(await answer(port, upgrade(headers))).toBe(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   })
 
+  it("a process is let in without compression, also if it offers some", async () => {
+    const { port } = await door()
+    const socket = tcp(port, "127.0.0.1")
+    socket.write(upgrade(`Authorization: Bearer ${TOKEN}\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n`))
+    const [data] = await once(socket, "data") as [Buffer]
+    socket.destroy()
+    expect(String(data)).toMatch(/^HTTP\/1.1 101 /)
+    expect(String(data)).not.toMatch(/extensions/i)
+  })
+
   it("whoever wants no WebSocket is told so", async () => {
     const { port } = await door()
     expect(await answer(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).toMatch(/^HTTP\/1.1 426 /)
@@ -155,6 +165,24 @@ describe("a process that looks for its coordinator", () => {
     await expect(connect({ ...at, certificate: mine.cert }, 2000, new AbortController().signal)).rejects.toBeInstanceOf(NotConnected)
     const ws = await connect({ ...at, certificate: theirs.cert }, 2000, new AbortController().signal)
     ws.terminate()
+  })
+})
+
+describe("through TLS with a certificate of the user's", () => {
+  it("processes meet at an address; without its key, or where a file cannot be read, the variable is named", async () => {
+    const { selfSigned } = await import("../../src/cluster/ws/certificate.ts")
+    const { cert, key } = await selfSigned()
+    const directory = folder()
+    const [certPath, keyPath] = [join(directory, "cert.pem"), join(directory, "key.pem")]
+    writeFileSync(certPath, cert)
+    writeFileSync(keyPath, key)
+    const port = await freePort()
+    const join2 = (rank: number, env: Record<string, string>) =>
+      Effect.runPromise(inJob(Effect.flatMap(World, (world) => Effect.as(world.barrier("here"), world.size)), { launch: launch(rank, 2), directory, rendezvous: `tls+127.0.0.1:${port}`, env: { MEGATRON_MIMO_TOKEN: TOKEN, ...env } }))
+    const certificate = { MEGATRON_MIMO_TLS_CERT: certPath }
+    expect(await Promise.all([join2(0, { ...certificate, MEGATRON_MIMO_TLS_KEY: keyPath }), join2(1, certificate)])).toEqual([2, 2])
+    await expect(join2(0, certificate)).rejects.toMatchObject({ code: "launch/tls", message: expect.stringContaining("MEGATRON_MIMO_TLS_KEY") })
+    await expect(join2(1, { MEGATRON_MIMO_TLS_CERT: join(directory, "none") })).rejects.toMatchObject({ code: "launch/tls", message: expect.stringContaining("ENOENT") })
   })
 })
 

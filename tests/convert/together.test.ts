@@ -1,7 +1,7 @@
 /** Conversions by several processes (here in one): the same bytes as by one, whatever their number. */
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
@@ -79,6 +79,18 @@ it("a file system without fsync of directories is noted, by one process and by s
   for (const end of ends) if (end instanceof Error) throw end
   expect((ends[0] as { notes: ReadonlyArray<string> }).notes).toContainEqual(FSYNC)
   expect(treeOf(other)).toEqual(treeOf(target))
+})
+
+it("a process that sees another source is named, and nothing is written", async () => {
+  const other = join(work, "other")
+  await run(writeSample(families, samples["qwen3.5-vl"]!.tiny, model, { overwrite: true }))
+  cpSync(model, other, { recursive: true })
+  const config = JSON.parse(readFileSync(join(other, "config.json"), "utf8")) as object
+  writeFileSync(join(other, "config.json"), JSON.stringify({ ...config, another: true }))
+  const target = place()
+  const ends = await job(3, (rank) => Effect.flatMap(prepareImport(rank === 2 ? other : model), (prepared) => prepared.run(target)))
+  for (const end of ends) expect(end).toMatchObject({ message: expect.stringMatching(/rank \d does not have what rank \d has at "?the plan of the conversion"?: it sees another source, or was given other options/) })
+  expect(existsSync(target)).toBe(false)
 })
 
 /** Small is some 100 MB: its files have several cells, and arrays lie across their borders. */

@@ -24,6 +24,8 @@ export interface SessionOptions {
   readonly version: string
   readonly limits: Limits
   readonly env: Environment
+  /** At rank 0: whether a process that is not here may still come; by default any may. */
+  readonly mayCome?: ((rank: number) => boolean) | undefined
 }
 
 export interface Session extends MemberWorld {
@@ -50,10 +52,10 @@ const ticking = (limits: Limits, tick: () => void): { readonly stop: () => void 
 }
 
 const lead = async (options: SessionOptions, signal: AbortSignal): Promise<Session> => {
-  const { env, launch, limits, plan, rendezvous, run, version } = options
+  const { env, launch, limits, mayCome, plan, rendezvous, run, version } = options
   const certificate = !rendezvous.tls ? undefined : rendezvous.kind === "directory" ? await selfSigned() : await givenCertificate(env)
   const token = rendezvous.kind === "directory" ? newToken() : tokenFrom(env)
-  const coordinator = new Coordinator({ run, world: launch.worldSize, plan, version, limits, now })
+  const coordinator = new Coordinator({ run, world: launch.worldSize, plan, version, limits, now, mayCome })
   const at = rendezvous.kind === "directory" ? { host: await ownAddress(launch), port: 0 } : rendezvous
   const door = await listen(coordinator, { host: at.host, port: at.port, token, certificate, world: launch.worldSize })
   const timer = ticking(limits, () => {
