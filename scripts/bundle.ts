@@ -4,7 +4,9 @@ import { join } from "node:path"
 import { rolldown } from "rolldown"
 
 const root = new URL("..", import.meta.url).pathname
-const external = ["effect", /^effect\//, "zod", "yaml", "ws", /^@effect\//, /^@tensorflow\//, /^node:/]
+/** Packages that are used where they are installed, and never carried along. */
+const optional = [/^@tensorflow\//, "@huggingface/tokenizers"]
+const external = ["effect", /^effect\//, "zod", "yaml", "ws", /^@effect\//, /^node:/, ...optional]
 
 /** A few files: what every command line needs, what most commands need. Each file that is opened costs as much as 20 KB of code. */
 const groups = [
@@ -13,7 +15,7 @@ const groups = [
 ]
 
 const write = async (input: Record<string, string>, dir: string, bundleAll: boolean) => {
-  const build = await rolldown({ input, platform: "node", ...(bundleAll ? {} : { external }), logLevel: "warn" })
+  const build = await rolldown({ input, platform: "node", external: bundleAll ? optional : external, logLevel: "warn" })
   await build.write({ dir, format: "esm", minify: bundleAll, sourcemap: false, chunkFileNames: "chunks/[name]-[hash].js", ...(bundleAll ? { codeSplitting: { groups } } : {}) })
   await build.close()
 }

@@ -104,7 +104,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "unsupported/",
-    heldBy: ["tests/recognise/recognise.test.ts", "tests/errors.test.ts"],
+    heldBy: ["tests/recognise/recognise.test.ts", "tests/errors.test.ts", "tests/forward/refusals.test.ts"],
     title: "Sound, but not done here",
     where: "what it is",
     exitCode: 4,
@@ -116,6 +116,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "implied-config": ["no config.json follows from what a checkpoint says of its model", "Name the model with --hf-model; its config.json alone is enough."],
       "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
       "forward": ["a decoder that computes what the forward check does not know: recurrences, indexers, gates of attention", "Compare the weights (`verify`) instead."],
+      "compute": ["no form of TensorFlow.js can be loaded; the message says why for each", "Install one, or `--compute simd`, which needs nothing."],
       "copy": "a rearrangement that the engine does not do",
       "legacy": "a legacy checkpoint: one pickle for each model-parallel rank",
       "mimo": "a model of one component, which has no MIMO form",
@@ -123,7 +124,8 @@ export const catalogue: ReadonlyArray<Area> = [
       "other": "anything else",
       "quantised": "quantised values that would have to be changed once more",
       "recognised": "an adapter, a quantisation, a wrapper's names or another program's format, told by its names",
-      "relabel": "a naming that has no exact equivalent"
+      "relabel": "a naming that has no exact equivalent",
+      "tokenizer": ["a text, where there is no tokenizer.json or the package that reads it is not installed", "Give the tokens by their ids (`--tokens`)."]
     }
   },
   {
@@ -538,6 +540,15 @@ export const catalogue: ReadonlyArray<Area> = [
       "size": "a record that lies about its size",
       "zip64": "64-bit sizes that make no sense"
     }
+  },
+  {
+    prefix: "tokenizer/",
+    heldBy: ["tests/forward/tokenizer.test.ts"],
+    title: "Tokenizers",
+    where: "the file",
+    exitCode: 3,
+    remedy: "Give the tokens by their ids (`--tokens`).",
+    codes: { "invalid": "a tokenizer.json that `@huggingface/tokenizers` does not understand" }
   },
   {
     prefix: "torch/",

@@ -5,10 +5,11 @@ export {
 } from "./api/MegatronMimoBridge.ts"
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
-  type Abortable, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
+  type Abortable, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
   type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
+export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/models.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
@@ -56,6 +57,7 @@ export { type RelabelTo } from "./relabel/rules/index.ts"
 export * from "./errors.ts"
 export { Disk } from "./io/Disk.ts"
 export * from "./model/Block.ts"
+export * from "./model/Forward.ts"
 export { gpt } from "./model/gpt.ts"
 export {
   type AudioSizes, type ModelModule, type ModuleFacts, type ModuleSource, type ProjectorSizes, type TowerSizes, type VisionSizes

@@ -18,6 +18,7 @@ import type { RelabelReport } from "../relabel/relabel.ts"
 import * as checkpoints from "./checkpoints.ts"
 import { type DescribedByCheckpoint, prepareExport, type RunOptions } from "./conversions.ts"
 import { withFamilyFiles } from "./familyFiles.ts"
+import { forwardCheck, type ForwardReport, type ForwardRequest } from "./forward.ts"
 import type { HfWeight } from "./hfWeights.ts"
 import {
   AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type VerifyOptions,
@@ -114,6 +115,9 @@ export const inspectCheckpoint = (path: string, request: checkpoints.InspectRequ
 /** How two checkpoints of any kinds differ: {@link checkpoints.diff}. */
 export const diffCheckpoints = (left: string, right: string, request: checkpoints.DiffRequest & Abortable = {}): Promise<DiffReport> =>
   run(checkpoints.diff(left, right, request), request)
+
+/** What a checkpoint says to a text: {@link forwardCheck}. */
+export const checkForward = (path: string, request: ForwardRequest & Abortable): Promise<ForwardReport> => run(forwardCheck(path, request), request)
 
 /** Write a Megatron checkpoint under other names: {@link checkpoints.relabel}. */
 export const relabelCheckpoint = (from: string, target: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>

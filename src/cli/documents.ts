@@ -6,6 +6,7 @@ import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
 import type { ReshardReport } from "../api/reshard.ts"
 import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
+import type { ForwardReport, NextToken } from "../api/forward.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
 import type { SampleCheck, SetupReport } from "../api/setup.ts"
@@ -166,6 +167,29 @@ const adapter = {
   files: conversion.files,
   notes
 } satisfies Fields<AdapterReport>
+
+const nextToken = {
+  id: count,
+  logit: real,
+  probability: real,
+  text: optional(text.describe("What it is as text, where there is a tokenizer"))
+} satisfies Fields<NextToken>
+
+const forward = {
+  path: text,
+  kind: z.enum(["hf", "megatron"]),
+  architecture,
+  family,
+  layers: size,
+  vocabulary: size,
+  bytes: bytes.describe("Bytes of parameters that were computed with"),
+  compute: text.describe("Who multiplied matrices: simd, tfjs-node-gpu, tfjs-node, tfjs-wasm"),
+  tokens: z.array(count),
+  logProbabilities: z.array(real).describe("Natural logarithm of the probability of each token behind the first"),
+  perplexity: optional(real.describe("exp of their negative mean; absent for a single token")),
+  next: z.array(z.strictObject(nextToken)).describe("What may come behind the last token, likeliest first"),
+  notes
+} satisfies Fields<ForwardReport>
 
 const sum = { tensors: count, elements: count, bytes }
 const layoutRow = z.strictObject({ component: text, ...sizes, rankOffset: count })
@@ -463,7 +487,8 @@ export const documents = {
   memory: document("memory", "memory", memory),
   layout: document("layout", "layout", layout),
   setup: document("setup", "setup sft", setup),
-  adapter: document("adapter", "adapter export, and adapter export --dry-run", { ...adapter, target })
+  adapter: document("adapter", "adapter export, and adapter export --dry-run", { ...adapter, target }),
+  forward: document("forward", "forward", forward)
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */

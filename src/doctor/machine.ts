@@ -17,8 +17,12 @@ const OLDEST_NODE = [22, 19] as const
 const LEAST_MEMORY = 512e6
 const LEAST_DISK = 1e9
 
-/** Optional packages of the design; converting, checking and reporting need none of them. */
-const BACKENDS: ReadonlyArray<string> = ["@tensorflow/tfjs-node-gpu"]
+/** Optional packages, and what each is for; converting, checking and reporting need none of them. */
+const OPTIONAL: ReadonlyArray<readonly [name: string, use: string]> = [
+  ["@tensorflow/tfjs-node-gpu", "arithmetic of the forward check on a GPU"],
+  ["@tensorflow/tfjs-node", "faster arithmetic of the forward check"],
+  ["@huggingface/tokenizers", "texts in the forward check"]
+]
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`
 
@@ -41,12 +45,12 @@ const memory = (): Diagnosis => {
     : diagnosis("ok", "memory", text)
 }
 
-const backend = (name: string): Diagnosis => {
+const optional = (name: string, use: string): Diagnosis => {
   try {
     createRequire(import.meta.url).resolve(name)
-    return diagnosis("ok", "backend", `${name} is installed (optional; no command needs it)`)
+    return diagnosis("ok", "optional", `${name} is installed (${use})`)
   } catch {
-    return diagnosis("note", "backend", `${name} is not installed (optional; no command needs it)`)
+    return diagnosis("note", "optional", `${name} is not installed (optional: ${use})`)
   }
 }
 
@@ -137,7 +141,7 @@ export const examineMachine = Effect.fnUntraced(function*(directory: string) {
     memory(),
     await space(disk, path),
     ...await probe(disk, path),
-    ...BACKENDS.map(backend),
+    ...OPTIONAL.map(([name, use]) => optional(name, use)),
     ...await stagingFolders(disk, path)
   ])
 })

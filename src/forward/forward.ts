@@ -19,7 +19,9 @@ export interface ForwardOptions extends EngineOptions {
   readonly top: number
   /** Told all logits, a part of the vocabulary at a time. */
   readonly onLogits?: TakeLogits
-  readonly onBytes?: (bytes: number) => void
+  /** Told the bytes of all parameters, then, layer by layer, those that are done with: read, or experts that no token goes through. */
+  readonly onSize?: (bytes: number) => void
+  readonly progress?: (bytes: number) => void
 }
 
 export interface ForwardResult {
@@ -41,22 +43,19 @@ const checked = (tokens: ReadonlyArray<number>, vocabulary: number): void => {
 }
 
 export const forward = Effect.fnUntraced(function*(decoder: OpenedDecoder, tokens: ReadonlyArray<number>, options: ForwardOptions) {
-  const { arithmetic, onBytes, onLogits, top, ...engine } = options
+  const { arithmetic, onLogits, onSize, progress, top, ...engine } = options
   yield* checking(() => checked(tokens, decoder.plan.vocabulary))
   const scores = new Scores(tokens.map((_, i) => tokens[i + 1]), top)
   const pass = new Pass(arithmetic, decoder.plan, tokens.length)
+  const { layers, others } = decoder.sizes
+  onSize?.(layers.reduce((sum, size) => sum + size, others))
   let bytes = 0
   const steps = decode(pass, tokens, (logits, width, first) => {
     scores.add(logits, width, first)
     onLogits?.(logits, width, first)
-  })
-  yield* takeSteps(steps, decoder.array, {
-    ...engine,
-    onBytes: (n) => {
-      bytes += n
-      onBytes?.(n)
-    }
-  })
+  }, (layer) => progress?.(layers[layer]!))
+  yield* takeSteps(steps, decoder.array, { ...engine, onBytes: (n) => { bytes += n } })
+  progress?.(others)
   const logProbabilities = scores.following.filter((p) => p !== undefined)
   const mean = logProbabilities.reduce((sum, p) => sum + p, 0) / logProbabilities.length
   return {

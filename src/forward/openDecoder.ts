@@ -27,7 +27,7 @@ import { openHfModel, openHfSource } from "../space/HfSource.ts"
 import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import { rebase, type Shape, volume } from "../tensor/Copy.ts"
-import type { DType } from "../tensor/DType.ts"
+import { bytesOf, type DType } from "../tensor/DType.ts"
 import { type DecoderPlan, decoderPlan } from "./DecoderPlan.ts"
 import type { Read } from "./steps.ts"
 
@@ -37,6 +37,8 @@ export interface OpenedDecoder {
   readonly architecture: string
   readonly family: string
   readonly plan: DecoderPlan<BoundParameter>
+  /** Bytes of the parameters of each layer, and of those outside of layers, as they are computed with. */
+  readonly sizes: { readonly layers: ReadonlyArray<number>; readonly others: number }
   /** A parameter, or some rows of it, in a dtype that is computed with. */
   readonly array: (read: Read<BoundParameter>) => TargetArray
   readonly notes: ReadonlyArray<string>
@@ -89,6 +91,18 @@ const someRows = ({ copies, dtype, id, shape }: TargetArray, rows: ReadonlyArray
 const readingRows = (array: (bound: BoundParameter) => TargetArray) => ({ parameter, rows }: Read<BoundParameter>): TargetArray =>
   rows ? someRows(array(parameter), rows) : array(parameter)
 
+const sizesOf = (parameters: ReadonlyArray<BoundParameter>, layers: number, array: (bound: BoundParameter) => TargetArray): OpenedDecoder["sizes"] => {
+  const sizes = { layers: new Array<number>(layers).fill(0), others: 0 }
+  for (const bound of parameters) {
+    const { dtype, shape } = array(bound)
+    const { stage } = bound.parameter
+    const bytes = volume(shape) * bytesOf(dtype)
+    if (typeof stage === "object") sizes.layers[stage.layer]! += bytes
+    else sizes.others += bytes
+  }
+  return sizes
+}
+
 /** Errors: those of an import's plan, and Unsupported `unsupported/forward`. */
 export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, directory: string) {
   const source = yield* openHfSource(directory)
@@ -100,16 +114,18 @@ export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistr
     requireTensors(own.flatMap(({ tensors }) => tensors), logical.tensors, fileOf(source.weights), ({ name }) => fileSpotOf(source.weights, name))
     refuseIntegerWeights(own, logical.tensors, (names) => spotOf(source.weights, names))
     const read = readSpace(logical)
+    const array = ({ copies, parameter: { name, shape }, tensors }: BoundParameter): TargetArray => {
+      const stored = tensors.map((tensor) => logical.tensors.get(tensor.name)!.dtype).reduce((a, b) => commonDtype(a, b, name))
+      return { id: name, dtype: computedDtype(stored), shape, copies: () => copies.flatMap(read) }
+    }
     return {
       directory,
       kind: "hf",
       architecture: source.architecture,
       family: family.name,
       plan,
-      array: readingRows(({ copies, parameter: { name, shape }, tensors }) => {
-        const stored = tensors.map((tensor) => logical.tensors.get(tensor.name)!.dtype).reduce((a, b) => commonDtype(a, b, name))
-        return { id: name, dtype: computedDtype(stored), shape, copies: () => copies.flatMap(read) }
-      }),
+      sizes: sizesOf(own, plan.layers.length, array),
+      array: readingRows(array),
       notes: [...source.weights.warnings, ...notes]
     }
   })
@@ -148,17 +164,19 @@ export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyR
   }))
   const stored = yield* converting(() => readChunks(store, chunks))
   const places = new Map(located.map((own) => [own.bound, own]))
+  const array = (bound: BoundParameter): TargetArray => {
+    const own = places.get(bound)!
+    const dtype = own.parts.map(({ tensor }) => tensor.dtype).reduce((a, b) => commonDtype(a, b, bound.parameter.name))
+    return { id: bound.parameter.name, dtype: computedDtype(dtype), shape: bound.parameter.shape, copies: () => storedCopies(stored, own) }
+  }
   return {
     directory: checkpoint.directory,
     kind: "megatron",
     architecture: config.architecture,
     family: family.name,
     plan,
-    array: readingRows((bound) => {
-      const own = places.get(bound)!
-      const dtype = own.parts.map(({ tensor }) => tensor.dtype).reduce((a, b) => commonDtype(a, b, bound.parameter.name))
-      return { id: bound.parameter.name, dtype: computedDtype(dtype), shape: bound.parameter.shape, copies: () => storedCopies(stored, own) }
-    }),
+    sizes: sizesOf([...places.keys()], plan.layers.length, array),
+    array: readingRows(array),
     notes: checkpoint.notes
   } satisfies OpenedDecoder as OpenedDecoder
 })

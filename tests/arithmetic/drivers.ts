@@ -40,10 +40,6 @@ export const productOf = ({ k, m, n }: Sizes, dtype: WeightDType, transposed: bo
   transposed
 })
 
-/** Largest difference between two results, in units of the largest possible sum of k products of numbers below 1. */
-export const distance = (ours: Float32Array, theirs: Float32Array, k: number): number =>
-  ours.reduce((most, value, i) => Math.max(most, Math.abs(value - theirs[i]!) / Math.max(k, 1)), 0)
-
 /** A sum of a base and a product. */
 export const sumOf = (arithmetic: Arithmetic, sizes: Sizes, dtype: WeightDType, rounding: SumRounding): Uint8Array =>
   arithmetic.addProduct(weights(dtype, sizes.m, sizes.n, 3), productOf(sizes, "F32", false), 0.3, rounding)

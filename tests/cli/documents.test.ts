@@ -11,6 +11,7 @@ import { toPromise } from "../../src/io/attempt.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
 import { wholeRoot } from "../../src/cli/root.ts"
+import { writeToy } from "../forward/toys.ts"
 import { cliIn } from "./run.ts"
 
 const work = mkdtempSync(join(tmpdir(), "documents-"))
@@ -23,6 +24,7 @@ beforeAll(async () => {
     ["import", "--hf-model", "hf", "--megatron-path", "mg", "-c", "language=tp=2", "-c", "images=tp=1", "-q"],
     ["import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q"]
   ]) expect((await run(...args)).code).toBe(0)
+  await writeToy("qwen3-yarn", join(work, "decoder"))
   // One bit of a data file.
   cpSync(join(work, "mg"), join(work, "damaged"), { recursive: true })
   const item = join(work, "damaged", "iter_0000000", "__0_0.distcp")
@@ -80,7 +82,9 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["layout --hf-model hf -c language=tp=2,cp=2 -c images=tp=1", 1],
   ["setup sft run --hf-model hf --images 1*64x64", 0],
   ["setup sft adapters --hf-model hf --mode lora", 0],
-  ["import --hf-model hf --megatron-path planned --component auto --nodes 1 --dry-run", 0]
+  ["import --hf-model hf --megatron-path planned --component auto --nodes 1 --dry-run", 0],
+  ["forward decoder --tokens 1,2,3", 0],
+  ["forward decoder --tokens 1 --top 0 --compute simd", 0]
 ]
 
 describe("results", () => {

@@ -317,7 +317,7 @@ describe("the machine", () => {
   it("says what Node, memory, disk and file system can do, and leaves nothing behind", async () => {
     const directory = makeDirectory(fresh(work))
     const report = await run(examineMachine(directory))
-    expect(report.map((d) => d.code)).toEqual(expect.arrayContaining(["node", "memory", "disk", "direct-io", "links", "reflinks", "fsync", "backend"]))
+    expect(report.map((d) => d.code)).toEqual(expect.arrayContaining(["node", "memory", "disk", "direct-io", "links", "reflinks", "fsync", "optional"]))
     expect(report.find((d) => d.code === "node")!.severity).toBe("ok")
     const { readdirSync } = await import("node:fs")
     expect(readdirSync(directory)).toEqual([])

@@ -20,6 +20,11 @@ for model in qwen3.5-vl qwen3.5-vl-moe; do
 done
 "$venv/bin/python" -W ignore tests/interop/interop.py "$work"
 
+# What decoders say: the forward check and transformers, on toys of many families.
+node tests/forward/toys.ts "$work/decoders"
+"$venv/bin/python" -W ignore tests/interop/forwardLogits.py "$work/decoders"
+node tests/interop/compareLogits.ts "$work/decoders"
+
 # Every architecture that transformers has too, in both of its formats.
 models="$work/models"
 mkdir "$models"

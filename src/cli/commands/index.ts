@@ -93,5 +93,9 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
   adapter: {
     description: "Convert and merge adapters: LoRA, canonical LoRA, DoRA (adapter export, adapter import)",
     load: async () => (await import("./adapter.ts")).adapterCommand
+  },
+  forward: {
+    description: "Does it still speak? Run tokens through a decoder, read layer by layer without a GPU: perplexity and the likeliest next tokens",
+    load: async () => (await import("./forward.ts")).forwardCommand
   }
 }
