@@ -13,7 +13,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const bailingMoeV2 = family({
   name: "bailing-moe-v2",
   architectures: ["BailingMoeV2ForCausalLM"],
-  config: defaulted({ max_position_embeddings: 32_768, rope_theta: 600_000, n_group: 8, topk_group: 4, routed_scaling_factor: 1 }, z.looseObject(bailingFields)),
+  config: () => defaulted({ max_position_embeddings: 32_768, rope_theta: 600_000, n_group: 8, topk_group: 4, routed_scaling_factor: 1 }, z.looseObject(bailingFields)),
   layout: textLayout,
   describe: (t, { experts, modules }) => {
     const tc = bailingTransformer(t, { mtp_num_layers: modules })

@@ -35,7 +35,7 @@ const lightningRows: Table = {
 export const bailingMoeV2_5 = family({
   name: "bailing-moe-v2.5",
   architectures: ["BailingMoeV2_5ForCausalLM", "BailingMoeLinearForCausalLM", "BailingHybridForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...bailingFields,
     q_lora_rank: size.nullish(),
     kv_lora_rank: size.default(512),

@@ -14,7 +14,7 @@ const balanced = { ...LATENT_FUSIONS, moe_router_load_balancing_type: "seq_aux_l
 export const deepseekV2 = family({
   name: "deepseek-v2",
   architectures: ["DeepseekV2ForCausalLM"],
-  config: defaulted({ q_lora_rank: 1536, n_shared_experts: 2, routed_scaling_factor: 1 }, z.looseObject(latentMoeFields)),
+  config: () => defaulted({ q_lora_rank: 1536, n_shared_experts: 2, routed_scaling_factor: 1 }, z.looseObject(latentMoeFields)),
   layout: textLayout,
   describe: (t, layout) =>
     latentMoe(t, layout, {
@@ -38,7 +38,7 @@ export const deepseekV2 = family({
 export const deepseekV3 = family({
   name: "deepseek-v3",
   architectures: ["DeepseekV3ForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { q_lora_rank: 1536, n_shared_experts: 1, n_group: 8, topk_group: 4, routed_scaling_factor: 2.5 },
     z.looseObject(latentMoeFields)
   ),

@@ -25,7 +25,7 @@ import { defined, gptProvider } from "./shared/provider.ts"
 const RATIOS: Readonly<Record<string, number>> = { sliding_attention: 0, compressed_sparse_attention: 4, heavily_compressed_attention: 128 }
 
 /** Absent sizes have the defaults of the published config class. */
-const schema = z.looseObject({
+const schema = () => z.looseObject({
   ...moeFields,
   ...positions(1_048_576),
   moe_intermediate_size: size,
@@ -50,7 +50,7 @@ const schema = z.looseObject({
   num_hash_layers: many.nullish(),
   mlp_layer_types: z.array(z.enum(["hash_moe", "moe"])).nullish()
 })
-type Config = z.infer<typeof schema>
+type Config = z.infer<ReturnType<typeof schema>>
 
 const rotarySection = z.looseObject({
   rope_theta: z.number().positive().nullish(),

@@ -16,7 +16,7 @@ import { size } from "./shared/config.ts"
 export const ernie4_5Moe = family({
   name: "ernie4.5-moe",
   architectures: ["Ernie4_5_MoeForCausalLM"],
-  config: z.looseObject({ ...ernieFields, moe_intermediate_size: size }),
+  config: () => z.looseObject({ ...ernieFields, moe_intermediate_size: size }),
   spellings: [[".mlp.moe_statics.", ".mlp.gate.moe_statics."]],
   layout: (_, headers) => expertLayout(headers),
   describe: (t, experts) => {

@@ -57,7 +57,7 @@ export const ernie4_5VlMoe = family({
   name: "ernie4.5-vl-moe",
   architectures: ["Ernie4_5_VLMoeForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: z.looseObject({ ...ernieFields, moe_intermediate_size: z.tuple([size, size]) }),
     vision_config: z.looseObject(resampledVisionFields),
     tie_word_embeddings: z.boolean().nullish(),

@@ -27,7 +27,7 @@ const forward = (t: TextConfig) => {
 export const exaone4 = family({
   name: "exaone4",
   architectures: ["Exaone4ForCausalLM"],
-  config: z.looseObject({ ...denseFields, ...positions(2048), num_key_value_heads: size.default(32), rms_norm_eps: z.number().default(1e-5) }),
+  config: () => z.looseObject({ ...denseFields, ...positions(2048), num_key_value_heads: size.default(32), rms_norm_eps: z.number().default(1e-5) }),
   describe: (t) => {
     const tc = transformerOf(t, { qk_layernorm: true })
     return textModel({

@@ -24,7 +24,7 @@ export const exaone4_5 = family({
   name: "exaone-4.5",
   architectures: ["Exaone4_5_ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: z.looseObject({
       ...denseFields,
       ...positions(2048),

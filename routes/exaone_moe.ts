@@ -19,7 +19,7 @@ const PROVIDER = "megatron.bridge.models.exaone.exaone_moe.exaone_moe_provider.E
 export const exaoneMoe = family({
   name: "exaone-moe",
   architectures: ["ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...moeFields,
     ...positions(2048),
     num_key_value_heads: size.nullable().default(32),

@@ -19,7 +19,7 @@ const MULTIPLIERS = [
   "ssm_in_multiplier", "ssm_out_multiplier"
 ] as const
 
-const schema = z.looseObject({
+const schema = () => z.looseObject({
   ...denseFields,
   ...positions(8192),
   num_key_value_heads: size.nullable().default(8),

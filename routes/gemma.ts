@@ -39,7 +39,7 @@ const provider = (name: string, t: TextConfig, tc: ReturnType<typeof transformer
 export const gemma = family({
   name: "gemma",
   architectures: ["GemmaForCausalLM"],
-  config: z.looseObject({ ...fields, num_key_value_heads: size.default(16) }),
+  config: () => z.looseObject({ ...fields, num_key_value_heads: size.default(16) }),
   describe: (t) => {
     const tc = transformer(t)
     return textModel({
@@ -55,7 +55,7 @@ export const gemma = family({
 export const gemma2 = family({
   name: "gemma2",
   architectures: ["Gemma2ForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...fields,
     num_key_value_heads: size.default(4),
     attn_logit_softcapping: z.number().nullable().default(50),
@@ -86,7 +86,7 @@ export const gemma2 = family({
 export const gemma3 = family({
   name: "gemma3",
   architectures: ["Gemma3ForCausalLM"],
-  config: z.looseObject({ ...fields, ...dualRopeFields, num_key_value_heads: size.default(4) }),
+  config: () => z.looseObject({ ...fields, ...dualRopeFields, num_key_value_heads: size.default(4) }),
   describe: (t) => {
     refuseBiases(t, ["attention_bias"], NO_PLACE.normedOutput)
     const tc = { ...transformer(t), qk_layernorm: true }

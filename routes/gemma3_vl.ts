@@ -46,7 +46,7 @@ export const gemma3Vl = family({
   name: "gemma3-vl",
   architectures: ["Gemma3ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: text,
     vision_config: z.looseObject(pairVisionFields),
     image_token_index: count.nullish(),

@@ -15,7 +15,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const glm4Moe = family({
   name: "glm4-moe",
   architectures: ["Glm4MoeForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { num_key_value_heads: 8, rms_norm_eps: 1e-5, max_position_embeddings: 131_072, partial_rotary_factor: 0.5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1 },
     z.looseObject({ ...denseFirstFields, use_qk_norm: z.boolean().nullish() })
   ),

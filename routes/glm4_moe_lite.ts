@@ -10,7 +10,7 @@ import { textLayout } from "./shared/textLayout.ts"
 export const glm4MoeLite = family({
   name: "glm-4.7-flash",
   architectures: ["Glm4MoeLiteForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { q_lora_rank: 768, rms_norm_eps: 1e-5, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1.8, max_position_embeddings: 202_752 },
     z.looseObject(latentMoeFields)
   ),

@@ -20,7 +20,7 @@ import { gptProvider } from "./shared/provider.ts"
 import { textLayout } from "./shared/textLayout.ts"
 import { textModel } from "./shared/textModel.ts"
 
-const schema = z.looseObject({
+const schema = () => z.looseObject({
   ...latentMoeFields,
   ...positions(202_752),
   q_lora_rank: size.default(2048),
@@ -39,7 +39,7 @@ const schema = z.looseObject({
   index_skip_topk_offset: count.nullish(),
   indexer_rope_interleave: z.boolean().nullish()
 })
-type Config = z.infer<typeof schema>
+type Config = z.infer<ReturnType<typeof schema>>
 
 /** Which layers have an indexer: as listed, by a pattern, or all up to an offset and then every `index_topk_freq`-th. */
 const indexers = (t: Config): ReadonlyArray<boolean> => {

@@ -14,7 +14,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const hyV3 = family({
   name: "hy-v3",
   architectures: ["HYV3ForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, initializer_range: 0.006, rope_theta: 11_158_840, max_position_embeddings: 131_072, router_scaling_factor: 2.826 },
     z.looseObject({ ...denseFirstFields, qk_norm: z.boolean().nullish(), router_scaling_factor: z.number().nullish() })
   ),

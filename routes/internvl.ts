@@ -131,7 +131,7 @@ export const internVlChat = family({
   name: "internvl",
   architectures: ["InternVLChatModel"],
   mimo: MIMO,
-  config: z.looseObject({ ...common, llm_config: text }),
+  config: () => z.looseObject({ ...common, llm_config: text }),
   layout: (_, headers) => layoutOf(headers, "published"),
   describe: (c, layout) => describe(c, c.llm_config, layout, "published")
 })
@@ -140,7 +140,7 @@ export const internVl = family({
   name: "internvl-converted",
   architectures: ["InternVLForConditionalGeneration"],
   mimo: MIMO,
-  config: z.looseObject({ ...common, text_config: text }),
+  config: () => z.looseObject({ ...common, text_config: text }),
   layout: (_, headers) => layoutOf(headers, "converted"),
   describe: (c, layout) => describe(c, c.text_config, layout, "converted")
 })

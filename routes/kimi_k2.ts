@@ -8,7 +8,7 @@ import { textLayout } from "./shared/textLayout.ts"
 export const kimiK2 = family({
   name: "kimi-k2",
   architectures: ["KimiK2ForCausalLM"],
-  config: z.looseObject(latentMoeFields),
+  config: () => z.looseObject(latentMoeFields),
   layout: textLayout,
   describe: (t, layout) =>
     latentMoe(t, layout, { dense: 1, expertBias: true, extra: { ...kimiK2Extra, moe_router_score_function: t.scoring_func ?? "sigmoid", mtp_num_layers: t.num_nextn_predict_layers ?? null } })

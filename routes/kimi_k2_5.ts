@@ -23,7 +23,7 @@ export const kimiK2_5 = family({
   name: "kimi-k2.5",
   architectures: ["KimiK25ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: defaulted({ n_group: 8, topk_group: 4, routed_scaling_factor: 2.5, first_k_dense_replace: 3 }, z.looseObject(latentMoeFields)),
     vision_config: z.looseObject(moonVisionFields),
     dtype: dtypeField,

@@ -76,7 +76,7 @@ const moeLayers = (t: Text): ReadonlyArray<number> =>
 export const kimiK3 = family({
   name: "kimi-k3",
   architectures: ["KimiK3ForConditionalGeneration"],
-  config: z.looseObject({ text_config: text, tie_word_embeddings: z.boolean().nullish(), dtype: dtypeField, torch_dtype: dtypeField }),
+  config: () => z.looseObject({ text_config: text, tie_word_embeddings: z.boolean().nullish(), dtype: dtypeField, torch_dtype: dtypeField }),
   layout: (_, headers) => expertLayout(headers, model),
   describe: (c, experts) => {
     const t = c.text_config

@@ -15,7 +15,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const llama = family({
   name: "llama",
   architectures: ["LlamaForCausalLM"],
-  config: z.looseObject({ ...denseFields, ...positions(2048) }),
+  config: () => z.looseObject({ ...denseFields, ...positions(2048) }),
   describe: (t) => {
     const biases = flaggedBiases(t)
     const tc = transformerOf(t, biasFields(biases))

@@ -15,7 +15,7 @@ const layer = { ...attention, ...denseMlp }
 export const mimo = family({
   name: "mimo",
   architectures: ["MiMoForCausalLM"],
-  config: z.looseObject({ ...denseFields, num_nextn_predict_layers: many.nullish() }),
+  config: () => z.looseObject({ ...denseFields, num_nextn_predict_layers: many.nullish() }),
   describe: (t) => {
     const tc = transformerOf(t, { add_qkv_bias: true, mtp_num_layers: t.num_nextn_predict_layers ?? 0 })
     return textModel({

@@ -17,7 +17,7 @@ import { textModel } from "./shared/textModel.ts"
 const FAMILY = "megatron.bridge.models.mimo_v2_flash"
 const flag = z.union([z.literal(0), z.literal(1)])
 
-const schema = z.looseObject({
+const schema = () => z.looseObject({
   ...moeFields,
   ...positions(131_072),
   intermediate_size: size,
@@ -42,7 +42,7 @@ const schema = z.looseObject({
   layernorm_epsilon: z.number().nullish(),
   scoring_func: z.enum(["sigmoid", "softmax"]).nullish()
 })
-type Config = z.infer<typeof schema>
+type Config = z.infer<ReturnType<typeof schema>>
 
 /** 1 = sliding, 0 = full attention. By default the first and every sixth layer are full. */
 const pattern = (t: Config): ReadonlyArray<number> => {

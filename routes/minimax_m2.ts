@@ -17,7 +17,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const minimaxM2 = family({
   name: "minimax-m2",
   architectures: ["MiniMaxM2ForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...moeFields,
     ...positions(196_608),
     num_key_value_heads: size.nullable().default(8),

@@ -63,7 +63,7 @@ export const minimaxM3 = family({
   name: "minimax-m3",
   architectures: ["MiniMaxM3SparseForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: text,
     vision_config: z.looseObject({ ...pairVisionFields, image_size: size.nullish(), ...merging, img_token_compression_config: compression }),
     img_token_compression_config: compression,

@@ -12,7 +12,7 @@ import { textModel } from "./shared/textModel.ts"
 export const mistral = family({
   name: "mistral",
   architectures: ["MistralForCausalLM"],
-  config: z.looseObject({ ...denseFields, ...positions(131_072), num_key_value_heads: size.nullable().default(8), sliding_window: size.nullable().default(4096) }),
+  config: () => z.looseObject({ ...denseFields, ...positions(131_072), num_key_value_heads: size.nullable().default(8), sliding_window: size.nullable().default(4096) }),
   describe: (t) => {
     const tc = transformerOf(t)
     return textModel({

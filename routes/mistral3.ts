@@ -30,7 +30,7 @@ export const mistral3 = family({
   name: "mistral3",
   architectures: ["Mistral3ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: defaulted({ num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6, max_position_embeddings: 262_144 }, z.looseObject(denseFields)),
     vision_config: z.looseObject(pixelVisionFields),
     image_token_index: count.nullish(),

@@ -15,7 +15,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const mixtral = family({
   name: "mixtral",
   architectures: ["MixtralForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 },
     z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size, sliding_window: size.nullish() })
   ),

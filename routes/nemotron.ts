@@ -13,7 +13,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const nemotron = family({
   name: "nemotron",
   architectures: ["NemotronForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...denseFields,
     ...positions(4096),
     hidden_act: z.string().default("relu2"),

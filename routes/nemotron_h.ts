@@ -8,7 +8,7 @@ import { gptProvider } from "./shared/provider.ts"
 export const nemotronH = family({
   name: "nemotron-h",
   architectures: ["NemotronHForCausalLM"],
-  config: defaulted({ max_position_embeddings: 4096, n_group: 1, topk_group: 1, routed_scaling_factor: 1 }, z.looseObject(nemotronHFields)),
+  config: () => defaulted({ max_position_embeddings: 4096, n_group: 1, topk_group: 1, routed_scaling_factor: 1 }, z.looseObject(nemotronHFields)),
   spellings: [["^backbone.", "^model."]],
   layout: (_, headers) => nemotronHLayout(headers),
   describe: (t, layout) => {

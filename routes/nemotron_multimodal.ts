@@ -20,7 +20,7 @@ import { radioCarried, radioFields, radioOf, radioRows } from "./shared/towers/r
 /** Sections and token ids by their published names, or by the ones that transformers gave them later. */
 const RENAMED = [["text_config", "llm_config"], ["audio_config", "sound_config"], ["image_token_id", "img_context_token_id"], ["audio_token_id", "sound_context_token_id"]] as const
 
-const schema = z.preprocess(
+const schema = () => z.preprocess(
   (c) => (typeof c === "object" && c !== null ? { ...Object.fromEntries(RENAMED.flatMap(([later, name]) => (later in c ? [[name, (c as Record<string, unknown>)[later]]] : []))), ...c } : c),
   z.looseObject({
     llm_config: z.looseObject(nemotronHFields),
@@ -37,7 +37,7 @@ const schema = z.preprocess(
     sound_context_token_id: count.nullish()
   })
 )
-type Config = z.infer<typeof schema>
+type Config = z.infer<ReturnType<typeof schema>>
 
 const SOUND = [
   "attention_bias", "conv_kernel_size", "convolution_bias", "hidden_size", "intermediate_size", "model_type", "num_attention_heads", "num_hidden_layers",

@@ -17,7 +17,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const olmoe = family({
   name: "olmoe",
   architectures: ["OlmoeForCausalLM"],
-  config: defaulted({ num_key_value_heads: 16, rms_norm_eps: 1e-5, max_position_embeddings: 4096 }, z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size })),
+  config: () => defaulted({ num_key_value_heads: 16, rms_norm_eps: 1e-5, max_position_embeddings: 4096 }, z.looseObject({ ...moeFields, intermediate_size: size, num_experts_per_tok: size })),
   layout: (_, headers) => expertLayout(headers),
   describe: (t, experts) => {
     const biases = attentionBiases(t)

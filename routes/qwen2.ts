@@ -12,7 +12,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const qwen2 = family({
   name: "qwen2",
   architectures: ["Qwen2ForCausalLM"],
-  config: z.looseObject({ ...denseFields, ...positions(32_768), num_key_value_heads: size.nullable().default(32) }),
+  config: () => z.looseObject({ ...denseFields, ...positions(32_768), num_key_value_heads: size.nullable().default(32) }),
   describe: (t) => {
     const tc = transformerOf(t, { add_qkv_bias: true })
     return textModel({

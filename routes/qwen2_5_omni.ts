@@ -23,7 +23,7 @@ export const qwen2_5Omni = family({
   name: "qwen2.5-omni",
   architectures: ["Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniModel"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     thinker_config: z.looseObject({
       text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject({ ...denseFields, ...windowFields })),
       vision_config: z.looseObject(windowVisionFields),

@@ -31,7 +31,7 @@ export const qwen2Audio = family({
   name: "qwen2-audio",
   architectures: ["Qwen2AudioForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: text,
     audio_config: z.looseObject({ ...audioFields, max_source_positions: size.default(1500) }),
     audio_token_index: count.nullish(),

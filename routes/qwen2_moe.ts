@@ -15,7 +15,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const qwen2Moe = family({
   name: "qwen2-moe",
   architectures: ["Qwen2MoeForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...moeFields,
     num_experts_per_tok: size,
     moe_intermediate_size: size,

@@ -15,7 +15,7 @@ const table = { ...attention, ...qkNorm, ...denseMlp, ...mlpBiases }
 export const qwen3 = family({
   name: "qwen3",
   architectures: ["Qwen3ForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...denseFields,
     ...positions(32_768),
     num_key_value_heads: size.nullable().default(32),

@@ -23,7 +23,7 @@ const describe = (moe: boolean) => (t: HybridText, layout: HybridLayout): Family
 export const qwen3_5Text = family({
   name: "qwen3.5-text",
   architectures: ["Qwen3_5ForCausalLM"],
-  config: z.looseObject({ ...hybridFields, ...hybridDenseFields }),
+  config: () => z.looseObject({ ...hybridFields, ...hybridDenseFields }),
   layout: (_, headers) => hybridLayout(headers, NAMES.model),
   describe: describe(false)
 })
@@ -31,7 +31,7 @@ export const qwen3_5Text = family({
 export const qwen3_5TextMoe = family({
   name: "qwen3.5-text-moe",
   architectures: ["Qwen3_5MoeForCausalLM"],
-  config: z.looseObject({ ...hybridFields, ...hybridMoeFields }),
+  config: () => z.looseObject({ ...hybridFields, ...hybridMoeFields }),
   layout: (_, headers) => hybridLayout(headers, NAMES.model),
   describe: describe(true)
 })

@@ -16,7 +16,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const qwen3Moe = family({
   name: "qwen3-moe",
   architectures: ["Qwen3MoeForCausalLM"],
-  config: z.looseObject({
+  config: () => z.looseObject({
     ...moeFields,
     ...positions(32_768),
     num_key_value_heads: size.nullable().default(4),

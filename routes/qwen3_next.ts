@@ -18,7 +18,7 @@ const NAMES = { megatron: "", model: "model.", head: "" }
 export const qwen3Next = family({
   name: "qwen3-next",
   architectures: ["Qwen3NextForCausalLM"],
-  config: defaulted({ num_key_value_heads: 2, num_experts_per_tok: 10 }, z.looseObject({ ...hybridFields, ...hybridMoeFields })),
+  config: () => defaulted({ num_key_value_heads: 2, num_experts_per_tok: 10 }, z.looseObject({ ...hybridFields, ...hybridMoeFields })),
   layout: (_, headers) => ({ ...hybridLayout(headers, NAMES.model), modules: mtpLayersIn(headers) }),
   describe: (t, layout) => {
     const tc = hybridTransformer(t, {

@@ -26,7 +26,7 @@ export const qwen3Omni = family({
   name: "qwen3-omni",
   architectures: ["Qwen3OmniMoeForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     thinker_config: z.looseObject({
       text_config: z.looseObject({
         ...moeFields,

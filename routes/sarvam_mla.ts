@@ -7,7 +7,7 @@ import { textLayout } from "./shared/textLayout.ts"
 export const sarvamMla = family({
   name: "sarvam-mla",
   architectures: ["SarvamMLAForCausalLM"],
-  config: z.looseObject(latentMoeFields),
+  config: () => z.looseObject(latentMoeFields),
   layout: textLayout,
   describe: (t, layout) =>
     latentMoe(t, layout, {

@@ -14,7 +14,7 @@ const PROVIDER = "megatron.bridge.models.sarvam.sarvam_provider.SarvamMoEModelPr
 export const sarvamMoe = family({
   name: "sarvam-moe",
   architectures: ["SarvamMoEForCausalLM"],
-  config: z.looseObject(bailingFields),
+  config: () => z.looseObject(bailingFields),
   layout: (_, headers) => expertLayout(headers),
   describe: (t, experts) => {
     const tc = bailingTransformer(t)

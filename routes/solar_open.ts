@@ -13,7 +13,7 @@ import { GPT, textModel } from "./shared/textModel.ts"
 export const solarOpen = family({
   name: "solar-open",
   architectures: ["SolarOpenForCausalLM"],
-  config: defaulted(
+  config: () => defaulted(
     { num_key_value_heads: 8, head_dim: 128, rms_norm_eps: 1e-5, rope_theta: 1e6, n_shared_experts: 1, n_group: 1, topk_group: 1, routed_scaling_factor: 1 },
     z.looseObject({ ...moeFields, moe_intermediate_size: size.default(1280), num_experts_per_tok: size.default(8) })
   ),

@@ -20,7 +20,7 @@ const common = (t: StepConfig) => commonOf({ ...t, rope_theta: stepRope(t).first
 export const step3p5 = family({
   name: "step-3.5",
   architectures: ["Step3p5ForCausalLM"],
-  config: z.looseObject(stepFields),
+  config: () => z.looseObject(stepFields),
   layout: stepLayout,
   describe: (t, layout) => {
     const text = stepText(t, layout, false)
@@ -53,7 +53,7 @@ export const step3p7 = family({
   name: "step-3.7",
   architectures: ["Step3p7ForConditionalGeneration"],
   mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
-  config: z.looseObject({
+  config: () => z.looseObject({
     text_config: z.looseObject(stepFields),
     vision_config: vision,
     projector_bias: z.boolean().nullish(),

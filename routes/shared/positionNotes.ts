@@ -3,7 +3,7 @@
  * rebuild a model from the run configuration alone, so what it does not carry is computed otherwise, without a word. Types by
  * their names in transformers 5.
  */
-import type { Family } from "../../src/bridge/Family.ts"
+import { type Family, redescribed } from "../../src/bridge/Family.ts"
 import type { Provider, PythonValue } from "../../src/runconfig/Provider.ts"
 import { quote } from "../../src/errors.ts"
 import { languageSections, type Section, sectionOf } from "./languageSections.ts"
@@ -82,10 +82,7 @@ export const positionNotes = (config: unknown, { fields }: Provider): ReadonlyAr
 }
 
 /** The same family, whose descriptions have these notes. */
-export const withPositionNotes = (family: Family): Family => ({
-  ...family,
-  describe: (config, headers) => {
-    const described = family.describe(config, headers)
-    return { ...described, notes: [...(described.notes ?? []), ...positionNotes(config, described.provider)] }
-  }
+export const withPositionNotes = (family: Family): Family => redescribed(family, (config, headers) => {
+  const described = family.describe(config, headers)
+  return { ...described, notes: [...(described.notes ?? []), ...positionNotes(config, described.provider)] }
 })

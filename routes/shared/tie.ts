@@ -7,7 +7,7 @@
  * - only one of the two is stored: any flag that says tied makes it both;
  * - an export asks the trained checkpoint, which has an output layer or not.
  */
-import type { Carried, Family, HfHeaders, ModelDescription, TieFlag, Vocabulary } from "../../src/bridge/Family.ts"
+import { type Carried, type Family, type HfHeaders, type ModelDescription, redescribed, type TieFlag, type Vocabulary } from "../../src/bridge/Family.ts"
 import type { Row } from "../../src/bridge/Mapping.ts"
 import { innerSection, languageSections, type Section, sectionOf } from "./languageSections.ts"
 
@@ -75,4 +75,4 @@ const described = (family: Family, config: unknown, headers: HfHeaders): ModelDe
 }
 
 /** The same family, with a head that is the embedding where this rule says so. */
-export const withTieRule = (family: Family): Family => ({ ...family, describe: (config, headers) => described(family, config, headers) })
+export const withTieRule = (family: Family): Family => redescribed(family, (config, headers) => described(family, config, headers))

@@ -126,7 +126,8 @@ export interface ImpliedConfig {
 export interface FamilySource<Config, Layout = undefined> {
   readonly name: string
   readonly architectures: ReadonlyArray<string>
-  readonly config: z.ZodType<Config>
+  /** The schema of config.json, or what makes it: of a family that nobody asks for it is then never made. */
+  readonly config: z.ZodType<Config> | (() => z.ZodType<Config>)
   /** By these a checkpoint is recognised that has no config.json: the tables from which {@link ModelDescription.components} are taken. */
   readonly mimo?: ReadonlyArray<MimoForm>
   /** Other names that checkpoints of these models have, in the order in which they are turned into the published ones. */
@@ -195,13 +196,27 @@ const built = (description: FamilyDescription): ModelDescription => {
   return { ...description, components, carried, mtpFields, modules, model: modules.flatMap(({ entries }) => entries) }
 }
 
+/** The same family, described further; that does not make its schema. */
+export const redescribed = (family: Family, describe: Family["describe"]): Family => ({
+  name: family.name,
+  architectures: family.architectures,
+  get schema() {
+    return family.schema
+  },
+  ...(family.mimo ? { mimo: family.mimo } : {}),
+  describe
+})
+
 /** A family from its parts. */
 export const family = <Config, Layout = undefined>(source: FamilySource<Config, Layout>): Family => {
+  let schema: z.ZodType<Config> | undefined
   const described = (config: Config, headers: HfHeaders): ModelDescription => built(source.describe(config, source.layout?.(config, headers) as Layout))
   return {
     name: source.name,
     architectures: source.architectures,
-    schema: source.config,
+    get schema() {
+      return schema ??= typeof source.config === "function" ? source.config() : source.config
+    },
     ...(source.mimo ? { mimo: source.mimo } : {}),
     ...(source.impliedConfig ? { impliedConfig: source.impliedConfig } : {}),
     describe: (config, headers) => {

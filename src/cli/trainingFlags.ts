@@ -1,7 +1,8 @@
 /** Flags of the commands about training: what is trained, on which samples, on what. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS, type TrainingSampleRequest, type TrainingRequest } from "../api/training/request.ts"
+import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS } from "../api/training/defaults.ts"
+import type { TrainingRequest, TrainingSampleRequest } from "../api/training/request.ts"
 import { arrangementOf, type LayoutFlags } from "./flags.ts"
 import { pathFlag } from "./paths.ts"
 

@@ -2,28 +2,22 @@
  * What planners know of GPUs, in one place: vendors' figures per device (SXM), dense BF16, without sparsity. A JSON file of the same
  * form overrides or adds some. Usable memory and efficiencies are experience, not measured here: a measured step calibrates them.
  */
-import { z } from "zod"
 
-const positive = z.number().positive().max(1e18)
-
-export const gpuSchema = z.strictObject({
+/** What is known of a GPU. */
+export interface Gpu {
   /** GiB that a process can allocate. */
-  usableGiB: positive,
+  readonly usableGiB: number
   /** Bytes per second. */
-  memoryBandwidth: positive,
+  readonly memoryBandwidth: number
   /** Dense BF16 operations per second. */
-  bf16: positive,
+  readonly bf16: number
   /** Bytes per second between two GPUs of a domain, one way. */
-  nvlink: positive,
-  nvlinkDomain: z.int().min(1).max(1_000_000),
+  readonly nvlink: number
+  /** GPUs of such a domain. */
+  readonly nvlinkDomain: number
   /** Bytes per second of a GPU's share of the network, one way. */
-  fabric: positive
-})
-
-/** What is known of a GPU: GiB, bytes per second, operations per second. */
-export type Gpu = z.infer<typeof gpuSchema>
-
-export const gpuFileSchema = z.record(z.string().max(100), gpuSchema)
+  readonly fabric: number
+}
 
 /** The GPUs that are known, by name. */
 export const GPUS: Readonly<Record<string, Gpu>> = {

@@ -3,7 +3,6 @@
  * asked, so that all times are estimates.
  */
 import { Effect } from "effect"
-import { z } from "zod"
 import { recipeOf } from "../../../routes/recipes/index.ts"
 import type { ModelDescription } from "../../bridge/Family.ts"
 import type { Recompute } from "../../cost/activations.ts"
@@ -17,22 +16,16 @@ import { Disk } from "../../io/Disk.ts"
 import { readSmall } from "../../store/readSmall.ts"
 import type { Form } from "../../mimo/routing.ts"
 import { formOf } from "../../plan/describe.ts"
-import { type Efficiency, type Gpu, gpuFileSchema, GPUS, usualEfficiency } from "../../planner/gpus.ts"
+import { gpuFileSchema } from "../../planner/gpuFile.ts"
+import { type Efficiency, type Gpu, GPUS, usualEfficiency } from "../../planner/gpus.ts"
 import type { PlanRequest } from "../../planner/plan.ts"
 import { type ImageRule, type ImageShare, parseImages, type SampleMix, sampleMix } from "../../planner/samples.ts"
 import { headersOf, noHeaders, openHfModel } from "../../space/HfSource.ts"
+import { TRAINING_DEFAULTS } from "./defaults.ts"
 import { arrange, type Arrangement, familiesOf, type MakeLayout, type WithFamilies } from "../requests.ts"
 
 export type { Recompute } from "../../cost/activations.ts"
-
-/** Names of the GPUs that are known. */
-export const knownGpus: ReadonlyArray<string> = Object.keys(GPUS)
-
-export const recomputes = ["none", "selective", "full"] as const satisfies ReadonlyArray<Recompute>
-export const launchers = ["srun", "torchrun"] as const
-
-/** What holds where nothing is said. */
-export const TRAINING_DEFAULTS = { seqLength: 4096, globalBatch: 32, gpu: "h100", nodes: 1, gpusPerNode: 8 } as const
+export { knownGpus } from "./defaults.ts"
 
 /** The samples that a model is trained on. */
 export interface TrainingSampleRequest extends WithFamilies {
@@ -192,4 +185,4 @@ export const prepareTraining = (hfModel: string, request: TrainingRequest): Effe
   })
 
 /** The schema of a GPU file. */
-export const gpuFile: z.ZodType<Readonly<Record<string, Gpu>>> = gpuFileSchema
+export const gpuFile = gpuFileSchema

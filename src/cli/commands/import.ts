@@ -2,7 +2,6 @@ import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
-import { bestComponents } from "../../api/training/layouts.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
 import { asJob } from "../job.ts"
@@ -57,7 +56,7 @@ export const importCommand = Command.make("import", {
     const nothing = Option.none()
     const chosen = auto
       ? {
-        components: yield* bestComponents(hfModel, {
+        components: yield* (yield* Effect.promise(() => import("../../api/training/layouts.ts"))).bestComponents(hfModel, {
           ...families,
           ...samplesOf({ ...input, freeze: [] }),
           ...runOf({ ...input, gpuFile: nothing, microBatch: nothing, recompute: nothing, sequenceParallel: nothing }),
