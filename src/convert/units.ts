@@ -22,10 +22,10 @@ const bytesIn = (portion: Portion): number =>
 const divided = (files: ReadonlyArray<TargetFile>, count: number): ReadonlyArray<Omit<WorkUnit, "owner">> =>
   portionsOf(files, count).filter((portion) => portion.size > 0).map((portion) => ({ portion, bytes: bytesIn(portion) }))
 
-/** The rank of a trainer that writes each file, by its name; undefined if they are not files of ranks, or of more than these. */
+/** The rank of a trainer that writes each file, by its name; the first one what no rank does. Undefined if there are more than these ranks, or none. */
 const writersOf = (files: ReadonlyArray<TargetFile>, ranks: number): ReadonlyArray<number> | undefined => {
-  const writers = files.flatMap(({ name }) => rankOf(name)?.rank ?? [])
-  return writers.length === files.length && writers.every((rank) => rank < ranks) ? writers : undefined
+  const writers = files.map(({ name }) => rankOf(name)?.rank)
+  return writers.some((rank) => rank !== undefined) && writers.every((rank) => (rank ?? 0) < ranks) ? writers.map((rank) => rank ?? 0) : undefined
 }
 
 /**

@@ -113,6 +113,7 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     return yield* produce(target, runOptions, {
       files: [...copied.map(wholeFile), ...plan.files],
       states: [...dataStates, ...beside],
+      layoutRanks: state.layout.worldSize,
       sums: new StorageSums(arrays.storages()),
       place,
       folder,
