@@ -81,6 +81,9 @@ if [ -n "$torchrun" ]; then
   # The agent prints the cause, not what it made of the others.
   timeout 60 "$torchrun" --nproc-per-node 2 --no-python "$node" "$bin" verify --deep "$work/nothing" > "$work/cause" 2>&1
   if grep -q "InvalidFile: .*nothing: does not exist" "$work/cause"; then good "torchrun, the cause in its error file"; else bad "torchrun, the cause in its error file" "$work/cause"; fi
+  # Nor does a job of one process leave it without.
+  timeout 60 "$torchrun" --nproc-per-node 1 --no-python "$node" "$bin" verify "$work/nothing" "$work/nothing" > "$work/cause-of-one" 2>&1
+  if grep -q "InvalidFile: .*nothing: does not exist" "$work/cause-of-one"; then good "torchrun, one process, the cause"; else bad "torchrun, one process, the cause" "$work/cause-of-one"; fi
 else
   skipped "torchrun" "no torch here"
 fi
