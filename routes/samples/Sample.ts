@@ -11,7 +11,8 @@ export interface Sample {
   readonly shardBytes: number
 }
 
-const SHARDS: Readonly<Record<SampleSize, number>> = { tiny: 500_000, small: 50_000_000, "1GB": 600_000_000, "10GB": 4_000_000_000 }
+/** Files enough that several processes have one each to write in an export. */
+const SHARDS: Readonly<Record<SampleSize, number>> = { tiny: 500_000, small: 50_000_000, "1GB": 600_000_000, "10GB": 600_000_000 }
 
 /** One sample per size, from the config at that size. */
 export const bySize = (

@@ -9,11 +9,15 @@ import { availableParallelism, cpus, totalmem } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 
-/** Layouts of several ranks: a kernel writes to one file at a time only once, so what is to be fast has several. */
-const LAYOUTS: Record<string, ReadonlyArray<string>> = {
-  "qwen3.5-vl": ["--component", "language=tp=8", "--component", "images=tp=1"],
-  "qwen3-vl-moe": ["--component", "language=ep=8,dp=8", "--component", "images=tp=1"],
-  "deepseek-v3-fp8": ["--tp", "8"]
+/** Layouts of many ranks: a kernel lets one writer at a time into a file, so what is to be fast has several. */
+const layoutOf = (model: string, size: string): ReadonlyArray<string> => {
+  switch (model) {
+    case "qwen3.5-vl": return ["--component", "language=tp=8,pp=2", "--component", "images=tp=1"]
+    // The smaller sample has 20 experts.
+    case "qwen3-vl-moe": return ["--component", size === "10GB" ? "language=ep=16,dp=16" : "language=ep=4,dp=4", "--component", "images=tp=1"]
+    case "deepseek-v3-fp8": return ["--tp", "8", "--pp", "2"]
+    default: return []
+  }
 }
 
 const own = new URL(".", import.meta.url).pathname
@@ -70,6 +74,8 @@ const run = (...args: ReadonlyArray<string>): void => { const [program, ...rest]
 interface Step {
   readonly name: string
   readonly bytes: number
+  /** Of one of our commands. */
+  readonly processes?: number
   readonly commands: () => ReadonlyArray<ReadonlyArray<string>>
 }
 
@@ -89,17 +95,43 @@ const stepsOf = (model: string): ReadonlyArray<Step> => {
       return shares.map((share) => ["cp", ...share, out])
     } })
   }
-  for (const n of counts) steps.push({ name: `import, ${n}`, bytes: source, commands: () => [ours("import", "--hf-model", hf, "--megatron-path", out, ...LAYOUTS[model] ?? [], "--processes", String(n))] })
-  for (const n of counts) steps.push({ name: `export, ${n}`, bytes: stored, commands: () => [ours("export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out, "--processes", String(n))] })
-  for (const n of counts) steps.push({ name: `verify, ${n}`, bytes: source + stored, commands: () => [ours("verify", "--hf-model", hf, "--megatron-path", megatron, "--processes", String(n))] })
+  for (const n of counts) steps.push({ name: `import, ${n}`, processes: n, bytes: source, commands: () => [ours("import", "--hf-model", hf, "--megatron-path", out, ...layoutOf(model, values.size), "--processes", String(n))] })
+  for (const n of counts) steps.push({ name: `export, ${n}`, processes: n, bytes: stored, commands: () => [ours("export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out, "--processes", String(n))] })
+  for (const n of counts) steps.push({ name: `verify, ${n}`, processes: n, bytes: source + stored, commands: () => [ours("verify", "--hf-model", hf, "--megatron-path", megatron, "--processes", String(n))] })
   return steps
+}
+
+const AT_ONCE = /`cp` at once$/
+
+interface Result extends Step {
+  readonly seconds: number
+  readonly memory: number
+}
+
+/** What the table shows of each command: its best rate, beside `cp` and several `cp` at once, what eight processes gain, and memory. */
+const summaryOf = (results: ReadonlyArray<Result>): ReadonlyArray<string> => {
+  const rate = ({ bytes, seconds }: Result): number => bytes / 1e9 / seconds
+  const [cp, together] = [results.find(({ name }) => name === "`cp -r`"), results.find(({ name }) => AT_ONCE.test(name))]
+  const lines = ["import", "export", "verify"].map((verb) => {
+    const own = results.filter(({ name }) => name.startsWith(`${verb}, `))
+    const best = own.reduce((found, it) => (rate(it) > rate(found) ? it : found))
+    const of = (n: number): Result | undefined => own.find(({ processes }) => processes === n)
+    const [one, eight] = [of(1), of(8)]
+    return `- ${verb}: ${rate(best).toFixed(1)} GB/s with ${best.processes} ${best.processes === 1 ? "process" : "processes"}` +
+      (verb !== "verify" && cp ? `, ${(rate(best) / rate(cp)).toFixed(1)} × \`cp -r\`` : "") +
+      (verb !== "verify" && together ? `, ${(rate(best) / rate(together)).toFixed(2)} of ${together.name}` : "") +
+      (one && eight ? `; 1 to 8 processes: ${(rate(eight) / rate(one)).toFixed(1)} ×` : "")
+  })
+  const own = results.filter(({ processes }) => processes !== undefined)
+  const most = Math.max(...own.map(({ memory, processes }) => (memory / 1e6 - 200) / processes!))
+  return [...lines, `- memory: at most 200 MB and ${Math.max(0, Math.round(most))} MB for each process`]
 }
 
 const counted = values.models.split(",")
 console.log(`${cpus()[0]?.model ?? "?"}, ${cores} cores, ${Math.round(totalmem() / 1e9)} GB, in ${values.dir}, Node ${process.versions.node}, ${values.repeats} rounds\n`)
 for (const model of counted) {
   run("sample", "--model", model, "--size", values.size, path("hf"))
-  run("import", "--hf-model", path("hf"), "--megatron-path", path("megatron"), ...LAYOUTS[model] ?? [])
+  run("import", "--hf-model", path("hf"), "--megatron-path", path("megatron"), ...layoutOf(model, values.size))
   const steps = stepsOf(model)
   const found = new Map<string, Array<Measured>>(steps.map((step) => [step.name, []]))
   for (let round = 0; round < Number(values.repeats); round++) {
@@ -110,11 +142,13 @@ for (const model of counted) {
   }
   rmSync(path("out"), { recursive: true, force: true })
   console.log(`## ${model} (${values.size})\n\n| step, processes | s | GB/s | peak memory, MB |\n| --- | ---: | ---: | ---: |`)
-  for (const { bytes, name } of steps) {
-    const runs = found.get(name)!
-    const seconds = median(runs.map((r) => r.seconds))
-    console.log(`| ${name} | ${seconds.toFixed(2)} | ${(bytes / 1e9 / seconds).toFixed(1)} | ${Math.round(Math.max(...runs.map((r) => r.memory)) / 1e6)} |`)
+  const results = steps.map((step): Result => {
+    const runs = found.get(step.name)!
+    return { ...step, seconds: median(runs.map((r) => r.seconds)), memory: Math.max(...runs.map((r) => r.memory)) }
+  })
+  for (const { bytes, memory, name, seconds } of results) {
+    console.log(`| ${name} | ${seconds.toFixed(2)} | ${(bytes / 1e9 / seconds).toFixed(1)} | ${Math.round(memory / 1e6)} |`)
   }
-  console.log("")
+  console.log(`\n${summaryOf(results).join("\n")}\n`)
   for (const name of ["hf", "megatron"]) rmSync(path(name), { recursive: true, force: true })
 }
