@@ -123,6 +123,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "optimizer": ["optimizer state in a form that only the layout that saved it can load", "Save it with --dist-ckpt-optim-fully-reshardable, or leave it behind: --drop optimizer."],
       "other": "anything else",
       "quantised": "quantised values that would have to be changed once more",
+      "strided-codes": ["codes or scales of a quantised tensor in a pickled file do not lie side by side", "Write the model as safetensors."],
       "recognised": "an adapter, a quantisation, a wrapper's names or another program's format, told by its names",
       "relabel": "a naming that has no exact equivalent",
       "tokenizer": ["a text, where there is no tokenizer.json or the package that reads it is not installed", "Give the tokens by their ids (`--tokens`)."]
@@ -567,6 +568,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "no-pickle": "no data.pkl: not an archive of torch.save",
       "object": "not a stored object",
       "several-pickles": "several data.pkl",
+      "state-dict": ["a file by the name of a model's weights holds something else, e.g. a training state", "Name the directory with the model."],
       "shape": "no shape of a tensor (writer)",
       "tensor": "not a tensor",
       "train-state": "not a train state",

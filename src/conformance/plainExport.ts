@@ -1,6 +1,7 @@
 /** What the reference made of a quantised source on the way back: plain tensors, and a config.json that says nothing of quantisation. */
 import { Effect, Stream } from "effect"
-import { openStoredWeights, storedArray } from "../space/StoredWeights.ts"
+import { openStoredWeights } from "../space/openStoredWeights.ts"
+import { storedArray } from "../space/StoredWeights.ts"
 import { openHfConfig } from "../space/HfSource.ts"
 import { digest } from "../engine/index.ts"
 import { some } from "../errors.ts"

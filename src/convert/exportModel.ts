@@ -52,7 +52,7 @@ export interface ExportModel {
 /** A Hugging Face directory. */
 export const namedModel = Effect.fnUntraced(function*(hfModel: string) {
   const { config, weights } = yield* openHfModel(hfModel)
-  const { copied, notes } = weights ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
+  const { copied, notes } = weights?.safetensors ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
   return { config, weights, copied, directory: hfModel, isSideFile: (name) => name !== CONFIG, isStored: true, notes: notes("export") } satisfies ExportModel
 })
 

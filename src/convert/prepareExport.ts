@@ -25,7 +25,7 @@ import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
-import { openStoredWeights } from "../space/StoredWeights.ts"
+import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
 import { type DescribedByCheckpoint, describedModel, namedModel, smallFilesOf } from "./exportModel.ts"

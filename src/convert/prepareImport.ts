@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
+import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import type { BridgeError } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
@@ -36,7 +37,8 @@ export interface RunnableImport {
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
   const store = yield* storeInUse
   const source = yield* openHfSource(hfModel)
-  const beside = yield* besideModel(source.weights.safetensors)
+  const { safetensors, storages } = source.weights
+  const beside = safetensors ? yield* besideModel(safetensors) : { notes: () => [] }
   const family = yield* converting(() => familyOf(families, source))
   const described = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
   const planned = yield* converting(() => planImport(family, source, options, described))
@@ -61,6 +63,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       files,
       layoutRanks: plan.layout.worldSize,
       states: shardStates(source.weights),
+      ...(storages ? { sums: new StorageSums(storages) } : {}),
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],

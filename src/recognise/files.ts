@@ -55,7 +55,7 @@ const SIGNS: ReadonlyArray<Sign> = [
   {
     kind: "pickles",
     test: /\.(bin|pt|pth|ckpt)(\.index\.json)?$/,
-    what: "its weights are pickles (.bin, .pt, .pth), which are not read: a pickle can run anything",
+    what: "its weights are pickles (.bin, .pt, .pth); of those only pytorch_model.bin and what pytorch_model.bin.index.json names are read as a model",
     next: TO_SAFETENSORS
   }
 ]

@@ -36,8 +36,8 @@ const wrong = (code: string, problem: string, place: { tensor?: string; field?: 
 const isMap = (value: JsonTree | undefined): value is Map<string, JsonTree> => value instanceof Map
 
 /** Why a shard name cannot be used, or `undefined`. Names are relative, with `/`, below the directory of the index. */
-const shardNameProblem = (name: string): string | undefined => {
-  if (!name.endsWith(".safetensors")) return "does not end in .safetensors"
+const shardNameProblem = (name: string, suffix: string): string | undefined => {
+  if (!name.endsWith(suffix)) return `does not end in ${suffix}`
   // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\u007f]/.test(name)) return "holds a control character"
   if (/[\\:]/.test(name)) return "is not a plain relative path"
@@ -50,12 +50,12 @@ const shardNameProblem = (name: string): string | undefined => {
 }
 
 /**
- * Parse and validate an index: `bytes` is all of the file.
+ * Parse and validate an index: `bytes` is all of the file, `suffix` what the names of shards end in.
  *
  * @throws FormatError `safetensors/index-` + a JSON problem (`syntax`, `duplicate-key`, …), `not-object`, `weight-map`,
  * `metadata` or `shard-name`.
  */
-export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
+export const parseIndex = (bytes: Uint8Array, suffix = ".safetensors"): SafetensorsIndex => {
   const document = parseJsonTree(bytes, { maxBytes: LARGEST_INDEX, maxValues: MOST_VALUES, codes: "safetensors/index-" })
   if (!isMap(document)) return wrong("not-object", "the index is not a JSON object")
   const entries = document.get("weight_map")
@@ -69,7 +69,7 @@ export const parseIndex = (bytes: Uint8Array): SafetensorsIndex => {
     if (typeof shard !== "string") return wrong("weight-map", "the shard name is not a string", { tensor })
     let known = shards.get(shard)
     if (known === undefined) {
-      const problem = shardNameProblem(shard)
+      const problem = shardNameProblem(shard, suffix)
       if (problem !== undefined) wrong("shard-name", `the shard name "${quote(shard)}" ${problem}`, { tensor })
       shards.set(shard, known = shard)
     }

@@ -8,9 +8,9 @@ import { ACTIVATION_SCALES, forms, ownersOfScales } from "../quantized/forms.ts"
 import { type BlockSize, quantizationConfig } from "../quantized/QuantizationConfig.ts"
 import type { QuantizedTensor, StoredCodes } from "../quantized/QuantizedTensor.ts"
 import { storedArray, type StoredWeights } from "./StoredWeights.ts"
-import type { CodesPlace, RangePlace, SpaceTensor, TensorSpace } from "./TensorSpace.ts"
+import type { CodesPlace, FilePlace, SpaceTensor, TensorSpace } from "./TensorSpace.ts"
 
-export interface HfWeights extends TensorSpace<RangePlace | CodesPlace> {
+export interface HfWeights extends TensorSpace<FilePlace> {
   /** The tensors as they are in the files. */
   readonly stored: StoredWeights
   readonly quantized: ReadonlyMap<string, QuantizedTensor>
@@ -67,7 +67,7 @@ const detect = ({ tensors }: StoredWeights, blockSize: BlockSize) => {
 export const hfWeightsOf = (weights: StoredWeights, config?: unknown): HfWeights => {
   const { blockSize, staticActivations } = quantizationConfig(config)
   const { byCodes, owners } = detect(weights, blockSize)
-  const tensors = new Map<string, SpaceTensor<RangePlace | CodesPlace>>()
+  const tensors = new Map<string, SpaceTensor<FilePlace>>()
   for (const stored of weights.tensors.values()) {
     const own = byCodes.get(stored.name)
     if (own) {

@@ -1,24 +1,29 @@
 /** The weights of a Hugging Face directory as they are in its files, and what messages call their places. */
-import { Effect } from "effect"
 import { join } from "node:path"
 import { offsetOfName } from "../document/position.ts"
 import type { SourceArray } from "../engine/index.ts"
-import { type HfTensors, openSafetensors, type Shard } from "../safetensors/SafetensorsDirectory.ts"
-import { type RangePlace, rangeArray, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
+import type { HfTensors, Shard } from "../safetensors/SafetensorsDirectory.ts"
+import type { Storage } from "../checkpoint/StorageSums.ts"
+import { Unsupported } from "../errors.ts"
+import { type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, type ViewPlace } from "./TensorSpace.ts"
 
 /** A file with weights, as it was when its header was read. */
 export type WeightFile = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp" | "headerBytes">
 
 /** Codes and scales of quantised tensors are tensors like any other here. */
-export interface StoredWeights extends TensorSpace<RangePlace> {
+export interface StoredWeights extends TensorSpace<RangePlace | ViewPlace> {
   readonly directory: string
   readonly files: ReadonlyArray<WeightFile>
   /** Bytes of all tensors. */
   readonly tensorBytes: number
   /** Harmless untruths of the files. */
   readonly warnings: ReadonlyArray<string>
-  /** What is no matter of tensors: the tables of the shards and the index, which an export keeps; the files beside them. */
-  readonly safetensors: HfTensors
+  /** File name of the index of several files. */
+  readonly indexFile?: string
+  /** What is no matter of tensors: the tables of the shards and the index, which an export keeps; the files beside them. Absent for pickled weights. */
+  readonly safetensors?: HfTensors
+  /** Storages with a CRC-32 of their own. */
+  readonly storages?: ReadonlyArray<Storage>
 }
 
 /** The tensors of opened safetensors files as a space. */
@@ -29,17 +34,17 @@ export const storedWeights = (safetensors: HfTensors): StoredWeights => {
     const place = { kind: "range", directory, file: shards[shard]!.file, offset: begin, length: end - begin } as const
     tensors.set(name, { name, dtype, shape, bytes: end - begin, role: "model", place })
   }
-  return { directory, files: shards, tensors, tensorBytes, warnings, safetensors }
+  const { indexFile } = safetensors
+  return { directory, files: shards, tensors, tensorBytes, warnings, ...(indexFile === undefined ? {} : { indexFile }), safetensors }
 }
 
-/** Open a directory, a `.safetensors` file or an index. Errors: those of `openSafetensors`. */
-export const openStoredWeights = (path: string) => Effect.map(openSafetensors(path), storedWeights)
-
-/** A tensor as it is in the files. Throws RangeError for a name that they do not have. */
+/** A tensor as it is in the files. Throws RangeError for a name that they do not have, Unsupported for a strided view in a pickled file. */
 export const storedArray = ({ directory, tensors }: StoredWeights, name: string): SourceArray => {
   const tensor = tensors.get(name)
   if (!tensor) throw new RangeError(`${directory} has no tensor ${name}`)
-  return rangeArray(tensor)
+  const { place } = tensor
+  if (place.kind === "view") throw new Unsupported({ code: "unsupported/strided-codes", what: join(directory, place.file), place: { tensor: name }, problem: "is a view whose elements do not lie side by side, and is needed as it is stored", hint: "Load it with transformers and write it with save_pretrained(DIR), which writes safetensors." })
+  return rangeArray({ ...tensor, place })
 }
 
 const fileNamed = ({ files }: StoredWeights, name: string | undefined): WeightFile | undefined => files.find(({ file }) => file === name)
@@ -49,7 +54,7 @@ export const fileWith = (weights: StoredWeights, tensor: string): WeightFile | u
 
 /** The file to name in messages about these tensors (about all, if none are given): the one that they are in, or the index of several. */
 export const fileOf = (weights: StoredWeights, names?: ReadonlyArray<string>): string => {
-  const { directory, files, safetensors: { indexFile }, tensors } = weights
+  const { directory, files, indexFile, tensors } = weights
   const [only, ...more] = new Set(names ? names.map((name) => tensors.get(name)?.place.file) : files.map(({ file }) => file))
   if (only !== undefined && more.length === 0) return fileNamed(weights, only)!.path
   return indexFile === undefined ? directory : join(directory, indexFile)

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { CONFIG, openHfConfig } from "./HfSource.ts"
 import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
-import { openStoredWeights } from "./StoredWeights.ts"
+import { openStoredWeights } from "./openStoredWeights.ts"
 import type { UnroutedSpace } from "./OpenedSpace.ts"
 
 /**
@@ -17,7 +17,7 @@ export const hfSpace = Effect.fnUntraced(function*(path: string) {
   const isDirectory = yield* reading(async () => (await store.stat(path)).kind === "directory")
   const names = isDirectory ? yield* reading(() => store.list(path)) : []
   const notes = [...hf.warnings]
-  for (const file of hf.safetensors.otherFiles) notes.push(`${file} lies beside the checkpoint and is not part of it`)
+  for (const file of hf.safetensors?.otherFiles ?? []) notes.push(`${file} lies beside the checkpoint and is not part of it`)
   // One that names no model is a config of something else; one that cannot be read means a damaged checkpoint.
   const config = names.includes(CONFIG)
     ? yield* openHfConfig(path).pipe(

@@ -14,6 +14,7 @@ import { withComponents } from "./components.ts"
 import { hfSpace } from "./hfSpace.ts"
 import { itemSpace } from "./itemFile.ts"
 import { megatronSpace } from "./megatronSpace.ts"
+import { pickledEntry } from "./pickledWeights.ts"
 import type { OpenedSpace, SpaceKind, UnroutedSpace } from "./OpenedSpace.ts"
 
 const byName = (path: string): SpaceKind | undefined => {
@@ -37,7 +38,7 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
     const megatron = names.some((name) =>
       name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || /^mp_rank_\d+/.test(name))
     if (megatron || nestedCheckpoint(names) !== undefined) return "megatron"
-    if (names.some((name) => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))) return "safetensors"
+    if (names.some((name) => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json")) || pickledEntry(names) !== undefined) return "safetensors"
     const found = recogniseFiles(names)
     if (found) throw refusal(path, found)
     throw new InvalidFile({

@@ -5,7 +5,7 @@
  */
 import { FormatError } from "../errors.ts"
 import { bytesOf } from "../tensor/DType.ts"
-import { dtypeOfStorage, TENSOR_GLOBALS, UNTYPED_STORAGE } from "./Globals.ts"
+import { dtypeOfStorage, UNTYPED_STORAGE } from "./Globals.ts"
 import { type PicklePolicy, SMALL_PICKLE, unpickleFirst } from "./Pickle.ts"
 import { PickleDict, PickleList, type PickleValue } from "./PickleValue.ts"
 import type { Ranged } from "./Ranges.ts"
@@ -97,7 +97,7 @@ const sizesOf = (ids: ReadonlyArray<PickleValue>): Sizes => {
 }
 
 /** The object of a file that {@link isBeforeZip}. Errors: `torch/before-zip`, `torch/byte-order`, `torch/data-size`, `pickle/…`. */
-export function* parseBeforeZip(length: number): Ranged<SavedFile> {
+export function* parseBeforeZip(length: number, policy: PicklePolicy): Ranged<SavedFile> {
   const plain: PicklePolicy = { globals: new Set() }
   const version = yield* pickleAt(MAGIC.length, length, plain)
   if (version.value !== VERSION) fail("before-zip", `version ${String(version.value)} of the format; torch has written no other than ${VERSION}`, MAGIC.length)
@@ -106,7 +106,7 @@ export function* parseBeforeZip(length: number): Ranged<SavedFile> {
   else if (machine.value.get("little_endian") === false) fail("byte-order", "the data is big-endian", version.end)
   const ids: Array<PickleValue> = []
   const start = machine.end
-  const object = yield* pickleAt(start, length, { globals: TENSOR_GLOBALS, opaque: true, persistent: true, persistentId: (id) => void ids.push(id) })
+  const object = yield* pickleAt(start, length, { ...policy, persistentId: (id) => void ids.push(id) })
   const inPickle = pickleFrom(start)
   const sizes = inPickle(() => sizesOf(ids))
   const keys = yield* pickleAt(object.end, length, plain)

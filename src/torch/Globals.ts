@@ -56,6 +56,11 @@ export const TENSOR_GLOBALS: ReadonlySet<string> = new Set([
   ...DTYPE_OF_STORAGE.keys(), ...DTYPE_GLOBALS
 ])
 
+/** What the state dict of a model may name besides: parameters, and tensors with attributes. */
+export const WEIGHT_GLOBALS: ReadonlySet<string> = new Set([
+  ...TENSOR_GLOBALS, REBUILD_PARAMETER_STATE, REBUILD_TYPED, "torch Tensor", "torch.nn.parameter Parameter", "torch.nn Parameter"
+])
+
 /** Modules, and names of builtins, that no state of a training run refers to and that an attack needs. Refused even where unknown names are kept as inert values. */
 const ATTACK_MODULES: ReadonlySet<string> = new Set([
   "os", "posix", "nt", "sys", "subprocess", "pty", "socket", "shutil", "importlib", "runpy", "ctypes", "code", "webbrowser", "marshal", "pickle", "_pickle"

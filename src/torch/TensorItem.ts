@@ -14,7 +14,7 @@ import { TENSOR_GLOBALS } from "./Globals.ts"
 import { fromReader } from "./Ranges.ts"
 import type { Ranged, RangeReader } from "./Ranges.ts"
 import { contiguousStrides, tensorLength, tensorPickle } from "./TensorPickle.ts"
-import { placeStorage, tensorView } from "./TensorView.ts"
+import { isInOrder, placeStorage, tensorView } from "./TensorView.ts"
 import type { StoragePlace, TensorView } from "./TensorView.ts"
 import { layOut } from "./ZipWriter.ts"
 
@@ -147,6 +147,5 @@ export function* parseTensorItem(length: number): Ranged<StoredTensorItem> {
 export const fillsItsStorage = (item: TensorView): boolean => {
   const elements = item.shape.reduce((a, b) => a * b, 1)
   if (item.storageOffset !== 0 || elements * (bitsOf(item.dtype) / 8) !== item.storageLength) return false
-  const strides = contiguousStrides(item.shape)
-  return item.shape.every((size, i) => size <= 1 || item.strides[i] === strides[i])
+  return isInOrder(item)
 }

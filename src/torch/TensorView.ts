@@ -99,6 +99,16 @@ export const storageId = (id: PickleValue | undefined): { readonly kind: PickleG
   return { kind, key, elements: elements! }
 }
 
+/** The elements lie side by side in row-major order, wherever in the storage. */
+export const isInOrder = ({ shape, strides }: Pick<TensorView, "shape" | "strides">): boolean => {
+  let step = 1
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis]! > 1 && strides[axis] !== step) return false
+    step *= Math.max(1, shape[axis]!)
+  }
+  return true
+}
+
 const storageOf = (value: PickleValue | undefined, dtype: PickleValue | undefined) => {
   const id = value instanceof PersistentId ? value.id : undefined
   const { elements, key, kind } = storageId(id)

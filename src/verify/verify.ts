@@ -7,15 +7,18 @@ import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
+import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { converting } from "../io/attempt.ts"
-import { identity, volume } from "../tensor/Copy.ts"
+import type { TargetArray } from "../engine/index.ts"
+import { volume } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
 import { constantComparison } from "../plan/constants.ts"
 import { repeatComparison } from "../plan/repeats.ts"
 import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planComparison } from "../plan/planExport.ts"
-import { openStoredWeights, storedArray } from "../space/StoredWeights.ts"
-import { wholeTensor } from "../space/TensorSpace.ts"
+import { openStoredWeights } from "../space/openStoredWeights.ts"
+import { type FilePlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
 import { openHfModel } from "../space/HfSource.ts"
 import { type ComparedSide, comparePairing, type TensorVerdict, type VerificationOptions, type VerifyReport } from "./pairing.ts"
 
@@ -25,6 +28,7 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
   const { config, weights } = yield* openHfModel(hfModel)
   const stored = weights ?? (yield* openStoredWeights(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
+  yield* requireEqualReplicas(checkpoint)
   const draft = yield* converting(() => planComparison({ family: families.find(config.json), config, weights: stored, checkpoint }))
   const plan = yield* converting(() => readExportPlan(store, draft))
   const original = plan.original!
@@ -48,16 +52,18 @@ export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegi
       const rows = repeats.get(name)
       if (rows) return rows.map((part) => repeatComparison(plan, part))
       const tensor = plan.tensors.get(name)!
-      const values = original.quantized.has(name)
-        ? { id: name, dtype, shape: tensor.shape, copies: () => wholeTensor(original.tensors.get(name)!) }
-        : storedArray(original.stored, name)
-      return [{ array: { ...exportArray(plan, tensor), dtype }, with: values }]
+      const values = original.tensors.get(name) ?? original.stored.tensors.get(name)!
+      return [{ array: { ...exportArray(plan, tensor), dtype }, with: wholeArray(values, dtype) }]
     },
     notes: plan.report.notes
   }, options)
   const told = ({ name }: TensorVerdict) => (absent.has(name) ? { detail: "an import fills it with zeros; the checkpoint lacks it" } : {})
   return { ...report, tensors: report.tensors.map((verdict) => ({ ...verdict, ...told(verdict) })) } satisfies VerifyReport
 })
+
+/** All of a tensor as an array. */
+const wholeArray = (tensor: SpaceTensor<FilePlace>, dtype: DType): TargetArray =>
+  ({ id: tensor.name, dtype, shape: tensor.shape, copies: () => wholeTensor(tensor) })
 
 /** Two HF checkpoints, tensor by tensor. */
 export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
@@ -70,8 +76,7 @@ export const verifyHf = Effect.fnUntraced(function*(left: string, right: string,
     lefts: a.tensors,
     rights: b.tensors,
     comparisons: (name, dtype) => {
-      const { shape } = a.tensors.get(name)!
-      return [{ array: { id: name, dtype, shape, copies: () => [identity(storedArray(a, name), name, shape)] }, with: storedArray(b, name) }]
+      return [{ array: wholeArray(a.tensors.get(name)!, dtype), with: wholeArray(b.tensors.get(name)!, dtype) }]
     },
     notes: []
   }, options)

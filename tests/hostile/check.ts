@@ -84,7 +84,7 @@ export const isGoodModel = async (world: World, good: GoodCase): Promise<void> =
   const source = join(dirname(megatron), "source", good.path ?? "")
   const copy = join(dirname(megatron), "copy")
   await Effect.runPromise(exportInto(source, megatron, copy).pipe(Effect.provide(quickDisk)))
-  await sameTensors(source, copy)
+  await sameTensors(good.pickled ? sound.hf : source, copy)
   rmSync(dirname(megatron), { recursive: true })
 }
 

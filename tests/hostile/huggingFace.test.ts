@@ -6,6 +6,7 @@ import { hfBadFiles } from "./corpus/hfBadFiles.ts"
 import { hfBadHeaders } from "./corpus/hfBadHeaders.ts"
 import { hfBadIndexes } from "./corpus/hfBadIndexes.ts"
 import { hfBadModels } from "./corpus/hfBadModels.ts"
+import { hfBadPickles, hfGoodPickles } from "./corpus/hfPickled.ts"
 import { hfGood } from "./corpus/hfGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
@@ -29,7 +30,7 @@ const CODES = [
 
 const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] }, codes: new Set() }
 
-const bad = [...hfBadFiles, ...hfBadHeaders, ...hfBadIndexes, ...hfBadModels, ...hfBadConfigs]
+const bad = [...hfBadFiles, ...hfBadHeaders, ...hfBadIndexes, ...hfBadModels, ...hfBadConfigs, ...hfBadPickles]
 
 describe("a Hugging Face directory is refused", () => {
   it.each(bad.flatMap((c) => c.commands.map((command) => [c.id, command, c] as const)))("%s, by %s", { timeout: 60_000 }, (_, command, c) =>
@@ -41,5 +42,5 @@ describe("a Hugging Face directory is refused", () => {
 })
 
 describe("a Hugging Face directory is accepted", () => {
-  it.each(hfGood.map((c) => [c.id, c] as const))("%s", { timeout: 60_000 }, (_, c) => isGoodModel(world, c))
+  it.each([...hfGood, ...hfGoodPickles].map((c) => [c.id, c] as const))("%s", { timeout: 60_000 }, (_, c) => isGoodModel(world, c))
 })

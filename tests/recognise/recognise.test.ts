@@ -61,7 +61,7 @@ describe("a Hugging Face directory that is no plain model", () => {
     ["a value head", filesOf(beside("v_head.summary.weight")), ["value or classification head", "--allow-unmapped"]],
     ["an adapter directory", only("adapter_config.json", "adapter_model.safetensors"), ["PEFT adapter", "merge_and_unload"]],
     ["only GGUF", withConfig("model-Q8_0.gguf"), ["GGUF"]],
-    ["only pickles", withConfig("pytorch_model.bin"), ["pickles", "safetensors"]],
+    ["only pickles", withConfig("model.pt"), ["pickles", "safetensors"]],
     ["consolidated files", only("consolidated.safetensors", "params.json"), ["consolidated"]],
     ["DeepSpeed", withConfig("zero_to_fp32.py"), ["DeepSpeed", "zero_to_fp32.py"]],
     ["FSDP shards", withConfig("model_world_size_8_rank_0.pt"), ["FSDP", "model_merger"]],

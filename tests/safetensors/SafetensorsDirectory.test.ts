@@ -199,7 +199,7 @@ layer(Disk.layer)("a directory is refused for", (it) => {
   const cases: ReadonlyArray<readonly [string, Record<string, Uint8Array | string>, string]> = [
     ["no weights", { "config.json": "{}" }, "safetensors/no-weights | DIR: holds no safetensors weights"],
     ["pickled weights", { "pytorch_model-00001-of-00002.bin": "" },
-      "safetensors/no-weights | DIR: holds no safetensors weights: its weights are pickles (.bin, .pt, .pth), which are not read: a pickle can run anything (a name: pytorch_model-00001-of-00002.bin)\n  Load it with transformers and write it with save_pretrained(DIR), which writes safetensors."],
+      "safetensors/no-weights | DIR: holds no safetensors weights: its weights are pickles (.bin, .pt, .pth); of those only pytorch_model.bin and what pytorch_model.bin.index.json names are read as a model (a name: pytorch_model-00001-of-00002.bin)\n  Load it with transformers and write it with save_pretrained(DIR), which writes safetensors."],
     ["shards without an index", { "x.safetensors": "", "y.safetensors": "" },
       "safetensors/ambiguous | DIR: several files could be the checkpoint: x.safetensors, y.safetensors\n  A sharded checkpoint needs a model.safetensors.index.json."],
     ["several indexes", { "x.safetensors.index.json": "", "y.safetensors.index.json": "" },

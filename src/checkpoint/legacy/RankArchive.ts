@@ -15,7 +15,7 @@ import { PickleDict, PickleObject, type PickleValue } from "../../torch/PickleVa
 import { PyFloat, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
 import { fromReader, type Ranged } from "../../torch/Ranges.ts"
 import type { SavedFile } from "../../torch/SavedFile.ts"
-import { contiguousStrides } from "../../torch/TensorPickle.ts"
+import { isInOrder } from "../../torch/TensorView.ts"
 import { ownFile } from "../ownFile.ts"
 
 /** A tensor in a file: elements from `offset` on, as far as `view` says. */
@@ -60,12 +60,6 @@ const flat = (value: ReadonlyMap<PyRead, PyRead>, prefix = ""): ReadonlyArray<re
 
 const STATE = "_extra_state"
 
-/** In C order without gaps, wherever in its storage. */
-const inOrder = (shape: Shape, strides: ReadonlyArray<number>): boolean => {
-  const usual = contiguousStrides(shape)
-  return shape.every((size, i) => size <= 1 || strides[i] === usual[i])
-}
-
 function* placed(saved: SavedFile, found: PyTensorView): Ranged<RankTensor> {
   const { view } = found
   const { crc32, dataLength, dataOffset } = yield* saved.place(view)
@@ -77,7 +71,7 @@ function* placed(saved: SavedFile, found: PyTensorView): Ranged<RankTensor> {
     shape,
     offset: dataOffset + storageOffset * width,
     length: volume(shape) * width,
-    view: { dtype, elements, strides: inOrder(shape, view.strides) ? undefined : view.strides, storage: { start: dataOffset, end: dataOffset + dataLength, crc32 } }
+    view: { dtype, elements, strides: isInOrder(view) ? undefined : view.strides, storage: { start: dataOffset, end: dataOffset + dataLength, crc32 } }
   }
 }
 

@@ -23,5 +23,7 @@ export interface GoodCase {
   readonly path?: string
   /** Only looked at: the model has no place for these tensors. */
   readonly inspectOnly?: true
+  /** The sound model of the architecture, in files that only this program reads as data: what comes out is held against that. */
+  readonly pickled?: true
   readonly architecture?: Architecture
 }

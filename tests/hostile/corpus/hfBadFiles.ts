@@ -81,10 +81,10 @@ const whole: ReadonlyArray<BadCase> = [
   { id: "directory/a-dangling-link", files: () => new Map([["there", link("nowhere")]]), path: "there", commands: ["inspect", "import", "export"], says: ["there"] },
   { id: "directory/no-weights", files: () => filesOf({ ...single("qwen3"), without: [SINGLE] }), commands: BOTH, says: ["safetensors"] },
   {
-    id: "directory/pickled-weights",
-    files: () => filesOf({ ...single("llama"), without: [SINGLE], others: [["pytorch_model.bin", Buffer.from("PK\x03\x04")]] }),
+    id: "directory/pickles-of-other-names",
+    files: () => filesOf({ ...single("llama"), without: [SINGLE], others: [["model.pt", Buffer.from("PK\x03\x04")]] }),
     commands: ["import"],
-    says: ["safetensors", "pytorch_model"]
+    says: ["safetensors", "model.pt"]
   },
   {
     id: "directory/shards-without-index",

@@ -21,7 +21,7 @@ const styled = (metadata: MetadataStyle) => (m: Megatron): Megatron => ({ ...m, 
 const file = (change: (bytes: Buffer) => Uint8Array) => (m: Megatron): Megatron => ({ ...m, metadataFile: change })
 
 /** Names that mean code. Each is called, with arguments that would do harm. */
-const NAMES = [
+export const NAMES = [
   "os system", "posix system", "nt system", "subprocess Popen", "builtins eval", "builtins exec", "builtins __import__", "builtins open", "__builtin__ eval",
   "importlib import_module", "runpy run_path", "pty spawn", "webbrowser open", "shutil rmtree", "socket create_connection", "urllib.request urlopen",
   "ctypes CDLL", "pickle loads", "_pickle loads", "marshal loads", "types FunctionType", "operator attrgetter", "functools partial", "functools reduce",
@@ -42,7 +42,7 @@ const calls = (bases: Bases): ReadonlyArray<BadCase> => NAMES.map((name, i) => {
 })
 
 /** Opcodes that checkpoints have no use for, with as many operands as they want. */
-const OPCODES: Readonly<Record<string, ReadonlyArray<number | string>>> = {
+export const OPCODES: Readonly<Record<string, ReadonlyArray<number | string>>> = {
   "INST": [0x28, "ios\nsystem\n"],
   "OBJ": [0x28, "ctorch\nSize\n", 0x6f],
   "EXT1": [0x82, 1],

@@ -1,0 +1,24 @@
+/** The weights of a Hugging Face directory, in whichever of their forms: by the names of the files, never by trying. */
+import { Effect } from "effect"
+import { reading } from "../io/attempt.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
+import { openSafetensors } from "../safetensors/SafetensorsDirectory.ts"
+import { present } from "../store/present.ts"
+import { openPickledWeights, pickledEntry } from "./pickledWeights.ts"
+import { storedWeights } from "./StoredWeights.ts"
+
+/**
+ * Open a directory, a `.safetensors` file or an index. Pickled weights (`pytorch_model.bin`, `pytorch_model.bin.index.json`) are read
+ * where a directory has no safetensors files. Errors: those of `openSafetensors`, of which `safetensors/no-weights` is for a
+ * directory with neither; those of pickled files.
+ */
+export const openStoredWeights = Effect.fnUntraced(function*(path: string) {
+  const store = yield* storeInUse
+  const pickled = yield* reading(async () => ((await present(store, path))?.kind === "directory" ? pickledEntry(await store.list(path)) : undefined))
+  const opened = yield* openSafetensors(path).pipe(Effect.map(storedWeights), Effect.catchIf(
+    (error) => pickled !== undefined && error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
+    () => reading(() => openPickledWeights(store, path, pickled!))
+  ))
+  if (pickled === undefined || opened.safetensors === undefined) return opened
+  return { ...opened, warnings: [...opened.warnings, `${pickled} lies beside the safetensors files, which are the ones that are read`] }
+})
