@@ -427,6 +427,8 @@ export const catalogue: ReadonlyArray<Area> = [
       "common-state-size": "a common state larger than what is read",
       "dtype": "a stored tensor has another dtype than `.metadata` says",
       "duplicate-key": "two entries are the same once `module.` is removed",
+      "flattened": "optimizer state in flat fragments that are none of its model tensor",
+      "groups": "parameter groups that hold nothing, or more than is read",
       "link-escapes": "a link that leads out of the checkpoint",
       "missing-file": "a data file that `.metadata` names is not there",
       "no-backend": "metadata.json is missing",

@@ -1,6 +1,5 @@
 /** Which chunks of a stored tensor hold elements of a box. */
 import { type Box, type Shape, stridesOf, volume } from "../tensor/Copy.ts"
-import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 
 /** The address of the element at `offsets`. */
 const addressOf = (offsets: Shape, strides: Shape): number => {
@@ -20,23 +19,23 @@ const hullOf = (sizes: Shape, strides: Shape): number => {
  * Chunks are found by the address of their first element: those of real checkpoints are one layer or expert each, or a slice of
  * one, and therefore short.
  */
-export class ChunkFinder {
+export class ChunkFinder<C extends Box> {
   /** Those with elements, by the address of the first one. */
-  readonly #chunks: ReadonlyArray<StoredChunk>
+  readonly #chunks: ReadonlyArray<C>
   readonly #starts: Float64Array
   readonly #longest: number
   readonly #strides: Shape
 
-  constructor({ chunks, shape }: StoredTensor) {
+  constructor({ chunks, shape }: { readonly chunks: ReadonlyArray<C>; readonly shape: Shape }) {
     const strides = stridesOf(shape)
-    const start = (c: StoredChunk) => addressOf(c.offsets, strides)
+    const start = (c: C) => addressOf(c.offsets, strides)
     this.#chunks = chunks.filter((c) => volume(c.sizes) > 0).sort((a, b) => start(a) - start(b))
     this.#starts = Float64Array.from(this.#chunks, start)
     this.#longest = this.#chunks.reduce((longest, c) => Math.max(longest, hullOf(c.sizes, strides)), 0)
     this.#strides = strides
   }
 
-  *meeting(box: Box): Generator<StoredChunk> {
+  *meeting(box: Box): Generator<C> {
     const first = addressOf(box.offsets, this.#strides)
     const end = first + hullOf(box.sizes, this.#strides)
     for (let i = this.#firstAfter(first - this.#longest); i < this.#chunks.length && this.#starts[i]! < end; i++) {

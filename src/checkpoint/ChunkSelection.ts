@@ -9,7 +9,7 @@ import type { ChunkSource } from "./ItemHeaders.ts"
 import { type LocatedPart, rowsOf, storedBox } from "./locatePart.ts"
 
 export class ChunkSelection {
-  readonly #finders = new Map<StoredTensor, ChunkFinder>()
+  readonly #finders = new Map<StoredTensor, ChunkFinder<StoredChunk>>()
   /** By file and offset. */
   readonly #chosen = new Map<string, Map<number, ChunkSource>>()
   /** Chunks that are no items, and the tensor of each. */

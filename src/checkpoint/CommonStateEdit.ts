@@ -13,9 +13,9 @@ import { readItem } from "./readItem.ts"
 import { readOwn } from "./ownFile.ts"
 
 export interface NewCommonState {
-  /** `common.pt`, where there is one. */
+  /** `common.pt`, where there is one and it changes. */
   readonly file?: Uint8Array
-  /** The item of the object {@link COMMON_STATE}, where there is one. */
+  /** The item of the object {@link COMMON_STATE}, where there is one and it changes. */
   readonly item?: Uint8Array
 }
 
@@ -26,8 +26,11 @@ const changed = (archive: Uint8Array, change: CommonChange): Uint8Array =>
   rewriteArchive(archive, (value) => {
     // An object's item holds the list of the local shards of its key: one.
     if (value instanceof PickleList && value.items.length === 1 && value.items[0] instanceof PickleDict) {
+      const [old] = value.items
+      const own = change(old)
+      if (own === old) return value
       const list = new PickleList()
-      list.push(change(value.items[0]))
+      list.push(own)
       return list
     }
     if (!(value instanceof PickleDict)) throw new FormatError("checkpoint/common-state", "holds a common state that is not a dict")
@@ -45,8 +48,10 @@ export const editedCommonState = async (store: Store, directory: string, metadat
     throw new FormatError("checkpoint/common-state-size", `the common state has ${object.length} bytes; no more than ${LARGEST_COMMON} are read`)
   }
   const item = object && await readItem(store, directory, object)
+  const newFile = file && atPath(join(directory, COMMON_FILE), () => changed(file, change))
+  const newItem = item && atPath(join(directory, object.file), () => changed(item, change))
   return {
-    ...(file ? { file: atPath(join(directory, COMMON_FILE), () => changed(file, change)) } : {}),
-    ...(item ? { item: atPath(join(directory, object.file), () => changed(item, change)) } : {})
+    ...(newFile === undefined || newFile === file ? {} : { file: newFile }),
+    ...(newItem === undefined || newItem === item ? {} : { item: newItem })
   }
 }

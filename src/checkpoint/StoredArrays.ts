@@ -5,7 +5,7 @@
 import { join } from "node:path"
 import type { Store } from "../store/Store.ts"
 import type { SourceArray, SourceCopy } from "../engine/index.ts"
-import { type Box, type Copy, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
+import { type Box, type Copy, coordinates, rebase, type Shape, stridesOf, volume, wholeBox } from "../tensor/Copy.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { ChunkView, StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
@@ -99,6 +99,22 @@ export class StoredArrays {
         source: { tensor: place.array, offset: low.reduce((sum, l, k) => sum + (l - chunk.offsets[k]!) * own[k]!, 0), strides: own },
         target: { tensor: target, offset: low.reduce((sum, l, k) => sum + (l - box.offsets[k]!) * strides[k]!, 0), strides }
       }
+    })
+  }
+
+  /**
+   * A copy from a stored tensor, addressed in its C order, as copies from the chunks that it meets: along its last axis it may be cut anywhere.
+   */
+  from(tensor: StoredTensor, { operands: _, source, ...rest }: Copy): ReadonlyArray<SourceCopy> {
+    const axes = coordinates(rest, source, tensor.shape)
+    const hull: Box = {
+      offsets: axes.map(({ base }) => base),
+      sizes: axes.map(({ digits }) => digits.reduce((reach, { count, step }) => reach + (count - 1) * step, 1))
+    }
+    const start = tensor.shape.map(() => 0)
+    return Array.from(this.#selection.meeting(tensor, hull)).flatMap((chunk) => {
+      const { array, strides } = this.#place(chunk)
+      return rebase({ ...rest, source: { ...source, tensor: array } }, "source", tensor.shape, chunk, array, chunk.sizes, start, strides)
     })
   }
 

@@ -57,6 +57,7 @@ const sizes = (layout: ModuleParallelism, { hasExperts, numLayers }: ArgumentFac
     expert_tensor_parallel_num_weight_shards: experts,
     data_parallel_size: dp,
     world_size: rankCount(layout),
+    inprocess_active_world_size: rankCount(layout),
     ...(tp === 1 ? { sequence_parallel: false } : {}),
     ...(numLayers > 0 ? pipelineFields(pipeline) : {})
   }

@@ -80,6 +80,11 @@ export class KeyFacts {
     return [...this.#tensors.keys()].some((key) => expertKey(key) !== undefined)
   }
 
+  /** Have the experts biases? */
+  get expertsHaveVectors(): boolean {
+    return [...this.#tensors.keys()].some((key) => expertKey(key) !== undefined && /\.bias(?:_[wv])?$/.test(key))
+  }
+
   /** How the model tensor `key` is cut; the same for every optimizer state of it. */
   ruleOf(key: string): CutRule {
     let rule = this.#rules.get(key)

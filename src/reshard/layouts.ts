@@ -37,3 +37,10 @@ export const recordedAs = (names: ReadonlyArray<string>, recorded: ReadonlyMap<s
   const worldSize = components.reduce((end, { parallelism: { cp, dp, pp, rankOffset, tp } }) => Math.max(end, rankOffset + tp * pp * cp * dp), 0)
   return { worldSize, components }
 }
+
+/** Elements of a bucket where a run says nothing else: more where there are many copies of the model. */
+const bucketSize = ({ cp, dp }: ModuleParallelism): number => Math.max(40_000_000, 1_000_000 * dp * cp)
+
+/** Are the optimizer's buckets of two layouts the same, which cut the model alike? They depend on the copies of it only by their size. */
+export const sameBuckets = (args: TrainingArguments | undefined, before: ModuleParallelism, after: ModuleParallelism): boolean =>
+  args !== undefined && (args.flag("overlap_grad_reduce") === false || args.number("ddp_bucket_size") !== undefined || bucketSize(before) === bucketSize(after))

@@ -33,7 +33,7 @@ import { type Prepared, preparedState } from "./state.ts"
 /** A train state has some KB. */
 const LARGEST_SMALL = 64 << 20
 /** Written anew, or of files that are not the same. */
-const OWN: ReadonlySet<string> = new Set([METADATA, COMMON_FILE, RUN_CONFIG, CHECKSUMS, "integrity.json"])
+const OWN: ReadonlySet<string> = new Set([METADATA, CHECKSUMS, "integrity.json"])
 
 /** The trackers beside the source's folder, for the result: those that are there, naming this iteration. */
 const trackersOf = async (disk: DiskCalls, directory: string, folder: string, trainState: Uint8Array | undefined): Promise<ReadonlyArray<readonly [string, Uint8Array]>> => {
@@ -73,7 +73,7 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     ...(state.runConfig === undefined ? [] : [[RUN_CONFIG, Buffer.from(state.runConfig)] as const]),
     ...(edited.file ? [[COMMON_FILE, edited.file] as const] : [])
   ])
-  const beside = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name))
+  const beside = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !changed.has(f.name))
   const trainStateFile = all.find((f) => f.name === TRAIN_STATE)
   const trackers = yield* converting(async () =>
     trackersOf(disk, directory, folder, trainStateFile && await readSmall(disk, trainStateFile.path, trainStateFile.path, LARGEST_SMALL)))

@@ -17,16 +17,18 @@ import { LANGUAGE } from "../runconfig/parallelism.ts"
 import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
-import { type Changes, withAttributes, withEntries } from "../torch/ArchiveEdit.ts"
+import { type Changes, dictOf, type PlainValue, withAttributes, withEntries } from "../torch/ArchiveEdit.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { PickleDict, PickleObject } from "../torch/PickleValue.ts"
+import { PickleDict, PickleObject, type PickleValue } from "../torch/PickleValue.ts"
 import type { PyRead } from "../torch/PyValue.ts"
 import { argumentChanges } from "./argumentChanges.ts"
 import { type Content, storedContent } from "./Contents.ts"
 import { KeyFacts } from "./keyFacts.ts"
-import { recordedAs, sameCut, type SourceLayout, sourceLayouts } from "./layouts.ts"
+import { recordedAs, sameBuckets, sameCut, type SourceLayout, sourceLayouts } from "./layouts.ts"
 import { keptObjects, type KeptObjects } from "./objects.ts"
+import { regrouped, separatesExperts } from "./optimizer/expertGroups.ts"
 import { optimizerState } from "./optimizer/forms.ts"
+import { FULLY_RESHARDABLE } from "./optimizer/groups.ts"
 import type { OptimizerState } from "./optimizer/OptimizerState.ts"
 import { pipelineOf } from "./placing.ts"
 import type { ReshardOptions, ReshardReport } from "./Request.ts"
@@ -60,6 +62,12 @@ interface Layouts {
 /** By the keys they are stored under, without wrappers. */
 const modelTensors = ({ metadata }: Checkpoint): ReadonlyMap<string, StoredTensor> =>
   new Map([...metadata.tensors].flatMap(([key, tensor]) => (roleOf(key) === "model" ? [[unwrapKey(key), tensor] as const] : [])))
+
+/** The key that a model tensor is stored under. */
+const storedKeys = ({ metadata }: Checkpoint): ((model: string) => string) => {
+  const keys = new Map([...metadata.tensors.keys()].map((key) => [unwrapKey(key), key]))
+  return (model) => keys.get(model) ?? model
+}
 
 const laidOut = (tensors: ReadonlyMap<string, StoredTensor>, facts: KeyFacts, componentOf: (key: string) => string, recorded: ReadonlyMap<string, SourceLayout>, wanted: ReshardOptions["layout"]): Layouts => {
   const keys = [...tensors.keys()]
@@ -99,23 +107,37 @@ interface CommonFacts {
   readonly optimizer: OptimizerState | undefined
   readonly dropsOptimizer: boolean
   readonly onlyModel: boolean
+  /** The optimizer's groups as the layout has them. */
+  readonly regroup: (optimizer: PickleValue | undefined) => PickleValue | undefined
 }
 
 /** What changes in the common state, and nothing else of it. */
-const commonChange = ({ args, dropsOptimizer, kept, onlyModel, optimizer }: CommonFacts): CommonChange => (common) => {
-  const changes = new Map<string, PickleDict | PickleObject | undefined>()
+const commonChange = ({ args, dropsOptimizer, kept, onlyModel, optimizer, regroup }: CommonFacts): CommonChange => (common) => {
+  const changes = new Map<string, PlainValue | undefined>()
   const namespace = common.get("args")
   if (args && args.size > 0 && namespace instanceof PickleObject) changes.set("args", withAttributes(namespace, args))
   if (dropsOptimizer) for (const name of ["optimizer", "opt_param_scheduler"]) changes.set(name, undefined)
   if (kept.rerunDropped || onlyModel) changes.set("rerun_state_machine", undefined)
+  if (optimizer && common.get("optimizer") !== undefined) changes.set("optimizer", regroup(optimizer.optimizer(common.get("optimizer"))) as PlainValue | undefined)
   const content = common.get("content_metadata")
-  const flags = dropsOptimizer
-    ? new Map([["distrib_optim_sharding_type", undefined], ["distrib_optim_fully_reshardable_mem_efficient", undefined]])
-    : optimizer && optimizer.from !== optimizer.to && optimizer.to === "fully_reshardable"
-      ? new Map<string, string | boolean>([["distrib_optim_sharding_type", optimizer.to], ["distrib_optim_fully_reshardable_mem_efficient", false]])
-      : new Map<string, undefined>()
-  if (flags.size > 0) changes.set("content_metadata", withEntries(content instanceof PickleDict ? content : new PickleDict(), flags))
-  return withEntries(common, new Map([...changes, ...(optimizer && !dropsOptimizer ? optimizer.common : [])]))
+  const flags: Changes = dropsOptimizer ? WITHOUT_OPTIMIZER : optimizer && isConverted(optimizer) ? CONVERTED : new Map()
+  if (flags.size > 0) changes.set("content_metadata", withEntries(content instanceof PickleDict ? content : dictOf(FIRST_VERSION), flags))
+  return withEntries(common, changes)
+}
+
+const isConverted = ({ from, to }: OptimizerState): boolean => from !== to
+
+/** By these a loader decides which keys it asks for. */
+const WITHOUT_OPTIMIZER: Changes = new Map([["distrib_optim_sharding_type", undefined], ["distrib_optim_fully_reshardable_mem_efficient", undefined]])
+const CONVERTED: Changes = new Map<string, string | boolean>([["distrib_optim_sharding_type", FULLY_RESHARDABLE], ["distrib_optim_fully_reshardable_mem_efficient", false]])
+/** Of a core that wrote none yet (before 0.13). */
+const FIRST_VERSION = [["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]] as const
+
+/** Of a standard model whose layout changes; the components of a MegatronMIMO model keep groups in objects of their own. */
+const regrouping = (components: ReadonlyMap<string, ComponentPlan>, facts: KeyFacts, form: Checkpoint["form"], { layout }: ReshardOptions): CommonFacts["regroup"] => {
+  const plan = components.values().next().value
+  if (!layout || !plan || form === "mimo") return (optimizer) => optimizer
+  return (optimizer) => regrouped(optimizer, separatesExperts(plan.parallelism, facts.hasExperts), facts.expertsHaveVectors)
 }
 
 const notesOf = (before: ReadonlyMap<string, SourceLayout>, kept: KeptObjects, { onlyModel, rng }: ReshardOptions, optimizer: OptimizerState | undefined): ReadonlyArray<string> => [
@@ -145,8 +167,12 @@ export const preparedState = Effect.fnUntraced(function*(
   const facts = new KeyFacts(model)
   const componentOf = componentsIn(checkpoint)
   const { components, layout } = yield* converting(() => laidOut(model, facts, componentOf, recorded, options.layout))
+  const [{ name: firstName, parallelism }] = layout.components as [Layout["components"][number]]
+  const allUnchanged = [...components.values()].every(({ unchanged }) => unchanged)
+  const before = recorded.get(firstName)?.parallelism
+  const bucketsStay = options.layout !== undefined && allUnchanged && before !== undefined && sameBuckets(args, before, parallelism)
   const dropsOptimizer = options.dropOptimizer || options.onlyModel
-  const optimizer = dropsOptimizer ? undefined : yield* optimizerState({ checkpoint, facts, componentOf, recorded, common, args, layouts: components })
+  const optimizer = dropsOptimizer ? undefined : yield* optimizerState({ checkpoint, models: model, storedKey: storedKeys(checkpoint), facts, componentOf, recorded, common, args, bucketsStay })
   const kept = yield* converting(() =>
     keptObjects(metadata.objects, facts, components, componentOf, {
       optimizer: !dropsOptimizer,
@@ -156,15 +182,13 @@ export const preparedState = Effect.fnUntraced(function*(
   const contents = [...plainContents(checkpoint, componentOf), ...(optimizer?.contents ?? [])]
   const placed = yield* converting(() => placedContents(contents, facts, components, selection))
   const keeps = { optimizer: !dropsOptimizer, rng: kept.rng === "kept" || kept.rng === "none" }
-  const [{ parallelism }] = layout.components as [Layout["components"][number]]
-  const allUnchanged = [...components.values()].every(({ unchanged }) => unchanged)
   const argumentsNow = args && argumentChanges(args, options.layout ? parallelism : undefined, {
     ...keeps,
     hasExperts: facts.hasExperts,
     numLayers: args.number("num_layers") ?? 0,
-    fullyReshardable: optimizer !== undefined && optimizer.from !== optimizer.to
+    fullyReshardable: optimizer !== undefined && isConverted(optimizer)
   })
-  const common0: CommonFacts = { args: argumentsNow, kept, optimizer, dropsOptimizer, onlyModel: options.onlyModel }
+  const common0: CommonFacts = { args: argumentsNow, kept, optimizer, dropsOptimizer, onlyModel: options.onlyModel, regroup: regrouping(components, facts, checkpoint.form, options) }
   const first = components.values().next().value!.parallelism.rankOffset
   return {
     layout,
@@ -182,6 +206,7 @@ export const preparedState = Effect.fnUntraced(function*(
       contents,
       objects: [
         ...kept.objects,
+        ...(optimizer?.objects ?? []).map(({ bytes, component, key }) => ({ key, bytes, rank: components.get(component)!.parallelism.rankOffset, stays: false })),
         ...(metadata.objects.has(COMMON_STATE) ? [{ key: COMMON_STATE, rank: first, stays: allUnchanged, ...(item ? { bytes: item } : { stored: metadata.objects.get(COMMON_STATE)! }) }] : [])
       ]
     }, arrays, { metadata, pathOf: (file) => join(directory, file) })

@@ -11,13 +11,15 @@ import { parseBytes } from "./Ranges.ts"
 import { readRecord } from "./Zip.ts"
 import { archiveOf } from "./ZipWriter.ts"
 
-/** Errors: those of reading; `torch/value`. */
+/** The archive itself where the value stays. Errors: those of reading; `torch/value`. */
 export const rewriteArchive = (archive: Uint8Array, change: (value: PickleValue) => PickleValue): Uint8Array => {
   const { records, root } = parseBytes(archive, openArchive(archive.length))
   const value = parseBytes(archive, parseArchive(archive.length)).value
+  const changed = change(value)
+  if (changed === value) return archive
   const contents = [...records].map(([name, record]) => ({
     name,
-    content: name === `${root}/data.pkl` ? encodePickle(change(value)) : parseBytes(archive, readRecord(record, archive.length))
+    content: name === `${root}/data.pkl` ? encodePickle(changed) : parseBytes(archive, readRecord(record, archive.length))
   }))
   const id = `${root}/${SERIALIZATION_ID}`
   const before = contents.filter(({ name }) => name !== id)
@@ -49,14 +51,22 @@ export const dictOf = (entries: Iterable<readonly [PickleValue, PlainValue]>): P
 /** Changes of a dict's entries, by key; undefined removes one. */
 export type Changes = ReadonlyMap<string | number, PlainValue | undefined>
 
-/** A dict with entries changed in their places, and new ones at its end. */
+/** Of the last entry with this key, as Python would keep it; undefined where there is none. */
+const valueAt = ({ entries }: PickleDict, key: string | number): PickleValue | undefined => {
+  for (let i = entries.length - 2; i >= 0; i -= 2) if (entries[i] === key) return entries[i + 1]
+  return undefined
+}
+
+/** A dict with entries changed in their places, and new ones at its end; itself where nothing changes. */
 export const withEntries = (dict: PickleDict, changes: Changes): PickleDict => {
+  const left = new Map([...changes].filter(([key, value]) => valueAt(dict, key) !== value))
+  if (left.size === 0) return dict
+  const changed = new Map(left)
   const out = new PickleDict()
-  const left = new Map(changes)
   for (let i = 0; i < dict.entries.length; i += 2) {
     const [key, value] = [dict.entries[i]!, dict.entries[i + 1]!]
-    if ((typeof key !== "string" && typeof key !== "number") || !changes.has(key)) out.extend([key, value])
-    else if (changes.get(key) !== undefined) out.extend([key, pickled(changes.get(key)!)])
+    if ((typeof key !== "string" && typeof key !== "number") || !changed.has(key)) out.extend([key, value])
+    else if (changed.get(key) !== undefined) out.extend([key, pickled(changed.get(key)!)])
     left.delete(key as string | number)
   }
   for (const [key, value] of left) if (value !== undefined) out.extend([key, pickled(value)])
@@ -65,10 +75,11 @@ export const withEntries = (dict: PickleDict, changes: Changes): PickleDict => {
 
 /** An object with attributes changed; one whose state is no dict stays as it is. */
 export const withAttributes = (object: PickleObject, changes: Changes): PickleObject => {
-  if (!(object.state instanceof PickleDict)) return object
+  const state = object.state instanceof PickleDict ? withEntries(object.state, changes) : object.state
+  if (state === object.state) return object
   const out = new PickleObject(object.global, object.args, object.isNew)
   out.list = object.list
   out.dict = object.dict
-  out.state = withEntries(object.state, changes)
+  out.state = state
   return out
 }

@@ -5,7 +5,7 @@ import type { StoredChunk } from "../../src/torch/DcpMetadata.ts"
 import { random } from "../torch/tools.ts"
 
 const chunkAt = (offsets: Shape, sizes: Shape): StoredChunk => ({ offsets, sizes, file: "__0_0.distcp", offset: offsets.reduce((n, o) => n * 1000 + o, 0), length: 1 })
-const finder = (shape: Shape, chunks: ReadonlyArray<StoredChunk>) => new ChunkFinder({ dtype: "F32", shape, chunks })
+const finder = (shape: Shape, chunks: ReadonlyArray<StoredChunk>) => new ChunkFinder({ shape, chunks })
 
 const meets = (a: Box, b: Box): boolean =>
   volume(a.sizes) > 0 && a.offsets.every((o, k) => o < b.offsets[k]! + b.sizes[k]! && b.offsets[k]! < o + a.sizes[k]!)

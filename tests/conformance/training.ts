@@ -22,6 +22,8 @@ export interface TrainingFacts {
   /** Of folders of ranks: what they are together, under the keys of `torch_dist`. */
   readonly expectedGlobal?: Readonly<Record<string, TensorFacts>>
   readonly objects: Readonly<Record<string, { readonly content: unknown }>>
+  /** What optimizer state of another form is in model space. */
+  readonly expectedModelSpace?: Readonly<Record<string, TensorFacts>>
 }
 
 export const trainingFacts = (name: string): TrainingFacts => JSON.parse(readFileSync(join(directory, name, "facts.json"), "utf8")) as TrainingFacts

@@ -1,13 +1,17 @@
 /** Checkpoints that trainers wrote, cut for other layouts: the same global tensors, cut as the trainer of that layout cuts them. */
 import { Effect } from "effect"
-import { mkdtempSync, rmSync } from "node:fs"
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { reshard, type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { trainingCheckpoint, trainingFacts } from "../conformance/training.ts"
-import { files, grids, iterationIn, metadataOf, placement, summaries } from "./stored.ts"
+import { crc32 } from "../../src/torch/Crc32.ts"
+import { tensorItem } from "../../src/torch/TensorItem.ts"
+import { random } from "../torch/tools.ts"
+import { type RandomSizes, writeRandomModel } from "./randomModel.ts"
+import { files, grids, iterationIn, metadataOf, objectIn, placement, summaries } from "./stored.ts"
 
 const work = mkdtempSync(join(tmpdir(), "reshard-"))
 afterAll(() => rmSync(work, { recursive: true, force: true }))
@@ -69,5 +73,90 @@ describe("model-space optimizer state", () => {
     ["lm-moe-fully-reshardable-ep2", { tp: 2, rng: "keep" }, "nobody could take it over"]
   ])("%s: %o is refused", async (name, request, problem) => {
     await expect(run(reshardPlan(trainingCheckpoint(name), request))).rejects.toThrow(problem)
+  })
+})
+
+describe("a layout that the trainer saved too", () => {
+  it.each<[string, ReshardRequest, string]>([
+    ["lm-fully-reshardable-dp2", { tp: 2, pp: 2 }, "lm-fully-reshardable-tp2pp2"],
+    ["lm-fully-reshardable-tp2pp2", { dp: 2 }, "lm-fully-reshardable-dp2"],
+    ["lm-dp-reshardable-dp2", { tp: 2, pp: 2 }, "lm-fully-reshardable-tp2pp2"],
+    ["lm-moe-dp-reshardable-ep2", { ep: 2, tp: 1 }, "lm-moe-fully-reshardable-ep2"]
+  ])("%s to %o is what %s is: tensors, cuts, files, groups", async (name, request, direct) => {
+    // Buckets of the same layout would stay.
+    const through = name.startsWith("lm-moe-dp") ? await to(trainingCheckpoint(name), { tp: 2 }) : trainingCheckpoint(name)
+    const made = await to(through, request)
+    const saved = trainingCheckpoint(direct)
+    expect(await summaries(iterationIn(made))).toEqual(tensorsOf(direct))
+    expect(grids(iterationIn(made))).toEqual(grids(iterationIn(saved)))
+    expect(dataOf(made)).toEqual(dataOf(saved))
+    const [own, theirs] = [await objectIn(iterationIn(made), "common_state/shard_0_1"), await objectIn(iterationIn(saved), "common_state/shard_0_1")] as ReadonlyArray<ReadonlyMap<string, unknown>>
+    for (const entry of ["optimizer", "opt_param_scheduler", "content_metadata", "iteration"]) expect(own!.get(entry), entry).toEqual(theirs!.get(entry))
+  })
+})
+
+describe("optimizer state of other forms", () => {
+  const forms: ReadonlyArray<[string, string]> = [
+    ["lm-dp-reshardable-dp2", "dp_reshardable"],
+    ["lm-moe-dp-reshardable-ep2", "dp_reshardable"],
+    ["core014-model-space-dp2", "fully_sharded_model_space"]
+  ]
+  it.each(forms)("%s becomes one that any layout can load", async (name, from) => {
+    const facts = trainingFacts(name)
+    const weights = Object.fromEntries(Object.entries(tensorsOf(name)).filter(([key]) => !key.includes("optimizer")))
+    const wanted = { ...weights, ...facts.expectedModelSpace }
+    const cut = await to(trainingCheckpoint(name), { tp: 2 })
+    expect(await summaries(iterationIn(cut))).toEqual(wanted)
+    expect(await run(reshardPlan(trainingCheckpoint(name), { tp: 2 }))).toMatchObject({ optimizer: { from, to: "fully_reshardable" } })
+    // Also under the layout that it has.
+    expect(await summaries(iterationIn(await to(trainingCheckpoint(name), {})))).toEqual(wanted)
+  })
+
+  it("buckets stay where only the number of copies changes", async () => {
+    const report = await run(reshardPlan(trainingCheckpoint("lm-dp-reshardable-dp2"), { dp: 4 }))
+    expect(report).toMatchObject({ optimizer: { from: "dp_reshardable", to: "dp_reshardable" }, kept: ["__0_0.distcp", "__1_0.distcp"], rng: "kept" })
+  })
+
+  it("a master that is not that of the weights proves the order wrong, and is refused with the trainer's flag", async () => {
+    const copy = join(work, "damaged")
+    cpSync(trainingCheckpoint("lm-dp-reshardable-dp2"), copy, { recursive: true })
+    const folder = iterationIn(copy)
+    const weights = metadataOf(folder).tensors.get("decoder.final_layernorm.weight")!.chunks[0]!
+    const path = join(folder, weights.file)
+    const bytes = readFileSync(path)
+    const item = tensorItem("BF16", [16])
+    const data = Buffer.from(bytes.subarray(weights.offset + item.prefix.length, weights.offset + item.prefix.length + item.dataLength))
+    data[7] = data[7]! ^ 0x01
+    Buffer.concat([item.prefix, data, item.suffix(crc32(data))]).copy(bytes, weights.offset)
+    chmodSync(path, 0o644)
+    writeFileSync(path, bytes)
+    await expect(run(reshardPlan(copy, { tp: 2 }))).rejects.toThrow(/final_layernorm.weight is not that of the stored weights.*\n.*--dist-ckpt-optim-fully-reshardable/s)
+  })
+})
+
+describe("random models", () => {
+  const sizesOf = (seed: number): RandomSizes => {
+    const r = random(seed)
+    const pick = <A>(...list: ReadonlyArray<A>): A => list[r.below(list.length)]!
+    const experts = pick(undefined, undefined, 4, 8)
+    return { layers: pick(2, 4, 8), hidden: pick(8, 12), heads: pick(4, 8), ffn: pick(8, 16), vocabulary: pick(17, 32, 50), experts, gated: pick(true, false), tied: pick(true, false), indexed: pick(true, false) }
+  }
+  const layoutFor = ({ experts, layers }: RandomSizes, seed: number): ReshardRequest => {
+    const r = random(seed)
+    const pick = <A>(...list: ReadonlyArray<A>): A => list[r.below(list.length)]!
+    const pp = pick(1, 2)
+    return { tp: pick(1, 2, 4), pp, ...(experts === undefined ? {} : { ep: pick(1, 2), etp: pick(1, 2) }), ...(pp === 2 && layers % 4 === 0 && pick(true, false) ? { pipeline: { virtualStages: 2 } } : {}), dp: 4 }
+  }
+
+  it.each(Array.from({ length: 12 }, (_, seed) => [seed]))("%i: from one layout to another and back", async (seed) => {
+    const sizes = sizesOf(seed + 1)
+    const source = writeRandomModel(join(work, `random-${seed}`), sizes, seed)
+    const whole = await summaries(iterationIn(source))
+    const [one, other] = [layoutFor(sizes, 100 + seed), layoutFor(sizes, 200 + seed)]
+    const first = await to(source, one)
+    expect(await summaries(iterationIn(first))).toEqual(whole)
+    const second = await to(first, other)
+    expect(await summaries(iterationIn(second))).toEqual(whole)
+    expect(files(iterationIn(await to(second, one)))).toEqual(files(iterationIn(first)))
   })
 })

@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { stridesOf, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, torchName } from "../../src/tensor/DType.ts"
 import { decodeMetadata, type DcpMetadata, type StoredTensor } from "../../src/torch/DcpMetadata.ts"
+import { readObjectItem } from "../../src/torch/ObjectItem.ts"
 import { readTensorItem } from "../../src/torch/TensorItem.ts"
 
 export const iterationIn = (parent: string): string => join(parent, readdirSync(parent).find((name) => name.startsWith("iter_"))!)
@@ -49,6 +50,14 @@ export const summaries = async (folder: string): Promise<Record<string, TensorSu
   return out
 }
 
+/** The value of a stored object. */
+export const objectIn = async (folder: string, key: string): Promise<unknown> => {
+  const { file, length, offset } = metadataOf(folder).objects.get(key)!
+  const item = readFileSync(join(folder, file)).subarray(offset, offset + length)
+  const [value] = await readObjectItem(length, (at, count) => Promise.resolve(item.subarray(at, at + count)))
+  return value
+}
+
 /** How tensors are cut: the boxes of each, in order. */
 export const grids = (folder: string): Record<string, ReadonlyArray<string>> =>
   Object.fromEntries([...metadataOf(folder).tensors].map(([key, { chunks }]) => [key, chunks.map(({ offsets, sizes }) => `${offsets}+${sizes}`).sort()]))
@@ -63,6 +72,6 @@ export const placement = (folder: string): Record<string, ReadonlyArray<string>>
   return Object.fromEntries([...Map.groupBy(rows, ([file]) => file)].map(([file, own]) => [file, own.map(([, what]) => what).sort()]))
 }
 
-/** The bytes of a folder's files. */
+/** The bytes of a folder's files; checksums also say what they were made from. */
 export const files = (folder: string): Record<string, string> =>
-  Object.fromEntries(readdirSync(folder).sort().map((name) => [name, createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")]))
+  Object.fromEntries(readdirSync(folder).filter((name) => name !== ".checksums.json").sort().map((name) => [name, createHash("sha256").update(readFileSync(join(folder, name))).digest("hex")]))

@@ -13,7 +13,17 @@ const archive = (pickle: string): Uint8Array =>
 /** `{"args": Namespace(tp=2), "flags": {}, "again": that flags}`. */
 const NAMESPACE = "\x80\x02}q\x00(X\x04\x00\x00\x00argsq\x01cargparse\nNamespace\nq\x02)\x81q\x03}q\x04X\x02\x00\x00\x00tpq\x05K\x02sbX\x05\x00\x00\x00flagsq\x06}q\x07X\x05\x00\x00\x00againq\x08h\x07u."
 
-const same = (value: PickleValue): PickleValue => value
+/** The same value as another object, so that it is written anew. */
+const same = (value: PickleValue): PickleValue => {
+  if (value instanceof PickleDict) {
+    const out = new PickleDict()
+    out.extend([...value.entries])
+    return out
+  }
+  const out = new PickleList()
+  out.extend([...(value as PickleList).items])
+  return out
+}
 const valueOf = (bytes: Uint8Array): PickleValue => parseBytes(bytes, parseArchive(bytes.length)).value
 
 describe("an archive written again", () => {

@@ -1,6 +1,13 @@
 /** An optimizer's state on its way into a form that every layout can load. */
-import type { Changes } from "../../torch/ArchiveEdit.ts"
+import type { PickleValue } from "../../torch/PickleValue.ts"
 import type { Content } from "../Contents.ts"
+
+/** An object that takes the place of others. */
+export interface NewObject {
+  readonly key: string
+  readonly component: string
+  readonly bytes: Uint8Array
+}
 
 export interface OptimizerState {
   /** In which form it was stored, and in which it is. */
@@ -9,8 +16,9 @@ export interface OptimizerState {
   readonly contents: ReadonlyArray<Content>
   /** Objects whose place something else takes. */
   readonly replaced: ReadonlySet<string>
-  /** Of the common state's `optimizer` entry: new values of the whole. */
-  readonly common: Changes
+  readonly objects: ReadonlyArray<NewObject>
+  /** The `optimizer` entry of the common state, as it becomes. */
+  readonly optimizer: (old: PickleValue | undefined) => PickleValue | undefined
   readonly notes: ReadonlyArray<string>
 }
 

@@ -1,0 +1,21 @@
+/** What is known of a checkpoint when its optimizer's state is looked at. */
+import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
+import type { Checkpoint } from "../../checkpoint/Checkpoint.ts"
+import type { StoredTensor } from "../../torch/DcpMetadata.ts"
+import type { PyRead } from "../../torch/PyValue.ts"
+import type { KeyFacts } from "../keyFacts.ts"
+import type { SourceLayout } from "../layouts.ts"
+
+export interface OptimizerSource {
+  readonly checkpoint: Checkpoint
+  /** Model tensors by their keys without wrappers, and those keys as they are stored. */
+  readonly models: ReadonlyMap<string, StoredTensor>
+  readonly storedKey: (model: string) => string
+  readonly facts: KeyFacts
+  readonly componentOf: (key: string) => string
+  readonly recorded: ReadonlyMap<string, SourceLayout>
+  readonly common: PyRead | undefined
+  readonly args: TrainingArguments | undefined
+  /** Buckets may stay: only the number of copies of the model changes, and they do not depend on it. */
+  readonly bucketsStay: boolean
+}
