@@ -105,7 +105,8 @@ export class StoredArrays {
   /**
    * A copy from a stored tensor, addressed in its C order, as copies from the chunks that it meets: along its last axis it may be cut anywhere.
    */
-  from(tensor: StoredTensor, { operands: _, source, ...rest }: Copy): ReadonlyArray<SourceCopy> {
+  from(tensor: StoredTensor, copy: Copy): ReadonlyArray<SourceCopy> {
+    const { operands: _, source, ...rest } = copy
     const axes = coordinates(rest, source, tensor.shape)
     const hull: Box = {
       offsets: axes.map(({ base }) => base),
