@@ -49,6 +49,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "flags": "flags that contradict each other, or a value out of its range",
       "place": "an address that is none",
       "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers",
+      "unmerge": ["a merge that would have to be undone: merged weights are rounded, so the base cannot be had from them", "Keep the base."],
       "training": ["a setting of a run that the trainer accepts and does not do, or does too late; the message has the rule and what the trainer does", "The message says what to ask for instead."]
     }
   },

@@ -1,6 +1,6 @@
 /** An export of adapters as an Effect: a PEFT checkpoint of Megatron becomes a directory that `peft` loads. */
 import { Effect } from "effect"
-import { basename, dirname } from "node:path"
+import { basename } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
@@ -8,8 +8,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import type { TargetFile } from "../engine/index.ts"
-import { type BridgeError, PlanRefused, quote, UsageError } from "../errors.ts"
-import { atPath } from "../document/decode.ts"
+import { type BridgeError, PlanRefused, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -19,11 +18,10 @@ import { compileAllowed } from "../plan/match.ts"
 import { castTo, type TorchDtype } from "../plan/Options.ts"
 import { commit } from "../publish/commit.ts"
 import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
-import { type AdapterSettings, adapterSettings } from "../runconfig/adapterSection.ts"
+import type { AdapterSettings } from "../runconfig/adapterSection.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
 import { CONFIG } from "../space/HfSource.ts"
-import { readRunConfig } from "../space/megatronSpace.ts"
-import type { Store } from "../store/Store.ts"
+import { recordedSettings, settingsOf } from "./recordedSettings.ts"
 import { isFloat } from "../tensor/DType.ts"
 import { type BaseModel, openBase } from "./BaseModel.ts"
 import { adapterArray, type AdapterDraft, type AdapterTensor, draftAdapters } from "./exportDraft.ts"
@@ -53,32 +51,8 @@ export interface PreparedAdapterExport {
   readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, BridgeError, Disk>
 }
 
-/** What the run of a checkpoint says of its adapters; a run's directory has it too. */
-const recordedSettings = async (store: Store, directory: string): Promise<AdapterSettings | undefined> => {
-  for (const place of [directory, dirname(directory)]) {
-    const config = await readRunConfig(store, place)
-    const found = config && atPath(place, () => adapterSettings(config))
-    if (found) return found
-  }
-  return undefined
-}
-
-/** The settings of these adapters. UsageError `usage/alpha` where nothing says their scale. */
-const settingsOf = (recorded: AdapterSettings | undefined, adapters: ReadonlyArray<LocatedAdapter>, directory: string, alpha: number | undefined): AdapterSettings => {
-  if (recorded) return alpha === undefined ? recorded : { ...recorded, alpha }
-  if (alpha === undefined) {
-    throw new UsageError({
-      code: "usage/alpha",
-      problem: `nothing says the alpha of the adapters in ${quote(directory)}: there is no run_config.yaml with a peft section`,
-      hint: "--alpha N: the one that they were trained with. A wrong one scales every change of a weight."
-    })
-  }
-  const ranks = [...Map.groupBy(adapters, ({ rank }) => rank)].sort(([, a], [, b]) => b.length - a.length)
-  const form = adapters.some(({ magnitude }) => magnitude) ? "dora" : adapters.some(({ pair }) => pair.slot) ? "canonical" : "lora"
-  return { form, rank: ranks[0]![0], alpha, dropout: 0, targetModules: [], shareExperts: false, sharedOuter: false }
-}
-
-const refuseUnclaimed = (unclaimed: ReadonlyArray<string>, checkpoint: Checkpoint, { allowUnmapped, exclude }: AdapterExportRequest): void => {
+/** PlanRefused `plan/unmapped` for tensors of adapters that no weight of the model has. */
+export const refuseUnclaimed = (unclaimed: ReadonlyArray<string>, checkpoint: Checkpoint, { allowUnmapped, exclude }: Pick<AdapterExportRequest, "allowUnmapped" | "exclude">): void => {
   const allowed = compileAllowed(allowUnmapped)
   const lost = unclaimed.filter((key) => !allowed(key) && !exclude.some((prefix) => key.startsWith(prefix)))
   if (lost.length === 0) return

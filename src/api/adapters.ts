@@ -3,6 +3,8 @@
  * only; its `run` writes, atomically.
  */
 import { Effect } from "effect"
+import { type MergeRequest, type MergeRun, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+import type { MergeReport } from "../adapters/merge/Report.ts"
 import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
 import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
 import type { AdapterReport } from "../adapters/Report.ts"
@@ -13,6 +15,10 @@ import { checking } from "../io/attempt.ts"
 import { type Arrangement, arrange, familiesOf, TENSOR_DEFAULTS, type WithFamilies } from "./requests.ts"
 
 export type { AdapterReport, AdapterSummary } from "../adapters/Report.ts"
+export type { MergeOrder } from "../adapters/merge/addTerms.ts"
+export type { AdapterChoice } from "../adapters/merge/loadAdapter.ts"
+export type { PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+export type { MergeReport } from "../adapters/merge/Report.ts"
 export type { PreparedAdapterExport } from "../adapters/prepareExport.ts"
 export type { PreparedAdapterImport } from "../adapters/prepareImport.ts"
 
@@ -49,3 +55,14 @@ export const prepareAdapterImport = (
 /** Write the adapter at `adapterPath` as a Megatron checkpoint from which training goes on. Atomic. */
 export const importAdapter = (hfModel: string, adapterPath: string, target: string, options: AdapterImportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
   Effect.flatMap(prepareAdapterImport(hfModel, adapterPath, options), ({ run }) => run(target, { ...FRESH, ...options }))
+
+/** Which adapters are added to a model, and in which order of operations. */
+export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {}
+
+/** Plan a merge of adapters into the weights of the directory `hfModel`. */
+export const prepareMerge = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", ...request }: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+  planMerge(familiesOf(request), hfModel, { adapters, inputAxis, order })
+
+/** Write the model with the adapters merged. Atomic. */
+export const mergeAdapters = (hfModel: string, target: string, options: MergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>
+  Effect.flatMap(prepareMerge(hfModel, options), ({ run }) => run(target, { ...FRESH, link: false, ...options }))

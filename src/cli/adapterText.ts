@@ -1,6 +1,6 @@
 /** What becomes of adapters, as text. */
-import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
-import { bold, bytes, dim, plural } from "./text.ts"
+import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters.ts"
+import { bold, bytes, dim, plural, table } from "./text.ts"
 
 const MOST = 20
 
@@ -21,5 +21,20 @@ export const renderAdapter = (report: AdapterReport, target: string, done: boole
     ...adapterLines(report.adapter),
     `  ${plural(report.sourceTensors, "tensor")} → ${plural(report.targetTensors, "tensor")} in ${plural(report.files.length, "file")}, ${bytes(report.files.reduce((sum, f) => sum + f.bytes, 0))}`
   ].join("\n"),
+  ...report.notes.map((note) => `${bold("note")} ${note}`)
+].join("\n\n")
+
+const ORDERS: Readonly<Record<MergeReport["order"], string>> = {
+  bridge: "as Megatron-Bridge rounds: W + s·BA in F32, once",
+  peft: "as peft rounds: s·BA first, then the sum",
+  precise: "all changes in F32, rounded once"
+}
+
+/** What a merge will do (`done` false) or did. */
+export const renderMerge = (report: MergeReport, target: string, done: boolean): string => [
+  `${bold(`merge${done ? "d" : ""} into ${report.architecture}`)} ${dim(`(${report.family})`)}\n  from ${report.base}\n  to   ${target}`,
+  table([["adapter", "rank", "alpha", "weight", "tensors"], ...report.adapters.map((a) => [`${a.path}${a.dora ? " (DoRA)" : ""}`, String(a.rank), String(a.alpha), String(a.weight), String(a.tensors)])]),
+  `  ${plural(report.changed, "tensor")} changed (${ORDERS[report.order]}; computed by ${report.driver}), ${report.copied} copied; ` +
+  `${plural(report.files.length, "file")} written, ${bytes(report.files.reduce((sum, f) => sum + f.bytes, 0))}, ${report.unchanged.length} unchanged`,
   ...report.notes.map((note) => `${bold("note")} ${note}`)
 ].join("\n\n")

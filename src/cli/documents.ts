@@ -5,7 +5,7 @@
 import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
 import type { ReshardReport } from "../api/reshard.ts"
-import type { AdapterReport, AdapterSummary } from "../api/adapters.ts"
+import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters.ts"
 import type { ForwardReport, NextToken } from "../api/forward.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
@@ -190,6 +190,20 @@ const forward = {
   next: z.array(z.strictObject(nextToken)).describe("What may come behind the last token, likeliest first"),
   notes
 } satisfies Fields<ForwardReport>
+
+const merge = {
+  architecture,
+  family,
+  base: text,
+  adapters: z.array(z.strictObject({ path: text, rank: size, alpha: z.number(), dora: z.boolean(), weight: z.number(), tensors: count })),
+  order: z.enum(["bridge", "peft", "precise"]),
+  driver: text.describe("What computes"),
+  changed: count,
+  copied: count,
+  files: conversion.files,
+  unchanged: texts,
+  notes
+} satisfies Fields<MergeReport>
 
 const sum = { tensors: count, elements: count, bytes }
 const layoutRow = z.strictObject({ component: text, ...sizes, rankOffset: count })
@@ -487,8 +501,8 @@ export const documents = {
   memory: document("memory", "memory", memory),
   layout: document("layout", "layout", layout),
   setup: document("setup", "setup sft", setup),
-  adapter: document("adapter", "adapter export, and adapter export --dry-run", { ...adapter, target }),
-  forward: document("forward", "forward", forward)
+  adapter: document("adapter", "adapter export and adapter import, and either with --dry-run", { ...adapter, target }),
+  merge: document("merge", "adapter merge, and adapter merge --dry-run", { ...merge, target })  forward: document("forward", "forward", forward)
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */

@@ -1,11 +1,12 @@
 import { Effect, Option } from "effect"
-import { Command, Flag } from "effect/cli"
-import { prepareAdapterExport, prepareAdapterImport } from "../../api/adapters.ts"
+import { Argument, Command, Flag } from "effect/cli"
+import { prepareAdapterExport, prepareAdapterImport, prepareMerge } from "../../api/adapters.ts"
 import { attempt } from "../../api/ground.ts"
-import { renderAdapter } from "../adapterText.ts"
+import { UsageError } from "../../errors.ts"
+import { renderAdapter, renderMerge } from "../adapterText.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
-import { pathFlag } from "../paths.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
 
 /** The reference's scripts call the same by other names; both are understood. */
@@ -140,6 +141,92 @@ const importSub = Command.make("import", {
   ])
 )
 
+const merged = pathFlag("adapter", "directory").pipe(
+  Flag.withAlias("lora-checkpoint"),
+  Flag.withMetavar("DIR"),
+  Flag.withDescription("Adapter to merge: a directory of peft, or a Megatron checkpoint with adapters. Repeatable; merged in this order"),
+  Flag.between(1, 64)
+)
+
+const weights = Flag.Finite("weight").pipe(
+  Flag.withMetavar("W"),
+  Flag.withDescription("What the change of an adapter is multiplied by; as many as there are adapters. Default 1"),
+  Flag.between(0, 64)
+)
+
+const mergeOrder = Flag.Literals("merge-order", ["bridge", "peft"]).pipe(
+  Flag.withDescription("Whose bits: W + s·BA in F32, rounded once (bridge, the default), or s·BA rounded first, as peft merges on a CPU"),
+  Flag.withDefault("bridge" as const)
+)
+
+const precise = Flag.Boolean("precise").pipe(
+  Flag.withDescription("Add the changes of all adapters in F32 and round their sum once"),
+  Flag.withDefault(false)
+)
+
+const link = Flag.Boolean("link").pipe(Flag.withDescription("Hard links instead of copies of files in which nothing changes"), Flag.withDefault(false))
+
+const mergeSub = Command.make("merge", {
+  hfModel: hfModel.pipe(Flag.withDescription("Base model: Hugging Face directory with its weights, or Org/Name of a model in the Hub's cache")),
+  hfRevision: flags.hfRevision,
+  adapter: merged,
+  weight: weights,
+  hfPath: flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where the merged model is written")),
+  mergeOrder,
+  precise,
+  alpha,
+  peftVersion,
+  link,
+  overwrite: flags.overwrite,
+  resume: flags.resume,
+  checksum: flags.checksum,
+  dryRun: flags.dryRun,
+  trustRemoteCode: flags.trustRemoteCode,
+  ...flags.engine,
+  family: flags.family,
+  json: flags.json,
+  quiet: flags.quiet,
+  ...flags.progress
+}, Effect.fn("adapter merge")(function*(input) {
+  const hfModel = yield* flags.modelOf(input)
+  const engine = yield* attempt(() => flags.engineOptions(input))
+  const families = yield* flags.namedFamilies(input)
+  if (input.weight.length > 0 && input.weight.length !== input.adapter.length) {
+    return yield* new UsageError({ problem: `${input.weight.length} times --weight for ${input.adapter.length} adapters`, hint: "One for each --adapter, in their order." })
+  }
+  if (input.precise && input.mergeOrder === "peft") return yield* new UsageError({ problem: "--precise rounds once, --merge-order peft after each step" })
+  const { report, run } = yield* prepareMerge(hfModel, {
+    ...families,
+    adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
+    order: input.precise ? "precise" : input.mergeOrder,
+    inputAxis: axisOf(input)
+  })
+  if (input.dryRun) return yield* emit("merge", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
+  const done = yield* withProgress("merging", input, (progress) => {
+    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+    return run(input.hfPath, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
+  })
+  yield* emit("merge", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
+})).pipe(
+  Command.withDescription("Add adapters to a base model's weights, with the bits of Megatron-Bridge or of peft; what no adapter changes is copied"),
+  Command.withExamples([
+    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --hf-path ./merged", description: "Bit-equal to the reference's merged export" },
+    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./a --weight 0.7 --adapter ./b --weight 0.3 --precise --hf-path ./merged", description: "Two adapters, rounded once" }
+  ])
+)
+
+const unmergeSub = Command.make("unmerge", {
+  path: pathArgument("path", "either").pipe(Argument.between(0, 100), Argument.withDescription("Ignored")),
+  json: flags.json,
+  quiet: flags.quiet
+}, Effect.fn("adapter unmerge")(function*() {
+  return yield* new UsageError({
+    code: "usage/unmerge",
+    problem: "a merge cannot be undone from its result: each weight was rounded after the change was added, and subtracting the change gives another weight than the base's",
+    hint: "Keep the base: it is what an adapter is served beside, and what other adapters are merged into."
+  })
+})).pipe(Command.withDescription("Refused: a merged weight is rounded, and its base cannot be had from it by subtraction"))
+
 export const adapterCommand = Command.make("adapter").pipe(
-  Command.withSubcommands([exportSub, importSub])
+  Command.withSubcommands([exportSub, importSub, mergeSub, unmergeSub])
 )

@@ -91,7 +91,7 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     load: async () => (await import("./setup.ts")).setupCommand
   },
   adapter: {
-    description: "Convert and merge adapters: LoRA, canonical LoRA, DoRA (adapter export, adapter import)",
+    description: "Convert and merge adapters: LoRA, canonical LoRA, DoRA (adapter export, import, merge)",
     load: async () => (await import("./adapter.ts")).adapterCommand
   },
   forward: {

@@ -1,0 +1,88 @@
+/**
+ * Rows of a matrix with the changes of adapters added, in the order of operations of those who do the same elsewhere. The driver of the
+ * arithmetic decides nothing of it: products are sums in F32 in the order of ranks (adapters-and-assembly.md 1.4).
+ */
+import type { Arithmetic, WeightDType } from "../../arithmetic/Arithmetic.ts"
+import { narrowed, widened } from "../../arithmetic/convert.ts"
+import { bytesOf } from "../../tensor/DType.ts"
+import type { Matrix, Term } from "./Term.ts"
+
+/**
+ * `bridge`: `W + s·(B·A)` in F32, rounded once; `peft`: `s·(B·A)` is rounded to the dtype of W, then its sum with W is. Of several adapters
+ * both round after each. `precise`: the changes of all adapters are added in F32, and the sum is rounded once.
+ */
+export type MergeOrder = "bridge" | "peft" | "precise"
+
+/** As the orders above, and `stepwise`: product, scale and sum are each rounded to the dtype of W. */
+export type Rounding = MergeOrder | "stepwise"
+
+/** Some rows of a matrix of weights, whole. */
+export interface Rows {
+  readonly dtype: WeightDType
+  readonly columns: number
+  /** Number of the first. */
+  readonly first: number
+  readonly bytes: Uint8Array
+}
+
+const rowsOf = ({ bytes, columns, dtype }: Matrix, first: number, count: number): Float32Array =>
+  widened({ dtype, bytes: bytes.subarray(first * columns * bytesOf(dtype), (first + count) * columns * bytesOf(dtype)) })
+
+const factorsOf = ({ a, b }: Term, first: number, m: number) => ({ a: rowsOf(b, first, m), m, b: a, transposed: false })
+
+const stepwise = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: Term): Uint8Array => {
+  const rounded = (x: Float32Array): Float32Array => widened({ dtype, bytes: narrowed(x, dtype) })
+  const product = rounded(arithmetic.product(factorsOf(term, first, m)))
+  arithmetic.scale(product, term.scale)
+  const sum = widened({ dtype, bytes })
+  arithmetic.add(sum, rounded(product))
+  return narrowed(sum, dtype)
+}
+
+/** Row lengths of DoRA and the lengths that rows have with the change added. */
+export interface RowLengths {
+  readonly norms: Float32Array
+  readonly magnitude: Matrix
+}
+
+/** W with the change added, in F32. */
+export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: Term): Float32Array => {
+  const product = arithmetic.product(factorsOf(term, first, m))
+  arithmetic.scale(product, term.scale)
+  const sum = widened({ dtype, bytes })
+  arithmetic.add(sum, product)
+  return sum
+}
+
+const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: Term, { magnitude, norms }: RowLengths): Uint8Array => {
+  const sum = changed(arithmetic, rows, m, term)
+  const wanted = rowsOf(magnitude, rows.first, m)
+  for (let i = 0; i < m; i++) {
+    const by = Math.fround(wanted[i]! / norms[rows.first + i]!)
+    for (let j = i * rows.columns; j < (i + 1) * rows.columns; j++) sum[j] = by * sum[j]!
+  }
+  return narrowed(sum, rows.dtype)
+}
+
+/** The bytes of the rows with all changes. `lengths`: of terms of DoRA. */
+export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArray<Term>, rounding: Rounding, lengths: (term: Term) => RowLengths | undefined): Uint8Array => {
+  const m = rows.bytes.byteLength / bytesOf(rows.dtype) / rows.columns
+  if (rounding === "precise" && terms.length > 1 && !terms.some(lengths)) {
+    const sum = widened(rows)
+    for (const term of terms) {
+      const product = arithmetic.product(factorsOf(term, rows.first, m))
+      arithmetic.scale(product, term.scale)
+      arithmetic.add(sum, product)
+    }
+    return narrowed(sum, rows.dtype)
+  }
+  let bytes = rows.bytes
+  for (const term of terms) {
+    const own = { ...rows, bytes }
+    const dora = lengths(term)
+    if (dora) bytes = lengthened(arithmetic, own, m, term, dora)
+    else if (rounding === "stepwise") bytes = stepwise(arithmetic, own, m, term)
+    else bytes = arithmetic.addProduct({ ...own, rows: m }, factorsOf(term, rows.first, m), term.scale, rounding === "peft" ? "delta-first" : "once")
+  }
+  return bytes
+}

@@ -1,0 +1,156 @@
+/**
+ * A merge as an Effect: a base model's directory with the changes of adapters added. Tensors that no adapter changes are copied; files in
+ * which nothing changes are linked, or copied whole.
+ */
+import { Effect } from "effect"
+import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
+import { produce, type RunOptions } from "../../convert/produce.ts"
+import { copySmall, smallSources } from "../../convert/smallFiles.ts"
+import { shardIngredients, shardStates } from "../../convert/sourceStates.ts"
+import { forecastOf, placeUnchanged, sizeOf, type UnchangedFiles } from "../../convert/unchanged.ts"
+import { type TargetFile, wholeFile } from "../../engine/index.ts"
+import { type BridgeError, InvalidFile, quote, Unsupported } from "../../errors.ts"
+import { converting, uninterruptibly } from "../../io/attempt.ts"
+import { Disk } from "../../io/Disk.ts"
+import { commit } from "../../publish/commit.ts"
+import type { Publication } from "../../publish/Publication.ts"
+import { known } from "../../publish/journal/Fingerprint.ts"
+import { storeInUse } from "../../remote/storeInUse.ts"
+import { besideModel } from "../../space/besideModel.ts"
+import { sideFiles } from "../../space/HfSource.ts"
+import { type StoredWeights } from "../../space/StoredWeights.ts"
+import { wholeTensor } from "../../space/TensorSpace.ts"
+import { type BaseModel, openBase } from "../BaseModel.ts"
+import type { InputAxis } from "../peftPair.ts"
+import type { MergeOrder } from "./addTerms.ts"
+import { type Changing, changesOf, type ChangedTensor, changing } from "./changes.ts"
+import { type AdapterChoice, loadAdapter, type LoadedAdapter } from "./loadAdapter.ts"
+import type { MergeReport } from "./Report.ts"
+
+export interface MergeRequest {
+  readonly adapters: ReadonlyArray<AdapterChoice>
+  readonly order: MergeOrder
+  readonly inputAxis: InputAxis
+}
+
+export interface MergeRun extends RunOptions {
+  /** Hard links instead of copies of unchanged files, where the file system can. */
+  readonly link: boolean
+}
+
+export interface PreparedMerge {
+  readonly report: MergeReport
+  readonly run: (target: string, options: MergeRun) => Effect.Effect<MergeReport, BridgeError, Disk>
+}
+
+/** Adding to codes would change their scales, and with them values that no adapter changes. */
+const refuseQuantised = ({ weights }: BaseModel, changes: ReadonlyMap<string, ChangedTensor>): void => {
+  const quantised = [...changes.keys()].find((tensor) => weights?.quantized.has(tensor))
+  if (quantised === undefined) return
+  throw new Unsupported({
+    code: "unsupported/quantised",
+    what: quantised,
+    problem: "is quantised, and an adapter is added to values: what was read from codes would have to be rounded to codes again",
+    hint: "Import the base and export it without --restore-quantized, which writes values; then merge into that. Or serve the adapter beside the quantised base."
+  })
+}
+
+const arrayOf = ({ tensors }: StoredWeights) => (name: string) => {
+  const { dtype, shape } = tensors.get(name)!
+  return { id: name, dtype, shape, copies: () => wholeTensor(tensors.get(name)!) }
+}
+
+/** The files of the base in which something changes. */
+const filesOf = ({ safetensors: { shards } }: StoredWeights, changes: ReadonlyMap<string, ChangedTensor>, array: ReturnType<typeof arrayOf>, { changed }: Changing) => {
+  const [made, kept]: [Array<TargetFile>, Array<(typeof shards)[number]>] = [[], []]
+  for (const shard of shards) {
+    if (!shard.tensors.some(({ name }) => changes.has(name))) kept.push(shard)
+    else {
+      made.push({
+        name: shard.file,
+        size: shard.size,
+        segments: [
+          { kind: "bytes", bytes: shard.headerBytes },
+          ...shard.tensors.map(({ name }) => ({ kind: "array" as const, array: changed(array(name)), crc: false }))
+        ]
+      })
+    }
+  }
+  return { made, kept }
+}
+
+const requireWeights = ({ config, stored }: BaseModel): StoredWeights => {
+  if (stored) return stored
+  throw new InvalidFile({ path: config.directory, code: "safetensors/no-weights", problem: "holds no weights to merge an adapter into" })
+}
+
+/** Tensors that an adapter is for and the base does not hold. */
+const refuseMissing = ({ config, stored }: BaseModel, changes: ReadonlyMap<string, ChangedTensor>): void => {
+  const missing = [...changes.keys()].find((tensor) => !stored!.tensors.has(tensor))
+  if (missing !== undefined) throw new InvalidFile({ path: config.directory, code: "adapter/module", problem: `has no tensor ${quote(missing)}, which an adapter is for` })
+}
+
+/** Plan a merge into the weights of the directory `hfModel`. The adapters are read, and of the base headers only (with DoRA, what it changes). */
+export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { adapters: choices, inputAxis, order }: MergeRequest) {
+  const disk = yield* Disk
+  const store = yield* storeInUse
+  const base = yield* openBase(families, hfModel)
+  const stored = yield* converting(() => requireWeights(base))
+  const { copied: side } = yield* besideModel(stored.safetensors)
+  const adapters: Array<LoadedAdapter> = []
+  for (const choice of choices) adapters.push(yield* loadAdapter(base, choice, inputAxis))
+  const changes = yield* converting(() => {
+    const found = changesOf(base.as("standard").conversion.parameters, adapters, order)
+    refuseQuantised(base, found)
+    refuseMissing(base, found)
+    return found
+  })
+  const array = arrayOf(stored)
+  const how = yield* changing(changes, array)
+  const { kept, made } = yield* converting(() => filesOf(stored, changes, array, how))
+  const beside = [...kept, ...side].map(({ file, identity, path, size, stamp }) => ({ name: file, path, size, identity, stamp }))
+  const report: MergeReport = {
+    architecture: base.config.architecture,
+    family: base.family.name,
+    base: stored.directory,
+    adapters: adapters.map(({ alpha, dora, path, rank, tensors, weight }) => ({ path, rank, alpha, dora, weight, tensors: tensors.size })),
+    order,
+    driver: how.driver,
+    changed: changes.size,
+    copied: stored.tensors.size - changes.size,
+    files: made.map(({ name, size }) => ({ name, bytes: size })),
+    unchanged: kept.map(({ file }) => file),
+    notes: stored.warnings
+  }
+  const unchanged: UnchangedFiles = { directory: stored.directory, files: beside, others: sizeOf(made) }
+  const states = [...shardStates(stored), ...side, ...adapters.flatMap((adapter) => adapter.states)]
+
+  const run = Effect.fnUntraced(function*(target: string, { link, ...options }: MergeRun) {
+    const small = yield* sideFiles(hfModel)
+    const sources = yield* converting(() => smallSources(store, small))
+    const expected = yield* forecastOf(disk, unchanged, target, link)
+    return yield* produce(target, options, {
+      files: [...beside.map(wholeFile), ...made],
+      states,
+      place: Effect.fnUntraced(function*(publication: Publication) {
+        const { left } = yield* placeUnchanged(disk, publication, unchanged, { expected, link })
+        return { files: [...left.map(wholeFile), ...made], states }
+      }),
+      folder: "",
+      ingredients: [
+        known("the options", JSON.stringify([choices.map(({ alpha, weight }) => [alpha, weight]), order, inputAxis, link])),
+        ...shardIngredients(stored, "the base model"),
+        ...adapters.flatMap((adapter) => adapter.ingredients),
+        ...sources
+      ],
+      sources: [hfModel, ...choices.map(({ path }) => path)],
+      size: expected.bytes,
+      report: () => ({ ...report, notes: [...report.notes, ...expected.notes] }),
+      checksum: options.checksum ?? false
+    }, Effect.fnUntraced(function*(publication) {
+      yield* uninterruptibly(() => copySmall(store, small, publication.recorder))
+      yield* commit(publication, { small: sources })
+    }))
+  })
+  return { report, run } satisfies PreparedMerge
+})
