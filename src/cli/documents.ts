@@ -502,7 +502,8 @@ export const documents = {
   layout: document("layout", "layout", layout),
   setup: document("setup", "setup sft", setup),
   adapter: document("adapter", "adapter export and adapter import, and either with --dry-run", { ...adapter, target }),
-  merge: document("merge", "adapter merge, and adapter merge --dry-run", { ...merge, target })  forward: document("forward", "forward", forward)
+  merge: document("merge", "adapter merge, and adapter merge --dry-run", { ...merge, target }),
+  forward: document("forward", "forward", forward)
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */
