@@ -18,7 +18,8 @@ import { known } from "../../publish/journal/Fingerprint.ts"
 import { storeInUse } from "../../remote/storeInUse.ts"
 import { besideModel } from "../../space/besideModel.ts"
 import { sideFiles } from "../../space/HfSource.ts"
-import { type StoredWeights } from "../../space/StoredWeights.ts"
+import type { HfTensors } from "../../safetensors/SafetensorsDirectory.ts"
+import type { StoredWeights } from "../../space/StoredWeights.ts"
 import { wholeTensor } from "../../space/TensorSpace.ts"
 import { type BaseModel, openBase } from "../BaseModel.ts"
 import type { InputAxis } from "../peftPair.ts"
@@ -61,7 +62,7 @@ const arrayOf = ({ tensors }: StoredWeights) => (name: string) => {
 }
 
 /** The files of the base in which something changes. */
-const filesOf = ({ safetensors: { shards } }: StoredWeights, changes: ReadonlyMap<string, ChangedTensor>, array: ReturnType<typeof arrayOf>, { changed }: Changing) => {
+const filesOf = ({ shards }: HfTensors, changes: ReadonlyMap<string, ChangedTensor>, array: ReturnType<typeof arrayOf>, { changed }: Changing) => {
   const [made, kept]: [Array<TargetFile>, Array<(typeof shards)[number]>] = [[], []]
   for (const shard of shards) {
     if (!shard.tensors.some(({ name }) => changes.has(name))) kept.push(shard)
@@ -79,8 +80,16 @@ const filesOf = ({ safetensors: { shards } }: StoredWeights, changes: ReadonlyMa
   return { made, kept }
 }
 
-const requireWeights = ({ config, stored }: BaseModel): StoredWeights => {
-  if (stored) return stored
+const requireWeights = ({ config, stored }: BaseModel) => {
+  if (stored?.safetensors) return { stored, safetensors: stored.safetensors }
+  if (stored) {
+    throw new Unsupported({
+      code: "unsupported/adapter",
+      what: config.directory,
+      problem: "holds its weights as pickles; a merge keeps the files of the base as they are, and writes safetensors",
+      hint: "Import the base and export it, which writes safetensors; then merge into that."
+    })
+  }
   throw new InvalidFile({ path: config.directory, code: "safetensors/no-weights", problem: "holds no weights to merge an adapter into" })
 }
 
@@ -95,8 +104,8 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
   const disk = yield* Disk
   const store = yield* storeInUse
   const base = yield* openBase(families, hfModel)
-  const stored = yield* converting(() => requireWeights(base))
-  const { copied: side } = yield* besideModel(stored.safetensors)
+  const { safetensors, stored } = yield* converting(() => requireWeights(base))
+  const { copied: side } = yield* besideModel(safetensors)
   const adapters: Array<LoadedAdapter> = []
   for (const choice of choices) adapters.push(yield* loadAdapter(base, choice, inputAxis))
   const changes = yield* converting(() => {
@@ -107,7 +116,7 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
   })
   const array = arrayOf(stored)
   const how = yield* changing(changes, array)
-  const { kept, made } = yield* converting(() => filesOf(stored, changes, array, how))
+  const { kept, made } = yield* converting(() => filesOf(safetensors, changes, array, how))
   const beside = [...kept, ...side].map(({ file, identity, path, size, stamp }) => ({ name: file, path, size, identity, stamp }))
   const report: MergeReport = {
     architecture: base.config.architecture,
