@@ -10,12 +10,15 @@ import { vectors } from "./plain.ts"
 /** A block of the product, in elements: the parts of both factors and of the result that are worked on stay in a core's caches. */
 const BLOCK = { rows: 256, columns: 512, k: 512 } as const
 
+/** Bytes for rows of each factor: whole rows are brought by one copy, where they fit. */
+const ROOM = { a: 1 << 20, b: 1 << 21 } as const
+
 /** Byte addresses in the driver's memory. Rows may be loaded in whole vectors: a little room behind each part. */
 const SPARE = 64
 const A = 0
-const RAW = A + BLOCK.rows * BLOCK.k * 4 + SPARE
-const WIDE = RAW + BLOCK.columns * BLOCK.k * 4 + SPARE
-const PANELS = WIDE + BLOCK.columns * BLOCK.k * 4 + SPARE
+const RAW = A + ROOM.a + SPARE
+const WIDE = RAW + ROOM.b + SPARE
+const PANELS = WIDE + 2 * ROOM.b + SPARE
 const C = PANELS + BLOCK.columns * BLOCK.k * 4 + SPARE
 const FACTOR = C + BLOCK.rows * BLOCK.columns * 4 + SPARE
 const END = FACTOR + SPARE
@@ -43,18 +46,52 @@ const place = (target: Uint8Array, at: number, stride: number, source: Uint8Arra
   }
 }
 
-/** Lays a part of b down in panels of 8 columns of the product; returns how many. */
-const pack = (memory: Memory, kernels: Kernels, b: Weights, transposed: boolean, part: Part): number => {
-  const [n, k] = transposed ? [part.rows, part.columns] : [part.columns, part.rows]
-  const stride = roundedUp(part.columns, transposed ? 4 : TILE.columns)
+/** Where rows lie, and how many bytes apart. */
+interface Laid {
+  readonly at: number
+  readonly stride: number
+}
+
+/** Some rows of a matrix, brought whole if there is room for them, else column by column as they are asked for. */
+const rowsAt = (memory: Memory, at: number, room: number, source: Uint8Array, width: number, across: number, row: number, rows: number): (column: number, columns: number) => Laid => {
+  const whole = rows * across * width <= room
+  if (whole) place(memory.u8, at, across, source, width, across, { row, rows, column: 0, columns: across })
+  return (column, columns) => {
+    if (whole) return { at: at + column * width, stride: across * width }
+    place(memory.u8, at, columns, source, width, across, { row, rows, column, columns })
+    return { at, stride: columns * width }
+  }
+}
+
+/** Parts of b in panels of 8 columns of the product, each in the bytes of the room that it has. */
+type Panels = (at: number, depth: number) => void
+
+/** Rows of b are columns of the product. */
+const panelsOfRows = ({ kernels, memory }: Room, b: Weights, column: number, columns: number): Panels => {
   const width = bytesOf(b.dtype)
-  place(memory.u8, RAW, stride, b.bytes, width, b.columns, part)
-  const panels = Math.ceil(n / TILE.columns)
-  const half = b.dtype === "F16"
-  if (half) convertIn(memory, "F16", "F32", RAW, WIDE, part.rows * stride)
-  const dtype = b.dtype === "BF16" ? "BF16" : "F32"
-  kernels[`pack${transposed ? "Rows" : "Columns"}${dtype}`](half ? WIDE : RAW, stride * (half ? 4 : width), PANELS, panels, transposed ? stride : k)
-  return panels
+  const part = rowsAt(memory, RAW, ROOM.b, b.bytes, width, b.columns, column, columns)
+  const panels = Math.ceil(columns / TILE.columns)
+  return (at, depth) => {
+    const raw = part(at, depth)
+    if (b.dtype === "F16") {
+      // Row by row: between them may be what is not asked for.
+      for (let i = 0; i < columns; i++) convertIn(memory, "F16", "F32", raw.at + i * raw.stride, WIDE + i * depth * 4, depth)
+      kernels.packRowsF32(WIDE, depth * 4, PANELS, panels, roundedUp(depth, 4))
+    } else kernels[`packRows${b.dtype}`](raw.at, raw.stride, PANELS, panels, roundedUp(depth, 4))
+  }
+}
+
+const panelsOfColumns = ({ kernels, memory }: Room, b: Weights, column: number, columns: number): Panels => {
+  const width = bytesOf(b.dtype)
+  const panels = Math.ceil(columns / TILE.columns)
+  const stride = panels * TILE.columns
+  return (at, depth) => {
+    place(memory.u8, RAW, stride, b.bytes, width, b.columns, { row: at, rows: depth, column, columns })
+    if (b.dtype === "F16") {
+      convertIn(memory, "F16", "F32", RAW, WIDE, depth * stride)
+      kernels.packColumnsF32(WIDE, stride * 4, PANELS, panels, depth)
+    } else kernels[`packColumns${b.dtype}`](RAW, stride * width, PANELS, panels, depth)
+  }
 }
 
 const bytesOfF32 = (numbers: Float32Array): Uint8Array => new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)
@@ -75,29 +112,36 @@ interface Block extends Part {
   readonly stride: number
 }
 
+/** Columns of a block whose rows of b, of so many bytes, can be brought whole; all of them where that would be too few. */
+const columnsThatFit = (bytes: number): number => {
+  const fitting = Math.min(BLOCK.columns, Math.floor(ROOM.b / bytes / TILE.columns) * TILE.columns)
+  return fitting >= BLOCK.columns / 8 ? fitting : BLOCK.columns
+}
+
 /** Compute a product block by block; each is whole in k. */
-const eachBlock = ({ kernels, memory }: Room, call: Product, use: (block: Block) => void): void => {
+const eachBlock = (room: Room, call: Product, use: (block: Block) => void): void => {
   const { k, m, n } = sizesOf(call)
+  const { kernels, memory } = room
   const a = bytesOfF32(call.a)
-  const compute = (row: number, rows: number, column: number, columns: number): void => {
+  const compute = (panels: Panels, row: number, rows: number, column: number, columns: number): void => {
     const stride = roundedUp(columns, TILE.columns)
     const paddedRows = roundedUp(rows, TILE.rows)
     memory.f32.fill(0, C / 4, C / 4 + paddedRows * stride)
+    const left = rowsAt(memory, A, ROOM.a, a, 4, k, row, rows)
     for (let at = 0; at < k; at += BLOCK.k) {
       const depth = Math.min(BLOCK.k, k - at)
-      const panels = pack(memory, kernels, call.b, call.transposed, call.transposed
-        ? { row: column, rows: columns, column: at, columns: depth }
-        : { row: at, rows: depth, column, columns })
-      place(memory.u8, A, depth, a, 4, k, { row, rows, column: at, columns: depth })
+      panels(at, depth)
+      const part = left(at, depth)
       const panelStep = (call.transposed ? roundedUp(depth, 4) : depth) * TILE.columns * 4
-      kernels.multiply(A, depth * 4, PANELS, panelStep, C, stride * 4, paddedRows, panels, depth)
+      kernels.multiply(part.at, part.stride, PANELS, panelStep, C, stride * 4, paddedRows, stride / TILE.columns, depth)
     }
     use({ row, rows, column, columns, stride })
   }
-  for (let column = 0; column < n; column += BLOCK.columns) {
-    for (let row = 0; row < m; row += BLOCK.rows) {
-      compute(row, Math.min(BLOCK.rows, m - row), column, Math.min(BLOCK.columns, n - column))
-    }
+  const step = call.transposed ? columnsThatFit(k * bytesOf(call.b.dtype)) : BLOCK.columns
+  for (let column = 0; column < n; column += step) {
+    const columns = Math.min(step, n - column)
+    const panels = (call.transposed ? panelsOfRows : panelsOfColumns)(room, call.b, column, columns)
+    for (let row = 0; row < m; row += BLOCK.rows) compute(panels, row, Math.min(BLOCK.rows, m - row), column, columns)
   }
 }
 
@@ -140,7 +184,7 @@ const addProduct = (room: Room, base: Weights, call: Product, by: number, roundi
   return out
 }
 
-/** A driver with a memory of its own of some 4.5 MB. */
+/** A driver with a memory of its own of some 10 MB. */
 export const makeSimd = (): Arithmetic => {
   let made: Room | undefined
   const room = (): Room => made ??= makeRoom()
