@@ -34,13 +34,10 @@ export class Scores {
   add(logits: Float32Array, width: number, first: number): void {
     for (const [i, position] of this.#positions.entries()) {
       const own = logits.subarray(i * width, (i + 1) * width)
-      let { most, sum } = position
-      for (const logit of own) {
-        if (logit > most) {
-          sum = sum * Math.exp(most - logit) + 1
-          most = logit
-        } else sum += Math.exp(logit - most)
-      }
+      const best = largest(own, 1)[0]
+      const most = best === undefined ? position.most : Math.max(position.most, own[best]!)
+      let sum = position.sum === 0 ? 0 : position.sum * Math.exp(position.most - most)
+      for (let at = 0; at < own.length; at++) sum += Math.exp(own[at]! - most)
       position.most = most
       position.sum = sum
       const candidates = [...position.best, ...largest(own, this.#count).map((at) => ({ id: first + at, logit: own[at]! }))]

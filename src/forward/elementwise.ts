@@ -41,9 +41,8 @@ export const activated = (x: Float32Array, ffn: number, gated: boolean, activati
   }
   const by = gatedBy(activation)
   const out = new Float32Array(x.length / 2)
-  for (let i = 0; i < out.length; i++) {
-    const at = i + Math.floor(i / ffn) * ffn
-    out[i] = by(x[at]!, x[at + ffn]!)
+  for (let row = 0; row < out.length; row += ffn) {
+    for (let i = 0; i < ffn; i++) out[row + i] = by(x[2 * row + i]!, x[2 * row + ffn + i]!)
   }
   return out
 }

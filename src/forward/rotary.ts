@@ -59,11 +59,13 @@ export const rotate = (x: Float32Array, { cosines, sines }: RotaryTable, { inter
     for (let head = 0; head < heads; head++) {
       const at = (token * heads + head) * size + start
       for (let pair = 0; pair < pairs; pair++) {
-        const [i, j] = [at + pair * step, at + pair * step + across]
-        const [cosine, sine] = [cosines[token * pairs + pair]!, sines[token * pairs + pair]!]
-        const [a, b] = [x[i]!, x[j]!]
+        const i = at + pair * step
+        const cosine = cosines[token * pairs + pair]!
+        const sine = sines[token * pairs + pair]!
+        const a = x[i]!
+        const b = x[i + across]!
         x[i] = a * cosine - b * sine
-        x[j] = b * cosine + a * sine
+        x[i + across] = b * cosine + a * sine
       }
     }
   }

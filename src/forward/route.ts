@@ -10,12 +10,15 @@ export interface Choice {
 /** Indices of the largest values, descending; of equal ones the first. */
 export const largest = (values: ArrayLike<number>, count: number): ReadonlyArray<number> => {
   const best: Array<number> = []
+  if (count === 0) return best
+  let least = -Infinity
   for (let i = 0; i < values.length; i++) {
-    if (best.length === count && !(values[i]! > values[best.at(-1)!]!)) continue
+    if (best.length === count && !(values[i]! > least)) continue
     let at = best.length
     while (at > 0 && values[i]! > values[best[at - 1]!]!) at--
     best.splice(at, 0, i)
     if (best.length > count) best.pop()
+    least = values[best[best.length - 1]!]!
   }
   return best
 }

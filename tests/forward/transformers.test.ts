@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
+import { openArithmetic } from "../../src/arithmetic/open.ts"
 import { openMegatronDecoder } from "../../src/forward/openDecoder.ts"
 import { importCheckpoint } from "../../src/index.ts"
 import { Disk } from "../../src/io/Disk.ts"
@@ -37,6 +38,11 @@ describe("logits", () => {
     const ours = await hfLogits(join(work, name), TOKENS)
     expect(distance(ours.slice(-known(name).length), known(name))).toBeLessThan(2e-5)
     expect(known(name).length).toBe((ours.length / TOKENS.length) * KEPT)
+  })
+
+  it.each(["qwen3-yarn", "deepseek-v3-yarn", "gpt-oss-window"])("%s: whoever multiplies", async (name) => {
+    const ours = await hfLogits(join(work, name), TOKENS, await openArithmetic("tfjs"))
+    expect(distance(ours.slice(-known(name).length), known(name))).toBeLessThan(2e-5)
   })
 
   it.each(["qwen3-yarn", "deepseek-v3-yarn", "gpt-oss-window", "gemma2-window"])("%s: a Megatron checkpoint gives the same bits", async (name) => {
