@@ -55,7 +55,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "launch/",
-    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts"],
+    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts", "tests/convert/stagingFolder.test.ts"],
     title: "Who is who in a job of several processes",
     where: "the flags and variables",
     exitCode: 2,
@@ -63,6 +63,7 @@ export const catalogue: ReadonlyArray<Area> = [
     codes: {
       "contradiction": "two of flags, our variables and the launcher's variables say different things of the same; the message names both",
       "incomplete": "a rank without a number of processes, or the reverse",
+      "not-shared": ["a host does not see what rank 0 has written: the target is not on a file system that all hosts share", "Write to a directory that all hosts of the job see under the same path."],
       "plan": "a process would do something else than rank 0: it was given other options, or it sees another source",
       "no-ws": ["the package `ws`, through which processes of a job speak, is not installed", "`npm install ws`, or `--rendezvous file`."],
       "run": "a process of another job came to this one's coordinator",

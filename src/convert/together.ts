@@ -13,7 +13,6 @@ import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetF
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
-import { awaitingNames } from "../io/shared.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
 import { contentOf, type Fingerprint } from "../publish/journal/Fingerprint.ts"
@@ -21,6 +20,7 @@ import { Journal, readJournal, readReported } from "../publish/journal/Journal.t
 import type { Publication } from "../publish/Publication.ts"
 import { lostSource, type SourceState } from "../publish/sources.ts"
 import { JOURNAL, journalOf } from "../publish/staging/names.ts"
+import { diskOf, markFolder, requireFolder } from "./stagingFolder.ts"
 import { unitsOf } from "./units.ts"
 
 /** What all of them write. */
@@ -80,14 +80,6 @@ const write = (world: WorldCalls, directory: string, payload: Payload, options: 
     return yield* work.results()
   })
 
-/** The disk, where names below the staging folder may come late. */
-const awaited = (world: WorldCalls, folder: string) =>
-  Effect.gen(function*() {
-    let isOver = false
-    yield* Effect.forkChild(Effect.catch(world.failed, () => Effect.sync(() => { isOver = true })))
-    return awaitingNames(yield* Disk, folder, () => isOver)
-  })
-
 /** All processes have planned the same. ClusterError `launch/plan`. */
 export const agreed = (world: WorldCalls, job: Fingerprint) => world.agree("the plan of the conversion", contentOf(job))
 
@@ -107,7 +99,8 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
     const order = yield* world.broadcast<Order>("what to write", orderSchema, undefined)
     if (order.is === "nothing") return false
     const { directory, folder, resumed, run, sizes } = order
-    const disk = yield* awaited(world, folder)
+    const disk = yield* diskOf(world, folder)
+    yield* requireFolder(disk, folder, run)
     const without = new Set(order.without)
     const own = { ...payload, files: payload.files.filter((file) => !without.has(file.name)) }
     const path = join(folder, journalOf(run, world.rank))
@@ -179,6 +172,7 @@ export const stageTogether = (
     const folder = dirname(publication.staged.directory)
     const byName = new Map(files.map((file) => [file.name, file]))
     const run = crypto.randomUUID().slice(0, 8)
+    yield* attempt(() => markFolder(disk, folder, run))
     const order: Order = { is: "write", directory, folder, run, sizes: settings.sizes, resumed: execution.earlier !== undefined, without: all.map((f) => f.name).filter((name) => !byName.has(name)) }
     yield* world.broadcast<Order>("what to write", orderSchema, order)
     const changed = new Map<string, number>()
@@ -206,7 +200,7 @@ export const stageTogether = (
       }
     }, async ({ changed, unit }) => { own.set(unit, changed) }))) ?? []
     for (const [unit, rank] of writers.entries()) if (rank === 0) add(own.get(unit) ?? [])
-    const patient = yield* awaited(world, folder)
+    const patient = yield* diskOf(world, folder)
     for (const rank of new Set(writers.filter((writer) => writer > 0))) {
       const path = join(folder, journalOf(run, rank))
       const reported = yield* attempt(() => readReported(patient, path))
