@@ -179,7 +179,7 @@ export const prepareAdapterImport = Effect.fnUntraced(function*(families: Family
   }, Effect.fnUntraced(function*(publication) {
     const { recorder } = publication
     yield* uninterruptibly(async () => {
-      const runConfig = freshRunConfig(provider, layout.components, form, settings)
+      const runConfig = freshRunConfig(provider, layout.components, form, { adapters: settings })
       for (const [name, bytes] of folderFiles({ metadata: files.metadata, common: commonFile(commonState(0)), runConfig, trainState })) await recorder.write(name, bytes)
       await recorder.makeDirectory(ORIGIN)
       for (const [name, bytes] of originOf(peft, plan, common.scale)) await recorder.write(`${ORIGIN}/${name}`, bytes)

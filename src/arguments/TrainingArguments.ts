@@ -3,6 +3,7 @@
  * `args`. Read as data; no class is looked up. They hold paths and names of people's projects, so nothing here prints them all.
  */
 import { FormatError } from "../errors.ts"
+import { NAMESPACE } from "../torch/Globals.ts"
 import { PickleDict, PickleGlobal, PickleList, PickleObject, type PickleValue } from "../torch/PickleValue.ts"
 import { PyFloat, PyOpaque, type PyRead } from "../torch/PyValue.ts"
 
@@ -19,7 +20,7 @@ export interface EnumArgument {
 
 export type ArgumentValue = null | boolean | number | string | PyFloat | NamedArgument | EnumArgument | ReadonlyArray<ArgumentValue>
 
-const NAMESPACES: ReadonlySet<string> = new Set(["argparse Namespace", "types SimpleNamespace"])
+const NAMESPACES: ReadonlySet<string> = new Set([NAMESPACE, "types SimpleNamespace"])
 
 /** Lists of lists (a pipeline's layout) are the deepest there are. */
 const DEEPEST = 8

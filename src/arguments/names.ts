@@ -5,7 +5,7 @@
  */
 
 /** When the arguments mean anything: the others hold defaults in every run. */
-export type Part = "all" | "experts" | "latent" | "linear" | "sparse" | "hybrid" | "mtp" | "yarn"
+export type Part = "all" | "gpt" | "experts" | "latent" | "linear" | "sparse" | "hybrid" | "mtp" | "yarn"
 
 interface Same {
   readonly part: Part
@@ -69,8 +69,8 @@ export const RENAMED: ReadonlyArray<Renamed> = [
   { part: "all", argument: "padded_vocab_size", field: "vocab_size" },
   { part: "all", argument: "max_position_embeddings", field: "seq_length" },
   { part: "all", argument: "untie_embeddings_and_output_weights", field: "share_embeddings_and_output_weights", negated: true },
-  { part: "all", argument: "use_rope_scaling", field: "rope_scaling" },
-  { part: "all", argument: "rope_scaling_factor", field: "rope_scaling_factor" },
+  { part: "gpt", argument: "use_rope_scaling", field: "rope_scaling" },
+  { part: "gpt", argument: "rope_scaling_factor", field: "rope_scaling_factor" },
   { part: "all", argument: "rotary_seq_len_interpolation_factor", field: "seq_len_interpolation_factor" },
   { part: "all", argument: "decoder_first_pipeline_num_layers", field: "num_layers_in_first_pipeline_stage" },
   { part: "all", argument: "decoder_last_pipeline_num_layers", field: "num_layers_in_last_pipeline_stage" },

@@ -28,13 +28,14 @@ const variant = (args: TrainingArguments): string | undefined => args.text("expe
 
 const APPLIES: Readonly<Record<Part, (args: TrainingArguments) => boolean>> = {
   all: () => true,
+  gpt: (args) => !isHybrid(args),
   experts: (args) => (args.number("num_experts") ?? 0) > 0,
   latent: (args) => isOn(args, "multi_latent_attention"),
   linear: (args) => /^(gdn|gated_delta_net)/.test(variant(args) ?? ""),
   sparse: (args) => variant(args) === "dsa",
   hybrid: isHybrid,
   mtp: (args) => (args.number("mtp_num_layers") ?? 0) > 0,
-  yarn: (args) => args.text("position_embedding_type") === "yarn" && !isOn(args, "multi_latent_attention")
+  yarn: (args) => args.text("position_embedding_type") === "yarn" && !isOn(args, "multi_latent_attention") && !isHybrid(args)
 }
 
 /** Undefined for the member of an enumeration, which no field here is. */
@@ -94,8 +95,18 @@ const derived = (args: TrainingArguments): Record<string, PythonValue> => {
   }
 }
 
-/** Fields that are there only where they say something: their None is no value of the class. */
-const OPTIONAL: ReadonlySet<string> = new Set(["rope_type", "virtual_pipeline_model_parallel_size", "mscale", "mscale_all_dim"])
+/** Fields that are there only where they say something: trainers of some age do not know them, and None is no value of some. */
+const UNSAID: Readonly<Record<string, PythonValue>> = {
+  rope_type: null, virtual_pipeline_model_parallel_size: null, mscale: null, mscale_all_dim: null, rope_scaling_factor: 8,
+  use_mup: false, mup_width_mult: 1, mup_embedding_mult: 1, mup_output_mult: 1, mup_attn_scale_power: 1, glu_linear_offset: 0, activation_func_clamp_value: null,
+  window_attn_skip_freq: null, no_rope_freq: null, softmax_type: "vanilla", attention_output_gate: false, qk_l2_norm: false, experimental_attention_variant: null,
+  moe_latent_size: null, moe_shared_expert_gate: false, moe_apply_probs_on_input: false, mtp_use_repeated_layer: false
+}
+
+const isUnsaid = (name: string, value: PythonValue): boolean => {
+  const plain = typeof value === "object" && value !== null && "$float" in value ? value.$float : value
+  return name in UNSAID && UNSAID[name] === plain
+}
 
 const targetOf = (args: TrainingArguments): string =>
   APPLIES.hybrid(args) ? HYBRID_PROVIDER : APPLIES.latent(args) ? MLA_PROVIDER : GPT_PROVIDER
@@ -118,7 +129,6 @@ const refuseOthers = (args: TrainingArguments): void => {
  */
 export const providerOfArguments = (args: TrainingArguments): Provider => {
   refuseOthers(args)
-  const fields = { ...named(args), ...derived(args) }
-  for (const name of OPTIONAL) if (fields[name] === null) delete fields[name]
-  return { target: targetOf(args), fields }
+  const fields = Object.entries({ ...named(args), ...derived(args) }).filter(([name, value]) => !isUnsaid(name, value))
+  return { target: targetOf(args), fields: Object.fromEntries(fields) }
 }

@@ -4,8 +4,10 @@
  */
 import { Effect } from "effect"
 import { basename, join } from "node:path"
+import { argumentsOf, type TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { readCommonState } from "../checkpoint/CommonState.ts"
 import type { Ranks } from "../checkpoint/legacy/openRanks.ts"
 import {
   COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRAIN_STATE
@@ -31,7 +33,7 @@ import { readSmall } from "../store/readSmall.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
 import { carriedSums, readChecksums } from "./carriedSums.ts"
-import { withFlags } from "./contentMetadata.ts"
+import { withChanges } from "./commonChanges.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfCheckpoint, describeFrom, statesIn } from "./familyFacts.ts"
 import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
@@ -39,6 +41,7 @@ import { editRunConfig } from "./runConfigChanges.ts"
 import { prepareFromRanks } from "./fromRanks.ts"
 import type { PreparedRelabel, RelabelOptions, RelabelReport, RelabelRun } from "./PreparedRelabel.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
+import { trainerForm, trainStateOfArguments } from "./trainerForm.ts"
 
 export type { PreparedRelabel, RelabelReport, RelabelRun } from "./PreparedRelabel.ts"
 
@@ -70,15 +73,19 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
-  const context = { components, runConfig, ...(description ? { hasState: statesIn(description) } : {}) }
+  const args = yield* converting(async () => argumentsOf((await readCommonState(disk, directory, checkpoint.metadata))?.value))
+  const context = { components, runConfig, ...(args ? { args } : {}), ...(description ? { hasState: statesIn(description) } : {}) }
   const draft = yield* converting(() => options.to.reduce((d, to) => rules[to](d, context), before))
-  const common = yield* converting(() => withFlags(disk, directory, checkpoint.metadata, draft.content))
+  const { files: all, folders } = yield* converting(() => filesBelow(disk, directory))
+  const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
+  const trainState = yield* converting(() => trainStateOf(disk, all, iteration, args))
+  const form = yield* converting(() => trainerForm(draft, options.to, { args, runConfig, trainState: trainState.state }))
+  const common = yield* converting(() => withChanges(disk, directory, checkpoint.metadata, { flags: draft.content, ...(form.args ? { args: form.args } : {}) }))
   const config = yield* converting(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
     const bytes = runConfig && (await readSmall(disk, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
     return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components: "components" in components ? components.components : undefined, description }))
   })
-  const { files: all, folders } = yield* converting(() => filesBelow(disk, directory))
   const sums = all.some((f) => f.name === CHECKSUMS) ? yield* converting(() => readChecksums(disk, directory)) : undefined
   const dataFiles = new Set(checkpoint.fileSizes.keys())
   const moved = yield* converting(() => movedChunks(draft, directory))
@@ -92,20 +99,20 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
       new Map(common.item ? [[COMMON_STATE, common.item]] : [])
     ))
   const made = plan.files
-  const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
-  const trainState = yield* converting(() => trainStateOf(disk, all, iteration))
-  const folder = iteration ?? iterationFolder(trainState.step)
+  const folder = iteration ?? iterationFolder(trainState.state.step)
+  const runConfigText = form.runConfig ?? config.text
   const changed = new Map<string, Uint8Array>([
     [METADATA, encodeMetadata(plan.metadata)],
-    ...(config.text === undefined ? [] : [[RUN_CONFIG, Buffer.from(config.text)] as const]),
+    ...(runConfigText === undefined ? [] : [[RUN_CONFIG, Buffer.from(runConfigText)] as const]),
     ...(common.file ? [[COMMON_FILE, common.file] as const] : []),
-    ...(all.some((f) => f.name === TRAIN_STATE) ? [] : [[TRAIN_STATE, trainState.bytes] as const])
+    ...(all.some((f) => f.name === TRAIN_STATE) || form.dropped.has(TRAIN_STATE) ? [] : [[TRAIN_STATE, trainState.bytes] as const])
   ])
-  const beside = all.filter((f) => !dataFiles.has(f.name) && !changed.has(f.name) && !SUMS.has(f.name))
+  const beside = all.filter((f) => !dataFiles.has(f.name) && !changed.has(f.name) && !SUMS.has(f.name) && !form.dropped.has(f.name))
   const kept = all.filter((f) => plan.kept.includes(f.name))
   const notes = [
     ...draft.notes,
     ...config.notes,
+    ...form.notes,
     ...(sums instanceof InvalidFile ? [`${CHECKSUMS} is left behind: ${sums.problem}`] : []),
     ...all.filter((f) => SUMS.has(f.name) && f.name !== CHECKSUMS).map((f) => `${f.name} is left behind: it holds sums of files that changed`),
     ...trainingNote(checkpoint.trainingState, options.to)
@@ -175,7 +182,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
         for (const [name, content] of changed) await recorder.write(name, content)
       })
       yield* commit(publication, {
-        trackers: trackerFiles(folder, trainState.bytes)
+        trackers: form.trackers(trackerFiles(folder, trainState.bytes))
       })
     }))
   })
@@ -190,13 +197,14 @@ const trainingNote = (trainingState: ReadonlyArray<string>, to: ReadonlyArray<Re
     : [`${opaque.length} entries of training state (RNG, schedules, bucket-shaped optimizer state) belong to the old model's ranks; load without them`]
 }
 
-/** Step and bytes of the train state: that of the checkpoint, or one that says no more than the step. */
-const trainStateOf = async (disk: DiskCalls, files: ReadonlyArray<SideFile>, iteration: string | undefined) => {
+/** The train state: that of the checkpoint, or one that says no more than the step and what the arguments of the run say. */
+const trainStateOf = async (disk: DiskCalls, files: ReadonlyArray<SideFile>, iteration: string | undefined, args: TrainingArguments | undefined) => {
   const own = files.find((f) => f.name === TRAIN_STATE)
   if (own) {
     const bytes = await readSmall(disk, own.path, own.path, LARGEST_TRAIN_STATE)
-    return { bytes, step: atPath(own.path, () => readTrainState(bytes)).step }
+    return { bytes, state: atPath(own.path, () => readTrainState(bytes)) }
   }
-  const step = iteration === undefined ? 0 : iterationOf(iteration) ?? 0
-  return { bytes: trainStateFile(untrained(step)), step }
+  const started = untrained(iteration === undefined ? 0 : iterationOf(iteration) ?? 0)
+  const state = args ? trainStateOfArguments(args, started) : started
+  return { bytes: trainStateFile(state), state }
 }

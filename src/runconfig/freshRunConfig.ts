@@ -34,27 +34,36 @@ export const mimoFields = (bf16: PythonValue | undefined, fp16: PythonValue | un
   fp16: fp16 ?? false
 })
 
+/** What a checkpoint holds beside the model, and the tokenizer of the run. */
+export interface SavedState {
+  readonly optimizer: boolean
+  readonly rng: boolean
+  readonly fullyParallel: boolean
+  readonly tokenizer: Readonly<Record<string, PythonValue>>
+}
+
+const CONVERTED: SavedState = { optimizer: false, rng: false, fullyParallel: false, tokenizer: { tokenizer_type: "HuggingFaceTokenizer" } }
+
 /**
- * The text of `run_config.yaml` for a freshly converted model. Besides `model`, only the fields that a resuming trainer
- * indexes without a default are written (`BR:training/checkpointing.py` 2822-2890). With `adapters`: of a run that trains them.
+ * The text of `run_config.yaml` for a freshly converted model, or for one that a run `saved`. Besides `model`, only the fields that a
+ * resuming trainer indexes without a default are written (`BR:training/checkpointing.py` 2822-2890). With `adapters`: of a run that
+ * trains them.
  */
 export const freshRunConfig = (
   provider: Provider,
   layout: ReadonlyArray<LayoutComponent>,
   form: "mimo" | "standard",
-  adapters?: AdapterSettings
+  { adapters, saved = CONVERTED }: { readonly adapters?: AdapterSettings | undefined; readonly saved?: SavedState } = {}
 ): string =>
   toYaml(pythonObject(CONFIG_CONTAINER, {
     model: modelSection(provider, layout, form),
     checkpoint: pythonObject(CHECKPOINT_CONFIG, {
       ckpt_format: "torch_dist",
-      fully_parallel_save: false,
-      save_optim: false,
-      save_rng: false,
+      fully_parallel_save: saved.fullyParallel,
+      save_optim: saved.optimizer,
+      save_rng: saved.rng,
       ...(adapters?.base === undefined ? {} : { pretrained_checkpoint: adapters.base })
     }),
     ...(adapters ? { peft: adapterSection(adapters) } : {}),
-    tokenizer: pythonObject(TOKENIZER_CONFIG, {
-      tokenizer_type: "HuggingFaceTokenizer"
-    })
+    tokenizer: pythonObject(TOKENIZER_CONFIG, saved.tokenizer)
   }))

@@ -47,6 +47,7 @@ export const REBUILD_PARAMETER_STATE = "torch._utils _rebuild_parameter_with_sta
 export const REBUILD_TYPED = "torch._tensor _rebuild_from_type_v2"
 export const ORDERED_DICT = "collections OrderedDict"
 export const SIZE = "torch Size"
+export const NAMESPACE = "argparse Namespace"
 
 const DTYPE_GLOBALS = [...DTYPE_OF_GLOBAL.keys(), ...UNSUPPORTED_DTYPES]
 

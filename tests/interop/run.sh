@@ -50,3 +50,15 @@ if [ -d "$trained" ]; then
 else
   echo "no checkpoints of trainers: TRAINED names none ($trained)"
 fi
+
+# Megatron-Core's own loader and model, where a checkout of Megatron-LM is named: what was imported, and what a trainer saved.
+if [ -n "${MEGATRON_LM:-}" ]; then
+  core="$work/core"
+  mkdir "$core"
+  "${convert[@]}" sample --quiet --model qwen3-moe "$core/hf"
+  "${convert[@]}" import --quiet --hf-model "$core/hf" --megatron-path "$core/bridge" --tp 2
+  "${convert[@]}" relabel --quiet "$core/bridge" "$core/lm" --to local-spec --to megatron-lm
+  saved=tests/conformance/training/lm-moe-fully-reshardable-ep2/checkpoint
+  "${convert[@]}" export --quiet --megatron-path "$saved" --hf-path "$core/exported"
+  "$venv/bin/python" -W ignore tests/interop/megatronCore.py "$core/lm/iter_0000000" "$core/hf" "$saved/iter_0000003" "$core/exported"
+fi

@@ -36,7 +36,7 @@ export const relabelCommand = Command.make("relabel", {
     Flag.withDescription(
       "The naming wanted, at least one; repeatable, applied in order. torch-dist: folders of ranks (mp_rank_*) as one checkpoint of that format. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
         "stacked and indexed: layers under one key or one each. grouped and sequential: experts and gate/up halves likewise. hybrid and gpt: HybridModel or GPTModel. " +
-        "mtp-…: name of the inner MTP layer. te-spec/local-spec: norms as trainers with Transformer Engine's or Megatron-Core's local layers name them. extra-states: supply missing module states."
+        "mtp-…: name of the inner MTP layer. te-spec/local-spec: norms as trainers with Transformer Engine's or Megatron-Core's local layers name them. bridge/megatron-lm: the files and arguments by which either trainer knows its checkpoints. extra-states: supply missing module states."
     ),
     Flag.between(1, 10)
   ),

@@ -1,4 +1,5 @@
 /** A rule rewrites a draft, or says why there is no exact equivalent. */
+import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
 import { Unsupported } from "../../errors.ts"
 import type { RunConfigMap } from "../../runconfig/RunConfigFile.ts"
 import type { RecognisedComponents } from "../../mimo/recognise.ts"
@@ -8,6 +9,8 @@ export interface RuleContext {
   /** The components of the model, or why they are not known. */
   readonly components: RecognisedComponents
   readonly runConfig: RunConfigMap | undefined
+  /** Of the run that wrote the checkpoint, where it holds them. */
+  readonly args?: TrainingArguments
   /** Which modules have a state, if a config.json says what the model is: by their paths in either form. */
   readonly hasState?: (module: string) => boolean
 }

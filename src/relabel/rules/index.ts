@@ -8,6 +8,7 @@ import { toIndexed, toStacked } from "./layers.ts"
 import { toMtpModelLayer, toTransformerLayer } from "./mtp.ts"
 import type { Rule } from "./Rule.ts"
 import { toTorchDist } from "./torchDist.ts"
+import { toBridge, toMegatronLm } from "./trainer.ts"
 import { toDdp, toPlain } from "./wrapper.ts"
 
 export const rules = {
@@ -26,7 +27,9 @@ export const rules = {
   "mtp-model-layer": toMtpModelLayer,
   "te-spec": toTeSpec,
   "local-spec": toLocalSpec,
-  "extra-states": toExtraStates
+  "extra-states": toExtraStates,
+  bridge: toBridge,
+  "megatron-lm": toMegatronLm
 } as const satisfies Record<string, Rule>
 
 /** A naming or arrangement of Megatron tensors that a checkpoint can be brought to. */
