@@ -24,6 +24,8 @@ export interface FillContext {
   readonly workers: Workers
   /** Unwanted bytes up to this many are read along: a further call costs more. */
   readonly gap: number
+  /** What needs no scratch is read in one call, however long it is. */
+  readonly far: boolean
 }
 
 /** A block that reads this many times its bytes reads what its neighbours read too: better from the page cache. */
@@ -91,7 +93,7 @@ const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bo
     const { pieces: { width }, end, start } = part
     const add = (from: number, to: number, base: number, counts: boolean) => {
       for (const whole of part.pieces.within(from, to)) {
-        for (const piece of divide(whole, bounds)) jobs.push({ piece, base, part, counts })
+        for (const piece of context.far && isStraight(whole) ? [whole] : divide(whole, bounds)) jobs.push({ piece, base, part, counts })
       }
     }
     const address = block + part.at
@@ -132,7 +134,7 @@ const readAndPlace = async (
   const failures: Array<unknown> = []
   const tasks: Array<Promise<void>> = []
   for (const group of groups) {
-    const straight = group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!)
+    const straight = group.jobs.length === 1 && !direct.has(group.ranges[0]!.path) && isStraight(group.jobs[0]!.piece)
     const room = straight ? undefined : await scratch.take(group.ranges.reduce((sum, range) => sum + pagesOf(range), 0))
     if (failures.length > 0) break
     tasks.push(run(group, room).catch((error) => void failures.push(error)).finally(() => room && scratch.release(room)))
@@ -156,7 +158,8 @@ const rangeOf = (piece: ClippedCopy, view: number) => {
   return { path: array.path, start: Math.floor(start), end: Math.ceil(start + hullOf(piece.shape, strides) * width) }
 }
 
-const isStraight = ({ piece }: Job): boolean =>
+/** Bytes that lie in the block as they lie in the file. */
+const isStraight = (piece: ClippedCopy): boolean =>
   piece.step === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
 
 const readStraight = ({ files, memory }: FillContext, { base, piece }: Job): Promise<void> => {

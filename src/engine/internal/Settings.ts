@@ -33,6 +33,7 @@ export interface Settings {
   readonly io: IoMode
   readonly sizes: SlotSizes
   readonly gap: number
+  readonly far: boolean
   /** Bytes of the arena. */
   readonly memory: number
 }
@@ -51,8 +52,11 @@ const LARGEST_BLOCK = 4 << 20
 const SMALLEST_BLOCK = 64 << 10
 const WORK = 1 << 20
 
-/** For what is far away: 30 blocks of 2 MiB are what 1 GB/s has on its way in 60 ms (`npm run bench:remote`). */
-const FAR = { concurrency: 30, block: 2 << 20, gap: 256 << 10 } as const
+/**
+ * For what is far away: 26 blocks of 3 MiB are what 1 GB/s has on its way in 80 ms (`npm run bench:remote`). Most go straight to where they
+ * belong, so there is little scratch.
+ */
+const FAR = { concurrency: 26, block: 3 << 20, read: 512 << 10, gap: 256 << 10 } as const
 
 /** What a call costs beyond its bytes, of some ten microseconds at a few GB/s. A choice: no measurement says it better. */
 const GAP = 32 << 10
@@ -71,7 +75,8 @@ export const settingsOf = (given: EngineOptions, blocks = 1): Settings => {
   const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
   return {
     concurrency,
-    threads: clamped(options.threads ?? Math.min(THREADS, availableParallelism() - 2), ...ENGINE_BOUNDS.threads),
+    threads: clamped(options.threads ?? usualThreads(), ...ENGINE_BOUNDS.threads),
+    far: given.far ?? false,
     sharing: options.sharing ?? SHARING,
     io: options.io ?? ENGINE_DEFAULTS.io,
     sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
@@ -80,9 +85,11 @@ export const settingsOf = (given: EngineOptions, blocks = 1): Settings => {
   }
 }
 
+const usualThreads = (): number => Math.min(THREADS, availableParallelism() - 2)
+
 const farOptions = (given: EngineOptions): EngineOptions =>
   given.concurrency !== undefined || given.maxMemory !== undefined
     ? given
-    : { ...given, concurrency: FAR.concurrency, gap: given.gap ?? FAR.gap, sizes: { block: FAR.block, read: FAR.block, ...given.sizes } }
+    : { ...given, concurrency: FAR.concurrency, gap: given.gap ?? FAR.gap, sizes: { block: FAR.block, read: FAR.read, ...given.sizes } }
 
 const clamped = (n: number, least: number, most: number): number => Math.min(most, Math.max(least, Math.floor(n)))

@@ -78,7 +78,7 @@ const withSession = async function*<A>(
   const files = new SourceFiles(store, ways)
   const written = new SourceFiles(disk, ways)
   try {
-    yield* results({ disk, written, settings, ways, arena, signal, context: { memory: arena.memory, files, workers, gap: settings.gap } })
+    yield* results({ disk, written, settings, ways, arena, signal, context: { memory: arena.memory, files, workers, gap: settings.gap, far: settings.far } })
   } finally {
     await workers.close()
     await files.close()

@@ -107,13 +107,13 @@ export const readRange = async (client: Client, path: string, locate: Locate, pi
       throw error
     }
     try {
-      for await (const part of answer.body) {
+      await answer.receive((part) => {
         if (done + part.byteLength > expected) refuse(path, "the server sends more bytes than it announced")
         into.set(part, done)
         done += part.byteLength
         client.traffic.bytes += part.byteLength
         client.lanes.received(part.byteLength)
-      }
+      })
     } catch (error) {
       throw deadline.aborted
         ? new Transient(new IoError({ path, operation: "read", errno: "ETIMEDOUT", detail: "the server sends too slowly" }))
