@@ -72,7 +72,7 @@ export const fill = async (
   slot: Slot
 ): Promise<ReadonlyArray<number>> => {
   const bounds = { largest: slot.largestRead, gap: context.gap }
-  const { jobs, split, work } = planned(parts, block, slot, bounds)
+  const { jobs, split, work } = planned(parts, block, slot, bounds, context.far)
   const groups = grouped(jobs, bounds)
   const bytes = bytesOf(groups)
   const paths = new Set(groups.flatMap((g) => g.ranges.map((r) => r.path)))
@@ -85,7 +85,7 @@ export const fill = async (
 }
 
 /** What is to be put where, and the room that is left to compute in. */
-const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bounds: ReadBounds) => {
+const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bounds: ReadBounds, far: boolean) => {
   const jobs: Array<Job> = []
   const split: Array<SplitElement> = []
   let splitAt = slot.work
@@ -93,7 +93,7 @@ const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bo
     const { pieces: { width }, end, start } = part
     const add = (from: number, to: number, base: number, counts: boolean) => {
       for (const whole of part.pieces.within(from, to)) {
-        for (const piece of context.far && isStraight(whole) ? [whole] : divide(whole, bounds)) jobs.push({ piece, base, part, counts })
+        for (const piece of far && isStraight(whole) ? [whole] : divide(whole, bounds)) jobs.push({ piece, base, part, counts })
       }
     }
     const address = block + part.at
