@@ -35,6 +35,7 @@ import { modelPath } from "./conversions.ts"
 import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
+import { type Shared, withShares } from "./shares.ts"
 
 /** What opening a model takes, in whichever form. */
 export interface BridgeOptions extends WithFamilies {
@@ -104,9 +105,9 @@ class Bridge {
     return prepareImport(this.families, this.hfModel, { ...this.#arrangement, step: 0, ...tensorChoices(request) })
   }
 
-  /** What {@link importCheckpoint} would do. Reads headers only. */
-  conversionPlan(request: TensorChoices = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
-    return this.#prepare(request).pipe(Effect.map(({ plan }) => plan.report))
+  /** What {@link importCheckpoint} would do; with `processes`, who would write what. Reads headers only. */
+  conversionPlan(request: TensorChoices & Shared = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+    return this.#prepare(request).pipe(Effect.flatMap(({ plan }) => checking(() => withShares(plan.report, request, plan.checkpoint.files, plan.layout))))
   }
 
   /** The resolved layout: which component runs on which ranks. From config.json alone: no weights need be there. */

@@ -5,8 +5,7 @@ import { availableParallelism, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { type Launch, VARIABLES } from "../cluster/launch.ts"
-import { memoryOfProcess } from "../convert/shares.ts"
-import type { EngineLimits } from "../engine/index.ts"
+import { memoryOfProcess, SHARED_ENGINE } from "../convert/shares.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
@@ -23,8 +22,6 @@ export interface Children {
 const WORTH = 1 << 30
 /** The kernel copies for all of them; beyond this, more gain nothing on machines that were measured (docs/performance.md). */
 const MOST = 16
-/** How each of them runs if nobody says: they share the cores, and memory for buffers adds up. */
-export const SHARED_ENGINE = { threads: 0, maxMemory: 32 << 20 } as const satisfies EngineLimits
 /** Tensors of a model whose plan is no small part of the memory. */
 const MANY_TENSORS = 10_000
 

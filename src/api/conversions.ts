@@ -20,10 +20,11 @@ import { farAway } from "../remote/place.ts"
 import { checkpointPlace, modelDirectory } from "../remote/names.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
+import { type Shared, withShares } from "./shares.ts"
 import { type Arrangement, arrange, familiesOf, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
 export type { RunOptions } from "../convert/produce.ts"
-export type { ConversionReport } from "../plan/Report.ts"
+export type { ConversionReport, ProcessPlan } from "../plan/Report.ts"
 export type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 
 /** A conversion that is planned. */
@@ -42,9 +43,9 @@ export interface PreparedExport extends Prepared {
   readonly plan: ExportPlan
 }
 
-export interface ImportPlanRequest extends WithFamilies, TensorChoices, Arrangement {}
+export interface ImportPlanRequest extends WithFamilies, TensorChoices, Arrangement, Shared {}
 
-export interface ExportPlanRequest extends WithFamilies, TensorChoices, Pick<ExportRequest, "mtpFrom" | "vocabSize" | "restoreQuantized"> {
+export interface ExportPlanRequest extends WithFamilies, TensorChoices, Shared, Pick<ExportRequest, "mtpFrom" | "vocabSize" | "restoreQuantized"> {
   /** Layouts that the checkpoint is said to have: held against what it records, differences are notes of the report. */
   readonly components?: ReadonlyArray<string>
 }
@@ -68,7 +69,8 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
     const arranged = yield* checking(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), step: 0 })
     const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
-    return { plan, report: noted(plan.report), layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(hfModel), ...options }), noted) }
+    const report = yield* checking(() => withShares(noted(plan.report), request, plan.checkpoint.files, plan.layout))
+    return { plan, report, layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(hfModel), ...options }), noted) }
   })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of a model's directory, or with what the checkpoint says of its model. */
@@ -76,7 +78,7 @@ export const prepareExport = (model: string | DescribedByCheckpoint, megatronPat
   Effect.gen(function*() {
     const { components = [], mtpFrom, restoreQuantized, vocabSize } = request
     const specs = yield* checking(() => components.map(parseComponent))
-    const { plan, report, run } = yield* planExport(familiesOf(request), model, megatronPath, {
+    const { files, plan, report, run } = yield* planExport(familiesOf(request), model, megatronPath, {
       ...tensorChoices(request),
       ...(mtpFrom === undefined ? {} : { mtpFrom }),
       ...(vocabSize === undefined ? {} : { vocabSize }),
@@ -85,5 +87,6 @@ export const prepareExport = (model: string | DescribedByCheckpoint, megatronPat
     const stated = yield* statedLayoutNotes(report, specs)
     const idle = idlePatternNotes(request.allowUnmapped ?? [], [...report.leftBehind.map(({ tensor }) => tensor), ...plan.repeats.map(({ id }) => id)])
     const noted = withNotes([...stated, ...idle])
-    return { plan, report: noted(report), run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(megatronPath), ...options }), noted) }
+    const told = yield* checking(() => withShares(noted(report), request, files))
+    return { plan, report: told, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(megatronPath), ...options }), noted) }
   })

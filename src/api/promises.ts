@@ -25,6 +25,7 @@ import {
   type WeightStreamOptions
 } from "./MegatronMimoBridge.ts"
 import type { TensorChoices, WithFamilies } from "./requests.ts"
+import type { Shared } from "./shares.ts"
 import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
 import { countFlops, type FlopsReport } from "./training/flops.ts"
 import { countMemory, type MemoryReport } from "./training/memory.ts"
@@ -63,8 +64,8 @@ export const modelLayout = (model: ModelChoice, options: Abortable = {}): Promis
 export const modelProcessGroups = (model: ModelChoice, options: Abortable = {}): Promise<ReadonlyMap<string, ProcessGroupCollection>> =>
   run(Effect.flatMap(bridge(model), (b) => b.processGroups()), options)
 
-/** What {@link importCheckpoint} would do. Reads headers only. */
-export const conversionPlan = (model: ModelChoice, request: TensorChoices & Abortable = {}): Promise<ConversionReport> =>
+/** What {@link importCheckpoint} would do; with `processes`, who would write what. Reads headers only. */
+export const conversionPlan = (model: ModelChoice, request: TensorChoices & Shared & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.conversionPlan(request)), request)
 
 /** Write a model as a Megatron checkpoint. Atomic: the target is complete or as it was. */

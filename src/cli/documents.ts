@@ -9,6 +9,7 @@ import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters
 import type { ForwardReport, NextToken } from "../api/forward.ts"
 import type { ConversionReport } from "../api/conversions.ts"
 import type { Scaffold, Support } from "../api/models.ts"
+import { processGroupKinds } from "../api/shares.ts"
 import type { SampleCheck, SetupReport } from "../api/setup.ts"
 import type { Broken, LayoutReport, LayoutScore } from "../api/training/layouts.ts"
 import type { FlopsReport } from "../api/training/flops.ts"
@@ -55,6 +56,8 @@ const ioWay = {
   inFlight: size.describe("Blocks beside each other")
 }
 
+const groups = z.partialRecord(z.enum(processGroupKinds), z.array(z.tuple([count, size, size]).readonly()))
+
 const conversion = {
   direction: z.enum(["import", "export"]),
   form,
@@ -86,6 +89,17 @@ const conversion = {
     known: z.boolean().describe("An earlier run had measured it too"),
     seen: z.array(z.strictObject({ ...ioWay, bytes: bytes.describe("Moved that way in this run"), bytesPerSecond: count.describe("While any were under way; remembered where none were") }))
   })).describe("How large files were read and written, where there was something to find out; known after the run")),
+  processes: optional(z.strictObject({
+    each: z.array(z.strictObject({
+      rank: count,
+      components: texts.describe("The component of the rank that it stands for, or those whose ranks' files it writes; none in an export"),
+      groups: optional(groups.describe("Where each process stands for a rank of the layout: its process groups, ranks as runs [first, count, stride]")),
+      files: texts.describe("Also those in which it has a part"),
+      bytes
+    })),
+    memoryOfEach: bytes.describe("Memory that a process takes at most"),
+    memoryInAll: bytes.describe("Of all processes")
+  }).describe("Who writes what, where it was asked for several processes")),
   notes
 } satisfies Fields<ConversionReport>
 

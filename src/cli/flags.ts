@@ -201,6 +201,13 @@ export const shared = {
   ...job
 }
 
+/** Of a plan, which nobody shares. */
+export const plannedProcesses = Flag.Int("processes").pipe(
+  Flag.withMetavar("N"),
+  Flag.withDescription("Say what each of so many processes would write, and how much memory they would take; with as many as the layout has ranks, each stands for one"),
+  Flag.optional
+)
+
 export interface JobFlags {
   readonly rank: Option.Option<number>
   readonly worldSize: Option.Option<number>

@@ -2,11 +2,12 @@
 import { Effect, Option } from "effect"
 import { dirname, resolve } from "node:path"
 import { isSea } from "node:sea"
-import { bytesBelow, SHARED_ENGINE, usualProcesses, withChildren } from "../api/children.ts"
+import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
+import { SHARED_ENGINE, type Shared } from "../api/shares.ts"
 import { attempt, Disk } from "../api/ground.ts"
 import { inJob, jobOf } from "../api/job.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
-import { type JobFlags, jobRequest } from "./flags.ts"
+import { engineOptions, type JobFlags, jobRequest } from "./flags.ts"
 import type { OutputFlags } from "./output.ts"
 import { Words } from "./words.ts"
 
@@ -52,6 +53,13 @@ const leanWords = ({ maxMemory, threads }: SharedFlags): ReadonlyArray<string> =
 /** The words of a command without a number of processes, which is not for its children to choose. */
 const withoutProcesses = (words: ReadonlyArray<string>): ReadonlyArray<string> =>
   words.filter((word, i) => word !== "--processes" && words[i - 1] !== "--processes" && !word.startsWith("--processes="))
+
+/** For a plan: who would write what, where several processes are asked for, or are here. */
+export const plannedShares = (input: SharedFlags & Parameters<typeof engineOptions>[0]): Effect.Effect<Shared, BridgeError> =>
+  Effect.flatMap(jobOf(jobRequest(input)), ({ launch: { worldSize } }) => attempt((): Shared => {
+    if (worldSize > 1) return { processes: worldSize, engine: engineOptions(input) }
+    return Option.isNone(input.processes) ? {} : { processes: input.processes.value, engine: engineOptions(lean(input)) }
+  }))
 
 /** Run a command's body, in every process of its job. Processes that share a machine's cores do not also share them with threads. */
 export const asJob = <F extends SharedFlags, A, R>(

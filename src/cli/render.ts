@@ -1,6 +1,7 @@
 /** Reports as text. */
 import { quote, some } from "../errors.ts"
-import type { ConversionReport } from "../api/conversions.ts"
+import type { ConversionReport, ProcessPlan } from "../api/conversions.ts"
+import { runsText } from "../api/shares.ts"
 import type { DeepReport, VerifyReport } from "../api/verification.ts"
 import { bad, bold, bytes, dim, good, plural, table } from "./text.ts"
 
@@ -31,6 +32,21 @@ const quantized = ({ dequantized, forms, restored }: NonNullable<ConversionRepor
   return `${bold("quantised")}\n${lines.map((line) => `  ${line}`).join("\n")}`
 }
 
+/** Groups with others in them, e.g. `tp 0-1 dp 0,2`. */
+const groupsText = (groups: ProcessPlan["groups"] = {}): string =>
+  Object.entries(groups).filter(([, runs]) => runs.length > 1 || runs[0]![1] > 1).map(([kind, runs]) => `${kind} ${runsText(runs)}`).join("  ")
+
+const processes = ({ each, memoryInAll, memoryOfEach }: NonNullable<ConversionReport["processes"]>): string => {
+  const shown = each.slice(0, MOST_LINES)
+  const grouped = shown.filter(({ groups }) => groups !== undefined)
+  return [
+    `${bold("who writes what")} ${dim(`(${each.length} ${each.length === 1 ? "process" : "processes"}, at most ${bytes(memoryOfEach)} of memory each, ${bytes(memoryInAll)} in all)`)}`,
+    table([["rank", "component", "files", "size"], ...shown.map((p) => [String(p.rank), p.components.join(", "), String(p.files.length), bytes(p.bytes)])]),
+    ...(each.length > MOST_LINES ? [`  ${dim(`… ${each.length} in all (--json lists every one)`)}`] : []),
+    ...(grouped.some(({ groups }) => groupsText(groups) !== "") ? [`${bold("process groups")}\n${list(grouped, ({ groups, rank }) => `${rank}  ${groupsText(groups) || "alone"}`)}`] : [])
+  ].join("\n")
+}
+
 /** What a conversion will do (`done` false) or did. */
 export const renderReport = (report: ConversionReport, target: string | undefined, done: boolean): string => {
   const verb = report.direction === "import" ? (done ? "imported" : "import") : (done ? "exported" : "export")
@@ -54,6 +70,7 @@ export const renderReport = (report: ConversionReport, target: string | undefine
     blocks.push(`${bold(how)}\n${list(report.carriedBecause, ({ tensors, why }) => `${some(tensors, 3)}: ${why}`)}`)
   }
   if (report.quantized) blocks.push(quantized(report.quantized))
+  if (report.processes) blocks.push(processes(report.processes))
   if (report.io) blocks.push(report.io.map((it) => `  ${dim(ioLine(it))}`).join("\n"))
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
   return blocks.join("\n\n")

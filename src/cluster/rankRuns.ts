@@ -19,6 +19,13 @@ export const runsOf = (ranks: ReadonlyArray<number>): ReadonlyArray<RankRun> => 
 export const ranksIn = (runs: ReadonlyArray<RankRun>): ReadonlyArray<number> =>
   runs.flatMap(([first, count, stride]) => Array.from({ length: count }, (_, index) => first + index * stride))
 
+/** `0-3`, `0,4,…,28`, `0,2` */
+export const runsText = (runs: ReadonlyArray<RankRun>): string =>
+  runs.map(([first, count, stride]) => {
+    const last = first + (count - 1) * stride
+    return count === 1 ? String(first) : stride === 1 ? `${first}-${last}` : count === 2 ? `${first},${last}` : `${first},${first + stride},…,${last}`
+  }).join(",")
+
 /** `0, 1, 5, … (12 in all)` */
 export const someRanks = (ranks: ReadonlyArray<number>): string =>
   ranks.slice(0, 10).join(", ") + (ranks.length > 10 ? `, … (${ranks.length} in all)` : "")

@@ -6,7 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
-import { wholeFile } from "../engine/index.ts"
+import { type TargetFile, wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -35,6 +35,7 @@ import { tellPlan, tellSource } from "./tell.ts"
 export interface RunnableExport {
   readonly plan: ExportPlan
   readonly report: ConversionReport
+  readonly files: ReadonlyArray<TargetFile>
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
 
@@ -127,5 +128,5 @@ export const prepareExport = Effect.fnUntraced(function*(
       yield* commit(publication, { small: [...small, ...(model.isStored ? [{ ...known(CONFIG, config.bytes), path: config.path }] : [])] })
     }))
   })
-  return { plan, report, run } satisfies RunnableExport
+  return { plan, report, files: files.files, run } satisfies RunnableExport
 })

@@ -1,5 +1,7 @@
 /** What a conversion does, as plain data: printed by `plan`, returned by the library, written by `--json`. */
+import type { RankRun } from "../cluster/rankRuns.ts"
 import type { LayoutRow } from "../parallel/Layout.ts"
+import type { ProcessGroupKind } from "../parallel/ProcessGroups.ts"
 import type { CarriedGroup, LeftBehind } from "./accounting.ts"
 import type { DType } from "../tensor/DType.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
@@ -53,6 +55,28 @@ export interface IoSummary extends IoWay {
   readonly seen: ReadonlyArray<IoWay & { readonly bytes: number; readonly bytesPerSecond: number }>
 }
 
+/** What one of several processes writes, before anybody is slow. */
+export interface ProcessPlan {
+  readonly rank: number
+  /** The component of the rank that it stands for, or those whose ranks' files it writes; none in an export. */
+  readonly components: ReadonlyArray<string>
+  /**
+   * Where there are as many processes as ranks in the layout, so that each stands for one: its process groups by Megatron-Core's names,
+   * ranks as runs `[first, count, stride]`.
+   */
+  readonly groups?: Readonly<Partial<Record<ProcessGroupKind, ReadonlyArray<RankRun>>>>
+  /** Files, also those in which it has a part. */
+  readonly files: ReadonlyArray<string>
+  readonly bytes: number
+}
+
+/** Who writes what. Sizes are in bytes; memory is what is taken at most. */
+export interface ProcessesPlan {
+  readonly each: ReadonlyArray<ProcessPlan>
+  readonly memoryOfEach: number
+  readonly memoryInAll: number
+}
+
 /** What a conversion does, or did: components, files, dtype changes, what is carried and what stays behind. Sizes are in bytes. */
 export interface ConversionReport {
   readonly direction: "import" | "export"
@@ -80,5 +104,7 @@ export interface ConversionReport {
   readonly quantized?: QuantizedSummary
   /** How large files were read and written, where there was something to find out; known after the run. */
   readonly io?: ReadonlyArray<IoSummary>
+  /** Who writes what, where it was asked for several processes. */
+  readonly processes?: ProcessesPlan
   readonly notes: ReadonlyArray<string>
 }

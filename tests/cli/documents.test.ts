@@ -48,6 +48,8 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["export --hf-model hf --megatron-path mg --hf-path out --torch-dtype float16", 0],
   ["plan --hf-model hf", 0],
   ["plan --hf-model hf --megatron-path mg", 0],
+  ["plan --hf-model hf --megatron-path mg --processes 3", 0],
+  ["plan --hf-model hf -c language=tp=2 -c images=tp=1 --processes 3", 0],
   ["plan --hf-model hf -c language=pp=2,first_stage_layers=1 -c images=tp=1", 0],
   ["verify hf mg", 0],
   ["verify hf half", 1],

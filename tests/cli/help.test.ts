@@ -25,7 +25,7 @@ describe("the program", () => {
     const text = await help(...(command === "" ? [] : [command]))
     expect(text.split("\n").filter((line) => line.length > 80)).toEqual([])
     expect(text).toContain("USAGE\n  convert_megatron_mimo")
-    expect(text).toContain("EVERY COMMAND\n  --help, --version, --wizard, --completions SHELL, --log-level LEVEL\n")
+    expect(text).toContain("EVERY COMMAND\n  --help, --version, --wizard, --completions SHELL, --log-level LEVEL, --cache\n")
   })
 
   it.each([60, 40])("fits %i columns but for words that are longer, and for commands to be pasted", async (columns) => {

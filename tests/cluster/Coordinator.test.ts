@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import { dealt } from "../../src/cluster/dealt.ts"
-import { ranksIn, runsOf } from "../../src/cluster/rankRuns.ts"
+import { ranksIn, runsOf, runsText } from "../../src/cluster/rankRuns.ts"
 import type { WorldCalls } from "../../src/cluster/World.ts"
 import { ClusterError, LaunchError, PeerFailed } from "../../src/errors.ts"
 import { begun, Job, type Process, together, watch } from "./harness/job.ts"
@@ -369,5 +369,6 @@ describe("lists of ranks", () => {
 
   it("of a large world are short", () => {
     expect(runsOf(Array.from({ length: 4096 }, (_, rank) => rank))).toEqual([[0, 4096, 1]])
+    expect([[0, 1, 2, 3], [0, 4, 8, 12], [0, 2], [5], [0, 1, 8, 9]].map((ranks) => runsText(runsOf(ranks)))).toEqual(["0-3", "0,4,…,12", "0,2", "5", "0-1,8-9"])
   })
 })

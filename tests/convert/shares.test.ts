@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest"
-import { memoryOfProcess, sharesOf } from "../../src/convert/shares.ts"
+import { memoryOfProcess, sharesOf, withProcesses } from "../../src/convert/shares.ts"
 import type { TargetFile } from "../../src/engine/index.ts"
+import { resolveLayout } from "../../src/parallel/Layout.ts"
+import { parseComponent } from "../../src/parallel/ModuleParallelism.ts"
+import type { ConversionReport } from "../../src/plan/Report.ts"
 
 const GIB = 2 ** 30
 /** A file of one array. */
@@ -26,6 +29,24 @@ describe("shares of a conversion", () => {
       for (const { bytes } of shares) expect(bytes / (5.5 * GIB / processes)).toBeCloseTo(1, 0)
     }
     expect(sharesOf([file("a", 4 * GIB), file("b", GIB / 2), file("c", GIB)], 3).map((share) => share.files)).toEqual([["a"], ["a"], ["a", "b", "c"]])
+  })
+
+  it("are told in a plan: components, groups, files, bytes and memory of each", () => {
+    const layout = resolveLayout(["language=tp=2", "images=tp=1"].map(parseComponent), ["language", "images"])
+    const files = [0, 1, 2].map((rank) => file(`__${rank}_0.distcp`, 1000))
+    const report = { sourceTensors: 10, targetTensors: 7 } as ConversionReport
+    const engine = { threads: 0, maxMemory: 32 << 20 }
+    const { each, memoryInAll, memoryOfEach } = withProcesses(report, files, { processes: 3, engine }, layout).processes!
+    expect(each.map(({ bytes, components, files: names, groups }) => [components, names, bytes, groups?.tp, groups?.embd])).toEqual([
+      [["language"], ["__0_0.distcp"], 1000, [[0, 2, 1]], [[0, 1, 1]]],
+      [["language"], ["__1_0.distcp"], 1000, [[0, 2, 1]], [[1, 1, 1]]],
+      [["images"], ["__2_0.distcp"], 1000, [[2, 1, 1]], [[2, 1, 1]]]
+    ])
+    expect([memoryOfEach, memoryInAll]).toEqual([memoryOfProcess(engine, 10), 3 * memoryOfProcess(engine, 10)])
+    // Of any other number nobody stands for a rank.
+    const two = withProcesses(report, files, { processes: 2, engine }, layout).processes!.each
+    expect(two.map(({ components, groups }) => [components, groups])).toEqual([[["language"], undefined], [["language", "images"], undefined]])
+    expect(withProcesses(report, files, { processes: 2, engine }).processes!.each.map(({ components }) => components)).toEqual([[], []])
   })
 
   it("cost memory by buffers, threads and tensors, not by bytes", () => {

@@ -6,7 +6,7 @@ import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { exportModel, exportModelOf } from "../exportModel.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
-import { asJob } from "../job.ts"
+import { asJob, plannedShares } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -60,7 +60,8 @@ export const exportCommand = Command.make("export", {
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
     const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
-    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(model, input.megatronPath, { ...request, ...comparison })
+    const shared = input.dryRun ? yield* plannedShares(input) : {}
+    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(model, input.megatronPath, { ...request, ...shared, ...comparison })
     const prepared = input.restoreQuantized
       ? yield* withProgress("comparing", input, (progress) =>
         prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))

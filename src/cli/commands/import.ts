@@ -4,7 +4,7 @@ import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import * as flags from "../flags.ts"
-import { asJob } from "../job.ts"
+import { asJob, plannedShares } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -66,7 +66,7 @@ export const importCommand = Command.make("import", {
       : {}
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
-    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...chosen, ...families })
+    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...chosen, ...families, ...(input.dryRun ? yield* plannedShares(input) : {}) })
     const { report } = prepared
     if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("importing", input, (progress) => {

@@ -26,6 +26,7 @@ export const planCommand = Command.make("plan", {
   card: flags.card,
   allowUnmapped: flags.allowUnmapped,
   trustRemoteCode: flags.trustRemoteCode,
+  processes: flags.plannedProcesses,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet
@@ -33,17 +34,18 @@ export const planCommand = Command.make("plan", {
   const model = yield* exportModelOf(input)
   const targets = yield* reportTargets(reportPaths(input))
   const families = yield* flags.namedFamilies(input)
+  const shared = Option.match(input.processes, { onNone: () => ({}), onSome: (processes) => ({ processes }) })
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
-    const { report } = yield* prepareExport(model, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component })
+    const { report } = yield* prepareExport(model, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, ...shared, components: input.component })
     yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, ...(typeof model === "string" ? [model] : [])], conversion: report, ...families })
     return yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
   }
   if (typeof model !== "string") return yield* new UsageError({ problem: "there is nothing to plan", hint: "--hf-model DIR for an import, --megatron-path DIR for an export" })
   yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
-  const { plan, report } = yield* prepareImport(model, { ...families, ...flags.tensorsOf(input), ...arrangement })
+  const { plan, report } = yield* prepareImport(model, { ...families, ...flags.tensorsOf(input), ...arrangement, ...shared })
   yield* writeReports(targets, { command: "plan", paths: [model], conversion: report, plan, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(

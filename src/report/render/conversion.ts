@@ -1,5 +1,6 @@
 /** The sections about a conversion: what was done or is planned, and where every source tensor went. */
-import type { ConversionReport } from "../../plan/Report.ts"
+import { runsText } from "../../cluster/rankRuns.ts"
+import type { ConversionReport, ProcessPlan } from "../../plan/Report.ts"
 import { bytesDatum, code, countDatum, esc, htmlTable } from "./html.ts"
 import { limited, listFigure } from "./lists.ts"
 import { FATES, type PageModel } from "../model/PageModel.ts"
@@ -32,6 +33,15 @@ const components = (r: ConversionReport): string => {
     r.components.map((c) => [esc(c.name), ...(laidOut ? [...axes.map((axis) => String(c.layout?.[axis] ?? "")), esc(c.layout?.ranks ?? "")] : []), countText(c.tensors), sizeText(c.bytes)]))
 }
 
+const processes = ({ each, memoryInAll, memoryOfEach }: NonNullable<ConversionReport["processes"]>): string => {
+  const grouped = each.some(({ groups }) => groups !== undefined)
+  const groups = (own: ProcessPlan["groups"] = {}) => Object.entries(own).map(([kind, runs]) => `${kind} ${runsText(runs)}`).join("; ")
+  const columns = [{ head: "rank", number }, { head: "component" }, { head: "files", number }, { head: "size", number }, ...(grouped ? [{ head: "process groups" }] : [])]
+  return `<h3>Who writes what</h3><p>${countText(each.length)} processes, with at most ${sizeText(memoryOfEach)} of memory each, ${sizeText(memoryInAll)} in all.</p>` +
+    limited(each, (shown) => htmlTable("processes", columns, shown.map((p) =>
+      [String(p.rank), esc(p.components.join(", ")), countText(p.files.length), sizeText(p.bytes), ...(grouped ? [esc(groups(p.groups))] : [])])), "processes")
+}
+
 export const conversionSection = ({ page: { conversion: r, planned } }: PageModel): string => {
   if (!r) return ""
   const bytes = r.files.reduce((n, f) => n + f.bytes, 0)
@@ -41,6 +51,7 @@ export const conversionSection = ({ page: { conversion: r, planned } }: PageMode
     `<dt>${planned ? "to write" : "written"}</dt><dd>${countDatum("conversion.targetTensors", r.targetTensors)} tensors, ${bytesDatum("conversion.targetBytes", r.targetBytes)}, in ${countText(r.files.length)} ${r.files.length === 1 ? "file" : "files"} of ${sizeText(bytes)}</dd></dl>`,
     components(r)
   ]
+  if (r.processes) parts.push(processes(r.processes))
   if (r.dtypeChanges.length > 0) parts.push(dtypeChanges(r.dtypeChanges))
   if (r.leftBehind.length > 0) {
     parts.push(`<h3>Left behind</h3>${limited(r.leftBehind, (shown) => htmlTable("left behind", [{ head: "tensor" }, { head: "size", number }, { head: "reason" }],
