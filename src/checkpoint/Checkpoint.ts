@@ -199,8 +199,8 @@ const described = (directory: string, metadata: DcpMetadata, fileSizes: Readonly
 
 /** A `torch` checkpoint as if it were stored in one piece. */
 const ofRanks = (directory: string, ranks: Ranks, notes: ReadonlyArray<string>): Checkpoint => {
-  const metadata = { tensors: ranks.tensors, objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata" }
-  const fileSizes = new Map(ranks.ranks.map(({ archive: { file, size } }) => [file, size]))
+  const metadata = { tensors: new Map([...ranks.tensors, ...(ranks.optimizer?.tensors ?? [])]), objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata" }
+  const fileSizes = new Map(ranks.files.map(({ file, size }) => [file, size]))
   return { ...described(directory, metadata, fileSizes, directory, new Uint8Array(0), [...notes, ...ranks.notes]), ranks }
 }
 

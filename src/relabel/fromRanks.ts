@@ -3,10 +3,11 @@
  * that its trainer would have given them. Everything is written anew, from a plan, at constant memory.
  */
 import { Effect } from "effect"
-import { basename } from "node:path"
+import { basename, dirname } from "node:path"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import type { Ranks } from "../checkpoint/legacy/openRanks.ts"
+import { firstUnprovedMaster } from "../checkpoint/legacy/optimizer.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { COMMON_STATE, iterationFolder, iterationOf } from "../checkpoint/names.ts"
 import { rankFileName } from "../checkpoint/Placement.ts"
@@ -40,10 +41,11 @@ const requireFormat = (to: ReadonlyArray<RelabelTo>): void => {
 }
 
 /** What loaders take from the common state: what the first rank says of the run, and how keys are to be asked for. */
-const commonState = ({ ranks }: Ranks, step: number, content: Draft["content"]): PickleDict => {
-  const flags = new Map<string, boolean>([["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])
+const commonState = ({ optimizer, ranks }: Ranks, step: number, content: Draft["content"]): PickleDict => {
+  const type = optimizer?.shardingType
+  const flags = new Map<string, PlainValue>([...(type === undefined ? [] : [["distrib_optim_sharding_type", type] as const]), ["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])
   for (const [field, value] of content) if (value !== null) flags.set(field, value)
-  return withEntries(ranks[0]!.archive.common, new Map<string, PlainValue>([["iteration", step], ["content_metadata", dictOf(flags)]]))
+  return withEntries(ranks[0]!.archive.common, new Map<string, PlainValue>([["iteration", step], ...(optimizer?.common instanceof PickleDict ? [["optimizer", optimizer.common] as const] : []), ["content_metadata", dictOf(flags)]]))
 }
 
 const listOf = (value: PickleDict): PickleList => {
@@ -57,13 +59,22 @@ const draftOfRanks = (checkpoint: Checkpoint, { states }: Ranks): Draft => {
   return { ...draftOf(checkpoint.metadata), objects }
 }
 
+/** Without an optimizer whose masters are not those of the weights: it would be of another model. */
+const proved = Effect.fnUntraced(function*(checkpoint: Checkpoint, ranks: Ranks) {
+  const wrong = ranks.optimizer && (yield* firstUnprovedMaster(ranks.optimizer))
+  if (!wrong) return { checkpoint, ranks }
+  const note = `the optimizer's state is left behind: its master of ${wrong.name} (${wrong.rank.folder.name}) is not the weights' when it is rounded`
+  return { checkpoint: { ...checkpoint, metadata: { ...checkpoint.metadata, tensors: ranks.tensors }, notes: [...checkpoint.notes, note] }, ranks: { ...ranks, optimizer: undefined } }
+})
+
 /** Plan it. Reads headers, and what several ranks hold. */
-export const prepareFromRanks = Effect.fnUntraced(function*(checkpoint: Checkpoint, ranks: Ranks, options: RelabelOptions, context: RuleContext) {
+export const prepareFromRanks = Effect.fnUntraced(function*(opened: Checkpoint, own: Ranks, options: RelabelOptions, context: RuleContext) {
   const store = yield* storeInUse
-  const { directory } = checkpoint
+  const { directory } = opened
   yield* converting(() => requireFormat(options.to))
-  const states = yield* converting(() => dataFileStates(store, checkpoint))
-  yield* requireEqualReplicas(checkpoint)
+  const states = yield* converting(() => dataFileStates(store, opened))
+  yield* requireEqualReplicas(opened)
+  const { checkpoint, ranks } = yield* proved(opened, own)
   const before = draftOfRanks(checkpoint, ranks)
   const draft = yield* converting(() => options.to.reduce((d, to) => rules[to](d, context), before))
   const step = iterationOf(basename(directory)) ?? ranks.ranks[0]!.archive.iteration ?? 0
@@ -72,9 +83,9 @@ export const prepareFromRanks = Effect.fnUntraced(function*(checkpoint: Checkpoi
   const item = archiveOfPickle("archive", encodePickle(listOf(common)))
   const moved = yield* converting(() => movedChunks(draft, directory))
   const stored = yield* converting(() => readChunks(store, moved.chunks))
-  const rankOf = new Map(ranks.ranks.map(({ archive }, rank) => [archive.file, rankFileName({ rank, number: 0 })]))
+  const rankOf = new Map(ranks.ranks.map(({ folder: { name } }, rank) => [name, rankFileName({ rank, number: 0 })]))
   const plan = yield* converting(() =>
-    relabelPlan({ ...draft, objects: new Map([...draft.objects, [COMMON_STATE, item]]) }, moved, stored, { files: checkpoint.fileSizes, pathOf: (file) => file, nameOf: (file) => rankOf.get(file)! }, new Map()))
+    relabelPlan({ ...draft, objects: new Map([...draft.objects, [COMMON_STATE, item]]) }, moved, stored, { files: checkpoint.fileSizes, pathOf: (file) => file, nameOf: (file) => rankOf.get(dirname(file))! }, new Map()))
   const trainState = trainStateFile(untrained(step))
   const small = folderFiles({ metadata: plan.metadata, common: archiveOfPickle("common", encodePickle(common)), trainState })
   const report: RelabelReport = {

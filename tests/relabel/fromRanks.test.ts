@@ -1,5 +1,6 @@
 /** Folders of ranks written as `torch_dist`: what comes out is what the trainer would have saved in that format. */
 import { Effect, Stream } from "effect"
+import { cpSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
@@ -38,13 +39,41 @@ const storedIn = (path: string) =>
     return Object.fromEntries(Array.from(found, ({ id, sha256 }) => [id, { shape: tensors.get(id)!.shape, sha256 }]))
   }))
 
-const facts = (name: string) => Object.fromEntries(Object.entries(trainingFacts(name).expectedGlobal!).filter(([key]) => !key.startsWith("optimizer.")).map(([key, { sha256, shape }]) => [key, { shape, sha256 }]))
+const facts = (name: string) => Object.fromEntries(Object.entries(trainingFacts(name).expectedGlobal!).map(([key, { sha256, shape }]) => [key, { shape, sha256 }]))
 
 describe("folders of ranks, relabelled to torch_dist", () => {
-  it.each(["legacy-tp2pp2", "legacy-ep2", "legacy-distributed-optimizer-dp2"])("%s has the tensors that its trainer would have saved", async (name) => {
+  // For optimizers that are not distributed there are facts of the weights alone.
+  it.each([["legacy-tp2pp2", /^(?!optimizer\.)/], ["legacy-ep2", /^(?!optimizer\.)/], ["legacy-distributed-optimizer-dp2", /^/]] as const)("%s has the tensors that its trainer would have saved", async (name, known) => {
     const { target } = await written(name, "torch-dist")
-    const stored = Object.fromEntries(Object.entries(await storedIn(target)).filter(([key]) => !key.startsWith("optimizer.")))
-    expect(stored).toEqual(facts(name))
+    expect(Object.fromEntries(Object.entries(await storedIn(target)).filter(([key]) => known.test(key)))).toEqual(facts(name))
+  })
+
+  it("has the optimizer's state in model space, its groups without numbers of tensors, and says which form it is", async () => {
+    const flat = await run(openCheckpoint((await written("legacy-distributed-optimizer-dp2", "torch-dist", "te-spec")).target))
+    const plain = await run(openCheckpoint((await written("legacy-tp2pp2", "torch-dist", "te-spec")).target))
+    const statesOf = ({ metadata }: typeof flat) => [...new Set(Iterator.from(metadata.tensors.keys()).filter((key) => key.startsWith("optimizer.state.")).map((key) => key.split(".")[2]))].sort()
+    expect([statesOf(flat), statesOf(plain)]).toEqual([["exp_avg", "exp_avg_sq", "param"], ["exp_avg", "exp_avg_sq", "fp32_param"]])
+    // Each is cut as the model's tensor is: two layers, two ranks of each, gate and up apart.
+    expect(plain.metadata.tensors.get("optimizer.state.exp_avg.decoder.layers.mlp.linear_fc1.weight")!.chunks.length).toBe(8)
+    const common = (await readCommonState(nodeCalls, flat.directory, flat.metadata))!.value as ReadonlyMap<string, ReadonlyMap<string, unknown>>
+    expect(common.get("content_metadata")!.get("distrib_optim_sharding_type")).toBe("fully_reshardable")
+    expect(common.get("optimizer")!.get("param_state_sharding_type")).toBe("fully_reshardable")
+    const { param_groups: groups } = Object.fromEntries(common.get("optimizer")!.get("optimizer") as ReadonlyMap<string, unknown>) as { param_groups: ReadonlyArray<ReadonlyMap<string, unknown>> }
+    expect(groups.map((group) => [group.get("step"), group.has("params")])).toEqual([[3, false], [3, false]])
+  })
+
+  it("has no optimizer where the masters are not those of the weights", async () => {
+    const source = join(work, "other-masters")
+    cpSync(trainingCheckpoint("legacy-distributed-optimizer-dp2"), source, { recursive: true })
+    const path = join(source, "iter_0000003", "mp_rank_00", "distrib_optim.pt")
+    const bytes = readFileSync(path)
+    // The data of the first storage begins behind the record's header, at a multiple of 64.
+    const at = Math.ceil((bytes.indexOf("distrib_optim/data/0") + 30) / 64) * 64
+    bytes.writeUInt8(bytes.readUInt8(at + 3) ^ 0x40, at + 3)
+    writeFileSync(path, bytes)
+    const { report } = await run(prepareRelabel(families, source, { to: ["torch-dist"], layout: (names) => resolveLayout([], names) }))
+    expect(report.tensors).toBe(9)
+    expect(report.notes.join("\n")).toMatch(/optimizer's state is left behind: its master of .* is not the weights'/)
   })
 
   it("has the run's arguments and schedule, and a state for every module that had one", async () => {

@@ -27,6 +27,17 @@ export interface RankTensor {
   readonly view: ChunkView
 }
 
+/** A tensor among other values. */
+export class PlacedTensor {
+  readonly tensor: RankTensor
+  constructor(tensor: RankTensor) {
+    this.tensor = tensor
+  }
+}
+
+/** A value that was read, with its tensors placed; what is no container and no tensor stays as it is. */
+export type RankValue = Exclude<PyRead, PyTensorView | ReadonlyArray<PyRead> | ReadonlyMap<PyRead, PyRead>> | PlacedTensor | ReadonlyArray<RankValue> | ReadonlyMap<PyRead, RankValue>
+
 /** What stands for a module's state: nothing, an empty tensor, or what only the rank that saved it can use (FP8). */
 export type RankState = "none" | "empty" | "filled"
 
@@ -48,6 +59,9 @@ export interface RankArchive extends StoredState {
   readonly version: number | undefined
   /** What it says of the run, as it was pickled: arguments, schedule, counters. */
   readonly common: PickleDict
+  /** The optimizer's entry, its tensors placed; and as it was pickled. */
+  readonly optimizer: RankValue | undefined
+  readonly pickledOptimizer: PickleValue | undefined
 }
 
 /** A number, whether Python had it as an int or a float. */
@@ -73,6 +87,20 @@ function* placed(saved: SavedFile, found: PyTensorView): Ranged<RankTensor> {
     length: volume(shape) * width,
     view: { dtype, elements, strides: isInOrder(view) ? undefined : view.strides, storage: { start: dataOffset, end: dataOffset + dataLength, crc32 } }
   }
+}
+
+/** Bounded as what was read is. */
+export function* placedValue(saved: SavedFile, value: PyRead): Ranged<RankValue> {
+  if (value instanceof PyTensorView) return new PlacedTensor(yield* placed(saved, value))
+  if (value instanceof Map) {
+    const map = new Map<PyRead, RankValue>()
+    for (const [key, item] of value as ReadonlyMap<PyRead, PyRead>) map.set(key, yield* placedValue(saved, item))
+    return map
+  }
+  if (!Array.isArray(value)) return value as RankValue
+  const list: Array<RankValue> = []
+  for (const item of value as ReadonlyArray<PyRead>) list.push(yield* placedValue(saved, item))
+  return list
 }
 
 function* modelOf(saved: SavedFile, dict: ReadonlyMap<PyRead, PyRead>): Ranged<RankModel> {
@@ -101,10 +129,12 @@ const modelDicts = (value: ReadonlyMap<PyRead, PyRead>): ReadonlyArray<ReadonlyM
 /** Entries of a rank that are its own, or tensors. */
 const OF_RANK = /^(?:model\d*|optimizer|rng_state|rerun_state_machine)$/
 
+const rootOf = (value: PickleValue): PickleDict => (value instanceof PickleDict ? value : value instanceof PickleObject ? value.dict ?? new PickleDict() : new PickleDict())
+
 /** The entries that are the same on every rank, as a common state has them. */
 const commonOf = (value: PickleValue): PickleDict => {
   const common = new PickleDict()
-  const { entries } = value instanceof PickleDict ? value : value instanceof PickleObject ? value.dict ?? common : common
+  const { entries } = rootOf(value)
   for (let i = 0; i < entries.length; i += 2) {
     const key = entries[i]
     if (typeof key === "string" && !OF_RANK.test(key)) common.extend([key, entries[i + 1]!])
@@ -112,15 +142,18 @@ const commonOf = (value: PickleValue): PickleDict => {
   return common
 }
 
-function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "common">> {
+function* parse(length: number): Ranged<Pick<RankArchive, "models" | "args" | "iteration" | "version" | "common" | "optimizer" | "pickledOptimizer">> {
   const saved = yield* parseSaved(length)
   const value = saved.inPickle(() => pyRead(saved.value))
   const dicts = value instanceof Map ? modelDicts(value as ReadonlyMap<PyRead, PyRead>) : []
   if (!(value instanceof Map) || dicts.length === 0) throw new FormatError("checkpoint/rank-file", "holds no model: neither `model` nor `model0` is in it", { offset: 0 })
   const models: Array<RankModel> = []
   for (const dict of dicts) models.push(yield* modelOf(saved, dict))
+  const optimizer = value.get("optimizer") as PyRead | undefined
   return {
     models,
+    optimizer: optimizer === undefined ? undefined : yield* placedValue(saved, optimizer),
+    pickledOptimizer: rootOf(saved.value).get("optimizer"),
     args: argumentsOf(value),
     iteration: numberOf(value.get("iteration") as PyRead | undefined),
     version: numberOf(value.get("checkpoint_version") as PyRead | undefined),

@@ -2,16 +2,20 @@
  * A `torch` checkpoint (`mp_rank_*` folders, Megatron-LM's legacy format): the files of all ranks read, and their pieces joined to
  * the tensors of the model. Only headers are read.
  */
-import { basename } from "node:path"
+import { basename, join } from "node:path"
 import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
 import { atPath } from "../../document/decode.ts"
 import { InvalidFile, Unsupported } from "../../errors.ts"
 import type { Store } from "../../store/Store.ts"
 import type { StoredTensor } from "../../torch/DcpMetadata.ts"
+import { parseSaved } from "../../torch/parseSaved.ts"
+import { pyRead } from "../../torch/PyValue.ts"
 import { iterationOf } from "../names.ts"
 import { type AssembledModel, assemble, type Replica } from "./assemble.ts"
 import { atRank, type Pieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
-import { openRank, type RankArchive, type RankState } from "./RankArchive.ts"
+import { type FlatStates, type OptimizerOfRanks, optimizerOfRanks } from "./optimizer.ts"
+import { NotRead } from "./optimizerStates.ts"
+import { openRank, placedValue, type RankArchive, type RankState, readSavedIn } from "./RankArchive.ts"
 import { isRankFolder, numbersOf, rankFolder, type RankSizes, ranksOf } from "./rankFolders.ts"
 import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, saidSizes } from "./runArguments.ts"
 import { storedForm, storedStates } from "./storedForm.ts"
@@ -23,6 +27,10 @@ export interface Ranks {
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** Module states by the keys that they have in `torch_dist`. */
   readonly states: ReadonlyMap<string, RankState>
+  /** What the optimizer of the run holds, by keys of `torch_dist`. */
+  readonly optimizer: OptimizerOfRanks | undefined
+  /** Files of the ranks. */
+  readonly files: ReadonlyArray<RankSource>
   /** Pieces that must be equal. */
   readonly replicas: ReadonlyArray<Replica>
   readonly notes: ReadonlyArray<string>
@@ -35,15 +43,32 @@ const MOST_RANKS = 100_000
 const EMBEDDING = "embedding.word_embeddings.weight"
 const HEAD = "output_layer.weight"
 
-const openAll = async (store: Store, directory: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, RankArchive>> => {
-  const archives = new Map<string, RankArchive>()
+/** A file of a rank: relative to the folder of the iteration, and its bytes. */
+export type RankSource = Pick<RankArchive, "file" | "size">
+
+/** The flat states of a distributed optimizer, beside the model of every rank. */
+const DISTRIBUTED = "distrib_optim.pt"
+
+function* flatStates(length: number) {
+  const saved = yield* parseSaved(length)
+  return { value: yield* placedValue(saved, saved.inPickle(() => pyRead(saved.value))) }
+}
+
+interface OpenedRank {
+  readonly archive: RankArchive
+  readonly flat: FlatStates | undefined
+}
+
+const openAll = async (store: Store, directory: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, OpenedRank>> => {
+  const archives = new Map<string, OpenedRank>()
   const queue = folders.values()
   const work = async (): Promise<void> => {
     for (const folder of queue) {
       const names = await store.list(`${directory}/${folder}`)
       const name = MODEL_FILES.find((file) => names.includes(file))
       if (name === undefined) throw new InvalidFile({ path: `${directory}/${folder}`, code: "checkpoint/rank-missing", problem: `holds no ${MODEL_FILES[0]}: the save was interrupted or the copy is incomplete` })
-      archives.set(folder, await openRank(store, directory, folder, name))
+      const archive = await openRank(store, directory, folder, name)
+      archives.set(folder, { archive, flat: names.includes(DISTRIBUTED) ? await readSavedIn(store, directory, join(folder, DISTRIBUTED), flatStates) : undefined })
     }
   }
   await Promise.all(Array.from({ length: CONCURRENT_FILES }, work))
@@ -51,11 +76,11 @@ const openAll = async (store: Store, directory: string, folders: ReadonlyArray<s
 }
 
 /** Without arguments: one number more is the expert-parallel rank where every folder has an embedding, else the stage. */
-const sizesByFolders = (archives: ReadonlyMap<string, RankArchive>): RankSizes => {
+const sizesByFolders = (archives: ReadonlyMap<string, OpenedRank>): RankSizes => {
   const numbers = [...archives.keys()].map(numbersOf)
   const most = (at: number): number => numbers.reduce((size, list) => Math.max(size, (list[at] ?? 0) + 1), 1)
   const tp = most(0)
-  const hasEmbedding = ({ models }: RankArchive): boolean => models.some(({ tensors }) => tensors.keys().some((key) => key.endsWith("word_embeddings.weight")))
+  const hasEmbedding = ({ archive: { models } }: OpenedRank): boolean => models.some(({ tensors }) => tensors.keys().some((key) => key.endsWith("word_embeddings.weight")))
   if (numbers.some((list) => list.length > 2)) return { tp, etp: tp, pp: most(1), ep: most(2) }
   const isExperts = archives.size > 1 && archives.values().every(hasEmbedding)
   return { tp, etp: tp, pp: isExperts ? 1 : most(1), ep: isExperts ? most(1) : 1 }
@@ -113,14 +138,14 @@ export const openRanks = async (store: Store, directory: string, names: Readonly
   const folders = names.filter(isRankFolder)
   if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
   const archives = await openAll(store, directory, folders)
-  const described = archives.values().find((archive) => archive.args !== undefined)
+  const described = archives.values().find(({ archive }) => archive.args !== undefined)?.archive
   return atPath(described?.path ?? directory, () => joinedRanks(directory, folders, archives, described?.args))
 }
 
-const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, RankArchive>, args: TrainingArguments | undefined): Ranks => {
+const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, OpenedRank>, args: TrainingArguments | undefined): Ranks => {
   const sizes = args ? rankSizes(args) : sizesByFolders(archives)
   const said = args ? `by the arguments of the run` : `by the names of the folders`
-  const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)! }))
+  const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)!.archive }))
   requireOneSave(directory, ranks, sizes)
   const [first] = ranks as [Rank]
   if (args && repeatsGroups(args, sizes)) {
@@ -130,11 +155,19 @@ const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives
   const model = assemble(withoutTiedHead(pieces, args), sizes)
   if (args) requireSaidSizes(args, first, pieces, model)
   const form = storedForm(directory, model.tensors, pieces.layers, args !== undefined && keepsLayerNumbers(args))
+  const flat = ranks.map(({ folder }) => archives.get(folder.name)!.flat)
+  const inForm = (own: ReadonlyArray<Rank>): ReadonlyMap<string, StoredTensor> => {
+    const shadow = piecesOf(own, sizes.pp)
+    return storedForm(directory, assemble(withoutTiedHead(shadow, args), sizes).tensors, shadow.layers, args !== undefined && keepsLayerNumbers(args)).tensors
+  }
+  const optimizer = optimizerOfRanks(ranks, flat, inForm)
   const states = storedStates(pieces.states, form, pieces.layers)
   const filled = states.values().reduce((count, state) => count + (state === "filled" ? 1 : 0), 0)
   const notes = [
     `a torch checkpoint of ${ranks.length} rank${ranks.length === 1 ? "" : "s"} (${ranks.length === 1 ? first.folder.name : `${rankFolder(first.folder, sizes)} … ${ranks.at(-1)!.folder.name}`}); its pieces are read as one model`,
-    ...(filled > 0 ? [`${filled} module states hold what only the ranks that saved them can use (FP8 scaling); they are read as empty`] : [])
+    ...(filled > 0 ? [`${filled} module states hold what only the ranks that saved them can use (FP8 scaling); they are read as empty`] : []),
+    ...(optimizer instanceof NotRead ? [`the optimizer's state is left behind: ${optimizer.why}`] : [])
   ]
-  return { sizes, ranks, tensors: form.tensors, states, replicas: model.replicas, notes }
+  const files = ranks.flatMap(({ archive }, r) => [archive, ...(flat[r] ? [flat[r]] : [])])
+  return { sizes, ranks, tensors: form.tensors, states, optimizer: optimizer instanceof NotRead ? undefined : optimizer, files, replicas: model.replicas, notes }
 }

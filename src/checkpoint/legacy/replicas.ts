@@ -7,7 +7,7 @@ import type { Replica } from "./assemble.ts"
 import { atRank, type Piece } from "./pieces.ts"
 
 /** All that a rank holds of a tensor, as an array in C order. */
-const pieceArray = ({ name, rank: { archive: { path } }, tensor: { dtype, offset, shape, view } }: Piece): TargetArray => {
+export const pieceArray = ({ name, rank: { archive: { path } }, tensor: { dtype, offset, shape, view } }: Piece): TargetArray => {
   const strides = stridesOf(shape)
   const source = { path, offset, dtype, shape: view.strides ? [view.elements] : shape }
   return {
