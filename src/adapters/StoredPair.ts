@@ -3,7 +3,7 @@
  * weight that they adapt, with its leading axes and cut as its module is (adapters-and-assembly.md 1.2). Pure.
  */
 import type { BoundParameter } from "../bridge/Conversion.ts"
-import { adapterKeyOf, type AdapterSide, partName, type Slot } from "../model/adapterKey.ts"
+import { adapterKeyOf, type AdapterSide, partName, type AdapterSlot } from "../model/adapterKey.ts"
 import type { Parameter, StoredPart } from "../model/Parameter.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import { blankRows, type Factor, factorsOf, type Strip, wholeAxis } from "./factors.ts"
@@ -12,7 +12,7 @@ import { orderOf, type RowOrder } from "./rowOrder.ts"
 /** An adapter's place: of a whole weight, or (canonical) of one part of a fused one. */
 export interface StoredPair {
   readonly base: BoundParameter
-  readonly slot?: Slot
+  readonly slot?: AdapterSlot
   /** Rows of `linear_out`. */
   readonly rows: number
   /** Columns of `linear_in`. */
@@ -29,7 +29,7 @@ export const fusedPair = (base: BoundParameter): StoredPair => {
   return { base, rows, columns, factors: factorsOf(base), blank: blankRows(base) }
 }
 
-const SLOTS: Readonly<Record<string, ReadonlyArray<Slot>>> = { linear_qkv: ["q", "k", "v"], linear_fc1: ["gate", "up"] }
+const SLOTS: Readonly<Record<string, ReadonlyArray<AdapterSlot>>> = { linear_qkv: ["q", "k", "v"], linear_fc1: ["gate", "up"] }
 
 /** Rows of each part, where one HF tensor has all parts one after another. */
 const slotRows = ({ parameter: { attention, shape } }: BoundParameter): ReadonlyArray<number> => {
@@ -50,7 +50,7 @@ export const canonicalPairs = (base: BoundParameter): ReadonlyArray<StoredPair> 
   if (base.parameter.expert || slots.length === 0 || (module === "linear_fc1" && !isGated(base)) || (module === "linear_qkv" && !base.parameter.attention)) return []
   const factors = factorsOf(base)
   const columns = base.parameter.shape[1]!
-  const own = (slot: Slot, { columns: strips, matrix }: Factor, first: number, rows: number): StoredPair => ({
+  const own = (slot: AdapterSlot, { columns: strips, matrix }: Factor, first: number, rows: number): StoredPair => ({
     base,
     slot,
     rows,
@@ -73,7 +73,7 @@ export interface StoredTensorOf {
   readonly order: RowOrder | undefined
 }
 
-const memoryName = (name: string, side: AdapterSide, slot: Slot | undefined): string => {
+const memoryName = (name: string, side: AdapterSide, slot: AdapterSlot | undefined): string => {
   const [, module = name, expert = ""] = /^(.*)\.weight(\d*)$/.exec(name) ?? []
   return adapterKeyOf(`${module}.weight`, side, slot)! + expert
 }

@@ -15,7 +15,7 @@ import type { LocatedAdapter, LocatedTensor } from "./locate.ts"
 import { multiplied } from "./multiplied.ts"
 import type { OriginalRanks } from "./origin.ts"
 import { type InputAxis, parameterPrefixes, type PeftPair, peftPair, type PeftTarget, PREFIX, targetOf } from "./peftPair.ts"
-import { type Block, inputCopies, magnitudeCopies, outputCopies, outputZeros, zeroBlock } from "./relate.ts"
+import { type AdapterBlock, inputCopies, magnitudeCopies, outputCopies, outputZeros, zeroBlock } from "./relate.ts"
 import { reordered } from "./rowOrder.ts"
 
 /** A tensor of `adapter_model.safetensors` and what it is made of. */
@@ -28,7 +28,7 @@ export interface AdapterTensor {
   /** Its values are multiplied by this, a power of two. */
   readonly times: number
   /** Elements of no stored matrix, where several stand beside each other. */
-  readonly zeros: ReadonlyArray<Block>
+  readonly zeros: ReadonlyArray<AdapterBlock>
 }
 
 /** The adapter of one HF matrix (of all experts, where one tensor has them). */
@@ -49,7 +49,7 @@ export interface AdapterDraft {
 }
 
 /** A stored adapter's part in the adapter of a matrix. */
-export interface Share {
+export interface AdapterShare {
   readonly adapter: LocatedAdapter
   readonly factor: Factor
   /** Which of its ranks. */
@@ -67,8 +67,8 @@ export interface Known {
 }
 
 /** The stored adapters of each matrix, experts of one tensor apart. */
-const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: Known["ranksOf"]): ReadonlyMap<string, ReadonlyArray<Share>> => {
-  const shares = new Map<string, Array<Share>>()
+const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: Known["ranksOf"]): ReadonlyMap<string, ReadonlyArray<AdapterShare>> => {
+  const shares = new Map<string, Array<AdapterShare>>()
   for (const adapter of adapters) {
     for (const factor of adapter.pair.factors) {
       const { expert, tensor } = factor.matrix
@@ -83,7 +83,7 @@ const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: Known["ranks
 }
 
 class Tensors {
-  readonly tensors = new Map<string, { name: string; dtype: DType; shape: Shape; from: Array<StoredParameter>; zeros: Array<Block>; times: number }>()
+  readonly tensors = new Map<string, { name: string; dtype: DType; shape: Shape; from: Array<StoredParameter>; zeros: Array<AdapterBlock>; times: number }>()
   readonly chunks: ChunkSelection
 
   constructor(directory: string) {
@@ -91,7 +91,7 @@ class Tensors {
   }
 
   /** `copies` from an HF tensor to a stored one, which is where the HF tensor's elements come from. */
-  add(name: string, shape: Shape, { order, parameter, parts }: LocatedTensor, copies: ReadonlyArray<Copy>, zeros: ReadonlyArray<Block> = [], times = 1): void {
+  add(name: string, shape: Shape, { order, parameter, parts }: LocatedTensor, copies: ReadonlyArray<Copy>, zeros: ReadonlyArray<AdapterBlock> = [], times = 1): void {
     this.chunks.addParts(parameter.shape, parts)
     let dtype = parts[0]!.tensor.dtype
     for (const { part, tensor } of parts) dtype = commonDtype(dtype, tensor.dtype, part.key)
@@ -107,7 +107,7 @@ class Tensors {
   }
 
   /** The adapter of one matrix, made of the stored ones of `shares`. */
-  pair(pair: PeftPair, shares: ReadonlyArray<Share>, { rank: all, times }: Pick<TargetAdapter, "rank" | "times">): void {
+  pair(pair: PeftPair, shares: ReadonlyArray<AdapterShare>, { rank: all, times }: Pick<TargetAdapter, "rank" | "times">): void {
     let hf = 0
     for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor, ranks: { count, first } } of shares) {
       // Of parts with one A, all have all ranks.
@@ -122,7 +122,7 @@ class Tensors {
   }
 }
 
-const rankIn = (shares: ReadonlyArray<Share>, isShared: boolean): number => (isShared ? shares[0]!.ranks.count : shares.reduce((sum, { ranks: { count } }) => sum + count, 0))
+const rankIn = (shares: ReadonlyArray<AdapterShare>, isShared: boolean): number => (isShared ? shares[0]!.ranks.count : shares.reduce((sum, { ranks: { count } }) => sum + count, 0))
 
 /** Of the experts of one tensor, all have an adapter, of one rank. PlanRefused `adapter/experts`. */
 const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArray<number>): void => {

@@ -7,7 +7,7 @@ import type { Factor, Positions, Strip } from "./factors.ts"
 import type { FactorView, PeftPair } from "./peftPair.ts"
 
 /** Which ranks of the stored pair are which of the HF pair's. */
-export interface Ranks {
+export interface PairRanks {
   readonly count: number
   readonly hf: number
   readonly stored: number
@@ -24,7 +24,7 @@ const hfView = (view: FactorView, strip: Strip, hf: number) => {
 }
 
 /** Copies from A of an HF matrix to `linear_in [ranks, columns]`, known as `target`. */
-export const inputCopies = ({ columns }: Pick<Factor, "columns">, { input }: PeftPair, ranks: Ranks, width: number, target: string): ReadonlyArray<Copy> =>
+export const inputCopies = ({ columns }: Pick<Factor, "columns">, { input }: PeftPair, ranks: PairRanks, width: number, target: string): ReadonlyArray<Copy> =>
   columns.map((strip) => {
     const source = hfView(input, strip, ranks.hf)
     return {
@@ -35,7 +35,7 @@ export const inputCopies = ({ columns }: Pick<Factor, "columns">, { input }: Pef
   })
 
 /** Copies from B of an HF matrix to `linear_out [rows, ranks]`, known as `target`. */
-export const outputCopies = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair, ranks: Ranks, target: string): ReadonlyArray<Copy> =>
+export const outputCopies = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair, ranks: PairRanks, target: string): ReadonlyArray<Copy> =>
   rows.map((strip) => {
     const source = hfView(output, strip, ranks.hf)
     const { offset, strides } = along(strip.parameter, ranks.of)
@@ -57,12 +57,12 @@ export const magnitudeCopies = ({ rows }: Pick<Factor, "rows">, tensor: string, 
   }))
 
 /** Elements of a tensor. */
-export interface Block extends Positions {
+export interface AdapterBlock extends Positions {
   readonly shape: Shape
 }
 
 /** Of B of an HF matrix with `all` ranks: the rows of a stored adapter, in the ranks that are others'. */
-export const outputZeros = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair, { count, hf }: Ranks, all: number): ReadonlyArray<Block> =>
+export const outputZeros = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair, { count, hf }: PairRanks, all: number): ReadonlyArray<AdapterBlock> =>
   rows.filter(({ echo }) => !echo).flatMap((strip) =>
     [[0, hf], [hf + count, all - hf - count]].filter(([, n]) => n! > 0).map(([from, n]) => {
       const { offset, strides } = hfView(output, strip, from!)
@@ -72,10 +72,10 @@ export const outputZeros = ({ rows }: Pick<Factor, "rows">, { output }: PeftPair
 /** Of `linear_out` with `all` ranks: what no adapter of an HF matrix gives it. */
 export const storedZeros = (
   { blank, factors }: { readonly factors: ReadonlyArray<Factor>; readonly blank: ReadonlyArray<Strip> },
-  given: ReadonlyArray<{ readonly rows: ReadonlyArray<Strip>; readonly ranks: Ranks }>,
+  given: ReadonlyArray<{ readonly rows: ReadonlyArray<Strip>; readonly ranks: PairRanks }>,
   all: number
-): ReadonlyArray<Block> => {
-  const block = (strip: Strip, from: number, count: number): ReadonlyArray<Block> => {
+): ReadonlyArray<AdapterBlock> => {
+  const block = (strip: Strip, from: number, count: number): ReadonlyArray<AdapterBlock> => {
     const { offset, strides } = along(strip.parameter, all)
     return count <= 0 ? [] : [{ shape: [...strip.shape, count], offset: offset + from, strides: [...strides, 1] }]
   }
@@ -87,5 +87,5 @@ export const storedZeros = (
 }
 
 /** Zeros, as a copy that reads nothing of `like`. */
-export const zeroBlock = <Source>(like: Source, target: string, { offset, shape, strides }: Block): Copy<Source> =>
+export const zeroBlock = <Source>(like: Source, target: string, { offset, shape, strides }: AdapterBlock): Copy<Source> =>
   ({ shape, source: { tensor: like, offset: 0, strides: shape.map(() => 0) }, target: { tensor: target, offset, strides }, transform: { kind: "fill", value: 0 }, echo: true })

@@ -23,7 +23,7 @@ import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, t
 import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "./CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
-import { openRanks, type Ranks } from "./legacy/openRanks.ts"
+import { openRanks, type RankArchives } from "./legacy/openRanks.ts"
 import { isRankFolder } from "./legacy/rankFolders.ts"
 import { ownFile, readOwn } from "./ownFile.ts"
 import { moduleStates, sortKeys } from "./sortKeys.ts"
@@ -52,7 +52,7 @@ export interface Checkpoint {
   readonly fileSizes: ReadonlyMap<string, number>
   readonly notes: ReadonlyArray<string>
   /** Of a `torch` checkpoint, which has a file for each rank and no index: `metadata` is then made up of their pieces. */
-  readonly ranks?: Ranks
+  readonly ranks?: RankArchives
 }
 
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
@@ -198,7 +198,7 @@ const described = (directory: string, metadata: DcpMetadata, fileSizes: Readonly
 }
 
 /** A `torch` checkpoint as if it were stored in one piece. */
-const ofRanks = (directory: string, ranks: Ranks, notes: ReadonlyArray<string>): Checkpoint => {
+const ofRanks = (directory: string, ranks: RankArchives, notes: ReadonlyArray<string>): Checkpoint => {
   const metadata = { tensors: new Map([...ranks.tensors, ...(ranks.optimizer?.tensors ?? [])]), objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata" }
   const fileSizes = new Map(ranks.files.map(({ file, size }) => [file, size]))
   return { ...described(directory, metadata, fileSizes, directory, new Uint8Array(0), [...notes, ...ranks.notes]), ranks }

@@ -7,7 +7,7 @@
 /**
  * Parts of a fused projection that have an adapter each in the canonical form: q, k, v of `linear_qkv`, gate and up of `linear_fc1`.
  */
-export type Slot = "q" | "k" | "v" | "gate" | "up"
+export type AdapterSlot = "q" | "k" | "v" | "gate" | "up"
 
 /** `linear_in`: `[rank, in]`; `linear_out`: `[out, rank]`; `magnitude`: `[out]`, the row lengths of DoRA. */
 export type AdapterSide = "linear_in" | "linear_out" | "magnitude"
@@ -17,7 +17,7 @@ const ENDINGS: Readonly<Record<AdapterSide, string>> = { linear_in: "linear_in.w
 export const isAdapterKey = (key: string): boolean => key.includes(".adapter.")
 
 /** The key of an adapter's tensor, from that of the weight which it adapts; undefined for what is no weight of a module. */
-export const adapterKeyOf = (weightKey: string, side: AdapterSide, slot: Slot | undefined, part = ""): string | undefined => {
+export const adapterKeyOf = (weightKey: string, side: AdapterSide, slot: AdapterSlot | undefined, part = ""): string | undefined => {
   const [, module] = /^(.*)\.weight(?:\.[^.]+)?$/.exec(weightKey) ?? []
   return module === undefined ? undefined : `${module}.adapter.${slot === undefined ? "" : `adapter_${slot}.`}${ENDINGS[side]}${part === "" ? "" : `.${part}`}`
 }

@@ -10,7 +10,7 @@ import type { DType } from "../tensor/DType.ts"
 import type { LaidOutModule } from "./layoutChecks.ts"
 
 /** A copy from an HF tensor, as copies from what is in the files. */
-export type Read = (copy: Copy) => ReadonlyArray<SourceCopy>
+export type ReadCopy = (copy: Copy) => ReadonlyArray<SourceCopy>
 
 /** `beside`: entries that no loader asks for. */
 export const groupsToPlace = (
@@ -35,9 +35,9 @@ export class ChunkArray implements TargetArray {
   readonly shape: Shape
   readonly #bound: BoundParameter
   readonly #box: Box
-  readonly #read: Read
+  readonly #read: ReadCopy
 
-  constructor({ box, key, of }: Chunk<BoundParameter>, dtype: DType, read: Read) {
+  constructor({ box, key, of }: Chunk<BoundParameter>, dtype: DType, read: ReadCopy) {
     this.id = key
     this.dtype = dtype
     this.shape = box.sizes
@@ -54,5 +54,5 @@ export class ChunkArray implements TargetArray {
 }
 
 /** The bytes of an HF tensor that travel beside the model. */
-export const keptArray = ({ dtype, name, shape }: KeptTensor, read: Read): TargetArray =>
+export const keptArray = ({ dtype, name, shape }: KeptTensor, read: ReadCopy): TargetArray =>
   ({ id: name, dtype, shape, copies: () => read(identity(name, HF_SOURCE + name, shape)) })

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { basename, dirname } from "node:path"
 import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
-import type { Ranks } from "../checkpoint/legacy/openRanks.ts"
+import type { RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import { firstUnprovedMaster } from "../checkpoint/legacy/optimizer.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { COMMON_STATE, iterationFolder, iterationOf } from "../checkpoint/names.ts"
@@ -41,7 +41,7 @@ const requireFormat = (to: ReadonlyArray<RelabelTo>): void => {
 }
 
 /** What loaders take from the common state: what the first rank says of the run, and how keys are to be asked for. */
-const commonState = ({ optimizer, ranks }: Ranks, step: number, content: Draft["content"]): PickleDict => {
+const commonState = ({ optimizer, ranks }: RankArchives, step: number, content: Draft["content"]): PickleDict => {
   const type = optimizer?.shardingType
   const flags = new Map<string, PlainValue>([...(type === undefined ? [] : [["distrib_optim_sharding_type", type] as const]), ["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])
   for (const [field, value] of content) if (value !== null) flags.set(field, value)
@@ -54,13 +54,13 @@ const listOf = (value: PickleDict): PickleList => {
   return list
 }
 
-const draftOfRanks = (checkpoint: Checkpoint, { states }: Ranks): Draft => {
+const draftOfRanks = (checkpoint: Checkpoint, { states }: RankArchives): Draft => {
   const objects = new Map<string, DraftObject>(Array.from(states, ([key, state]) => [key, state === "none" ? "none" : "empty"]))
   return { ...draftOf(checkpoint.metadata), objects }
 }
 
 /** Without an optimizer whose masters are not those of the weights: it would be of another model. */
-const proved = Effect.fnUntraced(function*(checkpoint: Checkpoint, ranks: Ranks) {
+const proved = Effect.fnUntraced(function*(checkpoint: Checkpoint, ranks: RankArchives) {
   const wrong = ranks.optimizer && (yield* firstUnprovedMaster(ranks.optimizer))
   if (!wrong) return { checkpoint, ranks }
   const note = `the optimizer's state is left behind: its master of ${wrong.name} (${wrong.rank.folder.name}) is not the weights' when it is rounded`
@@ -68,7 +68,7 @@ const proved = Effect.fnUntraced(function*(checkpoint: Checkpoint, ranks: Ranks)
 })
 
 /** Plan it. Reads headers, and what several ranks hold. */
-export const prepareFromRanks = Effect.fnUntraced(function*(opened: Checkpoint, own: Ranks, options: RelabelOptions, context: RuleContext) {
+export const prepareFromRanks = Effect.fnUntraced(function*(opened: Checkpoint, own: RankArchives, options: RelabelOptions, context: RuleContext) {
   const store = yield* storeInUse
   const { directory } = opened
   yield* converting(() => requireFormat(options.to))

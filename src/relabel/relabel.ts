@@ -8,7 +8,7 @@ import { argumentsOf, type TrainingArguments } from "../arguments/TrainingArgume
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
-import type { Ranks } from "../checkpoint/legacy/openRanks.ts"
+import type { RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import {
   COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRAIN_STATE
 } from "../checkpoint/names.ts"
@@ -56,7 +56,7 @@ const renamedKeys = (before: Draft, after: Draft): number => {
   return count
 }
 
-const fromRanks = Effect.fnUntraced(function*(families: FamilyRegistry, checkpoint: Checkpoint, ranks: Ranks, options: RelabelOptions) {
+const fromRanks = Effect.fnUntraced(function*(families: FamilyRegistry, checkpoint: Checkpoint, ranks: RankArchives, options: RelabelOptions) {
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description ?? componentsOfCheckpoint(families, checkpoint, undefined)
   return yield* prepareFromRanks(checkpoint, ranks, options, { components, runConfig: undefined, ...(description ? { hasState: statesIn(description) } : {}) })

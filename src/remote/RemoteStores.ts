@@ -2,7 +2,7 @@
 import { IoError } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
-import { downloadTimeout, type Environment, hubCacheDirectory, hubEndpoint, hubTokenFile, sendsToken } from "./environment.ts"
+import { downloadTimeout, type RemoteEnvironment, hubCacheDirectory, hubEndpoint, hubTokenFile, sendsToken } from "./environment.ts"
 import { Client } from "./http/Client.ts"
 import { HttpStore } from "./http/HttpStore.ts"
 import { HubCache } from "./hub/HubCache.ts"
@@ -23,7 +23,7 @@ const LARGEST_TOKEN = 1024
 const TOKEN = /^[\x21-\x7e]{1,1024}$/
 
 /** `HF_TOKEN`, else what `hf auth login` has written. */
-const tokenOf = async (disk: DiskCalls, env: Environment): Promise<string | undefined> => {
+const tokenOf = async (disk: DiskCalls, env: RemoteEnvironment): Promise<string | undefined> => {
   if (!sendsToken(env)) return undefined
   const given = env["HF_TOKEN"]?.trim()
   if (given) return TOKEN.test(given) ? given : undefined
@@ -41,7 +41,7 @@ const tokenOf = async (disk: DiskCalls, env: Environment): Promise<string | unde
 }
 
 /** One client, and so one limit of requests, for all drivers. */
-export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout }: RemoteOptions, env: Environment = process.env): RemoteStores => {
+export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout }: RemoteOptions, env: RemoteEnvironment = process.env): RemoteStores => {
   const client = new Client({ timeout: timeout ?? downloadTimeout(env), ...(patience === undefined ? {} : { patience }) })
   const http = new HttpStore(client)
   let hub: Promise<HubStore> | undefined

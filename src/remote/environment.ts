@@ -2,31 +2,31 @@
 import { homedir } from "node:os"
 import { join } from "node:path"
 
-export type Environment = Readonly<Record<string, string | undefined>>
+export type RemoteEnvironment = Readonly<Record<string, string | undefined>>
 
 const isTrue = (value: string | undefined): boolean => value !== undefined && /^(1|on|yes|true)$/i.test(value)
 
-const home = (env: Environment): string => env["HF_HOME"] || join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "huggingface")
+const home = (env: RemoteEnvironment): string => env["HF_HOME"] || join(env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "huggingface")
 
 /** Where the Hub's cache is: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`. */
-export const hubCacheDirectory = (env: Environment = process.env): string => env["HF_HUB_CACHE"] || join(home(env), "hub")
+export const hubCacheDirectory = (env: RemoteEnvironment = process.env): string => env["HF_HUB_CACHE"] || join(home(env), "hub")
 
 /** The file that `hf auth login` keeps the token in: `HF_TOKEN_PATH`, else `HF_HOME/token`. */
-export const hubTokenFile = (env: Environment = process.env): string => env["HF_TOKEN_PATH"] || join(home(env), "token")
+export const hubTokenFile = (env: RemoteEnvironment = process.env): string => env["HF_TOKEN_PATH"] || join(home(env), "token")
 
 /** Nothing may be asked over the network. */
-export const isOffline = (env: Environment = process.env): boolean => isTrue(env["HF_HUB_OFFLINE"]) || isTrue(env["TRANSFORMERS_OFFLINE"])
+export const isOffline = (env: RemoteEnvironment = process.env): boolean => isTrue(env["HF_HUB_OFFLINE"]) || isTrue(env["TRANSFORMERS_OFFLINE"])
 
 /** A token may be sent without being asked for by name. */
-export const sendsToken = (env: Environment = process.env): boolean => !isTrue(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"])
+export const sendsToken = (env: RemoteEnvironment = process.env): boolean => !isTrue(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"])
 
 /** The Hub's address, without a slash at its end: `HF_ENDPOINT`, else the public one. */
-export const hubEndpoint = (env: Environment = process.env): string => (env["HF_ENDPOINT"] || "https://huggingface.co").replace(/\/+$/, "")
+export const hubEndpoint = (env: RemoteEnvironment = process.env): string => (env["HF_ENDPOINT"] || "https://huggingface.co").replace(/\/+$/, "")
 
 const DEFAULT_TIMEOUT = 10
 
 /** Milliseconds without a byte after which a request is given up: `HF_HUB_DOWNLOAD_TIMEOUT` (seconds), else ten seconds. */
-export const downloadTimeout = (env: Environment = process.env): number => {
+export const downloadTimeout = (env: RemoteEnvironment = process.env): number => {
   const seconds = Number(env["HF_HUB_DOWNLOAD_TIMEOUT"])
   return (Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 3600) : DEFAULT_TIMEOUT) * 1000
 }

@@ -8,7 +8,7 @@ import { InvalidFile, IoError, quote, UsageError } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
 import { isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { type Environment, hubCacheDirectory, isOffline } from "./environment.ts"
+import { type RemoteEnvironment, hubCacheDirectory, isOffline } from "./environment.ts"
 import { repositoryFolder } from "./hub/HubCache.ts"
 import { canonical, COMMIT, DEFAULT_REVISION, HUB_ID, hubPath, hubPlace, idWithRevision, isRemote, REVISION, schemeOf } from "./place.ts"
 
@@ -57,7 +57,7 @@ const refused = (name: string) => (error: unknown): never => {
 }
 
 /** A place on the Hub, its revision pinned to the commit that it is now; a place elsewhere in its one spelling. */
-const remotePlace = async (store: Store, name: string, revision: string | undefined, env: Environment): Promise<string> => {
+const remotePlace = async (store: Store, name: string, revision: string | undefined, env: RemoteEnvironment): Promise<string> => {
   if (schemeOf(name) !== "hf") {
     if (revision !== undefined) throw new UsageError({ problem: `--hf-revision ${revision}: ${quote(name)} has no revisions`, hint: "Leave the flag away." })
     return canonical(name)
@@ -75,7 +75,7 @@ const remotePlace = async (store: Store, name: string, revision: string | undefi
 const NETWORK = new Set(["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "ECONNRESET", "ETLS", "EREDIRECT"])
 
 /** A Hub id: the cache's snapshot of it, else its place on the Hub. */
-const idPlace = async (store: Store, name: string, id: string, wanted: string, revision: string | undefined, env: Environment): Promise<string> => {
+const idPlace = async (store: Store, name: string, id: string, wanted: string, revision: string | undefined, env: RemoteEnvironment): Promise<string> => {
   const repository = repositoryFolder(hubCacheDirectory(env), id)
   const snapshot = await snapshotIn(store, repository, wanted)
   const asks = !isOffline(env) && id.includes("/") && !(await isDirectory(store, id.slice(0, id.indexOf("/"))))
@@ -114,7 +114,7 @@ const cachedRepository = async (store: Store, name: string, wanted: string): Pro
  * @throws InvalidFile `hub/not-found` and `hub/revision-not-cached` with every place that was looked at and the command that downloads the
  * model, `hub/gated` and the others of what the Hub says, `hub/ref`; UsageError for a revision or an address that is none; IoError
  */
-export const modelDirectory = async (store: Store, name: string, revision?: string, env: Environment = process.env): Promise<string> => {
+export const modelDirectory = async (store: Store, name: string, revision?: string, env: RemoteEnvironment = process.env): Promise<string> => {
   if (revision !== undefined && !REVISION.test(revision)) throw new UsageError({ problem: `--hf-revision ${quote(revision)} is no branch, tag or commit` })
   if (isRemote(name)) return remotePlace(store, name, revision, env)
   const wanted = revision ?? DEFAULT_REVISION
@@ -139,7 +139,7 @@ const FULL_ID = /^[^/]+\/[^/]+$/
  *
  * @throws as {@link modelDirectory}
  */
-export const checkpointPlace = async (store: Store, name: string, env: Environment = process.env): Promise<string> => {
+export const checkpointPlace = async (store: Store, name: string, env: RemoteEnvironment = process.env): Promise<string> => {
   if (isRemote(name) || await isDirectory(store, name)) return modelDirectory(store, name, undefined, env)
   if (!FULL_ID.test(name) || !(HUB_ID.test(name) || idWithRevision(name) !== undefined)) return name
   if (!(await isDirectory(store, dirname(name)))) return modelDirectory(store, name, undefined, env)

@@ -23,7 +23,7 @@ export interface Matrix {
   readonly bytes: Uint8Array
 }
 
-export interface Term {
+export interface MergeTerm {
   readonly scale: number
   /** [rows, rank] */
   readonly b: Matrix
@@ -56,7 +56,7 @@ const ranksLast = (values: ReadonlyMap<string, Value>, { offset, rankStride, str
   matrixOf(values, tensor, [others, rank], offset, stride, rankStride)
 
 /** The change of `matrix`, whose adapter of rank `rank` is `pair`. */
-export const termOf = (values: ReadonlyMap<string, Value>, { columns, rows, transposed }: HfMatrix, pair: PeftPair, rank: number, scale: number): Term => {
+export const termOf = (values: ReadonlyMap<string, Value>, { columns, rows, transposed }: HfMatrix, pair: PeftPair, rank: number, scale: number): MergeTerm => {
   const [right, across, left, down] = transposed ? [pair.output, rows, pair.input, columns] : [pair.input, columns, pair.output, rows]
   const magnitude = pair.magnitude && values.get(pair.magnitude.tensor)
   return {

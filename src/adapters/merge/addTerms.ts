@@ -5,7 +5,7 @@
 import type { Arithmetic, WeightDType } from "../../arithmetic/Arithmetic.ts"
 import { narrowed, widened } from "../../arithmetic/convert.ts"
 import { bytesOf } from "../../tensor/DType.ts"
-import type { Matrix, Term } from "./Term.ts"
+import type { Matrix, MergeTerm } from "./Term.ts"
 
 /**
  * `bridge`: `W + s·(B·A)` in F32, rounded once; `peft`: `s·(B·A)` is rounded to the dtype of W, then its sum with W is. Of several adapters
@@ -28,9 +28,9 @@ export interface Rows {
 const rowsOf = ({ bytes, columns, dtype }: Matrix, first: number, count: number): Float32Array =>
   widened({ dtype, bytes: bytes.subarray(first * columns * bytesOf(dtype), (first + count) * columns * bytesOf(dtype)) })
 
-const factorsOf = ({ a, b }: Term, first: number, m: number) => ({ a: rowsOf(b, first, m), m, b: a, transposed: false })
+const factorsOf = ({ a, b }: MergeTerm, first: number, m: number) => ({ a: rowsOf(b, first, m), m, b: a, transposed: false })
 
-const stepwise = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: Term): Uint8Array => {
+const stepwise = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: MergeTerm): Uint8Array => {
   const rounded = (x: Float32Array): Float32Array => widened({ dtype, bytes: narrowed(x, dtype) })
   const product = rounded(arithmetic.product(factorsOf(term, first, m)))
   arithmetic.scale(product, term.scale)
@@ -46,7 +46,7 @@ export interface RowLengths {
 }
 
 /** W with the change added, in F32. */
-export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: Term): Float32Array => {
+export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: MergeTerm): Float32Array => {
   const product = arithmetic.product(factorsOf(term, first, m))
   arithmetic.scale(product, term.scale)
   const sum = widened({ dtype, bytes })
@@ -54,7 +54,7 @@ export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m
   return sum
 }
 
-const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: Term, { magnitude, norms }: RowLengths): Uint8Array => {
+const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: MergeTerm, { magnitude, norms }: RowLengths): Uint8Array => {
   const sum = changed(arithmetic, rows, m, term)
   const wanted = rowsOf(magnitude, rows.first, m)
   for (let i = 0; i < m; i++) {
@@ -65,7 +65,7 @@ const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: Term, {
 }
 
 /** The bytes of the rows with all changes. `lengths`: of terms of DoRA. */
-export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArray<Term>, rounding: Rounding, lengths: (term: Term) => RowLengths | undefined): Uint8Array => {
+export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArray<MergeTerm>, rounding: Rounding, lengths: (term: MergeTerm) => RowLengths | undefined): Uint8Array => {
   const m = rows.bytes.byteLength / bytesOf(rows.dtype) / rows.columns
   if (rounding === "precise" && terms.length > 1 && !terms.some(lengths)) {
     const sum = widened(rows)

@@ -2,20 +2,20 @@
 import type { Arithmetic, WeightDType } from "../../arithmetic/Arithmetic.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import { type Rounding, type RowLengths, withTerms } from "./addTerms.ts"
-import type { Term } from "./Term.ts"
+import type { MergeTerm } from "./Term.ts"
 
 /** One matrix of a tensor: of packed experts, one expert's. */
 export interface ChangedMatrix {
   readonly rows: number
   readonly columns: number
-  readonly terms: ReadonlyArray<Term>
+  readonly terms: ReadonlyArray<MergeTerm>
 }
 
 export interface Adjusting {
   readonly arithmetic: Arithmetic
   readonly dtype: WeightDType
   readonly rounding: Rounding
-  readonly lengths: (term: Term) => RowLengths | undefined
+  readonly lengths: (term: MergeTerm) => RowLengths | undefined
 }
 
 /** Whole rows in place. */

@@ -11,7 +11,7 @@ import { factorsOf, type HfMatrix, isLinearWeight } from "../factors.ts"
 import { adjustment, type ChangedMatrix } from "./adjustment.ts"
 import { changed, type MergeOrder, type Rounding, type RowLengths } from "./addTerms.ts"
 import type { LoadedAdapter } from "./loadAdapter.ts"
-import type { Term } from "./Term.ts"
+import type { MergeTerm } from "./Term.ts"
 
 /** A tensor that adapters change. */
 export interface ChangedTensor {
@@ -56,14 +56,14 @@ export const changesOf = (parameters: ReadonlyArray<BoundParameter>, adapters: R
 
 /** Lengths of the rows of a matrix with the change of DoRA added, which takes all of each row: the base's tensors are read for it. */
 const rowLengths = Effect.fnUntraced(function*(arithmetic: Arithmetic, changes: ReadonlyArray<ChangedTensor>, arrayOf: (tensor: string) => TargetArray) {
-  const lengths = new Map<Term, RowLengths>()
+  const lengths = new Map<MergeTerm, RowLengths>()
   const wanted = changes.filter(({ matrices }) => matrices.some(({ terms }) => terms.some(({ magnitude }) => magnitude)))
   for (const { matrices: [matrix, ...others], tensor } of wanted) {
     const { columns, rows, terms } = matrix!
     if (others.length > 0 || terms.length > 1) {
       return yield* new PlanRefused({ code: "adapter/dora", problem: "DoRA sets the lengths of rows, so it cannot be merged together with another adapter of the same weight", names: [tensor] })
     }
-    const [term] = terms as [Term]
+    const [term] = terms as [MergeTerm]
     const array = arrayOf(tensor)
     if (!isWeightDType(array.dtype)) throw unsuitable(tensor, array.dtype)
     const norms = new Float32Array(rows)

@@ -25,7 +25,7 @@ import { parameterPrefixes, peftPair, type PeftPair, PREFIX } from "../peftPair.
 import { recordedSettings, settingsOf } from "../recordedSettings.ts"
 import { refuseUnclaimed } from "../prepareExport.ts"
 import type { InputAxis } from "../peftPair.ts"
-import { termOf, type Term, type Value } from "./Term.ts"
+import { termOf, type MergeTerm, type Value } from "./Term.ts"
 
 /** Which adapter, and how much of it. */
 export interface AdapterChoice {
@@ -45,7 +45,7 @@ export interface LoadedAdapter {
   /** HF tensors that it changes. */
   readonly tensors: ReadonlySet<string>
   /** The change of one matrix. */
-  readonly termOf: (matrix: HfMatrix) => Term | undefined
+  readonly termOf: (matrix: HfMatrix) => MergeTerm | undefined
   /** What was read, as it then was. */
   readonly states: ReadonlyArray<SourceState>
   readonly ingredients: ReadonlyArray<Ingredient>

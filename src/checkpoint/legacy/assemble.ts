@@ -7,7 +7,7 @@ import { sameShape, type Shape, stridesOf } from "../../tensor/Copy.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import type { DType } from "../../tensor/DType.ts"
 import type { StoredChunk } from "../../torch/DcpMetadata.ts"
-import { atRank, type Piece, type Pieces } from "./pieces.ts"
+import { atRank, type Piece, type RankPieces } from "./pieces.ts"
 import type { RankSizes } from "./rankFolders.ts"
 import type { RankTensor } from "./RankArchive.ts"
 
@@ -87,7 +87,7 @@ const isCutDown = (key: string, piece: Piece, beside: Beside, ranks: number): bo
 }
 
 /** One piece for each tensor-parallel rank; the others repeat one of them. */
-const byRank = ({ expert, key, pieces }: Pieces, { etp, tp }: RankSizes, replicas: Array<Replica>): ReadonlyArray<Piece> => {
+const byRank = ({ expert, key, pieces }: RankPieces, { etp, tp }: RankSizes, replicas: Array<Replica>): ReadonlyArray<Piece> => {
   const ranks = expert === undefined ? tp : etp
   const own = new Map<number, Piece>()
   for (const piece of pieces) {
@@ -117,7 +117,7 @@ const requireAlike = (first: Piece, other: Piece, axis: number | undefined): voi
 }
 
 /** The tensors that some pieces are: one, or the parts of a fused projection. */
-const joined = (group: Pieces, sizes: RankSizes, beside: Beside, replicas: Array<Replica>): ReadonlyArray<Assembled> => {
+const joined = (group: RankPieces, sizes: RankSizes, beside: Beside, replicas: Array<Replica>): ReadonlyArray<Assembled> => {
   const { expert, key } = group
   const pieces = byRank(group, sizes, replicas)
   const [first, ...others] = pieces as [Piece, ...Array<Piece>]
@@ -167,7 +167,7 @@ const beside: Beside = ({ name, rank, tensor }, sibling) => {
 }
 
 /** Join what belongs together. Errors: InvalidFile `checkpoint/rank-…`, naming rank and tensor. */
-export const assemble = (groups: ReadonlyArray<Pieces>, sizes: RankSizes): AssembledModel => {
+export const assemble = (groups: ReadonlyArray<RankPieces>, sizes: RankSizes): AssembledModel => {
   const replicas: Array<Replica> = []
   const tensors = groups.flatMap((group) => joined(group, sizes, beside, replicas))
   return { tensors, replicas }

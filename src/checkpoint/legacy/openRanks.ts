@@ -12,7 +12,7 @@ import { parseSaved } from "../../torch/parseSaved.ts"
 import { pyRead } from "../../torch/PyValue.ts"
 import { iterationOf } from "../names.ts"
 import { type AssembledModel, assemble, type Replica } from "./assemble.ts"
-import { atRank, type Pieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
+import { atRank, type RankPieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
 import { type FlatStates, type OptimizerOfRanks, optimizerOfRanks } from "./optimizer.ts"
 import { NotRead } from "./optimizerStates.ts"
 import { openRank, placedValue, type RankArchive, type RankState, readSavedIn } from "./RankArchive.ts"
@@ -21,7 +21,7 @@ import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, saidSizes } from "
 import { storedForm, storedStates } from "./storedForm.ts"
 
 /** What a `torch` checkpoint is made of. */
-export interface Ranks {
+export interface RankArchives {
   readonly sizes: RankSizes
   readonly ranks: ReadonlyArray<Rank>
   readonly tensors: ReadonlyMap<string, StoredTensor>
@@ -108,7 +108,7 @@ const requireOneSave = (directory: string, ranks: ReadonlyArray<Rank>, sizes: Ra
 }
 
 /** The tied head of a last stage is the embedding once more. */
-const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: TrainingArguments | undefined): ReadonlyArray<Pieces> => {
+const withoutTiedHead = ({ tensors }: PiecesOfRanks, args: TrainingArguments | undefined): ReadonlyArray<RankPieces> => {
   const head = tensors.find(({ key }) => key === HEAD)
   const embedding = tensors.find(({ key }) => key === EMBEDDING)
   const tied = head && embedding && (head.pieces[0]!.name.startsWith("word_embeddings_for_head.") || (args !== undefined && isTied(args)))
@@ -134,7 +134,7 @@ const requireSaidSizes = (args: TrainingArguments, first: Rank, { layers }: Piec
  *
  * @throws InvalidFile (`checkpoint/rank-…`, `zip/…`, `pickle/…`, `torch/…`), Unsupported, IoError.
  */
-export const openRanks = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Ranks> => {
+export const openRanks = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<RankArchives> => {
   const folders = names.filter(isRankFolder)
   if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
   const archives = await openAll(store, directory, folders)
@@ -142,7 +142,7 @@ export const openRanks = async (store: Store, directory: string, names: Readonly
   return atPath(described?.path ?? directory, () => joinedRanks(directory, folders, archives, described?.args))
 }
 
-const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, OpenedRank>, args: TrainingArguments | undefined): Ranks => {
+const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, OpenedRank>, args: TrainingArguments | undefined): RankArchives => {
   const sizes = args ? rankSizes(args) : sizesByFolders(archives)
   const said = args ? `by the arguments of the run` : `by the names of the folders`
   const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)!.archive }))

@@ -19,7 +19,7 @@ export interface Piece {
 }
 
 /** The pieces of a tensor, or of one expert of it. */
-export interface Pieces {
+export interface RankPieces {
   readonly key: string
   /** Number of the expert, of all ranks. */
   readonly expert?: number
@@ -94,7 +94,7 @@ const firstLayers = (models: ReadonlyArray<NamedModel>, pp: number) => {
 
 export interface PiecesOfRanks {
   /** In the order of the model. */
-  readonly tensors: ReadonlyArray<Pieces>
+  readonly tensors: ReadonlyArray<RankPieces>
   readonly states: ReadonlyArray<StateOfRank>
   /** How many layers every list has. */
   readonly layers: ReadonlyMap<string, number>
@@ -107,7 +107,7 @@ const expertsIn = ({ keys }: NamedModel): number => keys.values().reduce((most, 
 export const piecesOf = (ranks: ReadonlyArray<Rank>, pp: number): PiecesOfRanks => {
   const models = namedModels(ranks)
   const { first, totals } = firstLayers(models, pp)
-  const tensors = new Map<string, Pieces>()
+  const tensors = new Map<string, RankPieces>()
   const states = new Map<string, StateOfRank>()
   const [experts, ...others] = new Set(models.map(expertsIn).filter((count) => count > 0))
   if (others.length > 0) {

@@ -5,7 +5,7 @@ import type { DiskCalls, FileInfo } from "../../io/Disk.ts"
 import { hasErrno } from "../../store/present.ts"
 import type { FolderIdentity } from "./folder.ts"
 
-export interface Content {
+export interface StagingContent {
   readonly folder: FolderIdentity
   readonly names: ReadonlyArray<string>
   /** Digest of what is directly in it. */
@@ -40,14 +40,14 @@ const addTo = async (hash: Hash, disk: DiskCalls, directory: string, deep: boole
   return names
 }
 
-/** {@link Content.top} of a directory as it is now. */
+/** {@link StagingContent.top} of a directory as it is now. */
 export const topOf = async (disk: DiskCalls, directory: string): Promise<string> => {
   const hash = createHash("sha256")
   await addTo(hash, disk, directory, false)
   return hash.digest("hex")
 }
 
-export const digestOfFolder = async (disk: DiskCalls, directory: string): Promise<Content> => {
+export const digestOfFolder = async (disk: DiskCalls, directory: string): Promise<StagingContent> => {
   const { dev, ino } = await disk.stat(directory)
   const hash = createHash("sha256")
   const names = await addTo(hash, disk, directory, true)

@@ -4,7 +4,7 @@ import { OutputRefused, quote, some } from "../../errors.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { isMountPoint } from "../../io/mounts.ts"
 import { isMissing, present } from "../../store/present.ts"
-import { type Content, digestOfFolder } from "./content.ts"
+import { type StagingContent, digestOfFolder } from "./content.ts"
 import { isSameFolder } from "./folder.ts"
 
 export interface Target {
@@ -20,7 +20,7 @@ export interface Target {
 /** A target as it was when the work began. */
 export interface ObservedTarget extends Target {
   /** Of a full one. */
-  readonly content: Content | undefined
+  readonly content: StagingContent | undefined
 }
 
 export interface Permission {

@@ -10,10 +10,10 @@ import { IoError } from "../../errors.ts"
 import { Lanes } from "./Lanes.ts"
 import { redirected } from "./redirects.ts"
 
-export type Headers = Readonly<Record<string, string>>
+export type HttpHeaders = Readonly<Record<string, string>>
 
 /** What a server said. It is received or dropped, or the connection stays taken. */
-export interface Answer {
+export interface HttpAnswer {
   readonly url: URL
   readonly status: number
   /** One value of a header, by its name in small letters. */
@@ -105,12 +105,12 @@ const secondsIn = (text: string | undefined): number | undefined => {
 }
 
 /** How long the server wants to be left alone: `Retry-After`, or `t` of the Hub's `RateLimit: "api";r=0;t=55`. */
-const pauseOf = ({ header }: Answer): number | undefined => secondsIn(header("retry-after")) ?? secondsIn(/;\s*t=(\d+)/.exec(header("ratelimit") ?? "")?.[1])
+const pauseOf = ({ header }: HttpAnswer): number | undefined => secondsIn(header("retry-after")) ?? secondsIn(/;\s*t=(\d+)/.exec(header("ratelimit") ?? "")?.[1])
 
 const REPEATED = new Set([408, 429, 500, 502, 503, 504])
 
 /** An answer that is worth another try. */
-export const transientAnswer = (path: string, answer: Answer): Transient | undefined => {
+export const transientAnswer = (path: string, answer: HttpAnswer): Transient | undefined => {
   const { status } = answer
   if (!REPEATED.has(status)) return undefined
   const detail = status === 429 ? "the server's limit of requests is reached" : `the server answers ${status}`
@@ -160,7 +160,7 @@ export class Client {
   }
 
   /** One request, one answer, redirects not followed. Rejects with {@link Transient} or IoError. */
-  async ask(path: string, url: URL, headers: Headers, method: "GET" | "HEAD" = "GET", signal?: AbortSignal): Promise<Answer> {
+  async ask(path: string, url: URL, headers: HttpHeaders, method: "GET" | "HEAD" = "GET", signal?: AbortSignal): Promise<HttpAnswer> {
     this.traffic.requests++
     try {
       const { body, headers: said, statusCode } = await (await this.#connections()).request({
@@ -188,7 +188,7 @@ export class Client {
    * The same, redirects followed. `headersFor` says what an address is told: secrets are for one origin only. `until` ends it at an
    * answer that is for the caller.
    */
-  async follow(path: string, url: URL, headersFor: (url: URL) => Headers, { method, signal, until = () => false }: FollowOptions = {}): Promise<Answer> {
+  async follow(path: string, url: URL, headersFor: (url: URL) => HttpHeaders, { method, signal, until = () => false }: FollowOptions = {}): Promise<HttpAnswer> {
     let at = url
     for (let turns = 0; turns <= MOST_REDIRECTS; turns++) {
       const answer = await this.ask(path, at, headersFor(at), method, signal)
@@ -230,7 +230,7 @@ export class Client {
   }
 
   /** A whole body of at most `limit` bytes. Rejects with {@link Transient} or IoError `E2BIG`. */
-  async whole(path: string, answer: Answer, limit: number): Promise<Uint8Array> {
+  async whole(path: string, answer: HttpAnswer, limit: number): Promise<Uint8Array> {
     const parts: Array<Uint8Array> = []
     let bytes = 0
     try {
@@ -247,7 +247,7 @@ export class Client {
   }
 
   /** A document that must be there. `refuse` makes an error of any other status. */
-  json(path: string, url: URL, headersFor: (url: URL) => Headers, refuse: (answer: Answer) => Error): Promise<{ readonly value: unknown; readonly answer: Answer }> {
+  json(path: string, url: URL, headersFor: (url: URL) => HttpHeaders, refuse: (answer: HttpAnswer) => Error): Promise<{ readonly value: unknown; readonly answer: HttpAnswer }> {
     return this.trying(() => this.lanes.through(async () => {
       const answer = await this.follow(path, url, headersFor)
       const again = transientAnswer(path, answer)

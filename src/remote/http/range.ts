@@ -3,10 +3,10 @@
  * itself, the object's size and its tag. A connection that breaks is gone on with where it broke.
  */
 import { IoError } from "../../errors.ts"
-import { type Answer, type Client, type Headers, networkFailure, Transient, transientAnswer } from "./Client.ts"
+import { type HttpAnswer, type Client, type HttpHeaders, networkFailure, Transient, transientAnswer } from "./Client.ts"
 
 /** Where the object is now. `fresh`: the address that was given last does not work any more. */
-export type Locate = (fresh: boolean) => Promise<{ readonly url: URL; readonly headers: Headers }>
+export type Locate = (fresh: boolean) => Promise<{ readonly url: URL; readonly headers: HttpHeaders }>
 
 /** What is known of an object, so that all ranges come from the same one. Found out with the first answer where it is unknown. */
 export interface Pinned {
@@ -35,7 +35,7 @@ const replaced = (path: string, problem: string): never => {
 const strong = (etag: string | undefined): string | undefined => (etag?.startsWith("W/") ? undefined : etag)
 
 /** The answer is the range [start, end) of the object, or as much of it as there is where the size was unknown. Returns its end. */
-const checkedEnd = (path: string, { header, status }: Answer, start: number, end: number, pinned: Pinned): number => {
+const checkedEnd = (path: string, { header, status }: HttpAnswer, start: number, end: number, pinned: Pinned): number => {
   if (status === 200) refuse(path, "the server answers with the whole file where a range was asked for")
   if (status !== 206) refuse(path, `the server answers ${status} where a range was asked for`)
   if ((header("content-encoding") ?? "identity") !== "identity") refuse(path, "the server encodes the content")
@@ -56,7 +56,7 @@ const checkedEnd = (path: string, { header, status }: Answer, start: number, end
 }
 
 /** What a status says that is no range; undefined for one. */
-const unwelcome = (path: string, { status }: Answer): Error | undefined => {
+const unwelcome = (path: string, { status }: HttpAnswer): Error | undefined => {
   const say = (errno: string, detail: string) => new IoError({ path, operation: "read", errno, detail })
   switch (status) {
     case 401:

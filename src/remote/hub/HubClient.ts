@@ -4,7 +4,7 @@
  */
 import { z } from "zod"
 import { IoError, quote } from "../../errors.ts"
-import { type Answer, type Client, type Headers, Transient, transientAnswer } from "../http/Client.ts"
+import { type HttpAnswer, type Client, type HttpHeaders, Transient, transientAnswer } from "../http/Client.ts"
 import type { Locate } from "../http/range.ts"
 import { COMMIT, hubPath, type HubPlace } from "../place.ts"
 
@@ -47,7 +47,7 @@ export class HubClient {
     this.#token = token
   }
 
-  #headersFor = (url: URL): Headers =>
+  #headersFor = (url: URL): HttpHeaders =>
     this.#token !== undefined && url.origin === this.#endpoint.origin ? { authorization: `Bearer ${this.#token}` } : {}
 
   #url(...parts: ReadonlyArray<string>): URL {
@@ -55,7 +55,7 @@ export class HubClient {
   }
 
   /** In words, for people who may lack a token, a licence or a letter of a name. */
-  #refusal(place: HubPlace, { header, status }: Answer): IoError {
+  #refusal(place: HubPlace, { header, status }: HttpAnswer): IoError {
     const path = hubPath(place)
     const { repository, revision } = place
     const token = this.#token === undefined ? "no token was sent: HF_TOKEN, or `hf auth login`, gives one" : "the token of HF_TOKEN or of `hf auth login` was sent"
@@ -90,7 +90,7 @@ export class HubClient {
     let page: URL | undefined = this.#url("api/models", place.repository, "tree", place.revision)
     page.search = "?recursive=true&expand=false"
     while (page !== undefined) {
-      const { answer, value }: { answer: Answer; value: unknown } = await this.#client.json(path, page, this.#headersFor, (refused) => this.#refusal(place, refused))
+      const { answer, value }: { answer: HttpAnswer; value: unknown } = await this.#client.json(path, page, this.#headersFor, (refused) => this.#refusal(place, refused))
       const entries = entriesSchema.safeParse(value)
       if (!entries.success) throw refusal(path, "answer", "EPROTO", `${this.#endpoint.host} lists no files of ${place.repository}`)
       for (const { lfs, oid, path: name, size, type } of entries.data) {
@@ -125,8 +125,8 @@ export class HubClient {
   locating(place: HubPlace, { sha256, size }: HubEntry): Locate {
     const path = hubPath(place)
     const url = this.#url(place.repository, "resolve", place.revision, place.path)
-    let found: Promise<{ readonly url: URL; readonly headers: Headers }> | undefined
-    const look = async (): Promise<{ readonly url: URL; readonly headers: Headers }> => {
+    let found: Promise<{ readonly url: URL; readonly headers: HttpHeaders }> | undefined
+    const look = async (): Promise<{ readonly url: URL; readonly headers: HttpHeaders }> => {
       const answer = await this.#client.follow(path, url, this.#headersFor, { method: "HEAD", until: (to) => to.origin !== this.#endpoint.origin })
       await answer.drop()
       const again = transientAnswer(path, answer)
@@ -151,7 +151,7 @@ export class HubClient {
 }
 
 /** `Link: <…>; rel="next"`. */
-const nextPage = ({ header, url }: Answer): URL | undefined => {
+const nextPage = ({ header, url }: HttpAnswer): URL | undefined => {
   const [, next] = /<([^<>]{1,4096})>\s*;\s*rel="next"/.exec(header("link") ?? "") ?? []
   return next !== undefined && URL.canParse(next, url.href) ? new URL(next, url) : undefined
 }

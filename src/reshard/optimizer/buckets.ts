@@ -10,7 +10,7 @@ import type { KeyFacts } from "../keyFacts.ts"
 import type { Bucket, BucketBuffer, BucketOptimizer } from "./bucketKeys.ts"
 import { fitted, type PlacedParameter } from "./bucketLayout.ts"
 import { type FlatPiece, FlatPieces } from "./flatContent.ts"
-import { type LocalParameter, localParameters, type LocalRank, type Share } from "./localParameters.ts"
+import { type LocalParameter, localParameters, type LocalRank, type ParameterShare } from "./localParameters.ts"
 import type { Registration } from "./registration.ts"
 
 /** A component as its run had it. */
@@ -35,18 +35,18 @@ const chunksOf = ({ layers, layout: { pipeline, pp } }: RunOfComponent) => {
 }
 
 /** Which rank of the model a group of data-parallel ranks is: tensor parallelism varies fastest, then experts, then the pipeline. */
-const rankOf = (group: number, share: Share, { ep, etp, tp }: ModuleParallelism): LocalRank =>
+const rankOf = (group: number, share: ParameterShare, { ep, etp, tp }: ModuleParallelism): LocalRank =>
   share === "expert"
     ? { pp: Math.floor(group / (etp * ep)), ep: Math.floor(group / etp) % ep, etp: group % etp, tp: 0 }
     : { pp: Math.floor(group / tp), tp: group % tp, ep: 0, etp: group % tp }
 
 /** The parameters of one buffer, of one chunk, in the order of registration; buffers are numbered through the chunks. */
-const parametersByBuffer = (chunks: ReadonlyArray<ReadonlyArray<LocalParameter>>, share: Share, separatesExperts: boolean, isExpert: (model: string) => boolean): ReadonlyArray<{ readonly type: string; readonly parameters: ReadonlyArray<LocalParameter> }> =>
+const parametersByBuffer = (chunks: ReadonlyArray<ReadonlyArray<LocalParameter>>, share: ParameterShare, separatesExperts: boolean, isExpert: (model: string) => boolean): ReadonlyArray<{ readonly type: string; readonly parameters: ReadonlyArray<LocalParameter> }> =>
   chunks.flatMap((chunk) =>
     [...Map.groupBy(chunk, ({ model, type }) => `${type}/${share === "all" && separatesExperts && isExpert(model)}`).values()]
       .map((parameters) => ({ type: parameters[0]!.type, parameters })))
 
-const fittedGroup = (run: RunOfComponent, group: number, share: Share, registration: Registration, buffers: ReadonlyArray<BucketBuffer>): ReadonlyArray<PlacedParameter> | undefined => {
+const fittedGroup = (run: RunOfComponent, group: number, share: ParameterShare, registration: Registration, buffers: ReadonlyArray<BucketBuffer>): ReadonlyArray<PlacedParameter> | undefined => {
   const isExpert = (model: string) => run.facts.ruleOf(model).experts !== undefined || run.facts.ruleOf(model).expert !== undefined
   const chunks = localParameters({ ...run, ...chunksOf(run) }, rankOf(group, share, run.layout), share, registration)
   const wanted = parametersByBuffer(chunks, share, run.layout.ep > 1, isExpert)
@@ -63,7 +63,7 @@ const fittedGroup = (run: RunOfComponent, group: number, share: Share, registrat
 }
 
 /** Every parameter of an optimizer, in whichever group of ranks it is. Undefined: this order of registration is not that of the run. */
-export const fittedOptimizer = (run: RunOfComponent, { groups }: BucketOptimizer, share: Share, registration: Registration): ReadonlyArray<PlacedParameter> | undefined => {
+export const fittedOptimizer = (run: RunOfComponent, { groups }: BucketOptimizer, share: ParameterShare, registration: Registration): ReadonlyArray<PlacedParameter> | undefined => {
   const { ep, etp, pp, tp } = run.layout
   if (groups.size !== (share === "expert" ? etp * ep * pp : tp * pp)) return undefined
   const out: Array<PlacedParameter> = []

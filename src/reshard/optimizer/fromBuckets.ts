@@ -13,7 +13,7 @@ import type { BucketOptimizer } from "./bucketKeys.ts"
 import { contentsOf, fittedOptimizer, type RunOfComponent } from "./buckets.ts"
 import type { OptimizerSource } from "./OptimizerSource.ts"
 import { mimoItems, rankObjects, sharedValues } from "./groups.ts"
-import type { Share } from "./localParameters.ts"
+import type { ParameterShare } from "./localParameters.ts"
 import type { NewObject } from "./OptimizerState.ts"
 import { firstUnproved } from "./proof.ts"
 import { refusedOptimizer } from "./refused.ts"
@@ -75,11 +75,11 @@ const registrations = ({ args, checkpoint }: OptimizerSource): ReadonlyArray<Reg
 }
 
 /** One optimizer has everything; of two, the second has the experts. */
-const sharesOf = (optimizers: ReadonlyArray<BucketOptimizer>): ReadonlyArray<Share> | undefined =>
+const sharesOf = (optimizers: ReadonlyArray<BucketOptimizer>): ReadonlyArray<ParameterShare> | undefined =>
   optimizers.length === 1 ? ["all"] : optimizers.length === 2 ? ["dense", "expert"] : undefined
 
 /** The states of all optimizers under one order of registration; undefined where it does not fit. */
-const attempted = (run: RunOfComponent, optimizers: ReadonlyArray<BucketOptimizer>, shares: ReadonlyArray<Share>, registration: Registration): ReadonlyArray<Content> | undefined => {
+const attempted = (run: RunOfComponent, optimizers: ReadonlyArray<BucketOptimizer>, shares: ReadonlyArray<ParameterShare>, registration: Registration): ReadonlyArray<Content> | undefined => {
   const contents: Array<Content> = []
   for (const [i, optimizer] of optimizers.entries()) {
     const placed = fittedOptimizer(run, optimizer, shares[i]!, registration)

@@ -33,7 +33,7 @@ export interface LocalRank {
 }
 
 /** Which of a model's parameters an optimizer has. */
-export type Share = "all" | "dense" | "expert"
+export type ParameterShare = "all" | "dense" | "expert"
 
 interface Slot {
   readonly order: ReadonlyArray<number>
@@ -76,13 +76,13 @@ interface Run {
 /**
  * Chunk by chunk, each in the order of registration. `tied`: the last stage has a copy of the embedding.
  */
-export const localParameters = (run: Run, rank: LocalRank, share: Share, registration: Registration): ReadonlyArray<ReadonlyArray<LocalParameter>> => {
+export const localParameters = (run: Run, rank: LocalRank, share: ParameterShare, registration: Registration): ReadonlyArray<ReadonlyArray<LocalParameter>> => {
   const chunks: ReadonlyArray<Array<Slot>> = Array.from({ length: run.chunks }, () => [])
   for (const [key, tensor] of run.tensors) slotsOf(run, rank, share, registration, key, tensor, chunks)
   return chunks.map((slots) => slots.sort(byOrder).map(({ parameter }) => parameter))
 }
 
-const slotsOf = (run: Run, rank: LocalRank, share: Share, registration: Registration, key: string, { dtype, shape }: StoredTensor, chunks: ReadonlyArray<Array<Slot>>): void => {
+const slotsOf = (run: Run, rank: LocalRank, share: ParameterShare, registration: Registration, key: string, { dtype, shape }: StoredTensor, chunks: ReadonlyArray<Array<Slot>>): void => {
   const { facts, layout } = run
   const rule = facts.ruleOf(key)
   const isExpert = rule.experts !== undefined || rule.expert !== undefined
