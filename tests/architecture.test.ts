@@ -104,6 +104,16 @@ describe("architecture", () => {
     expect(found.filter((file) => !programs.includes(file))).toEqual(["src/io/attempt.ts"])
   })
 
+  it("an exported type has a name of its own", () => {
+    const places = new Map<string, Array<string>>()
+    for (const file of [...filesBelow("src"), ...filesBelow("routes")]) {
+      for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(/^export (?:abstract )?(?:interface|type|class) (\w+)/gm)) {
+        places.set(name!, [...(places.get(name!) ?? []), file])
+      }
+    }
+    expect([...places].filter(([, files]) => files.length > 1).map(([name, files]) => `${name}: ${files.join(", ")}`)).toEqual([])
+  })
+
   it("no two files import each other", () => {
     const graph = new Map(filesBelow("src").map((file) => [file, importsOf(file)]))
     const pairs = [...graph].flatMap(([file, others]) =>

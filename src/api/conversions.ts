@@ -28,18 +28,18 @@ export type { ConversionReport, ProcessPlan } from "../plan/Report.ts"
 export type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 
 /** A conversion that is planned. */
-export interface Prepared {
+export interface PreparedConversion {
   /** What it will do. */
   readonly report: ConversionReport
   readonly run: (target: string, options?: Partial<RunOptions>) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
 
-export interface PreparedImport extends Prepared {
+export interface PreparedImport extends PreparedConversion {
   readonly plan: ImportPlan
   readonly layout: Layout
 }
 
-export interface PreparedExport extends Prepared {
+export interface PreparedExport extends PreparedConversion {
   readonly plan: ExportPlan
 }
 

@@ -14,7 +14,7 @@ import type { Ground } from "./ground.ts"
 import { Attention, type Limits, seconds } from "./limits.ts"
 import { decodeToCoordinator, encode, type Envelope, type JobFailure, PROTOCOL, type ToCoordinator, type ToMember } from "./messages.ts"
 import { someRanks } from "./rankRuns.ts"
-import { Steps } from "./Steps.ts"
+import { StepTable } from "./Steps.ts"
 import { WorkTable } from "./WorkTable.ts"
 
 export interface Peer {
@@ -60,7 +60,7 @@ export class Coordinator {
   readonly #options: CoordinatorOptions
   readonly #seats: Array<Seat | undefined>
   readonly #waiting = new Set<Seat>()
-  readonly #steps: Steps
+  readonly #steps: StepTable
   readonly #work: WorkTable
   readonly #attention: Attention
   readonly #joinBy: number
@@ -85,7 +85,7 @@ export class Coordinator {
       send: (ranks, message) => this.#tell(ranks, message),
       fail: (rank, code, problem) => this.#fail({ rank, host: this.#hostOf(rank), code, problem, exitCode: code.startsWith("launch/") ? ExitCode.usage : ExitCode.cluster })
     }
-    this.#steps = new Steps(ground)
+    this.#steps = new StepTable(ground)
     this.#work = new WorkTable(ground, options.world, options.limits)
   }
 

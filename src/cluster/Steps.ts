@@ -29,7 +29,7 @@ interface Step {
 /** Under way at once. Members are in one step of each group at a time. */
 const MOST_STEPS = 65_536
 
-export class Steps {
+export class StepTable {
   readonly #ground: Ground
   readonly #steps = new Map<string, Step>()
   constructor(ground: Ground) {

@@ -4,14 +4,14 @@
  * the conformance cases.
  */
 import { FormatError } from "../errors.ts"
-import { linear, type Norm } from "./modules.ts"
+import { linear, type NormKind } from "./modules.ts"
 import type { Scope } from "./Scope.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
 /** What differs among Mamba mixers of the same sizes. */
 export interface MambaOptions {
   /** The layer's norm is fused in front of the input projection. */
-  readonly fusedNorm?: Norm
+  readonly fusedNorm?: NormKind
   /** Width of the convolution. */
   readonly kernel?: number
   readonly convBias?: boolean

@@ -10,10 +10,10 @@ import type { AttentionShape } from "./Parameter.ts"
 import type { TransformerConfig } from "./TransformerConfig.ts"
 
 /** `LayerNorm` has a weight and a bias, `RMSNorm` a weight. */
-export type Norm = TransformerConfig["normalization"]
+export type NormKind = TransformerConfig["normalization"]
 
 /** A norm module: `weight [width]`, with LayerNorm also `bias`. */
-export const norm = (s: Scope, name: string, width: number, kind: Norm): void => {
+export const norm = (s: Scope, name: string, width: number, kind: NormKind): void => {
   s.parameter(`${name}.weight`, [width])
   if (kind === "LayerNorm") s.parameter(`${name}.bias`, [width])
   s.state(name)
@@ -25,9 +25,9 @@ export interface LinearOptions extends Pick<ParameterOptions, "attention" | "nam
   readonly parallel?: "column" | "row"
   readonly bias?: boolean
   /** The norm fused in front of the layer (`layer_norm_weight` [in], LayerNorm also `layer_norm_bias`). */
-  readonly fusedNorm?: Norm | undefined
+  readonly fusedNorm?: NormKind | undefined
   /** The norm of the layer's output, a module of its own (`post_layernorm`). */
-  readonly postNorm?: Norm | undefined
+  readonly postNorm?: NormKind | undefined
   readonly state?: "empty" | "none" | "absent"
 }
 
@@ -150,8 +150,8 @@ export const gatedDeltaNet = (at: Scope, c: TransformerConfig): void => {
 
 /** The norms around an MLP, and what it is beside. */
 export interface MlpOptions {
-  readonly fusedNorm?: Norm | undefined
-  readonly postNorm?: Norm | undefined
+  readonly fusedNorm?: NormKind | undefined
+  readonly postNorm?: NormKind | undefined
   /** Beside routed experts. */
   readonly shared?: true
   /** Each token's output is weighed by a scalar of its own. */

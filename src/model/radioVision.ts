@@ -3,7 +3,7 @@
  * pairs of video frames), built from the trainer's own layers; and its projector into a language model, a plain MLP behind a
  * norm. The embeddings' linears are the trainer's own class, whose module state is None.
  */
-import { layerNorms, linear, mlp, type Norm, selfAttention } from "./modules.ts"
+import { layerNorms, linear, mlp, type NormKind, selfAttention } from "./modules.ts"
 import { type ModuleSource, type ProjectorSizes, stackSizes } from "./ModelModule.ts"
 import type { Scope } from "./Scope.ts"
 import type { DenseConfig } from "./TransformerConfig.ts"
@@ -52,7 +52,7 @@ export const radioVision = (path: string, v: RadioVision, merge: number): Module
 }
 
 /** `linear_fc1` behind a fused norm, `linear_fc2`; no gate, no biases. */
-export const mlpProjector = (path: string, sizes: ProjectorSizes & { readonly hidden: number }, kind: Norm): ModuleSource => ({
+export const mlpProjector = (path: string, sizes: ProjectorSizes & { readonly hidden: number }, kind: NormKind): ModuleSource => ({
   kind: "projector",
   path,
   sizes,

@@ -5,7 +5,7 @@
 import { Unsupported } from "../../errors.ts"
 import { rebase, type Shape, simplify, type View, volume } from "../../tensor/Copy.ts"
 import { bitsOf, bytesOf } from "../../tensor/DType.ts"
-import { kernelFor, type Step } from "../../tensor/kernels/kernelFor.ts"
+import { kernelFor, type KernelStep } from "../../tensor/kernels/kernelFor.ts"
 import type { SourceArray, SourceCopy, TargetArray } from "./Target.ts"
 
 /** Where a view of a piece is read. */
@@ -21,7 +21,7 @@ export interface ClippedCopy {
   readonly views: ReadonlyArray<Omit<View, "tensor">>
   readonly origins: ReadonlyArray<Origin>
   readonly target: Omit<View, "tensor">
-  readonly step: Step | "move"
+  readonly step: KernelStep | "move"
 }
 
 /** Elements from a view's first to its last, both included. */
@@ -36,7 +36,7 @@ interface Indexed {
   readonly start: number
   readonly end: number
   readonly origins: ReadonlyArray<Origin>
-  readonly step: Step | "move"
+  readonly step: KernelStep | "move"
 }
 
 /** The copies of one array, found by target address. */

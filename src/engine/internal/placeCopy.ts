@@ -4,7 +4,7 @@
  */
 import { type Shape, stridesOf } from "../../tensor/Copy.ts"
 import type { Kernel } from "../../tensor/kernels/Kernel.ts"
-import { kernelOf, type Step } from "../../tensor/kernels/kernelFor.ts"
+import { kernelOf, type KernelStep } from "../../tensor/kernels/kernelFor.ts"
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import { type MemoryLayout, move } from "../../tensor/kernels/move.ts"
 import { unpack } from "../../tensor/kernels/unpack.ts"
@@ -17,7 +17,7 @@ export interface MemoryView extends MemoryLayout {
 /** A piece with addresses instead of files. Plain data: whoever has the memory can do it. */
 export interface Placing {
   readonly shape: Shape
-  readonly step: Step | "move"
+  readonly step: KernelStep | "move"
   /** The source first, operands after it. */
   readonly from: ReadonlyArray<MemoryView>
   readonly to: MemoryView

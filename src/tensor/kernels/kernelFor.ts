@@ -9,7 +9,7 @@ import type { Kernel } from "./Kernel.ts"
 import { restoreKernel } from "./restore.ts"
 
 /** What a kernel is chosen by. Plain data: two threads with the same memory find the same kernel. */
-export interface Step {
+export interface KernelStep {
   readonly source: DType
   readonly target: DType
   readonly transform?: Transform
@@ -19,7 +19,7 @@ export interface Step {
 const known = new Map<string, Kernel>()
 
 /** The kernel of a step that has one. */
-export const kernelOf = (step: Step): Kernel => {
+export const kernelOf = (step: KernelStep): Kernel => {
   const id = JSON.stringify(step)
   let kernel = known.get(id)
   if (kernel === undefined) {
