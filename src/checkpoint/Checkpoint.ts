@@ -14,7 +14,7 @@ import { existing, isNotThere } from "../store/existing.ts"
 import { refuseSpecials } from "../store/specials.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
-import { nestedCheckpoint, recogniseFiles } from "../recognise/files.ts"
+import { nestedCheckpoint, recogniseFiles, ZARR } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
 import { modalityOf } from "../model/storedKey.ts"
@@ -92,7 +92,10 @@ const trackedFolder = async (store: Store, parent: string, names: ReadonlyArray<
 
 /** The folder that holds the checkpoint: `path` itself or, in a parent directory, the one its trackers name. */
 const resolveFolder = async (store: Store, path: string): Promise<{ readonly directory: string; readonly notes: ReadonlyArray<string> }> => {
-  if ((await existing(store, path)).kind !== "directory") throw invalid(path, "not-a-directory", "is not a directory")
+  if ((await existing(store, path)).kind !== "directory") {
+    const found = recogniseFiles([basename(path)])
+    throw found ? refusal(path, found) : invalid(path, "not-a-directory", "is not a directory")
+  }
   const names = await store.list(path)
   if (isIterationFolder(names)) return { directory: path, notes: [] }
   if (names.some(isRankFolder)) return { directory: path, notes: [] }
@@ -143,7 +146,7 @@ const checkBackend = async (store: Store, directory: string, names: ReadonlyArra
       what: path,
       problem: `the checkpoint's format is ${quote(backend)}; torch_dist is what is read here`,
       hint: backend === "zarr"
-        ? "Load it with Megatron-Core 0.12 or earlier, the last that reads zarr, and save it with --dist-ckpt-format torch_dist."
+        ? ZARR
         : "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist."
     })
   }

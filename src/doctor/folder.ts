@@ -7,7 +7,7 @@ import { FormatError, IoError, quote } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
 import { present } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { nestedCheckpoint } from "../recognise/files.ts"
+import { nestedCheckpoint, ZARR } from "../recognise/files.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { shell, writing } from "../checkpoint/shell.ts"
@@ -124,7 +124,7 @@ const backend = async (store: Store, directory: string, names: ReadonlyArray<str
   if (name === "torch_dist") return []
   const zarr = name === "zarr"
   return [diagnosis("error", "other-backend", `the checkpoint's format is ${quote(typeof name === "string" ? name : JSON.stringify(name) ?? "nothing")}, which ${zarr ? "current Megatron can no longer load" : "is not torch_dist"}`, {
-    fix: zarr ? "Convert it with Megatron-LM core 0.12 or earlier." : "Convert it with Megatron-LM's --ckpt-convert-format torch_dist."
+    fix: zarr ? ZARR : "Convert it with Megatron-LM's --ckpt-convert-format torch_dist."
   })]
 }
 

@@ -3,6 +3,9 @@ import type { Recognised } from "./Recognised.ts"
 
 const TO_SAFETENSORS = "Load it with transformers and write it with save_pretrained(DIR), which writes safetensors."
 
+/** Megatron-Core 0.12 has both formats. */
+export const ZARR = "Load it with Megatron-Core 0.12 or earlier, the last that reads zarr, and let it write the other format: `pretrain_gpt.py … --load DIR --ckpt-convert-format torch_dist --ckpt-convert-save NEW`."
+
 interface Sign extends Recognised {
   readonly test: RegExp
   /** Another name that must be there, too. */
@@ -28,13 +31,26 @@ const SIGNS: ReadonlyArray<Sign> = [
     kind: "gguf",
     test: /\.gguf$/,
     what: "this is a GGUF model; safetensors and Megatron checkpoints are read here",
-    next: "Convert the original weights, not their GGUF form, which is quantised for inference."
+    next: "Convert the original weights, not their GGUF form, which is quantised for inference. If there are no others, transformers makes values of the codes: AutoModelForCausalLM.from_pretrained(DIR, gguf_file=FILE).save_pretrained(NEW)."
   },
   {
     kind: "deepspeed",
     test: /^(zero_to_fp32\.py|zero_pp_rank_\d+_mp_rank_\d+.*|mp_rank_\d+_model_states\.pt|bf16_zero_pp_rank_.*)$/,
     what: "this is a DeepSpeed checkpoint: pickles, one for each rank",
-    next: "Run its own `python zero_to_fp32.py . DIR --safe_serialization`, and name DIR."
+    next: "Run its own `python zero_to_fp32.py . DIR --safe_serialization` (in the folder that has that script and global_step*), and name DIR."
+  },
+  {
+    kind: "deepspeed",
+    test: /^global_step\d+$/,
+    and: /^latest$/,
+    what: "these are checkpoints of DeepSpeed (ZeRO): each global_step folder holds pickles, one for each rank",
+    next: "Run DeepSpeed's `python zero_to_fp32.py . DIR --safe_serialization` here, and name DIR. (Without ZeRO 1 to 3: load it with the trainer and save_pretrained.)"
+  },
+  {
+    kind: "zarr",
+    test: /^\.zarray$/,
+    what: "this is a tensor of a checkpoint in zarr, which no current Megatron-Core reads",
+    next: ZARR
   },
   {
     kind: "fsdp-shards",
@@ -46,7 +62,7 @@ const SIGNS: ReadonlyArray<Sign> = [
     kind: "nemo-archive",
     test: /\.nemo$/,
     what: "this is a .nemo archive",
-    next: "Convert it with NeMo to a Hugging Face directory or to a NeMo 2 checkpoint, whose weights folder is read here."
+    next: "NeMo 1 converts it: `python scripts/checkpoint_converters/convert_MODEL_nemo_to_hf.py --input_name_or_path FILE.nemo --output_path NEW`. Of a NeMo 2 checkpoint the weights folder is read here as it is, or `nemo llm export path=DIR target=hf output_path=NEW`."
   },
   { kind: "npz", test: /\.npz$/, what: "these are weights of MLX in NumPy archives, not safetensors", next: "Convert the original weights, or save them with mlx as safetensors, not quantised." },
   { kind: "tensorflow", test: /^tf_model.*\.h5$/, what: "these are TensorFlow weights, not safetensors", next: TO_SAFETENSORS },
@@ -65,7 +81,7 @@ const NO_WEIGHTS = /^(training_args\.bin|optimizer\.pt|scheduler\.pt|rng_state.*
 
 /** What the directory with these names is; undefined if nothing in it is known. */
 export const recogniseFiles = (names: ReadonlyArray<string>): Recognised | undefined => {
-  const own = names.filter((name) => !name.startsWith(".") && !NO_WEIGHTS.test(name))
+  const own = names.filter((name) => (!name.startsWith(".") || name === ".zarray") && !NO_WEIGHTS.test(name))
   for (const { and, test, ...found } of SIGNS) {
     const example = own.find((name) => test.test(name))
     if (example !== undefined && (and === undefined || own.some((name) => and.test(name)))) return { ...found, example }

@@ -7,7 +7,7 @@ const ADAPTER = /\.adapter(_\w+)?\.(linear_in|linear_out|weight_magnitude|magnit
 /** Not in the form of torch_dist, but of the kind that a trainer with plain DCP saves. */
 const PLAIN_DCP = /^model\d*\.(module\.)+/
 
-const TO_TORCH_DIST = "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist (Megatron-LM: --ckpt-convert-format torch_dist), then name that."
+const TO_TORCH_DIST = "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist, then name that. Megatron-LM does it by `pretrain_gpt.py … --load DIR --ckpt-convert-format torch_dist --ckpt-convert-save NEW`."
 
 export interface MegatronNames {
   readonly tensors: Iterable<string>

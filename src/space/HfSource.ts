@@ -4,7 +4,7 @@
  */
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { architectureOf } from "../bridge/FamilyRegistry.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
@@ -49,7 +49,7 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
   return yield* reading(async (): Promise<HfConfig> => {
     const path = join(directory, CONFIG)
     const real = await realPathInside(store, directory, CONFIG).catch(async (error: unknown): Promise<never> => {
-      const found = isNotThere(error) ? await recognised(store, directory) : undefined
+      const found = isNotThere(error) || isNoDirectory(error) ? await recognised(store, directory) : undefined
       throw found ? refusal(directory, found) : error
     })
     const bytes = await readSmall(store, real, path, LARGEST_CONFIG)
@@ -59,9 +59,11 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
   })
 })
 
-/** What a directory without config.json, or without safetensors, holds instead. */
+const isNoDirectory = (error: unknown): boolean => error instanceof InvalidFile && error.code === "safetensors/not-a-directory"
+
+/** What a directory without config.json, or without safetensors, holds instead; what a file is that should be a directory. */
 const recognised = async (store: Store, directory: string): Promise<Recognised | undefined> =>
-  (await present(store, directory))?.kind === "directory" ? recogniseFiles(await store.list(directory)) : undefined
+  recogniseFiles((await present(store, directory))?.kind === "directory" ? await store.list(directory) : [basename(directory)])
 
 /** A directory with config.json and weights. Errors: Unsupported for weights in a form that is known by sight only. */
 export const openHfSource = Effect.fnUntraced(function*(directory: string) {

@@ -1,5 +1,6 @@
 /** Open whatever is at a path: decided by what is there, never by trying one reader after another. */
 import { Effect } from "effect"
+import { basename } from "node:path"
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { InvalidFile, type ReadError } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
@@ -32,6 +33,8 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
     if (kind !== "directory") {
       const byItsName = byName(path)
       if (byItsName) return byItsName
+      const known = recogniseFiles([basename(path)])
+      if (known) throw refusal(path, known)
       throw new InvalidFile({ path, code: "inspect/unknown", problem: "is neither .safetensors, .distcp nor a torch.save file (.pt, .pth, .bin)" })
     }
     const names = await store.list(path)

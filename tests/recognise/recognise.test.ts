@@ -64,6 +64,8 @@ describe("a Hugging Face directory that is no plain model", () => {
     ["only pickles", withConfig("model.pt"), ["pickles", "safetensors"]],
     ["consolidated files", only("consolidated.safetensors", "params.json"), ["consolidated"]],
     ["DeepSpeed", withConfig("zero_to_fp32.py"), ["DeepSpeed", "zero_to_fp32.py"]],
+    ["DeepSpeed, a folder for each step", withConfig("latest", "global_step5/mp_rank_00_model_states.pt"), ["DeepSpeed (ZeRO)", "zero_to_fp32.py"]],
+    ["a .nemo archive", only("model.nemo"), [".nemo archive", "nemo_to_hf"]],
     ["FSDP shards", withConfig("model_world_size_8_rank_0.pt"), ["FSDP", "model_merger"]],
     ["MLX archives", withConfig("weights.00.npz"), ["MLX"]]
   ])("%s", async (_, files, says) => {
@@ -144,10 +146,16 @@ describe("a Megatron checkpoint that is no plain model", () => {
   })
 
   it.each<readonly [what: string, files: FileSet, says: ReadonlyArray<string>]>([
-    ["zarr", new Map([["metadata.json", Buffer.from('{"sharded_backend": "zarr", "sharded_backend_version": 1}')]]), ["zarr", "0.12"]]
+    ["zarr", new Map([["metadata.json", Buffer.from('{"sharded_backend": "zarr", "sharded_backend_version": 1}')]]), ["zarr", "0.12", "--ckpt-convert-format torch_dist"]]
   ])("%s", async (_, files, says) => {
     const { message } = await exported(written(files))
     for (const text of says) expect(message).toContain(text)
+  })
+
+  it.each([["model.gguf", "GGUF"], ["model.nemo", ".nemo archive"]])("a file by itself: %s", async (name, says) => {
+    const path = join(written(only(name)), name)
+    expect((await exported(path)).message).toContain(says)
+    expect((await refused(path)).message).toContain(says)
   })
 
   it("plain DCP without metadata.json is not told to get one", async () => {
