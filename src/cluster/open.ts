@@ -47,7 +47,7 @@ const failureIn = (rank: number, exit: Exit.Exit<unknown, unknown>): JobFailure 
 }
 
 /** Join the job; it is left with the scope: as done, or failed if the scope fails. */
-export const openWorld = (options: JobOptions): Effect.Effect<WorldCalls, WorldError, Scope.Scope | Disk> =>
+const openWorld = (options: JobOptions): Effect.Effect<WorldCalls, WorldError, Scope.Scope | Disk> =>
   Effect.gen(function*() {
     const { directory, env = process.env, launch, mayCome, plan, rendezvous, version = VERSION } = options
     if (launch.worldSize === 1) return singleWorld(launch.runId)

@@ -117,6 +117,3 @@ export const modelFlops = (description: ModelDescription, w: Workload, options: 
   const components = [...Map.groupBy(rows, (r) => r.component)].map(([component, own]) => ({ component, forward: sumBy(own, (r) => r.forward), backward: sumBy(own, (r) => r.backward) }))
   return { rows, components, forward: sumBy(rows, (r) => r.forward), backward: sumBy(rows, (r) => r.backward) }
 }
-
-/** Low-rank adapters: forward and backward of the base without its weights' gradients, and three passes of the adapters. */
-export const adapterPasses = (baseForward: number, adapterForward: number): number => 2 * baseForward + 3 * adapterForward

@@ -39,7 +39,7 @@ const BEFORE_CORE: ReadonlyArray<readonly [RegExp, string]> = [
 ]
 
 /** Is this the state dict of a model from before Megatron-Core? */
-export const isBeforeCore = (keys: Iterable<string>): boolean => Iterator.from(keys).some((key) => key.startsWith("language_model.encoder."))
+const isBeforeCore = (keys: Iterable<string>): boolean => Iterator.from(keys).some((key) => key.startsWith("language_model.encoder."))
 
 const inCoreWords = (key: string): string => BEFORE_CORE.reduce((words, [from, to]) => words.replace(from, to), key)
 

@@ -37,7 +37,7 @@ const datasetArguments = ({ dataset }: MimoSetup): ReadonlyArray<string> =>
     : ["--dataset-path", dataset.path, ...(dataset.subset === undefined ? [] : ["--dataset-subset", dataset.subset]), ...(dataset.adapter === undefined ? [] : ["--schema-adapter", dataset.adapter])]
 
 /** Options of the trainer's example, without weights and folders. */
-export const mimoArguments = (s: MimoSetup): ReadonlyArray<string> => [
+const mimoArguments = (s: MimoSetup): ReadonlyArray<string> => [
   "--hf-model", s.hfModel,
   ...componentOf(s).flatMap((component) => ["--component", component]),
   ...datasetArguments(s),

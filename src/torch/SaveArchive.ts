@@ -42,7 +42,7 @@ export const archiveOfPickle = (root: string, pickle: Uint8Array, storages: Read
 }
 
 /** A value by the opcodes that put it on the stack; the bytes of its tensors are added to `storages`. */
-export const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8Array>, depth: number): void => {
+const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8Array>, depth: number): void => {
   if (depth > MAX_DEPTH) throw new FormatError("torch/value", `a value nested more than ${MAX_DEPTH} deep`)
   if (value === null) pickle.none()
   else if (typeof value === "boolean") pickle.boolean(value)

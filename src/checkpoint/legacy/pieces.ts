@@ -1,5 +1,5 @@
 /** What the ranks of a `torch` checkpoint hold, under stored keys with the numbers of the whole model. Pure. */
-import { InvalidFile, quote } from "../../errors.ts"
+import { InvalidFile } from "../../errors.ts"
 import { blockLayer } from "../../model/layerKeys.ts"
 import { isSideBySide, rankKeys, type RankKey } from "../../model/rankKeys.ts"
 import type { RankArchive, RankModel, RankTensor } from "./RankArchive.ts"
@@ -136,6 +136,3 @@ export const piecesOf = (ranks: ReadonlyArray<Rank>, pp: number): PiecesOfRanks 
   }
   return { tensors: [...tensors.values()], states: [...states.values()], layers: totals }
 }
-
-/** For messages: `mp_rank_00 and mp_rank_01`. */
-export const rankNames = (ranks: Iterable<Rank>): string => [...new Set(Iterator.from(ranks).map(({ folder }) => quote(folder.name)))].join(" and ")
