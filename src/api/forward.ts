@@ -1,5 +1,7 @@
 /** The forward check: what a checkpoint says to a text, computed on this machine, layer by layer. */
 import { Effect } from "effect"
+import { openBase } from "../adapters/BaseModel.ts"
+import { loadAdapter } from "../adapters/merge/loadAdapter.ts"
 import { type ComputeChoice, computeChoices, openArithmetic } from "../arithmetic/open.ts"
 import type { EngineLimits } from "../engine/index.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
@@ -26,6 +28,8 @@ export interface ForwardRequest extends WithFamilies, Watched, EngineLimits {
   readonly tokens?: ReadonlyArray<number>
   /** Read by the tokenizer.json of the model; needs the package `@huggingface/tokenizers`. */
   readonly text?: string
+  /** Adapters that the base model is computed with, directories of `peft` or Megatron checkpoints: `W + s·(B·A)`, as serving without a merge does. */
+  readonly adapters?: ReadonlyArray<{ readonly path: string; readonly weight?: number; readonly alpha?: number }>
   /** How many of the likeliest next tokens are told; 5 by default. */
   readonly top?: number
   /** Who multiplies matrices: native TensorFlow.js where it is installed, else our own vectors (`auto`, the default), or one of the two. */
@@ -51,6 +55,8 @@ export interface ForwardReport {
   readonly family: string
   readonly layers: number
   readonly vocabulary: number
+  /** Those that the base model was computed with. */
+  readonly adapters: ReadonlyArray<{ readonly path: string; readonly rank: number; readonly alpha: number; readonly dora: boolean }>
   /** Bytes of parameters that were computed with; experts that no token goes through are not among them. */
   readonly bytes: number
   /** Who multiplied matrices: `simd`, `tfjs-node-gpu`, `tfjs-node`, `tfjs-wasm`. */
@@ -86,6 +92,14 @@ const decoderAt = Effect.fnUntraced(function*(path: string, request: ForwardRequ
   return { model: request.hfModel, decoder: yield* openMegatronDecoder(families, path, request.hfModel) }
 })
 
+/** Adapters of the model that the directory `model` describes, in memory. */
+const adaptersOf = Effect.fnUntraced(function*(model: string, request: ForwardRequest) {
+  const { adapters: choices = [] } = request
+  if (choices.length === 0) return []
+  const base = yield* openBase(familiesOf(request), model)
+  return yield* Effect.forEach(choices, ({ alpha, path, weight = 1 }) => loadAdapter(base, { path, weight, ...(alpha === undefined ? {} : { alpha }) }, "last"))
+})
+
 const withText = (tokenizer: Tokenizer | undefined, id: number): { readonly text?: string } => (tokenizer ? { text: tokenizer.decode(id) } : {})
 
 /**
@@ -99,12 +113,14 @@ export const forwardCheck = (path: string, request: ForwardRequest): Effect.Effe
     const { compute = FORWARD_DEFAULTS.compute, concurrency, io, maxMemory, onLogits, threads, top = FORWARD_DEFAULTS.top } = request
     const { decoder, model } = yield* decoderAt(path, request)
     const { tokenizer, tokens } = yield* tokensOf(model, request)
+    const adapters = yield* adaptersOf(model, request)
     const arithmetic = yield* attempt(() => openArithmetic(compute))
     const engine = Object.fromEntries(Object.entries({ concurrency, io, maxMemory, threads }).filter(([, value]) => value !== undefined))
     const { bytes, logProbabilities, next, perplexity } = yield* forward(decoder, tokens, {
       ...engine,
       ...measured("computing", request),
       arithmetic,
+      adapters,
       top,
       ...(onLogits ? { onLogits } : {})
     })
@@ -116,6 +132,7 @@ export const forwardCheck = (path: string, request: ForwardRequest): Effect.Effe
       family,
       layers: plan.layers.length,
       vocabulary: plan.vocabulary,
+      adapters: adapters.map(({ alpha, dora, path, rank }) => ({ path, rank, alpha, dora })),
       bytes,
       compute: arithmetic.name,
       tokens,

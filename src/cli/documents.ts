@@ -196,6 +196,7 @@ const forward = {
   family,
   layers: size,
   vocabulary: size,
+  adapters: z.array(z.strictObject({ path: text, rank: size, alpha: real, dora: z.boolean() })).describe("Those that the base model was computed with"),
   bytes: bytes.describe("Bytes of parameters that were computed with"),
   compute: text.describe("Who multiplied matrices: simd, tfjs-node-gpu, tfjs-node, tfjs-wasm"),
   tokens: z.array(count),

@@ -17,6 +17,7 @@ export const renderForward = (report: ForwardReport): string => {
   return [
     `${bold(architecture)} ${dim(`(${family}, ${kind === "hf" ? "Hugging Face" : "Megatron"})`)}\n  from ${path}`,
     `  ${plural(tokens.length, "token")} through ${plural(layers, "layer")}, ${bytes(report.bytes)} of weights; 32-bit arithmetic by ${compute}`,
+    ...report.adapters.map(({ alpha, dora, path: from, rank }) => `  ${dora ? "DoRA" : "LoRA"} of rank ${rank}, alpha ${alpha}, from ${from}`),
     told,
     ...(next.length > 0 ? [nextTokens(report)] : []),
     ...notes.map((note) => `${bold("note")} ${note}`)

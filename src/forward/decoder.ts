@@ -23,7 +23,7 @@ function* embedded<P>({ arithmetic, plan }: Pass<P>, tokens: ReadonlyArray<numbe
 
 /** Reads each parameter once, in order; `onLayer` is told when a layer is done. */
 export function* decode<P>(pass: Pass<P>, tokens: ReadonlyArray<number>, take: TakeLogits, onLayer?: (layer: number) => void): Steps<P, void> {
-  const { arithmetic, plan } = pass
+  const { plan } = pass
   let states = yield* embedded(pass, tokens)
   for (const [index, layer] of plan.layers.entries()) {
     const out = yield* decoderLayer(pass, layer, states)
@@ -34,12 +34,8 @@ export function* decode<P>(pass: Pass<P>, tokens: ReadonlyArray<number>, take: T
     } }
   }
   const last = yield* pass.norm(plan.norm, states)
-  yield {
-    parameter: plan.head,
-    take: (rows, first) => {
-      const logits = arithmetic.product({ a: last.get(), m: tokens.length, b: rows, transposed: true })
-      softCapped(logits, plan.facts.logitSoftCap)
-      take(logits, rows.rows, first)
-    }
-  }
+  yield pass.product(plan.head, last, (logits, rows, first) => {
+    softCapped(logits, plan.facts.logitSoftCap)
+    take(logits, rows, first)
+  })
 }

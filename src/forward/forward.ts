@@ -1,9 +1,12 @@
 /** The forward check: the tokens of a text through a decoder that is read once, layer by layer. */
 import { Effect } from "effect"
+import type { LoadedAdapter } from "../adapters/merge/loadAdapter.ts"
 import type { Arithmetic } from "../arithmetic/Arithmetic.ts"
+import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { EngineOptions } from "../engine/index.ts"
 import { UsageError } from "../errors.ts"
 import { checking } from "../io/attempt.ts"
+import { changesOf } from "./adapted.ts"
 import { decode, type TakeLogits } from "./decoder.ts"
 import { Pass } from "./layers.ts"
 import type { OpenedDecoder } from "./openDecoder.ts"
@@ -15,6 +18,7 @@ export const MOST_TOKENS = 32_768
 
 export interface ForwardOptions extends EngineOptions {
   readonly arithmetic: Arithmetic
+  readonly adapters?: ReadonlyArray<LoadedAdapter>
   /** How many of the likeliest next tokens are told. */
   readonly top: number
   /** Told all logits, a part of the vocabulary at a time. */
@@ -43,10 +47,10 @@ const checked = (tokens: ReadonlyArray<number>, vocabulary: number): void => {
 }
 
 export const forward = Effect.fnUntraced(function*(decoder: OpenedDecoder, tokens: ReadonlyArray<number>, options: ForwardOptions) {
-  const { arithmetic, onLogits, onSize, progress, top, ...engine } = options
+  const { adapters = [], arithmetic, onLogits, onSize, progress, top, ...engine } = options
   yield* checking(() => checked(tokens, decoder.plan.vocabulary))
   const scores = new Scores(tokens.map((_, i) => tokens[i + 1]), top)
-  const pass = new Pass(arithmetic, decoder.plan, tokens.length)
+  const pass = new Pass(arithmetic, decoder.plan, tokens.length, (bound: BoundParameter) => changesOf(arithmetic, adapters, bound))
   const { layers, others } = decoder.sizes
   onSize?.(layers.reduce((sum, size) => sum + size, others))
   let bytes = 0

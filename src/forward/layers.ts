@@ -1,5 +1,5 @@
 /** The layers of a decoder, as steps: what is read in which order, and what is computed with it. */
-import type { Arithmetic } from "../arithmetic/Arithmetic.ts"
+import type { Arithmetic, Weights } from "../arithmetic/Arithmetic.ts"
 import type { AttentionFacts, Rotary } from "../model/Forward.ts"
 import { attend, columnsOf } from "./attend.ts"
 import type { AttentionPlan, DecoderPlan, ExpertsPlan, LatentAttentionPlan, LayerPlan, Linear, MlpPlan, Norm } from "./DecoderPlan.ts"
@@ -7,20 +7,25 @@ import { activated, normalised, sigmoid } from "./elementwise.ts"
 import { Later, Promised } from "./Later.ts"
 import { rotaryTable, type RotaryTable, rotate } from "./rotary.ts"
 import { type Choice, route } from "./route.ts"
-import { type Steps, whole } from "./steps.ts"
+import { type Read, type Steps, whole } from "./steps.ts"
 
 /** Hidden states, or what is made of them: [tokens, width]. */
 type States = Later<Float32Array>
+
+/** What of a parameter is computed with otherwise than it is stored: rows from number `first` on, changed. */
+export type ChangeOf<P> = (parameter: P) => ((rows: Weights, first: number) => Weights) | undefined
 
 /** What all layers share. */
 export class Pass<P> {
   readonly arithmetic: Arithmetic
   readonly tokens: number
   readonly plan: DecoderPlan<P>
+  readonly #changeOf: ChangeOf<P>
   /** Most layers turn alike. */
   readonly #tables = new Map<string, RotaryTable>()
 
-  constructor(arithmetic: Arithmetic, plan: DecoderPlan<P>, tokens: number) {
+  constructor(arithmetic: Arithmetic, plan: DecoderPlan<P>, tokens: number, changeOf: ChangeOf<P> = () => undefined) {
+    this.#changeOf = changeOf
     this.arithmetic = arithmetic
     this.plan = plan
     this.tokens = tokens
@@ -33,21 +38,28 @@ export class Pass<P> {
     return table
   }
 
+  /** x · Wᵀ, some rows of W at a time: those from `first` on, of so many in all. */
+  product(parameter: P, x: States, take: (part: Float32Array, rows: number, first: number, of: number) => void): Read<P> {
+    const change = this.#changeOf(parameter)
+    return {
+      parameter,
+      take: (rows, first, of) => {
+        const a = x.get()
+        const b = change ? change(rows, first) : rows
+        take(this.arithmetic.product({ a, m: a.length / rows.columns, b, transposed: true }), rows.rows, first, of)
+      }
+    }
+  }
+
   /** x · Wᵀ + bias, for as many rows as x has. */
   *linear(module: Linear<P>, x: States): Steps<P, States> {
     const product = new Promised<Float32Array>()
     let out: Float32Array | undefined
-    yield {
-      parameter: module.weight,
-      take: (rows, first, of) => {
-        const a = x.get()
-        const m = a.length / rows.columns
-        const part = this.arithmetic.product({ a, m, b: rows, transposed: true })
-        if (rows.rows === of) out = part
-        else placeColumns(out ??= new Float32Array(m * of), of, part, rows.rows, first)
-      },
-      done: () => product.give(out ?? new Float32Array(0))
-    }
+    const read = this.product(module.weight, x, (part, rows, first, of) => {
+      if (rows === of) out = part
+      else placeColumns(out ??= new Float32Array((part.length / rows) * of), of, part, rows, first)
+    })
+    yield { ...read, done: () => product.give(out ?? new Float32Array(0)) }
     if (module.bias === undefined) return product
     const bias = yield* whole(module.bias)
     return new Later(() => withBias(product.get(), bias.get()))

@@ -7,12 +7,17 @@ import { forward } from "../../src/forward/forward.ts"
 import { type OpenedDecoder, openHfDecoder } from "../../src/forward/openDecoder.ts"
 import { Disk } from "../../src/io/Disk.ts"
 
-export const logitsOf = (decoder: OpenedDecoder, tokens: ReadonlyArray<number>, arithmetic: Arithmetic = makeSimd()) => {
-  const { vocabulary } = decoder.plan
-  const all = new Float32Array(tokens.length * vocabulary)
+/** Puts parts of the vocabulary beside each other. */
+export const collecting = (tokens: number, vocabulary: number) => {
+  const all = new Float32Array(tokens * vocabulary)
   const onLogits = (logits: Float32Array, width: number, first: number) => {
-    for (let i = 0; i < tokens.length; i++) all.set(logits.subarray(i * width, (i + 1) * width), i * vocabulary + first)
+    for (let i = 0; i < tokens; i++) all.set(logits.subarray(i * width, (i + 1) * width), i * vocabulary + first)
   }
+  return { all, onLogits }
+}
+
+export const logitsOf = (decoder: OpenedDecoder, tokens: ReadonlyArray<number>, arithmetic: Arithmetic = makeSimd()) => {
+  const { all, onLogits } = collecting(tokens.length, decoder.plan.vocabulary)
   return forward(decoder, tokens, { arithmetic, top: 1, onLogits }).pipe(Effect.map(() => all))
 }
 

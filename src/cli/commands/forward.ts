@@ -7,7 +7,7 @@ import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { renderForward } from "../forwardText.ts"
 import { emit } from "../output.ts"
-import { pathArgument } from "../paths.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
 
 /** More are no answer to anything. */
@@ -28,6 +28,11 @@ export const forwardCommand = Command.make("forward", {
     Flag.withMetavar("TEXT"),
     Flag.withDescription("A text instead, by the model's tokenizer.json; needs the package @huggingface/tokenizers"),
     Flag.optional
+  ),
+  adapter: pathFlag("adapter", "directory").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Compute with an adapter besides: a directory of peft, or a Megatron checkpoint with adapters. Repeatable"),
+    Flag.between(0, 16)
   ),
   top: Flag.Int("top").pipe(Flag.withMetavar("N"), Flag.withDescription(`How many of the likeliest next tokens are shown. Default ${FORWARD_DEFAULTS.top}`), Flag.withDefault(FORWARD_DEFAULTS.top as number)),
   compute: Flag.Literals("compute", computeChoices as unknown as [ComputeChoice, ...Array<ComputeChoice>]).pipe(
@@ -53,6 +58,7 @@ export const forwardCommand = Command.make("forward", {
       ...(hfModel === undefined ? {} : { hfModel }),
       ...(tokens === undefined ? {} : { tokens }),
       ...(Option.isSome(input.text) ? { text: input.text.value } : {}),
+      adapters: input.adapter.map((path) => ({ path })),
       top: input.top,
       compute: input.compute,
       onProgress
@@ -60,6 +66,7 @@ export const forwardCommand = Command.make("forward", {
   yield* emit("forward", input, report, renderForward)
 })).pipe(
   Command.withExamples([
+    { command: "convert_megatron_mimo forward ./hf --adapter ./adapter --tokens 785,6722,315", description: "With an adapter, as serving it without a merge would be" },
     { command: "convert_megatron_mimo forward ./hf --text 'The capital of France is'", description: "A Hugging Face directory, with its tokenizer" },
     { command: "convert_megatron_mimo forward ./megatron --hf-model ./hf --tokens 785,6722,315", description: "A Megatron checkpoint: the same numbers, if it is the same model" }
   ])
