@@ -4,7 +4,7 @@
  */
 import { factorsOf, isLinearWeight, type Strip } from "../adapters/factors.ts"
 import type { LoadedAdapter } from "../adapters/merge/loadAdapter.ts"
-import type { Term } from "../adapters/merge/Term.ts"
+import type { MergeTerm } from "../adapters/merge/Term.ts"
 import type { Arithmetic, Weights } from "../arithmetic/Arithmetic.ts"
 import { widened } from "../arithmetic/convert.ts"
 import type { BoundParameter } from "../bridge/Conversion.ts"
@@ -35,7 +35,7 @@ const positions = (strips: ReadonlyArray<Strip>, count: number): Int32Array => {
 
 /** A change of some rows of a parameter. */
 interface Part {
-  readonly term: Term
+  readonly term: MergeTerm
   /** The term is of the matrix `[in, out]`. */
   readonly transposed: boolean
   /** By rows and columns of the parameter. */
