@@ -26,7 +26,7 @@ const END = FACTOR + SPARE
 const roundedUp = (n: number, step: number): number => Math.ceil(n / step) * step
 
 /** A part of a matrix. */
-interface Part {
+interface MatrixPart {
   readonly row: number
   readonly rows: number
   readonly column: number
@@ -34,7 +34,7 @@ interface Part {
 }
 
 /** Copy a part of a row-major matrix to an address, its rows there `stride` elements apart. */
-const place = (target: Uint8Array, at: number, stride: number, source: Uint8Array, width: number, across: number, part: Part): void => {
+const place = (target: Uint8Array, at: number, stride: number, source: Uint8Array, width: number, across: number, part: MatrixPart): void => {
   const length = part.columns * width
   if (part.columns === across && stride === across) {
     target.set(source.subarray(part.row * across * width, (part.row + part.rows) * across * width), at)
@@ -108,7 +108,7 @@ const makeRoom = (): Room => {
 }
 
 /** A finished block of a product: in the memory at `C`, its rows `stride` elements apart. */
-interface Block extends Part {
+interface ProductBlock extends MatrixPart {
   readonly stride: number
 }
 
@@ -119,7 +119,7 @@ const columnsThatFit = (bytes: number): number => {
 }
 
 /** Compute a product block by block; each is whole in k. */
-const eachBlock = (room: Room, call: Product, use: (block: Block) => void): void => {
+const eachBlock = (room: Room, call: Product, use: (block: ProductBlock) => void): void => {
   const { k, m, n } = sizesOf(call)
   const { kernels, memory } = room
   const a = bytesOfF32(call.a)

@@ -96,8 +96,8 @@ const refuse = (what: string, problem: string): Unsupported =>
     hint: "The forward check knows softmax attention, latent attention, dense, gated and mixed MLPs (docs/forward-check.md)."
   })
 
-/** Parameters by name, each to be taken once. */
-class Parameters<P> {
+/** NamedParameters by name, each to be taken once. */
+class NamedParameters<P> {
   readonly #left: Map<string, P>
 
   constructor(parameters: ReadonlyMap<string, P>) {
@@ -143,7 +143,7 @@ class Parameters<P> {
   }
 }
 
-const attentionPlan = <P>(p: Parameters<P>, layer: string, block: AttentionBlock, facts: AttentionFacts): AttentionPlan<P> => {
+const attentionPlan = <P>(p: NamedParameters<P>, layer: string, block: AttentionBlock, facts: AttentionFacts): AttentionPlan<P> => {
   const at = `${layer}self_attention.`
   return {
     kind: "attention",
@@ -159,7 +159,7 @@ const attentionPlan = <P>(p: Parameters<P>, layer: string, block: AttentionBlock
   }
 }
 
-const latentPlan = <P>(p: Parameters<P>, layer: string, block: LatentAttentionBlock, facts: AttentionFacts): LatentAttentionPlan<P> => {
+const latentPlan = <P>(p: NamedParameters<P>, layer: string, block: LatentAttentionBlock, facts: AttentionFacts): LatentAttentionPlan<P> => {
   const at = `${layer}self_attention.`
   return {
     kind: "latent-attention",
@@ -181,7 +181,7 @@ const latentPlan = <P>(p: Parameters<P>, layer: string, block: LatentAttentionBl
   }
 }
 
-const mlpPlan = <P>(p: Parameters<P>, layer: string, at: string, block: MlpBlock): MlpPlan<P> => ({
+const mlpPlan = <P>(p: NamedParameters<P>, layer: string, at: string, block: MlpBlock): MlpPlan<P> => ({
   kind: "mlp",
   block,
   ...p.norm("norm", `${at}linear_fc1.layer_norm_`, ...(block.shared ? [] : [`${layer}pre_mlp_layernorm.`])),
@@ -191,7 +191,7 @@ const mlpPlan = <P>(p: Parameters<P>, layer: string, at: string, block: MlpBlock
   ...p.norm("outputNorm", `${at}linear_fc2.post_layernorm.`)
 })
 
-const expertsPlan = <P>(p: Parameters<P>, layer: string, block: ExpertsBlock, shared: MlpBlock | undefined, facts: RouterFacts, perToken: number): ExpertsPlan<P> => {
+const expertsPlan = <P>(p: NamedParameters<P>, layer: string, block: ExpertsBlock, shared: MlpBlock | undefined, facts: RouterFacts, perToken: number): ExpertsPlan<P> => {
   const at = `${layer}mlp.`
   return {
     kind: "experts",
@@ -229,7 +229,7 @@ export interface Decoder {
   readonly name: string
 }
 
-const layerPlan = <P>(p: Parameters<P>, { name }: Decoder, facts: ForwardFacts, index: number, placed: ReadonlyArray<PlacedBlock>): LayerPlan<P> => {
+const layerPlan = <P>(p: NamedParameters<P>, { name }: Decoder, facts: ForwardFacts, index: number, placed: ReadonlyArray<PlacedBlock>): LayerPlan<P> => {
   const layer = `decoder.layers.${index}.`
   const { attention, experts, mlp, other, shared } = blocksOf(placed)
   const own = facts.attention[index]
@@ -255,7 +255,7 @@ const layerPlan = <P>(p: Parameters<P>, { name }: Decoder, facts: ForwardFacts, 
 export const decoderPlan = <P>(decoder: Decoder, parameters: ReadonlyMap<string, P>): DecoderPlan<P> => {
   const { blocks, module: { config, forward: facts, path }, name } = decoder
   if (facts === undefined) throw refuse(name, "what models of this family compute is not described")
-  const p = new Parameters(parameters)
+  const p = new NamedParameters(parameters)
   const prefix = `${path === "" ? "" : `${path}.`}decoder.layers.`
   const byLayer = Map.groupBy(blocks.filter(({ mtp, path: at }) => !mtp && at.startsWith(prefix)), ({ layer }) => layer)
   const embedding = p.take("embedding.word_embeddings.weight")

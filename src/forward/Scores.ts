@@ -9,7 +9,7 @@ export interface Token {
 }
 
 /** Logits of one position so far. */
-interface Position {
+interface PositionLogits {
   /** The greatest. */
   most: number
   /** Σ exp(logit − most). */
@@ -19,7 +19,7 @@ interface Position {
 }
 
 export class Scores {
-  readonly #positions: ReadonlyArray<Position>
+  readonly #positions: ReadonlyArray<PositionLogits>
   readonly #targets: ReadonlyArray<number | undefined>
   readonly #count: number
 
@@ -47,7 +47,7 @@ export class Scores {
     }
   }
 
-  #logOf(logit: number, { most, sum }: Position): number {
+  #logOf(logit: number, { most, sum }: PositionLogits): number {
     return logit - most - Math.log(sum)
   }
 

@@ -34,7 +34,7 @@ const positions = (strips: ReadonlyArray<Strip>, count: number): Int32Array => {
 }
 
 /** A change of some rows of a parameter. */
-interface Part {
+interface ChangedPart {
   readonly term: MergeTerm
   /** The term is of the matrix `[in, out]`. */
   readonly transposed: boolean
@@ -43,7 +43,7 @@ interface Part {
   readonly columns: Int32Array
 }
 
-const partsOf = (bound: BoundParameter, adapters: ReadonlyArray<LoadedAdapter>): ReadonlyArray<Part> => {
+const partsOf = (bound: BoundParameter, adapters: ReadonlyArray<LoadedAdapter>): ReadonlyArray<ChangedPart> => {
   const [rows, columns] = bound.parameter.shape as readonly [number, number]
   return factorsOf(bound).flatMap(({ columns: across, matrix, rows: down }) => {
     const terms = adapters.flatMap((adapter) => (adapter.tensors.has(matrix.tensor) ? adapter.termOf(matrix) ?? [] : []))
@@ -51,7 +51,7 @@ const partsOf = (bound: BoundParameter, adapters: ReadonlyArray<LoadedAdapter>):
       throw new PlanRefused({ code: "adapter/dora", problem: "DoRA sets the lengths of rows, so it cannot be applied together with another adapter of the same weight", names: [matrix.tensor] })
     }
     const [rowMap, columnMap] = [positions(down, rows), positions(across, columns)]
-    return terms.map((term): Part => ({ term, transposed: matrix.transposed, rows: rowMap, columns: columnMap }))
+    return terms.map((term): ChangedPart => ({ term, transposed: matrix.transposed, rows: rowMap, columns: columnMap }))
   })
 }
 
@@ -66,12 +66,12 @@ const gathered = ({ bytes, columns, dtype, rows }: Weights, numbers: ReadonlyArr
 }
 
 /** The change of HF rows `numbers`, [numbers, columns of the HF matrix], without its scale. */
-const changeOf = (arithmetic: Arithmetic, { term: { a, b }, transposed }: Part, numbers: ReadonlyArray<number>): Float32Array =>
+const changeOf = (arithmetic: Arithmetic, { term: { a, b }, transposed }: ChangedPart, numbers: ReadonlyArray<number>): Float32Array =>
   transposed
     ? arithmetic.product({ a: gathered(a, numbers, true), m: numbers.length, b, transposed: true })
     : arithmetic.product({ a: gathered(b, numbers, false), m: numbers.length, b: a, transposed: false })
 
-const applyPart = (arithmetic: Arithmetic, part: Part, sums: Float32Array, columns: number, first: number): void => {
+const applyPart = (arithmetic: Arithmetic, part: ChangedPart, sums: Float32Array, columns: number, first: number): void => {
   const own = Array.from({ length: sums.length / columns }, (_, i) => i).filter((i) => part.rows[first + i]! >= 0)
   if (own.length === 0) return
   const numbers = own.map((i) => part.rows[first + i]!)

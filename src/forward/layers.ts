@@ -193,12 +193,12 @@ function* mlp<P>(pass: Pass<P>, layer: MlpPlan<P>, x: States): Steps<P, States> 
 }
 
 /** Tokens that an expert works on. */
-interface Share {
+interface ExpertShare {
   readonly token: number
   readonly weight: number
 }
 
-const sharesOf = (choices: ReadonlyArray<ReadonlyArray<Choice>>): ReadonlyMap<number, ReadonlyArray<Share>> =>
+const sharesOf = (choices: ReadonlyArray<ReadonlyArray<Choice>>): ReadonlyMap<number, ReadonlyArray<ExpertShare>> =>
   Map.groupBy(choices.flatMap((own, token) => own.map(({ expert, weight }) => ({ expert, token, weight }))), ({ expert }) => expert)
 
 const gathered = (x: Float32Array, width: number, rows: ReadonlyArray<number>): Float32Array => {
@@ -208,7 +208,7 @@ const gathered = (x: Float32Array, width: number, rows: ReadonlyArray<number>): 
 }
 
 /** total += each row of `out`, weighed, at its token. */
-const addShares = (total: Float32Array, width: number, shares: ReadonlyArray<Share>, out: Float32Array): void => {
+const addShares = (total: Float32Array, width: number, shares: ReadonlyArray<ExpertShare>, out: Float32Array): void => {
   for (const [i, { token, weight }] of shares.entries()) {
     for (let c = 0; c < width; c++) total[token * width + c]! += weight * out[i * width + c]!
   }

@@ -26,10 +26,10 @@ export interface Compute {
 }
 
 /** `settle`: which steps follow depends on those before. */
-export type Step<P> = Read<P> | Compute | "settle"
+export type PassStep<P> = Read<P> | Compute | "settle"
 
 /** Steps, and what is known once they are taken. */
-export type Steps<P, T> = Generator<Step<P>, T, void>
+export type Steps<P, T> = Generator<PassStep<P>, T, void>
 
 /** All numbers of a parameter. */
 export function* whole<P>(parameter: P): Steps<P, Later<Float32Array>> {
@@ -98,7 +98,7 @@ class RowCutter<P> {
 }
 
 /** Reads that are asked for and not done, and what is to be computed between them. */
-class Pending<P> {
+class PendingReads<P> {
   readonly #steps: Array<Compute | { readonly read: Read<P>; readonly cutter: RowCutter<P> }> = []
 
   add(read: Read<P>, array: TargetArray): void {
@@ -133,7 +133,7 @@ class Pending<P> {
 export const takeSteps = <P>(steps: Steps<P, void>, array: (read: Read<P>) => TargetArray, options: EngineOptions & { readonly onBytes?: (bytes: number) => void }) =>
   Effect.gen(function*() {
     for (let ended = false; !ended;) {
-      const pending = new Pending<P>()
+      const pending = new PendingReads<P>()
       // The engine asks for arrays ahead of those that it delivers.
       const arrays = function*(): Generator<TargetArray> {
         for (;;) {
