@@ -17,8 +17,15 @@ export interface Split {
 
 const REPLICATED: Split = { axis: undefined, parts: "whole" }
 
-/** What no module of this room builds and every trainer has: learned positions, and what a CLIP tower has in front of its layers. */
-const ELSEWHERE = /(?:^|\.)(?:position_embeddings\.weight|tokentype_embeddings\.weight|class_token|conv1\.(?:weight|bias)|ln_pre\.(?:weight|bias))$/
+/**
+ * What no module of this room builds and trainers have: learned positions, what a CLIP tower has in front of its layers, a fused down
+ * projection; biases of heads; projectors, of which only the second matrix is like that of an MLP.
+ */
+const ELSEWHERE: ReadonlyArray<readonly [RegExp, Split]> = [
+  [/(?:^|\.)(?:position_embeddings\.weight|tokentype_embeddings\.weight|class_token|conv1\.(?:weight|bias)|ln_pre\.(?:weight|bias))$/, REPLICATED],
+  [/\.(?:linear_qkv_down_proj\.(?:weight|bias)|out_proj\.bias)$/, REPLICATED],
+  [/(?:^|\.)(?:output_layer|eh_proj)\.bias$|\.encoder\.linear_fc1\.(?:weight|bias)$/, { axis: 0, parts: "whole" }]
+]
 
 /** `mlp.experts.experts.linear_fc1.weight` → `experts.linear_fc1` and `weight`. */
 const placeOf = (key: string): readonly [kind: string, name: string] => {
@@ -55,13 +62,38 @@ const collected = (): ReadonlyMap<string, Split | undefined> => {
 
 let known: ReturnType<typeof collected> | undefined
 
+/** A norm of any module that has one; those that are cut are in the table. */
+const NORM = /(?:^|\.)[^.]*norm[^.]*\.(?:weight|bias)$/
+
 /** Undefined for a parameter that no module of this room has. */
 export const splitOf = (key: string): Split | undefined => {
-  if (ELSEWHERE.test(key)) return REPLICATED
+  const elsewhere = ELSEWHERE.find(([pattern]) => pattern.test(key))
+  if (elsewhere) return elsewhere[1]
   known ??= collected()
-  const [kind, name] = placeOf(key)
-  return known.get(`${kind} ${name}`) ?? known.get(`${kind.slice(kind.lastIndexOf(".") + 1)} ${name}`)
+  const [kind, name] = placeOf(key.replace(/\bmamba_mixer\./, "mixer."))
+  return known.get(`${kind} ${name}`) ?? known.get(`${kind.slice(kind.lastIndexOf(".") + 1)} ${name}`) ?? (NORM.test(key) ? REPLICATED : undefined)
 }
+
+/** Gate and up apart (`weight_w`), experts by number (`weight7`): the parameter that such a key is of. */
+const ownKey = (key: string): string => key.replace(/(?<=\.(?:weight|bias))(?:_[wv]|\d+)$/, "")
+
+/**
+ * The axis that tensor parallelism splits of a stored tensor, counted behind any layer and expert axis, by its key alone; `undefined` for what every
+ * rank holds whole, `"unknown"` for a name that is not one of Megatron's. The parts of a fused projection have keys of their own here.
+ */
+export const splitAxisOf = (key: string): number | undefined | "unknown" => {
+  const own = splitOf(ownKey(key))
+  if (own) return own.axis
+  const dot = key.lastIndexOf(".")
+  const fused = splitOf(key.slice(0, Math.max(0, dot)))
+  return fused && Array.isArray(fused.parts) && fused.parts.includes(key.slice(dot + 1)) ? fused.axis : "unknown"
+}
+
+/** Stored in two halves, gate and up, each split on its own, if the activation is gated (torch-dist-format.md D.3). */
+export const isFirstOfMlp = (key: string): boolean => /(?:^|\.)linear_fc1\.(?:weight|bias)$/.test(key)
+
+/** The second matrix of the same MLP: its columns are as many as a half has rows. */
+export const secondOfMlp = (key: string): string => key.replace(/linear_fc1\.(?:weight|bias)$/, "linear_fc2.weight")
 
 /** Rows of the parts of a fused projection or convolution as wide as the output projection's input, and as many as there are heads. */
 const AS_OUTPUT: ReadonlySet<string> = new Set(["z", "x", "value"])

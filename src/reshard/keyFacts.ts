@@ -1,7 +1,7 @@
 /** What the keys and shapes of a checkpoint say of its model: where layers, experts and halves are, what is split, what lies on which stage. Pure. */
 import { expertKey, indexedLayer, leadingAxes, stackedLayer } from "../model/layerKeys.ts"
 import type { Stage } from "../model/Parameter.ts"
-import { isFirstOfMlp, secondOfMlp, splitAxisOf } from "../model/splitAxis.ts"
+import { isFirstOfMlp, secondOfMlp, splitAxisOf } from "../model/splits.ts"
 import { modalityOf } from "../model/storedKey.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"

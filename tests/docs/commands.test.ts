@@ -2,6 +2,7 @@
  * Every command line of the documents runs as it is printed, on samples, and prints what is printed below it. A document prepares what
  * its reader would have in comments (`<!-- run`); lines that need another machine, a network or a GPU stand in blocks marked `sh elsewhere`.
  */
+import { trainingCheckpoint } from "../conformance/training.ts"
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -74,6 +75,7 @@ describe("docs/cli.md", () => {
       "relabel ./megatron ./trained --to ddp", "relabel ./megatron ./run --to ddp"
     ]) expect(await runCli([...text.split(" "), "-q"], { cwd: ready }), text).toMatchObject({ code: 0 })
     renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
+    cpSync(trainingCheckpoint("legacy-tp2pp2"), join(ready, "old"), { recursive: true })
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
   })
 

@@ -81,7 +81,7 @@ export const relabelCommand = Command.make("relabel", {
   Command.withExamples([
     { command: "convert_megatron_mimo relabel ./run/iter_0001000 ./mended --to plain --link", description: "A trained MIMO checkpoint, as the reference's converter wants it" },
     { command: "convert_megatron_mimo relabel ./standard ./mimo --to mimo --component language=tp=4 --component images=tp=1", description: "Standard to MIMO" },
-    { command: "convert_megatron_mimo relabel ./old/iter_0001000 ./new --to torch-dist", description: "Folders of ranks (mp_rank_*) as torch_dist, which loads into any layout" },
+    { command: "convert_megatron_mimo relabel ./old ./new --to torch-dist", description: "Folders of ranks (mp_rank_*) as torch_dist, which loads into any layout" },
     { command: "convert_megatron_mimo relabel ./gpt ./hybrid --to hybrid", description: "GPTModel to HybridModel" }
   ])
 )
