@@ -21,7 +21,7 @@ export const openArithmetic = async (choice: ComputeChoice): Promise<Arithmetic>
   for (const form of TFJS) {
     if (choice === "auto" && !form.native) continue
     try {
-      return tfjsArithmetic(form.name, await form.open())
+      return tfjsArithmetic(form, await form.open())
     } catch (error) {
       reasons.push(`${form.package}: ${reasonOf(error)}`)
     }

@@ -17,6 +17,7 @@ interface Tensor {
 interface Tensorflow {
   readonly tensor2d: (values: Float32Array, shape: readonly [number, number]) => Tensor
   readonly matMul: (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean) => Tensor
+  readonly transpose: (x: Tensor) => Tensor
   readonly setBackend: (name: string) => Promise<boolean>
   readonly ready: () => Promise<void>
 }
@@ -60,17 +61,31 @@ export const TFJS = [
   { name: "tfjs-wasm", package: "@tensorflow/tfjs-backend-wasm", open: wasm, native: false }
 ] as const
 
-/** A driver over an opened form. Each product is accumulated in F32, in an order of the library's own. */
-export const tfjsArithmetic = (name: string, tf: Tensorflow): Arithmetic =>
+/** Its WebAssembly multiplies by a transposed matrix in plain loops, a tenth as fast; transposing takes as long as that for so many rows. */
+const WORTH_TRANSPOSING = 32
+
+/** One of {@link TFJS}. */
+export type TfjsForm = (typeof TFJS)[number]
+
+/**
+ * A driver of an opened form. Each product is accumulated in F32, in an order of the library's own. All forms of one process compute with
+ * the one that was opened last.
+ */
+export const tfjsArithmetic = ({ name, native: own }: TfjsForm, tf: Tensorflow): Arithmetic =>
   withProduct(name, (call) => {
     const { k, m, n } = sizesOf(call)
     if (m * n * k === 0) return new Float32Array(m * n)
-    const a = tf.tensor2d(call.a, [m, k])
-    const b = tf.tensor2d(widened(call.b), [call.b.rows, call.b.columns])
-    const product = tf.matMul(a, b, false, call.transposed)
+    const held: Array<Tensor> = []
+    const hold = (tensor: Tensor): Tensor => {
+      held.push(tensor)
+      return tensor
+    }
     try {
-      return product.dataSync()
+      const a = hold(tf.tensor2d(call.a, [m, k]))
+      const b = hold(tf.tensor2d(widened(call.b), [call.b.rows, call.b.columns]))
+      const apart = call.transposed && !own && m >= WORTH_TRANSPOSING
+      return hold(tf.matMul(a, apart ? hold(tf.transpose(b)) : b, false, call.transposed && !apart)).dataSync()
     } finally {
-      for (const tensor of [a, b, product]) tensor.dispose()
+      for (const tensor of held) tensor.dispose()
     }
   })
