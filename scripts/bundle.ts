@@ -11,7 +11,8 @@ const external = ["effect", /^effect\//, "zod", "yaml", "ws", /^@effect\//, /^no
 /** A few files: what every command line needs, what most commands need. Each file that is opened costs as much as 20 KB of code. */
 const groups = [
   { name: "start", tags: ["$initial" as const], priority: 2 },
-  { name: "commands", minShareCount: 6, priority: 1 }
+  { name: "commands", minShareCount: 6, priority: 1 },
+  { name: "flags", test: /[\\/]src[\\/]cli[\\/][^\\/]+\.ts$/, minShareCount: 2 }
 ]
 
 /** A raw template with such a character: there an escape would be text. */
