@@ -6,7 +6,7 @@ import { type Plugin, rolldown } from "rolldown"
 const root = new URL("..", import.meta.url).pathname
 /** Packages that are used where they are installed, and never carried along. */
 const optional = [/^@tensorflow\//, "@huggingface/tokenizers"]
-const external = ["effect", /^effect\//, "zod", "yaml", "ws", /^@effect\//, /^node:/, ...optional]
+const external = ["effect", /^effect\//, "zod", "yaml", "ws", "undici", /^@effect\//, /^node:/, ...optional]
 
 /** A few files: what every command line needs, what most commands need. Each file that is opened costs as much as 20 KB of code. */
 const groups = [

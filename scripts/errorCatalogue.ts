@@ -212,6 +212,8 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "`hf://Org/Name[@revision][/path]`, `https://…` and `s3://bucket/prefix` are addresses.",
     codes: {
       "hub": "what follows `hf://` is no repository of the Hub",
+      "peer": ["the package that reads such places is not installed", "The message has the command that installs it."],
+      "s3": "what follows `s3://` is no bucket",
       "unknown": "nothing here reads this kind of address"
     }
   },

@@ -9,6 +9,8 @@ import { HubCache } from "./hub/HubCache.ts"
 import { HubClient } from "./hub/HubClient.ts"
 import { HubStore } from "./hub/HubStore.ts"
 import { schemeOf } from "./place.ts"
+import { type AwsClient, awsClient } from "./s3/awsClient.ts"
+import { S3Store } from "./s3/S3Store.ts"
 import type { RemoteOptions } from "./RemoteOptions.ts"
 
 export interface RemoteStores {
@@ -44,6 +46,8 @@ const tokenOf = async (disk: DiskCalls, env: RemoteEnvironment): Promise<string 
 export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout }: RemoteOptions, env: RemoteEnvironment = process.env): RemoteStores => {
   const client = new Client({ timeout: timeout ?? downloadTimeout(env), ...(patience === undefined ? {} : { patience }) })
   const http = new HttpStore(client)
+  let aws: Promise<AwsClient> | undefined
+  const s3 = new S3Store(client, () => aws ??= awsClient(timeout ?? downloadTimeout(env), env))
   let hub: Promise<HubStore> | undefined
   const hubStore = (): Promise<HubStore> => hub ??= (async () => {
     const endpoint = hubEndpoint(env)
@@ -59,6 +63,7 @@ export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout
     of: async (path) => {
       switch (schemeOf(path)) {
         case "hf": return hubStore()
+        case "s3": return s3
         case "https":
         case "http": return http
         default: throw new IoError({ path, operation: "open", code: "place/unknown", errno: "EINVAL", detail: "is a kind of place that is not known here" })

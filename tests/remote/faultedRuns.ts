@@ -17,13 +17,13 @@ export const treeOf = (directory: string): ReadonlyMap<string, Buffer> =>
 export const importFrom = (hfModel: string, target: string): Promise<unknown> =>
   Effect.runPromise(MegatronMimoBridge.fromHfPretrained(hfModel).pipe(
     Effect.flatMap((bridge) => bridge.importCheckpoint(target, {})),
-    Effect.provideService(Remote, { timeout: 150, patience: 1 }),
+    Effect.provideService(Remote, { timeout: 100, patience: 1 }),
     // A disk of its own: what is known of the Hub is known per disk.
     Effect.provide(Layer.succeed(Disk, { ...nodeCalls }))
   ))
 
 /** Spoil request `at`, and, with `all`, every one after it. What went wrong with the promise, in words. */
-export const faulted = async (hub: FakeHub, hfModel: string, target: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
+export const faulted = async (hub: Pick<FakeHub, "asked" | "spoil">, hfModel: string, target: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
   let seen = 0
   let spoiled = false
   hub.asked.length = 0

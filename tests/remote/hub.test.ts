@@ -98,7 +98,8 @@ describe("a model of the Hub", () => {
 
 describe("a network that goes wrong", () => {
   it.each(FAULTS.map((fault) => [fault.name, fault] as const))("%s: the same bytes, or an error and nothing", async (_, fault) => {
-    for (const at of [0, 4, 9]) expect(await faulted(hub, "hf://org/model", target, treeOf(local), fault, at, false), `once, at request ${at}`).toBeUndefined()
+    // Every place is tried by `npm run remote:faults`.
+    expect(await faulted(hub, "hf://org/model", target, treeOf(local), fault, 9, false), "once, at request 9").toBeUndefined()
     expect(await faulted(hub, "hf://org/model", target, treeOf(local), fault, 5, true), "from request 5 on").toBeUndefined()
   })
 })

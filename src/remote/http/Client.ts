@@ -118,7 +118,7 @@ export const transientAnswer = (path: string, answer: HttpAnswer): Transient | u
 }
 
 /** Events, as a loop over the parts takes twice the time. */
-const received = (body: Readable, take: (part: Uint8Array) => void): Promise<void> =>
+export const received = (body: Readable, take: (part: Uint8Array) => void): Promise<void> =>
   new Promise((resolve, reject) => {
     body.on("data", (part: Uint8Array) => {
       try {

@@ -8,9 +8,10 @@ import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
 import { hasErrno } from "../../store/present.ts"
 import { canonical } from "../place.ts"
-import { HEAD, RangedFile, type RangedObject } from "../RangedFile.ts"
+import { RangedFile } from "../RangedFile.ts"
 import type { Client } from "./Client.ts"
-import { type Locate, type Pinned, readRange } from "./range.ts"
+import { PinnedObject } from "./PinnedObject.ts"
+import { askingAt } from "./range.ts"
 
 const INDEX = "model.safetensors.index.json"
 /** Files of model directories that have one name everywhere. */
@@ -23,58 +24,9 @@ const USUAL = [
 const FILE = /\.[A-Za-z0-9]{1,12}$/
 const LARGEST_INDEX = 64 << 20
 
-/** What was said of a file this many milliseconds ago still holds: a plan asks for the same one several times within a second. */
-const RECENT = 2000
-
-/** A file as it was when it was first read; small ones are kept. */
-class Known implements RangedObject {
-  readonly #client: Client
-  readonly #path: string
-  readonly #locate: Locate
-  readonly #pinned: Pinned = { size: undefined, etag: undefined }
-  /** Of a small file all; of others the beginning, from the look at the file until somebody reads it. */
-  #content: Uint8Array | undefined
-  #asked = -Infinity
-
-  constructor(client: Client, path: string, url: URL) {
-    this.#client = client
-    this.#path = path
-    this.#locate = async () => ({ url, headers: {} })
-  }
-
-  info(): StoredInfo | undefined {
-    const { etag, size } = this.#pinned
-    if (size === undefined) return undefined
-    const identity = `${size} bytes, ${etag ?? "without a tag"}`
-    return { kind: "file", size, identity, stamp: identity }
-  }
-
-  async read(start: number, into: Uint8Array): Promise<number> {
-    const kept = this.#content
-    const end = Math.min(start + into.byteLength, this.#pinned.size ?? Infinity)
-    if (kept !== undefined && end <= kept.byteLength) {
-      if (kept.byteLength < this.#pinned.size!) this.#content = undefined
-      into.set(kept.subarray(start, end))
-      return end - start
-    }
-    const bytes = await readRange(this.#client, this.#path, this.#locate, this.#pinned, start, into)
-    this.#asked = performance.now()
-    if (start === 0 && bytes === Math.min(HEAD, this.#pinned.size!)) this.#content = into.slice(0, bytes)
-    return bytes
-  }
-
-  /** Is it still the one that was read? IoError `ESTALE`, `ENOENT` … */
-  async check(): Promise<void> {
-    const { size } = this.#pinned
-    if (size === undefined || size === 0 || performance.now() - this.#asked < RECENT) return
-    await readRange(this.#client, this.#path, this.#locate, this.#pinned, 0, new Uint8Array(1))
-    this.#asked = performance.now()
-  }
-}
-
 export class HttpStore implements Store {
   readonly #client: Client
-  readonly #objects = new Map<string, Known>()
+  readonly #objects = new Map<string, PinnedObject>()
   readonly #lists = new Map<string, Promise<ReadonlyArray<string>>>()
 
   constructor(client: Client) {
@@ -90,10 +42,15 @@ export class HttpStore implements Store {
   }
 
   /** The same object for everybody, so that all who read it read the same. */
-  #known(path: string): Known {
-    const known = this.#objects.get(canonical(path)) ?? new Known(this.#client, path, this.#url(path))
+  #known(path: string): PinnedObject {
+    const known = this.#objects.get(canonical(path)) ?? this.#unread(path)
     this.#objects.set(canonical(path), known)
     return known
+  }
+
+  #unread(path: string): PinnedObject {
+    const url = this.#url(path)
+    return new PinnedObject(this.#client, path, askingAt(this.#client, path, async () => ({ url, headers: {} })))
   }
 
   async #isThere(path: string): Promise<boolean> {

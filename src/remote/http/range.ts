@@ -8,6 +8,15 @@ import { type HttpAnswer, type Client, type HttpHeaders, networkFailure, Transie
 /** Where the object is now. `fresh`: the address that was given last does not work any more. */
 export type Locate = (fresh: boolean) => Promise<{ readonly url: URL; readonly headers: HttpHeaders }>
 
+/** Ask for `range` (as in the header). `fresh`: the address that was given last does not work any more. */
+export type Ask = (range: string, fresh: boolean, signal: AbortSignal) => Promise<Answer>
+
+/** Ask where the object is said to be; what it is told there is told to no other origin. */
+export const askingAt = (client: Client, path: string, locate: Locate): Ask => async (range, fresh, signal) => {
+  const { headers, url } = await locate(fresh)
+  return client.follow(path, url, (to) => ({ ...(to.origin === url.origin ? headers : {}), range }), { signal })
+}
+
 /** What is known of an object, so that all ranges come from the same one. Found out with the first answer where it is unknown. */
 export interface Pinned {
   /** Bytes. */
@@ -76,19 +85,18 @@ const unwelcome = (path: string, { status }: HttpAnswer): Error | undefined => {
  * @throws IoError: `ESTALE` if the object is another one than before, `EPROTO` for an answer that is not what was asked for, `ENOENT`,
  * `EACCES`, and what the network fails with five times without progress.
  */
-export const readRange = async (client: Client, path: string, locate: Locate, pinned: Pinned, start: number, into: Uint8Array): Promise<number> => {
+export const readRange = async (client: Client, path: string, ask: Ask, pinned: Pinned, start: number, into: Uint8Array): Promise<number> => {
   let done = 0
   let expected = into.byteLength
   let renewals = 0
   let fresh = false
   await client.trying(() => client.lanes.through(async () => {
     if (done >= expected) return
-    const { headers, url } = await locate(fresh)
-    fresh = false
     const from = start + done
     const deadline = AbortSignal.timeout(LEAST_TIME + Math.ceil((expected - done) / SLOWEST))
-    const range = `bytes=${from}-${start + expected - 1}`
-    const answer = await client.follow(path, url, (to) => ({ ...(to.origin === url.origin ? headers : {}), range }), { signal: deadline })
+    const renew = fresh
+    fresh = false
+    const answer = await ask(`bytes=${from}-${start + expected - 1}`, renew, deadline)
     const again = transientAnswer(path, answer)
     const bad = again ?? unwelcome(path, answer)
     if (bad !== undefined) {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
 import type { Client } from "../http/Client.ts"
-import { type Pinned, readRange } from "../http/range.ts"
+import { askingAt, type Pinned, readRange } from "../http/range.ts"
 import { COMMIT, hubPath, hubPlace, type HubPlace } from "../place.ts"
 import { RangedFile, type RangedObject } from "../RangedFile.ts"
 import type { HubCache } from "./HubCache.ts"
@@ -104,9 +104,9 @@ export class HubStore implements Store {
   }
 
   #object(path: string, place: HubPlace, entry: HubEntry, info: StoredInfo): RangedObject {
-    const locate = this.#hub.locating(place, entry)
+    const ask = askingAt(this.#client, path, this.#hub.locating(place, entry))
     const pinned: Pinned = { size: entry.size, etag: undefined }
-    return { info: () => info, read: (start, into) => readRange(this.#client, path, locate, pinned, start, into) }
+    return { info: () => info, read: (start, into) => readRange(this.#client, path, ask, pinned, start, into) }
   }
 
   /** A small file comes whole and is held against git's sum of it. */

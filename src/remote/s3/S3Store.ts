@@ -1,0 +1,163 @@
+/**
+ * Buckets of S3, and of what speaks its language, as a store: `s3://bucket/prefix`. Signing, credentials and endpoints are the business of
+ * AWS's own client, which is installed by whoever needs it; what it answers is checked as all answers are.
+ */
+import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, S3Client } from "@aws-sdk/client-s3"
+import type { Readable } from "node:stream"
+import { IoError } from "../../errors.ts"
+import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
+import { type Answer, type Client, networkFailure, received, Transient } from "../http/Client.ts"
+import { PinnedObject } from "../http/PinnedObject.ts"
+import type { Ask } from "../http/range.ts"
+import { canonical } from "../place.ts"
+import { RangedFile } from "../RangedFile.ts"
+import type { AwsClient } from "./awsClient.ts"
+
+interface S3Place {
+  readonly bucket: string
+  /** Without slashes around it. */
+  readonly key: string
+}
+
+/** `s3:/bucket/key`; names of buckets as S3 allows them. */
+const S3_PLACE = /^s3:\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/
+const MOST_NAMES = 200_000
+
+const placeOf = (path: string): S3Place => {
+  const [, bucket, key = ""] = S3_PLACE.exec(canonical(path)) ?? []
+  if (bucket !== undefined) return { bucket, key }
+  throw new IoError({ path, operation: "open", code: "place/s3", errno: "EINVAL", detail: "names no bucket", hint: "s3://bucket/prefix does." })
+}
+
+/** Errors of the client by their names; the statuses of the rest are those of HTTP. */
+const failure = (path: string, error: unknown): unknown => {
+  const { $metadata, message, name } = error as { readonly name?: string; readonly message?: string; readonly $metadata?: { readonly httpStatusCode?: number } }
+  const say = (errno: string, detail: string, hint?: string) => new IoError({ path, operation: "read", errno, detail, ...(hint === undefined ? {} : { hint }) })
+  const status = $metadata?.httpStatusCode
+  if (name === "NoSuchBucket") return say("ENOENT", "there is no such bucket")
+  if (name === "NoSuchKey" || name === "NotFound" || status === 404) return say("ENOENT", "there is no such object")
+  if (name === "PreconditionFailed" || status === 412) return say("ESTALE", "it was replaced (412)")
+  if (status === 416) return say("ESTALE", "it is shorter than it was (416)")
+  if (name === "CredentialsProviderError") return say("EACCES", "no credentials were found", "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give them.")
+  if (status === 401 || status === 403) return say("EACCES", `the server answers ${status} (${name ?? "no name"})`)
+  if (status !== undefined && (status >= 500 || status === 408 || status === 429)) return new Transient(say("EHTTP", `the server answers ${status} (${name ?? message ?? ""})`))
+  // An answer that is not what the client understands.
+  if (status !== undefined) return say("EPROTO", `the server answers ${status} (${name ?? ""})`)
+  if (name === "TimeoutError" || name === "AbortError") return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
+  return networkFailure(path, error)
+}
+
+const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): Answer => {
+  const headers: Readonly<Record<string, string | undefined>> = {
+    "content-range": ContentRange, "content-length": ContentLength?.toString(), etag: ETag, "content-encoding": ContentEncoding
+  }
+  const body = Body as unknown as Readable
+  body.on("error", () => {})
+  return {
+    url: new URL("s3://object"),
+    status: $metadata.httpStatusCode ?? 0,
+    header: (name) => headers[name],
+    receive: (take) => received(body, take),
+    drop: async () => { body.destroy() }
+  }
+}
+
+export class S3Store implements Store {
+  readonly #client: Client
+  readonly #aws: () => Promise<AwsClient>
+  readonly #objects = new Map<string, PinnedObject>()
+
+  constructor(client: Client, aws: () => Promise<AwsClient>) {
+    this.#client = client
+    this.#aws = aws
+  }
+
+  /** A call of the client: what it fails with as this store's errors, and again where that may help. */
+  #call<A>(path: string, call: (s3: S3Client, aws: AwsClient["commands"]) => Promise<A>): Promise<A> {
+    return this.#client.trying(() => this.#client.lanes.through(async () => {
+      const { commands, s3 } = await this.#aws()
+      this.#client.traffic.requests++
+      return call(s3, commands).catch((error: unknown) => { throw failure(path, error) })
+    }))
+  }
+
+  #object(path: string): PinnedObject {
+    const key = canonical(path)
+    const known = this.#objects.get(key) ?? new PinnedObject(this.#client, path, this.#asking(path))
+    this.#objects.set(key, known)
+    return known
+  }
+
+  /** Every range says which version it wants, once one has been seen. */
+  #asking(path: string): Ask {
+    const { bucket, key } = placeOf(path)
+    return async (range, _, signal) => {
+      const { commands, s3 } = await this.#aws()
+      const etag = this.#objects.get(canonical(path))?.etag
+      this.#client.traffic.requests++
+      try {
+        return answerOf(await s3.send(new commands.GetObjectCommand({ Bucket: bucket, Key: key, Range: range, ...(etag === undefined ? {} : { IfMatch: etag }) }), { abortSignal: signal }))
+      } catch (error) {
+        throw failure(path, error)
+      }
+    }
+  }
+
+  /** Names directly below a prefix; at most `most` of them. */
+  async #names(path: string, most: number): Promise<ReadonlyArray<string>> {
+    const { bucket, key } = placeOf(path)
+    const prefix = key === "" ? "" : `${key}/`
+    const names = new Set<string>()
+    let from: string | undefined
+    do {
+      const page: ListObjectsV2CommandOutput = await this.#call(path, (s3, { ListObjectsV2Command }) =>
+        s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, Delimiter: "/", MaxKeys: Math.min(1000, most), ...(from === undefined ? {} : { ContinuationToken: from }) })))
+      for (const { Key = "" } of page.Contents ?? []) if (Key.length > prefix.length) names.add(Key.slice(prefix.length))
+      for (const { Prefix = "" } of page.CommonPrefixes ?? []) names.add(Prefix.slice(prefix.length).replace(/\/$/, ""))
+      from = page.IsTruncated ? page.NextContinuationToken : undefined
+      if (names.size > MOST_NAMES) throw new IoError({ path, operation: "list", errno: "E2BIG", detail: `more than ${MOST_NAMES} names` })
+    } while (from !== undefined && names.size < most)
+    return [...names].filter((name) => name !== "." && name !== ".." && name !== "").sort()
+  }
+
+  async list(path: string): Promise<ReadonlyArray<string>> {
+    const names = await this.#names(path, Infinity)
+    if (names.length > 0) return names
+    throw new IoError({ path, operation: "list", errno: await this.#isFile(path) ? "ENOTDIR" : "ENOENT" })
+  }
+
+  async #isFile(path: string): Promise<boolean> {
+    const { bucket, key } = placeOf(path)
+    if (key === "") return false
+    return this.#call(path, (s3, { HeadObjectCommand }) => s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }))).then(() => true, (error: unknown) => {
+      if (error instanceof IoError && error.errno === "ENOENT") return false
+      throw error
+    })
+  }
+
+  async stat(path: string): Promise<StoredInfo> {
+    const known = this.#object(path)
+    if (known.info() !== undefined || await this.#isFile(path)) {
+      await known.check()
+      return new RangedFile(path, known).info()
+    }
+    this.#objects.delete(canonical(path))
+    if ((await this.#names(path, 1)).length === 0) throw new IoError({ path, operation: "stat", errno: "ENOENT" })
+    return { kind: "directory", size: 0, identity: canonical(path), stamp: canonical(path) }
+  }
+
+  lstat(path: string): Promise<StoredInfo> {
+    return this.stat(path)
+  }
+
+  async realpath(path: string): Promise<string> {
+    await this.stat(path)
+    return canonical(path)
+  }
+
+  async open(path: string, _mode: "read", { direct = false }: { readonly direct?: boolean } = {}): Promise<StoredFile> {
+    if (direct) throw new IoError({ path, operation: "open", errno: "EINVAL" })
+    if ((await this.stat(path)).kind !== "file") throw new IoError({ path, operation: "open", errno: "EISDIR" })
+    return new RangedFile(path, this.#object(path))
+  }
+}
