@@ -9,7 +9,7 @@ import { type HttpAnswer, type Client, type HttpHeaders, networkFailure, Transie
 export type Locate = (fresh: boolean) => Promise<{ readonly url: URL; readonly headers: HttpHeaders }>
 
 /** Ask for `range` (as in the header). `fresh`: the address that was given last does not work any more. */
-export type Ask = (range: string, fresh: boolean, signal: AbortSignal) => Promise<Answer>
+export type Ask = (range: string, fresh: boolean, signal: AbortSignal) => Promise<HttpAnswer>
 
 /** Ask where the object is said to be; what it is told there is told to no other origin. */
 export const askingAt = (client: Client, path: string, locate: Locate): Ask => async (range, fresh, signal) => {

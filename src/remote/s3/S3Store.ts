@@ -6,7 +6,7 @@ import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, S3Client } fro
 import type { Readable } from "node:stream"
 import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
-import { type Answer, type Client, networkFailure, received, Transient } from "../http/Client.ts"
+import { type HttpAnswer, type Client, networkFailure, received, Transient } from "../http/Client.ts"
 import { PinnedObject } from "../http/PinnedObject.ts"
 import type { Ask } from "../http/range.ts"
 import { canonical } from "../place.ts"
@@ -47,7 +47,7 @@ const failure = (path: string, error: unknown): unknown => {
   return networkFailure(path, error)
 }
 
-const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): Answer => {
+const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): HttpAnswer => {
   const headers: Readonly<Record<string, string | undefined>> = {
     "content-range": ContentRange, "content-length": ContentLength?.toString(), etag: ETag, "content-encoding": ContentEncoding
   }

@@ -1,7 +1,7 @@
 /** AWS's own client, if it is installed. */
 import type * as Commands from "@aws-sdk/client-s3"
 import { IoError } from "../../errors.ts"
-import type { Environment } from "../environment.ts"
+import type { RemoteEnvironment } from "../environment.ts"
 
 export interface AwsClient {
   readonly s3: Commands.S3Client
@@ -11,10 +11,10 @@ export interface AwsClient {
 const PACKAGE = "@aws-sdk/client-s3"
 
 /** Endpoints of others than AWS, as the client itself reads them; buckets are parts of their paths. */
-const hasOwnEndpoint = (env: Environment): boolean => Boolean(env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"])
+const hasOwnEndpoint = (env: RemoteEnvironment): boolean => Boolean(env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"])
 
 /** Region, credentials and endpoint are found as in every program of AWS. IoError `place/peer` where the client is not installed. */
-export const awsClient = async (timeout: number, env: Environment = process.env): Promise<AwsClient> => {
+export const awsClient = async (timeout: number, env: RemoteEnvironment = process.env): Promise<AwsClient> => {
   const commands = await import(PACKAGE).catch((error: unknown) => {
     if ((error as { readonly code?: string }).code !== "ERR_MODULE_NOT_FOUND") throw error
     throw new IoError({ path: "s3://", operation: "open", code: "place/peer", errno: "ENOPKG", detail: `reading of S3 needs the package ${PACKAGE}`, hint: `npm install ${PACKAGE}` })
