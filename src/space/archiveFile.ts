@@ -4,11 +4,10 @@ import { Effect } from "effect"
 import { basename, dirname } from "node:path"
 import { FormatError, invalidFile } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
-import { readFully } from "../store/Store.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import { parseSaved } from "../torch/parseSaved.ts"
 import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
-import { fromReader, type Ranged } from "../torch/Ranges.ts"
+import { fromReader, type Ranged, rangesOf } from "../torch/Ranges.ts"
 import type { SavedFile } from "../torch/SavedFile.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import type { StoragePlace } from "../torch/TensorView.ts"
@@ -48,13 +47,8 @@ export const archiveSpace = Effect.fnUntraced(function*(path: string) {
     const file = await store.open(path, "read")
     try {
       const { size } = await file.info()
-      const read = async (offset: number, length: number) => {
-        const bytes = new Uint8Array(length)
-        await readFully(file, bytes, offset)
-        return bytes
-      }
       const found: Found = { tensors: new Map(), facts: new Map() }
-      const stored = await fromReader(size, read, (function*() {
+      const stored = await fromReader(size, rangesOf(file), (function*() {
         const saved = yield* parseSaved(size)
         walk(saved.inPickle(() => pyRead(saved.value)), "", found)
         return yield* placeAll(saved, found.tensors)

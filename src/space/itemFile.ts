@@ -17,7 +17,7 @@ import { decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
 import { inPickle } from "../torch/Archive.ts"
 import { parseArchive } from "../torch/ObjectItem.ts"
 import { pyRead } from "../torch/PyValue.ts"
-import { fromReader } from "../torch/Ranges.ts"
+import { fromReader, rangesOf } from "../torch/Ranges.ts"
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import { isTensor, placeStorage, tensorView } from "../torch/TensorView.ts"
 import { describeValue } from "./describeValue.ts"
@@ -132,13 +132,8 @@ const readItems = async (
 }
 
 const readItem = async (file: StoredFile, path: string, start: number, length: number) => {
-  const read = async (offset: number, count: number) => {
-    const bytes = new Uint8Array(count)
-    await readFully(file, bytes, start + offset)
-    return bytes
-  }
   try {
-    return await fromReader(length, read, (function*() {
+    return await fromReader(length, rangesOf(file, start), (function*() {
       const { archive, value } = yield* parseArchive(length)
       if (typeof value !== "object" || value === null || !("kind" in value) || value.kind !== "object" || !isTensor(value)) {
         return { kind: "object" as const, text: describeValue(pyRead(value)) }

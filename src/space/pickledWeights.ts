@@ -11,10 +11,10 @@ import { FormatError, invalidFile, quote } from "../errors.ts"
 import { openRegular, realPathInside } from "../safetensors/locate.ts"
 import { checkIndex, parseIndex, shardsOf } from "../safetensors/ShardIndex.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { readFully, storedState, type Store } from "../store/Store.ts"
+import { storedState, type Store } from "../store/Store.ts"
 import { parseSaved, TENSORS_ONLY } from "../torch/parseSaved.ts"
 import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
-import { fromReader, type Ranged } from "../torch/Ranges.ts"
+import { fromReader, type Ranged, rangesOf } from "../torch/Ranges.ts"
 import type { SavedFile } from "../torch/SavedFile.ts"
 import { isInOrder, type StoragePlace, type TensorView } from "../torch/TensorView.ts"
 import type { StoredWeights, WeightFile } from "./StoredWeights.ts"
@@ -78,12 +78,7 @@ const openFile = async (store: Store, directory: string, name: string): Promise<
   const handle = await openRegular(store, await realPathInside(store, directory, name), path)
   try {
     const info = await handle.info()
-    const read = async (offset: number, length: number) => {
-      const bytes = new Uint8Array(length)
-      await readFully(handle, bytes, offset)
-      return bytes
-    }
-    const { others, placed } = await fromReader(info.size, read, (function*() {
+    const { others, placed } = await fromReader(info.size, rangesOf(handle), (function*() {
       return yield* stateDict(yield* parseSaved(info.size, TENSORS_ONLY))
     })())
     const tensors = placed.map((one) => tensorOf(directory, name, one))

@@ -3,6 +3,7 @@
  * buffer in memory and a file that is read as it goes. Offsets are relative to the start of the item, not of the file.
  */
 import { FormatError } from "../errors.ts"
+import { readFully, type StoredFile } from "../store/Store.ts"
 
 export interface Range {
   readonly offset: number
@@ -15,6 +16,13 @@ export type Ranged<A> = Generator<Range, A, Uint8Array>
 
 /** Reads `length` bytes at `offset`. The bytes must stay untouched until the whole parse has ended. */
 export type RangeReader = (offset: number, length: number) => Promise<Uint8Array>
+
+/** Ranges of an open file, counted from `start`. */
+export const rangesOf = (file: Pick<StoredFile, "path" | "read">, start = 0): RangeReader => async (offset, length) => {
+  const bytes = new Uint8Array(length)
+  await readFully(file, bytes, start + offset)
+  return bytes
+}
 
 /** Small requests become reads of this size: an archive's head or tail is then one read. */
 const WINDOW = 4096

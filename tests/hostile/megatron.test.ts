@@ -6,6 +6,7 @@ import { megatronBadFolders } from "./corpus/megatronBadFolders.ts"
 import { megatronBadItems } from "./corpus/megatronBadItems.ts"
 import { megatronBadPickles } from "./corpus/megatronBadPickles.ts"
 import { megatronBadTables } from "./corpus/megatronBadTables.ts"
+import { megatronBadRanks } from "./corpus/megatronBadRanks.ts"
 import { megatronGood } from "./corpus/megatronGood.ts"
 import { soundOf, workFolder } from "./run.ts"
 
@@ -15,13 +16,14 @@ const CODES = [
   "file/too-large", "file/link-loop", "plan/dtypes", "checkpoint/backend", "checkpoint/duplicate-key",
   "checkpoint/link-escapes", "checkpoint/missing-file", "checkpoint/no-backend", "checkpoint/no-common-state",
   "checkpoint/no-metadata", "checkpoint/no-tracker", "checkpoint/not-a-checkpoint", "checkpoint/not-a-directory",
-  "checkpoint/not-a-file", "checkpoint/tracker", "checkpoint/trackers-disagree"
+  "checkpoint/not-a-file", "checkpoint/rank-disagrees", "checkpoint/rank-experts", "checkpoint/rank-file", "checkpoint/rank-iteration", "checkpoint/rank-layers",
+  "checkpoint/rank-missing", "checkpoint/rank-shapes", "checkpoint/rank-tensor", "checkpoint/tracker", "checkpoint/trackers-disagree"
 ]
 
 const world: World = { work, sound: await soundOf(work), places: { byte: 0, named: 0, without: [] }, codes: new Set() }
 const bases = { llama: await checkpointOf("llama"), qwen2: await checkpointOf("qwen2"), qwen3: await checkpointOf("qwen3") }
 
-const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases))
+const bad = [megatronBadFolders, megatronBadPickles, megatronBadTables, megatronBadItems].flatMap((cases) => cases(bases)).concat(megatronBadRanks)
 
 describe("a Megatron checkpoint is refused", () => {
   it.each(bad.flatMap((c) => c.commands.map((command) => [c.id, command, c] as const)))("%s, by %s", { timeout: 60_000 }, (_, command, c) =>

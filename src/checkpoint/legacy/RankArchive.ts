@@ -5,7 +5,7 @@
 import { join } from "node:path"
 import { argumentsOf, type TrainingArguments } from "../../arguments/TrainingArguments.ts"
 import { FormatError, InvalidFile, invalidFile } from "../../errors.ts"
-import { readFully, storedState, type Store, type StoredState } from "../../store/Store.ts"
+import { storedState, type Store, type StoredState } from "../../store/Store.ts"
 import { bytesOf } from "../../tensor/DType.ts"
 import { volume, type Shape } from "../../tensor/Copy.ts"
 import type { DType } from "../../tensor/DType.ts"
@@ -13,7 +13,7 @@ import type { ChunkView } from "../../torch/DcpMetadata.ts"
 import { parseSaved } from "../../torch/parseSaved.ts"
 import { PickleDict, PickleObject, type PickleValue } from "../../torch/PickleValue.ts"
 import { PyFloat, pyRead, type PyRead, PyTensorView } from "../../torch/PyValue.ts"
-import { fromReader, type Ranged } from "../../torch/Ranges.ts"
+import { fromReader, type Ranged, rangesOf } from "../../torch/Ranges.ts"
 import type { SavedFile } from "../../torch/SavedFile.ts"
 import { isInOrder } from "../../torch/TensorView.ts"
 import { ownFile } from "../ownFile.ts"
@@ -168,12 +168,7 @@ export const readSavedIn = async <A>(store: Store, directory: string, name: stri
   const file = await store.open(path, "read")
   try {
     const info = await file.info()
-    const read = async (offset: number, length: number) => {
-      const bytes = new Uint8Array(length)
-      await readFully(file, bytes, offset)
-      return bytes
-    }
-    return { ...await fromReader(info.size, read, parser(info.size)), ...storedState(info), file: name, path }
+    return { ...await fromReader(info.size, rangesOf(file), parser(info.size)), ...storedState(info), file: name, path }
   } catch (error) {
     throw error instanceof FormatError ? invalidFile(path, error) : error
   } finally {
