@@ -18,6 +18,6 @@ it("every tower", () => {
 })
 
 it("every table of a layer", () => {
-  const rowsOfTowers = ["visionBlock", "visionFrame", "patchMerger"]
+  const rowsOfTowers = ["visionBlock", "visionFrame", "patchMergerRows"]
   expect(Object.keys(blocks).filter((name) => !named.has(name) && !rowsOfTowers.includes(name))).toEqual([])
 })
