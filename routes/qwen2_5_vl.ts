@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
+import { forwardOf, tailWindows } from "./shared/forward.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, sectioned, tiedOf, tokenIds, visionTokens, vocabularyMarks } from "./shared/multimodal.ts"
@@ -47,6 +48,8 @@ export const qwen2_5Vl = family({
         position_embedding_type: "mrope",
         vision_config: hfConfig("qwen2_5_vl.configuration_qwen2_5_vl.Qwen2_5_VLVisionConfig", wholeVision(v))
       }),
+      // Three axes of positions, which are one for text.
+      forward: forwardOf(t, { windows: tailWindows(t) }),
       components: COMPONENTS
     })
   }

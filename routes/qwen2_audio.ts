@@ -3,6 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, many, positions, size } from "./shared/config.ts"
+import { forwardOf, tailWindows } from "./shared/forward.ts"
 import { hfConfig, typed, whole } from "./shared/hfConfig.ts"
 import { commonOf, extraOf, textFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -60,6 +61,7 @@ export const qwen2Audio = family({
           text_config: typed("qwen2", { ...whole(t), layer_types: windowedTail(t) })
         })
       }),
+      forward: forwardOf(t, { windows: tailWindows(t) }),
       components: COMPONENTS
     })
   }

@@ -6,6 +6,7 @@ import { attentionBiases, biasFields, withZeroBiases, zeroBiases } from "./share
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { many, positions, size } from "./shared/config.ts"
 import { type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
+import { forwardOf, softmaxRouter } from "./shared/forward.ts"
 import { hfConfig, section, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { expertsOf, moeFields, router, sparseMoe } from "./shared/moe.ts"
@@ -71,6 +72,8 @@ const describe = (moe: boolean) => (c: z.infer<typeof schema>, experts: ExpertLa
         vision_config: hfConfig(`${name}.configuration_${name}.${variant}VisionConfig`, { ...wholeVision(v), dtype: dtypeOf(t) })
       }
     ),
+    // Three axes of positions, which are one for text.
+    forward: forwardOf(t, moe ? { router: softmaxRouter({}, true) } : {}),
     components: COMPONENTS,
     ...zeroBiases(biases)
   })

@@ -23,9 +23,9 @@ const describedBy = (config: unknown) => {
 /** The plan of a toy with these changes to its config.json, and these parameters besides. */
 const planOf = (name: string, change: object = {}, besides: ReadonlyArray<string> = []) => {
   const { modules } = describedBy({ ...toyConfig(name) as object, ...change })
-  const [module] = modules
-  if (module?.kind !== "language") throw new Error("a toy is a language model")
-  const names = module.entries.filter((e) => e.kind === "parameter" && !e.mtp).map((e) => (e.kind === "parameter" ? e.name : ""))
+  const module = modules.find((own) => own.kind === "language")!
+  const prefix = module.path === "" ? "" : `${module.path}.`
+  const names = module.entries.filter((e) => e.kind === "parameter" && !e.mtp).map((e) => (e.kind === "parameter" ? e.name.slice(prefix.length) : ""))
   return decoderPlan({ module, blocks: module.blocks, name }, new Map([...names, ...besides].map((own) => [own, own])))
 }
 

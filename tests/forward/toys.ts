@@ -28,8 +28,7 @@ export const toyConfig = (name: string): unknown => JSON.parse(configText(name))
 
 const zeroCentred = (config: unknown): boolean => {
   const family = families.find(config)
-  const [module] = family.describe(family.schema.parse(config), noHeaders).modules
-  return module?.kind === "language" && module.forward?.zeroCentred === true
+  return family.describe(family.schema.parse(config), noHeaders).modules.some((module) => module.kind === "language" && module.forward?.zeroCentred === true)
 }
 
 export const writeToy = async (name: string, directory: string): Promise<void> => {

@@ -2,19 +2,14 @@
  * The forward check against transformers: `compareLogits.ts WORK`, where `WORK/NAME` is a toy (tests/forward/toys.ts) with the logits that
  * forwardLogits.py wrote. With `--update` the last of them go into tests/forward/logits.json, which the tests without Python hold.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { distance, hfLogits } from "../forward/runToy.ts"
 import { KEPT, TOKENS } from "../forward/toys.ts"
+import { numbersIn } from "./npy.ts"
 
 /** Of the logits' scale. Sums of 32-bit floats in another order differ by less than 1e-5 of it in these toys. */
 const MOST = 1e-3
-
-/** The data of a NumPy file of F32. */
-const numbersIn = (path: string): Float32Array => {
-  const bytes = readFileSync(path)
-  return new Float32Array(bytes.buffer.slice(bytes.byteOffset + 10 + bytes.readUInt16LE(8), bytes.byteOffset + bytes.byteLength))
-}
 
 const [, , work, update] = process.argv as [string, string, string, string | undefined]
 const kept: Record<string, string> = {}

@@ -14,7 +14,8 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 for path in sorted(Path(sys.argv[1]).iterdir()):
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+    architecture = json.loads((path / "config.json").read_text())["architectures"][0]
+    model, info = getattr(transformers, architecture).from_pretrained(
         path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
     if info["missing_keys"]:

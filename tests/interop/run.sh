@@ -47,6 +47,7 @@ if [ -d "$trained" ]; then
     "${convert[@]}" export --quiet --megatron-path "$case/checkpoint" --hf-path "$work/trained/$name/described"
   done
   "$venv/bin/python" -W ignore tests/interop/trained.py "$trained" "$work/trained"
+  node tests/interop/trainedLogits.ts "$trained"
 else
   echo "no checkpoints of trainers: TRAINED names none ($trained)"
 fi
