@@ -10,7 +10,7 @@ export {
   writeSampleModel
 } from "./api/promises.ts"
 export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
-export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/models.ts"
+export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/samples.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
 export { type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"

@@ -32,7 +32,7 @@ import { countMemory, type MemoryReport } from "./training/memory.ts"
 import { type LayoutReport, planLayout } from "./training/layouts.ts"
 import type { TrainingRequest } from "./training/request.ts"
 import * as whole from "./roundtrip.ts"
-import { type SampleReport, type SampleRequest, writeSample } from "./models.ts"
+import { type SampleReport, type SampleRequest, writeSample } from "./samples.ts"
 
 /** Work that can be stopped from outside. */
 export interface Abortable {

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { sampleModels, sampleSizes, writeSample } from "../../api/models.ts"
+import { sampleModels, sampleSizes, writeSample } from "../../api/samples.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
