@@ -6,7 +6,7 @@ import { type ComputeChoice, computeChoices, openArithmetic } from "../arithmeti
 import type { EngineLimits } from "../engine/index.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
 import { forward } from "../forward/forward.ts"
-import { openHfDecoder, openMegatronDecoder } from "../forward/openDecoder.ts"
+import { openHfDecoder, openMegatronDecoder, type OpenedDecoder } from "../forward/openDecoder.ts"
 import { openTokenizer, requireTokenizer, type Tokenizer } from "../forward/tokenizer.ts"
 import { attempt, converting } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -22,7 +22,7 @@ export const FORWARD_DEFAULTS = { top: 5, compute: "auto" } as const
 
 /** What is computed, on what, and with what. Either `tokens` or `text`. */
 export interface ForwardRequest extends WithFamilies, Watched, EngineLimits {
-  /** The Hugging Face directory that describes a Megatron checkpoint: its config.json, and its tokenizer. */
+  /** The Hugging Face directory that describes a Megatron checkpoint: its config.json, and its tokenizer. By default what the checkpoint says of itself. */
   readonly hfModel?: string
   /** By their ids. */
   readonly tokens?: ReadonlyArray<number>
@@ -71,12 +71,12 @@ export interface ForwardReport {
   readonly notes: ReadonlyArray<string>
 }
 
-/** The tokens of a request, and the tokenizer, where there is one. */
-const tokensOf = Effect.fnUntraced(function*(directory: string, { text, tokens }: ForwardRequest) {
+/** The tokens of a request, and the tokenizer beside the model, where there is one. */
+const tokensOf = Effect.fnUntraced(function*({ beside, directory }: OpenedDecoder, { text, tokens }: ForwardRequest) {
   const store = yield* storeInUse
   if ((text === undefined) === (tokens === undefined)) return yield* new UsageError({ problem: "the forward check takes either tokens or a text", hint: "--tokens 1,2,3, or --text 'Once upon a time'" })
-  if (text === undefined) return { tokens: tokens!, tokenizer: yield* converting(() => openTokenizer(store, directory)) }
-  const tokenizer = yield* converting(() => requireTokenizer(store, directory))
+  if (text === undefined) return { tokens: tokens!, tokenizer: beside === undefined ? undefined : yield* converting(() => openTokenizer(store, beside)) }
+  const tokenizer = yield* converting(() => requireTokenizer(store, beside ?? directory))
   return { tokens: yield* converting(() => tokenizer.encode(text)), tokenizer }
 })
 
@@ -85,17 +85,17 @@ const decoderAt = Effect.fnUntraced(function*(path: string, request: ForwardRequ
   const kind = yield* kindOfPath(path)
   if (kind === "safetensors") {
     if (request.hfModel !== undefined) return yield* new UsageError({ problem: "a Hugging Face directory describes itself; --hf-model goes with a Megatron checkpoint" })
-    return { model: path, decoder: yield* openHfDecoder(families, path) }
+    return yield* openHfDecoder(families, path)
   }
   if (kind !== "megatron") return yield* new UsageError({ problem: "the forward check takes a Hugging Face directory or a Megatron checkpoint", hint: "A single data file does not say what model it is." })
-  if (request.hfModel === undefined) return yield* new UsageError({ problem: "a Megatron checkpoint needs --hf-model DIR, whose config.json says what model it is" })
-  return { model: request.hfModel, decoder: yield* openMegatronDecoder(families, path, request.hfModel) }
+  return yield* openMegatronDecoder(families, path, request.hfModel)
 })
 
 /** Adapters of the model that the directory `model` describes, in memory. */
-const adaptersOf = Effect.fnUntraced(function*(model: string, request: ForwardRequest) {
+const adaptersOf = Effect.fnUntraced(function*(model: string | undefined, request: ForwardRequest) {
   const { adapters: choices = [] } = request
   if (choices.length === 0) return []
+  if (model === undefined) return yield* new UsageError({ problem: "an adapter beside a Megatron checkpoint needs --hf-model DIR, which names the weights that it adapts" })
   const base = yield* openBase(familiesOf(request), model)
   return yield* Effect.forEach(choices, ({ alpha, path, weight = 1 }) => loadAdapter(base, { path, weight, ...(alpha === undefined ? {} : { alpha }) }, "last"))
 })
@@ -111,9 +111,9 @@ const withText = (tokenizer: Tokenizer | undefined, id: number): { readonly text
 export const forwardCheck = (path: string, request: ForwardRequest): Effect.Effect<ForwardReport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const { compute = FORWARD_DEFAULTS.compute, concurrency, io, maxMemory, onLogits, threads, top = FORWARD_DEFAULTS.top } = request
-    const { decoder, model } = yield* decoderAt(path, request)
-    const { tokenizer, tokens } = yield* tokensOf(model, request)
-    const adapters = yield* adaptersOf(model, request)
+    const decoder = yield* decoderAt(path, request)
+    const { tokenizer, tokens } = yield* tokensOf(decoder, request)
+    const adapters = yield* adaptersOf(decoder.kind === "hf" ? path : request.hfModel, request)
     const arithmetic = yield* attempt(() => openArithmetic(compute))
     const engine = Object.fromEntries(Object.entries({ concurrency, io, maxMemory, threads }).filter(([, value]) => value !== undefined))
     const { bytes, logProbabilities, next, perplexity } = yield* forward(decoder, tokens, {

@@ -204,6 +204,7 @@ export const redescribed = (family: Family, describe: Family["describe"]): Famil
     return family.schema
   },
   ...(family.mimo ? { mimo: family.mimo } : {}),
+  ...(family.impliedConfig ? { impliedConfig: family.impliedConfig } : {}),
   describe
 })
 

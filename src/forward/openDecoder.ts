@@ -8,6 +8,7 @@ import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { rowsOf, storedBox } from "../checkpoint/locatePart.ts"
 import { readChunks, type StoredArrays } from "../checkpoint/StoredArrays.ts"
+import { describedModel, namedModel } from "../convert/exportModel.ts"
 import { familyOf } from "../convert/familyOf.ts"
 import type { SourceCopy, TargetArray } from "../engine/index.ts"
 import { Unsupported } from "../errors.ts"
@@ -23,7 +24,7 @@ import { describeSource } from "../plan/ImportPlan.ts"
 import { type Located, refuseMissing, refuseStoredIntegers, requireAllElements } from "../plan/located.ts"
 import { requireTensors } from "../plan/match.ts"
 import { boundWithoutMtp } from "../plan/mtp.ts"
-import { openHfModel, openHfSource } from "../space/HfSource.ts"
+import { openHfSource } from "../space/HfSource.ts"
 import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import { rebase, type Shape, volume } from "../tensor/Copy.ts"
@@ -41,6 +42,8 @@ export interface OpenedDecoder {
   readonly sizes: { readonly layers: ReadonlyArray<number>; readonly others: number }
   /** A parameter, or some rows of it, in a dtype that is computed with. */
   readonly array: (read: Read<BoundParameter>) => TargetArray
+  /** Where the small files of the model are, its tokenizer among them. */
+  readonly beside?: string
   readonly notes: ReadonlyArray<string>
 }
 
@@ -126,6 +129,7 @@ export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistr
       plan,
       sizes: sizesOf(own, plan.layers.length, array),
       array: readingRows(array),
+      beside: directory,
       notes: [...source.weights.warnings, ...notes]
     }
   })
@@ -142,11 +146,15 @@ const storedCopies = (stored: StoredArrays, { bound: { parameter: { name, shape 
   })
 }
 
-/** `hfModel`: the directory whose config.json describes the model. Errors: those of an export's plan, and Unsupported `unsupported/forward`. */
-export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, hfModel: string) {
+/**
+ * `hfModel`: the directory whose config.json describes the model; without one, what the checkpoint says of itself. Errors: those of an
+ * export's plan, and Unsupported `unsupported/forward`.
+ */
+export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, hfModel?: string) {
   const store = yield* storeInUse
-  const { config, weights } = yield* openHfModel(hfModel)
+  const named = hfModel === undefined ? undefined : yield* namedModel(hfModel)
   const checkpoint = yield* openCheckpoint(path)
+  const { config, directory: beside, weights } = named ?? (yield* describedModel(families, checkpoint, {}))
   const family = yield* converting(() => families.find(config.json, config.path))
   const { chunks, located, plan } = yield* converting(() => explainingMegatron(checkpoint, () => {
     const model = exportedModel({ family, config, weights, checkpoint })
@@ -177,6 +185,7 @@ export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyR
     plan,
     sizes: sizesOf([...places.keys()], plan.layers.length, array),
     array: readingRows(array),
-    notes: checkpoint.notes
+    ...(beside === undefined ? {} : { beside }),
+    notes: [...checkpoint.notes, ...(named ? [] : [`the model is that which ${config.path} describes: ${config.architecture}`])]
   } satisfies OpenedDecoder as OpenedDecoder
 })

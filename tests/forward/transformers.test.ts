@@ -25,7 +25,7 @@ const known = (name: string): Float32Array => {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
 }
 
-const megatronLogits = (path: string, hfModel: string) =>
+const megatronLogits = (path: string, hfModel?: string) =>
   Effect.runPromise(openMegatronDecoder(families, path, hfModel).pipe(Effect.flatMap((decoder) => logitsOf(decoder, TOKENS)), Effect.provide(Disk.layer)))
 
 describe("logits", () => {
@@ -43,6 +43,13 @@ describe("logits", () => {
   it.each(["qwen3-yarn", "deepseek-v3-yarn", "gpt-oss-window"])("%s: whoever multiplies", async (name) => {
     const ours = await hfLogits(join(work, name), TOKENS, await openArithmetic("tfjs"))
     expect(distance(ours.slice(-known(name).length), known(name))).toBeLessThan(2e-5)
+  })
+
+  it("without a Hugging Face model: as the checkpoint describes itself", async () => {
+    const hfModel = join(work, "qwen3-yarn")
+    const megatron = join(work, "described.megatron")
+    await importCheckpoint({ hfModel, standard: true }, megatron, { checksum: false })
+    expect(await megatronLogits(megatron)).toEqual(await hfLogits(hfModel, TOKENS))
   })
 
   it.each(["qwen3-vl-moe", "gemma3-vl"])("%s: so does the language component of a MIMO one", async (name) => {

@@ -21,8 +21,8 @@ const idsOf = (text: string): ReadonlyArray<number> => {
 }
 
 export const forwardCommand = Command.make("forward", {
-  path: pathArgument("path", "directory").pipe(Argument.withDescription("Hugging Face directory, or Megatron checkpoint (with --hf-model)")),
-  hfModel: flags.hfModel.pipe(Flag.withDescription("Of a Megatron checkpoint: the Hugging Face directory whose config.json describes it, or Org/Name of a model in the Hub's cache"), Flag.optional),
+  path: pathArgument("path", "directory").pipe(Argument.withDescription("Hugging Face directory, or Megatron checkpoint")),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("Of a Megatron checkpoint: the Hugging Face directory whose config.json describes it, or Org/Name of a model in the Hub's cache. Default: what its run_config.yaml or the arguments of its run say"), Flag.optional),
   tokens: Flag.String("tokens").pipe(Flag.withMetavar("IDS"), Flag.withDescription("Token ids, separated by commas"), Flag.optional),
   text: Flag.String("text").pipe(
     Flag.withMetavar("TEXT"),
