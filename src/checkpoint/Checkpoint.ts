@@ -20,6 +20,7 @@ import { isAdapterKey } from "../model/adapterKey.ts"
 import { modalityOf } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
+import { pyRead } from "../torch/PyValue.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "./CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
@@ -200,9 +201,12 @@ const described = (directory: string, metadata: DcpMetadata, fileSizes: Readonly
   }
 }
 
+/** What the first rank says of the run; the others say the same. */
+const runOf = ({ ranks: [first] }: RankArchives) => ({ file: first!.archive.file, value: pyRead(first!.archive.common) })
+
 /** A `torch` checkpoint as if it were stored in one piece. */
 const ofRanks = (directory: string, ranks: RankArchives, notes: ReadonlyArray<string>): Checkpoint => {
-  const metadata = { tensors: new Map([...ranks.tensors, ...(ranks.optimizer?.tensors ?? [])]), objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata" }
+  const metadata = { tensors: new Map([...ranks.tensors, ...(ranks.optimizer?.tensors ?? [])]), objects: new Map(), className: "torch.distributed.checkpoint.metadata.Metadata", run: runOf(ranks) }
   const fileSizes = new Map(ranks.files.map(({ file, size }) => [file, size]))
   return { ...described(directory, metadata, fileSizes, directory, new Uint8Array(0), [...notes, ...ranks.notes]), ranks }
 }

@@ -20,6 +20,7 @@ export interface CommonState {
 
 /** `common.pt` wins where both are there, as in the reference. Undefined: neither is there. Errors: InvalidFile, IoError. */
 export const readCommonState = async (store: Store, directory: string, metadata: DcpMetadata): Promise<CommonState | undefined> => {
+  if (metadata.run) return metadata.run
   const path = join(directory, COMMON_FILE)
   try {
     const bytes = await readOwn(store, directory, COMMON_FILE, LARGEST_COMMON)

@@ -116,7 +116,7 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
     out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${size(kept)})`, names: names(kept) })
   }
   const states = space.objects.length - others.length
-  if (states === 0) {
+  if (states === 0 && !space.checkpoint?.ranks) {
     out.push({ code: "no-extra-states", text: "no `_extra_state` is stored; loaders ask for them (`relabel --to extra-states` supplies them)", names: [] })
   }
 }

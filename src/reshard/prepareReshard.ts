@@ -2,6 +2,7 @@
  * A training checkpoint under another layout: weights, optimizer state and what goes with them, cut anew as a trainer of that layout
  * would have saved them. On disk tensors are global, so what a trainer loads does not change; the files, and who writes which, do.
  */
+import { Unsupported } from "../errors.ts"
 import { Effect } from "effect"
 import { basename, dirname, join } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
@@ -47,6 +48,9 @@ const trackersOf = async (disk: DiskCalls, directory: string, folder: string, tr
 const opened = Effect.fnUntraced(function*(path: string) {
   const disk = yield* Disk
   const checkpoint: Checkpoint = yield* openCheckpoint(path)
+  if (checkpoint.ranks) {
+    return yield* new Unsupported({ code: "unsupported/legacy", what: checkpoint.directory, problem: "holds a folder for each rank (the torch format), which only their own layout can load", hint: "relabel --to torch-dist writes it in the format that any layout loads; what is to be cut anew is then cut from that." })
+  }
   const states = yield* converting(() => dataFileStates(disk, checkpoint))
   const { files, folders } = yield* converting(() => filesBelow(disk, checkpoint.directory))
   const common = yield* converting(() => readCommonState(disk, checkpoint.directory, checkpoint.metadata))

@@ -11,6 +11,7 @@ import { Dcp, METADATA_GLOBALS } from "./Globals.ts"
 import { unpickle } from "./Pickle.ts"
 import type { PickleLimits } from "./Pickle.ts"
 import { PickleDict, type PickleObject } from "./PickleValue.ts"
+import type { PyRead } from "./PyValue.ts"
 
 /** Elements of a storage in a file of `torch.save`. */
 export interface ChunkView {
@@ -63,6 +64,8 @@ export interface DcpMetadata {
    * `shape` and chunks are those of the reformulated tensor.
    */
   readonly flattened?: ReadonlyMap<string, ReadonlyArray<number>>
+  /** Of a checkpoint without an index: what the file `file` says of its run, where others have a common state. */
+  readonly run?: { readonly file: string; readonly value: PyRead }
 }
 
 /** 150 000 chunks with saved plans take some 60 MB. */

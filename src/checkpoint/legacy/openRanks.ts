@@ -57,7 +57,11 @@ function* flatStates(length: number) {
 interface OpenedRank {
   readonly archive: RankArchive
   readonly flat: FlatStates | undefined
+  /** It has files of an optimizer that divides whole parameters among data-parallel ranks. */
+  readonly layerWise: boolean
 }
+
+const LAYER_WISE = /^layer_wise_optimizer_\d+\.pt$/
 
 const openAll = async (store: Store, directory: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, OpenedRank>> => {
   const archives = new Map<string, OpenedRank>()
@@ -68,7 +72,7 @@ const openAll = async (store: Store, directory: string, folders: ReadonlyArray<s
       const name = MODEL_FILES.find((file) => names.includes(file))
       if (name === undefined) throw new InvalidFile({ path: `${directory}/${folder}`, code: "checkpoint/rank-missing", problem: `holds no ${MODEL_FILES[0]}: the save was interrupted or the copy is incomplete` })
       const archive = await openRank(store, directory, folder, name)
-      archives.set(folder, { archive, flat: names.includes(DISTRIBUTED) ? await readSavedIn(store, directory, join(folder, DISTRIBUTED), flatStates) : undefined })
+      archives.set(folder, { archive, flat: names.includes(DISTRIBUTED) ? await readSavedIn(store, directory, join(folder, DISTRIBUTED), flatStates) : undefined, layerWise: names.some((file) => LAYER_WISE.test(file)) })
     }
   }
   await Promise.all(Array.from({ length: CONCURRENT_FILES }, work))
@@ -166,6 +170,7 @@ const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives
   const notes = [
     `a torch checkpoint of ${ranks.length} rank${ranks.length === 1 ? "" : "s"} (${ranks.length === 1 ? first.folder.name : `${rankFolder(first.folder, sizes)} … ${ranks.at(-1)!.folder.name}`}); its pieces are read as one model`,
     ...(filled > 0 ? [`${filled} module states hold what only the ranks that saved them can use (FP8 scaling); they are read as empty`] : []),
+    ...(archives.values().some(({ layerWise }) => layerWise) ? ["the layer-wise optimizer's files (layer_wise_optimizer_*.pt) are left behind: each data-parallel rank has states of whole parameters in its own"] : []),
     ...(optimizer instanceof NotRead ? [`the optimizer's state is left behind: ${optimizer.why}`] : [])
   ]
   const files = ranks.flatMap(({ archive }, r) => [archive, ...(flat[r] ? [flat[r]] : [])])

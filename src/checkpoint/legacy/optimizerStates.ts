@@ -40,11 +40,14 @@ const entry = (value: RankValue | undefined, key: PyRead): RankValue | undefined
 const is = (value: RankValue | undefined): boolean => value === true
 const count = (value: RankValue | undefined): number | undefined => numberOf(value as PyRead | undefined)
 
+const STEP = "step"
+
 /** A chained optimizer is several, each for parameters of its own. */
 const partsOf = (value: RankValue): ReadonlyArray<RankValue> => (isList(value) ? value : [value])
 
 const put = (states: ReadonlyArray<ChunkStates>, { chunk, name, tensor }: RankParameter, state: string, found: RankValue | undefined): NotRead | undefined => {
   if (!(found instanceof PlacedTensor)) return undefined
+  if (state === STEP) return new NotRead("it counts its steps for every parameter by itself, as torch's Adam does")
   if (!sameShape(found.tensor.shape, tensor.shape)) return new NotRead(`${state} of ${name} would be [${found.tensor.shape}], the parameter is [${tensor.shape}]`)
   const own = states[chunk]!
   own.set(state, (own.get(state) ?? new Map<string, RankTensor>()).set(name, found.tensor))

@@ -8,13 +8,14 @@ import { openCheckpoint } from "../../checkpoint/Checkpoint.ts"
 import { FormatError, invalidFile } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
 import { readFully } from "../../store/Store.ts"
-import type { StoredChunk } from "../../torch/DcpMetadata.ts"
+import type { ChunkView, StoredChunk } from "../../torch/DcpMetadata.ts"
+import { rangesOf } from "../../torch/Ranges.ts"
 import { crc32 } from "../../torch/Crc32.ts"
 import { readTensorItem } from "../../torch/TensorItem.ts"
 import { worldProgress } from "../../cluster/progress.ts"
 import { currentWorld } from "../../cluster/single.ts"
 import { eachUnit } from "../../cluster/World.ts"
-import type { Store } from "../../store/Store.ts"
+import type { Store, StoredFile } from "../../store/Store.ts"
 import { blockDamage, type Damage, damageSchema, someOf } from "./Damage.ts"
 import type { DeepOptions, DeepReport } from "./DeepReport.ts"
 
@@ -41,8 +42,8 @@ export const deepItems = Effect.fnUntraced(function*(path: string, options: Deep
       else byFile.set(chunk.file, [{ key, chunk }])
     }
   }
-  const files = [...byFile].sort(([a], [b]) => (a < b ? -1 : 1))
-  const sizes = files.map(([, items]) => items.reduce((sum, { chunk }) => sum + chunk.length, 0))
+  const files = Array.from(byFile, ([name, items]) => [name, distinct(items)] as const).sort(([a], [b]) => (a < b ? -1 : 1))
+  const sizes = files.map(([, items]) => items.reduce((sum, { chunk: { length, view } }) => sum + (view ? view.storage.end - view.storage.start : length), 0))
   const bytes = sizes.reduce((sum, size) => sum + size, 0)
   const world = yield* currentWorld
   yield* world.agree("stored tensors", digestOf(files))
@@ -84,6 +85,35 @@ const digestOf = (files: ReadonlyArray<readonly [name: string, items: ReadonlyAr
   return hash.digest("hex")
 }
 
+interface StoredData {
+  readonly begin: number
+  readonly end: number
+  readonly crc32: number
+}
+
+const storageOf = ({ storage: { crc32: sum, end, start } }: ChunkView): StoredData => ({ begin: start, end, crc32: sum })
+
+/** The data of an item. InvalidFile where it is none. */
+const dataOf = async (file: StoredFile, path: string, key: string, chunk: StoredChunk): Promise<StoredData> => {
+  const { crc32: sum, dataLength, dataOffset } = await readTensorItem(chunk.length, rangesOf(file, chunk.offset)).catch((error: unknown) => {
+    if (!(error instanceof FormatError)) throw error
+    throw invalidFile(path, new FormatError(error.code, error.message, { tensor: key, offset: chunk.offset + (error.place.offset ?? 0) }))
+  })
+  const begin = chunk.offset + dataOffset
+  return { begin, end: begin + dataLength, crc32: sum }
+}
+
+/** Views of one storage are checked by it, once. */
+const distinct = (items: ReadonlyArray<Item>): ReadonlyArray<Item> => {
+  const seen = new Set<number>()
+  return items.filter(({ chunk: { view } }) => {
+    if (!view) return true
+    const isNew = !seen.has(view.storage.start)
+    seen.add(view.storage.start)
+    return isNew
+  })
+}
+
 const checkItems = async (
   store: Store,
   path: string,
@@ -97,16 +127,7 @@ const checkItems = async (
   const file = await store.open(path, "read")
   try {
     for (const { chunk, key } of [...items].sort((a, b) => a.chunk.offset - b.chunk.offset)) {
-      const item = await readTensorItem(chunk.length, async (offset, length) => {
-        const part = new Uint8Array(length)
-        await readFully(file, part, chunk.offset + offset)
-        return part
-      }).catch((error: unknown) => {
-        if (!(error instanceof FormatError)) throw error
-        throw invalidFile(path, new FormatError(error.code, error.message, { tensor: key, offset: chunk.offset + (error.place.offset ?? 0) }))
-      })
-      const begin = chunk.offset + item.dataOffset
-      const end = begin + item.dataLength
+      const { begin, crc32: expected, end } = chunk.view ? storageOf(chunk.view) : await dataOf(file, path, key, chunk)
       let crc = 0
       for (let at = begin; at < end; at += BUFFER) {
         const part = buffer.subarray(0, Math.min(BUFFER, end - at))
@@ -115,10 +136,10 @@ const checkItems = async (
         progress(part.byteLength)
       }
       // Zero stands for "not computed".
-      if (item.crc32 === 0 && item.dataLength > 0) unchecked++
-      else if (crc !== item.crc32) {
+      if (expected === 0 && end > begin) unchecked++
+      else if (crc !== expected) {
         const span = { name: key, file: name, begin, end, crc32: "" }
-        damages.push(await blockDamage(name, { begin, end, expected: item.crc32, actual: crc }, [span], async () => true))
+        damages.push(await blockDamage(name, { begin, end, expected, actual: crc }, [span], async () => true))
       }
     }
   } finally {
