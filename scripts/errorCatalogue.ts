@@ -627,6 +627,30 @@ export const catalogue: ReadonlyArray<Area> = [
     }
   },
   {
+    prefix: "average/",
+    heldBy: ["tests/reshard/trainingFolder.test.ts"],
+    title: "merge-iterations",
+    where: "names",
+    exitCode: 3,
+    remedy: "Average iterations of one run.",
+    codes: {
+      "unlike": "iterations that do not hold the same tensors"
+    }
+  },
+  {
+    prefix: "prune/",
+    heldBy: ["tests/reshard/trainingFolder.test.ts"],
+    title: "prune",
+    where: "path",
+    exitCode: 3,
+    remedy: "Nothing was removed.",
+    codes: {
+      "no-iterations": ["a directory without iterations", "Name the training folder, the one that holds iter_* folders."],
+      "too-deep": "folders in folders, deeper than any checkpoint has",
+      "tracker": ["a tracker that names no training step", "Mend the tracker, so that it names the iteration that must stay."]
+    }
+  },
+  {
     prefix: "relabel/",
     heldBy: ["tests/relabel/relabel.test.ts"],
     title: "relabel",

@@ -36,7 +36,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["convert", "planner"],
   ["adapters"],
   ["verify", "inspect", "relabel", "reshard", "forward"],
-  ["diff", "doctor", "setup"],
+  ["diff", "doctor", "setup", "prune"],
   ["report", "conformance"],
   ["api"],
   ["cli", "index.ts"]

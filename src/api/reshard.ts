@@ -24,8 +24,6 @@ export interface ReshardRequest extends StandardSizes, Partial<Pick<ModuleParall
   readonly onlyModel?: boolean
   /** Random states; `auto` keeps them where the tensor- and pipeline-parallel grid stays, and drops them elsewhere. */
   readonly rng?: RngMode
-  /** The seed for `rng: "reseed"`; by default that of the run. */
-  readonly seed?: number
 }
 
 const SIZES = ["tp", "pp", "ep", "etp", "dp", "cp", "pipeline"] as const
@@ -49,10 +47,9 @@ const layoutOf = (request: ReshardRequest): ((names: ReadonlyArray<string>) => L
 /** Plan to reshard a checkpoint (a parent directory, or one `iter_*` folder). UsageError for a layout that the model does not fit. */
 export const prepareReshard = (from: string, request: ReshardRequest = {}): Effect.Effect<PreparedReshard, ConversionError, Disk> =>
   Effect.gen(function*() {
-    const { dropOptimizer = false, onlyModel = false, rng = "auto", seed } = request
-    if (seed !== undefined && rng !== "reseed") return yield* new UsageError({ problem: "a seed goes with random states that are made anew", hint: "--rng reseed" })
+    const { dropOptimizer = false, onlyModel = false, rng = "auto" } = request
     const layout = yield* checking(() => layoutOf(request))
-    return yield* planReshard(from, { layout, dropOptimizer, onlyModel, rng, ...(seed === undefined ? {} : { seed }) })
+    return yield* planReshard(from, { layout, dropOptimizer, onlyModel, rng })
   })
 
 /** What {@link reshard} would do. */

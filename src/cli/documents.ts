@@ -5,6 +5,7 @@
 import { z } from "zod"
 import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
 import type { ReshardReport } from "../api/reshard.ts"
+import type { AverageReport, PrunedIteration, PruneReport } from "../api/trainingFolder.ts"
 import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters.ts"
 import type { ForwardReport, NextToken } from "../api/forward.ts"
 import type { ConversionReport } from "../api/conversions.ts"
@@ -326,7 +327,7 @@ const reshard = {
   tensors: count,
   optimizerTensors: count,
   optimizer: optional(z.strictObject({ from: text, to: text })),
-  rng: z.enum(["kept", "reseeded", "dropped", "none"]),
+  rng: z.enum(["kept", "dropped", "none"]),
   dropped: count.describe("Entries left behind or replaced"),
   recut: count.describe("Chunks cut anew"),
   files: z.array(z.strictObject({ name: text, bytes })),
@@ -336,6 +337,29 @@ const reshard = {
   writtenBytes: bytes,
   notes
 } satisfies Fields<ReshardReport>
+
+const average = {
+  source: text,
+  folder: text,
+  iterations: z.array(z.strictObject({ step: count, weight: z.number() })),
+  averaged: count,
+  taken: texts.describe("Tensors of the newest, because they hold no floating-point numbers"),
+  files: z.array(z.strictObject({ name: text, bytes })),
+  linked: count,
+  cloned: count,
+  writtenBytes: bytes,
+  notes
+} satisfies Fields<AverageReport>
+
+const prune = {
+  directory: text,
+  iterations: z.array(z.strictObject({
+    name: text, step: count, bytes, fate: z.enum(["kept", "removed", "slimmed"]), because: optional(text), freed: bytes
+  } satisfies Fields<PrunedIteration>)),
+  freed: bytes,
+  done: z.boolean().describe("With --yes"),
+  notes
+} satisfies Fields<PruneReport>
 
 const diagnosis = {
   code: text,
@@ -507,6 +531,8 @@ export const documents = {
   inspect: document("inspect", "inspect", inspection),
   diff: z.union([document("diff", "diff", diff), document("diff", "diff --summary", diffCounts)]),
   report: document("report", "report", { files: texts.describe("What was written") }),
+  "merge-iterations": document("merge-iterations", "merge-iterations, and merge-iterations --dry-run", { ...average, target }),
+  prune: document("prune", "prune, with or without --yes", prune),
   reshard: document("reshard", "reshard, and reshard --dry-run", { ...reshard, target }),
   relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
   doctor: document("doctor", "doctor", doctor),

@@ -4,7 +4,7 @@
 export const SCHEMA = 1
 
 export type CommandName =
-  | "import" | "export" | "verify" | "roundtrip" | "plan" | "inspect" | "diff" | "report" | "relabel" | "reshard" | "doctor" | "models" | "sample" | "scaffold"
+  | "import" | "export" | "verify" | "roundtrip" | "plan" | "inspect" | "diff" | "report" | "relabel" | "reshard" | "merge-iterations" | "prune" | "doctor" | "models" | "sample" | "scaffold"
   | "flops" | "memory" | "layout" | "setup" | "adapter" | "forward" | "merge"
 
 export interface Success {

@@ -1,11 +1,11 @@
 /** What is asked of resharding, and what it says it did. */
 import type { Effect } from "effect"
-import type { RunOptions } from "../convert/produce.ts"
 import type { Forecast } from "../convert/unchanged.ts"
 import type { BridgeError, ConversionError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Layout, LayoutRow } from "../parallel/Layout.ts"
 import type { RngMode } from "./objects.ts"
+import type { WritingRun } from "./writing.ts"
 
 export interface ReshardOptions {
   /** The layout wanted; undefined: the one that the checkpoint has. */
@@ -15,8 +15,6 @@ export interface ReshardOptions {
   /** Leave everything behind but the weights. */
   readonly onlyModel: boolean
   readonly rng: RngMode
-  /** The seed of random states that are made anew; by default the run's own. */
-  readonly seed?: number
 }
 
 /** What resharding does, or did. */
@@ -33,7 +31,7 @@ export interface ReshardReport {
   readonly optimizerTensors: number
   /** In which form the optimizer's state was stored, and in which it is; absent where there is none. */
   readonly optimizer?: { readonly from: string; readonly to: string }
-  readonly rng: "kept" | "reseeded" | "dropped" | "none"
+  readonly rng: "kept" | "dropped" | "none"
   /** Entries that are left behind. */
   readonly dropped: number
   /** Chunks that are cut anew; all others are taken over item by item, or lie in files that stay. */
@@ -47,14 +45,11 @@ export interface ReshardReport {
   readonly notes: ReadonlyArray<string>
 }
 
-export interface ReshardRun extends RunOptions {
-  /** Hard links instead of copies of unchanged files, where the file system can. */
-  readonly link: boolean
-}
+export type { WritingRun as ReshardRun } from "./writing.ts"
 
 /** Resharding that is planned: what it will do, what it will write, and the run itself. */
 export interface PreparedReshard {
   readonly report: ReshardReport
   readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, ConversionError, Disk>
-  readonly run: (target: string, options: ReshardRun) => Effect.Effect<ReshardReport, BridgeError, Disk>
+  readonly run: (target: string, options: WritingRun) => Effect.Effect<ReshardReport, BridgeError, Disk>
 }

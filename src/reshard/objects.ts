@@ -10,7 +10,7 @@ import type { KeyFacts } from "./keyFacts.ts"
 import type { ComponentPlan, PlannedObject } from "./ReshardPlan.ts"
 
 /** What becomes of the random states: `auto` keeps them where tensor and pipeline parallelism stay, and drops them elsewhere. */
-export const rngModes = ["auto", "keep", "reseed", "drop"] as const
+export const rngModes = ["auto", "keep", "drop"] as const
 export type RngMode = (typeof rngModes)[number]
 
 const RNG = /^rng_state(?:\.(.+))?$/
@@ -82,7 +82,7 @@ export const keptObjects = (
   if (choice.rng === "keep" && misfit) {
     throw new UsageError({
       problem: `--rng keep: ${misfit.key} is the state of one rank among those of another tensor- and pipeline-parallel grid, so nobody could take it over`,
-      hint: "--rng drop leaves them out, as a trainer does whose layout changes; --rng reseed makes those of a fresh start."
+      hint: "--rng drop leaves them out, as a trainer does whose layout changes: it goes on with those of its own seed."
     })
   }
   const keepsRng = states.length > 0 && !misfit && (choice.rng === "keep" || choice.rng === "auto")

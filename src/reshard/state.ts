@@ -17,18 +17,16 @@ import { LANGUAGE } from "../runconfig/parallelism.ts"
 import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
-import { type Changes, dictOf, type PlainValue, withAttributes, withEntries } from "../torch/ArchiveEdit.ts"
 import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { PickleDict, PickleObject, type PickleValue } from "../torch/PickleValue.ts"
 import type { PyRead } from "../torch/PyValue.ts"
 import { argumentChanges } from "./argumentChanges.ts"
+import { commonChange, type CommonFacts } from "./commonChange.ts"
 import { type Content, storedContent } from "./Contents.ts"
 import { KeyFacts } from "./keyFacts.ts"
 import { recordedAs, sameBuckets, sameCut, type SourceLayout, sourceLayouts } from "./layouts.ts"
 import { keptObjects, type KeptObjects } from "./objects.ts"
 import { regrouped, separatesExperts } from "./optimizer/expertGroups.ts"
 import { optimizerState } from "./optimizer/forms.ts"
-import { FULLY_RESHARDABLE } from "./optimizer/groups.ts"
 import type { OptimizerState } from "./optimizer/OptimizerState.ts"
 import { pipelineOf } from "./placing.ts"
 import type { ReshardOptions, ReshardReport } from "./Request.ts"
@@ -101,40 +99,10 @@ const changedRunConfig = async (store: Parameters<typeof readOwn>[0], directory:
   })
 }
 
-interface CommonFacts {
-  readonly args: Changes | undefined
-  readonly kept: KeptObjects
-  readonly optimizer: OptimizerState | undefined
-  readonly dropsOptimizer: boolean
-  readonly onlyModel: boolean
-  /** The optimizer's groups as the layout has them. */
-  readonly regroup: (optimizer: PickleValue | undefined) => PickleValue | undefined
-}
-
-/** What changes in the common state, and nothing else of it. */
-const commonChange = ({ args, dropsOptimizer, kept, onlyModel, optimizer, regroup }: CommonFacts): CommonChange => (common) => {
-  const changes = new Map<string, PlainValue | undefined>()
-  const namespace = common.get("args")
-  if (args && args.size > 0 && namespace instanceof PickleObject) changes.set("args", withAttributes(namespace, args))
-  if (dropsOptimizer) for (const name of ["optimizer", "opt_param_scheduler"]) changes.set(name, undefined)
-  if (kept.rerunDropped || onlyModel) changes.set("rerun_state_machine", undefined)
-  if (optimizer && common.get("optimizer") !== undefined) changes.set("optimizer", regroup(optimizer.optimizer(common.get("optimizer"))) as PlainValue | undefined)
-  const content = common.get("content_metadata")
-  const flags: Changes = dropsOptimizer ? WITHOUT_OPTIMIZER : optimizer && isConverted(optimizer) ? CONVERTED : new Map()
-  if (flags.size > 0) changes.set("content_metadata", withEntries(content instanceof PickleDict ? content : dictOf(FIRST_VERSION), flags))
-  return withEntries(common, changes)
-}
-
 const isConverted = ({ from, to }: OptimizerState): boolean => from !== to
 
-/** By these a loader decides which keys it asks for. */
-const WITHOUT_OPTIMIZER: Changes = new Map([["distrib_optim_sharding_type", undefined], ["distrib_optim_fully_reshardable_mem_efficient", undefined]])
-const CONVERTED: Changes = new Map<string, string | boolean>([["distrib_optim_sharding_type", FULLY_RESHARDABLE], ["distrib_optim_fully_reshardable_mem_efficient", false]])
-/** Of a core that wrote none yet (before 0.13). */
-const FIRST_VERSION = [["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]] as const
-
 /** Of a standard model whose layout changes; the components of a MegatronMIMO model keep groups in objects of their own. */
-const regrouping = (components: ReadonlyMap<string, ComponentPlan>, facts: KeyFacts, form: Checkpoint["form"], { layout }: ReshardOptions): CommonFacts["regroup"] => {
+const regrouping = (components: ReadonlyMap<string, ComponentPlan>, facts: KeyFacts, form: Checkpoint["form"], { layout }: ReshardOptions): CommonFacts["optimizer"] => {
   const plan = components.values().next().value
   if (!layout || !plan || form === "mimo") return (optimizer) => optimizer
   return (optimizer) => regrouped(optimizer, separatesExperts(plan.parallelism, facts.hasExperts), facts.expertsHaveVectors)
@@ -188,7 +156,14 @@ export const preparedState = Effect.fnUntraced(function*(
     numLayers: args.number("num_layers") ?? 0,
     fullyReshardable: optimizer !== undefined && isConverted(optimizer)
   })
-  const common0: CommonFacts = { args: argumentsNow, kept, optimizer, dropsOptimizer, onlyModel: options.onlyModel, regroup: regrouping(components, facts, checkpoint.form, options) }
+  const regroup = regrouping(components, facts, checkpoint.form, options)
+  const common0: CommonFacts = {
+    args: argumentsNow,
+    dropsOptimizer,
+    dropsRerun: kept.rerunDropped || options.onlyModel,
+    converted: optimizer !== undefined && isConverted(optimizer),
+    optimizer: (old) => regroup(optimizer ? optimizer.optimizer(old) : old)
+  }
   const first = components.values().next().value!.parallelism.rankOffset
   return {
     layout,

@@ -40,10 +40,20 @@ export interface Fill {
   readonly value: number
 }
 
+/**
+ * `mean`: `y = Σ weight·x`, over the source and every operand, in order; products and sums are rounded to F32, the result to the target's
+ * dtype, to nearest, ties to even. It belongs on a copy that has no opposite direction.
+ */
+export interface Mean {
+  readonly kind: "mean"
+  /** Of the source, then of each operand. */
+  readonly weights: ReadonlyArray<number>
+}
+
 /** What codes mean: floats of 8 bits (OCP E4M3 without infinities, E5M2) or 4 bits (E2M1), integers of 4 bits less 8. */
 export type Codes = "e4m3" | "e5m2" | "e2m1" | "int4"
 
-export type Transform = Add | Restore | Dequantize | Fill
+export type Transform = Add | Restore | Dequantize | Fill | Mean
 
 /** The transform of the opposite direction. */
 export const inverse = (transform: Add): Add => ({ kind: "add", constant: -transform.constant })

@@ -58,6 +58,14 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     description: "Cut a training checkpoint for another layout: weights, optimizer state, schedules, iteration; without torch, at the speed of the disk",
     load: async () => (await import("./reshard.ts")).reshardCommand
   },
+  "merge-iterations": {
+    description: "Write the average of several iterations' weights as a checkpoint: sums in F32, rounded once",
+    load: async () => (await import("./mergeIterations.ts")).mergeIterationsCommand
+  },
+  prune: {
+    description: "Remove iterations of a training folder, or their optimizer state; never the newest, never what a tracker names. Prints first, --yes does it",
+    load: async () => (await import("./prune.ts")).pruneCommand
+  },
   doctor: {
     description: "Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble",
     load: async () => (await import("./doctor.ts")).doctorCommand

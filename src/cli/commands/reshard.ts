@@ -47,10 +47,9 @@ export const reshardCommand = Command.make("reshard", {
   drop: Flag.Literals("drop", ["optimizer"]).pipe(Flag.withDescription("Leave the optimizer's state behind, with its groups and schedules"), Flag.optional),
   only: Flag.Literals("only", ["model"]).pipe(Flag.withDescription("Leave everything behind but the weights and what the run says of itself"), Flag.optional),
   rng: Flag.Literals("rng", rngModes as unknown as [RngMode, ...Array<RngMode>]).pipe(
-    Flag.withDescription("Random states. auto (default): kept where tp and pp stay, else dropped, as a trainer does; keep: or fail; reseed: those of a fresh start with --seed; drop"),
+    Flag.withDescription("Random states. auto (default): kept where tp and pp stay, else dropped, as a trainer does; keep: or fail; drop: the trainer starts from its seed"),
     Flag.withDefault("auto" as RngMode)
   ),
-  seed: size("seed", "Seed for --rng reseed. Default: the run's own"),
   link: Flag.Boolean("link").pipe(
     Flag.withDescription("Hard links to data files that stay the same instead of copies: no time, no space, but what changes one in place changes both"),
     Flag.withDefault(false)
@@ -70,12 +69,11 @@ export const reshardCommand = Command.make("reshard", {
       refuseIdle(["--standard", input.standard, "a checkpoint has the form that it has"])
       return { arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }
     })
-    const given = (name: "dp" | "cp" | "seed") => (Option.isSome(input[name]) ? { [name]: input[name].value } : {})
+    const given = (name: "dp" | "cp") => (Option.isSome(input[name]) ? { [name]: input[name].value } : {})
     const prepared = yield* prepareReshard(input.source, {
       ...arrangement,
       ...given("dp"),
       ...given("cp"),
-      ...given("seed"),
       dropOptimizer: Option.isSome(input.drop),
       onlyModel: Option.isSome(input.only),
       rng: input.rng

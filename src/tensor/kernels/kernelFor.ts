@@ -6,6 +6,7 @@ import { castKernel } from "./cast.ts"
 import { dequantizeKernel } from "./dequantize.ts"
 import { fillKernel } from "./fill.ts"
 import type { Kernel } from "./Kernel.ts"
+import { meanKernel } from "./mean.ts"
 import { restoreKernel } from "./restore.ts"
 
 /** What a kernel is chosen by. Plain data: two threads with the same memory find the same kernel. */
@@ -43,6 +44,8 @@ export const kernelFor = (
       return fillKernel(transform.value, target)
     case "add":
       return addKernel(transform.constant, source, target)
+    case "mean":
+      return meanKernel(transform, [source, ...operands], target)
     case "restore":
       return operands[0] && restoreKernel(transform, source, target, operands[0])
     case "dequantize":
