@@ -229,6 +229,20 @@ export interface Decoder {
   readonly name: string
 }
 
+/** Numbers of config.json that fit no model of these sizes. */
+const requireSound = (name: string, index: number, attention: AttentionBlock | LatentAttentionBlock, { rotary, scale, window }: AttentionFacts): void => {
+  const turned = attention.kind === "attention" ? attention.headDim : attention.ropeDim
+  if (rotary && !(rotary.width % 2 === 0 && rotary.width > 0 && rotary.width <= turned)) throw refuse(name, `layer ${index} would turn ${rotary.width} of ${turned} elements of a head`)
+  if (!(Number.isFinite(scale) && (window === undefined || window >= 1))) throw refuse(name, `the scale or the window of layer ${index} is no number that attention could use`)
+}
+
+const requireSoundRouter = (name: string, { experts }: ExpertsBlock, perToken: number, { groups }: RouterFacts): void => {
+  if (perToken > experts) throw refuse(name, `${perToken} of ${experts} experts cannot be chosen`)
+  if (groups && (experts % groups.count !== 0 || perToken > (experts / groups.count) * groups.chosen)) {
+    throw refuse(name, `${perToken} of ${experts} experts cannot be chosen in ${groups.chosen} of ${groups.count} groups`)
+  }
+}
+
 const layerPlan = <P>(p: NamedParameters<P>, { name }: Decoder, facts: ForwardFacts, index: number, placed: ReadonlyArray<PlacedBlock>): LayerPlan<P> => {
   const layer = `decoder.layers.${index}.`
   const { attention, experts, mlp, other, shared } = blocksOf(placed)
@@ -237,11 +251,13 @@ const layerPlan = <P>(p: NamedParameters<P>, { name }: Decoder, facts: ForwardFa
   if (attention === undefined || own === undefined) throw refuse(name, `layer ${index} has no attention`)
   if (attention.outputGate) throw refuse(name, `the attention of layer ${index} has an output gate`)
   if (attention.kind === "latent-attention" && attention.indexer) throw refuse(name, `the attention of layer ${index} selects its keys by an indexer`)
+  requireSound(name, index, attention, own)
   const attended = attention.kind === "attention" ? attentionPlan(p, layer, attention, own) : latentPlan(p, layer, attention, own)
   if (experts) {
     const { router } = facts
     if (router === undefined || experts.perToken === undefined) throw refuse(name, `config.json does not say how layer ${index} chooses its experts`)
     if (experts.width !== experts.hidden) throw refuse(name, `the experts of layer ${index} work at a width of their own`)
+    requireSoundRouter(name, experts, experts.perToken, router)
     return { attention: attended, mlp: expertsPlan(p, layer, experts, shared, router, experts.perToken) }
   }
   if (mlp === undefined) throw refuse(name, `layer ${index} has no MLP`)

@@ -42,7 +42,7 @@ export interface ForwardResult {
 const checked = (tokens: ReadonlyArray<number>, vocabulary: number): void => {
   if (tokens.length === 0) throw new UsageError({ problem: "there is no token to begin with" })
   if (tokens.length > MOST_TOKENS) throw new UsageError({ problem: `${tokens.length} tokens are more than ${MOST_TOKENS}`, hint: "Give a part of the text." })
-  const wrong = tokens.find((token) => token >= vocabulary)
+  const wrong = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary))
   if (wrong !== undefined) throw new UsageError({ problem: `token ${wrong} is not among the ${vocabulary} of the vocabulary` })
 }
 

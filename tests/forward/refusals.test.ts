@@ -42,6 +42,12 @@ describe("a decoder", () => {
     expect(() => planOf("llama-linear-tied", { rope_parameters: { rope_type: "longrope", rope_theta: 1e4, factor: 4 } })).toThrow(/is not described/)
   })
 
+  it("whose numbers fit no such model", () => {
+    expect(() => planOf("minimax-m2-partial", { rotary_dim: 7 })).toThrow(/would turn 7 of 16 elements/)
+    expect(() => planOf("mixtral", { num_experts_per_tok: 5 })).toThrow(/5 of 4 experts cannot be chosen/)
+    expect(() => planOf("deepseek-v3-groups", { n_group: 3 })).toThrow(/cannot be chosen in 1 of 3 groups/)
+  })
+
   it("whose windows are not understood", () => {
     expect(() => planOf("qwen2-window", { layer_types: ["chunked_attention"] })).toThrow(/is not described/)
   })
