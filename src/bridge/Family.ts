@@ -196,17 +196,9 @@ const built = (description: FamilyDescription): ModelDescription => {
   return { ...description, components, carried, mtpFields, modules, model: modules.flatMap(({ entries }) => entries) }
 }
 
-/** The same family, described further; that does not make its schema. */
-export const redescribed = (family: Family, describe: Family["describe"]): Family => ({
-  name: family.name,
-  architectures: family.architectures,
-  get schema() {
-    return family.schema
-  },
-  ...(family.mimo ? { mimo: family.mimo } : {}),
-  ...(family.impliedConfig ? { impliedConfig: family.impliedConfig } : {}),
-  describe
-})
+/** The same family, described further. Its slots are taken over as they are, so that its schema is not made by this. */
+export const redescribed = (family: Family, describe: Family["describe"]): Family =>
+  Object.defineProperties({} as Family, { ...Object.getOwnPropertyDescriptors(family), describe: { value: describe, enumerable: true } })
 
 /** A family from its parts. */
 export const family = <Config, Layout = undefined>(source: FamilySource<Config, Layout>): Family => {
