@@ -20,6 +20,13 @@ for model in qwen3.5-vl qwen3.5-vl-moe; do
 done
 "$venv/bin/python" -W ignore tests/interop/interop.py "$work"
 
+# The same weights as torch.save writes them give the same checkpoint.
+"$venv/bin/python" -W ignore tests/interop/pickledWeights.py "$work/qwen3.5-vl/hf" "$work/pickled"
+for form in single several; do
+  "${convert[@]}" import --quiet --hf-model "$work/pickled/$form" --megatron-path "$work/pickled/$form-megatron" -c language=tp=2,pp=2 -c images=tp=1
+  for file in "$work/qwen3.5-vl/megatron"/iter_0000000/*.distcp; do cmp "$file" "$work/pickled/$form-megatron/iter_0000000/$(basename "$file")"; done
+done
+
 # What decoders say: the forward check and transformers, on toys of many families.
 node tests/forward/toys.ts "$work/decoders"
 "$venv/bin/python" -W ignore tests/interop/forwardLogits.py "$work/decoders"
