@@ -24,6 +24,11 @@ describe("the simd driver", () => {
     expect(wrong).toEqual([])
   })
 
+  it.each(DTYPES)("rows that are too long to be brought whole, of %s", (dtype) => {
+    const call = productOf({ m: 14, n: 56, k: 20_000 }, dtype, true)
+    expect(same(simd.product(call), plain.product(call))).toBe(true)
+  })
+
   it("sums in the order of k, each step rounded to F32", () => {
     const b = { dtype: "F32", rows: 1, columns: 3, bytes: narrowed(Float32Array.of(2 ** 24, 1, 1), "F32") } as const
     expect([...simd.product({ a: Float32Array.of(1, 1, 1), m: 1, b, transposed: true })]).toEqual([2 ** 24])
