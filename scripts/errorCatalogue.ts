@@ -573,6 +573,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "no-data": "the record with the data is missing",
       "no-pickle": "no data.pkl: not an archive of torch.save",
       "object": "not a stored object",
+      "safetensors": ["a safetensors file by the name of a pickled one", "Rename it to model.safetensors."],
       "several-pickles": "several data.pkl",
       "state-dict": ["a file by the name of a model's weights holds something else, e.g. a training state", "Name the directory with the model."],
       "shape": "no shape of a tensor (writer)",

@@ -7,11 +7,11 @@ import { join } from "node:path"
 import { bytesOf } from "../tensor/DType.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { atPath } from "../document/decode.ts"
-import { FormatError, invalidFile, quote } from "../errors.ts"
+import { FormatError, InvalidFile, invalidFile, quote } from "../errors.ts"
 import { openRegular, realPathInside } from "../safetensors/locate.ts"
 import { checkIndex, parseIndex, shardsOf } from "../safetensors/ShardIndex.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { storedState, type Store } from "../store/Store.ts"
+import { storedState, type Store, type StoredFile } from "../store/Store.ts"
 import { parseSaved, TENSORS_ONLY } from "../torch/parseSaved.ts"
 import { pyRead, type PyRead, PyTensorView } from "../torch/PyValue.ts"
 import { fromReader, type Ranged, rangesOf } from "../torch/Ranges.ts"
@@ -73,11 +73,22 @@ const tensorOf = (directory: string, file: string, { name, storage: { crc32, dat
   return { name, dtype, shape, bytes, role: "model", place }
 }
 
+/** Behind the length of a header its JSON begins. */
+const HEADER_START = 9
+
+const refuseSafetensors = async (file: StoredFile, path: string, size: number): Promise<void> => {
+  if (size < HEADER_START) return
+  const start = await rangesOf(file)(0, HEADER_START)
+  if (start[HEADER_START - 1] !== 0x7b || Buffer.from(start.buffer, start.byteOffset).readBigUInt64LE(0) > BigInt(size)) return
+  throw new InvalidFile({ path, code: "torch/safetensors", problem: "is a safetensors file by the name of a pickled one", hint: "Rename it to model.safetensors (its index, where there is one, must say so, too)." })
+}
+
 const openFile = async (store: Store, directory: string, name: string): Promise<Opened> => {
   const path = join(directory, name)
   const handle = await openRegular(store, await realPathInside(store, directory, name), path)
   try {
     const info = await handle.info()
+    await refuseSafetensors(handle, path, info.size)
     const { others, placed } = await fromReader(info.size, rangesOf(handle), (function*() {
       return yield* stateDict(yield* parseSaved(info.size, TENSORS_ONLY))
     })())

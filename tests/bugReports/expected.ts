@@ -47,7 +47,7 @@ export const expected: Readonly<Record<string, Expected>> = {
   "hf-cache-links": { model: "models--o--m/snapshots/abc123", outcome: exact() },
   "index-nested-path": { outcome: refused(/weights\/|\.\//) },
   "kv-3-tp-2": { import: ["--tp", "2"], outcome: refused(/\b3\b/, /\b2\b/, /quer|key|group/i) },
-  "legacy-mp-rank": { outcome: refused(/mp_rank/) },
+  "legacy-mp-rank": { outcome: exact(/mp_rank/) },
   "llama-attention-bias-only": { outcome: exact(/bias/) },
   "lora-only": { outcome: refused(/adapter/i), doctor: { says: [/adapter/i], never: [FINE] } },
   "mixed-case-arch-missing": { outcome: refused(/architectures/), doctor: { says: [/architectures/], never: [FINE, /missing or unreadable/] } },

@@ -47,6 +47,7 @@ export const hfBadPickles: ReadonlyArray<BadCase> = [
   bad("value/a-training-state", 1, (tensors) => archive(dict(["state_dict", dict([tensors[0]!.name, null])]), []), "state_dict", "training state"),
   bad("value/a-list", 2, () => archive({ list: [1] }, []), "dict of tensors"),
   bad("file/no-archive", 0, () => Buffer.from("PK\x03\x04"), "byte"),
+  { id: "pickled/file/safetensors", files: () => withFiles("llama", () => [[FILE, filesOf(single("llama")).get(SINGLE) as Buffer]]), commands: ["inspect", "import"], says: [FILE, "is a safetensors file"] },
   bad("file/text", 1, () => Buffer.from("not weights at all, but long enough to be looked at"), "byte"),
   bad("file/cut", 2, (tensors) => pickled(tensors).subarray(0, 4000), "byte"),
   {
