@@ -69,4 +69,10 @@ if [ -n "${MEGATRON_LM:-}" ]; then
   saved=tests/conformance/training/lm-moe-fully-reshardable-ep2/checkpoint
   "${convert[@]}" export --quiet --megatron-path "$saved" --hf-path "$core/exported"
   "$venv/bin/python" -W ignore tests/interop/megatronCore.py "$core/lm/iter_0000000" "$core/hf" "$saved/iter_0000003" "$core/exported"
+  cases=tests/conformance/training
+  "${convert[@]}" reshard --quiet "$cases/lm-dp-reshardable-dp2/checkpoint" "$core/buckets" --tp 2 --pp 2
+  "${convert[@]}" reshard --quiet "$cases/lm-moe-dp-reshardable-ep2/checkpoint" "$core/experts" --tp 2 --ep 2
+  "${convert[@]}" reshard --quiet "$cases/core014-model-space-dp2/checkpoint" "$core/flat" --tp 2
+  "$venv/bin/python" -W ignore tests/interop/resharded.py "$core/buckets/iter_0000003" "$cases/lm-dp-reshardable-dp2/facts.json" \
+    "$core/experts/iter_0000003" "$cases/lm-moe-dp-reshardable-ep2/facts.json" "$core/flat/iter_0000003" "$cases/core014-model-space-dp2/facts.json"
 fi
