@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
+import { currentWorld } from "../../cluster/single.ts"
 import { produce, type RunOptions } from "../../convert/produce.ts"
 import { copySmall, smallSources } from "../../convert/smallFiles.ts"
 import { shardIngredients, shardStates } from "../../convert/sourceStates.ts"
@@ -138,12 +139,16 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
     const small = yield* sideFiles(hfModel)
     const sources = yield* converting(() => smallSources(store, small))
     const expected = yield* forecastOf(disk, unchanged, target, link)
+    const { size: processes } = yield* currentWorld
     return yield* produce(target, options, {
       files: [...beside.map(wholeFile), ...made],
       states,
-      place: Effect.fnUntraced(function*(publication: Publication) {
-        const { left } = yield* placeUnchanged(disk, publication, unchanged, { expected, link })
-        return { files: [...left.map(wholeFile), ...made], states }
+      // Several processes have agreed on the files that they write.
+      ...(processes > 1 ? {} : {
+        place: Effect.fnUntraced(function*(publication: Publication) {
+          const { left } = yield* placeUnchanged(disk, publication, unchanged, { expected, link })
+          return { files: [...left.map(wholeFile), ...made], states }
+        })
       }),
       folder: "",
       ingredients: [

@@ -5,6 +5,7 @@ import { attempt } from "../../api/ground.ts"
 import { UsageError } from "../../errors.ts"
 import { renderAdapter, renderMerge } from "../adapterText.ts"
 import * as flags from "../flags.ts"
+import { asJob } from "../job.ts"
 import { emit } from "../output.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
@@ -183,6 +184,7 @@ const mergeSub = Command.make("merge", {
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
+  ...flags.shared,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet,
@@ -190,23 +192,25 @@ const mergeSub = Command.make("merge", {
 }, Effect.fn("adapter merge")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const families = yield* flags.namedFamilies(input)
   if (input.weight.length > 0 && input.weight.length !== input.adapter.length) {
     return yield* new UsageError({ problem: `${input.weight.length} times --weight for ${input.adapter.length} adapters`, hint: "One for each --adapter, in their order." })
   }
   if (input.precise && input.mergeOrder === "peft") return yield* new UsageError({ problem: "--precise rounds once, --merge-order peft after each step" })
-  const { report, run } = yield* prepareMerge(hfModel, {
-    ...families,
-    adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
-    order: input.precise ? "precise" : input.mergeOrder,
-    inputAxis: axisOf(input)
-  })
-  if (input.dryRun) return yield* emit("merge", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
-  const done = yield* withProgress("merging", input, (progress) => {
-    progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-    return run(input.hfPath, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
-  })
-  yield* emit("merge", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
+  return yield* asJob("adapter merge", input, { reads: hfModel, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+    const families = yield* flags.namedFamilies(input)
+    const { report, run } = yield* prepareMerge(hfModel, {
+      ...families,
+      adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
+      order: input.precise ? "precise" : input.mergeOrder,
+      inputAxis: axisOf(input)
+    })
+    if (input.dryRun) return yield* emit("merge", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
+    const done = yield* withProgress("merging", input, (progress) => {
+      progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
+      return run(input.hfPath, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
+    })
+    yield* emit("merge", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
+  }))
 })).pipe(
   Command.withDescription("Add adapters to a base model's weights, with the bits of Megatron-Bridge or of peft; what no adapter changes is copied"),
   Command.withExamples([
