@@ -3,7 +3,7 @@
  * only; its `run` writes, atomically.
  */
 import { Effect } from "effect"
-import { type MergeRequest, type MergeRun, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+import { type MergeRequest, type MergeRun, prepareCheckpointMerge, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
 import type { MergeReport } from "../adapters/merge/Report.ts"
 import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
 import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
@@ -57,11 +57,16 @@ export const importAdapter = (hfModel: string, adapterPath: string, target: stri
   Effect.flatMap(prepareAdapterImport(hfModel, adapterPath, options), ({ run }) => run(target, { ...FRESH, ...options }))
 
 /** Which adapters are added to a model, and in which order of operations. */
-export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {}
+export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {
+  /** A Megatron checkpoint with the base's weights. Default: those of the Hugging Face directory. */
+  readonly pretrained?: string
+}
 
-/** Plan a merge of adapters into the weights of the directory `hfModel`. */
-export const prepareMerge = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", ...request }: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
-  planMerge(familiesOf(request), hfModel, { adapters, inputAxis, order })
+/** Plan a merge of adapters into the weights of the directory `hfModel`, or of a checkpoint of that model. */
+export const prepareMerge = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", pretrained, ...request }: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+  pretrained === undefined
+    ? planMerge(familiesOf(request), hfModel, { adapters, inputAxis, order })
+    : prepareCheckpointMerge(familiesOf(request), hfModel, { adapters, inputAxis, order, pretrained })
 
 /** Write the model with the adapters merged. Atomic. */
 export const mergeAdapters = (hfModel: string, target: string, options: MergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>

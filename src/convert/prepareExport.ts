@@ -15,7 +15,7 @@ import { withOwnHead } from "../plan/aliases.ts"
 import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
 import { checkedRepeats } from "../plan/repeats.ts"
 import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
-import { type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
+import { exportArray, type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
 import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
 import { CONFIG } from "../space/HfSource.ts"
@@ -31,6 +31,7 @@ import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 import { type DescribedByCheckpoint, describedModel, namedModel, smallFilesOf } from "./exportModel.ts"
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
+import type { ValueChanges } from "./ValueChanges.ts"
 
 export interface RunnableExport {
   readonly plan: ExportPlan
@@ -46,6 +47,8 @@ export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {
    * compared first, which reads all of them.
    */
   readonly restoreQuantized?: ComparisonOptions
+  /** What becomes of values on their way. */
+  readonly changes?: ValueChanges
 }
 
 /**
@@ -67,7 +70,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const config = vocabSize === undefined ? published : yield* converting(() => withVocabulary(published, vocabSize))
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   yield* requireEqualReplicas(checkpoint)
-  const { mtpFrom, restoreQuantized, ...rest } = request
+  const { changes, mtpFrom, restoreQuantized, ...rest } = request
   const graft = mtpFrom === undefined ? undefined : yield* openStoredWeights(mtpFrom)
   const family = yield* converting(() => families.find(config.json, config.path))
   const planned = Effect.fnUntraced(function*(json: JsonValue, grown: Pick<ExportPlanOptions, "grown">) {
@@ -85,7 +88,9 @@ export const prepareExport = Effect.fnUntraced(function*(
   const kept = first.checked ?? grownNotes((yield* planned(withFields(config.json, grown), { grown })).plan, grown)
   const asValues = yield* withOwnHead(kept)
   const unchanged = restoreQuantized ? yield* unchangedTensors(asValues, restoreQuantized) : new Set<string>()
-  const { plan, quantization } = withQuantized(asValues, unchanged)
+  const { plan: asStored, quantization } = withQuantized(asValues, unchanged)
+  const changed = changes && (yield* changes.of((tensor) => exportArray(asStored, asStored.tensors.get(tensor)!)))
+  const plan: ExportPlan = changed ? { ...asStored, changed } : asStored
   const own: HfFiles = yield* converting(() => hfFiles(plan, weights?.safetensors))
   const files: HfFiles = { ...own, files: [...own.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
@@ -94,15 +99,16 @@ export const prepareExport = Effect.fnUntraced(function*(
   const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...model.notes] }
   yield* tellPlan(report)
 
-  const sources = [...(model.directory === undefined ? [] : [model.directory]), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom])]
-  const allStates = [...states, ...shardStates(weights), ...shardStates(graft), ...copied]
+  const sources = [...(model.directory === undefined ? [] : [model.directory]), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom]), ...changes?.sources ?? []]
+  const allStates = [...changes?.states ?? [], ...states, ...shardStates(weights), ...shardStates(graft), ...copied]
   const ingredients = [
     known("config.json", config.bytes),
     known("the options", JSON.stringify([rest.torchDtype, rest.mtp, rest.allowUnmapped, mtpFrom !== undefined, basename(checkpoint.directory), ...(vocabSize === undefined ? [] : [vocabSize])])),
     ...states.map((s) => sourceFile(`${basename(s.path)} of the checkpoint`, s)),
     ...shardIngredients(weights, "the original model"),
     ...shardIngredients(graft, "--mtp-from"),
-    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s))
+    ...copied.map((s) => sourceFile(`${s.file} beside the original model`, s)),
+    ...changes?.ingredients ?? []
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {

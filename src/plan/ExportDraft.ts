@@ -98,6 +98,8 @@ export interface ExportDraft extends DraftedExport {
 
 export interface ExportPlan extends DraftedExport {
   readonly stored: StoredArrays
+  /** What becomes of a tensor's values on their way. Default: nothing. */
+  readonly changed?: (array: TargetArray) => TargetArray
 }
 
 /** Read the headers of all items in use. Errors: InvalidFile, IoError. */
@@ -132,5 +134,5 @@ const copiesOf = (stored: StoredArrays, { from, name, shape }: ExportTensor): Re
 }
 
 /** One HF tensor as an array. */
-export const exportArray = ({ stored }: Pick<ExportPlan, "stored">, tensor: ExportTensor): TargetArray =>
-  ({ id: tensor.name, dtype: tensor.dtype, shape: tensor.shape, copies: () => copiesOf(stored, tensor) })
+export const exportArray = ({ changed = (array) => array, stored }: Pick<ExportPlan, "stored" | "changed">, tensor: ExportTensor): TargetArray =>
+  changed({ id: tensor.name, dtype: tensor.dtype, shape: tensor.shape, copies: () => copiesOf(stored, tensor) })

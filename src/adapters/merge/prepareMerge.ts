@@ -5,6 +5,7 @@
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
 import { currentWorld } from "../../cluster/single.ts"
+import { prepareExport } from "../../convert/prepareExport.ts"
 import { produce, type RunOptions } from "../../convert/produce.ts"
 import { copySmall, smallSources } from "../../convert/smallFiles.ts"
 import { shardIngredients, shardStates } from "../../convert/sourceStates.ts"
@@ -13,6 +14,7 @@ import { type TargetFile, wholeFile } from "../../engine/index.ts"
 import { type BridgeError, InvalidFile, quote, Unsupported } from "../../errors.ts"
 import { converting, uninterruptibly } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
+import type { ConversionReport } from "../../plan/Report.ts"
 import { commit } from "../../publish/commit.ts"
 import type { Publication } from "../../publish/Publication.ts"
 import { known } from "../../publish/journal/Fingerprint.ts"
@@ -33,6 +35,12 @@ export interface MergeRequest {
   readonly adapters: ReadonlyArray<AdapterChoice>
   readonly order: MergeOrder
   readonly inputAxis: InputAxis
+}
+
+/** A merge into a base that is a Megatron checkpoint. */
+export interface CheckpointMergeRequest extends MergeRequest {
+  /** The base's weights. */
+  readonly pretrained: string
 }
 
 export interface MergeRun extends RunOptions {
@@ -100,17 +108,64 @@ const refuseMissing = ({ config, stored }: BaseModel, changes: ReadonlyMap<strin
   if (missing !== undefined) throw new InvalidFile({ path: config.directory, code: "adapter/module", problem: `has no tensor ${quote(missing)}, which an adapter is for` })
 }
 
+const loadAll = Effect.fnUntraced(function*(base: BaseModel, { adapters: choices, inputAxis }: MergeRequest) {
+  const adapters: Array<LoadedAdapter> = []
+  for (const choice of choices) adapters.push(yield* loadAdapter(base, choice, inputAxis))
+  return adapters
+})
+
+const optionsOf = ({ adapters, inputAxis, order }: MergeRequest) => known("the merge", JSON.stringify([adapters.map(({ alpha, weight }) => [alpha, weight]), order, inputAxis]))
+
+const summaries = (adapters: ReadonlyArray<LoadedAdapter>): MergeReport["adapters"] =>
+  adapters.map(({ alpha, dora, path, rank, tensors, weight }) => ({ path, rank, alpha, dora, weight, tensors: tensors.size }))
+
+/** Plan a merge into the weights of the Megatron checkpoint `pretrained`: an export of it on whose way the changes are added. */
+export const prepareCheckpointMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { pretrained, ...request }: CheckpointMergeRequest) {
+  const base = yield* openBase(families, hfModel)
+  const adapters = yield* loadAll(base, request)
+  const changes = yield* converting(() => changesOf(base.as("standard").conversion.parameters, adapters, request.order))
+  let driver = ""
+  const exported = yield* prepareExport(families, hfModel, pretrained, {
+    torchDtype: "source",
+    mtp: "keep",
+    allowUnmapped: [],
+    changes: {
+      of: (array) => Effect.map(changing(changes, array), (how) => {
+        driver = how.driver
+        return how.changed
+      }),
+      ingredients: [optionsOf(request), ...adapters.flatMap((adapter) => adapter.ingredients)],
+      states: adapters.flatMap((adapter) => adapter.states),
+      sources: request.adapters.map(({ path }) => path)
+    }
+  })
+  const reportOf = ({ files, notes, source, targetTensors }: ConversionReport): MergeReport => ({
+    architecture: base.config.architecture,
+    family: base.family.name,
+    base: source,
+    adapters: summaries(adapters),
+    order: request.order,
+    driver,
+    changed: changes.size,
+    copied: targetTensors - changes.size,
+    files,
+    unchanged: [],
+    notes
+  })
+  const run = (target: string, { link: _, ...options }: MergeRun) => Effect.map(exported.run(target, options), reportOf)
+  return { report: reportOf(exported.report), run } satisfies PreparedMerge
+})
+
 /** Plan a merge into the weights of the directory `hfModel`. The adapters are read, and of the base headers only (with DoRA, what it changes). */
-export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { adapters: choices, inputAxis, order }: MergeRequest) {
+export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, request: MergeRequest) {
   const disk = yield* Disk
   const store = yield* storeInUse
   const base = yield* openBase(families, hfModel)
   const { safetensors, stored } = yield* converting(() => requireWeights(base))
   const { copied: side } = yield* besideModel(safetensors)
-  const adapters: Array<LoadedAdapter> = []
-  for (const choice of choices) adapters.push(yield* loadAdapter(base, choice, inputAxis))
+  const adapters = yield* loadAll(base, request)
   const changes = yield* converting(() => {
-    const found = changesOf(base.as("standard").conversion.parameters, adapters, order)
+    const found = changesOf(base.as("standard").conversion.parameters, adapters, request.order)
     refuseQuantised(base, found)
     refuseMissing(base, found)
     return found
@@ -123,8 +178,8 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
     architecture: base.config.architecture,
     family: base.family.name,
     base: stored.directory,
-    adapters: adapters.map(({ alpha, dora, path, rank, tensors, weight }) => ({ path, rank, alpha, dora, weight, tensors: tensors.size })),
-    order,
+    adapters: summaries(adapters),
+    order: request.order,
     driver: how.driver,
     changed: changes.size,
     copied: stored.tensors.size - changes.size,
@@ -152,12 +207,13 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
       }),
       folder: "",
       ingredients: [
-        known("the options", JSON.stringify([choices.map(({ alpha, weight }) => [alpha, weight]), order, inputAxis, link])),
+        optionsOf(request),
+        known("--link", String(link)),
         ...shardIngredients(stored, "the base model"),
         ...adapters.flatMap((adapter) => adapter.ingredients),
         ...sources
       ],
-      sources: [hfModel, ...choices.map(({ path }) => path)],
+      sources: [hfModel, ...request.adapters.map(({ path }) => path)],
       size: expected.bytes,
       report: () => ({ ...report, notes: [...report.notes, ...expected.notes] }),
       checksum: options.checksum ?? false

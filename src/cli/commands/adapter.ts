@@ -171,6 +171,11 @@ const mergeSub = Command.make("merge", {
   hfModel: hfModel.pipe(Flag.withDescription("Base model: Hugging Face directory with its weights, or Org/Name of a model in the Hub's cache")),
   hfRevision: flags.hfRevision,
   adapter: merged,
+  pretrained: pathFlag("pretrained", "directory").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Megatron checkpoint with the base's weights. Default: those of --hf-model"),
+    Flag.optional
+  ),
   weight: weights,
   hfPath: flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where the merged model is written")),
   mergeOrder,
@@ -202,6 +207,7 @@ const mergeSub = Command.make("merge", {
       ...families,
       adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
       order: input.precise ? "precise" : input.mergeOrder,
+      ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}),
       inputAxis: axisOf(input)
     })
     if (input.dryRun) return yield* emit("merge", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
