@@ -18,7 +18,7 @@ const SIGNS: ReadonlyArray<Sign> = [
     kind: "peft-adapter",
     test: /^adapter_(config\.json|model\.(safetensors|bin))$/,
     what: "this is a PEFT adapter (LoRA and the like), not a model: its base model is elsewhere",
-    next: "Merge it first: PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(DIR), then name DIR."
+    next: "`adapter merge --hf-model BASE --adapter ADAPTER --hf-path DIR` merges it, `adapter import` makes a Megatron checkpoint of it."
   },
   {
     kind: "consolidated",

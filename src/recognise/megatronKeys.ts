@@ -73,7 +73,7 @@ export const recogniseMegatronKeys = (keys: ReadonlyArray<string>): Recognised |
       return {
         kind: "adapter-only",
         what: "this checkpoint holds adapters only (LoRA), no model: the base is in the pretrained_checkpoint of its run",
-        next: "Merge it first: the merge_lora example of Megatron-Bridge loads the base and the adapter and saves a whole checkpoint; name that.",
+        next: "`adapter export` makes a directory of peft of it, `adapter merge --hf-model BASE --adapter CHECKPOINT --hf-path DIR` a whole model.",
         example
       }
     }

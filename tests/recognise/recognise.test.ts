@@ -59,7 +59,7 @@ describe("a Hugging Face directory that is no plain model", () => {
     ["consolidated names", filesOf(renamed((n) => n.replace(/^model\.(layers\.\d+\.)self_attn\.(q)_proj/, "$1attention.w$2"))), ["consolidated"]],
     ["Megatron names", filesOf(renamed((n) => n.replace(/^model\.layers\.(\d+)\.self_attn\.o_proj/, "decoder.layers.$1.self_attention.linear_proj"))), ["Megatron's names"]],
     ["a value head", filesOf(beside("v_head.summary.weight")), ["value or classification head", "--allow-unmapped"]],
-    ["an adapter directory", only("adapter_config.json", "adapter_model.safetensors"), ["PEFT adapter", "merge_and_unload"]],
+    ["an adapter directory", only("adapter_config.json", "adapter_model.safetensors"), ["PEFT adapter", "adapter merge"]],
     ["only GGUF", withConfig("model-Q8_0.gguf"), ["GGUF"]],
     ["only pickles", withConfig("model.pt"), ["pickles", "safetensors"]],
     ["consolidated files", only("consolidated.safetensors", "params.json"), ["consolidated"]],
