@@ -1,7 +1,8 @@
 /** A directory of `peft` for a base model: random targets, ranks and values, with shared or separate A's. */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import type { HfMatrix } from "../../src/adapters/factors.ts"
+import { factorsOf, type HfMatrix, isLinearWeight } from "../../src/adapters/factors.ts"
+import type { BoundParameter } from "../../src/bridge/Conversion.ts"
 import { type InputAxis, parameterPrefixes, peftPair, PREFIX, targetOf } from "../../src/adapters/peftPair.ts"
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, peftConfigBytes } from "../../src/adapters/peftConfig.ts"
 import { encodeHeader, inLibraryOrder } from "../../src/safetensors/encodeHeader.ts"
@@ -11,6 +12,15 @@ import { random } from "../tensor/random.ts"
 export interface Made {
   readonly rank: number
   readonly targets: ReadonlyArray<string>
+}
+
+/** Matrices that are parts of one weight, each HF tensor once. */
+export const groupsOf = (parameters: ReadonlyArray<BoundParameter>): ReadonlyArray<ReadonlyArray<HfMatrix>> => {
+  const seen = new Set<string>()
+  return parameters.filter(isLinearWeight).flatMap((bound) => {
+    const own = factorsOf(bound).map(({ matrix }) => matrix).filter(({ tensor }) => !seen.has(tensor) && seen.add(tensor))
+    return own.length === 0 ? [] : [own]
+  })
 }
 
 /** BF16 values of a moderate size, a few of them zero. */

@@ -6,27 +6,16 @@ import { join } from "node:path"
 import { afterAll, describe, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { openBase } from "../../src/adapters/BaseModel.ts"
-import { factorsOf, type HfMatrix, isLinearWeight } from "../../src/adapters/factors.ts"
 import { inputAxisOf } from "../../src/adapters/inputAxis.ts"
 import { exportAdapter, importAdapter } from "../../src/api/adapters.ts"
-import type { BoundParameter } from "../../src/bridge/Conversion.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import type { Disk } from "../../src/io/Disk.ts"
 import { quickDisk } from "../hostile/run.ts"
 import { toys } from "../families/toys.ts"
-import { writeRandomAdapter } from "./randomAdapter.ts"
+import { groupsOf, writeRandomAdapter } from "./randomAdapter.ts"
 
 const work = mkdtempSync(join(tmpdir(), "adapters-"))
 afterAll(() => rmSync(work, { recursive: true }))
-
-/** Matrices that are parts of one weight, each HF tensor once. */
-const groupsOf = (parameters: ReadonlyArray<BoundParameter>): ReadonlyArray<ReadonlyArray<HfMatrix>> => {
-  const seen = new Set<string>()
-  return parameters.filter(isLinearWeight).flatMap((bound) => {
-    const own = factorsOf(bound).map(({ matrix }) => matrix).filter(({ tensor }) => !seen.has(tensor) && seen.add(tensor))
-    return own.length === 0 ? [] : [own]
-  })
-}
 
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runPromise(Effect.provide(effect, quickDisk))
 

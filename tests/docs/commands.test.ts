@@ -2,6 +2,11 @@
  * Every command line of the documents runs as it is printed, on samples, and prints what is printed below it. A document prepares what
  * its reader would have in comments (`<!-- run`); lines that need another machine, a network or a GPU stand in blocks marked `sh elsewhere`.
  */
+import { Effect } from "effect"
+import { families } from "../../routes/index.ts"
+import { openBase } from "../../src/adapters/BaseModel.ts"
+import { Disk } from "../../src/io/Disk.ts"
+import { groupsOf, writeRandomAdapter } from "../adapters/randomAdapter.ts"
 import { trainingCheckpoint } from "../conformance/training.ts"
 import { spawnSync } from "node:child_process"
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
@@ -74,6 +79,9 @@ describe("docs/cli.md", () => {
       "import --hf-model ./hf-fp8 --megatron-path ./megatron-fp8", "sample ./moe --model qwen3-moe", "import --hf-model ./moe --megatron-path ./gpt",
       "relabel ./megatron ./trained --to ddp", "relabel ./megatron ./run --to ddp"
     ]) expect(await runCli([...text.split(" "), "-q"], { cwd: ready }), text).toMatchObject({ code: 0 })
+    const { conversion: { parameters } } = (await Effect.runPromise(openBase(families, join(ready, "hf")).pipe(Effect.provide(Disk.layer)))).as("auto")
+    for (const [seed, name] of ["adapter", "a", "b"].entries()) writeRandomAdapter(join(ready, name), groupsOf(parameters), () => "last", { seed: seed + 1, rank: 2, sharedInput: true })
+    expect(await runCli("adapter import --hf-model ./hf --adapter ./adapter --megatron-path ./lora -q".split(" "), { cwd: ready })).toMatchObject({ code: 0 })
     renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
     cpSync(trainingCheckpoint("legacy-tp2pp2"), join(ready, "old"), { recursive: true })
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })

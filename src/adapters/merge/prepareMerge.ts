@@ -152,7 +152,7 @@ export const prepareCheckpointMerge = Effect.fnUntraced(function*(families: Fami
     unchanged: [],
     notes
   })
-  const run = (target: string, { link: _, ...options }: MergeRun) => Effect.map(exported.run(target, options), reportOf)
+  const run = (target: string, options: MergeRun) => Effect.map(exported.run(target, options), reportOf)
   return { report: reportOf(exported.report), run } satisfies PreparedMerge
 })
 

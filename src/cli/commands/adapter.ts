@@ -75,7 +75,7 @@ const exportSub = Command.make("export", {
 })).pipe(
   Command.withDescription("Turn the adapters of a Megatron checkpoint (LoRA, canonical LoRA, DoRA) into a directory that peft, vLLM and SGLang load"),
   Command.withExamples([
-    { command: "convert_megatron_mimo adapter export --hf-model ./hf --megatron-path ./run --hf-path ./adapter", description: "Rank, alpha and class come from the run's run_config.yaml" }
+    { command: "convert_megatron_mimo adapter export --hf-model ./hf --megatron-path ./lora --hf-path ./exported-adapter", description: "Rank, alpha and class come from the run's run_config.yaml" }
   ])
 )
 
@@ -221,7 +221,7 @@ const mergeSub = Command.make("merge", {
   Command.withDescription("Add adapters to a base model's weights, with the bits of Megatron-Bridge or of peft; what no adapter changes is copied"),
   Command.withExamples([
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --hf-path ./merged", description: "Bit-equal to the reference's merged export" },
-    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./a --weight 0.7 --adapter ./b --weight 0.3 --precise --hf-path ./merged", description: "Two adapters, rounded once" }
+    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./a --weight 0.7 --adapter ./b --weight 0.3 --precise --hf-path ./merged-two", description: "Two adapters, rounded once" }
   ])
 )
 
