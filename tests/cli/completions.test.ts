@@ -55,7 +55,7 @@ describe.each(["bash", "zsh", "fish", "man"])("%s", (form) => {
 describe("bash", () => {
   it.each([
     [["in"], ["inspect"]],
-    [["relabel", "--to", "m"], ["mimo", "mtp-model-layer", "mtp-transformer-layer"]],
+    [["relabel", "--to", "m"], ["megatron-lm", "mimo", "mtp-model-layer", "mtp-transformer-layer"]],
     [["import", "--torch-dtype", "f"], ["float16", "float32"]],
     [["import", "--hf"], ["--hf-model", "--hf-revision"]],
     [["help", "rel"], ["relabel"]],

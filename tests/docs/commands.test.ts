@@ -48,10 +48,10 @@ const inShell = (text: string, cwd: string) => {
   return { code: status ?? -1, out: stdout, err: stderr }
 }
 
-/** In this process, unless it needs a shell. */
+/** In this process, unless it needs a shell, or packages: those are looked for from where the program is. */
 const run = (text: string, cwd: string) => {
   const [name, ...args] = wordsOf(text) ?? []
-  return name === PROGRAM ? runCli(args, { cwd }) : inShell(text, cwd)
+  return name === PROGRAM && args[0] !== "forward" ? runCli(args, { cwd }) : inShell(text, cwd)
 }
 
 const check = async ({ output, text }: Line, cwd: string): Promise<void> => {
@@ -105,7 +105,17 @@ describe("docs/cli.md", () => {
     expect((await wholeRoot()).subcommands.flatMap((group) => group.commands.map(({ name }) => name)).filter((name) => !shown.has(name))).toEqual(["help", "version"])
   })
 
-  it.each(examples.filter((text) => !text.includes(LARGE)))("%s", async (text) => {
+  /** What the examples of a command call by the usual names, where it is not the usual sample. */
+  const STANDS: Readonly<Record<string, Readonly<Record<string, string>>>> = { forward: { hf: "moe", megatron: "gpt", adapter: "moe-adapter" } }
+
+  it.each([...new Set(examples)].filter((text) => !text.includes(LARGE)))("%s", async (text) => {
+    const stands = STANDS[wordsOf(text)?.[1] ?? ""]
+    if (stands) {
+      rmSync(fresh, { recursive: true, force: true })
+      mkdirSync(fresh)
+      for (const [name, real] of Object.entries(stands)) cpSync(join(ready, real), join(fresh, name), { recursive: true })
+      return check({ at: 0, text, output: "", hidden: false }, fresh)
+    }
     const target = targetOf(text)
     if (target === undefined) return check({ at: 0, text, output: "", hidden: false }, ready)
     rmSync(fresh, { recursive: true, force: true })

@@ -66,8 +66,8 @@ export const forwardCommand = Command.make("forward", {
   yield* emit("forward", input, report, renderForward)
 })).pipe(
   Command.withExamples([
-    { command: "convert_megatron_mimo forward ./hf --adapter ./adapter --tokens 785,6722,315", description: "With an adapter, as serving it without a merge would be" },
+    { command: "convert_megatron_mimo forward ./hf --adapter ./adapter --tokens 11,22,33,44", description: "With an adapter, as serving it without a merge would be" },
     { command: "convert_megatron_mimo forward ./hf --text 'The capital of France is'", description: "A Hugging Face directory, with its tokenizer" },
-    { command: "convert_megatron_mimo forward ./megatron --hf-model ./hf --tokens 785,6722,315", description: "A Megatron checkpoint: the same numbers, if it is the same model" }
+    { command: "convert_megatron_mimo forward ./megatron --hf-model ./hf --tokens 11,22,33,44", description: "A Megatron checkpoint: the same numbers, if it is the same model" }
   ])
 )
