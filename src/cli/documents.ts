@@ -543,8 +543,10 @@ export const documents = {
   memory: document("memory", "memory", memory),
   layout: document("layout", "layout", layout),
   setup: document("setup", "setup sft", setup),
-  adapter: document("adapter", "adapter export and adapter import, and either with --dry-run", { ...adapter, target }),
-  merge: document("merge", "adapter merge, and adapter merge --dry-run", { ...merge, target }),
+  adapter: z.union([
+    document("adapter", "adapter export and adapter import, and either with --dry-run", { ...adapter, target }),
+    document("adapter", "adapter merge, and adapter merge --dry-run", { ...merge, target })
+  ]),
   forward: document("forward", "forward", forward)
 } satisfies Record<CommandName, z.ZodType>
 

@@ -25,6 +25,7 @@ beforeAll(async () => {
     ["import", "--hf-model", "hf", "--megatron-path", "half", "--torch-dtype", "float16", "-q"]
   ]) expect((await run(...args)).code).toBe(0)
   await writeToy("qwen3-yarn", join(work, "decoder"))
+  cpSync(new URL("../fixtures/adapters/bridge-lora-tp1", import.meta.url), join(work, "llama"), { recursive: true })
   // One bit of a data file.
   cpSync(join(work, "mg"), join(work, "damaged"), { recursive: true })
   const item = join(work, "damaged", "iter_0000000", "__0_0.distcp")
@@ -85,6 +86,9 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["setup sft run --hf-model hf --images 1*64x64", 0],
   ["setup sft adapters --hf-model hf --mode lora", 0],
   ["import --hf-model hf --megatron-path planned --component auto --nodes 1 --dry-run", 0],
+  ["adapter import --hf-model llama/base-hf --adapter llama/peft --megatron-path lora", 0],
+  ["adapter export --hf-model llama/base-hf --megatron-path llama/checkpoint/iter_0000001 --hf-path peft --alpha 6 --dry-run", 0],
+  ["adapter merge --hf-model llama/base-hf --adapter llama/peft --hf-path merged", 0],
   ["forward decoder --tokens 1,2,3", 0],
   ["forward decoder --tokens 1 --top 0 --compute simd", 0]
 ]

@@ -210,12 +210,12 @@ const mergeSub = Command.make("merge", {
       ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}),
       inputAxis: axisOf(input)
     })
-    if (input.dryRun) return yield* emit("merge", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
+    if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
     const done = yield* withProgress("merging", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
       return run(input.hfPath, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
     })
-    yield* emit("merge", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
+    yield* emit("adapter", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
   }))
 })).pipe(
   Command.withDescription("Add adapters to a base model's weights, with the bits of Megatron-Bridge or of peft; what no adapter changes is copied"),
