@@ -84,6 +84,9 @@ describe("docs/cli.md", () => {
     expect(await runCli("adapter import --hf-model ./hf --adapter ./adapter --megatron-path ./lora -q".split(" "), { cwd: ready })).toMatchObject({ code: 0 })
     renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
     cpSync(trainingCheckpoint("legacy-tp2pp2"), join(ready, "old"), { recursive: true })
+    // A run of Megatron-LM, with three iterations.
+    cpSync(trainingCheckpoint("lm-fully-reshardable-tp2pp2"), join(ready, "pretraining"), { recursive: true })
+    for (const step of ["0001000", "0001100", "0001200"]) cpSync(join(ready, "pretraining", "iter_0000003"), join(ready, "pretraining", `iter_${step}`), { recursive: true })
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
   })
 
@@ -96,7 +99,7 @@ describe("docs/cli.md", () => {
   const targetOf = (text: string): string | undefined => {
     const words = wordsOf(text) ?? []
     const after = (flag: string) => words[words.indexOf(flag) + 1]
-    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], sample: words.at(-1), setup: words[3] }
+    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], reshard: words[3], "merge-iterations": words[3], prune: "nowhere", sample: words.at(-1), setup: words[3] }
     return places[words[1]!]
   }
 

@@ -60,7 +60,7 @@ export const mergeIterationsCommand = Command.make("merge-iterations", {
   }))
 })).pipe(
   Command.withExamples([
-    { command: "convert_megatron_mimo merge-iterations ./run ./averaged --iterations 1000,1100,1200", description: "The mean of three iterations" },
-    { command: "convert_megatron_mimo merge-iterations ./run ./averaged --iterations 1000,1100 --weights 0.25,0.75", description: "The newer one counts more" }
+    { command: "convert_megatron_mimo merge-iterations ./pretraining ./averaged --iterations 1000,1100,1200", description: "The mean of three iterations" },
+    { command: "convert_megatron_mimo merge-iterations ./pretraining ./averaged --iterations 1000,1100 --weights 0.25,0.75", description: "The newer one counts more" }
   ])
 )

@@ -31,7 +31,7 @@ export const pruneCommand = Command.make("prune", {
   yield* emit("prune", input, input.yes ? yield* run() : report, renderPrune)
 })).pipe(
   Command.withExamples([
-    { command: "convert_megatron_mimo prune ./run --keep-every 1000", description: "What would go" },
-    { command: "convert_megatron_mimo prune ./run --keep-every 1000 --drop optimizer --yes", description: "Every thousandth iteration, without optimizer state; the newest as it is" }
+    { command: "convert_megatron_mimo prune ./pretraining --keep-every 1000", description: "What would go" },
+    { command: "convert_megatron_mimo prune ./pretraining --keep-every 1000 --drop optimizer --yes", description: "Every thousandth iteration, without optimizer state; the newest as it is" }
   ])
 )

@@ -92,8 +92,8 @@ export const reshardCommand = Command.make("reshard", {
   }))
 })).pipe(
   Command.withExamples([
-    { command: "convert_megatron_mimo reshard ./run ./resharded --tp 4 --pp 2", description: "The tracked iteration, for eight ranks" },
+    { command: "convert_megatron_mimo reshard ./pretraining ./resharded --tp 4 --pp 2", description: "The tracked iteration, for eight ranks" },
     { command: "convert_megatron_mimo reshard ./run/iter_0001000 ./resharded --component language=tp=4 --component images=tp=1", description: "One iteration of a MegatronMIMO run" },
-    { command: "convert_megatron_mimo reshard ./run ./weights --only model", description: "The weights alone, as they are cut" }
+    { command: "convert_megatron_mimo reshard ./pretraining ./weights --only model", description: "The weights alone, as they are cut" }
   ])
 )
