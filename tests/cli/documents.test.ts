@@ -13,6 +13,7 @@ import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
 import { wholeRoot } from "../../src/cli/root.ts"
 import { writeToy } from "../forward/toys.ts"
 import { cliIn } from "./run.ts"
+import { trainingCheckpoint } from "../conformance/training.ts"
 
 const work = mkdtempSync(join(tmpdir(), "documents-"))
 const run = cliIn(work)
@@ -26,6 +27,8 @@ beforeAll(async () => {
   ]) expect((await run(...args)).code).toBe(0)
   await writeToy("qwen3-yarn", join(work, "decoder"))
   cpSync(new URL("../fixtures/adapters/bridge-lora-tp1", import.meta.url), join(work, "llama"), { recursive: true })
+  cpSync(trainingCheckpoint("lm-dp-reshardable-dp2"), join(work, "lm"), { recursive: true })
+  for (const step of [1, 2]) cpSync(join(work, "lm", "iter_0000003"), join(work, "lm", `iter_000000${step}`), { recursive: true })
   // One bit of a data file.
   cpSync(join(work, "mg"), join(work, "damaged"), { recursive: true })
   const item = join(work, "damaged", "iter_0000000", "__0_0.distcp")
@@ -68,6 +71,11 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["diff hf half --summary", 1],
   ["diff mg half --headers", 1],
   ["report hf mg -o page.html", 0],
+  ["reshard mg recut --component language=tp=2 --component images=tp=1", 0],
+  ["reshard lm never --tp 2 --dry-run", 0],
+  ["merge-iterations lm averaged --iterations 1,2,3", 0],
+  ["prune lm --keep-every 2 --drop optimizer", 0],
+  ["prune lm --keep-every 2 --yes", 0],
   ["relabel mg standard --to standard --dry-run", 0],
   ["relabel mg standard --to standard --link", 0],
   ["doctor", 0],
