@@ -6,7 +6,7 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
+  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
 export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
@@ -53,6 +53,9 @@ export { type Finding } from "./inspect/findings.ts"
 export { type FileRow, type Inspection, type Sum, type TensorRow } from "./inspect/Inspection.ts"
 export { type Statistics } from "./inspect/Statistics.ts"
 export { type RelabelReport } from "./relabel/relabel.ts"
+export { type ReshardRequest } from "./api/reshard.ts"
+export { type AverageReport, type AverageRequest } from "./api/trainingFolder.ts"
+export { type ReshardReport } from "./reshard/Request.ts"
 export { type RelabelTo } from "./relabel/rules/index.ts"
 export * from "./errors.ts"
 export { Disk } from "./io/Disk.ts"

@@ -15,7 +15,10 @@ import type { Inspection } from "../inspect/Inspection.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import type { ProcessGroupCollection } from "../parallel/ProcessGroups.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
+import type { ReshardReport } from "../reshard/Request.ts"
 import * as checkpoints from "./checkpoints.ts"
+import * as resharding from "./reshard.ts"
+import * as folders from "./trainingFolder.ts"
 import { type DescribedByCheckpoint, prepareExport, type RunOptions } from "./conversions.ts"
 import { withFamilyFiles } from "./familyFiles.ts"
 import { forwardCheck, type ForwardReport, type ForwardRequest } from "./forward.ts"
@@ -127,6 +130,18 @@ export const relabelCheckpoint = (from: string, target: string, request: checkpo
 /** What {@link relabelCheckpoint} would do. */
 export const relabelPlan = (from: string, request: checkpoints.RelabelRequest & Abortable): Promise<RelabelReport> =>
   run(checkpoints.relabelPlan(from, request), request)
+
+/** Write a training checkpoint under another layout, with its optimizer state: {@link resharding.reshard}. */
+export const reshardCheckpoint = (from: string, target: string, request: resharding.ReshardRequest & Abortable = {}): Promise<ReshardReport> =>
+  run(resharding.reshard(from, target, request), request)
+
+/** What {@link reshardCheckpoint} would do. */
+export const reshardPlan = (from: string, request: resharding.ReshardRequest & Abortable = {}): Promise<ReshardReport> =>
+  run(resharding.reshardPlan(from, request), request)
+
+/** Write the weighted mean of several iterations' weights as a checkpoint: {@link folders.mergeIterations}. */
+export const mergeIterations = (from: string, target: string, request: folders.AverageRequest & Abortable): Promise<folders.AverageReport> =>
+  run(folders.mergeIterations(from, target, request), request)
 
 /** What a loader would stumble over, and what mends it: {@link checkpoints.examine}. */
 export const examineCheckpoint = (path: string, options: WithFamilies & Abortable = {}): Promise<DoctorReport> =>

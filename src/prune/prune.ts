@@ -13,6 +13,7 @@ import { present } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 
+/** What of a training folder may go. */
 export interface PruneOptions {
   /** Keep only iterations whose step is a multiple of this. */
   readonly keepEvery?: number
@@ -22,6 +23,7 @@ export interface PruneOptions {
   readonly dropOptimizer?: boolean
 }
 
+/** One iteration, and what becomes of it. */
 export interface PrunedIteration {
   readonly name: string
   readonly step: number
@@ -33,6 +35,7 @@ export interface PrunedIteration {
   readonly freed: number
 }
 
+/** What pruning removes, or removed. */
 export interface PruneReport {
   readonly directory: string
   readonly iterations: ReadonlyArray<PrunedIteration>
@@ -41,6 +44,7 @@ export interface PruneReport {
   readonly notes: ReadonlyArray<string>
 }
 
+/** Pruning that is planned; its run removes. */
 export interface PreparedPrune {
   readonly report: PruneReport
   readonly run: () => Effect.Effect<PruneReport, BridgeError, Disk>

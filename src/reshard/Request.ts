@@ -7,6 +7,7 @@ import type { Layout, LayoutRow } from "../parallel/Layout.ts"
 import type { RngMode } from "./objects.ts"
 import type { WritingRun } from "./writing.ts"
 
+/** What is wanted of resharding. */
 export interface ReshardOptions {
   /** The layout wanted; undefined: the one that the checkpoint has. */
   readonly layout: ((componentNames: ReadonlyArray<string>) => Layout) | undefined

@@ -38,6 +38,7 @@ import { type PlannedItem, plannedFiles } from "./itemFiles.ts"
 import { trackersOf } from "./prepareReshard.ts"
 import { type Written, writing } from "./writing.ts"
 
+/** Which iterations are averaged, and how much each counts. */
 export interface AverageOptions {
   /** Steps of the iterations, at least two; the greatest gives the result its name and all that is not averaged. */
   readonly iterations: ReadonlyArray<number>
@@ -45,6 +46,7 @@ export interface AverageOptions {
   readonly weights?: ReadonlyArray<number>
 }
 
+/** What an average is of, or was made of. */
 export interface AverageReport extends Written {
   readonly source: string
   readonly folder: string
