@@ -2,7 +2,7 @@
  * The adapters of a Megatron checkpoint as those of HF matrices in `peft`'s form: which stored matrices each of its tensors is made of.
  * Where several stored adapters belong to one HF matrix, they stand beside each other as blocks. Pure.
  */
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import type { StoredArrays, StoredParameter } from "../checkpoint/StoredArrays.ts"
 import type { SourceCopy, TargetArray } from "../engine/index.ts"

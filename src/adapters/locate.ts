@@ -1,13 +1,14 @@
 /** The adapters of a Megatron checkpoint: which weights of the model have one, of which rank, and where its matrices are stored. Pure. */
 import type { BoundParameter } from "../bridge/Conversion.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
-import { keyInForm, layerForms, type LocatedPart, locatePart, rowsOf, storedBox } from "../checkpoint/locatePart.ts"
+import { type LocatedPart, rowsOf, storedBox } from "../checkpoint/LocatedPart.ts"
 import { InvalidFile, PlanRefused, quote } from "../errors.ts"
 import { type AdapterSide, isAdapterKey } from "../model/adapterKey.ts"
 import type { Parameter, StoredPart } from "../model/Parameter.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
+import { keyInForm, layerForms, locatePart } from "../space/locatePart.ts"
+import { chunksOf, type SpaceTensor } from "../space/TensorSpace.ts"
 import { volume } from "../tensor/Copy.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { isLinearWeight } from "./factors.ts"
 import { canonicalPairs, fusedPair, type StoredPair, storedTensor, type StoredTensorOf } from "./StoredPair.ts"
 
@@ -43,10 +44,10 @@ const withoutExperts = (parameter: Parameter): Parameter => ({
 })
 
 /** How many tensor-parallel ranks saved rows that are stored in an order of theirs, by the height of the chunks. */
-const savedBy = ({ chunks, shape }: StoredTensor, axis: number, shares: number): number => {
-  const heights = new Set(chunks.map(({ sizes }) => sizes[axis]!))
+const savedBy = (tensor: SpaceTensor, axis: number, shares: number): number => {
+  const heights = new Set(chunksOf(tensor).map(({ sizes }) => sizes[axis]!))
   const [height] = heights
-  const ranks = heights.size === 1 ? shape[axis]! / (shares * height!) : NaN
+  const ranks = heights.size === 1 ? tensor.shape[axis]! / (shares * height!) : NaN
   // A tensor in one piece is that of one rank, however many pieces it would have.
   return Number.isInteger(ranks) && ranks > 1 ? ranks : 1
 }
@@ -63,7 +64,7 @@ class Finder {
     this.#selection = new ChunkSelection(checkpoint.directory)
   }
 
-  #stored(prefix: string, part: StoredPart): StoredTensor | undefined {
+  #stored(prefix: string, part: StoredPart): SpaceTensor | undefined {
     const key = prefix + part.key
     return this.#checkpoint.tensors.get(key) ?? this.#checkpoint.tensors.get(keyInForm(key, part, this.#forms))
   }
@@ -93,14 +94,14 @@ class Finder {
     const { order, parameter } = side === "linear_in" ? plain : storedTensor(pair, side, rank, savedBy(stored, axis, isSlot ? 2 : 1))
     const shared = parameter.expert !== undefined && this.#lacksExperts(keyPrefix, first, stored)
     const own = shared ? withoutExperts(parameter) : parameter
-    const parts = own.parts.map((part) => locatePart(keyPrefix + part.key, part, own.ragged ?? false, this.#checkpoint.tensors, quote(this.#checkpoint.directory)))
+    const parts = own.parts.map((part) => locatePart(keyPrefix + part.key, part, own.ragged ?? false, this.#checkpoint, quote(this.#checkpoint.directory)))
     if (!parts.every((part) => part !== undefined) || !this.#hasChunks(own, parts)) return undefined
     for (const { part } of parts) this.used.add(part.key)
     return { parameter: own, order, parts, shared }
   }
 
   /** One axis fewer than the weight's own, in the form that its layers are stored in. */
-  #lacksExperts(prefix: string, part: StoredPart, stored: StoredTensor): boolean {
+  #lacksExperts(prefix: string, part: StoredPart, stored: SpaceTensor): boolean {
     const indexed = !this.#checkpoint.tensors.has(prefix + part.key)
     const stackedThere = /\blayers\.(?!\d)/.test(part.key)
     const expected = part.shape.length + (indexed ? (stackedThere ? -1 : 1) : 0)

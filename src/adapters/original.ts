@@ -4,7 +4,7 @@
  */
 import { Effect, Stream } from "effect"
 import { join } from "node:path"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredArrays } from "../checkpoint/StoredArrays.ts"
 import { stream, type TargetArray } from "../engine/index.ts"

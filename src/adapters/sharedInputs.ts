@@ -1,6 +1,6 @@
 /** HF matrices of which the stored adapters of several parts have one and the same A: together they are one adapter. */
 import { Effect, Stream } from "effect"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { digest, type TargetArray } from "../engine/index.ts"

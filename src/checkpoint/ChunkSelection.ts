@@ -6,7 +6,7 @@ import { type Box, type Shape, volume } from "../tensor/Copy.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 import { ChunkFinder } from "./ChunkFinder.ts"
 import type { ChunkSource } from "./ItemHeaders.ts"
-import { type LocatedPart, rowsOf, storedBox } from "./locatePart.ts"
+import { type LocatedPart, rowsOf, storedBox } from "./LocatedPart.ts"
 
 export class ChunkSelection {
   readonly #finders = new Map<StoredTensor, ChunkFinder<StoredChunk>>()

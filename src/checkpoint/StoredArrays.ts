@@ -11,7 +11,7 @@ import type { ChunkView, StoredChunk, StoredTensor } from "../torch/DcpMetadata.
 import { fillsItsStorage } from "../torch/TensorItem.ts"
 import type { ChunkSelection } from "./ChunkSelection.ts"
 import { type ChunkSource, itemOf, readItemHeaders } from "./ItemHeaders.ts"
-import { type LocatedPart, rowsOf, storedBox } from "./locatePart.ts"
+import { type LocatedPart, rowsOf, storedBox } from "./LocatedPart.ts"
 import type { Storage } from "./StorageSums.ts"
 
 /** A parameter and where it is stored: all that its way back to HF tensors needs. */

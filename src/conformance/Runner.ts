@@ -11,7 +11,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parse as parseYaml } from "yaml"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
@@ -66,9 +66,9 @@ const digestsOf = Effect.fnUntraced(function*(directory: string) {
   const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(directory)
   const chunks = new ChunkSelection(checkpoint.directory)
-  for (const [key, tensor] of checkpoint.tensors) chunks.add(key, tensor)
+  for (const [key, tensor] of checkpoint.tensors) chunks.add(key, tensor.place.stored)
   const stored = yield* attempt(() => readChunks(store, chunks))
-  const arrays = Array.from(checkpoint.tensors, ([key, tensor]) => ({ id: key, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor, key) }))
+  const arrays = Array.from(checkpoint.tensors, ([key, tensor]) => ({ id: key, dtype: tensor.dtype, shape: tensor.shape, copies: () => stored.whole(tensor.place.stored, key) }))
   const digests = new Map<string, string>()
   yield* digest(arrays).pipe(Stream.runForEach(({ id, sha256 }) => Effect.sync(() => digests.set(id, sha256))))
   return { checkpoint, digests }
@@ -99,7 +99,7 @@ const compareWithReference = Effect.fnUntraced(function*(c: ConformanceCase, dir
     if (dtype !== entry.dtype) problems.push(`${key}: ${dtype}, the reference has ${entry.dtype}`)
     if (String(ours.shape) !== String(entry.shape)) problems.push(`${key}: [${ours.shape}], the reference has [${entry.shape}]`)
     else if (entry.sha256 !== undefined && dtype === entry.dtype && digests.get(key) !== entry.sha256) problems.push(`${key}: other content`)
-    if (form === "mimo" && boxes(ours.chunks) !== boxes(entry.chunks.map(([offsets, sizes]) => ({ offsets, sizes })))) {
+    if (form === "mimo" && boxes(ours.place.stored.chunks) !== boxes(entry.chunks.map(([offsets, sizes]) => ({ offsets, sizes })))) {
       problems.push(`${key}: cut into other chunks`)
     }
   }

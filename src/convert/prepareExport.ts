@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { basename } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"

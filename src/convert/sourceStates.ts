@@ -1,6 +1,6 @@
 /** The files that a conversion reads, as they were when it was planned. */
 import { join } from "node:path"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
 import type { Store } from "../store/Store.ts"
 import { storedState } from "../store/Store.ts"

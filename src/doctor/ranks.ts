@@ -1,6 +1,6 @@
 /** Folders of ranks (the `torch` format): do they make one model, and do ranks agree on what they have in common? */
 import { Effect } from "effect"
-import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { openCheckpoint } from "../space/Checkpoint.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { relabelling } from "../checkpoint/shell.ts"
 import type { InvalidFile, Unsupported } from "../errors.ts"

@@ -8,11 +8,11 @@ import { readChunks, type StoredArrays, type StoredParameter } from "../checkpoi
 import type { SourceArray, SourceCopy, TargetArray } from "../engine/index.ts"
 import type { Store } from "../store/Store.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
-import { type FilePlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
+import { type FilePlace, type ItemsPlace, type SpaceTensor, wholeTensor } from "../space/TensorSpace.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { inverse } from "../tensor/Transform.ts"
-import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
+import type { StoredChunk } from "../torch/DcpMetadata.ts"
 import type { TensorOrigin } from "./located.ts"
 import type { ConversionReport } from "./Report.ts"
 import type { VocabularyCut } from "./vocabulary.ts"
@@ -27,7 +27,7 @@ export type TensorSource =
   /** Parameters of the checkpoint's model. */
   | { readonly kind: "model"; readonly origin: TensorOrigin; readonly unrounded: Unrounded | undefined }
   /** The bytes of an HF tensor that travelled beside the model. */
-  | { readonly kind: "carried"; readonly tensor: StoredTensor }
+  | { readonly kind: "carried"; readonly tensor: SpaceTensor<ItemsPlace> }
   /** The values of a tensor of another HF model: --hf-model or --mtp-from. */
   | { readonly kind: "values"; readonly tensor: SpaceTensor<FilePlace> }
   /** A tensor of --hf-model as it is stored, codes and scales included. */
@@ -126,7 +126,7 @@ const copiesOf = (stored: StoredArrays, { from, name, shape }: ExportTensor): Re
       const before = unrounded?.kind === "carried" ? stored.array(unrounded.chunk) : unrounded?.array
       return origin.parameters.flatMap((parameter) => stored.toHf(parameter, name)).map((copy) => undone(copy, before))
     }
-    case "carried": return stored.whole(from.tensor, name)
+    case "carried": return stored.whole(from.tensor.place.stored, name)
     case "values": return wholeTensor(from.tensor, name)
     case "stored": return [identity(from.array, name, shape)]
     case "repeated": return copiesOf(stored, from.tensor)

@@ -1,6 +1,6 @@
 /** Plans that fail because the files are something else than a plain model: the refusal says what they are. */
 import { relabelling } from "../checkpoint/shell.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { InvalidFile, PlanRefused, Unsupported } from "../errors.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"

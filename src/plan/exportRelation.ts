@@ -4,12 +4,13 @@
  */
 import { bind, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, ModelDescription } from "../bridge/Family.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { type HfConfig, headersOf, noHeaders } from "../space/HfSource.ts"
 import { openedWeights } from "../space/openedWeights.ts"
 import type { StoredWeights } from "../space/StoredWeights.ts"
+import type { TensorSpace } from "../space/TensorSpace.ts"
 import { modulesOf } from "./describe.ts"
 import { describeModel } from "../space/describeModel.ts"
 import type { OwnHead } from "./ExportDraft.ts"
@@ -43,7 +44,7 @@ export interface ExportedModel {
 }
 
 /** Whether the trained model has an output layer: it decides over the flags of config.json. */
-export const hasOwnHead = ({ tensors }: Pick<Checkpoint, "tensors">): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
+export const hasOwnHead = ({ tensors }: TensorSpace): boolean => [...tensors.keys()].some((key) => /(^|\.)output_layer\.weight$/.test(key))
 
 const ownHeadOf = ({ vocabulary }: ModelDescription, weights: HfWeights | undefined): OwnHead | undefined => {
   if (!vocabulary?.said?.tied || vocabulary.tied) return undefined

@@ -1,7 +1,6 @@
 /** What an export consists of, tensor by tensor: those of the model, those that travelled beside it, those taken from elsewhere. Pure. */
 import type { ConfigField } from "../bridge/Family.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
-import { HF_SOURCE } from "../checkpoint/names.ts"
 import { some, UsageError } from "../errors.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { storedArray } from "../space/StoredWeights.ts"
@@ -45,9 +44,9 @@ export const modelTensors = (relation: ExportRelation, torchDtype: TorchDtype, c
   }
   const unroundedOf = (name: string, dtype: DType, shape: Shape): Unrounded | undefined => {
     const kept = checkpoint.kept.get(name)
-    if (kept && kept.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
-      chunks.add(HF_SOURCE + name, kept)
-      return { kind: "carried", chunk: kept.chunks[0]! }
+    if (kept && kept.place.stored.chunks.length === 1 && kept.dtype === dtype && sameShape(kept.shape, shape)) {
+      chunks.add(kept.name, kept.place.stored)
+      return { kind: "carried", chunk: kept.place.stored.chunks[0]! }
     }
     const original = weights?.tensors.get(name)
     return original?.place.kind === "range" && original.dtype === dtype && sameShape(original.shape, shape)
@@ -103,7 +102,7 @@ export const carriedTensors = ({ conversion, model: { checkpoint, description, w
     const original = weights?.tensors.get(name)
     const add = ({ dtype, shape }: Pick<ExportTensor, "dtype" | "shape">, from: TensorSource): void => void tensors.set(name, { name, dtype, shape, from })
     if (kept) {
-      chunks.add(HF_SOURCE + name, kept)
+      chunks.add(kept.name, kept.place.stored)
       add(kept, { kind: "carried", tensor: kept })
     } else if (alias) {
       add(alias, { kind: "repeated", tensor: alias })

@@ -1,12 +1,13 @@
 /** The parameters of a model in a checkpoint: where each is stored, and what the two have that the other lacks. */
 import type { BoundParameter, ConversionModule } from "../bridge/Conversion.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
-import { keyInForm, layerForms, type LocatedPart, locatePart } from "../checkpoint/locatePart.ts"
+import type { LocatedPart } from "../checkpoint/LocatedPart.ts"
 import type { StoredParameter } from "../checkpoint/StoredArrays.ts"
 import { PlanRefused, quote, quotePath } from "../errors.ts"
 import { headMissing, thereInstead } from "../recognise/instead.ts"
 import { account, ALLOWED, type LeftBehind, MTP_DROPPED, refuseIntegers } from "./accounting.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
+import { keyInForm, layerForms, locatePart } from "../space/locatePart.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import { bytesOf, type DType, isInteger } from "../tensor/DType.ts"
 import { commonDtype } from "./dtypes.ts"
@@ -38,7 +39,7 @@ export const locateParameters = (parameters: ReadonlyArray<BoundParameter>, chec
   for (const bound of parameters) {
     const { module, parameter } = bound
     const found = parameter.parts.map((part) =>
-      locatePart(module.keyPrefix + part.key, part, parameter.ragged ?? false, checkpoint.tensors, where))
+      locatePart(module.keyPrefix + part.key, part, parameter.ragged ?? false, checkpoint, where))
     if (found.every((part) => part !== undefined)) located.push({ bound, parts: found })
     else for (const [i, part] of parameter.parts.entries()) if (!found[i]) missing.push({ bound, key: keyInForm(module.keyPrefix + part.key, part, forms) })
   }

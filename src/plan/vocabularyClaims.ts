@@ -5,7 +5,7 @@
 import { join } from "node:path"
 import { z } from "zod"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { RUN_CONFIG, TOKENIZER } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { basename, dirname } from "node:path"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import type { RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import { firstUnprovedMaster } from "../checkpoint/legacy/optimizer.ts"

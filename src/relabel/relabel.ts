@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { basename, join } from "node:path"
 import { argumentsOf, type TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import type { RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import {

@@ -2,7 +2,7 @@
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type BoundParameter, bind } from "../bridge/Conversion.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
-import { locatePart } from "../checkpoint/locatePart.ts"
+import { locatePart } from "../space/locatePart.ts"
 import { hasOwnHead } from "../plan/exportRelation.ts"
 import { headersOf } from "../space/HfSource.ts"
 import { modulesOf } from "../plan/describe.ts"
@@ -11,9 +11,8 @@ import { compileCarried } from "../plan/match.ts"
 import { openedWeights } from "../space/openedWeights.ts"
 import type { LeftBehind } from "../plan/accounting.ts"
 import type { OpenedSpace } from "../space/OpenedSpace.ts"
-import { chunksOf } from "../space/TensorSpace.ts"
+import { isIn, type ItemsPlace, type TensorSpace } from "../space/TensorSpace.ts"
 import { type Copy, volume } from "../tensor/Copy.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { type Picture, pictureOf } from "./model/pictures.ts"
 import { Distinct } from "./model/Distinct.ts"
 import type { ModelCoverage, CoverageRow, Made, MadePart } from "./PageData.ts"
@@ -53,8 +52,8 @@ class Pictures {
 }
 
 /** The tensors of the model in a Megatron checkpoint, opened or planned. */
-const modelOf = ({ tensors }: OpenedSpace): ReadonlyMap<string, StoredTensor> =>
-  new Map([...tensors].flatMap(([name, t]) => (t.role === "model" ? [[name, { dtype: t.dtype, shape: t.shape, chunks: chunksOf(t) }] as const] : [])))
+const modelOf = ({ tensors }: OpenedSpace): TensorSpace<ItemsPlace> =>
+  ({ tensors: new Map([...tensors].flatMap(([name, t]) => (t.role === "model" && isIn("items")(t) ? [[name, t] as const] : []))) })
 
 /**
  * `leftBehind`: what a conversion did not take, with its reasons.
@@ -66,7 +65,7 @@ export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: 
   if (!weights || !config || !megatron.form) return undefined
   const stored = modelOf(megatron)
   const logical = openedWeights(weights, config)
-  const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead({ tensors: stored }) })
+  const description = describeModel(families.find(config.json), config, { ...headersOf(logical), ownHead: hasOwnHead(stored) })
   const { hf: mapped, parameters } = bind(modulesOf(megatron.form, description))
   const keys = new Map<string, Set<string>>()
   const kinds = new Map<string, string>()
@@ -111,7 +110,7 @@ export const coverageOf = (families: FamilyRegistry, hf: OpenedSpace, megatron: 
     hf: hf.path,
     megatron: megatron.directory,
     rows: [...hf.tensors.values()].map(({ bytes, name }) => ({ name, bytes, ...fateOf(name) })),
-    unclaimed: [...stored.keys()].filter((key) => !claimed.has(key)),
+    unclaimed: [...stored.tensors.keys()].filter((key) => !claimed.has(key)),
     made,
     pictures: pictures.items
   }

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { basename, join } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
-import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { editedCommonState } from "../checkpoint/CommonStateEdit.ts"

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../space/Checkpoint.ts"
 import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import type { CommonChange } from "../checkpoint/CommonStateEdit.ts"
 import { COMMON_STATE, RUN_CONFIG } from "../checkpoint/names.ts"

@@ -1,6 +1,6 @@
 /** A tensor space with what else was found where it was opened. Everything `inspect`, `diff` and `doctor` say is said of this. */
 import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
-import type { Checkpoint } from "../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "./Checkpoint.ts"
 import type { RunConfigMap } from "../runconfig/RunConfigFile.ts"
 import type { HfConfig } from "./HfSource.ts"
 import type { StoredWeights } from "./StoredWeights.ts"

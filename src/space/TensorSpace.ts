@@ -5,11 +5,11 @@
 import { join } from "node:path"
 import type { SourceArray, SourceCopy } from "../engine/index.ts"
 import { UsageError, Unsupported } from "../errors.ts"
-import type { KeyRole } from "../model/storedKey.ts"
+import { type KeyRole, roleOf } from "../model/storedKey.ts"
 import { type BlockLayout, fromBlocks } from "../quantized/blocks.ts"
 import { type Copy, identity, readFrom, rebase, type Shape, volume, wholeBox } from "../tensor/Copy.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"
-import type { StoredChunk } from "../torch/DcpMetadata.ts"
+import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 
 /** Where the elements of a tensor are. Offsets and lengths in bytes; `file` is relative to `directory`. */
 export type FilePlace = RangePlace | ViewPlace | CodesPlace
@@ -51,7 +51,8 @@ export interface CodesPlace {
 export interface ItemsPlace {
   readonly kind: "items"
   readonly directory: string
-  readonly chunks: ReadonlyArray<StoredChunk>
+  /** What the index says of the tensor, its chunks included. */
+  readonly stored: StoredTensor
 }
 
 export type TensorPlace = FilePlace | ItemsPlace
@@ -74,10 +75,19 @@ export interface TensorSpace<P extends TensorPlace = TensorPlace> {
 /** Bytes of the elements; sub-byte dtypes are rounded up. */
 export const bytesOfTensor = (dtype: DType, shape: Shape): number => Math.ceil((volume(shape) * bitsOf(dtype)) / 8)
 
+/** Whether the elements of a tensor are in such a place. */
+export const isIn = <K extends TensorPlace["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<TensorPlace, { kind: K }>> => tensor.place.kind === kind
+
+/** An entry of the index of the checkpoint in `directory`. */
+export const itemsTensor = (directory: string, name: string, stored: StoredTensor): SpaceTensor<ItemsPlace> => {
+  const { dtype, shape } = stored
+  return { name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: roleOf(name), place: { kind: "items", directory, stored } }
+}
+
 /** The boxes in which a tensor is stored, and the byte range of each; none for values that codes stand for. */
 export const chunksOf = ({ place, shape }: SpaceTensor): ReadonlyArray<StoredChunk> => {
   switch (place.kind) {
-    case "items": return place.chunks
+    case "items": return place.stored.chunks
     case "range": return [{ offsets: shape.map(() => 0), sizes: shape, file: place.file, offset: place.offset, length: place.length }]
     case "view": return [{ offsets: shape.map(() => 0), sizes: shape, file: place.file, ...place.item }]
     case "codes": return []

@@ -3,8 +3,7 @@ import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
-import { openCheckpoint } from "../checkpoint/Checkpoint.ts"
-import { HF_SOURCE, RUN_CONFIG } from "../checkpoint/names.ts"
+import { RUN_CONFIG } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
 import { atPath } from "../document/decode.ts"
 import { InvalidFile, IoError } from "../errors.ts"
@@ -12,16 +11,12 @@ import { oneLine } from "../quote.ts"
 import { reading } from "../io/attempt.ts"
 import type { Store } from "../store/Store.ts"
 import { isNotThere } from "../store/existing.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { factsOf } from "./describeValue.ts"
 import { LARGEST_RUN_CONFIG, parseRunConfig, type RunConfigMap } from "../runconfig/RunConfigFile.ts"
-import { roleOf } from "../model/storedKey.ts"
+import { openCheckpoint, withKept } from "./Checkpoint.ts"
 import type { UnroutedSpace } from "./OpenedSpace.ts"
-import { bytesOfTensor, type SpaceTensor } from "./TensorSpace.ts"
-
-const tensorOf = (directory: string, name: string, { chunks, dtype, shape }: StoredTensor): SpaceTensor =>
-  ({ name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: roleOf(name), place: { kind: "items", directory, chunks } })
+import { itemsTensor, type SpaceTensor } from "./TensorSpace.ts"
 
 /** The run configuration of a checkpoint folder, if there is one. Errors: InvalidFile, IoError. */
 export const readRunConfig = async (store: Store, directory: string): Promise<RunConfigMap | undefined> => {
@@ -51,13 +46,11 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
   return yield* reading(async (): Promise<UnroutedSpace> => {
-    const { directory, kept, metadata, tensors, trainingState } = checkpoint
-    const all = new Map<string, SpaceTensor>()
-    for (const [name, tensor] of tensors) all.set(name, tensorOf(directory, name, tensor))
-    for (const [name, tensor] of kept) all.set(HF_SOURCE + name, tensorOf(directory, HF_SOURCE + name, tensor))
+    const { directory, metadata, trainingState } = checkpoint
+    const all = new Map<string, SpaceTensor>(withKept(checkpoint).tensors)
     for (const key of trainingState) {
       const tensor = metadata.tensors.get(key)
-      if (tensor) all.set(key, tensorOf(directory, key, tensor))
+      if (tensor) all.set(key, itemsTensor(directory, key, tensor))
     }
     const notes = [...checkpoint.notes]
     const runConfig = await orNote(notes, () => readRunConfig(store, directory))

@@ -11,8 +11,7 @@ import { reading } from "../io/attempt.ts"
 import type { Store } from "../store/Store.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
-import { chunksOf, type FilePlace, type ItemsPlace, type TensorPlace, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
+import { chunksOf, type FilePlace, isIn, type ItemsPlace, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
 
 export interface OpenTensors {
   /** A whole tensor. */
@@ -26,16 +25,12 @@ export interface OpenTensors {
 /** Elements of less than a byte have no address; nothing here looks into them. */
 export const isAddressable = ({ dtype }: SpaceTensor): boolean => bitsOf(dtype) % 8 === 0
 
-const isIn = <K extends TensorPlace["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<TensorPlace, { kind: K }>> => tensor.place.kind === kind
-
-const storedOf = ({ dtype, place: { chunks }, shape }: SpaceTensor<ItemsPlace>): StoredTensor => ({ dtype, shape, chunks })
-
 /** The items of `tensors`, by the folder that they are in. */
 const readItems = async (store: Store, tensors: ReadonlyArray<SpaceTensor<ItemsPlace>>): Promise<ReadonlyMap<string, StoredArrays>> => {
   const arrays = new Map<string, StoredArrays>()
   for (const [directory, own] of Map.groupBy(tensors, (t) => t.place.directory)) {
     const chunks = new ChunkSelection(directory)
-    for (const tensor of own) chunks.add(tensor.name, storedOf(tensor))
+    for (const tensor of own) chunks.add(tensor.name, tensor.place.stored)
     arrays.set(directory, await readChunks(store, chunks))
   }
   return arrays
@@ -76,12 +71,12 @@ export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<Sp
   const items = yield* reading(() => readItems(store, tensors.filter(isIn("items"))))
   const whole = (tensor: SpaceTensor): TargetArray => {
     const { dtype, name, shape } = tensor
-    const copies = () => (isIn("items")(tensor) ? items.get(tensor.place.directory)!.whole(storedOf(tensor), name) : wholeTensor(tensor as SpaceTensor<FilePlace>))
+    const copies = () => (isIn("items")(tensor) ? items.get(tensor.place.directory)!.whole(tensor.place.stored, name) : wholeTensor(tensor as SpaceTensor<FilePlace>))
     return { id: name, dtype, shape, copies }
   }
   const pieces = (tensor: SpaceTensor): ReadonlyArray<TargetArray> => {
     if (!isIn("items")(tensor)) return volume(tensor.shape) === 0 ? [] : [whole(tensor)]
-    const { dtype, name, place: { chunks, directory } } = tensor
+    const { dtype, name, place: { directory, stored: { chunks } } } = tensor
     return chunks.filter(({ sizes }) => volume(sizes) > 0).map((chunk): TargetArray => {
       const { sizes } = chunk
       return { id: name, dtype, shape: sizes, copies: () => items.get(directory)!.box(chunk, sizes.map(() => 0), sizes, sizes.map((_, axis) => axis), name) }

@@ -5,7 +5,7 @@
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { type Checkpoint, openCheckpoint } from "../checkpoint/Checkpoint.ts"
+import { openCheckpoint, withKept } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { readChunks } from "../checkpoint/StoredArrays.ts"
@@ -82,18 +82,14 @@ export const verifyHf = Effect.fnUntraced(function*(left: string, right: string,
   }, options)
 })
 
-/** Model tensors and kept HF tensors of a checkpoint, by key. */
-const spaceOf = (checkpoint: Checkpoint) =>
-  new Map([...checkpoint.tensors, ...[...checkpoint.kept].map(([name, t]) => [`hf_source.${name}`, t] as const)])
-
 /** Two Megatron checkpoints of one model, whatever their layouts; wrapper prefixes and training state do not count. */
 export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
   const store = yield* storeInUse
   const [a, b] = [yield* openCheckpoint(left), yield* openCheckpoint(right)]
-  const [lefts, rights] = [spaceOf(a), spaceOf(b)]
+  const [{ tensors: lefts }, { tensors: rights }] = [withKept(a), withKept(b)]
   const [used, others] = [new ChunkSelection(a.directory), new ChunkSelection(b.directory)]
-  for (const [key, tensor] of lefts) if (rights.has(key)) used.add(key, tensor)
-  for (const [key, tensor] of rights) if (lefts.has(key)) others.add(key, tensor)
+  for (const [key, tensor] of lefts) if (rights.has(key)) used.add(key, tensor.place.stored)
+  for (const [key, tensor] of rights) if (lefts.has(key)) others.add(key, tensor.place.stored)
   const from = yield* converting(() => readChunks(store, used))
   const to = yield* converting(() => readChunks(store, others))
   return yield* comparePairing({
@@ -103,11 +99,12 @@ export const verifyMegatron = Effect.fnUntraced(function*(left: string, right: s
     lefts,
     rights,
     *comparisons(key, dtype) {
-      for (const chunk of rights.get(key)!.chunks) {
+      const [left, right] = [lefts.get(key)!.place.stored, rights.get(key)!.place.stored]
+      for (const chunk of right.chunks) {
         if (volume(chunk.sizes) === 0) continue
         const box = { id: key, dtype, shape: chunk.sizes }
-        const copies = () => from.within(lefts.get(key)!, chunk, key)
-        yield { array: { ...box, copies }, with: { ...box, copies: () => to.within(rights.get(key)!, chunk, key) } }
+        const copies = () => from.within(left, chunk, key)
+        yield { array: { ...box, copies }, with: { ...box, copies: () => to.within(right, chunk, key) } }
       }
     },
     notes: [...a.notes, ...b.notes]

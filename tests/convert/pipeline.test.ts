@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
-import { openCheckpoint } from "../../src/checkpoint/Checkpoint.ts"
+import { openCheckpoint } from "../../src/space/Checkpoint.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
 import { AutoBridge, Disk, MegatronMimoBridge } from "../../src/index.ts"
 import type { PipelineSplit } from "../../src/parallel/ModuleParallelism.ts"
@@ -28,7 +28,7 @@ afterAll(() => rmSync(work, { recursive: true }))
 /** The ranks that wrote the chunks of every key, in the order of the layers. */
 const ranksOf = async (megatron: string) => {
   const { tensors } = await run(openCheckpoint(megatron))
-  return new Map([...tensors].map(([key, { chunks }]) => [key, [...chunks].sort((a, b) => a.offsets[0]! - b.offsets[0]!).map((chunk) => Number(/^__(\d+)_0/.exec(chunk.file)?.[1]))]))
+  return new Map([...tensors].map(([key, { place: { stored: { chunks } } }]) => [key, [...chunks].sort((a, b) => a.offsets[0]! - b.offsets[0]!).map((chunk) => Number(/^__(\d+)_0/.exec(chunk.file)?.[1]))]))
 }
 const modelOf = (megatron: string, ...path: ReadonlyArray<string>) =>
   sectionAt(parseRunConfig(readFileSync(join(megatron, "iter_0000000", "run_config.yaml"))), "model", ...path)

@@ -2,7 +2,7 @@
 import { Effect, Fiber, Layer } from "effect"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
-import { openCheckpoint } from "../../src/checkpoint/Checkpoint.ts"
+import { openCheckpoint } from "../../src/space/Checkpoint.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import type { RunOptions } from "../../src/convert/produce.ts"
 import { prepareExport } from "../../src/convert/prepareExport.ts"

@@ -38,9 +38,9 @@ describe("on import", () => {
 
 describe("on export by a config alone", () => {
   const exportAlone = (toy: Toy, plan: ImportPlan, names: RegExp) => {
-    const checkpoint = opened(plan)
-    const tensors = new Map([...checkpoint.tensors].map(([key, t]) => [key, names.test(key) ? { ...t, dtype: "I64" as const } : t]))
-    return planExport({ family: families.find(toy.config), config: sourceOf(toy, []), weights: undefined, checkpoint: { ...checkpoint, tensors } }, { torchDtype: "source", mtp: "keep", allowUnmapped: [] })
+    const { metadata } = plan.checkpoint
+    const tensors = new Map([...metadata.tensors].map(([key, t]) => [key, names.test(key) ? { ...t, dtype: "I64" as const } : t]))
+    return planExport({ family: families.find(toy.config), config: sourceOf(toy, []), weights: undefined, checkpoint: opened(plan, { ...metadata, tensors }) }, { torchDtype: "source", mtp: "keep", allowUnmapped: [] })
   }
 
   it("stored integers are refused by key and dtype", () => {

@@ -1,7 +1,7 @@
 /** Plans of toys, without files. */
 import { families } from "../../routes/index.ts"
-import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
-import { moduleStates, sortKeys } from "../../src/checkpoint/sortKeys.ts"
+import type { Checkpoint } from "../../src/space/Checkpoint.ts"
+import { moduleStates, sortKeys } from "../../src/space/sortKeys.ts"
 import type { DcpMetadata } from "../../src/torch/DcpMetadata.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
 import type { ExportPlan } from "../../src/plan/ExportDraft.ts"
@@ -28,7 +28,7 @@ export const importOf = (toy: Toy, form: Form = "standard", tensors: ReadonlyArr
 export const opened = ({ checkpoint: { metadata: planned }, report }: ImportPlan, metadata: DcpMetadata = planned): Checkpoint => ({
   directory: "/toy/iter_0000000",
   metadata,
-  ...sortKeys(metadata, "/toy/iter_0000000/.metadata", new Uint8Array(0)),
+  ...sortKeys("/toy/iter_0000000", metadata, "/toy/iter_0000000/.metadata", new Uint8Array(0)),
   objects: () => moduleStates(metadata),
   form: report.form,
   fileSizes: new Map(),

@@ -3,7 +3,7 @@
  * that pass their checks may still contradict each other; a plan that is accepted must be one that can be executed.
  */
 import { families } from "../../routes/index.ts"
-import type { Checkpoint } from "../../src/checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../../src/space/Checkpoint.ts"
 import type { CheckpointFiles } from "../../src/checkpoint/CheckpointFiles.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
 import { exportArray } from "../../src/plan/ExportDraft.ts"
@@ -16,6 +16,7 @@ import type { TargetArray } from "../../src/engine/internal/Target.ts"
 import { architectureOf } from "../../src/bridge/FamilyRegistry.ts"
 import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { tensorBytes } from "../../src/safetensors/Tensor.ts"
+import { itemsTensor } from "../../src/space/TensorSpace.ts"
 import { type DType, dtypes, torchName } from "../../src/tensor/DType.ts"
 import type { StoredTensor } from "../../src/torch/DcpMetadata.ts"
 import { asWritten } from "../families/inMemory.ts"
@@ -72,7 +73,7 @@ const execute = ({ files }: CheckpointFiles): void => {
 const checkpointOf = (tensors: ReadonlyMap<string, StoredTensor>): Checkpoint => ({
   directory: "/toy",
   metadata: { tensors, objects: new Map(), className: "Metadata" },
-  tensors,
+  tensors: new Map([...tensors].map(([name, stored]) => [name, itemsTensor("/toy", name, stored)])),
   objects: () => new Map(),
   kept: new Map(),
   trainingState: [],

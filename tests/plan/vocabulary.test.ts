@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
-import { openCheckpoint } from "../../src/checkpoint/Checkpoint.ts"
+import { openCheckpoint } from "../../src/space/Checkpoint.ts"
 import { withVocabulary } from "../../src/plan/exportedConfig.ts"
 import { paddedVocabulary } from "../../src/plan/vocabulary.ts"
 import { AutoBridge, Disk } from "../../src/index.ts"
@@ -46,7 +46,7 @@ describe("an import", () => {
     const { tensors } = await run(openCheckpoint(megatron))
     for (const key of ["embedding.word_embeddings.weight", "output_layer.weight"]) {
       expect(tensors.get(key)!.shape).toEqual([256, 16])
-      expect(tensors.get(key)!.chunks.map((c) => c.sizes)).toEqual(Array.from({ length: 4 }, () => [64, 16]))
+      expect(tensors.get(key)!.place.stored.chunks.map((c) => c.sizes)).toEqual(Array.from({ length: 4 }, () => [64, 16]))
     }
     const exported = fresh()
     await run(bridge.exportCheckpoint(megatron, exported))

@@ -14,6 +14,7 @@ import { type ModuleParallelism, rankCount } from "../../src/parallel/ModulePara
 import { coordinatesOf } from "../../src/parallel/RankGrid.ts"
 import { rankMap } from "../../src/report/model/rankMap.ts"
 import { plannedSpace } from "../../src/report/planned.ts"
+import { itemsTensor } from "../../src/space/TensorSpace.ts"
 import { volume } from "../../src/tensor/Copy.ts"
 import { cliIn } from "../cli/run.ts"
 import { inspectedSpace, sampleSpace } from "./samples.ts"
@@ -70,7 +71,7 @@ describe("memory per rank", () => {
   })
 
   it("counts a tied embedding on the last stage, too", () => {
-    const tensor = (name: string, rank: number) => [name, { name, dtype: "BF16" as const, shape: [8, 4], bytes: 64, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks: [{ offsets: [0, 0], sizes: [8, 4], file: `__${rank}_0.distcp`, offset: 0, length: 64 }] } }] as const
+    const tensor = (name: string, rank: number) => [name, itemsTensor("sample", name, { dtype: "BF16", shape: [8, 4], chunks: [{ offsets: [0, 0], sizes: [8, 4], file: `__${rank}_0.distcp`, offset: 0, length: 64 }] })] as const
     const i = inspectedSpace({
       ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }),
       form: "standard",
@@ -129,7 +130,7 @@ describe("the map", () => {
     const layer = (n: number) => {
       const chunks = [0, 1].map((tp) => ({ offsets: [tp * 4, 0], sizes: [4, 8], file: `__${2 * n + tp}_0.distcp`, offset: 0, length: 64 }))
       const name = `language_model.decoder.layers.${n}.mlp.linear_fc1.weight`
-      return [name, { name, dtype: "BF16" as const, shape: [8, 8], bytes: 128, role: "model" as const, place: { kind: "items" as const, directory: "sample", chunks } }] as const
+      return [name, itemsTensor("sample", name, { dtype: "BF16", shape: [8, 8], chunks })] as const
     }
     const files = Array.from({ length: 64 }, (_, rank) => ({ name: `__${rank}_0.distcp`, bytes: 64 }))
     const i = inspectedSpace({ ...sampleSpace({ layers: 0, perLayer: 0, ranks: 1 }), tensors: new Map(Array.from({ length: 32 }, (_, n) => layer(n))), files })

@@ -2,7 +2,7 @@
 import { type Inspection, inspection } from "../../src/inspect/Inspection.ts"
 import { withComponents } from "../../src/space/components.ts"
 import type { UnroutedSpace } from "../../src/space/OpenedSpace.ts"
-import type { SpaceTensor } from "../../src/space/TensorSpace.ts"
+import { itemsTensor, type SpaceTensor } from "../../src/space/TensorSpace.ts"
 import type { Page as PageData } from "../../src/report/PageData.ts"
 
 export interface SampleOptions {
@@ -23,7 +23,7 @@ export const sampleSpace = ({ layers, names = [], perLayer, ranks }: SampleOptio
       ends.set(file, offset + 64)
       return { offsets: [half * 4, 0], sizes: [4, 8], file, offset, length: 64 }
     })
-    tensors.set(name, { name, dtype: "BF16", shape: [8, 8], bytes: 128, role: "model", place: { kind: "items", directory: "sample/iter_0000000", chunks } })
+    tensors.set(name, itemsTensor("sample/iter_0000000", name, { dtype: "BF16", shape: [8, 8], chunks }))
   }
   for (let layer = 0; layer < layers; layer++) {
     for (let k = 0; k < perLayer; k++) add(`language_model.decoder.layers.${layer}.mlp.experts.linear_fc1.weight${k}`, layer % ranks)

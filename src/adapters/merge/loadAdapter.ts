@@ -2,7 +2,7 @@
 import { Effect, Stream } from "effect"
 import { basename } from "node:path"
 import type { BaseModel } from "../BaseModel.ts"
-import { openCheckpoint } from "../../checkpoint/Checkpoint.ts"
+import { openCheckpoint } from "../../space/Checkpoint.ts"
 import { readChunks } from "../../checkpoint/StoredArrays.ts"
 import { dataFileStates, shardIngredients, shardStates } from "../../convert/sourceStates.ts"
 import { stream, type TargetArray } from "../../engine/index.ts"

@@ -1,6 +1,6 @@
 /** What is known of a checkpoint when its optimizer's state is looked at. */
 import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
-import type { Checkpoint } from "../../checkpoint/Checkpoint.ts"
+import type { Checkpoint } from "../../space/Checkpoint.ts"
 import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 import type { PyRead } from "../../torch/PyValue.ts"
 import type { KeyFacts } from "../keyFacts.ts"

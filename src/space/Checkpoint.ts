@@ -19,42 +19,37 @@ import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
 import { modalityOf } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
-import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject, type StoredTensor } from "../torch/DcpMetadata.ts"
+import { type DcpMetadata, decodeMetadata, METADATA_LIMITS, type StoredObject } from "../torch/DcpMetadata.ts"
 import { pyRead } from "../torch/PyValue.ts"
 import { readTrainState } from "../torch/TrainState.ts"
-import { readCommonState } from "./CommonState.ts"
-import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "./names.ts"
-import { openRanks, type RankArchives } from "./legacy/openRanks.ts"
-import { isRankFolder } from "./legacy/rankFolders.ts"
-import { ownFile, readOwn } from "./ownFile.ts"
-import { moduleStates, sortKeys } from "./sortKeys.ts"
+import { readCommonState } from "../checkpoint/CommonState.ts"
+import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { openRanks, type RankArchives } from "../checkpoint/legacy/openRanks.ts"
+import { isRankFolder } from "../checkpoint/legacy/rankFolders.ts"
+import { ownFile, readOwn } from "../checkpoint/ownFile.ts"
+import { moduleStates, type SortedKeys, sortKeys } from "./sortKeys.ts"
+import type { ItemsPlace, TensorSpace } from "./TensorSpace.ts"
 
 /** Trackers and metadata.json are tens of bytes to a few KB. */
 const LARGEST_SMALL_FILE = 1 << 20
 
-export interface Checkpoint {
+export interface Checkpoint extends SortedKeys {
   /** The `iter_*` (or `release`) folder. */
   readonly directory: string
   readonly metadata: DcpMetadata
-  /** Model tensors by their key without DDP's `module.`, norms by Transformer Engine's names. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>
   /** Module states by their key without DDP's `module.`: made at each call, since there are as many as modules and hardly anybody asks. */
   readonly objects: () => ReadonlyMap<string, StoredObject>
-  /** Bytes of HF tensors that travel beside the model, by HF name. */
-  readonly kept: ReadonlyMap<string, StoredTensor>
-  /** Optimizer, scheduler and RNG entries: no part of the model. */
-  readonly trainingState: ReadonlyArray<string>
   readonly form: "mimo" | "standard"
-  /** Some keys carried the wrapper's `module.`. */
-  readonly wrapped: boolean
-  /** Some norms have the names of the local layer specification. */
-  readonly localSpec: boolean
   /** Bytes of every data file, by name. */
   readonly fileSizes: ReadonlyMap<string, number>
   readonly notes: ReadonlyArray<string>
   /** Of a `torch` checkpoint, which has a file for each rank and no index: `metadata` is then made up of their pieces. */
   readonly ranks?: RankArchives
 }
+
+/** Tensors of the model and those that travel beside it, by the keys they are stored under. */
+export const withKept = ({ kept, tensors }: Pick<Checkpoint, "kept" | "tensors">): TensorSpace<ItemsPlace> =>
+  ({ tensors: new Map([...tensors, ...Iterator.from(kept.values()).map((tensor) => [tensor.name, tensor] as const)]) })
 
 const invalid = (path: string, code: string, problem: string, hint?: string): InvalidFile =>
   new InvalidFile({ path, code: `checkpoint/${code}`, problem, ...(hint ? { hint } : {}) })
@@ -185,7 +180,7 @@ const dataFileSizes = async (store: Store, directory: string, metadata: DcpMetad
 
 /** What an index says of a model. `path`, `bytes`: of the index, for errors. */
 const described = (directory: string, metadata: DcpMetadata, fileSizes: ReadonlyMap<string, number>, path: string, bytes: Uint8Array, notes: ReadonlyArray<string>): Checkpoint => {
-  const sorted = sortKeys(metadata, path, bytes)
+  const sorted = sortKeys(directory, metadata, path, bytes)
   return {
     directory,
     metadata,

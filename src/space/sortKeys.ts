@@ -2,29 +2,32 @@
  * The keys of an index put into the form that mapping rows know: roles apart, wrappers' prefixes removed, norms under one of the names
  * that trainers give them. Pure.
  */
+import { COMMON_STATE } from "../checkpoint/names.ts"
 import { positioned } from "../document/position.ts"
 import { InvalidFile, quote } from "../errors.ts"
 import { layerSpecNames } from "../model/layerSpec.ts"
 import { HF_SOURCE, isTraining, roleOf, unwrapKey } from "../model/storedKey.ts"
-import type { DcpMetadata, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
-import { COMMON_STATE } from "./names.ts"
+import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
+import { type ItemsPlace, itemsTensor, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
 
 /** What the entries of an index are, by their keys alone. */
-export interface SortedKeys {
+export interface SortedKeys extends TensorSpace<ItemsPlace> {
   /** Model tensors by their key without a wrapper's prefix, norms by Transformer Engine's names. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>
-  /** Bytes of HF tensors that travel beside the model, by HF name. */
-  readonly kept: ReadonlyMap<string, StoredTensor>
-  /** Optimizer, scheduler and RNG entries. */
+  readonly tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
+  /** Bytes of HF tensors that travel beside the model, by HF name; their own names are those they are stored under. */
+  readonly kept: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
+  /** Optimizer, scheduler and RNG entries: no part of the model. */
   readonly trainingState: ReadonlyArray<string>
+  /** Some keys carried a wrapper's `module.` or `model.`. */
   readonly wrapped: boolean
+  /** Some norms have the names of the local layer specification. */
   readonly localSpec: boolean
 }
 
-/** `path`, `bytes`: of the index, for errors. InvalidFile `checkpoint/duplicate-key` where two entries have one name. */
-export const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array): SortedKeys => {
-  const tensors = new Map<string, StoredTensor>()
-  const kept = new Map<string, StoredTensor>()
+/** `directory`: of the checkpoint; `path`, `bytes`: of the index, for errors. InvalidFile `checkpoint/duplicate-key` where two entries have one name. */
+export const sortKeys = (directory: string, metadata: DcpMetadata, path: string, bytes: Uint8Array): SortedKeys => {
+  const tensors = new Map<string, SpaceTensor<ItemsPlace>>()
+  const kept = new Map<string, SpaceTensor<ItemsPlace>>()
   const trainingState: Array<string> = []
   let wrapped = false
   let localSpec = false
@@ -35,7 +38,7 @@ export const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array)
       continue
     }
     if (key.startsWith(HF_SOURCE)) {
-      kept.set(key.slice(HF_SOURCE.length), tensor)
+      kept.set(key.slice(HF_SOURCE.length), itemsTensor(directory, key, tensor))
       continue
     }
     const unwrapped = unwrapKey(key)
@@ -45,7 +48,7 @@ export const sortKeys = (metadata: DcpMetadata, path: string, bytes: Uint8Array)
     if (tensors.has(plain)) {
       throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)}, once a wrapper's prefix is removed and norms have Transformer Engine's names`, place: positioned({ tensor: key }, bytes) })
     }
-    tensors.set(plain, tensor)
+    tensors.set(plain, itemsTensor(directory, plain, tensor))
   }
   for (const key of metadata.objects.keys()) if (isTraining(key) && key !== COMMON_STATE) trainingState.push(key)
   return { tensors, kept, trainingState, wrapped, localSpec }

@@ -1,15 +1,10 @@
 /** Where the parts of a parameter are stored: a checkpoint may name or shape them otherwise than the model does. Pure. */
+import type { LocatedPart } from "../checkpoint/LocatedPart.ts"
 import { PlanRefused, quote } from "../errors.ts"
 import type { StoredPart } from "../model/Parameter.ts"
 import { shapesExplained } from "../recognise/instead.ts"
-import { type Box, sameShape, type Shape } from "../tensor/Copy.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
-
-/** A part of a parameter as it is stored in this checkpoint, which may name or shape it differently. */
-export interface LocatedPart {
-  readonly part: StoredPart
-  readonly tensor: StoredTensor
-}
+import { sameShape } from "../tensor/Copy.ts"
+import type { ItemsPlace, SpaceTensor, TensorSpace } from "./TensorSpace.ts"
 
 /**
  * Find where a part is stored. A checkpoint may have been written by another Megatron version or with other flags: layers under one stacked key or
@@ -19,14 +14,14 @@ export const locatePart = (
   key: string,
   part: StoredPart,
   ragged: boolean,
-  tensors: ReadonlyMap<string, StoredTensor>,
+  { tensors }: TensorSpace<ItemsPlace>,
   where = "the checkpoint"
 ): LocatedPart | undefined => {
   const own = part.key === key ? part : { ...part, key }
   const form = tensors.has(key) ? own : otherLayerForm(own, tensors)
   const tensor = form && tensors.get(form.key)
   if (!tensor) return undefined
-  if (sameShape(tensor.shape, form.shape)) return { part: form, tensor }
+  if (sameShape(tensor.shape, form.shape)) return { part: form, tensor: tensor.place.stored }
   // Padded vocabularies have more rows; the model's own come first.
   const fits = ragged && tensor.shape.length === form.shape.length && tensor.shape.every((n, k) => (k === 0 ? n >= form.shape[k]! : n === form.shape[k]))
   if (!fits) {
@@ -38,11 +33,11 @@ export const locatePart = (
       ...(hint === undefined ? {} : { hint })
     })
   }
-  return { part: { ...form, shape: tensor.shape }, tensor }
+  return { part: { ...form, shape: tensor.shape }, tensor: tensor.place.stored }
 }
 
 /** Where a tensor begins. */
-const spot = ({ chunks: [first] }: StoredTensor): string => (first === undefined ? "" : ` in ${quote(first.file)}, byte ${first.offset}`)
+const spot = ({ place: { stored: { chunks: [first] } } }: SpaceTensor<ItemsPlace>): string => (first === undefined ? "" : ` in ${quote(first.file)}, byte ${first.offset}`)
 
 /** Of every stack of layers, by the key in front of the layer (`decoder.layers`): has each layer keys of its own? */
 export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed" | "stacked"> => {
@@ -63,7 +58,7 @@ export const keyInForm = (key: string, part: StoredPart, forms: ReadonlyMap<stri
   return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
 }
 
-const otherLayerForm = (part: StoredPart, tensors: ReadonlyMap<string, StoredTensor>): StoredPart | undefined => {
+const otherLayerForm = (part: StoredPart, tensors: TensorSpace<ItemsPlace>["tensors"]): StoredPart | undefined => {
   const { at, key, shape } = part
   const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
   if (indexed) {
@@ -76,15 +71,3 @@ const otherLayerForm = (part: StoredPart, tensors: ReadonlyMap<string, StoredTen
   const split = position + "layers.".length
   return { ...part, key: `${key.slice(0, split)}${at[0]}.${key.slice(split)}`, shape: shape.slice(1), at: at.slice(1) }
 }
-
-/** The rows of a parameter that a part holds, in the parameter's own coordinates. */
-export const rowsOf = (shape: Shape, { rows }: StoredPart): Box => ({
-  offsets: shape.map((_, k) => (k === 0 ? rows?.[0] ?? 0 : 0)),
-  sizes: rows ? shape.with(0, rows[1] - rows[0]) : shape
-})
-
-/** The same elements in the stored tensor. */
-export const storedBox = ({ at, shape }: StoredPart, { sizes }: Box): Box => ({
-  offsets: at,
-  sizes: [...new Array<number>(shape.length - sizes.length).fill(1), ...sizes]
-})
