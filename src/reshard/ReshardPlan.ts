@@ -119,7 +119,8 @@ export const reshardPlan = (
     metadata: {
       className: "torch.distributed.checkpoint.metadata.Metadata",
       tensors: new Map([...tensors].map(([key, { chunks: own, content: { dtype, shape } }]) => [key, { dtype, shape, chunks: own }])),
-      objects: stored
+      // In the order of the source, file by file or not: the way back then ends in the same bytes.
+      objects: new Map(objects.map(({ key }) => [key, stored.get(key)!]))
     }
   }
 }
