@@ -1,9 +1,9 @@
 /** What a checkpoint is going to hold, before it is cut: tensors of which any box can be had. */
 import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
 import type { SourceCopy } from "../engine/index.ts"
+import type { ItemsPlace, SpaceTensor } from "../space/TensorSpace.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
 
 export interface Content {
   /** The key it is stored under. */
@@ -16,21 +16,21 @@ export interface Content {
   readonly dtype: DType
   readonly shape: Shape
   /** The same tensor in the source, whose items can be taken over where they hold the boxes that are wanted. */
-  readonly stored?: StoredTensor
-  /** Stored tensors whose chunks the copies read. */
-  readonly reads: ReadonlyArray<readonly [key: string, tensor: StoredTensor]>
+  readonly stored?: SpaceTensor<ItemsPlace>
+  /** Tensors of the source whose chunks the copies read. */
+  readonly reads: ReadonlyArray<SpaceTensor<ItemsPlace>>
   /** The copies that fill the array `target`, which is a box of the tensor. */
   readonly copies: (arrays: StoredArrays, box: Box, target: string) => ReadonlyArray<SourceCopy>
 }
 
 /** A tensor as it is stored. */
-export const storedContent = (key: string, model: string, component: string, tensor: StoredTensor): Content => ({
-  key,
+export const storedContent = (tensor: SpaceTensor<ItemsPlace>, model: string, component: string): Content => ({
+  key: tensor.name,
   model,
   component,
   dtype: tensor.dtype,
   shape: tensor.shape,
   stored: tensor,
-  reads: [[key, tensor]],
-  copies: (arrays, box, target) => arrays.within(tensor, box, target)
+  reads: [tensor],
+  copies: (arrays, box, target) => arrays.within(tensor.place.stored, box, target)
 })

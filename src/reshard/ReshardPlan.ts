@@ -5,8 +5,9 @@ import { byKey, type Chunk, rankFileName } from "../checkpoint/Placement.ts"
 import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
 import type { StageOf } from "../checkpoint/stageOf.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
+import type { ItemsPlace, SpaceTensor } from "../space/TensorSpace.ts"
 import type { Box } from "../tensor/Copy.ts"
-import type { DcpMetadata, StoredChunk, StoredObject, StoredTensor } from "../torch/DcpMetadata.ts"
+import type { DcpMetadata, StoredChunk, StoredObject } from "../torch/DcpMetadata.ts"
 import type { Content } from "./Contents.ts"
 import { type PlannedFiles, type PlannedItem, plannedFiles } from "./itemFiles.ts"
 import type { KeyFacts, Position } from "./keyFacts.ts"
@@ -49,10 +50,10 @@ interface OpenTensor {
 }
 
 /** The stored chunk that is exactly this box. */
-const chunkAt = ({ stored }: Content, { offsets, sizes }: Box, known: Map<StoredTensor, ReadonlyMap<string, StoredChunk>>): StoredChunk | undefined => {
+const chunkAt = ({ stored }: Content, { offsets, sizes }: Box, known: Map<SpaceTensor<ItemsPlace>, ReadonlyMap<string, StoredChunk>>): StoredChunk | undefined => {
   if (!stored) return undefined
   let chunks = known.get(stored)
-  if (!chunks) known.set(stored, chunks = new Map(stored.chunks.map((chunk) => [`${chunk.offsets}/${chunk.sizes}`, chunk])))
+  if (!chunks) known.set(stored, chunks = new Map(stored.place.stored.chunks.map((chunk) => [`${chunk.offsets}/${chunk.sizes}`, chunk])))
   return chunks.get(`${offsets}/${sizes}`)
 }
 
@@ -71,7 +72,7 @@ export const placedContents = (
 ): PlacedContents => {
   const [stay, move]: [Array<Content>, Array<Content>] = [[], []]
   for (const content of contents) (staysWhereItIs(content, components) ? stay : move).push(content)
-  const known = new Map<StoredTensor, ReadonlyMap<string, StoredChunk>>()
+  const known = new Map<SpaceTensor<ItemsPlace>, ReadonlyMap<string, StoredChunk>>()
   const read = new Set<Content>()
   const chunks = placed(move, facts, components).flatMap(({ chunks: own, number, rank }) =>
     [...byKey(own).values()].flat().map((chunk) => {
@@ -79,7 +80,7 @@ export const placedContents = (
       if (!whole) read.add(chunk.of)
       return { file: rankFileName({ rank, number }), chunk, whole }
     }))
-  for (const { reads } of read) for (const [key, tensor] of reads) selection.add(key, tensor)
+  for (const { reads } of read) for (const { name, place } of reads) selection.add(name, place.stored)
   return { stay, chunks }
 }
 
@@ -95,7 +96,7 @@ export const reshardPlan = (
   const items: Array<PlannedItem> = objects.map((object) => ({ ...objectItem(object), key: object.key, settle: (place: ItemPlace) => stored.set(object.key, place) }))
   for (const { key, stored: tensor } of stay) {
     const open = tensors.get(key)!.chunks
-    for (const { file, length, offset, offsets, sizes } of tensor!.chunks) {
+    for (const { file, length, offset, offsets, sizes } of tensor!.place.stored.chunks) {
       items.push({ key, file, isTensor: true, from: { stored: { file, offset, length } }, settle: (place) => open.push({ offsets, sizes, ...place }) })
     }
   }

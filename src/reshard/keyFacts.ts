@@ -3,8 +3,8 @@ import { expertKey, indexedLayer, leadingAxes, stackedLayer } from "../model/lay
 import type { Stage } from "../model/Parameter.ts"
 import { isFirstOfMlp, secondOfMlp, splitAxisOf } from "../model/splits.ts"
 import { modalityOf } from "../model/storedKey.ts"
+import type { ItemsPlace, SpaceTensor } from "../space/TensorSpace.ts"
 import type { Shape } from "../tensor/Copy.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
 
 /** How a tensor of the model, and every optimizer state of it, is cut. */
 export interface CutRule {
@@ -33,21 +33,21 @@ const VOCABULARY = /(?:^|\.)(?:word_embeddings|output_layer)\.(?:weight|bias)$/
 const LANGUAGE_ROOT = /^(?:embedding|decoder|encoder|output_layer|mtp)\./
 
 /** The axis along which a grid of chunks has several offsets, if it is one alone. */
-const gridAxis = ({ chunks, shape }: StoredTensor, lead: number): number | undefined => {
+const gridAxis = ({ place: { stored: { chunks } }, shape }: SpaceTensor<ItemsPlace>, lead: number): number | undefined => {
   const cut = shape.slice(lead).flatMap((_, axis) => (new Set(chunks.map((c) => c.offsets[axis + lead])).size > 1 ? [axis] : []))
   return cut.length === 1 ? cut[0] : undefined
 }
 
 export class KeyFacts {
   /** Model tensors, by the key without wrappers. */
-  readonly #tensors: ReadonlyMap<string, StoredTensor>
+  readonly #tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
   readonly #rules = new Map<string, CutRule>()
   /** Layers of a list, and experts of one. */
   readonly #layers = new Map<string, number>()
   readonly #experts = new Map<string, number>()
   readonly #languagePrefix: string
 
-  constructor(tensors: ReadonlyMap<string, StoredTensor>) {
+  constructor(tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>) {
     this.#tensors = tensors
     for (const [key, { shape }] of tensors) {
       const layer = indexedLayer(key)

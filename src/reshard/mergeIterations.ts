@@ -6,6 +6,8 @@ import { Effect } from "effect"
 import { basename, join } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
+import { entriesOf } from "../space/sortKeys.ts"
+import type { ItemsPlace, TensorSpace } from "../space/TensorSpace.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { editedCommonState } from "../checkpoint/CommonStateEdit.ts"
@@ -70,10 +72,11 @@ const weighted = ({ iterations, weights }: AverageOptions): ReadonlyArray<{ read
   return iterations.map((step, i) => ({ step, weight: weights?.[i] ?? 1 / iterations.length })).sort((a, b) => a.step - b.step)
 }
 
-const modelTensors = ({ metadata }: Checkpoint): ReadonlyMap<string, StoredTensor> => new Map([...metadata.tensors].filter(([key]) => roleOf(key) === "model" || roleOf(key) === "carried"))
+const modelTensors = (checkpoint: Checkpoint): TensorSpace<ItemsPlace>["tensors"] =>
+  new Map(Iterator.from(entriesOf(checkpoint).tensors).filter(([, { role }]) => role === "model" || role === "carried"))
 
 /** All iterations must hold the same tensors. PlanRefused `average/unlike`, naming the first few that differ. */
-const requireAlike = (newest: ReadonlyMap<string, StoredTensor>, others: ReadonlyArray<{ readonly name: string; readonly tensors: ReadonlyMap<string, StoredTensor> }>): void => {
+const requireAlike = (newest: TensorSpace["tensors"], others: ReadonlyArray<TensorSpace & { readonly name: string }>): void => {
   const names = others.flatMap(({ name, tensors }) => {
     const unlike = [...newest].filter(([key, { dtype, shape }]) => {
       const own = tensors.get(key)
@@ -85,10 +88,9 @@ const requireAlike = (newest: ReadonlyMap<string, StoredTensor>, others: Readonl
   if (names.length > 0) throw new PlanRefused({ code: "average/unlike", problem: "the iterations do not hold the same tensors", names })
 }
 
-interface Opened {
+interface Opened extends TensorSpace<ItemsPlace> {
   readonly arrays: StoredArrays
   readonly selection: ChunkSelection
-  readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
 const common = (a: Box, b: Box): Box => {
@@ -99,19 +101,18 @@ const common = (a: Box, b: Box): Box => {
 /** The mean of a box: cut so that every part of it lies in one chunk of each iteration. */
 const meanCopies = (key: string, box: Box, opened: ReadonlyArray<Opened>, weights: ReadonlyArray<number>): ReadonlyArray<SourceCopy> => {
   const parts = opened.reduce<ReadonlyArray<Box>>((boxes, { selection, tensors }) =>
-    boxes.flatMap((part) => Array.from(selection.meeting(tensors.get(key)!, part), (chunk) => common(part, chunk))), [box])
+    boxes.flatMap((part) => Array.from(selection.meeting(tensors.get(key)!.place.stored, part), (chunk) => common(part, chunk))), [box])
   return parts.map((part) => {
-    const [first, ...others] = opened.map(({ arrays, tensors }) => arrays.within(tensors.get(key)!, part, key)[0]!)
+    const [first, ...others] = opened.map(({ arrays, tensors }) => arrays.within(tensors.get(key)!.place.stored, part, key)[0]!)
     const start = part.offsets.reduce((sum, o, k) => sum + (o - box.offsets[k]!) * box.sizes.slice(k + 1).reduce((n, extent) => n * extent, 1), 0)
     const strides = box.sizes.map((_, k) => box.sizes.slice(k + 1).reduce((n, extent) => n * extent, 1))
     return { shape: part.sizes, source: first!.source, operands: others.map(({ source }) => source), target: { tensor: key, offset: start, strides }, transform: { kind: "mean" as const, weights } }
   })
 }
 
-interface Iteration {
+interface Iteration extends TensorSpace<ItemsPlace> {
   readonly checkpoint: Checkpoint
   readonly states: ReadonlyArray<SourceState>
-  readonly tensors: ReadonlyMap<string, StoredTensor>
   readonly name: string
 }
 
@@ -132,7 +133,7 @@ const mergedFiles = ({ checkpoint: { directory, metadata }, tensors: newest }: I
     const bytes = key === COMMON_STATE ? commonItem : undefined
     items.push({ key, file: object.file, isTensor: false, from: bytes ? { bytes: bytesSegment(bytes) } : { stored: object }, settle: (place: ItemPlace) => objects.set(key, place) })
   }
-  for (const [key, { chunks, dtype, shape }] of newest) {
+  for (const [key, { dtype, place: { stored: { chunks } }, shape }] of newest) {
     const own = { dtype, shape, chunks: new Array<StoredChunk>() }
     tensors.set(key, own)
     for (const { file, length, offset, offsets, sizes } of chunks) {
@@ -162,7 +163,7 @@ export const prepareAverage = Effect.fnUntraced(function*(parent: string, option
   const opened: Array<Opened> = []
   for (const { checkpoint, tensors } of all) {
     const selection = new ChunkSelection(checkpoint.directory)
-    for (const [key, tensor] of tensors) if (isFloat(tensor.dtype)) selection.add(key, tensor)
+    for (const [key, tensor] of tensors) if (isFloat(tensor.dtype)) selection.add(key, tensor.place.stored)
     opened.push({ selection, tensors, arrays: yield* converting(() => readChunks(disk, selection)) })
   }
   const weights = chosen.map(({ weight }) => weight)

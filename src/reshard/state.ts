@@ -11,13 +11,14 @@ import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
 import { atPath } from "../document/decode.ts"
 import { converting } from "../io/attempt.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
-import { modalityOf, roleOf, unwrapKey } from "../model/storedKey.ts"
+import { modalityOf, unwrapKey } from "../model/storedKey.ts"
 import { describeLayout, type Layout, resolveLayout, STANDARD_COMPONENT } from "../parallel/Layout.ts"
 import { LANGUAGE } from "../runconfig/parallelism.ts"
 import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
-import type { StoredTensor } from "../torch/DcpMetadata.ts"
+import { entriesOf } from "../space/sortKeys.ts"
+import type { ItemsPlace, SpaceTensor, TensorSpace } from "../space/TensorSpace.ts"
 import type { PyRead } from "../torch/PyValue.ts"
 import { argumentChanges } from "./argumentChanges.ts"
 import { commonChange, type CommonFacts } from "./commonChange.ts"
@@ -58,16 +59,10 @@ interface Layouts {
 }
 
 /** By the keys they are stored under, without wrappers. */
-const modelTensors = ({ metadata }: Checkpoint): ReadonlyMap<string, StoredTensor> =>
-  new Map([...metadata.tensors].flatMap(([key, tensor]) => (roleOf(key) === "model" ? [[unwrapKey(key), tensor] as const] : [])))
+const modelTensors = ({ tensors }: TensorSpace<ItemsPlace>): ReadonlyMap<string, SpaceTensor<ItemsPlace>> =>
+  new Map([...tensors].flatMap(([key, tensor]) => (tensor.role === "model" ? [[unwrapKey(key), tensor] as const] : [])))
 
-/** The key that a model tensor is stored under. */
-const storedKeys = ({ metadata }: Checkpoint): ((model: string) => string) => {
-  const keys = new Map([...metadata.tensors.keys()].map((key) => [unwrapKey(key), key]))
-  return (model) => keys.get(model) ?? model
-}
-
-const laidOut = (tensors: ReadonlyMap<string, StoredTensor>, facts: KeyFacts, componentOf: (key: string) => string, recorded: ReadonlyMap<string, SourceLayout>, wanted: ReshardOptions["layout"]): Layouts => {
+const laidOut = (tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>, facts: KeyFacts, componentOf: (key: string) => string, recorded: ReadonlyMap<string, SourceLayout>, wanted: ReshardOptions["layout"]): Layouts => {
   const keys = [...tensors.keys()]
   const names = [...new Set(keys.map(componentOf))].sort((a, b) => Number(b === LANGUAGE) - Number(a === LANGUAGE))
   const layout = wanted ? wanted(names) : recordedAs(names, recorded, (all) => resolveLayout([], all))
@@ -81,11 +76,11 @@ const laidOut = (tensors: ReadonlyMap<string, StoredTensor>, facts: KeyFacts, co
 }
 
 /** Tensors that are neither the optimizer's nor a random state. */
-const plainContents = ({ metadata }: Checkpoint, componentOf: (key: string) => string): ReadonlyArray<Content> =>
-  [...metadata.tensors].flatMap(([key, tensor]) => {
-    const role = roleOf(key)
+const plainContents = ({ tensors }: TensorSpace<ItemsPlace>, componentOf: (key: string) => string): ReadonlyArray<Content> =>
+  [...tensors].flatMap(([key, tensor]) => {
+    const { role } = tensor
     if (role === "optimizer" || role === "rng") return []
-    const content = storedContent(key, unwrapKey(key), componentOf(key), tensor)
+    const content = storedContent(tensor, unwrapKey(key), componentOf(key))
     return [role === "carried" ? { ...content, beside: true } : content]
   })
 
@@ -131,7 +126,8 @@ export const preparedState = Effect.fnUntraced(function*(
   const { directory, metadata } = checkpoint
   const runConfig = yield* converting(() => readRunConfig(store, directory))
   const recorded = yield* converting(() => sourceLayouts(args, runConfig))
-  const model = modelTensors(checkpoint)
+  const entries = entriesOf(checkpoint)
+  const model = modelTensors(entries)
   const facts = new KeyFacts(model)
   const componentOf = componentsIn(checkpoint)
   const { components, layout } = yield* converting(() => laidOut(model, facts, componentOf, recorded, options.layout))
@@ -140,14 +136,14 @@ export const preparedState = Effect.fnUntraced(function*(
   const before = recorded.get(firstName)?.parallelism
   const bucketsStay = options.layout !== undefined && allUnchanged && before !== undefined && sameBuckets(args, before, parallelism)
   const dropsOptimizer = options.dropOptimizer || options.onlyModel
-  const optimizer = dropsOptimizer ? undefined : yield* optimizerState({ checkpoint, models: model, storedKey: storedKeys(checkpoint), facts, componentOf, recorded, common, args, bucketsStay })
+  const optimizer = dropsOptimizer ? undefined : yield* optimizerState({ checkpoint, entries, models: model, facts, componentOf, recorded, common, args, bucketsStay })
   const kept = yield* converting(() =>
     keptObjects(metadata.objects, facts, components, componentOf, {
       optimizer: !dropsOptimizer,
       rng: options.onlyModel ? "drop" : options.rng,
       replaced: optimizer?.replaced ?? new Set()
     }))
-  const contents = [...plainContents(checkpoint, componentOf), ...(optimizer?.contents ?? [])]
+  const contents = [...plainContents(entries, componentOf), ...(optimizer?.contents ?? [])]
   const placed = yield* converting(() => placedContents(contents, facts, components, selection))
   const keeps = { optimizer: !dropsOptimizer, rng: kept.rng === "kept" || kept.rng === "none" }
   const argumentsNow = args && argumentChanges(args, options.layout ? parallelism : undefined, {

@@ -49,8 +49,8 @@ export const megatronSpace = Effect.fnUntraced(function*(path: string) {
     const { directory, metadata, trainingState } = checkpoint
     const all = new Map<string, SpaceTensor>(withKept(checkpoint).tensors)
     for (const key of trainingState) {
-      const tensor = metadata.tensors.get(key)
-      if (tensor) all.set(key, itemsTensor(directory, key, tensor))
+      const stored = metadata.tensors.get(key)
+      if (stored) all.set(key, itemsTensor(directory, key, stored))
     }
     const notes = [...checkpoint.notes]
     const runConfig = await orNote(notes, () => readRunConfig(store, directory))

@@ -54,6 +54,10 @@ export const sortKeys = (directory: string, metadata: DcpMetadata, path: string,
   return { tensors, kept, trainingState, wrapped, localSpec }
 }
 
+/** All that an index says of tensors, state of training included, by the keys they are stored under. */
+export const entriesOf = ({ directory, metadata }: { readonly directory: string; readonly metadata: DcpMetadata }): TensorSpace<ItemsPlace> =>
+  ({ tensors: new Map(Iterator.from(metadata.tensors).map(([key, stored]) => [key, itemsTensor(directory, key, stored)] as const)) })
+
 /** Module states by their key without a wrapper's prefix. */
 export const moduleStates = (metadata: DcpMetadata): ReadonlyMap<string, StoredObject> =>
   new Map([...metadata.objects].flatMap(([key, object]) => (isTraining(key) ? [] : [[unwrapKey(key), object] as const])))

@@ -1,10 +1,10 @@
 /** The keys of optimizer state in buckets, taken apart (training-checkpoints.md 2.3). Pure. */
-import type { StoredTensor } from "../../torch/DcpMetadata.ts"
+import type { ItemsPlace, SpaceTensor, TensorSpace } from "../../space/TensorSpace.ts"
 import { roleOf } from "../../model/storedKey.ts"
 
 /** One bucket: its flat tensors by state (`param`, `exp_avg`, …), all of one length. */
 export interface Bucket {
-  readonly states: ReadonlyMap<string, { readonly key: string; readonly tensor: StoredTensor }>
+  readonly states: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
   readonly length: number
 }
 
@@ -31,7 +31,7 @@ const KEY = /^((?:mimo\.([^.]+)\.)?(?:chained_(\d{1,6})\.)?)optimizer\.distribut
 interface Open {
   readonly component: string | undefined
   readonly chained: number
-  readonly groups: Map<number, Map<number, { type: string; buckets: Map<number, Map<string, { key: string; tensor: StoredTensor }>> }>>
+  readonly groups: Map<number, Map<number, { type: string; buckets: Map<number, Map<string, SpaceTensor<ItemsPlace>>> }>>
 }
 
 const sub = <K, V>(map: Map<K, V>, key: K, make: () => V): V => {
@@ -46,14 +46,14 @@ const ordered = <V>(map: ReadonlyMap<number, V>): ReadonlyArray<readonly [number
 export const isBucketKey = (key: string): boolean => roleOf(key) === "optimizer" && KEY.test(key)
 
 /** All optimizers whose state is in buckets, in the order of their chains. */
-export const bucketOptimizers = (tensors: ReadonlyMap<string, StoredTensor>): ReadonlyArray<BucketOptimizer> => {
+export const bucketOptimizers = ({ tensors }: TensorSpace<ItemsPlace>): ReadonlyArray<BucketOptimizer> => {
   const found = new Map<string, Open>()
   for (const [key, tensor] of tensors) {
     const [, prefix, component, chained, group, buffer, type, bucket, state] = KEY.exec(key) ?? []
     if (prefix === undefined) continue
     const optimizer = sub(found, prefix, () => ({ component, chained: Number(chained ?? 0), groups: new Map() }))
     const own = sub(sub(optimizer.groups, Number(group), () => new Map()), Number(buffer), () => ({ type: type!, buckets: new Map() }))
-    sub(own.buckets, Number(bucket), () => new Map()).set(state!, { key, tensor })
+    sub(own.buckets, Number(bucket), () => new Map()).set(state!, tensor)
   }
   return [...found].map(([prefix, { chained, component, groups }]) => ({
     prefix,
@@ -62,7 +62,7 @@ export const bucketOptimizers = (tensors: ReadonlyMap<string, StoredTensor>): Re
     groups: new Map(ordered(groups).map(([group, buffers]) => [group, ordered(buffers).map(([index, { buckets, type }]) => ({
       index,
       parameterType: type,
-      buckets: ordered(buckets).map(([, states]) => ({ states, length: [...states.values()][0]!.tensor.shape[0] ?? 0 }))
+      buckets: ordered(buckets).map(([, states]) => ({ states, length: [...states.values()][0]!.shape[0] ?? 0 }))
     }))]))
   })).sort((a, b) => a.chained - b.chained)
 }

@@ -14,8 +14,8 @@ export interface PlacedParameter {
 
 /** Every position at which a chunk of the bucket begins or ends. */
 const bordersOf = ({ states }: Bucket): ReadonlySet<number> => {
-  const { tensor } = states.values().next().value!
-  return new Set(tensor.chunks.flatMap(({ offsets, sizes }) => [offsets[0]!, offsets[0]! + sizes[0]!]))
+  const { place } = states.values().next().value!
+  return new Set(place.stored.chunks.flatMap(({ offsets, sizes }) => [offsets[0]!, offsets[0]! + sizes[0]!]))
 }
 
 /**

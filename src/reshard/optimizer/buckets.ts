@@ -4,7 +4,7 @@
  */
 import type { ModuleParallelism } from "../../parallel/ModuleParallelism.ts"
 import { parsePipelineLayout } from "../../parallel/PipelineLayout.ts"
-import type { StoredTensor } from "../../torch/DcpMetadata.ts"
+import type { ItemsPlace, SpaceTensor } from "../../space/TensorSpace.ts"
 import type { Content } from "../Contents.ts"
 import type { KeyFacts } from "../keyFacts.ts"
 import type { Bucket, BucketBuffer, BucketOptimizer } from "./bucketKeys.ts"
@@ -17,9 +17,8 @@ import type { Registration } from "./registration.ts"
 export interface RunOfComponent {
   readonly component: string
   readonly facts: KeyFacts
-  /** Its model tensors, by their keys without wrappers; and the keys as they are stored. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>
-  readonly storedKey: (model: string) => string
+  /** Its model tensors, by their keys without wrappers. */
+  readonly tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
   readonly layout: ModuleParallelism
   readonly stageOf: (model: string, layer: number | undefined) => number
   /** Layers of the model's block. */
@@ -79,7 +78,7 @@ export const fittedOptimizer = (run: RunOfComponent, { groups }: BucketOptimizer
 export const contentsOf = (run: RunOfComponent, prefix: string, placed: ReadonlyArray<PlacedParameter>): ReadonlyArray<Content> =>
   [...Map.groupBy(placed.filter(({ parameter }) => !parameter.copy), ({ parameter }) => parameter.model)].flatMap(([model, own]) => {
     const { states } = own[0]!.bucket
-    return [...states.keys()].map((state) => contentOf(run, `${prefix}optimizer.state.${state}.${run.storedKey(model)}`, model, own, state))
+    return [...states.keys()].map((state) => contentOf(run, `${prefix}optimizer.state.${state}.${run.tensors.get(model)!.name}`, model, own, state))
   })
 
 const contentOf = ({ component, tensors }: RunOfComponent, key: string, model: string, placed: ReadonlyArray<PlacedParameter>, state: string): Content => {
@@ -91,7 +90,7 @@ const contentOf = ({ component, tensors }: RunOfComponent, key: string, model: s
       const id = `${piece.box.offsets}/${piece.box.sizes}`
       if (seen.has(id)) return []
       seen.add(id)
-      return [{ ...piece.box, start: start + piece.start, ...stateIn(bucket) }]
+      return [{ ...piece.box, start: start + piece.start, tensor: stateIn(bucket) }]
     }))
   const shape = tensors.get(model)!.shape
   const found = new FlatPieces(pieces, shape)
@@ -101,7 +100,7 @@ const contentOf = ({ component, tensors }: RunOfComponent, key: string, model: s
     component,
     dtype: pieces[0]!.tensor.dtype,
     shape,
-    reads: pieces.map((piece) => [piece.key, piece.tensor] as const),
+    reads: pieces.map(({ tensor }) => tensor),
     copies: (arrays, box, target) => found.copies(arrays, box, target)
   }
 }

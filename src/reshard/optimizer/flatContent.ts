@@ -2,13 +2,12 @@
 import { ChunkFinder } from "../../checkpoint/ChunkFinder.ts"
 import type { StoredArrays } from "../../checkpoint/StoredArrays.ts"
 import type { SourceCopy } from "../../engine/index.ts"
+import type { ItemsPlace, SpaceTensor } from "../../space/TensorSpace.ts"
 import { type Box, type Shape, stridesOf } from "../../tensor/Copy.ts"
-import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 
 /** A box of a tensor in model space, whose elements lie in C order from an element of a flat tensor on. */
 export interface FlatPiece extends Box {
-  readonly key: string
-  readonly tensor: StoredTensor
+  readonly tensor: SpaceTensor<ItemsPlace>
   /** Address of its first element in the C order of the flat tensor. */
   readonly start: number
 }
@@ -38,9 +37,9 @@ export class FlatPieces {
       const common = meeting(piece, wanted)
       if (!common) return []
       const own = stridesOf(piece.sizes)
-      return arrays.from(piece.tensor, {
+      return arrays.from(piece.tensor.place.stored, {
         shape: common.sizes,
-        source: { tensor: piece.key, offset: piece.start + addressIn(common.offsets, piece, own), strides: own },
+        source: { tensor: piece.tensor.name, offset: piece.start + addressIn(common.offsets, piece, own), strides: own },
         target: { tensor: target, offset: addressIn(common.offsets, wanted, out), strides: out }
       })
     })

@@ -4,8 +4,8 @@
  */
 import { FormatError } from "../../errors.ts"
 import { modelKeyOf, unwrapKey } from "../../model/storedKey.ts"
+import type { ItemsPlace, SpaceTensor } from "../../space/TensorSpace.ts"
 import { type Shape, stridesOf, volume } from "../../tensor/Copy.ts"
-import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 import type { Content } from "../Contents.ts"
 import type { KeyFacts } from "../keyFacts.ts"
 import { type FlatPiece, FlatPieces } from "./flatContent.ts"
@@ -18,8 +18,8 @@ const refuse = (key: string, problem: string): never => {
 }
 
 /** The fragments of a flat tensor as pieces of one of `shape`, of which `lead` axes are not cut. */
-export const fragments = (key: string, tensor: StoredTensor, shape: Shape, lead: number): ReadonlyArray<FlatPiece> => {
-  const flat = tensor.shape
+export const fragments = (tensor: SpaceTensor<ItemsPlace>, shape: Shape, lead: number): ReadonlyArray<FlatPiece> => {
+  const { name: key, shape: flat } = tensor
   const own = shape.slice(lead)
   if (flat.length !== shape.length + 1) return refuse(key, `has ${flat.length} axes, where flat fragments of [${shape}] have ${shape.length + 1}`)
   const counts = flat.slice(0, -1)
@@ -32,7 +32,6 @@ export const fragments = (key: string, tensor: StoredTensor, shape: Shape, lead:
     return {
       offsets: at.map((index, axis) => (axis < lead ? index : index * local[axis - lead]!)),
       sizes: [...at.slice(0, lead).map(() => 1), ...local],
-      key,
       tensor,
       start: i * flat.at(-1)!
     }
@@ -40,20 +39,21 @@ export const fragments = (key: string, tensor: StoredTensor, shape: Shape, lead:
 }
 
 /** A state of a model tensor, out of its flat fragments. FormatError `checkpoint/flattened` for a shape that is none of such fragments. */
-export const flattenedContent = (key: string, tensor: StoredTensor, component: string, models: ReadonlyMap<string, StoredTensor>, facts: KeyFacts): Content => {
+export const flattenedContent = (tensor: SpaceTensor<ItemsPlace>, component: string, models: ReadonlyMap<string, SpaceTensor<ItemsPlace>>, facts: KeyFacts): Content => {
+  const { name: key } = tensor
   const own = modelKeyOf(key)
   const model = own && unwrapKey(own.key)
   const shape = model === undefined ? undefined : models.get(model)?.shape
   if (!own || model === undefined || !shape) return refuse(key, "belongs to no tensor of the model")
   const rule = facts.ruleOf(model)
-  const pieces = new FlatPieces(fragments(key, tensor, shape, (rule.layers === undefined ? 0 : 1) + (rule.experts === undefined ? 0 : 1)), shape)
+  const pieces = new FlatPieces(fragments(tensor, shape, (rule.layers === undefined ? 0 : 1) + (rule.experts === undefined ? 0 : 1)), shape)
   return {
     key: own.space.replace(/chained_\d+\./, "").replace("optimizer.state.fp32_param.", "optimizer.state.param.") + own.key,
     model,
     component,
     dtype: tensor.dtype,
     shape,
-    reads: [[key, tensor]],
+    reads: [tensor],
     copies: (arrays, box, target) => pieces.copies(arrays, box, target)
   }
 }

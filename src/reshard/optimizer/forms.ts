@@ -1,7 +1,7 @@
 /** In which form an optimizer's state is stored, and how it gets into one that every layout can load (training-checkpoints.md 2). */
 import { Effect } from "effect"
 import { converting } from "../../io/attempt.ts"
-import { modelKeyOf, roleOf, unwrapKey } from "../../model/storedKey.ts"
+import { modelKeyOf, unwrapKey } from "../../model/storedKey.ts"
 import { withEntries } from "../../torch/ArchiveEdit.ts"
 import { PickleDict, type PickleValue } from "../../torch/PickleValue.ts"
 import type { PyRead } from "../../torch/PyValue.ts"
@@ -25,16 +25,16 @@ const statedForm = (common: PyRead | undefined): string | undefined => {
 }
 
 /** Optimizer entries of one model tensor each, as they are stored or out of flat fragments. */
-const modelSpace = ({ checkpoint: { metadata }, componentOf, facts, models }: OptimizerSource): ReadonlyArray<Content> =>
-  [...metadata.tensors].flatMap(([key, tensor]) => {
-    const own = roleOf(key) === "optimizer" ? modelKeyOf(key) : undefined
+const modelSpace = ({ checkpoint: { metadata }, componentOf, entries, facts, models }: OptimizerSource): ReadonlyArray<Content> =>
+  [...entries.tensors].flatMap(([key, tensor]) => {
+    const own = tensor.role === "optimizer" ? modelKeyOf(key) : undefined
     if (!own) return []
-    return [metadata.flattened?.has(key) ? flattenedContent(key, tensor, componentOf(key), models, facts) : storedContent(key, unwrapKey(own.key), componentOf(key), tensor)]
+    return [metadata.flattened?.has(key) ? flattenedContent(tensor, componentOf(key), models, facts) : storedContent(tensor, unwrapKey(own.key), componentOf(key))]
   })
 
-const masters = (contents: ReadonlyArray<Content>, { models, storedKey }: OptimizerSource): ReadonlyArray<Claim> =>
+const masters = (contents: ReadonlyArray<Content>, { models }: OptimizerSource): ReadonlyArray<Claim> =>
   contents.filter(({ key, model, stored }) => stored === undefined && /optimizer\.state\.param\./.test(key) && models.has(model))
-    .map((master) => ({ master, key: storedKey(master.model), weights: models.get(master.model)! }))
+    .map((master) => ({ master, weights: models.get(master.model)! }))
 
 const flattenedState = Effect.fnUntraced(function*(source: OptimizerSource, contents: ReadonlyArray<Content>) {
   const { checkpoint: { directory } } = source
@@ -66,8 +66,7 @@ const withForm = (old: PickleValue | undefined): PickleDict => {
 }
 
 const bucketState = Effect.fnUntraced(function*(source: OptimizerSource, others: ReadonlyArray<Content>) {
-  const { checkpoint: { metadata } } = source
-  const byComponent = Map.groupBy(bucketOptimizers(metadata.tensors), ({ component }) => component)
+  const byComponent = Map.groupBy(bucketOptimizers(source.entries), ({ component }) => component)
   const parts = []
   for (const [component, optimizers] of byComponent) parts.push(yield* contentsFromBuckets(source, component, optimizers))
   const alone = parts.find(({ component }) => component === undefined)
@@ -86,8 +85,8 @@ const bucketState = Effect.fnUntraced(function*(source: OptimizerSource, others:
  * Errors: Unsupported `unsupported/optimizer` for a form that only its own layout can load and that cannot be taken apart; those of reading.
  */
 export const optimizerState = Effect.fnUntraced(function*(source: OptimizerSource) {
-  const { checkpoint: { metadata }, common } = source
-  const keys = [...metadata.tensors.keys()].filter((key) => roleOf(key) === "optimizer")
+  const { checkpoint: { metadata }, common, entries } = source
+  const keys = [...entries.tensors.values()].flatMap(({ name, role }) => (role === "optimizer" ? [name] : []))
   const gathered = [...metadata.objects.keys()].find((key) => /optimizer\.distributed\.dp_group_idx_\d+\.param_state\//.test(key))
   if (gathered !== undefined) return yield* refusedOptimizer(gathered, "the optimizer's state of each group of ranks is one object (dp_zero_gather_scatter)")
   const foreign = keys.find((key) => modelKeyOf(key) === undefined && !isBucketKey(key))
@@ -95,7 +94,7 @@ export const optimizerState = Effect.fnUntraced(function*(source: OptimizerSourc
   const contents = yield* converting(() => modelSpace(source))
   if (keys.some(isBucketKey) && source.bucketsStay) {
     const form = statedForm(common) ?? "dp_reshardable"
-    const buckets = keys.filter(isBucketKey).map((key) => storedContent(key, key, source.componentOf(key), metadata.tensors.get(key)!))
+    const buckets = keys.filter(isBucketKey).map((key) => storedContent(entries.tensors.get(key)!, key, source.componentOf(key)))
     return { from: form, to: form, contents: [...contents, ...buckets], replaced: new Set<string>(), objects: [], optimizer: (old: PickleValue | undefined) => old, notes: [] } satisfies OptimizerState
   }
   if (keys.some(isBucketKey)) return yield* bucketState(source, contents)

@@ -7,6 +7,7 @@ import type { ModuleParallelism } from "../../parallel/ModuleParallelism.ts"
 import { storeInUse } from "../../remote/storeInUse.ts"
 import { LANGUAGE } from "../../runconfig/parallelism.ts"
 import type { PickleValue } from "../../torch/PickleValue.ts"
+import { chunksOf } from "../../space/TensorSpace.ts"
 import type { Content } from "../Contents.ts"
 import { pipelineOf } from "../placing.ts"
 import type { BucketOptimizer } from "./bucketKeys.ts"
@@ -38,7 +39,7 @@ const inferredLayout = (source: OptimizerSource, own: ReadonlyArray<string>, opt
     const rule = facts.ruleOf(key)
     if (rule.axis === undefined || rule.halves || rule.experts !== undefined || rule.expert) return []
     const lead = rule.layers === undefined ? 0 : 1
-    return [new Set(models.get(key)!.chunks.map(({ offsets }) => offsets[lead + rule.axis!])).size]
+    return [new Set(chunksOf(models.get(key)!).map(({ offsets }) => offsets[lead + rule.axis!])).size]
   })
   const tp = Math.max(1, ...cuts)
   const pp = Math.max(1, Math.round(groups / tp))
@@ -47,7 +48,7 @@ const inferredLayout = (source: OptimizerSource, own: ReadonlyArray<string>, opt
 }
 
 const runOf = (source: OptimizerSource, component: string | undefined, optimizers: ReadonlyArray<BucketOptimizer>): RunOfComponent => {
-  const { facts, models, recorded, storedKey } = source
+  const { facts, models, recorded } = source
   const name = component ?? STANDARD_COMPONENT
   const belongs = (key: string) => component === undefined || (modalityOf(key) ?? LANGUAGE) === component
   const own = [...models.keys()].filter(belongs)
@@ -58,7 +59,6 @@ const runOf = (source: OptimizerSource, component: string | undefined, optimizer
     component: name,
     facts,
     tensors: new Map(own.map((key) => [key, models.get(key)!])),
-    storedKey,
     layout,
     stageOf: (model, layer) => stages(facts.positionOf(model, layer)),
     layers: list === undefined ? 0 : facts.layersOf(list)
@@ -91,10 +91,10 @@ const attempted = (run: RunOfComponent, optimizers: ReadonlyArray<BucketOptimize
 
 /** Errors: Unsupported `unsupported/optimizer` if the buckets hold other parameters than the model has, or no order of registration is proved. */
 export const contentsFromBuckets = Effect.fnUntraced(function*(source: OptimizerSource, component: string | undefined, optimizers: ReadonlyArray<BucketOptimizer>) {
-  const { checkpoint: { directory, metadata }, models, storedKey } = source
+  const { checkpoint: { directory, metadata }, models } = source
   const store = yield* storeInUse
   const what = `${optimizers[0]!.prefix}optimizer.distributed`
-  const remainder = optimizers.flatMap(({ groups }) => [...groups.values()].flat()).find(({ buckets }) => buckets.some(({ states }) => states.get("param")?.tensor.dtype === "I16"))
+  const remainder = optimizers.flatMap(({ groups }) => [...groups.values()].flat()).find(({ buckets }) => buckets.some(({ states }) => states.get("param")?.dtype === "I16"))
   if (remainder) return yield* refusedOptimizer(what, "its master copies are stored as remainders of the weights (a precision-aware optimizer), which nothing proves to be of them")
   const shares = sharesOf(optimizers)
   if (!shares) return yield* refusedOptimizer(what, `a chain of ${optimizers.length} optimizers in buckets; which parameters each has is known for one, and for two of which the second has the experts`)
@@ -103,7 +103,7 @@ export const contentsFromBuckets = Effect.fnUntraced(function*(source: Optimizer
   for (const registration of registrations(source)) {
     const contents = yield* converting(() => attempted(run, optimizers, shares, registration))
     if (!contents) continue
-    const claims = contents.filter(({ key }) => /optimizer\.state\.param\./.test(key)).map((master) => ({ master, key: storedKey(master.model), weights: models.get(master.model)! }))
+    const claims = contents.filter(({ key }) => /optimizer\.state\.param\./.test(key)).map((master) => ({ master, weights: models.get(master.model)! }))
     unproved = yield* firstUnproved(directory, claims)
     if (unproved) continue
     const rank = optimizers.flatMap(({ prefix }) => rankObjects(metadata, prefix))

@@ -1,9 +1,9 @@
 /** The parameters that one rank of a run held, in the order in which it registered them, and which boxes of stored tensors they are. Pure. */
 import { indexedLayer, stackedLayer } from "../../model/layerKeys.ts"
 import type { ModuleParallelism } from "../../parallel/ModuleParallelism.ts"
+import type { ItemsPlace, SpaceTensor } from "../../space/TensorSpace.ts"
 import { type Box, type Shape, volume } from "../../tensor/Copy.ts"
 import { type DType, torchName } from "../../tensor/DType.ts"
-import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 import type { KeyFacts } from "../keyFacts.ts"
 import { expertRank, layerRank, modelRank, type Registration } from "./registration.ts"
 
@@ -65,7 +65,7 @@ const piecesOf = (own: Shape, axis: number | undefined, halves: boolean, rank: n
 
 interface Run {
   readonly facts: KeyFacts
-  readonly tensors: ReadonlyMap<string, StoredTensor>
+  readonly tensors: ReadonlyMap<string, SpaceTensor<ItemsPlace>>
   readonly layout: ModuleParallelism
   readonly stageOf: (model: string, layer: number | undefined) => number
   /** Virtual chunk of a layer on its stage. */
@@ -82,7 +82,7 @@ export const localParameters = (run: Run, rank: LocalRank, share: ParameterShare
   return chunks.map((slots) => slots.sort(byOrder).map(({ parameter }) => parameter))
 }
 
-const slotsOf = (run: Run, rank: LocalRank, share: ParameterShare, registration: Registration, key: string, { dtype, shape }: StoredTensor, chunks: ReadonlyArray<Array<Slot>>): void => {
+const slotsOf = (run: Run, rank: LocalRank, share: ParameterShare, registration: Registration, key: string, { dtype, shape }: SpaceTensor<ItemsPlace>, chunks: ReadonlyArray<Array<Slot>>): void => {
   const { facts, layout } = run
   const rule = facts.ruleOf(key)
   const isExpert = rule.experts !== undefined || rule.expert !== undefined
