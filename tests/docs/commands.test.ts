@@ -79,14 +79,18 @@ describe("docs/cli.md", () => {
       "import --hf-model ./hf-fp8 --megatron-path ./megatron-fp8", "sample ./moe --model qwen3-moe", "import --hf-model ./moe --megatron-path ./gpt",
       "relabel ./megatron ./trained --to ddp", "relabel ./megatron ./run --to ddp"
     ]) expect(await runCli([...text.split(" "), "-q"], { cwd: ready }), text).toMatchObject({ code: 0 })
-    const { conversion: { parameters } } = (await Effect.runPromise(openBase(families, join(ready, "hf")).pipe(Effect.provide(Disk.layer)))).as("auto")
-    for (const [seed, name] of ["adapter", "a", "b"].entries()) writeRandomAdapter(join(ready, name), groupsOf(parameters), () => "last", { seed: seed + 1, rank: 2, sharedInput: true })
+    for (const [seed, [name, model]] of ([["adapter", "hf"], ["a", "hf"], ["b", "hf"], ["moe-adapter", "moe"]] as const).entries()) {
+      const { conversion: { parameters } } = (await Effect.runPromise(openBase(families, join(ready, model)).pipe(Effect.provide(Disk.layer)))).as("auto")
+      writeRandomAdapter(join(ready, name), groupsOf(parameters), () => "last", { seed: seed + 1, rank: 2, sharedInput: true })
+    }
     expect(await runCli("adapter import --hf-model ./hf --adapter ./adapter --megatron-path ./lora -q".split(" "), { cwd: ready })).toMatchObject({ code: 0 })
     renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
     cpSync(trainingCheckpoint("legacy-tp2pp2"), join(ready, "old"), { recursive: true })
     // A run of Megatron-LM, with three iterations.
     cpSync(trainingCheckpoint("lm-fully-reshardable-tp2pp2"), join(ready, "pretraining"), { recursive: true })
     for (const step of ["0001000", "0001100", "0001200"]) cpSync(join(ready, "pretraining", "iter_0000003"), join(ready, "pretraining", `iter_${step}`), { recursive: true })
+    mkdirSync(join(ready, "tokenizer"))
+    for (const name of ["tokenizer.json", "tokenizer_config.json"]) cpSync(join(ready, "hf", name), join(ready, "tokenizer", name))
     for (const [from, to] of [["hf", "base"], ["hf", "finetuned"], ["hf", "exported"]] as const) cpSync(join(ready, from), join(ready, to), { recursive: true })
   })
 

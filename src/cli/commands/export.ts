@@ -78,7 +78,7 @@ export const exportCommand = Command.make("export", {
 })).pipe(
   Command.withExamples([
     {
-      command: "convert_megatron_mimo export --megatron-path ./run --hf-path ./trained --tokenizer ./tokenizer",
+      command: "convert_megatron_mimo export --megatron-path ./pretraining --hf-path ./trained --tokenizer ./tokenizer",
       description: "A checkpoint of Megatron-LM, described by the arguments that it holds"
     },
     {
