@@ -79,9 +79,9 @@ export const bytesOfTensor = (dtype: DType, shape: Shape): number => Math.ceil((
 export const isIn = <K extends TensorPlace["kind"]>(kind: K) => (tensor: SpaceTensor): tensor is SpaceTensor<Extract<TensorPlace, { kind: K }>> => tensor.place.kind === kind
 
 /** An entry of the index of the checkpoint in `directory`. */
-export const itemsTensor = (directory: string, name: string, stored: StoredTensor): SpaceTensor<ItemsPlace> => {
+export const itemsTensor = (directory: string, name: string, stored: StoredTensor, role = roleOf(name)): SpaceTensor<ItemsPlace> => {
   const { dtype, shape } = stored
-  return { name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role: roleOf(name), place: { kind: "items", directory, stored } }
+  return { name, dtype, shape, bytes: bytesOfTensor(dtype, shape), role, place: { kind: "items", directory, stored } }
 }
 
 /** The boxes in which a tensor is stored, and the byte range of each; none for values that codes stand for. */

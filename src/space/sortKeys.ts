@@ -6,7 +6,7 @@ import { COMMON_STATE } from "../checkpoint/names.ts"
 import { positioned } from "../document/position.ts"
 import { InvalidFile, quote } from "../errors.ts"
 import { layerSpecNames } from "../model/layerSpec.ts"
-import { HF_SOURCE, isTraining, roleOf, unwrapKey } from "../model/storedKey.ts"
+import { HF_SOURCE, isTraining, isTrainingRole, roleOf, unwrapKey } from "../model/storedKey.ts"
 import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
 import { type ItemsPlace, itemsTensor, type SpaceTensor, type TensorSpace } from "./TensorSpace.ts"
 
@@ -33,12 +33,13 @@ export const sortKeys = (directory: string, metadata: DcpMetadata, path: string,
   let localSpec = false
   const named = layerSpecNames(Iterator.from(metadata.tensors.keys()).filter((key) => roleOf(key) === "model").map(unwrapKey))
   for (const [key, tensor] of metadata.tensors) {
-    if (isTraining(key)) {
+    const role = roleOf(key)
+    if (isTrainingRole(role)) {
       trainingState.push(key)
       continue
     }
-    if (key.startsWith(HF_SOURCE)) {
-      kept.set(key.slice(HF_SOURCE.length), itemsTensor(directory, key, tensor))
+    if (role === "carried") {
+      kept.set(key.slice(HF_SOURCE.length), itemsTensor(directory, key, tensor, role))
       continue
     }
     const unwrapped = unwrapKey(key)
@@ -48,7 +49,7 @@ export const sortKeys = (directory: string, metadata: DcpMetadata, path: string,
     if (tensors.has(plain)) {
       throw new InvalidFile({ path, code: "checkpoint/duplicate-key", problem: `two entries are ${quote(plain)}, once a wrapper's prefix is removed and norms have Transformer Engine's names`, place: positioned({ tensor: key }, bytes) })
     }
-    tensors.set(plain, itemsTensor(directory, plain, tensor))
+    tensors.set(plain, itemsTensor(directory, plain, tensor, role))
   }
   for (const key of metadata.objects.keys()) if (isTraining(key) && key !== COMMON_STATE) trainingState.push(key)
   return { tensors, kept, trainingState, wrapped, localSpec }
