@@ -25,6 +25,7 @@ import { known } from "../publish/journal/Fingerprint.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import type { PreparedReshard, ReshardOptions, ReshardReport } from "./Request.ts"
+import { besideIterations, sideFilesOf } from "./sideFiles.ts"
 import { type Prepared, preparedState } from "./state.ts"
 import { writing } from "./writing.ts"
 
@@ -72,14 +73,19 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     ...(state.runConfig === undefined ? [] : [[RUN_CONFIG, Buffer.from(state.runConfig)] as const]),
     ...(edited.file ? [[COMMON_FILE, edited.file] as const] : [])
   ])
-  const beside = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !changed.has(f.name))
+  const layout = describeLayout(state.layout)
+  const files = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !changed.has(f.name))
+  const side = sideFilesOf({ files, folders }, { before: state.facts.before, layout: options.layout && layout, onlyModel: options.onlyModel })
+  const beside = side.files
+  const others = yield* converting(() => besideIterations(disk, directory))
   const trackers = yield* converting(() => trackersOf(disk, folder, all))
   const report: ReshardReport = {
     ...state.facts,
     source: directory,
     form: checkpoint.form,
     folder,
-    layout: describeLayout(state.layout),
+    layout,
+    notes: [...state.facts.notes, ...side.notes, ...others],
     tensors: plan.metadata.tensors.size,
     dropped: metadata.tensors.size + metadata.objects.size - Iterator.from([...metadata.tensors.keys(), ...metadata.objects.keys()]).filter((key) => plan.metadata.tensors.has(key) || plan.metadata.objects.has(key)).toArray().length,
     recut: plan.recut,
@@ -90,7 +96,7 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     writtenBytes: sizeOf(plan.files) + sizeOf(beside) + sizeOf(kept)
   }
   const { forecast, run } = writing<ReshardReport>({
-    disk, directory, folder, folders, kept, beside, changed, trackers, dataStates,
+    disk, directory, folder, folders: side.folders, kept, beside, changed, trackers, dataStates,
     files: plan.files,
     sums: () => new StorageSums(arrays.storages()),
     ingredients: [known("the layout", JSON.stringify([report.layout, options.dropOptimizer, options.onlyModel, report.rng]))],

@@ -1,11 +1,12 @@
 /** Checkpoints that trainers wrote, cut for other layouts: the same global tensors, cut as the trainer of that layout cuts them. */
 import { Effect } from "effect"
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { reshard, type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
 import { Disk } from "../../src/io/Disk.ts"
+import { runCli } from "../cli/run.ts"
 import { trainingCheckpoint, trainingFacts } from "../conformance/training.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { tensorItem } from "../../src/torch/TensorItem.ts"
@@ -62,6 +63,30 @@ describe("model-space optimizer state", () => {
     const { objects, tensors } = metadataOf(iterationIn(weights))
     expect([...tensors.keys()].filter((key) => key.startsWith("optimizer"))).toEqual([])
     expect([...objects.keys()].filter((key) => !key.includes("_extra_state"))).toEqual(["common_state/shard_0_1"])
+  })
+
+  it.each<[string, ReshardRequest, boolean]>([
+    ["the number of copies stays", { tp: 2, dp: 2 }, true],
+    ["the layout stays", { dropOptimizer: true }, true],
+    ["there are more copies", { tp: 2, dp: 4 }, false],
+    ["only the model is wanted", { onlyModel: true }, false]
+  ])("states of data loaders where %s; what lies beside the iterations is named", async (_, request, stay) => {
+    const source = join(work, `loaders-${count++}`)
+    cpSync(trainingCheckpoint("lm-fully-reshardable-dp2"), source, { recursive: true })
+    const loaders = ["train_dataloader_dprank000.pt", "mp_rank_00/train_dataloader_dprank001.pt"]
+    mkdirSync(join(iterationIn(source), "mp_rank_00"))
+    for (const name of [...loaders, "notes.txt"]) writeFileSync(join(iterationIn(source), name), "state")
+    writeFileSync(join(source, "progress.txt"), "3")
+    const { notes } = await run(reshardPlan(source, request))
+    expect(notes.filter((note) => /states of data loaders are left out.*dprank001.*dprank000/.test(note)).length).toBe(stay ? 0 : 1)
+    expect(notes).toContainEqual("beside the iterations, and not taken along: progress.txt")
+    const made = readdirSync(iterationIn(await to(source, request)), { recursive: true, encoding: "utf8" })
+    expect([...loaders, "mp_rank_00", "notes.txt"].map((name) => made.includes(name))).toEqual([stay, stay, stay, true])
+  })
+
+  it("random states are not made", async () => {
+    const { code, err } = await runCli(["reshard", trainingCheckpoint("lm-fp32"), join(work, "reseeded"), "--tp", "2", "--rng", "reseed"])
+    expect([code, err]).toEqual([2, expect.stringMatching(/none are made here[^]*--rng drop has the trainer seed them/)])
   })
 
   it.each<[string, ReshardRequest, string]>([
