@@ -6,6 +6,9 @@ const TO_SAFETENSORS = "Load it with transformers and write it with save_pretrai
 /** Megatron-Core 0.12 has both formats. */
 export const ZARR = "Load it with Megatron-Core 0.12 or earlier, the last that reads zarr, and let it write the other format: `pretrain_gpt.py … --load DIR --ckpt-convert-format torch_dist --ckpt-convert-save NEW`."
 
+/** Queries and keys have another order of rows there, as pairs of rotary positions stand side by side. */
+export const CONSOLIDATED = "Name the directory in the transformers format (config.json and model*.safetensors), or make it with the family's script in a checkout of transformers: `python src/transformers/models/MODEL/convert_MODEL_weights_to_hf.py DIR NEW` (with --modules_are_split for consolidated.NN.pth). Renaming does not do: rows of queries and keys have another order."
+
 interface Sign extends Recognised {
   readonly test: RegExp
   /** Another name that must be there, too. */
@@ -25,7 +28,7 @@ const SIGNS: ReadonlyArray<Sign> = [
     test: /^consolidated(\.\d+)?\.(safetensors|pth)$/,
     and: /^params\.json$/,
     what: "these are consolidated weights with params.json, the publisher's own format, not the one of transformers",
-    next: "Name the directory in the transformers format (config.json and model*.safetensors), or convert it with the conversion script of transformers."
+    next: CONSOLIDATED
   },
   {
     kind: "gguf",

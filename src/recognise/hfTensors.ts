@@ -1,5 +1,6 @@
 /** Sets of tensors under Hugging Face names that are no plain model, by their names. */
 import { quote } from "../errors.ts"
+import { CONSOLIDATED } from "./files.ts"
 import type { Recognised } from "./Recognised.ts"
 
 interface Sign extends Recognised {
@@ -64,7 +65,7 @@ const SIGNS: ReadonlyArray<Sign> = [
     test: /^(model\.)?layers\.\d+\.(attention\.w[qkvo]|feed_forward\.w[123])\.weight$/,
     of: "some",
     what: "these are the names of consolidated weights (attention.wq, feed_forward.w1), the publisher's own format, not those of transformers",
-    next: "Name the directory in the transformers format, or convert it with the conversion script of transformers."
+    next: CONSOLIDATED
   },
   {
     kind: "megatron-names",
