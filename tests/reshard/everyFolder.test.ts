@@ -1,28 +1,15 @@
 /** Every checkpoint that a trainer wrote, resharded to other layouts and back: the global tensors stay, and so do the bytes. */
-import { Effect } from "effect"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { afterAll, describe, expect, it } from "vitest"
-import { reshard, type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
-import { Disk } from "../../src/io/Disk.ts"
+import { describe, expect, it } from "vitest"
+import { relabel } from "../../src/api/checkpoints.ts"
+import { type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
 import { type TensorFacts, trainedCheckpoints, trainingCheckpoint, trainingFacts, trainingNames } from "../conformance/training.ts"
+import { plain, resharding, run } from "./resharding.ts"
 import { files, grids, iterationIn, placement, summaries } from "./stored.ts"
 
-const work = mkdtempSync(join(tmpdir(), "every-"))
-afterAll(() => rmSync(work, { recursive: true, force: true }))
-
-let count = 0
-const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runPromise(Effect.provide(effect, Disk.layer) as Effect.Effect<A, E>)
-const to = async (from: string, request: ReshardRequest): Promise<string> => {
-  const target = join(work, String(count++))
-  await run(reshard(from, target, request))
-  return target
-}
+const { fresh, to } = resharding()
 
 type Tensors = Readonly<Record<string, TensorFacts>>
 const isOptimizer = (key: string): boolean => key.startsWith("optimizer.") || key.startsWith("chained_") || key.startsWith("mimo.")
-const plain = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).map(([key, { dtype, sha256, shape }]) => [key, { dtype, shape, sha256 }]))
 const weightsOf = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).filter(([key]) => !isOptimizer(key)))
 
 const isOfRanks = (name: string): boolean => name.startsWith("legacy-")
@@ -84,8 +71,15 @@ describe("there and back", () => {
     await roundTrips(source, home, whole, [ep > 1 ? { ep: 4, tp: 2 } : { tp: 4 }])
   })
 
-  it.each(trainingNames.filter(isOfRanks))("%s is refused, with the command that makes it readable", async (name) => {
-    await expect(run(reshardPlan(trainingCheckpoint(name), { tp: 2 }))).rejects.toThrow(/a folder for each rank.*\n.*relabel --to torch-dist/)
+  it.each(trainingNames.filter(isOfRanks))("%s is refused, with the command that makes it readable; what that writes is resharded", async (name) => {
+    const source = trainingCheckpoint(name)
+    await expect(run(reshardPlan(source, { tp: 2 }))).rejects.toThrow(/a folder for each rank.*\n.*relabel --to torch-dist/)
+    const joined = fresh()
+    await run(relabel(source, joined, { to: ["torch-dist"] }))
+    const whole = await summaries(iterationIn(joined))
+    // There are facts of the optimizer's state only where it is distributed.
+    expect(whole).toMatchObject(plain(trainingFacts(name).expectedGlobal!))
+    await roundTrips(joined, { tp: 2, pp: 2 }, whole, [{ tp: 4 }])
   })
 })
 

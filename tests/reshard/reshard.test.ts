@@ -1,31 +1,19 @@
 /** Checkpoints that trainers wrote, cut for other layouts: the same global tensors, cut as the trainer of that layout cuts them. */
-import { Effect } from "effect"
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { afterAll, describe, expect, it } from "vitest"
-import { reshard, type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
-import { Disk } from "../../src/io/Disk.ts"
+import { describe, expect, it } from "vitest"
+import { type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
 import { runCli } from "../cli/run.ts"
 import { trainingCheckpoint, trainingFacts } from "../conformance/training.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { tensorItem } from "../../src/torch/TensorItem.ts"
 import { random } from "../torch/tools.ts"
 import { type RandomSizes, writeRandomModel } from "./randomModel.ts"
+import { plain, resharding, run } from "./resharding.ts"
 import { files, grids, iterationIn, metadataOf, objectIn, placement, summaries } from "./stored.ts"
 
-const work = mkdtempSync(join(tmpdir(), "reshard-"))
-afterAll(() => rmSync(work, { recursive: true, force: true }))
-
-let count = 0
-const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runPromise(Effect.provide(effect, Disk.layer) as Effect.Effect<A, E>)
-/** Reshard into a new folder, and name it. */
-const to = async (from: string, request: ReshardRequest): Promise<string> => {
-  const target = join(work, String(count++))
-  await run(reshard(from, target, request))
-  return target
-}
-const tensorsOf = (name: string) => Object.fromEntries(Object.entries(trainingFacts(name).tensors).map(([key, { dtype, sha256, shape }]) => [key, { dtype, shape, sha256 }]))
+const { fresh, to, work } = resharding()
+const tensorsOf = (name: string) => plain(trainingFacts(name).tensors)
 
 /** Data files of a folder but for random states, which belong to one layout. */
 const dataOf = (parent: string) =>
@@ -71,7 +59,7 @@ describe("model-space optimizer state", () => {
     ["there are more copies", { tp: 2, dp: 4 }, false],
     ["only the model is wanted", { onlyModel: true }, false]
   ])("states of data loaders where %s; what lies beside the iterations is named", async (_, request, stay) => {
-    const source = join(work, `loaders-${count++}`)
+    const source = fresh()
     cpSync(trainingCheckpoint("lm-fully-reshardable-dp2"), source, { recursive: true })
     const loaders = ["train_dataloader_dprank000.pt", "mp_rank_00/train_dataloader_dprank001.pt"]
     mkdirSync(join(iterationIn(source), "mp_rank_00"))
