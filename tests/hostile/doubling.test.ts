@@ -128,7 +128,8 @@ it.each(Object.entries(parsers))("%s", (_, work) => {
   let n = 1000
   // Whatever needs less for this much may grow as it likes: it ends at the parser's own limit.
   while (least(work(n)) < MEASURABLE_MS) if ((n *= 4) > 64_000) return
-  const ratio = () => least(work(n * 4)) / least(work(n))
-  const first = ratio()
-  expect(first < MOST ? first : ratio()).toBeLessThan(MOST)
+  // Whatever else the machine does makes single looks longer: the best of several is what the work takes.
+  let best = Infinity
+  for (let looks = 0; looks < 8 && best >= MOST; looks++) best = Math.min(best, least(work(n * 4)) / least(work(n)))
+  expect(best).toBeLessThan(MOST)
 })

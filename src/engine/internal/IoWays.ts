@@ -29,12 +29,13 @@ export type KnownIo = (side: IoSide, key: string) => ReadonlyArray<SeenWay>
 const UNKNOWN: FileSystem = { key: "", shown: "an unknown file system", inMemory: true }
 
 /**
- * Blocks in flight past the page cache, as many as there are, then one; buffered writes go into a file one after the other in any case,
- * and a single buffered reader is what the kernel's reading ahead is made for.
+ * Blocks in flight past the page cache, as many as there are, then one; a single buffered reader is what the kernel's reading ahead is made
+ * for. Buffered writes go into a file one after the other in any case: into memory several files at a time, each by another core; a disk
+ * takes one.
  */
 const waysOf = (side: IoSide, mode: IoMode, inMemory: boolean, most: number): ReadonlyArray<Way> => {
   const writing = side === "target"
-  const buffered: Way = { direct: false, inFlight: writing ? 1 : most }
+  const buffered: Way = { direct: false, inFlight: writing && !inMemory ? 1 : most }
   if (mode === "buffered" || (mode === "auto" && inMemory)) return [buffered]
   const direct: Way = { direct: true, inFlight: most }
   if (mode === "direct") return [direct]

@@ -26,6 +26,8 @@ export class OutputFile implements SinkFile<FileInfo> {
   /** A whole page was written over the end. */
   #padded: boolean
   #closed = false
+  /** The last buffered write ends; never rejects. */
+  #buffered: Promise<void> = Promise.resolve()
 
   private constructor(place: Place, file: DiskFile, mayBeLonger: boolean) {
     this.#place = place
@@ -71,10 +73,15 @@ export class OutputFile implements SinkFile<FileInfo> {
   }
 
   /** One call after the other: a kernel lets only one at a time into a file, and those that wait for it burn what they wait. */
-  async #writeBuffered(room: Uint8Array, size: number, position: number): Promise<void> {
-    for (let at = 0; at < size; at += LARGEST_WRITE) {
-      await writeFully(this.#file, room.subarray(at, Math.min(size, at + LARGEST_WRITE)), position + at)
+  #writeBuffered(room: Uint8Array, size: number, position: number): Promise<void> {
+    const write = async (): Promise<void> => {
+      for (let at = 0; at < size; at += LARGEST_WRITE) {
+        await writeFully(this.#file, room.subarray(at, Math.min(size, at + LARGEST_WRITE)), position + at)
+      }
     }
+    const written = this.#buffered.then(write)
+    this.#buffered = written.catch(() => {})
+    return written
   }
 
   /** False if the file system refuses. */

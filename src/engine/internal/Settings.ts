@@ -72,16 +72,18 @@ export const settingsOf = (given: EngineOptions, blocks = 1): Settings => {
   const usual = { ...none, block, read: block, ...options.sizes }
   const memory = Math.max(maxMemory, concurrency * slotBytes(usual, usual.block, blocks))
   // A block may begin within a page.
-  const wide = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
+  const widest = roundDown((memory - overhead(usual)) / blocks, PAGE) - PAGE
+  const sizes = { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? widest) }
   return {
     concurrency,
     threads: clamped(options.threads ?? usualThreads(), ...ENGINE_BOUNDS.threads),
     far: given.far ?? false,
     sharing: options.sharing ?? SHARING,
     io: options.io ?? ENGINE_DEFAULTS.io,
-    sizes: { ...usual, wide: Math.max(usual.block, options.sizes?.wide ?? wide) },
+    sizes,
     gap: options.gap ?? GAP,
-    memory
+    // Sizes that somebody else has chosen are kept, whatever that takes: all processes of a job cut alike.
+    memory: Math.max(memory, slotBytes(sizes, sizes.wide + PAGE, blocks))
   }
 }
 

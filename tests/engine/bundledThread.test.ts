@@ -1,0 +1,18 @@
+/** The program as it is published finds the file that its threads run: without it they are silently done without. */
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, expect, it } from "vitest"
+import { program } from "../program.ts"
+
+const work = mkdtempSync(join(tmpdir(), "threads-"))
+afterAll(() => rmSync(work, { recursive: true }))
+
+it("threads run", () => {
+  const run = (node: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => execFileSync(process.execPath, [...node, program, ...args, "--quiet"])
+  run([], "sample", join(work, "hf"))
+  run(["--cpu-prof", "--cpu-prof-dir", join(work, "profiles")], "import", "--hf-model", join(work, "hf"), "--megatron-path", join(work, "megatron"), "--threads", "1")
+  const profiles = readdirSync(join(work, "profiles")).map((name) => readFileSync(join(work, "profiles", name), "utf8"))
+  expect(profiles.some((text) => /"url":"[^"]*(thread\.js|worker\.ts)"/.test(text))).toBe(true)
+})
