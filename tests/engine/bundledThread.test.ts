@@ -10,9 +10,11 @@ const work = mkdtempSync(join(tmpdir(), "threads-"))
 afterAll(() => rmSync(work, { recursive: true }))
 
 it("threads run", () => {
-  const run = (node: ReadonlyArray<string>, ...args: ReadonlyArray<string>) => execFileSync(process.execPath, [...node, program, ...args, "--quiet"])
-  run([], "sample", join(work, "hf"))
-  run(["--cpu-prof", "--cpu-prof-dir", join(work, "profiles")], "import", "--hf-model", join(work, "hf"), "--megatron-path", join(work, "megatron"), "--threads", "1")
+  const run = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
+    execFileSync(process.execPath, [program, ...args, "--quiet"], { env: { ...process.env, ...env } })
+  // Less than this is not worth a thread.
+  run({}, "sample", join(work, "hf"), "--size", "small")
+  run({ NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${join(work, "profiles")}` }, "import", "--hf-model", join(work, "hf"), "--megatron-path", join(work, "megatron"), "--threads", "1")
   const profiles = readdirSync(join(work, "profiles")).map((name) => readFileSync(join(work, "profiles", name), "utf8"))
   expect(profiles.some((text) => /"url":"[^"]*(thread\.js|worker\.ts)"/.test(text))).toBe(true)
 })
