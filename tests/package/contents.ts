@@ -33,11 +33,12 @@ for (const targets of Object.values(described.exports)) {
 
 /** What a module imports, with what its chunks import. */
 const imports = (file: string, seen = new Set<string>()): ReadonlySet<string> => {
-  for (const [, other] of readFileSync(file, "utf8").matchAll(/^(?:import|export)\b[^;]*?from "([^"]+)"|^import "([^"]+)"/gm)) {
-    const path = other!.startsWith(".") ? join(dirname(file), other!) : other!
+  for (const [, from, bare] of readFileSync(file, "utf8").matchAll(/^(?:import|export)\b[^;]*?from "([^"]+)"|^import "([^"]+)"/gm)) {
+    const other = (from ?? bare)!
+    const path = other.startsWith(".") ? join(dirname(file), other) : other
     if (seen.has(path)) continue
     seen.add(path)
-    if (other!.startsWith(".")) imports(path, seen)
+    if (other.startsWith(".")) imports(path, seen)
   }
   return seen
 }
