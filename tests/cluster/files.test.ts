@@ -80,7 +80,7 @@ describe("a board", () => {
   it("tells of errors that are none of these", async () => {
     const broken: DiskCalls = { ...nodeCalls, stat: (path) => refusing(path, "stat", "EIO") }
     await expect(new Board(broken, folder()).get("a.json")).rejects.toMatchObject({ code: "io/EIO" })
-    const ended = await Effect.runPromise(inJob(program, { launch: launch(0, 2), directory: "/nowhere/at/all", rendezvous: "file", limits: { ...SHORT, join: 500 } })).catch((error: unknown) => error)
+    const ended = await Effect.runPromise(inJob(program, { launch: launch(0, 2), directory: join(folder(), "nowhere", "at", "all"), rendezvous: "file", limits: { ...SHORT, join: 500 } })).catch((error: unknown) => error)
     expect(ended).toMatchObject({ code: "io/ENOENT", exitCode: 7 })
   })
 })
