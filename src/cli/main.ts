@@ -1,7 +1,7 @@
 /** The command line: how it is run, and what becomes of its failures. */
 import { format, stripVTControlCharacters } from "node:util"
 import { setFlagsFromString } from "node:v8"
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer, Logger } from "effect"
 import { CliError, CliOutput, Command } from "effect/cli"
 import { ExitCode, isBridgeError, UsageError } from "../errors.ts"
@@ -13,6 +13,7 @@ import { teardown } from "./interruption.ts"
 import { commandOf, fromReference } from "./reference.ts"
 import { crash, fail } from "./output.ts"
 import { rootFor } from "./root.ts"
+import { runMain } from "./runMain.ts"
 import { printOwn, tell, tellOwn } from "./streams.ts"
 import { Words } from "./words.ts"
 
@@ -65,7 +66,7 @@ export const main = (args: ReadonlyArray<string>, disk: Layer.Layer<Disk> = Disk
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {})
   program(args, disk).pipe(
     Effect.provideService(RemembersIo, true),
-    NodeRuntime.runMain({ teardown: teardown(commandOf(args), args.includes("--json")) })
+    runMain({ teardown: teardown(commandOf(args), args.includes("--json")) })
   )
 }
 

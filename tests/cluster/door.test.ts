@@ -197,7 +197,7 @@ describe("the token", () => {
     expect(() => tokenFrom({ MEGATRON_MIMO_TOKEN_FILE: `${path}-absent` })).toThrow("ENOENT")
   })
 
-  it.each([[{}, "needs a secret"], [{ MEGATRON_MIMO_TOKEN: "short" }, "is not one of 16 to 4096"], [{ MEGATRON_MIMO_TOKEN: `${TOKEN}\r\nX: y` }, "printable"]]])("%j is refused", (env, message) => {
+  it.each([[{}, "needs a secret"], [{ MEGATRON_MIMO_TOKEN: "short" }, "is not one of 16 to 4096"], [{ MEGATRON_MIMO_TOKEN: `${TOKEN}\r\nX: y` }, "printable"]])("%j is refused", (env, message) => {
     expect(() => tokenFrom(env)).toThrow(message)
   })
 })
