@@ -23,6 +23,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["errors.ts"],
   ["tensor", "store", "document"],
   ["io", "arithmetic"],
+  ["websocket"],
   ["remote"],
   ["recognise"],
   ["safetensors", "torch", "model"],

@@ -6,9 +6,8 @@
  */
 import { LaunchError, quote } from "../errors.ts"
 import { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
+import type { Environment } from "../websocket/Environment.ts"
 import { firstHost, tasksOfNode } from "./nodeList.ts"
-
-export type Environment = Readonly<Record<string, string | undefined>>
 
 /** What the command line says; every part optional. */
 export interface LaunchFlags {

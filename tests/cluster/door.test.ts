@@ -12,7 +12,7 @@ import { encode, PROTOCOL } from "../../src/cluster/messages.ts"
 import { World } from "../../src/cluster/World.ts"
 import { connect, NotConnected } from "../../src/cluster/ws/client.ts"
 import { listen } from "../../src/cluster/ws/server.ts"
-import { tokenFrom } from "../../src/cluster/ws/token.ts"
+import { tokenFrom } from "../../src/websocket/token.ts"
 import { freePort } from "./harness/proxy.ts"
 import { folder, inJob, launch } from "./harness/worlds.ts"
 
@@ -156,7 +156,7 @@ describe("a process that looks for its coordinator", () => {
   })
 
   it("does not take another certificate, nor send it the token", async () => {
-    const { selfSigned } = await import("../../src/cluster/ws/certificate.ts")
+    const { selfSigned } = await import("../../src/websocket/certificate.ts")
     const [mine, theirs] = [await selfSigned(), await selfSigned()]
     const coordinator = new Coordinator({ run, world: 2, plan: "plan", version: "1", limits: LIMITS, now: () => performance.now() })
     const listening = await listen(coordinator, { host: "127.0.0.1", port: 0, token: TOKEN, world: 2, certificate: theirs })
@@ -170,7 +170,7 @@ describe("a process that looks for its coordinator", () => {
 
 describe("through TLS with a certificate of the user's", () => {
   it("processes meet at an address; without its key, or where a file cannot be read, the variable is named", async () => {
-    const { selfSigned } = await import("../../src/cluster/ws/certificate.ts")
+    const { selfSigned } = await import("../../src/websocket/certificate.ts")
     const { cert, key } = await selfSigned()
     const directory = folder()
     const [certPath, keyPath] = [join(directory, "cert.pem"), join(directory, "key.pem")]

@@ -1,6 +1,7 @@
 /** Every launcher's variables, as it sets them, and what becomes of several at once. */
 import { describe, expect, it } from "vitest"
-import { type Environment, type Launch, type LaunchFlags, launchOf } from "../../src/cluster/launch.ts"
+import { type Launch, type LaunchFlags, launchOf } from "../../src/cluster/launch.ts"
+import type { Environment } from "../../src/websocket/Environment.ts"
 import { firstHost, tasksOfNode } from "../../src/cluster/nodeList.ts"
 import { LaunchError } from "../../src/errors.ts"
 

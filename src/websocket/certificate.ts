@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { LaunchError, quote } from "../../errors.ts"
-import type { Environment } from "../launch.ts"
+import { LaunchError, quote } from "../errors.ts"
+import type { Environment } from "./Environment.ts"
 
 export interface Certificate {
   /** PEM */

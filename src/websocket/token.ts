@@ -1,8 +1,8 @@
 /** The secret that lets a process in. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import { readFileSync, statSync } from "node:fs"
-import { LaunchError, quotePath } from "../../errors.ts"
-import type { Environment } from "../launch.ts"
+import { LaunchError, quotePath } from "../errors.ts"
+import type { Environment } from "./Environment.ts"
 
 const SHORTEST = 16
 const LONGEST = 4096
