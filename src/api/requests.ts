@@ -1,6 +1,7 @@
 /** What can be asked of a conversion, and what holds where nothing is said. The command line and the library have it from here. */
 import { families as allFamilies } from "../../routes/index.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import type { LoadRoute } from "../mimo/loadRoute.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { MtpMode, TorchDtype } from "../plan/Options.ts"
 import { UsageError } from "../errors.ts"
@@ -8,8 +9,9 @@ import { completeLayout, type Layout, resolveLayout, STANDARD_COMPONENT, standar
 import { type ModuleParallelism, parseComponent, type PipelineSplit } from "../parallel/ModuleParallelism.ts"
 
 export { mtpModes, torchDtypes } from "../plan/Options.ts"
+export { loadRoutes } from "../mimo/loadRoute.ts"
 export { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
-export type { MtpMode, PipelineSplit, TorchDtype }
+export type { LoadRoute, MtpMode, PipelineSplit, TorchDtype }
 
 /** Which models are known. */
 export interface WithFamilies {
@@ -40,6 +42,15 @@ export const tensorChoices = ({ allowUnmapped, mtp, torchDtype }: TensorChoices)
 
 /** The one layout of a standard checkpoint; what is not given is 1. */
 export interface StandardSizes extends Partial<Pick<ModuleParallelism, "tp" | "pp" | "ep" | "etp" | "pipeline">> {}
+
+/** For which loader of a trainer the names are. */
+export interface LoadRouteChoice {
+  /**
+   * How a MegatronMIMO run loads the checkpoint: `hook` before its components are wrapped (the default), `ddp` afterwards, as
+   * `checkpoint.pretrained_checkpoint`, by names with `.module.`.
+   */
+  readonly loadRoute?: LoadRoute
+}
 
 /** In which form, and cut how. */
 export interface Arrangement extends StandardSizes {

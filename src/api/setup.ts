@@ -7,6 +7,7 @@ import { type BridgeError, OutputRefused, quote, UsageError } from "../errors.ts
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { makeFolders, writeSmall } from "../io/small.ts"
+import { type LoadRoute, requireRoute } from "../mimo/loadRoute.ts"
 import type { Layout } from "../parallel/ModuleParallelism.ts"
 import { ranksByNode } from "../parallel/TrainingRules.ts"
 import { shown } from "../planner/LayoutReport.ts"
@@ -14,7 +15,7 @@ import { commandsOf, unproven } from "../setup/documents.ts"
 import { setupFiles, type SetupFile } from "../setup/files.ts"
 import { brokenSetupRules, type BrokenSetup } from "../setup/rules.ts"
 import { checkSamples, type SampleCheck } from "../setup/samples.ts"
-import type { DatasetChoice, LoadRoute, Setting, Setup } from "../setup/Setup.ts"
+import type { DatasetChoice, Setting, Setup } from "../setup/Setup.ts"
 import { present } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { imageRule, type PreparedTraining, prepareTraining, readModel, type TrainedModel, type TrainingRequest } from "./training/request.ts"
@@ -24,8 +25,6 @@ export type { BrokenSetup } from "../setup/rules.ts"
 export type { SampleCheck } from "../setup/samples.ts"
 
 export const setupModes = ["sft", "lora"] as const
-
-export const loadRoutes = ["hook", "ddp"] as const satisfies ReadonlyArray<LoadRoute>
 
 /** What holds where nothing is said. */
 export const SETUP_DEFAULTS = { trainIters: 500, saves: 10, warmupShare: 0.03, seed: 1234, time: "04:00:00", loraDim: 32, loraAlpha: 32 } as const
@@ -40,7 +39,7 @@ export interface SetupRequest extends TrainingRequest {
   readonly megatronPath?: string
   /**
    * How a MegatronMIMO run loads the imported weights: `hook` before the modules are wrapped (the default, as the trainer's example does),
-   * `ddp` as `checkpoint.pretrained_checkpoint`, from a copy with `.module.` names.
+   * `ddp` as `checkpoint.pretrained_checkpoint`, imported under names with `.module.`.
    */
   readonly loadRoute?: LoadRoute
   /** Where training saves. Default: `results` in the folder. */
@@ -226,9 +225,7 @@ const resolved = (directory: string, hfModel: string, request: SetupRequest, pre
     },
     notes: [...report.notes, ...(mode === "lora" ? adapterNotes(model) : [])]
   }
-  if (prepared.form !== "mimo" && request.loadRoute === "ddp") {
-    throw new UsageError({ problem: "--load-route ddp is for MegatronMIMO runs", hint: "A standard run loads the imported checkpoint as it is: leave the flag out." })
-  }
+  requireRoute(prepared.form, request.loadRoute ?? "hook")
   const setup: Setup = prepared.form === "mimo"
     ? { ...common, form: "mimo", script: recipe.mimo!, loadRoute: request.loadRoute ?? "hook" }
     : {

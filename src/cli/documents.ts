@@ -9,6 +9,7 @@ import type { AverageReport, PrunedIteration, PruneReport } from "../api/trainin
 import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters.ts"
 import type { ForwardReport, NextToken } from "../api/forward.ts"
 import type { ConversionReport } from "../api/conversions.ts"
+import { loadRoutes } from "../api/requests.ts"
 import type { Support } from "../api/models.ts"
 import type { Scaffold } from "../api/scaffolding.ts"
 import { processGroupKinds } from "../api/shares.ts"
@@ -256,6 +257,7 @@ const inspection = {
   path: text,
   directory: text,
   form: optional(form),
+  loadRoutes: optional(z.array(z.enum(loadRoutes))),
   model: z.strictObject({
     name: optional(text.describe("Provider class or architecture")),
     fields: z.array(z.tuple([text, text])),

@@ -5,7 +5,7 @@ import { modelPath } from "../api/conversions.ts"
 import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { withFamilyFiles } from "../api/familyFiles.ts"
 import type { JobRequest } from "../api/job.ts"
-import { type Arrangement, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
+import { type Arrangement, loadRoutes, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { quotePath, UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
 import { pathFlag } from "./paths.ts"
@@ -79,6 +79,11 @@ export const standard = {
     Flag.optional
   )
 }
+
+export const loadRoute = Flag.Literals("load-route", loadRoutes).pipe(
+  Flag.withDescription("How a MegatronMIMO run gets the imported weights: before its components are wrapped (hook, the default), or afterwards, as checkpoint.pretrained_checkpoint, by names with .module. (ddp)"),
+  Flag.withDefault("hook" as const)
+)
 
 export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as [TorchDtype, ...Array<TorchDtype>]).pipe(
   Flag.withDescription("Cast floating tensors. Default source: every tensor keeps its own dtype"),

@@ -51,7 +51,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const trainState = trainStateFile(untrained(options.step))
   const ingredients = [
     known("config.json", source.bytes),
-    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step])),
+    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step, options.loadRoute])),
     known("the layout", JSON.stringify(describeLayout(plan.layout))),
     ...shardIngredients(source.weights, "the model")
   ]

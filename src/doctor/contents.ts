@@ -12,7 +12,8 @@ import { bytesOfTensor, type SpaceTensor } from "../space/TensorSpace.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { layerSpecNames } from "../model/layerSpec.ts"
-import { modelKeyOf, unwrapKey } from "../model/storedKey.ts"
+import { OTHER_ROUTE, ROUTE_MEANING, routesFor } from "../mimo/loadRoute.ts"
+import { modalityOf, modelKeyOf, unwrapKey } from "../model/storedKey.ts"
 import { draftOf } from "../relabel/Draft.ts"
 import { expectedStates } from "../relabel/rules/extraStates.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
@@ -112,6 +113,14 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
       command: relabelling(directory, "plain"),
       names: wrapped
     }))
+  }
+  const [route] = routesFor(keys)
+  if (keys.some((key) => modalityOf(unwrapKey(key)) !== undefined)) {
+    out.push(route === undefined
+      ? diagnosis("warning", "load-route", "some components have names with .module., others without: neither load route of a MegatronMIMO trainer takes them all", { fix: "Relabel it: --to plain, and --to ddp after it for checkpoint.pretrained_checkpoint.", command: relabelling(directory, "plain") })
+      : diagnosis("note", "load-route", ROUTE_MEANING[route], { fix: `${OTHER_ROUTE[route]}.`, command: relabelling(directory, route === "hook" ? "ddp" : "plain") }))
+  } else if (route !== undefined) {
+    out.push(diagnosis("note", "load-route", "a trainer loads it as checkpoint.pretrained_checkpoint: names of standard checkpoints are the same before and after wrapping"))
   }
   const nameOf = layerSpecNames(keys)
   const local = keys.filter((key) => nameOf(key, "te") !== key)

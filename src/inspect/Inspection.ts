@@ -4,7 +4,8 @@
 import type { DType } from "../tensor/DType.ts"
 import { volume } from "../tensor/Copy.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
-import { type Finding, findings } from "./findings.ts"
+import type { LoadRoute } from "../mimo/loadRoute.ts"
+import { type Finding, findings, loadRoutesOf } from "./findings.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
 import { type ModelFacts, modelFacts } from "./modelFacts.ts"
 import { layerOf } from "../space/names.ts"
@@ -63,6 +64,8 @@ export interface Inspection {
   readonly path: string
   readonly directory: string
   readonly form?: "mimo" | "standard"
+  /** By which of a trainer's load routes its names can be loaded; of a standard checkpoint both are one. Absent of what is no torch_dist checkpoint. */
+  readonly loadRoutes?: ReadonlyArray<LoadRoute>
   readonly model: ModelFacts
   readonly common: ReadonlyArray<readonly [string, string]>
   /** Of the tensors of the model (and those kept beside it), not of training state. */
@@ -164,6 +167,7 @@ const fileRows = (space: OpenedSpace): ReadonlyArray<FileRow> => {
 export const inspection = (space: OpenedSpace, options: InspectOptions = {}): Inspection => {
   const filter = options.filter ?? (() => true)
   const model = modelFacts(space)
+  const routes = loadRoutesOf(space)
   const components = new Summer<string>()
   const dtypes = new Summer<DType>()
   const layers = new Summer<string>()
@@ -200,6 +204,7 @@ export const inspection = (space: OpenedSpace, options: InspectOptions = {}): In
     path: space.path,
     directory: space.directory,
     ...(space.form ? { form: space.form } : {}),
+    ...(routes ? { loadRoutes: routes } : {}),
     model,
     common: [...space.common ?? []],
     totals: {

@@ -3,7 +3,8 @@ import { describedRun } from "../arguments/describedRun.ts"
 import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
-import { isTrainingRole } from "../model/storedKey.ts"
+import { type LoadRoute, OTHER_ROUTE, ROUTE_MEANING, routesFor } from "../mimo/loadRoute.ts"
+import { isTrainingRole, roleOf } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
 import { isEmbedding, isHead, isMtp, isQuantisation } from "../space/names.ts"
@@ -87,9 +88,19 @@ export const findings = (space: UnroutedSpace, facts: ModelFacts): ReadonlyArray
   return out
 }
 
+/** By which load routes a checkpoint's names can be loaded; undefined for folders of ranks and what is no checkpoint. */
+export const loadRoutesOf = ({ checkpoint }: UnroutedSpace): ReadonlyArray<LoadRoute> | undefined =>
+  checkpoint && !checkpoint.ranks ? routesFor([...checkpoint.metadata.tensors.keys()].filter((key) => roleOf(key) === "model")) : undefined
+
 const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
   if (space.checkpoint?.wrapped) {
     out.push({ code: "wrapped", text: "the keys carry DDP's `module.`, shown without; `relabel --to plain` removes it", names: [] })
+  }
+  const routes = loadRoutesOf(space)
+  if (routes && space.form === "mimo") {
+    const [route] = routes
+    const text = route === undefined ? "some components have names with `.module.`, others without: no load route takes them all; `relabel --to plain`, then `--to ddp`, makes them one" : `${ROUTE_MEANING[route]}; ${OTHER_ROUTE[route]}`
+    out.push({ code: "load-route", text, names: [] })
   }
   if (space.arguments && !space.runConfig) {
     const { problem } = describedRun(space.arguments)

@@ -7,6 +7,7 @@ import type { Family, HfHeaders, ModelDescription } from "../bridge/Family.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { place } from "../checkpoint/Placement.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
+import { type LoadRoute, prefixFor, requireRoute } from "../mimo/loadRoute.ts"
 import type { Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import { formOf, modulesOf } from "./describe.ts"
@@ -39,6 +40,8 @@ export interface ImportOptions {
   readonly torchDtype: TorchDtype
   readonly mtp: MtpMode
   readonly allowUnmapped: ReadonlyArray<string>
+  /** For which loader of a trainer the names are; `hook` by default. */
+  readonly loadRoute?: LoadRoute
   /** Training step that the checkpoint claims; 0 for a converted one. */
   readonly step: number
 }
@@ -95,7 +98,10 @@ export const planImport = (family: Family, source: HfSource, options: ImportOpti
 const plannedImport = (family: Family, source: HfSource, options: ImportOptions, { description, logical, notes: found }: DescribedSource): ImportPlan => {
   const { tensors } = logical
   const form = formOf(options.form, description)
-  const mtp = resolveMtp(modulesOf(form, description), options.mtp, (n) => tensors.has(n))
+  const { loadRoute = "hook" } = options
+  requireRoute(form, loadRoute)
+  const named = modulesOf(form, description).map((module) => ({ ...module, keyPrefix: prefixFor(loadRoute, module.keyPrefix) }))
+  const mtp = resolveMtp(named, options.mtp, (n) => tensors.has(n))
   const { modules } = mtp
   const layout = options.layout(modules.map((m) => m.name))
   const placed = laidOut(modules, description, form, layout)

@@ -1,4 +1,5 @@
 /** Everything that the files of a run say, resolved and checked: what each generator writes from. Plain data. */
+import type { LoadRoute } from "../mimo/loadRoute.ts"
 import type { Layout } from "../parallel/ModuleParallelism.ts"
 import type { LayoutScore } from "../planner/LayoutReport.ts"
 
@@ -23,12 +24,6 @@ export interface LaunchChoice {
   readonly account?: string
   readonly time: string
 }
-
-/**
- * How the imported weights reach the trainer: `hook` loads the checkpoint as it was imported, before the modules are wrapped; `ddp` loads one
- * with `.module.` names afterwards, as the trainer's own `checkpoint.pretrained_checkpoint`.
- */
-export type LoadRoute = "hook" | "ddp"
 
 interface Common {
   /** Name of the run: of jobs, folders, logs. */
@@ -76,6 +71,3 @@ export interface StandardSetup extends Common {
 }
 
 export type Setup = MimoSetup | StandardSetup
-
-/** The checkpoint that the trainer begins with: the imported one, or its copy with `.module.` names. */
-export const startPath = (s: Setup): string => (s.form === "mimo" && s.loadRoute === "ddp" ? `${s.megatronPath}-ddp` : s.megatronPath)

@@ -6,7 +6,7 @@ import { safeJson } from "../quote.ts"
 import { fillsNodes } from "./launch.ts"
 import type { SampleCheck } from "./samples.ts"
 import { lines, word } from "./shell.ts"
-import { type Setup, startPath } from "./Setup.ts"
+import type { Setup } from "./Setup.ts"
 
 const NAME = "convert_megatron_mimo"
 
@@ -87,12 +87,11 @@ export const unproven = (s: Setup): ReadonlyArray<string> => [
 
 /** The commands of a run, in order, for a shell in the folder. */
 export const commandsOf = (s: Setup): ReadonlyArray<readonly [what: string, command: string]> => {
-  const components = s.form === "mimo" ? ` ${s.score.flags.map(word).join(" ")}` : " --standard"
+  const components = s.form === "mimo" ? ` ${s.score.flags.map(word).join(" ")}${s.loadRoute === "ddp" ? " --load-route ddp" : ""}` : " --standard"
   const start = fillsNodes(s) ? "bash sft.sh" : "sbatch sft.sbatch"
   return [
-    ["import", `${NAME} import --hf-model ${word(s.hfModel)} --megatron-path ${word(s.megatronPath)}${components}`],
+    [s.form === "mimo" && s.loadRoute === "ddp" ? "import-ddp" : "import", `${NAME} import --hf-model ${word(s.hfModel)} --megatron-path ${word(s.megatronPath)}${components}`],
     ["check", `${NAME} verify ${word(s.hfModel)} ${word(s.megatronPath)}`],
-    ...(startPath(s) === s.megatronPath ? [] : [["rename", `${NAME} relabel ${word(s.megatronPath)} ${word(startPath(s))} --to ddp --link`] as const]),
     ["train", start],
     ["resume", start],
     ["export", `${NAME} export --hf-model ${word(s.hfModel)} --megatron-path ${word(s.savePath)} --hf-path ${word(`${s.savePath}-hf`)}`],
@@ -103,8 +102,8 @@ export const commandsOf = (s: Setup): ReadonlyArray<readonly [what: string, comm
 
 const WHAT: Readonly<Record<string, string>> = {
   import: "Import the model: an exact copy of its weights in the form that the trainer loads. It takes no GPU.",
+  "import-ddp": "Import the model: an exact copy of its weights under the names that the trainer looks for after wrapping, with `.module.`. It takes no GPU. A checkpoint that is imported already gets them by `relabel --to ddp --link`.",
   check: "Verify it, byte for byte.",
-  rename: "Give the trainer the names that it looks for after wrapping, with `.module.`: links to the same data, no copy.",
   train: "Train.",
   resume: "Resume: the same command. It goes on from the newest save, with its optimizer; only a run that has not saved begins with the imported weights.",
   export: "Export the newest save.",

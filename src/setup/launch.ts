@@ -1,6 +1,6 @@
 /** What starts a run: an environment without secrets, one list of arguments, and a launcher for each kind of machine. */
 import { lines, quoted, word } from "./shell.ts"
-import { type MimoSetup, type Setup, startPath } from "./Setup.ts"
+import type { MimoSetup, Setup } from "./Setup.ts"
 
 /** Ranks fill every node, or there is one node only. */
 export const fillsNodes = ({ launch: { ranksByNode } }: Setup): boolean => ranksByNode.every((ranks) => ranks === ranksByNode[0])
@@ -70,7 +70,7 @@ export const argumentsFile = (s: Setup): string => lines(
   "# shellcheck shell=bash",
   "# Sets the array `arguments`. A run that has saved goes on from its newest save; a new one begins with the imported weights.",
   `save=\${SAVE:-${word(s.savePath)}}`,
-  `pretrained=\${PRETRAINED:-${word(startPath(s))}}`,
+  `pretrained=\${PRETRAINED:-${word(s.megatronPath)}}`,
   "arguments=(",
   ...argumentLines(s.form === "mimo" ? mimoArguments(s) : ["--hf-model", s.hfModel]),
   ...(s.form === "standard" ? [...s.overrides].map(([path, value]) => `  ${word(`${path}=${value}`)}`) : []),

@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
 import { describeSource } from "../../src/plan/ImportPlan.ts"
+import { draftOf } from "../../src/relabel/Draft.ts"
+import { rules } from "../../src/relabel/rules/index.ts"
 import { importOf } from "./inMemory.ts"
 import { sourceOf, type Toy, toys } from "./toys.ts"
 
@@ -39,6 +41,16 @@ describe.each(toys.map((toy) => [toy.name, toy] as const))("%s", (_, toy) => {
       expect(report.components.reduce((n, c) => n + c.tensors, 0)).toBe(standard.components[0]!.tensors)
     })
     expect(message).toMatch(/^\(accepted\)$|^MIMO: this model has a single component/)
+  })
+
+  it("names of wrapped components are those that relabelling gives", () => {
+    const message = messageOf(() => {
+      const [hook, ddp] = (["hook", "ddp"] as const).map((route) => importOf(toy, "mimo", toy.tensors, route).checkpoint.metadata)
+      const wrapped = rules.ddp(draftOf(hook!), { components: { problem: "not asked for", hint: "" }, runConfig: undefined })
+      expect([[...ddp!.tensors.keys()], [...ddp!.objects.keys()]]).toEqual([[...wrapped.tensors.keys()], [...wrapped.objects.keys()]])
+    })
+    expect(message).toMatch(/^\(accepted\)$|^MIMO: this model has a single component/)
+    expect(messageOf(() => importOf(toy, "standard", toy.tensors, "ddp"))).toContain("--load-route ddp is for MegatronMIMO")
   })
 
   it("a tensor that is missing, renamed or reshaped is named", () => {

@@ -9,6 +9,7 @@ import type { ExportDraft } from "../../src/plan/ExportDraft.ts"
 import { planExport } from "../../src/plan/planExport.ts"
 import { StoredArrays } from "../../src/checkpoint/StoredArrays.ts"
 import { type ImportPlan, planImport } from "../../src/plan/ImportPlan.ts"
+import type { LoadRoute } from "../../src/mimo/loadRoute.ts"
 import type { Form } from "../../src/mimo/routing.ts"
 import { resolveLayout, standardLayout } from "../../src/parallel/Layout.ts"
 import { sourceOf, type Toy } from "./toys.ts"
@@ -16,10 +17,11 @@ import { sourceOf, type Toy } from "./toys.ts"
 const OPTIONS = { torchDtype: "source", mtp: "keep", allowUnmapped: [] } as const
 
 /** The import of a toy, or of other tensors with its config. */
-export const importOf = (toy: Toy, form: Form = "standard", tensors: ReadonlyArray<SourceTensor> = toy.tensors): ImportPlan =>
+export const importOf = (toy: Toy, form: Form = "standard", tensors: ReadonlyArray<SourceTensor> = toy.tensors, loadRoute: LoadRoute = "hook"): ImportPlan =>
   planImport(families.find(toy.config), sourceOf(toy, tensors), {
     ...OPTIONS,
     form,
+    loadRoute,
     layout: (names) => (form === "mimo" ? resolveLayout([], names) : standardLayout({})),
     step: 0
   })

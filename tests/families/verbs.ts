@@ -58,6 +58,22 @@ const sumsOf = async (path: string): Promise<ReadonlyMap<string, number>> => {
   return new Map(components.filter((c) => c.name !== "hf_source").map((c) => [c.name, c.bytes]))
 }
 
+/** Names of wrapped components: those of an import that asks for them are those that relabelling gives, and every verb reads them. */
+const bothRoutes = async (directory: string, hf: string, mimo: string, names: ReadonlyArray<string>): Promise<void> => {
+  const [ddp, relabelled, plain, exported] = ["ddp", "relabelled-ddp", "plain", "exported-ddp"].map((name) => join(directory, name)) as [string, string, string, string]
+  await importCheckpoint({ hfModel: hf, components: names.map((name) => `${name}=tp=1`) }, ddp, { loadRoute: "ddp" })
+  await relabelCheckpoint(mimo, relabelled, { to: ["ddp"], link: true })
+  await relabelCheckpoint(ddp, plain, { to: ["plain"], link: true })
+  expectSameFiles(ddp, relabelled)
+  expectSameFiles(plain, mimo)
+  await expectEqual(ddp, mimo)
+  const verified = await verifyCheckpoint({ hfModel: hf }, ddp)
+  same(verified.equal, verified.total)
+  await exportCheckpoint({ hfModel: hf }, ddp, exported)
+  expectSameFiles(exported, join(directory, "exported"))
+  deepEqual(await Promise.all([ddp, mimo].map(async (path) => (await inspectCheckpoint(path)).loadRoutes)), [["ddp"], ["hook"]])
+}
+
 /** Standard ↔ MIMO: names only, the same bytes there and back, one model whichever form is looked at. */
 const bothForms = async (directory: string, hf: string, standard: string, names: ReadonlyArray<string>): Promise<void> => {
   const [mimo, asMimo, asStandard, back, forth] = ["mimo", "as-mimo", "as-standard", "back", "forth"].map((name) => join(directory, name)) as [string, string, string, string, string]
@@ -69,6 +85,7 @@ const bothForms = async (directory: string, hf: string, standard: string, names:
   expectSameFiles(back, standard)
   expectSameFiles(forth, mimo)
   await expectEqual(standard, mimo)
+  await bothRoutes(directory, hf, mimo, names)
   await expectEqual(asMimo, mimo)
   const sums = await sumsOf(mimo)
   deepEqual([...sums.keys()].sort(), [...names].sort(), "components of the MIMO form")

@@ -50,10 +50,8 @@ beforeAll(async () => {
   }
   // What an import leaves where the runs look for it.
   for (const name of Object.keys(RUNS)) {
-    for (const folder of name === "renamed" ? ["checkpoint", "checkpoint-ddp"] : ["checkpoint"]) {
-      mkdirSync(at(name, folder))
-      writeFileSync(at(name, folder, "latest_checkpointed_iteration.txt"), "0")
-    }
+    mkdirSync(at(name, "checkpoint"))
+    writeFileSync(at(name, "checkpoint", "latest_checkpointed_iteration.txt"), "0")
   }
   mkdirSync(at("bin"))
   const fake = (name: string, body: string): void => {
@@ -293,15 +291,15 @@ describe.skipIf(!has("python3"))("finetune.py", () => {
 
   it("gives the trainer a checkpoint with the names of wrapped modules, where that route is chosen", () => {
     const { words } = bash("renamed", "sft.sbatch", { SETUP_DIR: at("renamed"), ...NODES })
-    expect([valueOf(words, "--ddp-checkpoint"), words.includes("--pretrained-checkpoint")]).toEqual([at("renamed", "checkpoint-ddp"), false])
-    expect(JSON.parse(example("renamed", ["--a", "b", "--ddp-checkpoint", at("renamed", "checkpoint-ddp"), "--c"]).stdout)).toMatchObject({
-      checkpoint: { pretrained_checkpoint: at("renamed", "checkpoint-ddp"), load_optim: false, load_rng: false }, argv: ["--a", "b", "--allow-random-init", "--c"]
+    expect([valueOf(words, "--ddp-checkpoint"), words.includes("--pretrained-checkpoint")]).toEqual([at("renamed", "checkpoint"), false])
+    expect(JSON.parse(example("renamed", ["--a", "b", "--ddp-checkpoint", at("renamed", "checkpoint"), "--c"]).stdout)).toMatchObject({
+      checkpoint: { pretrained_checkpoint: at("renamed", "checkpoint"), load_optim: false, load_rng: false }, argv: ["--a", "b", "--allow-random-init", "--c"]
     })
     // Going on: nothing of it.
     expect(JSON.parse(example("renamed", ["--load-checkpoint", "x"]).stdout)).toMatchObject({ checkpoint: {}, argv: ["--load-checkpoint", "x"] })
     const { status, stderr } = example("renamed", ["--ddp-checkpoint", at("nowhere")])
     expect([status, stderr]).toEqual([1, expect.stringContaining("is no Megatron checkpoint")])
-    expect(text("renamed", "README.md")).toContain(`convert_megatron_mimo relabel ${at("renamed", "checkpoint")} ${at("renamed", "checkpoint-ddp")} --to ddp --link`)
+    expect(text("renamed", "README.md")).toMatch(/`{3}sh\n {3}convert_megatron_mimo import .* --load-route ddp\n/)
     expect(text("renamed", "README.md")).toContain("checkpoint.pretrained_checkpoint")
   })
 
@@ -370,7 +368,7 @@ def main():
     dist.init_process_group("nccl")`)
 
 describe.skipIf(!has("python3"))("a new user, by the README alone", () => {
-  it.each([["hook", ["import", "verify"]], ["ddp", ["import", "verify", "relabel"]]] as const)("from a sample to the creation of process groups, weights by the route %s", async (route, first) => {
+  it.each([["hook", ["import", "verify"]], ["ddp", ["import", "verify"]]] as const)("from a sample to the creation of process groups, weights by the route %s", async (route, first) => {
     const home = at(`home-${route}`)
     mkdirSync(join(home, "bin"), { recursive: true })
     const user = cliIn(home)

@@ -24,6 +24,7 @@ export const importCommand = Command.make("import", {
   component: flags.component,
   ...planned,
   ...flags.standard,
+  loadRoute: flags.loadRoute,
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   allowUnmapped: flags.allowUnmapped,
@@ -66,7 +67,7 @@ export const importCommand = Command.make("import", {
       : {}
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
-    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), ...arrangement, ...chosen, ...families, ...(input.dryRun ? yield* plannedShares(input) : {}) })
+    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...chosen, ...families, ...(input.dryRun ? yield* plannedShares(input) : {}) })
     const { report } = prepared
     if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("importing", input, (progress) => {

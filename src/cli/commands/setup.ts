@@ -1,6 +1,6 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { loadRoutes, SETUP_DEFAULTS, setupModes, setupSft, type SetupReport, type SetupRequest } from "../../api/setup.ts"
+import { SETUP_DEFAULTS, setupModes, setupSft, type SetupReport, type SetupRequest } from "../../api/setup.ts"
 import { quote } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { emit } from "../output.ts"
@@ -31,10 +31,7 @@ const sftCommand = Command.make("sft", {
   mode: Flag.Literals("mode", setupModes as unknown as ["sft", "lora"]).pipe(Flag.withDescription("All weights but the frozen ones (sft, the default), or adapters (lora)"), Flag.withDefault("sft" as const)),
   name: optionalText("name", "NAME", "Name of the run. Default: the folder's"),
   megatronPath: flags.megatronPath.pipe(Flag.withDescription("The imported checkpoint, there already or not. Default: checkpoint in the folder"), Flag.optional),
-  loadRoute: Flag.Literals("load-route", loadRoutes).pipe(
-    Flag.withDescription("How a MegatronMIMO run gets the imported weights: before the modules are wrapped (hook, the default), or afterwards, from a linked copy with .module. names (ddp)"),
-    Flag.withDefault("hook" as const)
-  ),
+  loadRoute: flags.loadRoute,
   savePath: pathFlag("save-path", "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription("Where training saves. Default: results in the folder"), Flag.optional),
   component: flags.component,
   ...flags.standard,

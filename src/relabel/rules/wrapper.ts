@@ -2,7 +2,8 @@
  * DDP's `module.`: a MIMO trainer wraps each component, and its keys then carry `module.` behind the component's name. The
  * reference's converter cannot read those (torch-dist-format.md F.1).
  */
-import { modalityOf, unwrapKey, wrapKey } from "../../model/storedKey.ts"
+import { NEVER_WRAPPED, prefixFor } from "../../mimo/loadRoute.ts"
+import { modalityOf, unwrapKey } from "../../model/storedKey.ts"
 import { modelKeys, rename } from "../Draft.ts"
 import { noEquivalent, type Rule } from "./Rule.ts"
 
@@ -14,8 +15,8 @@ export const toPlain: Rule = (draft) => {
 export const toDdp: Rule = (draft) => {
   const keys = modelKeys(draft)
   if (keys.every((key) => modalityOf(key) === undefined)) {
-    return noEquivalent("ddp", "a standard checkpoint is saved without wrappers, whether it was trained or not")
+    return noEquivalent("ddp", NEVER_WRAPPED)
   }
   if (keys.some((key) => unwrapKey(key) !== key)) return noEquivalent("ddp", "the keys carry module. already")
-  return rename(draft, (key) => wrapKey(key) ?? key)
+  return rename(draft, (key) => prefixFor("ddp", key))
 }
