@@ -118,7 +118,7 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   if (keys.some((key) => modalityOf(unwrapKey(key)) !== undefined)) {
     out.push(route === undefined
       ? diagnosis("warning", "load-route", "some components have names with .module., others without: neither load route of a MegatronMIMO trainer takes them all", { fix: "Relabel it: --to plain, and --to ddp after it for checkpoint.pretrained_checkpoint.", command: relabelling(directory, "plain") })
-      : diagnosis("note", "load-route", ROUTE_MEANING[route], { fix: `${OTHER_ROUTE[route]}.`, command: relabelling(directory, route === "hook" ? "ddp" : "plain") }))
+      : diagnosis("note", "load-route", ROUTE_MEANING[route], route === "hook" ? { fix: `${OTHER_ROUTE[route]}.`, command: relabelling(directory, "ddp") } : {}))
   } else if (route !== undefined) {
     out.push(diagnosis("note", "load-route", "a trainer loads it as checkpoint.pretrained_checkpoint: names of standard checkpoints are the same before and after wrapping"))
   }
