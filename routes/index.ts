@@ -57,6 +57,20 @@ import { kimiK2_5 } from "./kimi_k2_5.ts"
 import { kimiK3 } from "./kimi_k3.ts"
 import { deepseekV4 } from "./deepseek_v4.ts"
 import { nemotronOmni, nemotronVl } from "./nemotron_multimodal.ts"
+import { arcee } from "./arcee.ts"
+import { cwm } from "./cwm.ts"
+import { dots1 } from "./dots1.ts"
+import { ernie4_5 } from "./ernie4_5.ts"
+import { glm, glm4 } from "./glm.ts"
+import { granite, graniteMoe } from "./granite.ts"
+import { helium } from "./helium.ts"
+import { hunYuanDense, hunYuanMoe } from "./hunyuan_v1.ts"
+import { jais2 } from "./jais2.ts"
+import { olmo2, olmo3 } from "./olmo2.ts"
+import { phi3 } from "./phi3.ts"
+import { seedOss } from "./seed_oss.ts"
+import { smolLm3 } from "./smollm3.ts"
+import { starcoder2 } from "./starcoder2.ts"
 
 /** The built-in families. `families.with(…)` adds others. */
 export const families = new FamilyRegistry([
@@ -126,5 +140,23 @@ export const families = new FamilyRegistry([
   kimiK3,
   deepseekV4,
   nemotronOmni,
-  nemotronVl
+  nemotronVl,
+  phi3,
+  smolLm3,
+  starcoder2,
+  helium,
+  arcee,
+  seedOss,
+  ernie4_5,
+  glm,
+  glm4,
+  cwm,
+  jais2,
+  olmo2,
+  olmo3,
+  dots1,
+  hunYuanDense,
+  hunYuanMoe,
+  granite,
+  graniteMoe
 ], [withTieRule, withPositionNotes])

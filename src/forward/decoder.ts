@@ -35,6 +35,7 @@ export function* decode<P>(pass: Pass<P>, tokens: ReadonlyArray<number>, take: T
   }
   const last = yield* pass.norm(plan.norm, states)
   yield pass.product(plan.head, last, (logits, rows, first) => {
+    if (plan.facts.logitScale !== undefined) pass.arithmetic.scale(logits, plan.facts.logitScale)
     softCapped(logits, plan.facts.logitSoftCap)
     take(logits, rows, first)
   })

@@ -90,7 +90,7 @@ const placeColumns = (all: Float32Array, width: number, part: Float32Array, colu
 
 const withBias = (x: Float32Array, bias: Float32Array): Float32Array => x.map((value, i) => value + bias[i % bias.length]!)
 
-const sum = (a: Float32Array, b: Float32Array): Float32Array => a.map((value, i) => value + b[i]!)
+const sum = (a: Float32Array, b: Float32Array, scale = 1): Float32Array => a.map((value, i) => value + scale * b[i]!)
 
 /** Rows of `linear_qkv`, per group its query heads, key, value, as columns of queries, keys and values by head. */
 const byHead = (qkv: Float32Array, { groups, headDim, heads, valueDim }: AttentionPlan<unknown>["block"]) => {
@@ -238,7 +238,8 @@ function* experts<P>(pass: Pass<P>, layer: ExpertsPlan<P>, x: States): Steps<P, 
 export function* decoderLayer<P>(pass: Pass<P>, layer: LayerPlan<P>, x: States): Steps<P, States> {
   const { attention: mixer, mlp: feed } = layer
   const attended = mixer.kind === "attention" ? yield* attention(pass, mixer, x) : yield* latentAttention(pass, mixer, x)
-  const between = new Later(() => sum(x.get(), attended.get()))
+  const { residualScale } = pass.plan.facts
+  const between = new Later(() => sum(x.get(), attended.get(), residualScale))
   const fed = feed.kind === "mlp" ? yield* mlp(pass, feed, between) : yield* experts(pass, feed, between)
-  return new Later(() => sum(between.get(), fed.get()))
+  return new Later(() => sum(between.get(), fed.get(), residualScale))
 }

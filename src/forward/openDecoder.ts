@@ -118,7 +118,9 @@ export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistr
     refuseIntegerWeights(own, logical.tensors, (names) => spotOf(source.weights, names))
     const read = readSpace(logical)
     const array = ({ copies, parameter: { name, shape }, tensors }: BoundParameter): TargetArray => {
-      const stored = tensors.map((tensor) => logical.tensors.get(tensor.name)!.dtype).reduce((a, b) => commonDtype(a, b, name))
+      // One that Hugging Face does not have is stored as the tensor is whose copy says so.
+      const names = tensors.length > 0 ? tensors.map((tensor) => tensor.name) : copies.map(({ source }) => source.tensor)
+      const stored = names.map((own) => logical.tensors.get(own)!.dtype).reduce((a, b) => commonDtype(a, b, name))
       return { id: name, dtype: computedDtype(stored), shape, copies: () => copies.flatMap(read) }
     }
     return {

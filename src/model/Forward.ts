@@ -75,6 +75,10 @@ export interface ForwardFacts {
   readonly activation: Activation | LimitedGate
   /** Factor of token embeddings. */
   readonly embeddingScale?: number
+  /** Factor of what attention and MLP add to the residual stream. */
+  readonly residualScale?: number
+  /** Factor of the logits. */
+  readonly logitScale?: number
   /** Logits l become cap · tanh(l / cap). */
   readonly logitSoftCap?: number
   /** Of each decoder layer. */

@@ -40,8 +40,8 @@ describe("config.json follows from a trainer's fields", () => {
   it("for families of every kind", () => {
     const architectures = new Set(withWayBack.map(([, toy]) => toy.architecture))
     expect([...architectures].sort()).toEqual([
-      "DeepseekV3ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "NemotronForCausalLM", "Qwen2ForCausalLM", "Qwen2MoeForCausalLM",
-      "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"
+      "ArceeForCausalLM", "DeepseekV3ForCausalLM", "HeliumForCausalLM", "Jais2ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",
+      "NemotronForCausalLM", "Qwen2ForCausalLM", "Qwen2MoeForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "SmolLM3ForCausalLM", "Starcoder2ForCausalLM"
     ])
   })
 
@@ -64,7 +64,7 @@ describe("config.json follows from a trainer's fields", () => {
     }
     expect(refused({ activation_func: { $name: "torch.nn.functional.gelu" }, gated_linear_unit: false })).toContain("gated_linear_unit false (there true)")
     expect(refused({ softmax_type: "learnable" })).toContain("LlamaForCausalLM: softmax_type \"learnable\" (there \"vanilla\")")
-    expect(refused({ rotary_interleaved: true })).toContain("rotary_interleaved true (there false)")
+    expect(refused({ rotary_interleaved: true }, "LlamaForCausalLM")).toContain("rotary_interleaved true (there false)")
     expect(refused({ position_embedding_type: "learned_absolute" })).toContain("position_embedding_type")
     expect(refused({ qk_layernorm: true }, "LlamaForCausalLM")).toContain("qk_layernorm true (there false)")
     expect(refused({}, "NoSuchModel")).toContain("It follows for DeepseekV3ForCausalLM, ")

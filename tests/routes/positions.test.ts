@@ -115,5 +115,5 @@ it("of the test models, these are stretched beyond what their providers know", (
     const family = families.find(config)
     return family.describe(family.schema.parse(config), noHeaders).notes?.some((note) => note.includes("positions"))
   })
-  expect(noted.map((toy) => toy.name)).toEqual(["ministral3-a", "ministral3-fp8-a", "exaone-4.5-mtp", "internvl-qwen2", "mistral3-tied"])
+  expect(noted.map((toy) => toy.name)).toEqual(["ministral3-a", "ministral3-fp8-a", "exaone-4.5-mtp", "internvl-qwen2", "mistral3-tied", "olmo3", "phi3-longrope"])
 })
