@@ -1,5 +1,6 @@
 /** The index and the data of a Megatron checkpoint: files, chunks, keys, module states, dtypes, padding. */
 import { join } from "node:path"
+import { argumentsOf, type TrainingArguments } from "../arguments/TrainingArguments.ts"
 import { COMMON_FILE, COMMON_STATE, METADATA } from "../checkpoint/names.ts"
 import { bitsOf, isFloat } from "../tensor/DType.ts"
 import { FormatError, IoError, quote, some } from "../errors.ts"
@@ -20,6 +21,7 @@ import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { described, type Recognised } from "../recognise/Recognised.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
+import { examineArguments } from "./argumentsCheck.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { relabelling, shell } from "../checkpoint/shell.ts"
 
@@ -154,9 +156,12 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   return out
 }
 
-const spaceTensors = (metadata: DcpMetadata): ReadonlyArray<Omit<SpaceTensor, "place">> =>
-  [...metadata.tensors].filter(([key]) => modelKeyOf(key)?.space === "").map(([key, { dtype, shape }]) =>
-    ({ name: unwrapKey(key), dtype, shape, bytes: bytesOfTensor(dtype, shape), role: "model" }))
+/** Norms by Transformer Engine's names. */
+const spaceTensors = (metadata: DcpMetadata): ReadonlyArray<Omit<SpaceTensor, "place">> => {
+  const own = [...metadata.tensors].filter(([key]) => modelKeyOf(key)?.space === "").map(([key, tensor]) => [unwrapKey(key), tensor] as const)
+  const nameOf = layerSpecNames(own.map(([key]) => key))
+  return own.map(([key, { dtype, shape }]) => ({ name: nameOf(key, "te"), dtype, shape, bytes: bytesOfTensor(dtype, shape), role: "model" }))
+}
 
 const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray<Diagnosis> => {
   const out: Array<Diagnosis> = []
@@ -196,14 +201,36 @@ const examineTensors = (metadata: DcpMetadata, facts: ModelFacts): ReadonlyArray
   return out
 }
 
-const examineCommon = async (store: Store, directory: string, names: ReadonlyArray<string>, metadata: DcpMetadata): Promise<ReadonlyArray<Diagnosis>> => {
+interface CommonFound {
+  /** Of the run that saved it, where it holds them. */
+  readonly args?: TrainingArguments
+  readonly found: ReadonlyArray<Diagnosis>
+}
+
+const commonState = async (store: Store, directory: string, names: ReadonlyArray<string>, metadata: DcpMetadata): Promise<CommonFound> => {
   if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
-    return [diagnosis("error", "no-common-state", `neither ${COMMON_FILE} nor ${COMMON_STATE} is there: every Megatron version refuses that`, { fix: "Import again, or take common.pt from the run that saved it." })]
+    return { found: [diagnosis("error", "no-common-state", `neither ${COMMON_FILE} nor ${COMMON_STATE} is there: every Megatron version refuses that`, { fix: "Import again, or take common.pt from the run that saved it." })] }
   }
-  const facts = factsOf((await readCommonState(store, directory, metadata))?.value)
-  return /singleton_local_shards.{0,4}true/i.test(facts.get("content_metadata") ?? "")
-    ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: relabelling(directory, "grouped") })]
-    : []
+  const state = (await readCommonState(store, directory, metadata))?.value
+  const args = argumentsOf(state)
+  const flagged = /singleton_local_shards.{0,4}true/i.test(factsOf(state).get("content_metadata") ?? "")
+  return {
+    ...(args ? { args } : {}),
+    found: [
+      ...(flagged ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: relabelling(directory, "grouped") })] : []),
+      ...(args ? examineArguments(args, spaceTensors(metadata)) : [])
+    ]
+  }
+}
+
+/** What loaders take from the common state, and whether the arguments of a run in it fit the tensors. */
+export const examineCommon = async (store: Store, directory: string, names: ReadonlyArray<string>, metadata: DcpMetadata): Promise<CommonFound> => {
+  try {
+    return await commonState(store, directory, names, metadata)
+  } catch (error) {
+    if (!(error instanceof Error && "exitCode" in error)) throw error
+    return { found: [diagnosis("error", "common-state", `the common state cannot be read: ${error.message}`, { fix: "Copy the checkpoint again." })] }
+  }
 }
 
 /** Everything that can be said of a folder whose index can be read. */
@@ -221,16 +248,7 @@ export const examineContents = async (
     ...examineChunks(metadata, sizes),
     ...examineKeys(directory, metadata),
     ...examineTensors(metadata, facts),
-    ...await orDiagnosis(() => examineCommon(store, directory, names, metadata)),
     ...(unused.length > 0 ? [diagnosis("note", "unused-file", `${some(unused, 3)}: nothing in ${METADATA} lies in there`, { fix: "It can be removed.", command: shell("rm", ...unused.map((name) => join(directory, name))), names: unused })] : [])
   ]
 }
 
-const orDiagnosis = async (examine: () => Promise<ReadonlyArray<Diagnosis>>): Promise<ReadonlyArray<Diagnosis>> => {
-  try {
-    return await examine()
-  } catch (error) {
-    if (!(error instanceof Error && "exitCode" in error)) throw error
-    return [diagnosis("error", "common-state", `the common state cannot be read: ${error.message}`, { fix: "Copy the checkpoint again." })]
-  }
-}

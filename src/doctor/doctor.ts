@@ -1,8 +1,11 @@
 /** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only (of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
 import { Effect } from "effect"
 import { dirname, join, resolve } from "node:path"
+import { describedRun } from "../arguments/describedRun.ts"
+import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
+import { relabelling } from "../checkpoint/shell.ts"
 import { FormatError, InvalidFile } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../space/openSpace.ts"
@@ -16,7 +19,7 @@ import { readSmall } from "../store/readSmall.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import type { Recognised } from "../recognise/Recognised.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
-import { examineContents, examineIndex, recognised } from "./contents.ts"
+import { examineCommon, examineContents, examineIndex, recognised } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { examineFolder, type Folder } from "./folder.ts"
 import { examineHf } from "./hfDirectory.ts"
@@ -36,10 +39,8 @@ export interface DoctorReport {
 const examineConfigFile = async (
   store: Store,
   directory: string,
-  names: ReadonlyArray<string>,
   providers: ReadonlyArray<string>
 ): Promise<{ readonly config?: RunConfigMap; readonly found: ReadonlyArray<Diagnosis> }> => {
-  if (!names.includes(RUN_CONFIG)) return { found: [] }
   const path = join(directory, RUN_CONFIG)
   try {
     const bytes = await readSmall(store, path, path, LARGEST_RUN_CONFIG)
@@ -51,6 +52,16 @@ const examineConfigFile = async (
   }
 }
 
+/** Megatron-Bridge builds the model from run_config.yaml alone; what the arguments of a run say of it can be written as one. */
+const withoutRunConfig = (directory: string, args: TrainingArguments | undefined): ReadonlyArray<Diagnosis> => {
+  const text = `${RUN_CONFIG} is missing: Megatron-Bridge cannot rebuild the model from this folder`
+  if (!args) return [diagnosis("warning", "no-run-config", text, { fix: "Import writes one; relabel --to standard --hf-model DIR does, too." })]
+  const { problem } = describedRun(args)
+  return [problem === undefined
+    ? diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it say which model it is`, { fix: "Relabel it, which makes one from them, and both trackers.", command: relabelling(directory, "bridge") })
+    : diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it do not describe the model: ${problem}`, { fix: "relabel --to standard --hf-model DIR makes one from a model of the same layers." })]
+}
+
 const plainDcp = (metadata: DcpMetadata | undefined): Recognised | undefined =>
   metadata && recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
 
@@ -60,12 +71,14 @@ const examineTorchDist = async (store: Store, folder: Folder, providers: Readonl
   const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(store, directory)).metadata) : undefined
   if (plain) return [recognised(plain)]
   if (directory === undefined) return folder.found
-  const config = await examineConfigFile(store, directory, names, providers)
-  if (!names.includes(METADATA)) return [...folder.found, ...config.found]
-  const index = await examineIndex(store, directory)
-  const facts = modelFacts(config.config ? { runConfig: config.config } : {})
+  const config = names.includes(RUN_CONFIG) ? await examineConfigFile(store, directory, providers) : undefined
+  const index = names.includes(METADATA) ? await examineIndex(store, directory) : { found: [] }
+  const common = index.metadata ? await examineCommon(store, directory, names, index.metadata) : { found: [] }
+  const args = common.args
+  const facts = modelFacts(config?.config ? { runConfig: config.config } : config || !args ? {} : { arguments: args })
   const contents = index.metadata ? await examineContents(store, directory, names, index.metadata, facts) : []
-  return [...folder.found, ...config.found, ...index.found, ...contents]
+  const described = config?.found ?? withoutRunConfig(directory, args)
+  return [...folder.found, ...described, ...index.found, ...contents, ...common.found]
 }
 
 const examineMegatron = Effect.fnUntraced(function*(store: Store, path: string, providers: ReadonlyArray<string>) {

@@ -1,6 +1,6 @@
 /** The files around the data of a Megatron checkpoint: trackers, train state, backend, what lies beside it. */
 import { join } from "node:path"
-import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, RUN_CONFIG, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { isRankFolder } from "../checkpoint/legacy/rankFolders.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, IoError, quote } from "../errors.ts"
@@ -142,11 +142,6 @@ export const examineFolder = async (store: Store, path: string): Promise<Folder>
   found.push(...await backend(store, directory, folder.names))
   if (!folder.names.includes(METADATA)) {
     found.push(diagnosis("error", "no-metadata", `${METADATA} is missing: the save was interrupted, or the copy left hidden files out`, { fix: "Copy it again with hidden files (cp -a, rsync -a)." }))
-  }
-  if (!folder.names.includes(RUN_CONFIG)) {
-    found.push(diagnosis("warning", "no-run-config", `${RUN_CONFIG} is missing: Megatron-Bridge cannot rebuild the model from this folder`, {
-      fix: "Import writes one; for a checkpoint of Megatron-LM the common state's args serve instead."
-    }))
   }
   if (!folder.names.includes(TRAIN_STATE)) {
     found.push(diagnosis("note", "no-train-state", `${TRAIN_STATE} is missing: a resuming trainer takes the step from the common state`, { fix: "relabel writes one." }))
