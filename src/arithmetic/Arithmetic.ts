@@ -34,6 +34,9 @@ export interface Product {
  */
 export type SumRounding = "once" | "delta-first"
 
+/** As {@link SumRounding}; `stepwise`: product, scaled product and sum are each rounded to the dtype of W. */
+export type SumSteps = SumRounding | "stepwise"
+
 /** What computes. All calls are synchronous; results are new arrays unless said. */
 export interface Arithmetic {
   /** As it is said in output, e.g. `simd`. */

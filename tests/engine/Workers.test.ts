@@ -1,8 +1,11 @@
 /** Threads that compute in shared memory, held against this thread alone. */
 import { expect, it } from "vitest"
+import type { Weights } from "../../src/arithmetic/Arithmetic.ts"
+import { sumsWithin } from "../../src/arithmetic/matrixSums.ts"
 import { Arena } from "../../src/engine/internal/Arena.ts"
 import { Workers } from "../../src/engine/internal/Workers.ts"
 import type { Placing } from "../../src/engine/internal/placeCopy.ts"
+import { weights } from "../arithmetic/drivers.ts"
 import { random } from "../tensor/random.ts"
 
 const ALWAYS = { from: 0, after: 0 }
@@ -57,6 +60,34 @@ it("what threads put in place, and its checksums, are what this thread would mak
     expect(await shared.workers.sum(whole)).toEqual(await alone.workers.sum(whole))
     const bytes = ({ arena }: typeof alone) => arena.memory.u8.slice(HALF, HALF + FILLED)
     expect(Buffer.compare(bytes(shared), bytes(alone))).toBe(0)
+  } finally {
+    await shared.workers.close()
+  }
+})
+
+it("products that threads add to rows are those that this thread would add", async () => {
+  const alone = filled(0)
+  const shared = filled(2)
+  const [rows, columns, rank] = [40, 300, 9]
+  // Two parts of one matrix; the factors lie in memory of their own that threads share.
+  const factor = (rows: number, columns: number, seed: number): Weights => {
+    const { bytes, ...own } = weights("BF16", rows, columns, seed)
+    const copy = new Uint8Array(new SharedArrayBuffer(bytes.byteLength))
+    copy.set(bytes)
+    return { ...own, bytes: copy }
+  }
+  const matrices = [{ rows, columns, addends: [{ scale: 0.25, left: factor(rows, rank, 1), right: factor(rank, columns, 2) }] }]
+  const half = (rows * columns) / 2
+  const orders = [0, half].map((first) => sumsWithin({ dtype: "F32", steps: "once", matrices }, HALF + 4 * first, first, half))
+  try {
+    await shared.workers.start()
+    for (const { arena, workers } of [alone, shared]) {
+      arena.memory.u8.copyWithin(HALF, 0, 4 * rows * columns)
+      await Promise.all(orders.map((order) => workers.add(order, room(arena))))
+    }
+    const bytes = ({ arena }: typeof alone) => arena.memory.u8.slice(HALF, HALF + 4 * rows * columns)
+    expect(Buffer.compare(bytes(shared), bytes(alone))).toBe(0)
+    expect(Buffer.compare(bytes(shared), shared.arena.memory.u8.slice(0, 4 * rows * columns))).not.toBe(0)
   } finally {
     await shared.workers.close()
   }

@@ -2,6 +2,8 @@
 import { Effect, Stream } from "effect"
 import { createHash } from "node:crypto"
 import { describe, expect, it } from "vitest"
+import { widened } from "../../src/arithmetic/convert.ts"
+import { plain } from "../../src/arithmetic/plain.ts"
 import { compare } from "../../src/engine/internal/compare.ts"
 import { digest } from "../../src/engine/internal/digest.ts"
 import type { EngineOptions } from "../../src/engine/internal/Settings.ts"
@@ -10,6 +12,7 @@ import type { SourceArray, TargetArray } from "../../src/engine/internal/Target.
 import { identity, volume } from "../../src/tensor/Copy.ts"
 import { bytesOf, type DType } from "../../src/tensor/DType.ts"
 import { diskWith, MemoryDisk } from "./MemoryDisk.ts"
+import { weights } from "../arithmetic/drivers.ts"
 import { random } from "../tensor/random.ts"
 import { expectedBytes, randomWorld, type World } from "./randomLayouts.ts"
 
@@ -52,16 +55,41 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
 
   it("an array that changes its elements is given each whole, wherever blocks cut it", async () => {
     for (const world of worlds(20)) {
-      const arrays = world.arrays.map((array): TargetArray => {
-        const width = bytesOf(array.dtype)
-        return { ...array, adjust: (bytes, first) => { for (let i = 0; i < bytes.byteLength; i++) bytes[i]! ^= first + Math.floor(i / width) } }
-      })
+      const adjustOf = ({ dtype }: TargetArray) => (bytes: Uint8Array, first: number): void => {
+        for (let i = 0; i < bytes.byteLength; i++) bytes[i]! ^= first + Math.floor(i / bytesOf(dtype))
+      }
+      const arrays = world.arrays.map((array): TargetArray => ({ ...array, adjust: adjustOf(array) }))
       const found = await diskWith(world.files).run(Stream.runCollect(digest(arrays, options)))
       expect(found.map(({ sha256 }) => sha256)).toEqual(arrays.map((array) => {
         const bytes = Uint8Array.from(expectedBytes(world, array))
-        array.adjust!(bytes, 0)
+        adjustOf(array)(bytes, 0)
         return createHash("sha256").update(bytes).digest("hex")
       }))
+    }
+  })
+
+  it("products are added to each element, wherever blocks cut rows and elements", async () => {
+    const [rows, columns] = [7, 13]
+    const lead = 5
+    for (const dtype of ["BF16", "F32"] as const) {
+      const addends = [1, 2].map((seed) => ({ scale: 0.5, left: weights("BF16", rows, 2, seed), right: weights("BF16", 2, columns, seed + 5) }))
+      const stored = weights(dtype, 2 * rows, columns, 3).bytes
+      const file = new Uint8Array(lead + stored.byteLength)
+      file.set(stored, lead)
+      const shape = [2 * rows, columns]
+      const array: TargetArray = {
+        id: "w",
+        dtype,
+        shape,
+        copies: () => [identity<SourceArray>({ path: "/stored", offset: lead, dtype, shape }, "w", shape)],
+        adjust: { dtype, steps: "once", matrices: addends.map((addend) => ({ rows, columns, addends: [addend] })) }
+      }
+      const size = stored.byteLength / 2
+      const expected = addends.map(({ left, right, scale }, i) =>
+        plain.addProduct({ dtype, rows, columns, bytes: stored.subarray(i * size, (i + 1) * size) }, { a: widened(left), m: rows, b: right, transposed: false }, scale, "once"))
+      const cut = { ...options, ...("sizes" in options ? { sizes: { block: 61, wide: 61, read: 300, work: 2048 } } : {}) }
+      const [found] = await diskWith(new Map([["/stored", file]])).run(Stream.runCollect(digest([array], cut)))
+      expect(found!.sha256).toBe(createHash("sha256").update(Buffer.concat(expected)).digest("hex"))
     }
   })
 

@@ -33,13 +33,16 @@ export interface MergeTerm {
   readonly magnitude?: Matrix
 }
 
+/** Bytes that threads need no copy of. */
+export const sharedBytes = (length: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(length))
+
 /** The elements (i, j) at `offset + i·rowStep + j·step` of a tensor as a matrix. */
 const matrixOf = (values: ReadonlyMap<string, Value>, tensor: string, [rows, columns]: readonly [number, number], offset: number, rowStep: number, step: number): Matrix => {
   const { bytes, dtype } = values.get(tensor)!
   if (!isWeightDType(dtype)) throw new RangeError(`${tensor}: no arithmetic with ${dtype}`)
   const width = bytesOf(dtype)
   if (step === 1 && rowStep === columns) return { dtype, rows, columns, bytes: bytes.subarray(offset * width, (offset + rows * columns) * width) }
-  const out = new Uint8Array(rows * columns * width)
+  const out = sharedBytes(rows * columns * width)
   for (let i = 0, at = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++, at += width) {
       const from = (offset + i * rowStep + j * step) * width

@@ -1,6 +1,7 @@
 /** What adapters change of a model, HF tensor by HF tensor: the terms of each of its matrices, and how they are rounded. */
 import { Effect, Stream } from "effect"
 import { type Arithmetic, isWeightDType } from "../../arithmetic/Arithmetic.ts"
+import { isSummedDType, LARGEST_RANK, type MatrixSums } from "../../arithmetic/matrixSums.ts"
 import { makeSimd } from "../../arithmetic/simd.ts"
 import type { BoundParameter } from "../../bridge/Conversion.ts"
 import { stream, type TargetArray } from "../../engine/index.ts"
@@ -94,6 +95,18 @@ const rowLengths = Effect.fnUntraced(function*(arithmetic: Arithmetic, changes: 
 const unsuitable = (tensor: string, dtype: DType): PlanRefused =>
   new PlanRefused({ code: "adapter/dtype", problem: `the base model's weight is ${dtype}: no adapter is added to that`, names: [tensor] })
 
+/** A change as plain data, which any thread can compute; undefined where it takes more than sums of products. */
+const sumsOf = ({ matrices, rounding }: ChangedTensor, dtype: DType): MatrixSums | undefined => {
+  const isSum = ({ terms }: ChangedMatrix): boolean =>
+    terms.every(({ a, magnitude }) => magnitude === undefined && a.rows <= LARGEST_RANK) && (rounding !== "precise" || terms.length < 2)
+  if (!isSummedDType(dtype) || !matrices.every(isSum)) return undefined
+  return {
+    dtype,
+    steps: rounding === "stepwise" ? rounding : rounding === "peft" ? "delta-first" : "once",
+    matrices: matrices.map(({ columns, rows, terms }) => ({ rows, columns, addends: terms.map(({ a, b, scale }) => ({ scale, left: b, right: a })) }))
+  }
+}
+
 /** Makes arrays of the tensors that change what they become. */
 export interface Changing {
   readonly changed: (array: TargetArray, tensor?: string) => TargetArray
@@ -112,7 +125,7 @@ export const changing = Effect.fnUntraced(function*(changes: ReadonlyMap<string,
       if (!change) return array
       if (!isWeightDType(array.dtype)) throw unsuitable(tensor, array.dtype)
       const { dtype, id, shape } = array
-      const adjust = adjustment({ arithmetic, dtype, rounding: change.rounding, lengths: (term) => lengths.get(term) }, change.matrices)
+      const adjust = sumsOf(change, dtype) ?? adjustment({ arithmetic, dtype, rounding: change.rounding, lengths: (term) => lengths.get(term) }, change.matrices)
       return { id, dtype, shape, copies: () => array.copies(), adjust }
     }
   } satisfies Changing

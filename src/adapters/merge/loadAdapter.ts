@@ -25,7 +25,7 @@ import { parameterPrefixes, peftPair, type PeftPair, PREFIX } from "../peftPair.
 import { recordedSettings, settingsOf } from "../recordedSettings.ts"
 import { refuseUnclaimed } from "../prepareExport.ts"
 import type { InputAxis } from "../peftPair.ts"
-import { termOf, type MergeTerm, type Value } from "./Term.ts"
+import { sharedBytes, termOf, type MergeTerm, type Value } from "./Term.ts"
 
 /** Which adapter, and how much of it. */
 export interface AdapterChoice {
@@ -60,7 +60,7 @@ interface Target {
 /** All values of arrays, in memory. */
 const valuesOf = Effect.fnUntraced(function*(arrays: ReadonlyArray<TargetArray>) {
   const values = new Map<string, Value & { readonly bytes: Uint8Array }>()
-  for (const { dtype, id, shape } of arrays) values.set(id, { dtype, shape, bytes: new Uint8Array(volume(shape) * bytesOf(dtype)) })
+  for (const { dtype, id, shape } of arrays) values.set(id, { dtype, shape, bytes: sharedBytes(volume(shape) * bytesOf(dtype)) })
   yield* stream(arrays, { lend: true }).pipe(Stream.runForEach(({ array, bytes, offset }) => Effect.sync(() => values.get(array.id)!.bytes.set(bytes, offset))))
   return values as ReadonlyMap<string, Value>
 })

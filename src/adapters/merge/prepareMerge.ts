@@ -10,7 +10,7 @@ import { produce, type RunOptions } from "../../convert/produce.ts"
 import { copySmall, smallSources } from "../../convert/smallFiles.ts"
 import { shardIngredients, shardStates } from "../../convert/sourceStates.ts"
 import { forecastOf, placeUnchanged, sizeOf, type UnchangedFiles } from "../../convert/unchanged.ts"
-import { type TargetFile, wholeFile } from "../../engine/index.ts"
+import { type TargetFile, threadsToCompute, wholeFile } from "../../engine/index.ts"
 import { type BridgeError, InvalidFile, quote, Unsupported } from "../../errors.ts"
 import { converting, uninterruptibly } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
@@ -114,6 +114,9 @@ const loadAll = Effect.fnUntraced(function*(base: BaseModel, { adapters: choices
   return adapters
 })
 
+/** Products keep a core busy beside the one that reads and writes. */
+const computing = <O extends RunOptions>(options: O): O => ({ ...options, threads: options.threads ?? threadsToCompute() })
+
 const optionsOf = ({ adapters, inputAxis, order }: MergeRequest) => known("the merge", JSON.stringify([adapters.map(({ alpha, weight }) => [alpha, weight]), order, inputAxis]))
 
 const summaries = (adapters: ReadonlyArray<LoadedAdapter>): MergeReport["adapters"] =>
@@ -152,7 +155,7 @@ export const prepareCheckpointMerge = Effect.fnUntraced(function*(families: Fami
     unchanged: [],
     notes
   })
-  const run = (target: string, options: MergeRun) => Effect.map(exported.run(target, options), reportOf)
+  const run = (target: string, options: MergeRun) => Effect.map(exported.run(target, computing(options)), reportOf)
   return { report: reportOf(exported.report), run } satisfies PreparedMerge
 })
 
@@ -195,7 +198,7 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
     const sources = yield* converting(() => smallSources(store, small))
     const expected = yield* forecastOf(disk, unchanged, target, link)
     const { size: processes } = yield* currentWorld
-    return yield* produce(target, options, {
+    return yield* produce(target, computing(options), {
       files: [...beside.map(wholeFile), ...made],
       states,
       // Several processes have agreed on the files that they write.

@@ -2,6 +2,7 @@
  * Filling a block of memory with parts of arrays: plan the reads of all parts, merge small neighbours, read into scratch (or
  * straight into the block where bytes travel as they are), then move or compute into place.
  */
+import { type ElementSums, sumsWithin } from "../../arithmetic/matrixSums.ts"
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import { PAGE, type AddressRange, roundDown, roundUp } from "./Arena.ts"
 import type { Slot } from "./Slot.ts"
@@ -78,8 +79,8 @@ export const fill = async (
   const paths = new Set(groups.flatMap((g) => g.ranges.map((r) => r.path)))
   const reading = await context.files.begin(paths, bytes, bytes > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0))
   const changed = await readAndPlace(context, groups, slot, work, reading.direct).finally(reading.end)
-  for (const part of parts) adjust(context.memory, part, block)
-  for (const { element, part: { pieces }, whole } of split) pieces.array.adjust?.(context.memory.u8.subarray(whole, whole + pieces.width), element)
+  const adjusting = [...parts.flatMap((part) => wholeElements(part, block)), ...split.map(({ element, part, whole }) => ({ part, at: whole, first: element, count: 1 }))]
+  await adjust(context, adjusting, work)
   for (const { from, length, to } of split) context.memory.u8.copyWithin(to, from, from + length)
   return parts.map((part) => changed.get(part) ?? 0)
 }
@@ -144,11 +145,29 @@ const readAndPlace = async (
   return changed
 }
 
-/** Let the array change those elements of a part that are whole. */
-const adjust = ({ u8 }: Memory, { at, end, pieces: { array, width }, start }: ArrayRange, block: number): void => {
+/** Whole elements of a part in memory. */
+interface PlacedElements {
+  readonly part: ArrayRange
+  readonly at: number
+  readonly first: number
+  readonly count: number
+}
+
+/** The elements of a part that it does not cut. */
+const wholeElements = (part: ArrayRange, block: number): ReadonlyArray<PlacedElements> => {
+  const { at, end, pieces: { width }, start } = part
   const [first, last] = [Math.ceil(start / width), Math.floor(end / width)]
-  const from = block + at + first * width - start
-  if (array.adjust && last > first) array.adjust(u8.subarray(from, from + (last - first) * width), first)
+  return last > first ? [{ part, at: block + at + first * width - start, first, count: last - first }] : []
+}
+
+/** Let arrays change elements. */
+const adjust = async ({ memory, workers }: FillContext, elements: ReadonlyArray<PlacedElements>, work: WorkRoom): Promise<void> => {
+  const sums: Array<ElementSums> = []
+  for (const { at, count, first, part: { pieces: { array, width } } } of elements) {
+    if (typeof array.adjust === "function") array.adjust(memory.u8.subarray(at, at + count * width), first)
+    else if (array.adjust) sums.push(...sumsWithin(array.adjust, at, first, count))
+  }
+  if (sums.length > 0) await workers.add(sums, work)
 }
 
 const rangeOf = (piece: ClippedCopy, view: number) => {

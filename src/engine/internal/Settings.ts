@@ -87,6 +87,9 @@ export const settingsOf = (given: EngineOptions, blocks = 1): Settings => {
   }
 }
 
+/** Threads for work that computes more than it moves, where nothing is said: it pays from the second core on. */
+export const threadsToCompute = (): number => Math.min(THREADS, availableParallelism() - 1)
+
 const usualThreads = (): number => Math.min(THREADS, availableParallelism() - 2)
 
 const farOptions = (given: EngineOptions): EngineOptions =>

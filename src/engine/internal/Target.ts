@@ -3,6 +3,7 @@
  * segments. It knows nothing of models or formats.
  */
 import type { Copy, Shape } from "../../tensor/Copy.ts"
+import type { MatrixSums } from "../../arithmetic/matrixSums.ts"
 import type { DType } from "../../tensor/DType.ts"
 
 /** A contiguous C-order array in a file that exists. `offset` in bytes. Of dtype `F4`: two elements a byte, the low half first. */
@@ -27,12 +28,16 @@ export interface TargetArray {
    * not kept: a plan of 100 000 tensors stays small.
    */
   readonly copies: () => ReadonlyArray<SourceCopy>
-  /**
-   * Changes elements in place once they are assembled: `bytes` holds those from element `first` on, in C order. Which elements come
-   * together is the engine's choice, and one may come twice, so what becomes of each depends on its own bytes and place alone.
-   */
-  readonly adjust?: (bytes: Uint8Array, first: number) => void
+  /** What becomes of elements once they are assembled. */
+  readonly adjust?: Adjustment
 }
+
+/**
+ * Changes elements in place: a function, whose `bytes` hold those from element `first` on, in C order, or what is plain data and any thread
+ * can compute. Which elements come together is the engine's choice, and one may come twice, so what becomes of each depends on its own
+ * bytes and place alone.
+ */
+export type Adjustment = ((bytes: Uint8Array, first: number) => void) | MatrixSums
 
 export type Segment =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }

@@ -3,6 +3,7 @@
  * memory, so that reading and writing go on meanwhile. What is computed does not depend on who does it.
  */
 import { Worker } from "node:worker_threads"
+import type { ElementSums } from "../../arithmetic/matrixSums.ts"
 import { TABLES } from "../../tensor/kernels/Memory.ts"
 import type { Arena } from "./Arena.ts"
 import { type Answer, bytesOfItem, type TaskKind, type Tasks, perform, type Question, type RangeToSum, type WorkerData } from "./workerTasks.ts"
@@ -63,6 +64,11 @@ export class Workers {
   /** The checksums of ranges of memory. */
   sum(ranges: ReadonlyArray<RangeToSum>): Promise<ReadonlyArray<ReadonlyArray<RangeSum>>> {
     return this.#do("sum", ranges, { work: 0, workEnd: 0 })
+  }
+
+  /** Add products to elements in place; `room` as above. */
+  async add(sums: ReadonlyArray<ElementSums>, room: WorkRoom): Promise<void> {
+    await this.#do("add", sums, room)
   }
 
   /** Ends the threads; nothing may be under way. */

@@ -1,4 +1,6 @@
 /** What is computed in the engine's memory, as plain data: any thread that has the memory can do it, with the same result. */
+import { addSums, type ElementSums } from "../../arithmetic/matrixSums.ts"
+import { bytesOf } from "../../tensor/DType.ts"
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import type { WasmMemory } from "../../tensor/kernels/simd/Simd.ts"
 import { placeCopy, type Placing, type WorkRoom } from "./placeCopy.ts"
@@ -16,6 +18,7 @@ export interface Tasks {
   /** Put in place; how many elements changed value. */
   readonly place: readonly [item: Placing, result: number]
   readonly sum: readonly [item: RangeToSum, result: ReadonlyArray<RangeSum>]
+  readonly add: readonly [item: ElementSums, result: void]
 }
 
 export type TaskKind = keyof Tasks
@@ -24,13 +27,15 @@ type Perform = { readonly [O in TaskKind]: (m: Memory, item: Tasks[O][0], room: 
 
 export const perform: Perform = {
   place: placeCopy,
-  sum: ({ u8 }, { at, length, position }) => sumsOf(u8.subarray(at, at + length), position)
+  sum: ({ u8 }, { at, length, position }) => sumsOf(u8.subarray(at, at + length), position),
+  add: addSums
 }
 
 /** Bytes that an item touches. */
 export const bytesOfItem: { readonly [O in TaskKind]: (item: Tasks[O][0]) => number } = {
   place: ({ shape, to }) => shape.reduce((n, extent) => n * extent, to.width),
-  sum: ({ length }) => length
+  sum: ({ length }) => length,
+  add: ({ count, dtype }) => count * bytesOf(dtype)
 }
 
 /** What a thread is told, and what it answers; answers come in the order of the questions. */

@@ -91,10 +91,13 @@ export const v128 = {
   shrU8: v128Shift(109),
   shl32: v128Shift(171),
   shrU32: v128Shift(173),
+  /** Bits of `a` where those of the mask are set, else of `b`. */
+  select: (a: V128, b: V128, mask: V128): V128 => expr("v128", a.code, b.code, mask.code, vector(82)),
   eq32: v128Binary(55),
   ne32: v128Binary(56),
   add32: v128Binary(174),
   sub32: v128Binary(177),
+  neF32: v128Binary(66),
   addF32: v128Binary(228),
   mulF32: v128Binary(230),
   lane32: (a: V128, lane: number): I32 => expr("i32", a.code, vector(27), [lane])
