@@ -41,7 +41,7 @@ const SIDES: Readonly<Record<string, Side>> = { lora_A: "a", lora_B: "b", lora_m
 const NAME = /^(?:base_model\.model\.)?(.+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.default)?(?:\.weight)?$/
 
 /** The module and the side of a name; undefined for one that is no matrix of an adapter. */
-const partsOf = (name: string): { readonly module: string; readonly side: Side } | undefined => {
+export const peftPartsOf = (name: string): { readonly module: string; readonly side: Side } | undefined => {
   const [, module, side] = NAME.exec(name) ?? []
   return module === undefined ? undefined : { module: module.startsWith(PREFIX) ? module.slice(PREFIX.length) : module, side: SIDES[side!]! }
 }
@@ -50,7 +50,7 @@ const modulesOf = (weights: StoredWeights, path: string): ReadonlyMap<string, Pe
   const found = new Map<string, { a?: SpaceTensor<RangePlace>; b?: SpaceTensor<RangePlace>; magnitude?: SpaceTensor<RangePlace> }>()
   const others: Array<string> = []
   for (const tensor of weights.tensors.values()) {
-    const parts = partsOf(tensor.name)
+    const parts = peftPartsOf(tensor.name)
     if (!parts) others.push(tensor.name)
     else found.set(parts.module, { ...found.get(parts.module), [parts.side]: tensor })
   }

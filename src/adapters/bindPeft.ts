@@ -21,7 +21,7 @@ export interface BoundAdapter extends PeftTarget {
 }
 
 /** The first of the patterns that a path ends with, as `peft` matches them. */
-const patterned = (pattern: ReadonlyMap<string, number>, path: string, usual: number): number => {
+export const patterned = (pattern: ReadonlyMap<string, number>, path: string, usual: number): number => {
   for (const [end, value] of pattern) if (path === end || path.endsWith(`.${end}`) || matches(end, path)) return value
   return usual
 }
@@ -64,7 +64,7 @@ export const matricesOf = (parameters: ReadonlyArray<BoundParameter>): ReadonlyM
 }
 
 /** The parameter that a wrapper is for: those of one module are nested, the first by name outermost. */
-const wrapped = (module: string, parameters: ReadonlyArray<string>): string | undefined => {
+export const wrapped = (module: string, parameters: ReadonlyArray<string>): string | undefined => {
   const [, parent, nesting] = /^(.*?)((?:\.base_layer)*)$/.exec(module)!
   const own = parameters.filter((path) => path.slice(0, path.lastIndexOf(".")) === parent || bare(path.slice(0, path.lastIndexOf("."))) === bare(parent!)).sort()
   return own[nesting!.length / ".base_layer".length]

@@ -13,6 +13,7 @@
  * ```
  */
 import { Effect } from "effect"
+import { surveyAdapters } from "../adapters/survey/survey.ts"
 import { diff as compare, type DiffOptions, type DiffReport } from "../diff/diff.ts"
 import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
@@ -41,6 +42,8 @@ export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
 export type { Diagnosis } from "../doctor/Diagnosis.ts"
 export type { DoctorReport } from "../doctor/doctor.ts"
 export type { Inspection, TensorRow } from "../inspect/Inspection.ts"
+export { groupsOf as adapterGroups, normsText, settingsText as adapterSettingsText } from "../adapters/survey/groups.ts"
+export type { AdapterFacts, AdapterModule } from "../adapters/survey/AdapterFacts.ts"
 export { rankOf } from "../checkpoint/names.ts"
 export type { Statistics } from "../inspect/Statistics.ts"
 export { ranges, type TreeNode, treeOf } from "../inspect/tree.ts"
@@ -51,7 +54,10 @@ export { relabelTargets, type RelabelTo } from "../relabel/rules/index.ts"
 export interface InspectRequest extends WithFamilies, Watched, EngineLimits {
   /** Globs, one of which a name must match to be among `tensors`; sums are of everything. */
   readonly filter?: ReadonlyArray<string>
-  /** Read the listed tensors and give min, max, mean, standard deviation, zeros, NaN and infinities of each. */
+  /**
+   * Read the listed tensors and give min, max, mean, standard deviation, zeros, NaN and infinities of each; of adapters also how large
+   * the change of each module is.
+   */
   readonly statistics?: boolean
   /** Give the box, file and byte range of every chunk. */
   readonly boxes?: boolean
@@ -70,7 +76,8 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
     const space = yield* openSpace(path, familiesOf(request))
     const listed = () => [...space.tensors.values()].filter((t) => filter(t.name) && (!isTrainingRole(t.role) || patterns.length > 0))
     const statistics = wanted ? yield* measure(listed(), { ...farAway(path), ...request, ...measured("reading", request) }) : undefined
-    return inspection(space, { filter, boxes, ...(statistics ? { statistics } : {}) })
+    const adapter = yield* surveyAdapters(space, { norms: wanted })
+    return inspection(space, { filter, boxes, adapter, ...(statistics ? { statistics } : {}) })
   })
 
 /** What is compared, and how closely. */
@@ -127,9 +134,15 @@ export const relabel = (from: string, target: string, request: RelabelRequest): 
     return yield* run(target, { overwrite: false, ...farAway(from), ...request, link, progress: add })
   })
 
+/** What is examined besides the path. */
+export interface ExamineRequest extends WithFamilies {
+  /** Of adapters: the directory of their base model, which tells whether its modules are there. */
+  readonly hfModel?: string
+}
+
 /** What a loader would stumble over, each with what mends it. Fails only where the path itself cannot be read. */
-export const examine = (path: string, request: WithFamilies = {}): Effect.Effect<DoctorReport, ReadError, Disk> =>
-  examinePath(familiesOf(request), path, knownProviders)
+export const examine = (path: string, request: ExamineRequest = {}): Effect.Effect<DoctorReport, ReadError, Disk> =>
+  examinePath(familiesOf(request), path, knownProviders, request.hfModel)
 
 /** What this machine can do, and what the file system of `directory` allows. */
 export const examineMachine = (directory: string): Effect.Effect<DoctorReport, ReadError, Disk> =>

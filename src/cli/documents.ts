@@ -3,7 +3,7 @@
  * test reads what every command really prints with them. Nothing of the command line itself needs this file.
  */
 import { z } from "zod"
-import type { Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
+import type { AdapterFacts, AdapterModule, Diagnosis, DiffReport, DoctorReport, Inspection, RelabelReport, Statistics, TensorDiff, TensorRow } from "../api/checkpoints.ts"
 import type { ReshardReport } from "../api/reshard.ts"
 import type { AverageReport, PrunedIteration, PruneReport } from "../api/trainingFolder.ts"
 import type { AdapterReport, AdapterSummary, MergeReport } from "../api/adapters.ts"
@@ -252,6 +252,36 @@ const tensorRow = {
   statistics: optional(z.strictObject(statistics).describe("With --stats")),
   suspicion: optional(text)
 } satisfies Fields<TensorRow>
+const adapterModule = {
+  module: text,
+  slot: optional(text.describe("q, k, v, gate or up, where parts of a fused weight have an adapter each")),
+  stack: optional(text),
+  layer: optional(count),
+  dtype,
+  rank: count,
+  inputs: count,
+  outputs: count,
+  experts: optional(count),
+  scale: optional(z.number().describe("What B·A is multiplied by")),
+  magnitude: z.boolean().describe("Row lengths of DoRA"),
+  norm: optional(z.number().describe("Frobenius norm of scale·B·A, with --stats")),
+  outputNorm: optional(z.number().describe("Of B, with --stats: 0 for an adapter that changes nothing"))
+} satisfies Fields<AdapterModule>
+const adapterFacts = {
+  kind: z.enum(["peft", "megatron"]),
+  form: z.enum(["lora", "canonical", "dora"]),
+  rank: optional(z.number().describe("As the configuration says; absent where there is none")),
+  alpha: optional(z.number()),
+  dropout: optional(z.number()),
+  rankStabilised: optional(z.literal(true)),
+  base: optional(text),
+  targetModules: texts,
+  targetParameters: texts,
+  parameters: count,
+  modules: z.array(z.strictObject(adapterModule)),
+  unpaired: texts.describe("Tensors of adapters without their other half"),
+  problem: optional(text)
+} satisfies Fields<AdapterFacts>
 const inspection = {
   kind: z.enum(["safetensors", "megatron", "items", "archive"]),
   path: text,
@@ -277,6 +307,7 @@ const inspection = {
   files: z.array(z.strictObject({ name: text, bytes, rank: optional(count), chunks: count, objects: count, tensors: count, components: texts })),
   training: z.strictObject(sum),
   findings: z.array(z.strictObject({ code: text, text, names: texts })),
+  adapter: optional(z.strictObject(adapterFacts)),
   notes,
   tensors: z.array(z.strictObject(tensorRow)).describe("One a line; none with --summary"),
   of: count.describe("Tensors before --filter")

@@ -1,6 +1,6 @@
 /** An inspection as text and JSON, in pieces: a hundred thousand tensors need no string of their own this way. */
 import type { Inspection } from "../api/checkpoints.ts"
-import { ranges } from "../api/checkpoints.ts"
+import { adapterGroups, type AdapterFacts, adapterSettingsText, normsText, ranges } from "../api/checkpoints.ts"
 import { quote, safeJson, some } from "../quote.ts"
 import { success } from "./envelope.ts"
 import { wrap } from "./help.ts"
@@ -74,6 +74,27 @@ const files = (i: Inspection): string =>
     ...i.files.slice(0, MOST_FILES).map((f) => [quote(f.name), bytes(f.bytes), String(f.tensors), String(f.chunks), String(f.objects), f.components.join(" ")])
   ]) + (i.files.length > MOST_FILES ? `\n  ${dim(`… ${i.files.length} files in all (--json lists every one)`)}` : "")
 
+const adapter = (facts: AdapterFacts): string => {
+  const groups = adapterGroups(facts)
+  const measured = groups.some(({ norms }) => norms)
+  const rows = groups.map(({ experts, inputs, leaf, modules, norms, outputs, rank, scale, stack }) => [
+    `${stack === undefined ? "" : `${quote(stack)}.*.`}${quote(leaf)}`,
+    String(modules.length),
+    String(rank),
+    `${inputs} → ${outputs}${experts === undefined ? "" : `, ${experts} experts`}`,
+    scale === undefined ? "unknown" : String(Number(scale.toPrecision(4))),
+    ...(measured ? [norms ? normsText(norms) : "–"] : [])
+  ])
+  const targets = [...facts.targetModules, ...facts.targetParameters]
+  return [
+    `${bold("adapter")} ${adapterSettingsText(facts).join(", ")}, ${grouped(facts.parameters)} parameters`,
+    ...(targets.length === 0 ? [] : [`  ${dim("targets")} ${some(targets, 12)}`]),
+    ...(facts.problem === undefined ? [] : [`  ${quote(facts.problem)}`]),
+    ...(facts.unpaired.length === 0 ? [] : [`  without their other half: ${some(facts.unpaired, 3)}`]),
+    table([["modules", "number", "rank", "in → out", "scale", ...(measured ? ["‖ΔW‖"] : [])], ...rows])
+  ].join("\n")
+}
+
 export interface InspectTextOptions {
   /** One line per tensor instead of the tree. */
   readonly list: boolean
@@ -84,6 +105,7 @@ export interface InspectTextOptions {
 export function* inspectionText(i: Inspection, options: InspectTextOptions): Generator<string> {
   const blocks = [head(i), totals(i)]
   if (i.components.length > 0) blocks.push(sums(i))
+  if (i.adapter) blocks.push(adapter(i.adapter))
   if (i.layers.length > 0) blocks.push(layers(i))
   if (i.kind === "megatron" || i.files.length > 1) blocks.push(files(i))
   yield blocks.join("\n\n")

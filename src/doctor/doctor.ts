@@ -1,6 +1,7 @@
-/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only (of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
+/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only (of adapters at their matrices, of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
 import { Effect } from "effect"
 import { dirname, join, resolve } from "node:path"
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapters/peftConfig.ts"
 import { describedRun } from "../arguments/describedRun.ts"
 import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
@@ -17,8 +18,10 @@ import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
-import type { Recognised } from "../recognise/Recognised.ts"
+import { recogniseFiles } from "../recognise/files.ts"
+import { described, type Recognised } from "../recognise/Recognised.ts"
 import type { DcpMetadata } from "../torch/DcpMetadata.ts"
+import { examineAdapters } from "./adapters.ts"
 import { examineCommon, examineContents, examineIndex, recognised } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { examineFolder, type Folder } from "./folder.ts"
@@ -81,23 +84,50 @@ const examineTorchDist = async (store: Store, folder: Folder, providers: Readonl
   return [...folder.found, ...described, ...index.found, ...contents, ...common.found]
 }
 
-const examineMegatron = Effect.fnUntraced(function*(store: Store, path: string, providers: ReadonlyArray<string>) {
+/** Names by which `peft` is known. */
+const isPeft = (names: ReadonlyArray<string>): boolean => names.includes(ADAPTER_CONFIG) || names.includes(ADAPTER_WEIGHTS)
+
+/** That it is no model, is nothing wrong with a sound adapter. */
+const asAdapter = (diagnosis: Diagnosis): Diagnosis => (diagnosis.code === "adapter-only" ? { ...diagnosis, severity: "warning" } : diagnosis)
+
+/** What is there besides a model: adapters, whose matrices are read. What cannot be opened is told elsewhere. */
+const adaptersAt = (families: FamilyRegistry, path: string, hfModel: string | undefined) =>
+  openSpace(path, families).pipe(
+    Effect.catchTags({ InvalidFile: () => Effect.succeed(undefined), Unsupported: () => Effect.succeed(undefined) }),
+    Effect.flatMap((space) => (space ? examineAdapters(families, space, hfModel) : Effect.succeed(undefined)))
+  )
+
+const examineSafetensors = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, hfModel: string | undefined) {
+  const store = yield* storeInUse
+  const names = yield* reading(async () => ((await store.stat(path)).kind === "directory" ? await store.list(path) : []))
+  const adapters = isPeft(names) ? yield* adaptersAt(families, path, hfModel) : undefined
+  if (!adapters) return yield* examineHf(families, path)
+  const known = recogniseFiles([ADAPTER_CONFIG])!
+  return [diagnosis("warning", known.kind, described(known), { fix: known.next }), ...adapters.found]
+})
+
+const examineMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, store: Store, path: string, providers: ReadonlyArray<string>, hfModel: string | undefined) {
   const folder = yield* reading(() => examineFolder(store, path))
   if (folder.ranks && folder.directory !== undefined) return [...folder.found, ...(yield* examineRanks(folder.directory))]
-  return yield* reading(() => examineTorchDist(store, folder, providers))
+  const found = yield* reading(() => examineTorchDist(store, folder, providers))
+  if (folder.directory === undefined || !found.some(({ code }) => code === "adapter-only" || code === "adapters")) return found
+  const adapters = yield* adaptersAt(families, folder.directory, hfModel)
+  if (!adapters) return found
+  const isSound = !adapters.found.some(({ severity }) => severity === "error")
+  return [...(isSound ? found.map(asAdapter) : found), ...adapters.found]
 })
 
 /**
- * Examine a checkpoint of any kind. `providers`: dotted names of the provider classes of known models, to notice one that moved.
+ * Examine a checkpoint of any kind; adapters also with the base model `hfModel`. `providers`: dotted names of the provider classes of known models, to notice one that moved.
  * Errors only where the path itself cannot be read.
  */
-export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, providers: ReadonlyArray<string>) {
+export const examinePath = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, providers: ReadonlyArray<string>, hfModel?: string) {
   const store = yield* storeInUse
   const kind = yield* kindOfPath(path)
   const found = kind === "megatron"
-    ? yield* examineMegatron(store, path, providers)
+    ? yield* examineMegatron(families, store, path, providers, hfModel)
     : kind === "safetensors"
-    ? yield* examineHf(families, path)
+    ? yield* examineSafetensors(families, path, hfModel)
     : yield* openSpace(path).pipe(Effect.map((space): ReadonlyArray<Diagnosis> => space.notes.map((note) => diagnosis("note", "note", note))))
   // Only beside what is written, on the local disk, are there staging folders.
   const staging = isRemote(path) || (yield* OtherStore) ? [] : yield* Effect.flatMap(Disk, (disk) => reading(() => stagingFolders(disk, dirname(resolve(path)))))

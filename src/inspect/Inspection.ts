@@ -1,6 +1,7 @@
 /**
  * What `inspect` says, as plain data: every number of the text, the JSON, the CSV and any report comes from here.
  */
+import type { AdapterFacts } from "../adapters/survey/AdapterFacts.ts"
 import type { DType } from "../tensor/DType.ts"
 import { volume } from "../tensor/Copy.ts"
 import type { StoredChunk } from "../torch/DcpMetadata.ts"
@@ -76,6 +77,8 @@ export interface Inspection {
   readonly files: ReadonlyArray<FileRow>
   readonly training: Sum
   readonly findings: ReadonlyArray<Finding>
+  /** What adapters there are; norms of what they change where the data was read. */
+  readonly adapter?: AdapterFacts
   readonly notes: ReadonlyArray<string>
   readonly tensors: ReadonlyArray<TensorRow>
   /** Tensors before the filter. */
@@ -87,6 +90,7 @@ export interface InspectOptions {
   /** List the box, file and byte range of every chunk. */
   readonly boxes?: boolean
   readonly statistics?: ReadonlyMap<string, Statistics>
+  readonly adapter?: AdapterFacts | undefined
 }
 
 class Summer<K> {
@@ -225,6 +229,7 @@ export const inspection = (space: OpenedSpace, options: InspectOptions = {}): In
     files: fileRows(space),
     training: totals.sums.get("training") ?? none,
     findings: findings(space, model),
+    ...(options.adapter ? { adapter: options.adapter } : {}),
     notes: space.notes,
     tensors,
     of: space.tensors.size

@@ -4,6 +4,7 @@ import { bitsOf, type DType, isFloat } from "../tensor/DType.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { type LoadRoute, OTHER_ROUTE, ROUTE_MEANING, routesFor } from "../mimo/loadRoute.ts"
+import { isAdapterKey } from "../model/adapterKey.ts"
 import { isTrainingRole, roleOf } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
@@ -127,7 +128,7 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
     out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${size(kept)})`, names: names(kept) })
   }
   const states = space.objects.length - others.length
-  if (states === 0 && !space.checkpoint?.ranks) {
+  if (states === 0 && !space.checkpoint?.ranks && !all.every(({ name, role }) => role !== "model" || isAdapterKey(name))) {
     out.push({ code: "no-extra-states", text: "no `_extra_state` is stored; loaders ask for them (`relabel --to extra-states` supplies them)", names: [] })
   }
 }

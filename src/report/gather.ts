@@ -2,6 +2,8 @@
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
+import { surveyAdapters } from "../adapters/survey/survey.ts"
+import type { AdapterFacts } from "../adapters/survey/AdapterFacts.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { BACKEND, METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
@@ -60,14 +62,19 @@ const coverageIn = (families: FamilyRegistry, spaces: ReadonlyArray<OpenedSpace>
 /** Open the paths, headers only, and put together what is known of them. */
 export const pageOf = Effect.fnUntraced(function*(families: FamilyRegistry, { command, conversion, diff, paths, plan, seconds, verify }: PageRequest) {
   const spaces: Array<OpenedSpace> = []
-  for (const path of paths) spaces.push(yield* openSpace(path, families))
+  const adapters = new Map<OpenedSpace, AdapterFacts | undefined>()
+  for (const path of paths) {
+    const space = yield* openSpace(path, families)
+    spaces.push(space)
+    adapters.set(space, yield* surveyAdapters(space, { norms: true }))
+  }
   const shown = plan ? [...spaces, withComponents(plannedSpace(plan), families)] : spaces
   const page: Page = {
     version: VERSION,
     made: new Date().toISOString().replace(/\.\d+/, ""),
     command,
     ...(seconds === undefined ? {} : { seconds }),
-    subjects: shown.map((space) => inspection(space, { boxes: true })),
+    subjects: shown.map((space) => inspection(space, { boxes: true, adapter: adapters.get(space) })),
     ...(conversion ? { conversion } : {}),
     ...(verify ? { verify } : {}),
     ...(diff ? { diff } : {}),

@@ -9,13 +9,15 @@ import { checksumsIn } from "../publish/integrity/Checksums.ts"
 import type { TargetArray } from "../engine/index.ts"
 import { reading } from "../io/attempt.ts"
 import type { Store } from "../store/Store.ts"
-import { volume } from "../tensor/Copy.ts"
+import { type Box, stridesOf, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
-import { chunksOf, type FilePlace, isIn, type ItemsPlace, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
+import { chunksOf, copiesFrom, type FilePlace, isIn, type ItemsPlace, type SpaceTensor, wholeTensor } from "./TensorSpace.ts"
 
 export interface OpenTensors {
   /** A whole tensor. */
   readonly whole: (tensor: SpaceTensor) => TargetArray
+  /** A box of a tensor. */
+  readonly box: (tensor: SpaceTensor, box: Box) => TargetArray
   /** The same elements in the boxes in which they are stored, each in C order; `id` is the tensor's name. */
   readonly pieces: (tensor: SpaceTensor) => ReadonlyArray<TargetArray>
   /** What the tensors are stored in, with the CRC-32 that was stored with it, where one was. */
@@ -74,6 +76,15 @@ export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<Sp
     const copies = () => (isIn("items")(tensor) ? items.get(tensor.place.directory)!.whole(tensor.place.stored, name) : wholeTensor(tensor as SpaceTensor<FilePlace>))
     return { id: name, dtype, shape, copies }
   }
+  const box = (tensor: SpaceTensor, own: Box): TargetArray => {
+    const { dtype, name, shape } = tensor
+    const { offsets, sizes } = own
+    const strides = stridesOf(shape)
+    const copies = () => isIn("items")(tensor)
+      ? items.get(tensor.place.directory)!.within(tensor.place.stored, own, name)
+      : copiesFrom(tensor as SpaceTensor<FilePlace>, { shape: sizes, source: { tensor: name, offset: offsets.reduce((sum, o, k) => sum + o * strides[k]!, 0), strides }, target: { tensor: name, offset: 0, strides: stridesOf(sizes) } })
+    return { id: name, dtype, shape: sizes, copies }
+  }
   const pieces = (tensor: SpaceTensor): ReadonlyArray<TargetArray> => {
     if (!isIn("items")(tensor)) return volume(tensor.shape) === 0 ? [] : [whole(tensor)]
     const { dtype, name, place: { directory, stored: { chunks } } } = tensor
@@ -84,7 +95,7 @@ export const openTensors = Effect.fnUntraced(function*(tensors: ReadonlyArray<Sp
   }
   const summed = yield* reading(() => checksummedStorages(store, tensors))
   const storages = [...[...items.values()].flatMap((arrays) => [...arrays.storages()]), ...viewedStorages(tensors), ...summed]
-  return { whole, pieces, storages } satisfies OpenTensors
+  return { whole, box, pieces, storages } satisfies OpenTensors
 })
 
 /** Tensors in the order in which they lie on disk. */

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { type Diagnosis, examine, examineMachine } from "../../api/checkpoints.ts"
-import { checkpointPath } from "../../api/conversions.ts"
+import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { ExitCode } from "../../errors.ts"
 import * as flags from "../flags.ts"
@@ -34,20 +34,22 @@ export const doctorCommand = Command.make("doctor", {
     Flag.withDescription("Directory whose file system is tried when the machine is examined. Default: the current one"),
     Flag.optional
   ),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("Of adapters: their base model, which tells whether it has the modules that they are for"), Flag.optional),
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
   if (Option.isSome(input.path)) yield* attempt(() => refuseIdle(["--dir", Option.isSome(input.directory), "a checkpoint is examined, not the machine"]))
-  else yield* attempt(() => refuseIdle(["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
+  else yield* attempt(() => refuseIdle(["--hf-model", Option.isSome(input.hfModel), "the machine is examined, not an adapter"], ["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
   const families = yield* flags.namedFamilies(input)
   const report = Option.isSome(input.path)
-    ? yield* examine(yield* checkpointPath(input.path.value), families)
+    ? yield* examine(yield* checkpointPath(input.path.value), { ...families, ...(Option.isSome(input.hfModel) ? { hfModel: yield* modelPath(input.hfModel.value) } : {}) })
     : yield* examineMachine(Option.getOrElse(input.directory, () => "."))
   yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
 })).pipe(
   Command.withExamples([
     { command: "convert_megatron_mimo doctor", description: "The machine, and unfinished work in the current directory" },
-    { command: "convert_megatron_mimo doctor ./megatron", description: "A checkpoint" }
+    { command: "convert_megatron_mimo doctor ./megatron", description: "A checkpoint" },
+    { command: "convert_megatron_mimo doctor ./adapter --hf-model ./hf", description: "An adapter: would a loader drop or scale something without a word?" }
   ])
 )

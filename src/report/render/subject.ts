@@ -2,6 +2,7 @@
 import type { FileRow, Inspection } from "../../inspect/Inspection.ts"
 import { ranges } from "../../inspect/tree.ts"
 import { bar, componentInk, dtypeInk, type Ink, plot, strip } from "./figures.ts"
+import { adapterSection } from "./adapter.ts"
 import { bytesDatum, className, code, countDatum, esc, htmlTable } from "./html.ts"
 import { listFigure } from "./lists.ts"
 import { isPlanned, type PageModel, type SubjectModel } from "../model/PageModel.ts"
@@ -105,6 +106,6 @@ export const subjectSection = ({ components, first, page }: PageModel, subject: 
   const inkOf = (component: string) => componentInk(components, component)
   const ownMap = first.includes(subject) ? "" : `<h3>${QUESTIONS[subject.map.of]}</h3>${mapFigure(subject, inkOf)}`
   return `<section aria-labelledby="s${index}"><h2 id="s${index}">${esc(i.path)}</h2><p class="soft">${esc(kindOf(i, isPlanned(page, i)))}</p>` +
-    totals(key, i) + layers(key, subject, inkOf) + ownMap + sums(key, i, inkOf) + facts(i) + layout(i) + findings(i) +
+    totals(key, i) + adapterSection(i.adapter) + layers(key, subject, inkOf) + ownMap + sums(key, i, inkOf) + facts(i) + layout(i) + findings(i) +
     (isPlanned(page, i) ? "" : files(key, i, inkOf)) + `<h3>Tensors</h3>${listFigure(tensors)}</section>`
 }
