@@ -9,7 +9,7 @@ import { makeSimd } from "../../arithmetic/simd.ts"
 import { stream, type TargetArray } from "../../engine/index.ts"
 import { openTensors, type OpenTensors } from "../../space/openTensors.ts"
 import { bytesOf } from "../../tensor/DType.ts"
-import type { FoundPair, Piece } from "./storedPairs.ts"
+import type { FoundPair, MatrixPlace } from "./storedPairs.ts"
 
 /** Frobenius norms of B·A and of B. */
 export interface PairNorms {
@@ -72,7 +72,7 @@ class Work {
 
   *tasks({ box }: OpenTensors): Generator<readonly [TargetArray, Task]> {
     const { a, b, experts = 1, inputs, packed, rank } = this.pair
-    const array = ({ box: own, tensor }: Piece): TargetArray => box(tensor, own)
+    const array = ({ box: own, tensor }: MatrixPlace): TargetArray => box(tensor, own)
     for (const [index, piece] of a.entries()) {
       yield [array(piece), { pair: this, rowLength: inputs, together: rank, rows: (x, first) => (this.#a[index + first / rank] ??= new Gram(rank)).add(rowGram(this.#arithmetic, x, rank)) }]
     }

@@ -6,7 +6,7 @@ import { type Box, type Shape, volume, wholeBox } from "../../tensor/Copy.ts"
 import { peftPartsOf } from "../PeftDirectory.ts"
 
 /** A part of a tensor. */
-export interface Piece {
+export interface MatrixPlace {
   readonly tensor: SpaceTensor
   readonly box: Box
 }
@@ -24,9 +24,9 @@ export interface FoundPair {
   /** `peft` stores the B of all experts in one tensor `[out, rank·experts]`, column `k·experts + e`, and A one expert behind the other. */
   readonly packed: boolean
   readonly magnitude: boolean
-  readonly a: ReadonlyArray<Piece>
+  readonly a: ReadonlyArray<MatrixPlace>
   /** For each expert the pieces that B consists of, one below the other. */
-  readonly b: ReadonlyArray<ReadonlyArray<Piece>>
+  readonly b: ReadonlyArray<ReadonlyArray<MatrixPlace>>
 }
 
 export interface FoundPairs {
@@ -64,7 +64,7 @@ const layered = (path: string): { readonly stack?: string; readonly layer?: numb
   return layer?.index === undefined ? {} : { stack: layer.stack, layer: layer.index }
 }
 
-const whole = (tensor: SpaceTensor): Piece => ({ tensor, box: wholeBox(tensor.shape) })
+const whole = (tensor: SpaceTensor): MatrixPlace => ({ tensor, box: wholeBox(tensor.shape) })
 
 /** Pairs of a directory of `peft`. `rankOf`: what its configuration says; packed experts are told from it. */
 export const peftPairs = (tensors: Iterable<SpaceTensor>, rankOf: (module: string) => number | undefined): FoundPairs => {
@@ -126,7 +126,7 @@ const held = (tensor: SpaceTensor): ((at: ReadonlyArray<number>) => boolean) => 
 const positions = (lead: Shape): ReadonlyArray<ReadonlyArray<number>> =>
   lead.reduce<ReadonlyArray<ReadonlyArray<number>>>((all, extent) => all.flatMap((at) => Array.from({ length: Math.min(extent, MOST) }, (_, i) => [...at, i])), [[]])
 
-const pieceAt = (tensor: SpaceTensor, at: ReadonlyArray<number>): Piece => ({
+const pieceAt = (tensor: SpaceTensor, at: ReadonlyArray<number>): MatrixPlace => ({
   tensor,
   box: { offsets: [...at, 0, 0], sizes: [...at.map(() => 1), ...tensor.shape.slice(-2)] }
 })
