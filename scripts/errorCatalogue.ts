@@ -159,6 +159,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "lock-lost": ["the staging folder was taken over, moved or removed by another program while this process worked in it; nothing was published", "Find out who works on this target, then run the command again."],
       "locked": ["another process is writing this target; the message names it", "Wait for it or end it. Where nobody can tell whether it runs (another host, another container) it is watched for a minute, and its lock is taken over if it gives no sign of life."],
       "mount-point": ["the target is a mount point or the root, over which nothing can be renamed", "Name a folder inside it."],
+      "read-only": ["the target is a place that is only read, such as `https://`", "A directory or `s3://bucket/prefix` is written."],
       "not-a-directory": "the target, or something above it, exists and is not a directory",
       "not-replaceable": ["`--overwrite` was given, but what is there is no checkpoint or holds other iterations of a training run", "Name another target, or remove it yourself."],
       "other-job": ["`--resume`, but the sources, options or version are not those of the interrupted run; the message names what changed", "Run without `--resume` to start over."],

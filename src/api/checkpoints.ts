@@ -131,7 +131,7 @@ export const relabel = (from: string, target: string, request: RelabelRequest): 
     const { forecast, run } = yield* prepareRelabel(from, request)
     const { add, total } = meter("relabelling", request)
     if (request.onProgress) total((yield* forecast(target, link)).bytes)
-    return yield* run(target, { overwrite: false, ...farAway(from), ...request, link, progress: add })
+    return yield* run(target, { overwrite: false, ...request, link, progress: add })
   })
 
 /** What is examined besides the path. */

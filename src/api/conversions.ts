@@ -16,7 +16,6 @@ import { statedLayoutNotes } from "../convert/statedLayout.ts"
 import type { BridgeError, ReadError, UsageError } from "../errors.ts"
 import { checking, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-import { farAway } from "../remote/place.ts"
 import { checkpointPlace, modelDirectory } from "../remote/names.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
@@ -70,7 +69,7 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), ...(request.loadRoute === undefined ? {} : { loadRoute: request.loadRoute }), step: 0 })
     const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
     const report = yield* checking(() => withShares(noted(plan.report), request, plan.checkpoint.files, plan.layout))
-    return { plan, report, layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(hfModel), ...options }), noted) }
+    return { plan, report, layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
   })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of a model's directory, or with what the checkpoint says of its model. */
@@ -88,5 +87,5 @@ export const prepareExport = (model: string | DescribedByCheckpoint, megatronPat
     const idle = idlePatternNotes(request.allowUnmapped ?? [], [...report.leftBehind.map(({ tensor }) => tensor), ...plan.repeats.map(({ id }) => id)])
     const noted = withNotes([...stated, ...idle])
     const told = yield* checking(() => withShares(noted(report), request, files))
-    return { plan, report: told, run: (target, options) => Effect.map(run(target, { ...FRESH, ...farAway(megatronPath), ...options }), noted) }
+    return { plan, report: told, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
   })

@@ -18,13 +18,13 @@ export interface FolderContents {
   readonly trainState: Uint8Array
 }
 
-/** The small files of a new `iter_*` folder. */
+/** The small files of a new `iter_*` folder; the index, without which it is none, comes last. */
 export const folderFiles = ({ common, metadata, runConfig, trainState }: FolderContents): ReadonlyArray<NamedBytes> => [
-  [METADATA, encodeMetadata(metadata)],
   [BACKEND, Buffer.from(BACKEND_TEXT)],
   [COMMON_FILE, common],
   ...(runConfig === undefined ? [] : [[RUN_CONFIG, Buffer.from(runConfig)] as const]),
-  [TRAIN_STATE, trainState]
+  [TRAIN_STATE, trainState],
+  [METADATA, encodeMetadata(metadata)]
 ]
 
 /** The files beside a folder that name it: Megatron-Bridge's, then Megatron-LM's. */

@@ -19,6 +19,7 @@ import type { FlopsReport } from "../api/training/flops.ts"
 import type { MemoryReport } from "../api/training/memory.ts"
 import type { RoundtripReport, RoundtripTensor } from "../api/roundtrip.ts"
 import type { DeepReport, VerifyReport } from "../api/verification.ts"
+import type { RememberedRun, UnfinishedUpload, UploadsReport } from "../api/uploads.ts"
 import type { BridgeError } from "../errors.ts"
 import { type CommandName, SCHEMA } from "./envelope.ts"
 
@@ -394,6 +395,15 @@ const prune = {
   notes
 } satisfies Fields<PruneReport>
 
+const uploads = {
+  place: optional(text.describe("Below which was looked; absent: the runs that this machine remembers")),
+  uploads: z.array(z.strictObject({
+    object: text, since: optional(text.describe("ISO 8601")), parts: count, bytes, remembered: z.boolean().describe("--resume on this machine goes on with it")
+  } satisfies Fields<UnfinishedUpload>)),
+  runs: z.array(z.strictObject({ target: text, uploadedBytes: bytes, running: z.boolean().describe("Its process runs now") } satisfies Fields<RememberedRun>)),
+  aborted: z.boolean().describe("They are gone now")
+} satisfies Fields<UploadsReport>
+
 const diagnosis = {
   code: text,
   severity: z.enum(["error", "warning", "note", "ok"]),
@@ -566,6 +576,7 @@ export const documents = {
   report: document("report", "report", { files: texts.describe("What was written") }),
   "merge-iterations": document("merge-iterations", "merge-iterations, and merge-iterations --dry-run", { ...average, target }),
   prune: document("prune", "prune, with or without --yes", prune),
+  uploads: document("uploads", "uploads, with or without --abort", uploads),
   reshard: document("reshard", "reshard, and reshard --dry-run", { ...reshard, target }),
   relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
   doctor: document("doctor", "doctor", doctor),

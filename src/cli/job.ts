@@ -6,6 +6,7 @@ import { bytesBelow, usualProcesses, withChildren } from "../api/children.ts"
 import { SHARED_ENGINE, type Shared } from "../api/shares.ts"
 import { attempt, Disk } from "../api/ground.ts"
 import { inJob, jobOf } from "../api/job.ts"
+import { isElsewhere } from "../api/uploads.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
 import { engineOptions, type JobFlags, jobRequest } from "./flags.ts"
 import type { OutputFlags } from "./output.ts"
@@ -84,7 +85,7 @@ export const asJob = <F extends SharedFlags, A, R>(
     const all = yield* Words
     const disk = yield* Disk
     // Threads were asked for, or this is not the program itself.
-    const size = alone || all.length === 0 ? 1 : asked ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
+    const size = alone || all.length === 0 ? 1 : asked ?? (isElsewhere(target) ? 1 : undefined) ?? (Option.isSome(input.threads) ? 1 : usualProcesses(yield* attempt(() => bytesBelow(disk, reads))))
     if (size === 1) return yield* body(input)
     const program = isSea() ? [process.execPath] as const : [process.execPath, ...process.execArgv, process.argv[1]!] as const
     const [own, words] = engine === false ? [input, []] : [lean(input), leanWords(input)]

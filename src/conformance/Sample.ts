@@ -8,7 +8,9 @@ import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { whyNotReplaceable } from "../convert/replaceable.ts"
 import { noHeaders } from "../space/HfSource.ts"
 import { commit } from "../publish/commit.ts"
+import { DiskPublication } from "../publish/DiskPublication.ts"
 import { publish } from "../publish/publish.ts"
+import { quote, UsageError } from "../errors.ts"
 import { byCodePoint } from "../document/byCodePoint.ts"
 import { standardModules } from "../mimo/routes.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
@@ -78,7 +80,7 @@ export const writeSample = Effect.fnUntraced(function*(
   options.onSize?.(bytes)
   const text = JSON.stringify(source.config, undefined, 2)
   yield* publish(directory, { overwrite: options.overwrite, size: bytes, notReplaceable: (names) => whyNotReplaceable(names, undefined) }, (publication) =>
-    writeHfCheckpointInto(
+    !(publication instanceof DiskPublication) ? new UsageError({ problem: `a sample is written to a directory, not to ${quote(directory)}` }) : writeHfCheckpointInto(
       { weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: { ...source.config }, configText: text, tensors: [...tensors] } },
       publication.staged.directory,
       options.progress

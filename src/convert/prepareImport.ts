@@ -74,11 +74,11 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       const { recorder } = publication
       yield* uninterruptibly(async () => {
         const { checkpoint: { metadata }, runConfig } = plan
-        for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
         if (tokenizer.length > 0) {
           await recorder.makeDirectory(TOKENIZER)
           await copySmall(store, tokenizer, recorder, TOKENIZER)
         }
+        for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
       })
       yield* commit(publication, {
         small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],

@@ -2,18 +2,20 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import { type EngineLimits, type ExecuteOptions, type ObservedIo, recordingIo } from "../engine/index.ts"
-import { type BridgeError, OutputRefused, quote } from "../errors.ts"
+import { type BridgeError, OutputRefused, quote, UsageError } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
 import { type Ingredient, fingerprintOf } from "../publish/journal/Fingerprint.ts"
 import { engineFor } from "../publish/journal/engineFor.ts"
-import { Publication } from "../publish/Publication.ts"
+import { DiskPublication } from "../publish/DiskPublication.ts"
+import type { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
 import { lostSource } from "../publish/sources.ts"
 import { stage } from "../publish/stage.ts"
 import { withoutDirectorySync } from "../io/shared.ts"
-import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
+import { farAway, isRemote } from "../remote/place.ts"
+import { OtherStore, sameElsewhere, storeInUse } from "../remote/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport, IoSummary, IoWay } from "../plan/Report.ts"
 import { currentWorld } from "../cluster/single.ts"
@@ -67,7 +69,9 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
 ): Effect.Effect<R, BridgeError, Disk> =>
   Effect.gen(function*() {
     const found = new Set<string>()
-    const disk = withoutDirectorySync(yield* Disk, (text) => found.add(text))
+    const given = yield* Disk
+    const disk = withoutDirectorySync(given, (text) => found.add(text))
+    sameElsewhere(disk, given)
     const report = yield* produceOn(target, options, production, finish).pipe(Effect.provideService(Disk, disk))
     return found.size === 0 ? report : { ...report, notes: [...report.notes, ...found] }
   })
@@ -84,13 +88,16 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
     const identity = fingerprintOf(c.ingredients, c.files)
     const engine = {
       ...(concurrency === undefined ? {} : { concurrency }),
-      ...(far === undefined ? {} : { far }),
+      ...(far === undefined ? farAway(...c.sources) : { far }),
       ...(maxMemory === undefined ? {} : { maxMemory }),
       ...(threads === undefined ? {} : { threads }),
       ...(io === undefined ? {} : { io })
     }
     const here = yield* currentWorld
     const world = here.size > 1 ? here : undefined
+    if (world && isRemote(target)) {
+      return yield* new UsageError({ problem: `${world.size} processes cannot share what is written to ${quote(target)}: they need a directory that all of them see`, hint: "--processes 1 writes there." })
+    }
     if (world) yield* agreed(world, identity)
     if (world && world.rank > 0) {
       yield* assist(world, identity, c, engineFor(engine))
@@ -101,7 +108,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       : undefined
     if (before?.state === "complete") {
       if (world) yield* callOff(world)
-      yield* uninterruptibly(() => Publication.tidy(disk, target).catch(() => {}))
+      if (!isRemote(target)) yield* uninterruptibly(() => DiskPublication.tidy(disk, target).catch(() => {}))
       const report = c.report()
       const compared = `compared: ${(before.bytes / 1e6).toFixed(1)} MB that the sources give now with the checksums written with ${quote(target)}; of its files the sizes (verify --deep reads them)`
       return { ...report, notes: [...report.notes, `${quote(target)} was already complete; nothing was written`, compared] }
@@ -118,7 +125,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       job: { identity, folder: c.folder, engine }
     }
     const staged = (publication: Publication, share: Payload) => {
-      if (world) return stageTogether(world, publication, share, c.files, progress)
+      if (world) return publication instanceof DiskPublication ? stageTogether(world, publication, share, c.files, progress) : Effect.die(new Error("processes share a directory"))
       const alone = stage(publication, share, progress)
       return c.sums ? alone.pipe(Effect.provideService(OtherStore, c.sums.watch(store))) : alone
     }

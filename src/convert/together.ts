@@ -17,7 +17,7 @@ import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
 import { contentOf, type Fingerprint } from "../publish/journal/Fingerprint.ts"
 import { Journal, readJournal, readReported } from "../publish/journal/Journal.ts"
-import type { Publication } from "../publish/Publication.ts"
+import type { DiskPublication } from "../publish/DiskPublication.ts"
 import { lostSource, type SourceState } from "../publish/sources.ts"
 import { JOURNAL, journalOf } from "../publish/staging/names.ts"
 import { diskOf, markFolder, requireFolder } from "./stagingFolder.ts"
@@ -157,7 +157,7 @@ const closingSchema = z.object({
  */
 export const stageTogether = (
   world: WorldCalls,
-  publication: Publication,
+  publication: DiskPublication,
   payload: Payload,
   all: ReadonlyArray<TargetFile>,
   progress?: (bytes: number) => void

@@ -4,7 +4,9 @@ import { NoSpace, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import { fileSystemOf } from "../io/mounts.ts"
+import { DiskPublication } from "../publish/DiskPublication.ts"
 import type { Publication } from "../publish/Publication.ts"
+import { isRemote } from "../remote/place.ts"
 import type { SideFile } from "./filesBelow.ts"
 import { placeFiles } from "./placeFiles.ts"
 
@@ -37,7 +39,7 @@ export const forecastOf = (disk: DiskCalls, { directory, files, others }: Unchan
   converting(async (): Promise<Forecast> => {
     const copied = sizeOf(files)
     if (!link || files.length === 0) return { bytes: others + copied, notes: [] }
-    if (await fileSystemOf(disk, directory) === await fileSystemOf(disk, target)) return { bytes: others, notes: [] }
+    if (!isRemote(target) && !isRemote(directory) && await fileSystemOf(disk, directory) === await fileSystemOf(disk, target)) return { bytes: others, notes: [] }
     const note = `--link: ${quote(target)} is on another file system than ${quote(directory)}, so ${files.length} unchanged files (${copied} bytes) must be copied`
     return { bytes: others + copied, notes: [note] }
   })
@@ -45,10 +47,12 @@ export const forecastOf = (disk: DiskCalls, { directory, files, others }: Unchan
 /** Link or clone what can be into a publication whose folders are there. NoSpace if links that were counted on are impossible and there is no room for copies. */
 export const placeUnchanged = Effect.fnUntraced(function*(
   disk: DiskCalls,
-  { directory: into, recorder }: Publication,
-  { files, others }: UnchangedFiles,
+  publication: Publication,
+  { directory, files, others }: UnchangedFiles,
   { expected, link }: { readonly expected: Forecast; readonly link: boolean }
 ) {
+  const { directory: into, recorder } = publication
+  if (!(publication instanceof DiskPublication) || isRemote(directory)) return { linked: new Set(), cloned: new Set(), left: files } satisfies PlacedUnchanged as PlacedUnchanged
   const { cloned, linked } = yield* Effect.uninterruptible(converting(() => placeFiles(disk, files, into, link)))
   const left = files.filter((f) => !linked.has(f.name) && !cloned.has(f.name))
   if (link && left.length > 0 && expected.bytes < others + sizeOf(files)) yield* converting(() => requireSpace(disk, into, sizeOf(left) + others))

@@ -7,8 +7,15 @@
 import { Cause, Effect, Exit } from "effect"
 import { type BridgeError, IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
-import { Publication, type PublicationOptions } from "./Publication.ts"
+import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { isRemote, schemeOf } from "../remote/place.ts"
+import type { RemoteStores } from "../remote/RemoteStores.ts"
+import { remotesInUse } from "../remote/storeInUse.ts"
+import { awaitSilence } from "./staging/Lock.ts"
+import { stagingOf } from "./staging/names.ts"
+import { anchorOf } from "./bucket/place.ts"
+import { DiskPublication } from "./DiskPublication.ts"
+import type { Publication, PublicationOptions } from "./Publication.ts"
 
 export interface PublishOptions extends PublicationOptions {
   /** Told what an interruption left behind; an error says it itself. */
@@ -34,12 +41,17 @@ export const publish = <A, E extends BridgeError, R>(
     let kept: string | undefined
     return Effect.scoped(Effect.gen(function*() {
       const disk = yield* Disk
-      const silent = yield* attempt((signal) => Publication.awaitSilence(disk, target, { signal, onWait: options.onWait }))
-      const publication = yield* Effect.acquireRelease(
-        attempt(() => Publication.open(disk, target, options, silent)),
+      const remotes = yield* remotesInUse
+      const open = isRemote(target) ? openElsewhere(disk, remotes, target, options) : async (signal: AbortSignal) => {
+        const silent = await DiskPublication.awaitSilence(disk, target, { signal, onWait: options.onWait })
+        return () => DiskPublication.open(disk, target, options, silent)
+      }
+      const opened = yield* attempt(open)
+      const publication: Publication = yield* Effect.acquireRelease(
+        attempt(opened),
         (held, exit) => Effect.promise(async () => { kept = await held.close(Exit.isFailure(exit) && !canContinue(exit.cause)) })
       )
-      yield* Effect.logDebug(`publish: staging in ${quote(publication.directory)}${publication.execution.earlier ? ", going on with earlier work" : ""}`)
+      yield* Effect.logDebug(`publish: ${isRemote(target) ? "remembered" : "staging"} in ${quote(publication.directory)}${publication.execution.earlier ? ", going on with earlier work" : ""}`)
       const result = yield* use(publication)
       yield* Effect.logDebug(`publish: ${quote(target)} has its new content`)
       return publication.isPublished ? result : yield* Effect.die(new Error("a publication ends with its commit"))
@@ -48,6 +60,18 @@ export const publish = <A, E extends BridgeError, R>(
       Effect.onInterrupt(() => Effect.sync(() => { if (kept !== undefined) options.onKept?.(kept) }))
     )
   })
+
+/** A target that is not on this machine; its driver is loaded here. The first half waits for whoever may hold it, and can be interrupted. */
+const openElsewhere = (disk: DiskCalls, remotes: () => Promise<RemoteStores>, target: string, options: PublishOptions) => async (signal: AbortSignal): Promise<() => Promise<Publication>> => {
+  const { s3 } = await remotes()
+  if (schemeOf(target) !== "s3") {
+    throw new OutputRefused({ path: target, code: "output/read-only", problem: "is a place that is only read", hint: "s3://bucket/prefix and directories are written." })
+  }
+  const bucket = s3.bucket(target)
+  const silent = await awaitSilence(disk, stagingOf(anchorOf(target)), target, { signal, onWait: options.onWait })
+  const { BucketPublication } = await import("./bucket/BucketPublication.ts")
+  return () => BucketPublication.open(disk, bucket, target, options, silent)
+}
 
 /** Can the same command succeed later, from where it ended? */
 const canContinue = (cause: Cause.Cause<unknown>): boolean => {

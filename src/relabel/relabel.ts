@@ -28,7 +28,9 @@ import { InvalidFile } from "../errors.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
 import { LARGEST_RUN_CONFIG } from "../runconfig/RunConfigFile.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
+import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
@@ -65,31 +67,32 @@ const fromRanks = Effect.fnUntraced(function*(families: FamilyRegistry, checkpoi
 /** Plan a relabelling of the checkpoint at `path` (parent or `iter_*` folder). Reads headers only. */
 export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, options: RelabelOptions) {
   const disk = yield* Disk
+  const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
   if (checkpoint.ranks) return yield* fromRanks(families, checkpoint, checkpoint.ranks, options)
   const { directory } = checkpoint
-  const dataStates = yield* converting(() => dataFileStates(disk, checkpoint))
-  const runConfig = yield* converting(() => readRunConfig(disk, directory))
+  const dataStates = yield* converting(() => dataFileStates(store, checkpoint))
+  const runConfig = yield* converting(() => readRunConfig(store, directory))
   const description = options.hfModel === undefined ? undefined : yield* describeFrom(families, options.hfModel)
   const components = description ?? componentsOfCheckpoint(families, checkpoint, runConfig)
   const before = draftOf(checkpoint.metadata)
-  const args = yield* converting(async () => argumentsOf((await readCommonState(disk, directory, checkpoint.metadata))?.value))
+  const args = yield* converting(async () => argumentsOf((await readCommonState(store, directory, checkpoint.metadata))?.value))
   const context = { components, runConfig, ...(args ? { args } : {}), ...(description ? { hasState: statesIn(description) } : {}) }
   const draft = yield* converting(() => options.to.reduce((d, to) => rules[to](d, context), before))
-  const { files: all, folders } = yield* converting(() => filesBelow(disk, directory))
+  const { files: all, folders } = yield* converting(() => filesBelow(store, directory))
   const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
-  const trainState = yield* converting(() => trainStateOf(disk, all, iteration, args))
+  const trainState = yield* converting(() => trainStateOf(store, all, iteration, args))
   const form = yield* converting(() => trainerForm(draft, options.to, { args, runConfig, trainState: trainState.state }))
-  const common = yield* converting(() => withChanges(disk, directory, checkpoint.metadata, { flags: draft.content, ...(form.args ? { args: form.args } : {}) }))
+  const common = yield* converting(() => withChanges(store, directory, checkpoint.metadata, { flags: draft.content, ...(form.args ? { args: form.args } : {}) }))
   const config = yield* converting(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
-    const bytes = runConfig && (await readSmall(disk, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
+    const bytes = runConfig && (await readSmall(store, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
     return atPath(runConfigPath, () => editRunConfig(bytes, options, { keys: modelKeys(draft), components: "components" in components ? components.components : undefined, description }))
   })
-  const sums = all.some((f) => f.name === CHECKSUMS) ? yield* converting(() => readChecksums(disk, directory)) : undefined
+  const sums = all.some((f) => f.name === CHECKSUMS) ? yield* converting(() => readChecksums(store, directory)) : undefined
   const dataFiles = new Set(checkpoint.fileSizes.keys())
   const moved = yield* converting(() => movedChunks(draft, directory))
-  const stored = yield* converting(() => readChunks(disk, moved.chunks))
+  const stored = yield* converting(() => readChunks(store, moved.chunks))
   const plan = yield* converting(() =>
     relabelPlan(
       draft,
@@ -198,10 +201,10 @@ const trainingNote = (trainingState: ReadonlyArray<string>, to: ReadonlyArray<Re
 }
 
 /** The train state: that of the checkpoint, or one that says no more than the step and what the arguments of the run say. */
-const trainStateOf = async (disk: DiskCalls, files: ReadonlyArray<SideFile>, iteration: string | undefined, args: TrainingArguments | undefined) => {
+const trainStateOf = async (store: Store, files: ReadonlyArray<SideFile>, iteration: string | undefined, args: TrainingArguments | undefined) => {
   const own = files.find((f) => f.name === TRAIN_STATE)
   if (own) {
-    const bytes = await readSmall(disk, own.path, own.path, LARGEST_TRAIN_STATE)
+    const bytes = await readSmall(store, own.path, own.path, LARGEST_TRAIN_STATE)
     return { bytes, state: atPath(own.path, () => readTrainState(bytes)) }
   }
   const started = untrained(iteration === undefined ? 0 : iterationOf(iteration) ?? 0)

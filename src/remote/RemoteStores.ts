@@ -10,6 +10,7 @@ import { HubClient } from "./hub/HubClient.ts"
 import { HubStore } from "./hub/HubStore.ts"
 import { schemeOf } from "./place.ts"
 import { type AwsClient, awsClient } from "./s3/awsClient.ts"
+import { S3Bucket } from "./s3/S3Bucket.ts"
 import { S3Store } from "./s3/S3Store.ts"
 import type { RemoteOptions } from "./RemoteOptions.ts"
 
@@ -18,6 +19,10 @@ export interface RemoteStores {
   readonly of: (path: string) => Promise<Store>
   readonly client: Client
   readonly hub: () => Promise<HubStore>
+  readonly s3: {
+    /** What is written below a prefix. IoError `place/s3` */
+    readonly bucket: (path: string) => S3Bucket
+  }
 }
 
 const LARGEST_TOKEN = 1024
@@ -47,7 +52,8 @@ export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout
   const client = new Client({ timeout: timeout ?? downloadTimeout(env), ...(patience === undefined ? {} : { patience }) })
   const http = new HttpStore(client)
   let aws: Promise<AwsClient> | undefined
-  const s3 = new S3Store(client, () => aws ??= awsClient(timeout ?? downloadTimeout(env), env))
+  const signed = () => aws ??= awsClient(timeout ?? downloadTimeout(env), env)
+  const s3 = new S3Store(client, signed)
   let hub: Promise<HubStore> | undefined
   const hubStore = (): Promise<HubStore> => hub ??= (async () => {
     const endpoint = hubEndpoint(env)
@@ -60,6 +66,7 @@ export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout
   return {
     client,
     hub: hubStore,
+    s3: { bucket: (path) => new S3Bucket(client, signed, path) },
     of: async (path) => {
       switch (schemeOf(path)) {
         case "hf": return hubStore()

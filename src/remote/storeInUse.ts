@@ -9,17 +9,30 @@ import { isRemote } from "./place.ts"
 import { Remote, type RemoteOptions } from "./RemoteOptions.ts"
 import type { RemoteStores } from "./RemoteStores.ts"
 
-/** Provide this to read from elsewhere; what is written is on the local disk all the same. */
+/** Provide this to read from elsewhere; where something is written does not depend on it. */
 export const OtherStore = Context.Reference<Store | undefined>("megatron-mimo/Store", { defaultValue: () => undefined })
 
-const places = new WeakMap<DiskCalls, Map<string, Store>>()
+/** The disk with everything else, and the drivers behind it once they are loaded. */
+interface Everywhere {
+  readonly store: Store
+  readonly load: () => Promise<RemoteStores>
+}
+
+const places = new WeakMap<DiskCalls, Map<string, Everywhere>>()
+
+/** Whoever gets `disk` from here on finds the drivers of `other` behind it: a disk that behaves otherwise is no reason to ask the network again. */
+export const sameElsewhere = (disk: DiskCalls, other: DiskCalls): void => {
+  const known = places.get(other) ?? new Map<string, Everywhere>()
+  places.set(other, known)
+  places.set(disk, known)
+}
 
 /** What a driver was made with. */
 const KEYS = ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT"]
 
 /** The disk, and what is elsewhere, by path. */
-const everywhere = (disk: DiskCalls, options: RemoteOptions): Store => {
-  const known = places.get(disk) ?? new Map<string, Store>()
+const everywhere = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
+  const known = places.get(disk) ?? new Map<string, Everywhere>()
   places.set(disk, known)
   const key = JSON.stringify([options, ...KEYS.map((name) => process.env[name])])
   const store = known.get(key) ?? byPath(disk, options)
@@ -27,11 +40,11 @@ const everywhere = (disk: DiskCalls, options: RemoteOptions): Store => {
   return store
 }
 
-const byPath = (disk: DiskCalls, options: RemoteOptions): Store => {
+const byPath = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
   let remote: Promise<RemoteStores> | undefined
   const load = (): Promise<RemoteStores> => remote ??= import("./RemoteStores.ts").then(({ remoteStores }) => remoteStores(disk, options))
   const storeOf = async (path: string): Promise<Store> => (isRemote(path) ? (await load()).of(path) : disk)
-  return {
+  const store: Store = {
     list: async (path) => (await storeOf(path)).list(path),
     stat: async (path) => (await storeOf(path)).stat(path),
     lstat: async (path) => (await storeOf(path)).lstat(path),
@@ -39,8 +52,14 @@ const byPath = (disk: DiskCalls, options: RemoteOptions): Store => {
     open: async (path, mode, how) => (await storeOf(path)).open(path, mode, how),
     fileSystem: async (path) => (await storeOf(path)).fileSystem?.(path)
   }
+  return { store, load }
 }
 
 export const storeInUse: Effect.Effect<Store, never, Disk> = Effect.gen(function*() {
-  return (yield* OtherStore) ?? everywhere(yield* Disk, yield* Remote)
+  return (yield* OtherStore) ?? everywhere(yield* Disk, yield* Remote).store
+})
+
+/** The drivers of what is elsewhere, for whoever writes there; loaded when they are asked for. */
+export const remotesInUse: Effect.Effect<() => Promise<RemoteStores>, never, Disk> = Effect.gen(function*() {
+  return everywhere(yield* Disk, yield* Remote).load
 })

@@ -40,6 +40,8 @@ export interface NewFile {
 }
 
 export interface Sink<Info extends StoredInfo = StoredInfo> {
+  /** There is no disk behind it whose way of writing could be found out. */
+  readonly remote?: boolean
   /** `EEXIST` if the name is taken, unless the file was begun before or is shared. */
   readonly create: (file: NewFile) => Promise<SinkFile<Info>>
   /** Make the whole visible. Called once, when every file is finished; nothing can be created after it. */

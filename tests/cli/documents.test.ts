@@ -78,6 +78,7 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["prune lm --keep-every 2 --yes", 0],
   ["relabel mg standard --to standard --dry-run", 0],
   ["relabel mg standard --to standard --link", 0],
+  ["uploads", 0],
   ["doctor", 0],
   ["doctor mg", 0],
   ["doctor half", 1],

@@ -4,6 +4,7 @@ import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conv
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { exportModel, exportModelOf } from "../exportModel.ts"
+import { sendingNotes } from "../../api/uploads.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
 import { asJob, plannedShares } from "../job.ts"
@@ -67,7 +68,7 @@ export const exportCommand = Command.make("export", {
         prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
       : yield* prepare({})
     const { report } = prepared
-    if (input.dryRun) return yield* emit("export", input, { ...report, target: input.hfPath }, (r) => renderReport(r, r.target, false))
+    if (input.dryRun) return yield* emit("export", input, { ...report, notes: [...report.notes, ...sendingNotes(input.hfPath, report.files)], target: input.hfPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("exporting", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
       return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })

@@ -3,6 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
+import { sendingNotes } from "../../api/uploads.ts"
 import * as flags from "../flags.ts"
 import { asJob, plannedShares } from "../job.ts"
 import { emit } from "../output.ts"
@@ -69,7 +70,7 @@ export const importCommand = Command.make("import", {
     const started = performance.now()
     const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...chosen, ...families, ...(input.dryRun ? yield* plannedShares(input) : {}) })
     const { report } = prepared
-    if (input.dryRun) return yield* emit("import", input, { ...report, target: input.megatronPath }, (r) => renderReport(r, r.target, false))
+    if (input.dryRun) return yield* emit("import", input, { ...report, notes: [...report.notes, ...sendingNotes(input.megatronPath, report.files)], target: input.megatronPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("importing", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
       return prepared.run(input.megatronPath, { ...engine, ...flags.runOptions(input), progress: progress.add })

@@ -66,6 +66,10 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     description: "Remove iterations of a training folder, or their optimizer state; never the newest, never what a tracker names. Prints first, --yes does it",
     load: async () => (await import("./prune.ts")).pruneCommand
   },
+  uploads: {
+    description: "List uploads to a bucket that nobody has finished; --abort removes them, --resume of the command that began them goes on",
+    load: async () => (await import("./uploads.ts")).uploadsCommand
+  },
   doctor: {
     description: "Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble",
     load: async () => (await import("./doctor.ts")).doctorCommand

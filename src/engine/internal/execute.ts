@@ -107,7 +107,7 @@ const run = async function*(
   }
   const write = async (output: Output, file: SinkFile<FileInfo>, room: Uint8Array, size: number, position: number): Promise<void> => {
     if (size === 0) return
-    if (output.size < SMALLEST_DIRECT[io]) return void await file.write(room, size, position, false)
+    if (sink?.remote || output.size < SMALLEST_DIRECT[io]) return void await file.write(room, size, position, false)
     const turn = await target.take(size)
     try {
       const isDirect = await file.write(room, size, position, turn.direct)

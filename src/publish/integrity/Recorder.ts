@@ -1,18 +1,18 @@
 /** Writes the small files of a checkpoint and, if asked, checksums of everything. */
 import { join } from "node:path"
 import type { TargetFile, WrittenWindow } from "../../engine/index.ts"
-import type { StagedFiles } from "../staging/StagedFiles.ts"
+import type { StagedContent } from "../staging/StagedFiles.ts"
 import { ChecksumsBuilder, type FileChecksums, type TensorChecksums } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
 
 export class Recorder {
-  readonly #staged: StagedFiles
+  readonly #staged: StagedContent
   readonly #folder: string
   readonly #checksums: boolean
   readonly #sums = new ChecksumsBuilder()
 
   /** `folder`: of the data, in the directory that is being filled; `checksums`: they are written with it. */
-  constructor(staged: StagedFiles, folder: string, checksums: boolean) {
+  constructor(staged: StagedContent, folder: string, checksums: boolean) {
     this.#staged = staged
     this.#folder = folder
     this.#checksums = checksums

@@ -4,8 +4,11 @@ import { join } from "node:path"
 import type { TargetFile } from "../../engine/index.ts"
 import { InvalidFile, IoError } from "../../errors.ts"
 import { reading } from "../../io/attempt.ts"
-import { Disk, type DiskCalls } from "../../io/Disk.ts"
+import { Disk } from "../../io/Disk.ts"
+import { isRemote } from "../../remote/place.ts"
+import { storeInUse } from "../../remote/storeInUse.ts"
 import { readSmall } from "../../store/readSmall.ts"
+import type { Store } from "../../store/Store.ts"
 import { contentOf, type Fingerprint } from "../journal/Fingerprint.ts"
 import { type Checksums, decodeChecksums, type FileChecksums, LARGEST_CHECKSUMS } from "./Checksums.ts"
 import { CHECKSUMS } from "./names.ts"
@@ -18,7 +21,7 @@ export type Finished =
   | { readonly state: "unknown" }
 
 /** The checksums in `directory`, if they are of this job and every file has its size. */
-const recorded = async (disk: DiskCalls, directory: string, job: Fingerprint): Promise<Checksums | undefined> => {
+const recorded = async (disk: Store, directory: string, job: Fingerprint): Promise<Checksums | undefined> => {
   const path = join(directory, CHECKSUMS)
   try {
     const checksums = decodeChecksums(path, await readSmall(disk, path, path, LARGEST_CHECKSUMS))
@@ -44,8 +47,8 @@ export const finished = Effect.fnUntraced(function*(
   files: ReadonlyArray<TargetFile>,
   options: ContentOptions
 ) {
-  const disk = yield* Disk
-  const checksums = yield* reading(() => recorded(disk, directory, job))
+  const store: Store = isRemote(directory) ? yield* storeInUse : yield* Disk
+  const checksums = yield* reading(() => recorded(store, directory, job))
   if (checksums === undefined) return { state: "unknown" } satisfies Finished as Finished
   const sums = new Map<string, FileChecksums>(checksums.files.map((file) => [file.name, file]))
   const file = yield* firstDifferent(files, sums, options)

@@ -17,7 +17,16 @@ interface Staged {
   readonly kind: "payload" | "linked" | "small"
 }
 
-export class StagedFiles {
+/** The content of a target, as it is put together. */
+export interface StagedContent {
+  readonly makeDirectory: (name: string) => Promise<void>
+  /** A small file. */
+  readonly write: (name: string, bytes: Uint8Array) => Promise<void>
+  /** A file that is there, as it is now. */
+  readonly record: (name: string, linked?: boolean) => Promise<void>
+}
+
+export class StagedFiles implements StagedContent {
   readonly directory: string
   readonly #disk: DiskCalls
   readonly #target: string

@@ -34,6 +34,8 @@ export interface ClientOptions {
 export interface Traffic {
   requests: number
   bytes: number
+  /** Bytes of objects that were written. */
+  sent: number
   retries: number
   /** Until when a server asked to wait, in ms since the epoch; 0: not at all. */
   waitingUntil: number
@@ -82,10 +84,10 @@ const codeOf = (error: unknown): string => {
  * What a failed call means; a defect of ours stays what it is. `reached`: some server has answered before, so that one which cannot be
  * reached may come back.
  */
-export const networkFailure = (path: string, error: unknown, reached = true): unknown => {
+export const networkFailure = (path: string, error: unknown, reached = true, operation: "read" | "write" = "read"): unknown => {
   if (error instanceof Transient || error instanceof IoError) return error
   const code = codeOf(error)
-  const say = (errno: string, detail: string) => new IoError({ path, operation: "read", errno, detail })
+  const say = (errno: string, detail: string) => new IoError({ path, operation, errno, detail })
   if (TIMED_OUT.has(code)) return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
   if (LOST.has(code)) return new Transient(say("ECONNRESET", "the connection was cut"))
   if (UNREACHABLE.has(code)) {
@@ -134,7 +136,7 @@ export const received = (body: Readable, take: (part: Uint8Array) => void): Prom
   })
 
 export class Client {
-  readonly traffic: Traffic = { requests: 0, bytes: 0, retries: 0, waitingUntil: 0 }
+  readonly traffic: Traffic = { requests: 0, bytes: 0, sent: 0, retries: 0, waitingUntil: 0 }
   readonly lanes = new Lanes()
   readonly #timeout: number
   readonly #patience: number

@@ -6,46 +6,15 @@ import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, S3Client } fro
 import type { Readable } from "node:stream"
 import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
-import { type HttpAnswer, type Client, networkFailure, received, Transient } from "../http/Client.ts"
+import { type HttpAnswer, type Client, received } from "../http/Client.ts"
 import { PinnedObject } from "../http/PinnedObject.ts"
 import type { Ask } from "../http/range.ts"
 import { canonical } from "../place.ts"
 import { RangedFile } from "../RangedFile.ts"
 import type { AwsClient } from "./awsClient.ts"
+import { failure, placeOf } from "./place.ts"
 
-interface S3Place {
-  readonly bucket: string
-  /** Without slashes around it. */
-  readonly key: string
-}
-
-/** `s3:/bucket/key`; names of buckets as S3 allows them. */
-const S3_PLACE = /^s3:\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/
 const MOST_NAMES = 200_000
-
-const placeOf = (path: string): S3Place => {
-  const [, bucket, key = ""] = S3_PLACE.exec(canonical(path)) ?? []
-  if (bucket !== undefined) return { bucket, key }
-  throw new IoError({ path, operation: "open", code: "place/s3", errno: "EINVAL", detail: "names no bucket", hint: "s3://bucket/prefix does." })
-}
-
-/** Errors of the client by their names; the statuses of the rest are those of HTTP. */
-const failure = (path: string, error: unknown): unknown => {
-  const { $metadata, message, name } = error as { readonly name?: string; readonly message?: string; readonly $metadata?: { readonly httpStatusCode?: number } }
-  const say = (errno: string, detail: string, hint?: string) => new IoError({ path, operation: "read", errno, detail, ...(hint === undefined ? {} : { hint }) })
-  const status = $metadata?.httpStatusCode
-  if (name === "NoSuchBucket") return say("ENOENT", "there is no such bucket")
-  if (name === "NoSuchKey" || name === "NotFound" || status === 404) return say("ENOENT", "there is no such object")
-  if (name === "PreconditionFailed" || status === 412) return say("ESTALE", "it was replaced (412)")
-  if (status === 416) return say("ESTALE", "it is shorter than it was (416)")
-  if (name === "CredentialsProviderError") return say("EACCES", "no credentials were found", "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give them.")
-  if (status === 401 || status === 403) return say("EACCES", `the server answers ${status} (${name ?? "no name"})`)
-  if (status !== undefined && (status >= 500 || status === 408 || status === 429)) return new Transient(say("EHTTP", `the server answers ${status} (${name ?? message ?? ""})`))
-  // An answer that is not what the client understands.
-  if (status !== undefined) return say("EPROTO", `the server answers ${status} (${name ?? ""})`)
-  if (name === "TimeoutError" || name === "AbortError") return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
-  return networkFailure(path, error)
-}
 
 const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): HttpAnswer => {
   const headers: Readonly<Record<string, string | undefined>> = {

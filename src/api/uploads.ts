@@ -1,0 +1,26 @@
+/** Uploads to a bucket that nobody has finished, as Effects. */
+import { Effect } from "effect"
+import type { BridgeError } from "../errors.ts"
+import { attempt } from "../io/attempt.ts"
+import { Disk } from "../io/Disk.ts"
+import { rememberedRuns, unfinishedUploads, type UploadsReport } from "../publish/bucket/uploads.ts"
+import { remotesInUse } from "../remote/storeInUse.ts"
+
+export type { RememberedRun, UnfinishedUpload, UploadsReport } from "../publish/bucket/uploads.ts"
+
+/**
+ * What is unfinished below `place` (`s3://bucket/prefix`), and which of it `--resume` would go on with; without a place, the runs that this
+ * machine remembers. `abort` removes it.
+ */
+export const uploads = (place: string | undefined, { abort = false }: { readonly abort?: boolean } = {}): Effect.Effect<UploadsReport, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    if (place === undefined) return yield* attempt(() => rememberedRuns(disk))
+    const remotes = yield* remotesInUse
+    return yield* attempt(async (signal) => unfinishedUploads(disk, await remotes(), place, abort, signal))
+  })
+
+/** May several processes share what is written there? They need a directory that all of them see. */
+export { isRemote as isElsewhere } from "../remote/place.ts"
+/** What a plan says of it. */
+export { sendingNotes } from "../publish/bucket/forecast.ts"
