@@ -6,10 +6,12 @@ import { families } from "../routes/index.ts"
 import { type Support, verification } from "../src/bridge/Support.ts"
 import { hfWeightsOf } from "../src/space/HfWeights.ts"
 import { caseNames, loadCase } from "../tests/conformance/cases.ts"
+import { proofs } from "../tests/proofs.ts"
 import { exportOf, importOf } from "../tests/families/inMemory.ts"
 import { sourceOf, type Toy, toys } from "../tests/families/toys.ts"
 
 const cases = caseNames.map(loadCase)
+const proofsOf = proofs()
 
 /** What one test model shows. */
 const shown = (toy: Toy) => {
@@ -49,7 +51,8 @@ const supportOf = (architecture: string): Support => {
     cases: compared.length,
     mimoCases: compared.filter((c) => c.import.mode === "mimo").length,
     refusedByReference: known.length - compared.length,
-    roundTrips: own.filter((toy) => !known.some((c) => c.case === toy.name)).length
+    roundTrips: own.filter((toy) => !known.some((c) => c.case === toy.name)).length,
+    ...proofsOf(architecture)
   }
 }
 
@@ -64,13 +67,21 @@ ${all.map((s) => `  ${JSON.stringify(s)}`).join(",\n")}
 ]
 `
 
+const referenceCell = ({ cases, mimoCases, refusedByReference }: Support): string => [
+  ...(cases > 0 ? [`${cases} case${cases === 1 ? "" : "s"}${mimoCases > 0 ? ` (${mimoCases} MIMO)` : ""}`] : []),
+  ...(refusedByReference > 0 ? [`cannot import ${refusedByReference}`] : [])
+].join("; ")
+
 const cell = (s: Support): ReadonlyArray<string> => [
   `\`${s.architecture}\``,
   s.family,
   s.components.length === 0 ? "" : `${s.components.join(", ")}${s.trainable ? " (trainable)" : ""}`,
   s.mtp ? "yes" : "",
   s.quantized.join("; "),
-  verification(s) + (s.refusedByReference > 0 ? `; ${s.refusedByReference} that the reference cannot import` : "")
+  referenceCell(s),
+  s.gpu.map((name) => `\`${name}\``).join(", "),
+  s.transformers ?? "",
+  s.forward ? "yes" : ""
 ]
 
 const row = (cells: ReadonlyArray<string>): string => `| ${cells.join(" | ")} |`
@@ -85,11 +96,20 @@ ${all.length} architectures of ${new Set(all.map((s) => s.family)).size} familie
   family; of the others no released trainer loads the MIMO form yet, and plan and report say so. Models of a single part have none.
 - **MTP**: multi-token-prediction layers are converted.
 - **Quantised forms** that a test model has. Every family reads all forms ([how it works](how-it-works.md)): dequantising lies below the rows.
-- **Verified by**: *cases* are checkpoints that the reference wrote and that are reproduced key by key, committed in
-  \`tests/conformance/cases\`; *round trip* is a generated checkpoint with the published names that comes back byte for byte, whose
-  tensors cannot be removed, renamed or reshaped unnoticed. All have the round trip, and random variations of their configs.
+- **Reference**: *cases* are checkpoints that the reference wrote and that are reproduced key by key, committed in \`tests/conformance/cases\`;
+  some are models that it cannot import itself.
+- **GPU**: checkpoints that Megatron-LM trained and saved on H200 GPUs, by name; exported, they compute in transformers what the trainer
+  computed there, to the noise of bf16.
+- **transformers**: models that transformers wrote, in either of its formats, come back byte for byte (*bytes*), and it computes the
+  same logits before and after, bit for bit (*logits*; not of models that need more than tokens). Empty: it does not have the architecture.
+- **Forward**: the [forward check](forward-check.md) computes the logits that transformers computes.
 
-${row(["Architecture", "Family", "MIMO components", "MTP", "Quantised forms", "Verified by"])}
-${row(["---", "---", "---", "---", "---", "---"])}
+All have the round trip besides: a generated checkpoint with the published names comes back byte for byte, none of its tensors can be
+removed, renamed or reshaped unnoticed, and random variations of its config behave alike. What stands here follows from the tests: the first column
+from the committed cases, the next two from the record that \`npm run interop\` holds itself to (\`tests/interop/record.json\`), the last from
+the toys in \`tests/forward\`.
+
+${row(["Architecture", "Family", "MIMO components", "MTP", "Quantised forms", "Reference", "GPU", "transformers", "Forward"])}
+${row(Array.from({ length: 9 }, () => "---"))}
 ${all.map((s) => row(cell(s))).join("\n")}
 `

@@ -21,11 +21,24 @@ export interface Support {
   readonly refusedByReference: number
   /** Further test models, for which only the round trip and the accounting are shown. */
   readonly roundTrips: number
+  /** Checkpoints that a trainer saved on GPUs: exported, they compute in transformers what the trainer's model computed there. */
+  readonly gpu: ReadonlyArray<string>
+  /**
+   * Models that transformers itself wrote come back byte for byte; `logits`: and it computes the same with them, bit for bit. Null: it
+   * does not have the architecture.
+   */
+  readonly transformers: "logits" | "bytes" | null
+  /** The forward check (`forward`) computes what transformers computes. */
+  readonly forward: boolean
 }
 
-/** How an architecture is verified, in a few words. */
-export const verification = ({ cases, mimoCases, roundTrips }: Support): string => {
-  if (cases === 0) return "round trip"
-  const mimo = mimoCases > 0 ? ` (${mimoCases} MIMO)` : ""
-  return `${cases} case${cases === 1 ? "" : "s"}${mimo}${roundTrips > 0 ? ", round trip" : ""}`
-}
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`
+
+/** How an architecture is verified, in a few words, the strongest first. */
+export const verification = ({ cases, forward, gpu, mimoCases, roundTrips, transformers }: Support): string => [
+  ...(cases > 0 ? [counted(cases, "case") + (mimoCases > 0 ? ` (${mimoCases} MIMO)` : "")] : []),
+  ...(gpu.length > 0 ? [`${gpu.length} from GPUs`] : []),
+  ...(transformers === null ? [] : [transformers]),
+  ...(forward ? ["forward"] : []),
+  ...(roundTrips > 0 || cases === 0 ? ["round trip"] : [])
+].join(", ")

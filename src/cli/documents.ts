@@ -427,7 +427,10 @@ const support = {
   cases: count,
   mimoCases: count,
   refusedByReference: count,
-  roundTrips: count
+  roundTrips: count,
+  gpu: texts.describe("Checkpoints that a trainer saved on GPUs, with what it computed there"),
+  transformers: z.enum(["logits", "bytes"]).nullable().describe("What transformers shows: the same logits after a round trip, the same bytes; null: it does not have the architecture"),
+  forward: z.boolean().describe("The forward check computes what transformers computes")
 } satisfies Fields<Support>
 
 const scaffold = { architecture: text, text: text.describe("A TypeScript module"), file: optional(text) } satisfies Fields<Scaffold>

@@ -39,6 +39,7 @@ mapfile -t architectures < <(node -e 'import("./routes/index.ts").then(({ famili
 "$venv/bin/python" -W ignore tests/interop/writeModels.py "$models" "${architectures[@]}"
 node tests/interop/convertModels.ts "$models"
 "$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"
+"$venv/bin/python" -W ignore tests/interop/roundTripLogits.py "$models"
 
 # The cache of the Hub, both ways, with the official client.
 node tests/interop/hub.ts "$venv/bin/python"
@@ -58,6 +59,9 @@ if [ -d "$trained" ]; then
 else
   echo "no checkpoints of trainers: TRAINED names none ($trained)"
 fi
+
+# What `models` says is proven is what was shown just now.
+node tests/interop/record.ts "$models" "$trained"
 
 # Megatron-Core's own loader and model, where a checkout of Megatron-LM is named: what was imported, and what a trainer saved.
 if [ -n "${MEGATRON_LM:-}" ]; then
