@@ -3,7 +3,7 @@
  * reads, and the table of docs/models.md.
  */
 import { families } from "../routes/index.ts"
-import { type Support, verification } from "../src/bridge/Support.ts"
+import type { Support } from "../src/bridge/Support.ts"
 import { hfWeightsOf } from "../src/space/HfWeights.ts"
 import { caseNames, loadCase } from "../tests/conformance/cases.ts"
 import { proofs } from "../tests/proofs.ts"
