@@ -4,6 +4,7 @@ import { family } from "../src/bridge/Family.ts"
 import { appendedMtp } from "./shared/appendedMtp.ts"
 import { bailingFields, bailingLayer, bailingTransformer, EMBEDDING } from "./shared/bailing.ts"
 import { defaulted } from "./shared/config.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { commonOf, extraOf } from "./shared/llama.ts"
 import { auxLossOf, BLOCK_SPEC, GROUPED, sigmoidRouter } from "./shared/moe.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -42,6 +43,8 @@ export const bailingMoeV2 = family({
         moe_aux_loss_coeff: auxLossOf(t),
         mtp_num_layers: modules
       }),
+      // The class that comes with the weights divides by the sum whenever there is one, whatever `norm_topk_prob` says.
+      forward: forwardOf(t, { router: sigmoidRouterFacts({ ...t, norm_topk_prob: t.num_experts_per_tok > 1 }) }),
       carried: mtp.carried,
       mtpFields: ["num_nextn_predict_layers"]
     })

@@ -7,8 +7,9 @@ import { appendedCarried } from "./shared/appendedMtp.ts"
 import { attention, denseMlp, qkNorm } from "./shared/blocks.ts"
 import { count, positions, size } from "./shared/config.ts"
 import { routedExperts } from "./shared/experts.ts"
+import { forwardOf, sigmoidRouterFacts } from "./shared/forward.ts"
 import { hfConfig, wholeVision } from "./shared/hfConfig.ts"
-import { commonOf, denseFields, extraOf, type TextConfig, transformerOf } from "./shared/llama.ts"
+import { commonOf, denseFields, extraOf, headDimOf, type TextConfig, transformerOf } from "./shared/llama.ts"
 import { denseFirst, expertsOf, moeFields, router, sharedExperts, sharedWidth } from "./shared/moe.ts"
 import { languageAnd, mirrored, mropeOf, multimodalModel, tiedOf, vocabularyMarks } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
@@ -84,6 +85,11 @@ export const glm4vMoe = family({
         ...vocabularyMarks(t, { eos_token_id: null }),
         vision_config: hfConfig("glm4v_moe.configuration_glm4v_moe.Glm4vMoeVisionConfig", wholeVision(v))
       }),
+      // What norms of queries and keys would do is not known: transformers has none here.
+      forward: t.use_qk_norm ? undefined : forwardOf(t, {
+        rotary: { width: Math.floor(headDimOf(t) * common(t).rotary_percent) },
+        router: sigmoidRouterFacts(t)
+      }),
       components: MOE_COMPONENTS,
       // Checkpoints may have multi-token prediction behind the decoder; the trainer's model has no module for it.
       carried: appendedCarried({ layers: t.num_hidden_layers, modules, table, model: NAMES.model })
@@ -127,6 +133,7 @@ export const glm4v = family({
         position_embedding_type: "mrope",
         mrope_section: mropeOf(t)
       }),
+      forward: forwardOf(t, { rotary: { interleaved: true } }),
       components: COMPONENTS
     })
   }

@@ -12,6 +12,7 @@ import { attentionBiases, biasFields, flaggedBiases, flaggedZeroBiases, type Lin
 import { attention, denseMlp, mlpBiases, qkNorm } from "./shared/blocks.ts"
 import { many, size } from "./shared/config.ts"
 import { type ExpertLayout, expertLayout, routedExperts } from "./shared/experts.ts"
+import { type ForwardChange, forwardOf, softmaxRouter, tailWindows } from "./shared/forward.ts"
 import { commonOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { GROUPED, moeFields, router, sparseMoe } from "./shared/moe.ts"
 import { generationOf, languageAnd, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -38,6 +39,8 @@ const common = {
 interface Language {
   readonly change: (t: Text) => Partial<TransformerConfig>
   readonly biases: (t: Text) => LinearBiases
+  /** What it computes beside the common. */
+  readonly forward?: (t: Text) => ForwardChange
   /** Fields of config.json that give the language model all biases. */
   readonly allBiases?: (t: Text, section: string) => ReturnType<typeof zeroBiases>
   readonly table: (tc: TransformerConfig, experts: ExpertLayout | undefined) => Table
@@ -50,16 +53,23 @@ const dense = (biases: Language["biases"], change: Partial<TransformerConfig> = 
   biases,
   table: () => ({ ...attention, ...qkNorm, ...denseMlp, ...mlpBiases })
 })
+/** Of all layers. */
+const slidingWindow = (t: Text): ForwardChange["windows"] => {
+  const { data, success } = size.nullish().safeParse(t["sliding_window"])
+  return success ? () => data : "unknown"
+}
+
 const NONE: LinearBiases = { qkv: false, output: false, mlp: false }
 
 const LANGUAGES: ReadonlyMap<string, Language> = new Map<string, Language>([
   ["llama", { ...dense(flaggedBiases), allBiases: flaggedZeroBiases }],
-  ["mistral", dense(() => NONE)],
-  ["qwen2", dense(() => ({ ...NONE, qkv: true }))],
-  ["qwen3", dense(attentionBiases, { qk_layernorm: true })],
+  ["mistral", { ...dense(() => NONE), forward: (t) => ({ windows: slidingWindow(t) }) }],
+  ["qwen2", { ...dense(() => ({ ...NONE, qkv: true })), forward: (t) => ({ windows: tailWindows(t) }) }],
+  ["qwen3", { ...dense(attentionBiases, { qk_layernorm: true }), forward: (t) => ({ windows: tailWindows(t) }) }],
   ["qwen3_moe", {
     change: (t) => ({ qk_layernorm: true, ...sparseMoe({ ...t, num_experts_per_tok: t.num_experts_per_tok ?? 8 }) }),
     biases: attentionBiases,
+    forward: (t) => ({ windows: t["use_sliding_window"] === true ? "unknown" : undefined, router: softmaxRouter(t) }),
     table: (tc, experts) => ({ ...attention, ...qkNorm, ...denseMlp, ...router("mlp.gate.weight"), ...routedExperts(tc, experts) })
   }],
   ["internlm2", {
@@ -121,6 +131,7 @@ const describe = (c: Config, t: Text, { experts, head, model, outer }: ReturnTyp
       ...rows("language_model.", "", { "embedding.word_embeddings.weight": `${model}${embedding}.weight`, "output_layer.weight": `${head}${lmHead}.weight` })
     ],
     provider: gptProvider(GPT, tc, commonOf(t), { ...extraOf(t), ...(tc.num_moe_experts ? GROUPED : {}) }),
+    forward: forwardOf(t, language.forward?.(t)),
     components: COMPONENTS,
     // A mask token of the encoder's pretraining, a norm behind its last layer: no part of the multimodal model's forward pass.
     carried: ["embeddings.mask_token", "layernorm.weight", "layernorm.bias"].map((name) => ({ pattern: `${outer}vision_tower.${name}`, why: "of the encoder's pretraining; the multimodal model does not use it" }))

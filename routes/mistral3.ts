@@ -5,6 +5,7 @@ import { float } from "../src/runconfig/Provider.ts"
 import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
+import { forwardOf } from "./shared/forward.ts"
 import { hfConfig, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -26,6 +27,18 @@ const YARN = {
 const PROVIDER = "megatron.bridge.models.ministral3.ministral3_provider.Ministral3ModelProvider"
 const COMPONENTS = languageAnd({ name: "images", sourcePrefix: "vision_tower.", encoder: "pixtral", projectors: ["multi_modal_projector."] })
 
+const forwardFields = z.looseObject({
+  sliding_window: size.nullish(),
+  rope_parameters: z.looseObject({ llama_4_scaling_beta: z.number().nullish(), original_max_position_embeddings: size.nullish() }).nullish()
+})
+
+/** A window of all layers, and scores that grow with positions: of the two language models, one has the latter. */
+const attentionOf = (t: object) => {
+  const { rope_parameters: rope, sliding_window: window } = forwardFields.parse(t)
+  const { llama_4_scaling_beta: beta, original_max_position_embeddings: length } = rope ?? {}
+  return { window, growth: beta && length ? { beta, length } : undefined }
+}
+
 export const mistral3 = family({
   name: "mistral3",
   architectures: ["Mistral3ForConditionalGeneration"],
@@ -43,6 +56,7 @@ export const mistral3 = family({
   layout: (_, headers) => generationOf(headers, WRAPPED_NAMES),
   describe: (c, { head, model, outer }) => {
     const { text_config: t, vision_config: v } = c
+    const { growth, window } = attentionOf(t)
     const tc = transformerOf(t, { share_embeddings_and_output_weights: tiedOf(c, true) })
     const features = v.hidden_size * (Array.isArray(c.vision_feature_layer) ? c.vision_feature_layer.length : 1)
     return multimodalModel({
@@ -74,6 +88,7 @@ export const mistral3 = family({
           vision_config: typed("pixtral", wholeVision(v))
         })
       }),
+      forward: forwardOf(t, { windows: () => window, layer: () => ({ growth }) }),
       components: COMPONENTS
     })
   }

@@ -46,6 +46,7 @@ const stretchOf = (t: Parameters<typeof scalingOf>[0]): RotaryScaling | undefine
     case undefined:
     // Of three axes of positions, which are one for text.
     case "mrope": return undefined
+    case "dynamic": return typeof t.max_position_embeddings === "number" ? { kind: "dynamic", factor: s.factor ?? 1, length: t.max_position_embeddings } : "unknown"
     case "linear": return { kind: "linear", factor: s.factor ?? 1 }
     case "llama3": return {
       kind: "by-wavelength",
@@ -78,7 +79,7 @@ export interface ForwardChange extends Partial<Omit<ForwardFacts, "attention">> 
   /** Keys that a query of a layer sees. */
   readonly windows?: Windows | undefined
   /** What a layer has otherwise; null: not at all. */
-  readonly layer?: (layer: number) => { readonly [K in "rotary" | "softCap"]?: AttentionFacts[K] | null | undefined } & { readonly scale?: number }
+  readonly layer?: (layer: number) => { readonly [K in "rotary" | "softCap" | "growth"]?: AttentionFacts[K] | null | undefined } & { readonly scale?: number }
 }
 
 /** RMSNorm, an activation by its HF name, rotary positions, scores over the root of the head's width: what `change` does not say otherwise. */
@@ -89,9 +90,9 @@ export const forwardOf = (t: TextConfig, change: ForwardChange = {}): ForwardFac
   const rotary = rotaryOf(t, head, turn)
   if (activation === undefined || rotary === "unknown" || windows === "unknown") return undefined
   const attention = Array.from({ length: t.num_hidden_layers }, (_, i): AttentionFacts => {
-    const { rotary: turned = rotary, scale = 1 / Math.sqrt(head), softCap } = layer?.(i) ?? {}
+    const { growth, rotary: turned = rotary, scale = 1 / Math.sqrt(head), softCap } = layer?.(i) ?? {}
     const window = windows?.(i)
-    return { scale, ...(turned ? { rotary: turned } : {}), ...(softCap ? { softCap } : {}), ...(window ? { window } : {}) }
+    return { scale, ...(turned ? { rotary: turned } : {}), ...(softCap ? { softCap } : {}), ...(growth ? { growth } : {}), ...(window ? { window } : {}) }
   })
   return { epsilon: t.rms_norm_eps ?? 1e-6, zeroCentred: false, ...facts, activation, attention }
 }

@@ -155,7 +155,7 @@ const attentionPlan = <P>(p: NamedParameters<P>, layer: string, block: Attention
     ...p.norm("keyNorm", `${at}k_layernorm.`),
     ...p.optional("sinks", `${at}core_attention.softmax_offset`),
     output: p.linear(`${at}linear_proj`),
-    ...p.norm("outputNorm", `${at}linear_proj.post_layernorm.`)
+    ...p.norm("outputNorm", `${at}linear_proj.post_layernorm.`, `${layer}post_self_attn_layernorm.`)
   }
 }
 
@@ -188,7 +188,7 @@ const mlpPlan = <P>(p: NamedParameters<P>, layer: string, at: string, block: Mlp
   up: p.linear(`${at}linear_fc1`),
   down: p.linear(`${at}linear_fc2`),
   ...p.optional("tokenGate", `${at}gate_weight`),
-  ...p.norm("outputNorm", `${at}linear_fc2.post_layernorm.`)
+  ...p.norm("outputNorm", `${at}linear_fc2.post_layernorm.`, ...(block.shared ? [] : [`${layer}post_mlp_layernorm.`]))
 })
 
 const expertsPlan = <P>(p: NamedParameters<P>, layer: string, block: ExpertsBlock, shared: MlpBlock | undefined, facts: RouterFacts, perToken: number): ExpertsPlan<P> => {

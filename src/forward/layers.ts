@@ -117,16 +117,23 @@ function* prepared<P>(pass: Pass<P>, x: States, norm: Norm<P> | undefined, heads
   return turned(yield* pass.perhaps(norm, x))
 }
 
+/** Queries whose scores grow with their position. */
+const growing = (queries: Float32Array, tokens: number, { beta, length }: NonNullable<AttentionFacts["growth"]>): Float32Array => {
+  const width = queries.length / tokens
+  return queries.map((value, i) => value * (1 + beta * Math.log(1 + Math.floor(Math.floor(i / width) / length))))
+}
+
 function* attention<P>(pass: Pass<P>, layer: AttentionPlan<P>, x: States): Steps<P, States> {
   const { block, facts } = layer
   const qkv = yield* pass.linear(layer.qkv, yield* pass.perhaps(layer.norm, x))
   const parts = new Later(() => byHead(qkv.get(), block))
   const queries = yield* prepared(pass, new Later(() => parts.get().queries), layer.queryNorm, block.heads, block.headDim, facts)
   const keys = yield* prepared(pass, new Later(() => parts.get().keys), layer.keyNorm, block.groups, block.headDim, facts)
+  const grown = facts.growth === undefined ? queries : new Later(() => growing(queries.get(), pass.tokens, facts.growth!))
   const sinks = layer.sinks === undefined ? undefined : yield* whole(layer.sinks)
   const mixed = new Later(() =>
     attend(pass.arithmetic, pass.tokens, {
-      queries: queries.get(),
+      queries: grown.get(),
       keys: keys.get(),
       values: parts.get().values,
       ...(sinks ? { sinks: sinks.get() } : {})

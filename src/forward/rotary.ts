@@ -21,14 +21,21 @@ const yarnKept = ({ base, width }: Rotary, { betaFast, betaSlow, length, truncat
   return (pair) => 1 - Math.min(1, Math.max(0, (pair - low) / ((high === low ? low + 0.001 : high) - low)))
 }
 
-/** Radians per position of each pair, as F32. */
-export const frequencies = (rotary: Rotary): Float32Array => {
-  const { base, scaling, width } = rotary
+const grownBase = ({ base, scaling, width }: Rotary, tokens: number): number =>
+  scaling?.kind === "dynamic" && tokens > scaling.length
+    ? base * ((scaling.factor * tokens) / scaling.length - (scaling.factor - 1)) ** (width / (width - 2))
+    : base
+
+/** Radians per position of each pair, as F32; `tokens` is the length of the text. */
+const frequencies = (rotary: Rotary, tokens: number): Float32Array => {
+  const { scaling, width } = rotary
+  const base = grownBase(rotary, tokens)
   const kept = scaling?.kind === "yarn" ? yarnKept(rotary, scaling) : () => 1
   return Float32Array.from({ length: width / 2 }, (_, pair) => {
     const plain = Math.fround(1 / Math.fround(base ** Math.fround((2 * pair) / width)))
     switch (scaling?.kind) {
-      case undefined: return plain
+      case undefined:
+      case "dynamic": return plain
       case "linear": return plain / scaling.factor
       case "by-wavelength": return stretchedByWavelength(plain, scaling)
       case "yarn": return (plain / scaling.factor) * (1 - kept(pair)) + plain * kept(pair)
@@ -43,7 +50,7 @@ export interface RotaryTable {
 }
 
 export const rotaryTable = (rotary: Rotary, tokens: number): RotaryTable => {
-  const turns = frequencies(rotary)
+  const turns = frequencies(rotary, tokens)
   const magnitude = rotary.scaling?.kind === "yarn" ? rotary.scaling.magnitude : 1
   const of = (f: (angle: number) => number) =>
     Float32Array.from({ length: tokens * turns.length }, (_, i) => f(Math.fround(Math.floor(i / turns.length) * turns[i % turns.length]!)) * magnitude)

@@ -9,6 +9,8 @@ export type Activation = "silu" | "gelu" | "gelu-tanh" | "quick-gelu" | "relu" |
 /** Frequencies stretched beyond the trained length. `length`: positions that the model was trained on first. */
 export type RotaryScaling =
   | { readonly kind: "linear"; readonly factor: number }
+  /** The base grows with a text that is longer. */
+  | { readonly kind: "dynamic"; readonly factor: number; readonly length: number }
   | { readonly kind: "by-wavelength"; readonly factor: number; readonly low: number; readonly high: number; readonly length: number }
   | {
     readonly kind: "yarn"
@@ -38,6 +40,8 @@ export interface AttentionFacts {
   readonly rotary?: Rotary
   /** Factor of the products of queries and keys. */
   readonly scale: number
+  /** They grow with each stretch of so many positions before the query: by 1 + beta · ln(1 + ⌊position / length⌋). */
+  readonly growth?: { readonly beta: number; readonly length: number }
   /** Keys that a query sees, its own included; absent: all before it. */
   readonly window?: number
   /** Scores s become cap · tanh(s / cap). */

@@ -34,6 +34,16 @@ describe("a decoder", () => {
     expect(planOf(name).layers.length).toBeGreaterThan(0)
   })
 
+  it.each(["internvl-internlm2", "internvl-qwen2", "internvl-qwen3-moe-tied"])("%s, as published: every parameter has its place, and it computes what the form of transformers does", (name) => {
+    const { llm_config: text, ...config } = JSON.parse(readFileSync(new URL(`../families/toys/${name}.json`, import.meta.url), "utf8")) as { readonly llm_config: object }
+    const languageOf = (config: unknown) => describedBy(config).modules.find((own) => own.kind === "language")!
+    const published = languageOf({ ...config, llm_config: text })
+    const names = published.entries.flatMap((e) => (e.kind === "parameter" ? [e.name.slice("language_model.".length)] : []))
+    const { facts, layers } = decoderPlan({ module: published, blocks: published.blocks, name }, new Map(names.map((own) => [own, own])))
+    expect(layers).toHaveLength(2)
+    expect(facts).toEqual(languageOf({ ...config, text_config: text, architectures: ["InternVLForConditionalGeneration"] }).forward)
+  })
+
   it("with a parameter that nothing here uses", () => {
     expect(() => planOf("mixtral", {}, ["decoder.layers.1.layer_scalar"])).toThrow(/it is not known what its decoder\.layers\.1\.layer_scalar does/)
   })

@@ -52,14 +52,14 @@ describe("logits", () => {
     expect(await megatronLogits(megatron)).toEqual(await hfLogits(hfModel, TOKENS))
   })
 
-  it.each(["qwen3-vl-moe", "gemma3-vl"])("%s: so does the language component of a MIMO one", async (name) => {
+  it.each(["qwen3-vl-moe", "gemma3-vl", "glm-4.1v"])("%s: so does the language component of a MIMO one", async (name) => {
     const hfModel = join(work, name)
     const megatron = join(work, `${name}.megatron`)
     await importCheckpoint({ hfModel, components: ["language=tp=2", "images=tp=1"] }, megatron, { checksum: false })
     expect(await megatronLogits(megatron, hfModel)).toEqual(await hfLogits(hfModel, TOKENS))
   })
 
-  it.each(["qwen3-yarn", "deepseek-v3-yarn", "gpt-oss-window", "gemma2-window"])("%s: a Megatron checkpoint gives the same bits", async (name) => {
+  it.each(["qwen3-yarn", "deepseek-v3-yarn", "gpt-oss-window", "gemma2-window", "bailing-moe-v2"])("%s: a Megatron checkpoint gives the same bits", async (name) => {
     const hfModel = join(work, name)
     const megatron = join(work, `${name}.megatron`)
     await importCheckpoint({ hfModel, standard: true, tp: 2, pp: 2 }, megatron, { checksum: false })
