@@ -4,6 +4,7 @@ import type { BridgeError } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { rememberedRuns, unfinishedUploads, type UploadsReport } from "../publish/bucket/uploads.ts"
+import { schemeOf } from "../remote/place.ts"
 import { remotesInUse } from "../remote/storeInUse.ts"
 
 export type { RememberedRun, UnfinishedUpload, UploadsReport } from "../publish/bucket/uploads.ts"
@@ -24,3 +25,6 @@ export const uploads = (place: string | undefined, { abort = false }: { readonly
 export { isRemote as isElsewhere } from "../remote/place.ts"
 /** What a plan says of it. */
 export { sendingNotes } from "../publish/bucket/forecast.ts"
+
+/** A repository of the Hub. */
+export const isHub = (place: string): boolean => schemeOf(place) === "hf"

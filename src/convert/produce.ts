@@ -14,6 +14,7 @@ import { publish } from "../publish/publish.ts"
 import { lostSource } from "../publish/sources.ts"
 import { stage } from "../publish/stage.ts"
 import { withoutDirectorySync } from "../io/shared.ts"
+import type { HubUploadOptions } from "../remote/hub/HubUpload.ts"
 import { farAway, isRemote } from "../remote/place.ts"
 import { OtherStore, sameElsewhere, storeInUse } from "../remote/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
@@ -31,6 +32,8 @@ export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress
    * original and no others, so there it is to be asked for.
    */
   readonly checksum?: boolean
+  /** How a repository of the Hub is written, where the target is one. */
+  readonly hub?: HubUploadOptions
   /** Told what an interruption left behind. */
   readonly onKept?: (text: string) => void
   /** Told why it takes a while before the work begins. */
@@ -78,7 +81,7 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
 
 const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
-  { concurrency, far, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
+  { concurrency, far, hub, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Production<R>,
   finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
 ): Effect.Effect<R, BridgeError, Disk> =>
@@ -118,6 +121,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       resume,
       onKept,
       onWait,
+      hub,
       size: c.size ?? c.files.reduce((n, f) => n + f.size, 0),
       sources: c.sources,
       notReplaceable: (names: ReadonlyArray<string>) => whyNotReplaceable(names, c.iteration),

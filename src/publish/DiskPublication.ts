@@ -48,7 +48,7 @@ export class DiskPublication implements Publication {
   /** For the engine. */
   readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
   /** What the report should say. */
-  readonly notes: ReadonlyArray<string>
+  readonly notes: Array<string>
   readonly #disk: DiskCalls
   readonly #target: ObservedTarget
   readonly #permission: Permission
@@ -90,7 +90,7 @@ export class DiskPublication implements Publication {
     const folder = options.job?.folder ?? ""
     this.staged = new StagedFiles(made.disk, join(this.#folder, DATA), target.shown)
     this.recorder = new Recorder(this.staged, folder, options.checksums ?? false)
-    this.notes = made.notes
+    this.notes = [...made.notes]
     this.sink = directorySink(made.disk, join(this.staged.directory, folder), () => this.#publish())
     this.execution = {
       ...(options.job ? engineFor(options.job.engine, earlier?.block) : {}),
@@ -152,9 +152,9 @@ export class DiskPublication implements Publication {
       notReplaceable: options.notReplaceable ?? (() => undefined)
     }
     const look = async (): Promise<Target> => {
-      const target = await findTarget(disk, shown)
-      await checkTarget(disk, target, permission)
-      return target
+      const found = await findTarget(disk, shown)
+      await checkTarget(disk, found, permission)
+      return options.elsewhere ? { ...found, shown: options.elsewhere.shown } : found
     }
     const { path } = await findTarget(disk, shown)
     const recovered = await recover(disk, path)
@@ -217,6 +217,15 @@ export class DiskPublication implements Publication {
   /** Give the directory the target's name; commit.ts calls it when everything is in it. */
   async #publish(): Promise<void> {
     await this.#journal?.close()
+    const { elsewhere } = this.#options
+    if (elsewhere) {
+      await this.#lock.verify()
+      await this.staged.check()
+      this.notes.push(await elsewhere.deliver(this.staged.directory, this.staged.names))
+      this.#published = this.#done = true
+      await discard(this.#disk, this.#target.path, this.#lock.identity).catch(() => {})
+      return
+    }
     const publication = { folder: this.#folder, lock: this.#lock, target: this.#target, permission: this.#permission, staged: this.staged }
     await publishData(this.#disk, publication, () => { this.#published = true })
     this.#done = true

@@ -1,6 +1,7 @@
 /** The next content of one target while it comes to be: what the engine writes into it, small files, and the commit. */
 import type { EngineOptions, ExecuteOptions } from "../engine/index.ts"
 import type { FileInfo } from "../io/Disk.ts"
+import type { HubUploadOptions } from "../remote/hub/HubUpload.ts"
 import type { Sink } from "../store/Sink.ts"
 import type { Recorder } from "./integrity/Recorder.ts"
 import type { Fingerprint } from "./journal/Fingerprint.ts"
@@ -21,6 +22,10 @@ export interface PublicationOptions {
   readonly notReplaceable?: Permission["notReplaceable"]
   /** Write checksums of everything with it. */
   readonly checksums?: boolean
+  /** How a repository of the Hub is written. */
+  readonly hub?: HubUploadOptions | undefined
+  /** The directory that is filled goes elsewhere: who takes it, and what it is called. What is said of that comes into the notes. */
+  readonly elsewhere?: { readonly shown: string; readonly deliver: (directory: string, names: ReadonlyArray<string>) => Promise<string> }
   /** Makes the work resumable. */
   readonly job?: {
     readonly identity: Fingerprint

@@ -14,6 +14,7 @@ import { remotesInUse } from "../remote/storeInUse.ts"
 import { awaitSilence } from "./staging/Lock.ts"
 import { stagingOf } from "./staging/names.ts"
 import { anchorOf } from "./bucket/place.ts"
+import { hubStagingDirectory } from "../remote/environment.ts"
 import { DiskPublication } from "./DiskPublication.ts"
 import type { Publication, PublicationOptions } from "./Publication.ts"
 
@@ -63,9 +64,16 @@ export const publish = <A, E extends BridgeError, R>(
 
 /** A target that is not on this machine; its driver is loaded here. The first half waits for whoever may hold it, and can be interrupted. */
 const openElsewhere = (disk: DiskCalls, remotes: () => Promise<RemoteStores>, target: string, options: PublishOptions) => async (signal: AbortSignal): Promise<() => Promise<Publication>> => {
-  const { s3 } = await remotes()
-  if (schemeOf(target) !== "s3") {
-    throw new OutputRefused({ path: target, code: "output/read-only", problem: "is a place that is only read", hint: "s3://bucket/prefix and directories are written." })
+  const { s3, upload } = await remotes()
+  const scheme = schemeOf(target)
+  if (scheme === "hf") {
+    const to = await upload(target, options.hub ?? {}, options.overwrite)
+    const anchor = anchorOf(target, hubStagingDirectory())
+    const silent = await awaitSilence(disk, stagingOf(anchor), target, { signal, onWait: options.onWait })
+    return () => DiskPublication.open(disk, anchor, { ...options, sources: (options.sources ?? []).filter((source) => !isRemote(source)), elsewhere: { shown: target, deliver: (directory, names) => to.deliver(directory, names) } }, silent)
+  }
+  if (scheme !== "s3") {
+    throw new OutputRefused({ path: target, code: "output/read-only", problem: "is a place that is only read", hint: "s3://bucket/prefix, hf://Org/Name and directories are written." })
   }
   const bucket = s3.bucket(target)
   const silent = await awaitSilence(disk, stagingOf(anchorOf(target)), target, { signal, onWait: options.onWait })

@@ -2,12 +2,13 @@
 import { IoError } from "../errors.ts"
 import type { DiskCalls } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
-import { downloadTimeout, type RemoteEnvironment, hubCacheDirectory, hubEndpoint, hubTokenFile, sendsToken } from "./environment.ts"
+import { downloadTimeout, type RemoteEnvironment, hubCacheDirectory, hubEndpoint, hubTokenFile, sendsToken, usesXet } from "./environment.ts"
 import { Client } from "./http/Client.ts"
 import { HttpStore } from "./http/HttpStore.ts"
 import { HubCache } from "./hub/HubCache.ts"
 import { HubClient } from "./hub/HubClient.ts"
 import { HubStore } from "./hub/HubStore.ts"
+import type { HubUpload, HubUploadOptions } from "./hub/HubUpload.ts"
 import { schemeOf } from "./place.ts"
 import { type AwsClient, awsClient } from "./s3/awsClient.ts"
 import { S3Bucket } from "./s3/S3Bucket.ts"
@@ -19,6 +20,8 @@ export interface RemoteStores {
   readonly of: (path: string) => Promise<Store>
   readonly client: Client
   readonly hub: () => Promise<HubStore>
+  /** A repository as a target, looked at. As {@link HubUpload.prepare}. */
+  readonly upload: (path: string, options: HubUploadOptions, overwrite: boolean) => Promise<HubUpload>
   readonly s3: {
     /** What is written below a prefix. IoError `place/s3` */
     readonly bucket: (path: string) => S3Bucket
@@ -54,18 +57,24 @@ export const remoteStores = (disk: DiskCalls, { cache = false, patience, timeout
   let aws: Promise<AwsClient> | undefined
   const signed = () => aws ??= awsClient(timeout ?? downloadTimeout(env), env)
   const s3 = new S3Store(client, signed)
-  let hub: Promise<HubStore> | undefined
-  const hubStore = (): Promise<HubStore> => hub ??= (async () => {
+  let asking: Promise<{ readonly hub: HubClient; readonly endpoint: URL; readonly token: string | undefined }> | undefined
+  const asked = () => asking ??= (async () => {
     const endpoint = hubEndpoint(env)
     if (!/^https?:$/.test(URL.canParse(endpoint) ? new URL(endpoint).protocol : "")) {
       throw new IoError({ path: endpoint, operation: "open", code: "hub/endpoint", errno: "EINVAL", detail: "HF_ENDPOINT is no address" })
     }
-    const asked = new HubClient(client, new URL(endpoint), await tokenOf(disk, env))
-    return new HubStore(client, asked, new HubCache(disk, hubCacheDirectory(env), cache))
+    const token = await tokenOf(disk, env)
+    return { hub: new HubClient(client, new URL(endpoint), token), endpoint: new URL(endpoint), token }
   })()
+  let hub: Promise<HubStore> | undefined
+  const hubStore = (): Promise<HubStore> => hub ??= asked().then((own) => new HubStore(client, own.hub, new HubCache(disk, hubCacheDirectory(env), cache)))
   return {
     client,
     hub: hubStore,
+    upload: async (path, options, overwrite) => {
+      const { HubUpload } = await import("./hub/HubUpload.ts")
+      return HubUpload.prepare({ client, ...await asked(), xet: usesXet(env) }, path, options, overwrite)
+    },
     s3: { bucket: (path) => new S3Bucket(client, signed, path) },
     of: async (path) => {
       switch (schemeOf(path)) {

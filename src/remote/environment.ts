@@ -20,6 +20,12 @@ export const isOffline = (env: RemoteEnvironment = process.env): boolean => isTr
 /** A token may be sent without being asked for by name. */
 export const sendsToken = (env: RemoteEnvironment = process.env): boolean => !isTrue(env["HF_HUB_DISABLE_IMPLICIT_TOKEN"])
 
+/** What is sent may be sent by Xet. */
+export const usesXet = (env: RemoteEnvironment = process.env): boolean => !isTrue(env["HF_HUB_DISABLE_XET"])
+
+/** Where large things wait for their upload to the Hub: beside its cache, which lies where there is room. */
+export const hubStagingDirectory = (env: RemoteEnvironment = process.env): string => join(home(env), "megatron-mimo-bridge", "uploads")
+
 /** The Hub's address, without a slash at its end: `HF_ENDPOINT`, else the public one. */
 export const hubEndpoint = (env: RemoteEnvironment = process.env): string => (env["HF_ENDPOINT"] || "https://huggingface.co").replace(/\/+$/, "")
 

@@ -14,6 +14,8 @@ export interface FakeRepository {
   readonly gated?: boolean
   /** Needs a token. */
   readonly private?: boolean
+  /** Pull requests: their files. */
+  readonly proposed?: Array<ReadonlyMap<string, Uint8Array>>
 }
 
 export interface Asked {
@@ -76,12 +78,25 @@ export const startFakeHub = async (): Promise<FakeHub> => {
     asked.push(entry)
     return entry
   }
+  const bodyOf = async (request: IncomingMessage): Promise<Buffer> => {
+    const parts: Array<Buffer> = []
+    for await (const part of request) parts.push(part as Buffer)
+    return Buffer.concat(parts)
+  }
   const cdn = await listen("127.0.0.2", (request, response) => {
     const entry = note("cdn", request)
     const usual = (): void => {
       const url = new URL(entry.url, "http://cdn")
       if (Number(url.searchParams.get("epoch")) !== epoch) {
         response.writeHead(403).end("expired")
+        return
+      }
+      if (entry.method === "PUT") {
+        bodyOf(request).then((body) => {
+          if (sha256(body) !== url.pathname.slice(1)) return response.writeHead(400).end("another sum")
+          contents.set(url.pathname.slice(1), body)
+          return response.writeHead(200).end()
+        }, () => { response.destroy() })
         return
       }
       const bytes = contents.get(url.pathname.slice(1))
@@ -96,9 +111,56 @@ export const startFakeHub = async (): Promise<FakeHub> => {
   }
   const server = await listen("127.0.0.1", (request, response) => {
     const entry = note("hub", request)
-    const usual = (): void => answer(entry, response)
+    const usual = (): void => {
+      if (entry.method === "POST") bodyOf(request).then((body) => take(entry, body, response), () => { response.destroy() })
+      else answer(entry, response)
+    }
     if (!hub.spoil?.(entry, response, usual)) usual()
   })
+  /** What is written: repositories, large files, commits. */
+  const take = ({ authorization, url }: Asked, body: Buffer, response: ServerResponse): void => {
+    const json = (value: unknown): void => { response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value)) }
+    const { pathname, searchParams } = new URL(url, endpoint)
+    if (authorization !== `Bearer ${TOKEN}`) return refuse(response, 401)
+    if (pathname === "/api/repos/create") {
+      const { name, organization, visibility } = JSON.parse(body.toString()) as { name: string; organization: string; visibility?: string }
+      const id = `${organization}/${name}`
+      if (repositories.has(id)) return refuse(response, 409)
+      repositories.set(id, { commit: createHash("sha1").update(id).digest("hex"), files: new Map([[".gitattributes", Buffer.from("")]]), private: visibility === "private" })
+      return json({ url: `${endpoint}/${id}`, id })
+    }
+    const [, batch] = /^\/([\w.-]+\/[\w.-]+)\.git\/info\/lfs\/objects\/batch$/.exec(pathname) ?? []
+    if (batch !== undefined) {
+      const { objects } = JSON.parse(body.toString()) as { objects: ReadonlyArray<{ oid: string; size: number }> }
+      return json({ transfer: "basic", objects: objects.map(({ oid, size }) => ({ oid, size, ...(contents.has(oid) ? {} : { actions: { upload: { href: `${cdnAddress}/${oid}?epoch=${epoch}&signature=secret` } } }) })) })
+    }
+    const [, id = "", kind, branch] = /^\/api\/models\/([\w.-]+\/[\w.-]+)\/(preupload|commit)\/(.+)$/.exec(pathname) ?? []
+    const repository = repositories.get(id)
+    if (repository === undefined || branch !== "main") return refuse(response, 404, "RepoNotFound")
+    if (kind === "preupload") {
+      const { files } = JSON.parse(body.toString()) as { files: ReadonlyArray<{ path: string }> }
+      return json({ files: files.map(({ path }) => ({ path, uploadMode: isLarge(path) ? "lfs" : "regular", shouldIgnore: false, oid: null })) })
+    }
+    const files = new Map(repository.files)
+    for (const line of body.toString().split("\n")) {
+      const { key, value } = JSON.parse(line) as { key: string; value: { path: string; oid: string; content: string; parentCommit?: string } }
+      if (key === "header" && value.parentCommit !== undefined && value.parentCommit !== repository.commit) return refuse(response, 412)
+      if (key === "deletedFile") files.delete(value.path)
+      if (key === "file") files.set(value.path, Buffer.from(value.content, "base64"))
+      if (key === "lfsFile") {
+        const bytes = contents.get(value.oid)
+        if (bytes === undefined) return refuse(response, 400)
+        files.set(value.path, bytes)
+      }
+    }
+    const commit = createHash("sha1").update(body).update(repository.commit).digest("hex")
+    if (searchParams.get("create_pr") === "1") {
+      repositories.set(id, { ...repository, proposed: [...repository.proposed ?? [], files] })
+      return json({ commitOid: commit, commitUrl: "", pullRequestUrl: `${endpoint}/${id}/discussions/1`, hookOutput: "" })
+    }
+    repositories.set(id, { ...repository, commit, files })
+    json({ commitOid: commit, commitUrl: "", hookOutput: "" })
+  }
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const answer = ({ authorization, method, range, url }: Asked, response: ServerResponse): void => {
     const { pathname, searchParams } = new URL(url, endpoint)

@@ -4,7 +4,7 @@ import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conv
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { exportModel, exportModelOf } from "../exportModel.ts"
-import { sendingNotes } from "../../api/uploads.ts"
+import { isHub, sendingNotes } from "../../api/uploads.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
 import { asJob, plannedShares } from "../job.ts"
@@ -38,6 +38,8 @@ export const exportCommand = Command.make("export", {
   allowUnmapped: flags.allowUnmapped,
   overwrite: flags.overwrite,
   resume: flags.resume,
+  private: Flag.Boolean("private").pipe(Flag.withDescription("With --hf-path hf://Org/Name: a repository that does not exist is made as a private one"), Flag.withDefault(false)),
+  createPr: Flag.Boolean("create-pr").pipe(Flag.withDescription("With --hf-path hf://Org/Name: the commit is a pull request"), Flag.withDefault(false)),
   checksum: flags.checksum,
   dryRun: flags.dryRun,
   trustRemoteCode: flags.trustRemoteCode,
@@ -54,6 +56,8 @@ export const exportCommand = Command.make("export", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
   yield* attempt(() => refuseIdle(["--mtp-from", Option.isSome(input.mtpFrom) && input.mtp === "drop", "--mtp drop leaves those tensors out"],
+    ["--private", input.private && !isHub(input.hfPath), "--hf-path is no repository of the Hub"],
+    ["--create-pr", input.createPr && !isHub(input.hfPath), "--hf-path is no repository of the Hub"],
     ["--restore-quantized", input.restoreQuantized && Option.isNone(input.hfModel), "without --hf-model there are no codes to restore"]))
   yield* refuseDryReport(input)
   return yield* asJob("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
@@ -68,10 +72,10 @@ export const exportCommand = Command.make("export", {
         prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))
       : yield* prepare({})
     const { report } = prepared
-    if (input.dryRun) return yield* emit("export", input, { ...report, notes: [...report.notes, ...sendingNotes(input.hfPath, report.files)], target: input.hfPath }, (r) => renderReport(r, r.target, false))
+    if (input.dryRun) return yield* emit("export", input, { ...report, notes: [...report.notes, ...sendingNotes(input.hfPath, report.files, input.createPr)], target: input.hfPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("exporting", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-      return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), progress: progress.add })
+      return prepared.run(input.hfPath, { ...engine, ...flags.runOptions(input), hub: { private: input.private, createPr: input.createPr }, progress: progress.add })
     }, ["verify", "--hf-model", input.hfPath, "--megatron-path", input.megatronPath, ...flags.familyWords(input)])
     yield* writeReports(targets, { command: "export", paths: [input.megatronPath, input.hfPath], seconds: (performance.now() - started) / 1000, conversion: done, ...families })
     yield* emit("export", input, { ...done, target: input.hfPath }, (r) => renderReport(r, r.target, true))

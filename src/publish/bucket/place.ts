@@ -11,5 +11,5 @@ export const stateDirectory = (env: StateEnvironment = process.env): string =>
   join(env["XDG_STATE_HOME"] || join(homedir(), ".local", "state"), "megatron-mimo-bridge", "uploads")
 
 /** What stands for a target in the names of staging folders. */
-export const anchorOf = (target: string, env?: StateEnvironment): string =>
-  join(stateDirectory(env), createHash("sha256").update(canonical(target)).digest("hex").slice(0, 32))
+export const anchorOf = (target: string, directory = stateDirectory()): string =>
+  join(directory, createHash("sha256").update(canonical(target)).digest("hex").slice(0, 32))

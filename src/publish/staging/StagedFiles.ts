@@ -40,6 +40,11 @@ export class StagedFiles implements StagedContent {
     this.directory = directory
   }
 
+  /** Of all files. */
+  get names(): ReadonlyArray<string> {
+    return [...this.#files.keys()]
+  }
+
   /** A folder, which may be there already; those above it as well. */
   async makeDirectory(name: string): Promise<void> {
     let path = ""

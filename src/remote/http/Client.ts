@@ -64,6 +64,8 @@ export class Transient extends Error {
 const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const TRIES = 5
+/** A commit of many files takes the Hub this many time-outs. */
+const SENDING = 12
 const LONGEST_PAUSE = 30_000
 /** A rate limit's window is five minutes. */
 const LONGEST_WAIT = 330_000
@@ -264,6 +266,34 @@ export class Client {
         throw new IoError({ path, operation: "read", errno: "EPROTO", detail: `${url.origin} answers with something that is no JSON` })
       }
     }))
+  }
+
+  /**
+   * `fetch` for a library that sends: its requests are tried again, go through the same proxies and are counted. `secret`, an authorization,
+   * goes only where `isOwn` says.
+   */
+  fetching(path: string, isOwn: (url: URL) => boolean, secret: string): typeof globalThis.fetch {
+    const dispatcher = import("undici").then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent({
+      allowH2: false, connections: 32, connect: { timeout: this.#timeout }, headersTimeout: SENDING * this.#timeout, bodyTimeout: this.#timeout, maxHeaderSize: LARGEST_HEADERS
+    }))
+    return (async (input: string | URL, init: RequestInit = {}) => {
+      const url = new URL(String(input))
+      const headers = new Headers(init.headers)
+      if (!isOwn(url) && headers.get("authorization") === secret) headers.delete("authorization")
+      const { fetch } = await import("undici")
+      return this.trying(() => this.lanes.through(async () => {
+        this.traffic.requests++
+        const answer = await fetch(url, { ...init, headers: [...headers], dispatcher: await dispatcher } as unknown as Parameters<typeof fetch>[1])
+          .catch((error: unknown) => { throw init.signal?.aborted ? error : networkFailure(path, error, true, "write") })
+        if (REPEATED.has(answer.status)) {
+          await answer.body?.cancel().catch(() => {})
+          const header = (name: string): string | undefined => answer.headers.get(name) ?? undefined
+          throw transientAnswer(path, { url, status: answer.status, header, receive: async () => {}, drop: async () => {} })!
+        }
+        if (init.body instanceof Blob) this.traffic.sent += init.body.size
+        return answer
+      }))
+    }) as unknown as typeof globalThis.fetch
   }
 
   async close(): Promise<void> {

@@ -21,7 +21,7 @@ export interface HubEntry {
 /** A repository has some hundred files; a page of the Hub's answer has a thousand. */
 const MOST_ENTRIES = 200_000
 
-const infoSchema = z.object({ sha: z.string().regex(COMMIT) })
+const infoSchema = z.object({ sha: z.string().regex(COMMIT), private: z.boolean().optional() })
 const SHA256 = /^[0-9a-f]{64}$/
 const entriesSchema = z.array(z.object({
   type: z.string(), path: z.string().max(4096), size: z.int().nonnegative().optional(), oid: z.string().max(128),
@@ -77,10 +77,15 @@ export class HubClient {
 
   /** The commit that a revision is now. IoError `hub/…`, or what the network fails with. */
   async commitOf(place: HubPlace): Promise<string> {
+    return (await this.describe(place)).commit
+  }
+
+  /** The same, and whether only its owners see it. */
+  async describe(place: HubPlace): Promise<{ readonly commit: string; readonly private: boolean }> {
     const { value } = await this.#client.json(hubPath(place), this.#url("api/models", place.repository, "revision", place.revision.replaceAll("/", "%2F")), this.#headersFor, (answer) => this.#refusal(place, answer))
     const info = infoSchema.safeParse(value)
     if (!info.success) throw refusal(hubPath(place), "answer", "EPROTO", `${this.#endpoint.host} names no commit of ${place.repository}`)
-    return info.data.sha
+    return { commit: info.data.sha, private: info.data.private ?? false }
   }
 
   /** All files of a commit, by path. IoError `hub/…`, or what the network fails with. */
