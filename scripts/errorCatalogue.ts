@@ -55,7 +55,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "launch/",
-    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts", "tests/convert/stagingFolder.test.ts"],
+    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts", "tests/convert/stagingFolder.test.ts", "tests/convert/orders.test.ts"],
     title: "Who is who in a job of several processes",
     where: "the flags and variables",
     exitCode: 2,
@@ -65,6 +65,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "incomplete": "a rank without a number of processes, or the reverse",
       "not-shared": ["a host does not see what rank 0 has written: the target is not on a file system that all hosts share", "Write to a directory that all hosts of the job see under the same path."],
       "plan": "a process would do something else than rank 0: it was given other options, or it sees another source",
+      "source": ["a process sees another source than rank 0, which has planned for all: another length or another beginning of a file", "Let all processes read the same files, or equal copies of them."],
       "no-ws": ["the package `ws`, through which processes of a job speak, is not installed", "`npm install ws`, or `--rendezvous file`."],
       "run": "a process of another job came to this one's coordinator",
       "tls": "no certificate could be made or read",
@@ -76,7 +77,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "cluster/",
-    heldBy: ["tests/cluster/Coordinator.test.ts"],
+    heldBy: ["tests/cluster/Coordinator.test.ts", "tests/convert/orders.test.ts"],
     title: "Processes that lose each other",
     where: "ranks and hosts",
     exitCode: 8,
@@ -87,6 +88,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "listen": ["rank 0 cannot listen at that address", "Name another with `--rendezvous HOST:PORT`, or `--rendezvous file`, for which nobody listens."],
       "join": "processes did not join in time; the message names them",
       "lost": "a process ended without a word, or gives no sign of life",
+      "orders": ["the work orders in the staging folder are not what rank 0 has written, or say what cannot be done", "All processes must see one folder, and nothing else may write into it; start again with `--resume`."],
       "order": ["members of a group are not at the same step", "Report it."],
       "protocol": ["a message that this version does not know", "See that all processes run the same version; else report it."],
       "report": "what the processes wrote down of their work is not the whole: on the shared file system something was lost",

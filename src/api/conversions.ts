@@ -5,9 +5,9 @@
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { RunOptions } from "../convert/produce.ts"
-import { type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
+import { contributeToExport, type ExportRequest, prepareExport as planExport } from "../convert/prepareExport.ts"
 import type { DescribedByCheckpoint } from "../convert/exportModel.ts"
-import { prepareImport as planImport } from "../convert/prepareImport.ts"
+import { contributeToImport, prepareImport as planImport } from "../convert/prepareImport.ts"
 import type { ExportPlan } from "../plan/ExportDraft.ts"
 import { idlePatternNotes } from "../plan/match.ts"
 import type { ImportPlan } from "../plan/ImportPlan.ts"
@@ -72,17 +72,36 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
     return { plan, report, layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
   })
 
+/** To plan, at the first process of a job, while the others wait to contribute. */
+export { alone as planningAlone } from "../cluster/single.ts"
+
+/**
+ * Take part in an import that the first process of the job plans ({@link planningAlone}) and reports: this process needs no plan of its
+ * own, as a rule, and opens only what it reads.
+ */
+export const contributeImport = (hfModel: string, request: ImportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const arranged = yield* checking(() => arrange(request))
+    yield* contributeToImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), ...(request.loadRoute === undefined ? {} : { loadRoute: request.loadRoute }), step: 0 }, target, { ...FRESH, ...options })
+  })
+
+const exportRequest = ({ mtpFrom, restoreQuantized, vocabSize, ...rest }: ExportPlanRequest): ExportRequest => ({
+  ...tensorChoices(rest),
+  ...(mtpFrom === undefined ? {} : { mtpFrom }),
+  ...(vocabSize === undefined ? {} : { vocabSize }),
+  ...(restoreQuantized === undefined ? {} : { restoreQuantized })
+})
+
+/** The same for an export. */
+export const contributeExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, BridgeError, Disk> =>
+  contributeToExport(familiesOf(request), model, megatronPath, exportRequest(request), target, { ...FRESH, ...options })
+
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of a model's directory, or with what the checkpoint says of its model. */
 export const prepareExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { components = [], mtpFrom, restoreQuantized, vocabSize } = request
+    const { components = [] } = request
     const specs = yield* checking(() => components.map(parseComponent))
-    const { files, plan, report, run } = yield* planExport(familiesOf(request), model, megatronPath, {
-      ...tensorChoices(request),
-      ...(mtpFrom === undefined ? {} : { mtpFrom }),
-      ...(vocabSize === undefined ? {} : { vocabSize }),
-      ...(restoreQuantized === undefined ? {} : { restoreQuantized })
-    })
+    const { files, plan, report, run } = yield* planExport(familiesOf(request), model, megatronPath, exportRequest(request))
     const stated = yield* statedLayoutNotes(report, specs)
     const idle = idlePatternNotes(request.allowUnmapped ?? [], [...report.leftBehind.map(({ tensor }) => tensor), ...plan.repeats.map(({ id }) => id)])
     const noted = withNotes([...stated, ...idle])

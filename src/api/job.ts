@@ -1,9 +1,12 @@
 /** A command as one of several processes of a job. */
 import { Effect } from "effect"
+import { z } from "zod"
 import { writeErrorFile } from "../cluster/failures.ts"
 import { type Launch, launchOf } from "../cluster/launch.ts"
+import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import type { JobOptions } from "../cluster/open.ts"
 import { privateFolder } from "../cluster/privateFolder.ts"
+import { currentWorld } from "../cluster/single.ts"
 import type { WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
 import { meeting } from "../io/attempt.ts"
@@ -27,6 +30,14 @@ export interface Job {
 /** This process's place in its job. LaunchError */
 export const jobOf = (request: JobRequest = {}) =>
   meeting((): Job => ({ launch: launchOf(request), rendezvous: request.rendezvous }))
+
+/** What the first process of the job finds, at all of them: it alone looks. */
+export const decidedOnce = <A extends ReadonlyArray<string>, E, R>(what: string, find: Effect.Effect<A, E, R>): Effect.Effect<ReadonlyArray<string>, E | WorldError, R> =>
+  Effect.gen(function*() {
+    const world = yield* currentWorld
+    const found = world.rank === 0 ? yield* find : undefined
+    return world.size === 1 ? found! : yield* world.broadcast<ReadonlyArray<string>>(what, z.array(z.string()), found, { timeout: WHILE_ALL_LIVE })
+  })
 
 /**
  * Run `use` as this process's part of the job: `currentWorld` in it is the job's.

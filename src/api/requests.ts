@@ -67,7 +67,7 @@ export interface Arrangement extends StandardSizes {
 export type MakeLayout = (names: ReadonlyArray<string>, options?: { readonly judged?: boolean }) => Layout
 
 /** @throws UsageError `usage/layout` for components that are none, or together with what goes with a standard checkpoint only. */
-export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = false, tp }: Arrangement): { readonly form: Form | "auto"; readonly layout: MakeLayout } => {
+export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = false, tp }: Arrangement): { readonly form: Form | "auto"; readonly layout: MakeLayout; readonly said: string } => {
   const sizes = Object.fromEntries(Object.entries({ tp, pp, ep, etp, pipeline }).filter(([, size]) => size !== undefined)) as StandardSizes
   const [size] = Object.keys(sizes) as ReadonlyArray<keyof StandardSizes>
   const specs = components.map(parseComponent)
@@ -81,6 +81,7 @@ export const arrange = ({ components = [], ep, etp, pipeline, pp, standard = fal
     })
   }
   return {
+    said: JSON.stringify([standard, components, sizes]),
     form: standard || size !== undefined ? "standard" : specs.length > 0 ? "mimo" : "auto",
     layout: (names, { judged = false } = {}) =>
       names.length === 1 && names[0] === STANDARD_COMPONENT ? standardLayout(sizes) : (judged ? completeLayout : resolveLayout)(specs, names)

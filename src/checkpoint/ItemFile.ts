@@ -5,6 +5,7 @@
  */
 import type { Segment, SourceArray, TargetArray, TargetFile } from "../engine/index.ts"
 import { identity, type Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
 import { type TensorItem, tensorItem } from "../torch/TensorItem.ts"
 import { rankFileName } from "./Placement.ts"
 
@@ -16,15 +17,35 @@ export interface ItemPlace {
 }
 
 /** The segments around the data of an item, one pair for all equal items. */
-const frames = new WeakMap<TensorItem, { readonly before: Segment; readonly after: Segment }>()
+const frames = new WeakMap<TensorItem, Record<ItemPart["side"], Segment>>()
+/** What a segment is, if it is one of those. */
+const parts = new WeakMap<Segment, ItemPart>()
 const frameOf = (item: TensorItem) => {
   let frame = frames.get(item)
   if (!frame) {
     frame = { before: { kind: "bytes", bytes: item.prefix }, after: { kind: "seal", length: item.suffixLength, bytes: item.suffix } }
     frames.set(item, frame)
+    const { dtype, shape } = item
+    for (const side of SIDES) parts.set(frame[side], { dtype, shape, side })
   }
   return frame
 }
+
+/** What stands before, or after, the data of an item: it follows from what the data are. */
+export interface ItemPart {
+  readonly dtype: DType
+  /** As torch sees it. */
+  readonly shape: Shape
+  readonly side: (typeof SIDES)[number]
+}
+
+const SIDES = ["before", "after"] as const
+
+/** The part of an item that a segment is; undefined for any other. */
+export const itemPartOf = (segment: Segment): ItemPart | undefined => parts.get(segment)
+
+/** The segment again. @throws FormatError `torch/dtype`, `torch/shape` */
+export const itemSegment = ({ dtype, shape, side }: ItemPart): Segment => frameOf(tensorItem(dtype, shape))[side]
 
 export type BytesSegment = Extract<Segment, { kind: "bytes" }>
 

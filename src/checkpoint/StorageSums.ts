@@ -25,7 +25,12 @@ interface Seen {
   crc32: number
 }
 
-interface WatchedStorage extends Storage {
+/** A storage and its index among all those of its file, in their order: what processes that know some of them call it. */
+export interface IndexedStorage extends Storage {
+  readonly index: number
+}
+
+interface WatchedStorage extends IndexedStorage {
   /** Ascending, adjacent only where blocks meet. */
   seen: ReadonlyArray<Seen>
   /** Once all of it was seen. */
@@ -62,8 +67,29 @@ export class StorageSums {
 
   /** Items whose CRC was not computed (0) are left alone. */
   constructor(storages: Iterable<Storage>) {
-    const watched = Iterator.from(storages).filter((s) => s.crc32 !== 0 && s.end > s.start).map((s): WatchedStorage => ({ ...s, seen: NOTHING, isRight: undefined }))
-    for (const [path, own] of Map.groupBy(watched, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start))
+    const summed = Iterator.from(storages).filter((s) => s.crc32 !== 0 && s.end > s.start)
+    for (const [path, own] of Map.groupBy(summed, (s) => s.path)) this.#byPath.set(path, own.sort((a, b) => a.start - b.start).map(watched))
+  }
+
+  /** More of them, as {@link within} of another process has them; those that are known stay. For files that are opened afterwards. */
+  add(storages: Iterable<IndexedStorage>): void {
+    for (const [path, own] of Map.groupBy(storages, (s) => s.path)) {
+      const known = this.#byPath.get(path) ?? []
+      const indices = new Set(known.map(({ index }) => index))
+      const more = own.filter(({ index }) => !indices.has(index)).map((s) => watched(s, s.index))
+      if (more.length > 0) this.#byPath.set(path, [...known, ...more].sort((a, b) => a.start - b.start))
+    }
+  }
+
+  /** Those that have bytes in the range [start, end) of a file. */
+  within(path: string, start: number, end: number): ReadonlyArray<IndexedStorage> {
+    const storages = this.#byPath.get(path) ?? []
+    const found: Array<IndexedStorage> = []
+    for (let i = firstAfter(storages, start); i < storages.length && storages[i]!.start < end; i++) {
+      const { crc32, end: last, index, key, start: first } = storages[i]!
+      found.push({ path, key, start: first, end: last, crc32, index })
+    }
+    return found
   }
 
   /** The same store; what is read through it is summed. */
@@ -82,22 +108,22 @@ export class StorageSums {
   seen(): SeenStorages {
     return [...this.#byPath].map(([path, storages]) => {
       const right: Array<[number, number]> = []
-      for (const [i, { isRight }] of storages.entries()) {
+      for (const { index, isRight } of storages) {
         if (isRight !== true) continue
         const last = right.at(-1)
-        if (last && last[0] + last[1] === i) last[1]++
-        else right.push([i, 1])
+        if (last && last[0] + last[1] === index) last[1]++
+        else right.push([index, 1])
       }
       return {
         path,
         right,
-        wrong: storages.flatMap(({ isRight }, i) => (isRight === false ? [i] : [])),
-        parts: storages.flatMap(({ seen }, i) => (seen.length > 0 ? [[i, seen.map((s) => [s.start, s.end, s.crc32] as [number, number, number])] as [number, Array<[number, number, number]>]] : []))
+        wrong: storages.flatMap(({ index, isRight }) => (isRight === false ? [index] : [])),
+        parts: storages.flatMap(({ index, seen }) => (seen.length > 0 ? [[index, seen.map((s) => [s.start, s.end, s.crc32] as [number, number, number])] as [number, Array<[number, number, number]>]] : []))
       }
     })
   }
 
-  /** Another process saw this of the same storages. */
+  /** Another process saw this of the same storages, or of some of them. */
   absorb(others: SeenStorages): void {
     for (const { parts, path, right, wrong } of others) {
       const storages = this.#byPath.get(path) ?? []
@@ -124,6 +150,8 @@ export class StorageSums {
     }
   }
 }
+
+const watched = (storage: Storage, index: number): WatchedStorage => ({ ...storage, index, seen: NOTHING, isRight: undefined })
 
 /** Bytes that were not seen. */
 const rest = ({ end, seen, start }: WatchedStorage): number => seen.reduce((left, part) => left - (part.end - part.start), end - start)

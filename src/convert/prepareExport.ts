@@ -8,6 +8,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type TargetFile, wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote } from "../errors.ts"
+import { alone } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -18,13 +19,13 @@ import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedCo
 import { exportArray, type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
 import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
-import { CONFIG } from "../space/HfSource.ts"
+import { CONFIG, openHfConfig } from "../space/HfSource.ts"
 import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
-import { produce, type RunOptions, withChanges } from "./produce.ts"
+import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
-import { dataFileStates, shardIngredients, shardStates } from "./sourceStates.ts"
+import { dataFileStates, headersOf, shardIngredients, shardStates } from "./sourceStates.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
@@ -50,6 +51,28 @@ export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {
   /** What becomes of values on their way. */
   readonly changes?: ValueChanges
 }
+
+/** What the processes of a job compare; `config`: of a model that is named. */
+const exportAsked = (model: string | DescribedByCheckpoint, megatronPath: string, { allowUnmapped, mtp, mtpFrom, restoreQuantized, torchDtype, vocabSize }: ExportRequest, config: Uint8Array | undefined) =>
+  askedFor(
+    { checkpoint: megatronPath, ...(typeof model === "string" ? { model } : {}), ...(mtpFrom === undefined ? {} : { mtp: mtpFrom }) },
+    ["export", torchDtype, mtp, allowUnmapped, mtpFrom !== undefined, restoreQuantized !== undefined, vocabSize, typeof model === "string" ? "" : model.architecture],
+    ...(config ? [config] : [])
+  )
+
+/** Take part in an export that the first process of the job plans. */
+export const contributeToExport = Effect.fnUntraced(function*(
+  families: FamilyRegistry,
+  model: string | DescribedByCheckpoint,
+  megatronPath: string,
+  request: ExportRequest,
+  target: string,
+  runOptions: RunOptions
+) {
+  const config = typeof model === "string" ? (yield* openHfConfig(model)).bytes : undefined
+  const whole = Effect.flatMap(alone(prepareExport(families, model, megatronPath, request)), (prepared) => prepared.run(target, runOptions))
+  yield* contribute(exportAsked(model, megatronPath, request, config), runOptions, whole)
+})
 
 /**
  * Plan an export of the checkpoint at `megatronPath` with the config (and shard layout) of a model, or with the config that follows
@@ -117,6 +140,8 @@ export const prepareExport = Effect.fnUntraced(function*(
     return yield* produce(target, runOptions, {
       files: files.files,
       states: allStates,
+      headers: headersOf(weights, graft),
+      asked: exportAsked(source, megatronPath, request, typeof source === "string" ? published.bytes : undefined),
       sums: new StorageSums(plan.stored.storages()),
       folder: "",
       ingredients: [...ingredients, ...small],

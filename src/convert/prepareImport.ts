@@ -6,6 +6,7 @@ import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import type { BridgeError } from "../errors.ts"
+import { alone } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -14,13 +15,13 @@ import { commonFile } from "../torch/ObjectItem.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { besideModel } from "../space/besideModel.ts"
 import { describedByContents } from "../plan/aliases.ts"
-import { CONFIG, openHfSource, sideFiles } from "../space/HfSource.ts"
+import { CONFIG, openHfConfig, openHfSource, sideFiles } from "../space/HfSource.ts"
 import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
 import { known } from "../publish/journal/Fingerprint.ts"
-import { produce, type RunOptions, withChanges } from "./produce.ts"
+import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
-import { shardIngredients, shardStates } from "./sourceStates.ts"
+import { headersOf, shardIngredients, shardStates } from "./sourceStates.ts"
 
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
@@ -32,6 +33,17 @@ export interface RunnableImport {
   readonly plan: ImportPlan
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
+
+/** What the processes of a job compare. */
+const importAsked = (hfModel: string, config: Uint8Array, { allowUnmapped, form, loadRoute, mtp, said, step, torchDtype }: ImportOptions) =>
+  askedFor({ model: hfModel }, ["import", form, torchDtype, mtp, allowUnmapped, step, loadRoute, said], config)
+
+/** Take part in an import that the first process of the job plans. */
+export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions, target: string, runOptions: RunOptions) {
+  const { bytes } = yield* openHfConfig(hfModel)
+  const whole = Effect.flatMap(alone(prepareImport(families, hfModel, options)), (prepared) => prepared.run(target, runOptions))
+  yield* contribute(importAsked(hfModel, bytes, options), runOptions, whole)
+})
 
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
@@ -63,6 +75,8 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       files,
       layoutRanks: plan.layout.worldSize,
       states: shardStates(source.weights),
+      headers: headersOf(source.weights),
+      asked: importAsked(hfModel, source.bytes, options),
       ...(storages ? { sums: new StorageSums(storages) } : {}),
       folder,
       iteration: folder,

@@ -1,12 +1,12 @@
 /** What import and export have in common once they are planned: the work is recorded, resumed, published and reported. */
-import { Effect } from "effect"
+import { Context, Effect } from "effect"
 import { join } from "node:path"
 import { type EngineLimits, type ExecuteOptions, type ObservedIo, recordingIo } from "../engine/index.ts"
 import { type BridgeError, OutputRefused, quote, UsageError } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
-import { type Ingredient, fingerprintOf } from "../publish/journal/Fingerprint.ts"
+import { contentOf, type Ingredient, fingerprintOf, sha256 } from "../publish/journal/Fingerprint.ts"
 import { engineFor } from "../publish/journal/engineFor.ts"
 import { DiskPublication } from "../publish/DiskPublication.ts"
 import type { Publication } from "../publish/Publication.ts"
@@ -19,8 +19,13 @@ import { farAway, isRemote } from "../remote/place.ts"
 import { OtherStore, sameElsewhere, storeInUse } from "../remote/storeInUse.ts"
 import { whyNotReplaceable } from "./replaceable.ts"
 import type { ConversionReport, IoSummary, IoWay } from "../plan/Report.ts"
+import { VERSION } from "../version.ts"
 import { currentWorld } from "../cluster/single.ts"
-import { agreed, assist, callOff, type Payload, published as allPublished, stageTogether } from "./together.ts"
+import { z } from "zod"
+import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
+import type { WorldCalls } from "../cluster/World.ts"
+import type { SourceRoots } from "./orders/sources.ts"
+import { agreed, assist, callOff, canOrder, type Payload, published as allPublished, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */
@@ -40,6 +45,16 @@ export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress
   readonly onWait?: (text: string) => void
 }
 
+/**
+ * What every process of a job knows of a conversion without a plan of it: the first one plans, the others agree that it is what they were
+ * asked for, and do what it has written down.
+ */
+export interface Asked {
+  /** Of the request, and of what of the model is read to name it. */
+  readonly digest: string
+  readonly roots: SourceRoots
+}
+
 /** A planned conversion, ready to be written. */
 export interface Production<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> extends Payload {
   /** What of the payload is left to write once some files are there already, as links or clones. Default: all. */
@@ -48,6 +63,8 @@ export interface Production<R extends { readonly notes: ReadonlyArray<string> } 
   readonly folder: string
   /** The folder is that of an iteration. */
   readonly iteration?: string
+  /** Processes may take part that have not planned it. */
+  readonly asked?: Asked
   /** What decides which bytes are written, and the files among it. */
   readonly ingredients: ReadonlyArray<Ingredient>
   /** Directories that are read. */
@@ -89,23 +106,18 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
     const disk = yield* Disk
     const store = yield* storeInUse
     const identity = fingerprintOf(c.ingredients, c.files)
-    const engine = {
-      ...(concurrency === undefined ? {} : { concurrency }),
-      ...(far === undefined ? farAway(...c.sources) : { far }),
-      ...(maxMemory === undefined ? {} : { maxMemory }),
-      ...(threads === undefined ? {} : { threads }),
-      ...(io === undefined ? {} : { io })
-    }
+    const engine = limitsOf({ concurrency, far: far ?? farAway(...c.sources).far, io, maxMemory, threads })
     const here = yield* currentWorld
     const world = here.size > 1 ? here : undefined
     if (world && isRemote(target)) {
       return yield* new UsageError({ problem: `${world.size} processes cannot share what is written to ${quote(target)}: they need a directory that all of them see`, hint: "--processes 1 writes there." })
     }
-    if (world) yield* agreed(world, identity)
-    if (world && world.rank > 0) {
-      yield* assist(world, identity, c, engineFor(engine))
-      return c.report()
-    }
+    const planned = Effect.fnUntraced(function*(inWorld: WorldCalls) {
+      yield* agreed(inWorld, contentOf(identity))
+      if (inWorld.rank > 0) yield* assist(inWorld, { is: "planned", job: identity, payload: c }, engineFor(engine))
+    })
+    const isOrdered = world !== undefined && (yield* together(world, c, engine, planned(world)))
+    if (world && world.rank > 0) return c.report()
     const before = resume
       ? yield* finished(join(target, c.folder), identity, c.files, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
@@ -129,7 +141,7 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       job: { identity, folder: c.folder, engine }
     }
     const staged = (publication: Publication, share: Payload) => {
-      if (world) return publication instanceof DiskPublication ? stageTogether(world, publication, share, c.files, progress) : Effect.die(new Error("processes share a directory"))
+      if (world) return publication instanceof DiskPublication ? stageTogether(world, publication, share, c.files, progress, isOrdered ? { job: identity, roots: c.asked!.roots } : undefined) : Effect.die(new Error("processes share a directory"))
       const alone = stage(publication, share, progress)
       return c.sums ? alone.pipe(Effect.provideService(OtherStore, c.sums.watch(store))) : alone
     }
@@ -151,6 +163,53 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
       : published
     if (world) yield* allPublished(world)
     return reported
+  }))
+
+const limitsOf = (limits: { readonly [K in keyof EngineLimits]?: EngineLimits[K] | undefined }): EngineLimits =>
+  Object.fromEntries((["concurrency", "far", "io", "maxMemory", "threads"] as const).flatMap((key) => (limits[key] === undefined ? [] : [[key, limits[key]]])))
+
+/** `said`: the words of the request that decide what is written; `content`: what of the model is read to name it. */
+export const askedFor = (roots: SourceRoots, said: unknown, ...content: ReadonlyArray<Uint8Array>): Asked =>
+  ({ digest: sha256(VERSION, JSON.stringify(said), ...content), roots })
+
+/** How the processes go about it: the first writes down what the others do, or each of them plans. */
+const waySchema = z.enum(["ordered", "planned"])
+
+/** It is known already that each plans. */
+const EachPlans = Context.Reference<boolean>("megatron-mimo/EachPlans", { defaultValue: () => false })
+
+/** A broadcast first: until its first other step a process may be busy planning (limits.ts). */
+const wayOfAll = (world: WorldCalls, way?: z.infer<typeof waySchema>) => world.broadcast("who plans", waySchema, way, { timeout: WHILE_ALL_LIVE })
+
+const byOrders = Effect.fnUntraced(function*(world: WorldCalls, { digest, roots }: Asked, engine: EngineLimits) {
+  yield* agreed(world, digest)
+  if (world.rank > 0) yield* assist(world, { is: "ordered", roots }, engineFor(engine))
+})
+
+/**
+ * Come to terms with the others, and take part at these. `planned`: as one of those who have all planned it.
+ *
+ * @returns whether the first process has to write down what the others do
+ */
+const together = <R extends { readonly notes: ReadonlyArray<string> }>(world: WorldCalls, c: Production<R>, engine: EngineLimits, planned: Effect.Effect<void, BridgeError, Disk>) =>
+  Effect.gen(function*() {
+    const { asked } = c
+    const way = asked === undefined || (yield* EachPlans) ? "planned" : yield* wayOfAll(world, canOrder(c, asked.roots) ? "ordered" : "planned")
+    yield* (way === "planned" ? planned : byOrders(world, asked!, engine))
+    return way === "ordered"
+  })
+
+/**
+ * Take part in a conversion that the first process of the job plans. `otherwise`: the same work with a plan of one's own, for what cannot
+ * be written down.
+ */
+export const contribute = (asked: Asked, options: EngineLimits, otherwise: Effect.Effect<unknown, BridgeError, Disk>): Effect.Effect<void, BridgeError, Disk> =>
+  recordingIo(() => Effect.gen(function*() {
+    const world = yield* currentWorld
+    const disk = withoutDirectorySync(yield* Disk, () => {})
+    const way = yield* wayOfAll(world)
+    if (way === "planned") yield* Effect.provideService(otherwise, EachPlans, true)
+    else yield* byOrders(world, asked, limitsOf({ ...farAway(...Object.values(asked.roots)), ...options })).pipe(Effect.provideService(Disk, disk))
   }))
 
 /** Folders of the files, within that of the conversion. */

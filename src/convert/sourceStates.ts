@@ -11,6 +11,10 @@ import type { StoredWeights } from "../space/StoredWeights.ts"
 /** The files of an HF checkpoint, as they were when their headers were read. */
 export const shardStates = (weights: StoredWeights | undefined): ReadonlyArray<SourceState> => weights?.files ?? []
 
+/** The headers of safetensors files, by path. */
+export const headersOf = (...all: ReadonlyArray<StoredWeights | undefined>): ReadonlyMap<string, Uint8Array> =>
+  new Map(all.flatMap((weights) => (weights?.safetensors ? weights.files.map(({ headerBytes, path }) => [path, headerBytes] as const) : [])))
+
 export const shardIngredients = (weights: StoredWeights | undefined, of: string): ReadonlyArray<Ingredient> =>
   (weights?.files ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
 

@@ -1,25 +1,31 @@
 /**
- * One conversion by several processes: all of them have planned it, the first publishes, every one reads and writes its own share of the
- * bytes. What they say to each other are digests and paths; what each has written stands in its journal beside the files.
+ * One conversion by several processes: the first publishes, every one reads and writes its own share of the bytes. The first has planned
+ * it and writes down what each unit of work is (orders/); where that cannot be written down, all of them have planned it. What they say to
+ * each other are digests and paths; what each has written stands in its journal beside the files.
  */
 import { Effect } from "effect"
 import { dirname, join } from "node:path"
 import { z } from "zod"
-import { type StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
+import { type SeenStorages, StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
 import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import { worldProgress } from "../cluster/progress.ts"
 import { eachUnit, underWorld, World, type WorldCalls } from "../cluster/World.ts"
-import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
+import { ordersPlaceSchema, WorkOrders, writeOrders } from "../cluster/WorkOrders.ts"
+import { atPath } from "../document/decode.ts"
+import { closeSeals, excerptsOf, execute, type ExecuteOptions, type OpenWindow, type Portion, type TargetFile } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { attempt, meeting } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
-import { contentOf, type Fingerprint } from "../publish/journal/Fingerprint.ts"
+import type { Store } from "../store/Store.ts"
+import { type Fingerprint, fingerprintSchema } from "../publish/journal/Fingerprint.ts"
 import { Journal, readJournal, readReported } from "../publish/journal/Journal.ts"
 import type { DiskPublication } from "../publish/DiskPublication.ts"
 import { lostSource, type SourceState } from "../publish/sources.ts"
-import { JOURNAL, journalOf } from "../publish/staging/names.ts"
+import { JOURNAL, journalOf, ordersOf } from "../publish/staging/names.ts"
+import { canBeOrdered, orderOf, orderSchema, workOf } from "./orders/order.ts"
+import { pathOf, placeIn, type PlannedSource, plannedSource, SourceCheck, type SourceRoots, sourceSchema } from "./orders/sources.ts"
 import { diskOf, markFolder, requireFolder } from "./stagingFolder.ts"
 import { unitsOf } from "./units.ts"
 
@@ -32,19 +38,29 @@ export interface Payload {
   readonly sums?: StorageSums | undefined
   /** Ranks of the layout whose files these are: in a world of as many processes, process r writes the files of rank r. */
   readonly layoutRanks?: number | undefined
+  /** The first bytes of files that are read, where they were read to plan. By path. */
+  readonly headers?: ReadonlyMap<string, Uint8Array> | undefined
+}
+
+/** For a first process that tells the others what to write. */
+export interface Ordering {
+  readonly job: Fingerprint
+  readonly roots: SourceRoots
 }
 
 const sizesSchema = z.object({ block: z.int(), wide: z.int(), read: z.int(), work: z.int(), cell: z.int() })
 /** What the first process tells the others to do. `folder`: the staging folder. */
-const orderSchema = z.discriminatedUnion("is", [
+const taskSchema = z.discriminatedUnion("is", [
   z.object({ is: z.literal("nothing") }),
   z.object({
     is: z.literal("write"), directory: z.string(), folder: z.string(), run: z.string().regex(/^[0-9a-f]{8}$/), sizes: sizesSchema, resumed: z.boolean(),
     /** Those that others need not write; links and clones of files that stay as they are. */
-    without: z.array(z.string())
+    without: z.array(z.string()),
+    /** What they write; absent where each has planned it. */
+    orders: ordersPlaceSchema.optional()
   })
 ])
-type Order = z.infer<typeof orderSchema>
+type Task = z.infer<typeof taskSchema>
 
 type WriteOptions = Pick<ExecuteOptions, "earlier" | "onWindow" | "progress" | "concurrency" | "io" | "maxMemory" | "sizes" | "threads">
 
@@ -55,54 +71,104 @@ interface UnitDone {
   readonly changed: ReadonlyMap<string, number>
 }
 
+/** The units of a conversion, and what each of them is. */
+interface UnitsToWrite {
+  readonly units: ReadonlyArray<{ readonly bytes: number; readonly owner: number }>
+  readonly work: (unit: number) => Effect.Effect<{ readonly files: ReadonlyArray<TargetFile>; readonly portion: Portion }, BridgeError>
+  /** The files that are read. */
+  readonly states: ReadonlyArray<Pick<SourceState, "path">>
+  readonly sums: StorageSums | undefined
+  /** What was seen of them, as the first process reads it. */
+  readonly seen: () => SeenStorages
+}
+
+const unitsToWrite = (world: WorldCalls, { files, layoutRanks, states, sums }: Payload): UnitsToWrite => {
+  const units = unitsOf(files, world.size, layoutRanks)
+  return { units, states, sums, seen: () => sums?.seen() ?? [], work: (unit) => Effect.succeed({ files, portion: units[unit]!.portion }) }
+}
+
 /**
  * Write units until none is left; what is read is held against the sums. `written`: called when a unit is in its files.
  *
  * @returns at the first process: the rank that wrote each unit, once all are written and nobody writes any more
  */
-const write = (world: WorldCalls, directory: string, payload: Payload, options: WriteOptions, written: (done: UnitDone) => Promise<void>) =>
+const write = (world: WorldCalls, directory: string, { states, sums, units, work: workIn }: UnitsToWrite, options: WriteOptions, written: (done: UnitDone) => Promise<void>) =>
   Effect.gen(function*() {
-    const { files, layoutRanks, states, sums } = payload
-    const units = unitsOf(files, world.size, layoutRanks)
     const work = world.work("write", units.map((unit) => unit.bytes), z.int(), units.map((unit) => unit.owner))
     const store = yield* storeInUse
-    const all = eachUnit(work, (unit) => {
+    const all = eachUnit(work, (unit) => Effect.gen(function*() {
       const changed = new Map<string, number>()
-      return execute(files, directory, {
+      const { files, portion } = yield* workIn(unit)
+      yield* execute(files, directory, {
         ...options,
-        portion: units[unit]!.portion,
+        portion,
         onArray: (id, done) => { if (done.changed > 0) changed.set(id, (changed.get(id) ?? 0) + done.changed) }
-      }).pipe(Effect.andThen(attempt(() => written({ unit, changed }))), Effect.as(world.rank))
-    })
+      })
+      yield* attempt(() => written({ unit, changed }))
+      return world.rank
+    }))
     yield* (sums ? all.pipe(Effect.provideService(OtherStore, sums.watch(store))) : all).pipe(
       Effect.mapError((error) => lostSource(error, states) ?? error)
     )
     return yield* work.results()
   })
 
-/** All processes have planned the same. ClusterError `launch/plan`. */
-export const agreed = (world: WorldCalls, job: Fingerprint) => world.agree("the plan of the conversion", contentOf(job))
+/** All processes mean the same conversion. ClusterError `launch/plan`. */
+export const agreed = (world: WorldCalls, digest: string) => world.agree("the plan of the conversion", digest)
 
 /** The target is there: nobody is done before. */
 export const published = (world: WorldCalls) => world.barrier("published", { timeout: WHILE_ALL_LIVE })
 
 /** The first process has nothing to write: the others are done as well. */
-export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Order>("what to write", orderSchema, { is: "nothing" }))
+export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Task>("what to write", taskSchema, { is: "nothing" }))
+
+/** What a process that takes part knows of the conversion without the first one. */
+export type Assistant =
+  /** It has planned it as well. */
+  | { readonly is: "planned"; readonly job: Fingerprint; readonly payload: Payload }
+  | { readonly is: "ordered"; readonly roots: SourceRoots }
+
+/** What the first process tells of all work orders. */
+const commonSchema = z.object({ job: fingerprintSchema, sources: z.array(sourceSchema) })
+
+const NO_SUMS: ReadonlyArray<never> = []
+
+/** The units that the first process has written down. */
+const orderedUnits = (orders: WorkOrders<z.infer<typeof commonSchema>>, roots: SourceRoots, path: string, store: Store): Effect.Effect<UnitsToWrite, BridgeError> =>
+  attempt((): UnitsToWrite => {
+    const { sources } = orders.common
+    const placed = sources.map((source) => ({ path: pathOf(roots, source), size: source.size }))
+    const check = new SourceCheck(store)
+    const sums = new StorageSums(NO_SUMS)
+    const indices = new Map(placed.map(({ path }, index) => [path, index]))
+    return {
+      units: orders.units,
+      states: placed,
+      sums,
+      seen: () => sums.seen().map((file) => ({ ...file, path: String(indices.get(file.path)) })),
+      work: (unit) => Effect.gen(function*() {
+        const order = yield* attempt(() => orders.read(unit, orderSchema))
+        const { files, portion, sources: used, storages } = yield* attempt(() => atPath(path, () => workOf(order, placed)))
+        yield* meeting(async () => { for (const index of used) await check.require(placed[index]!.path, sources[index]!) })
+        sums.add(storages)
+        return { files, portion }
+      })
+    }
+  })
 
 /**
  * The others: write what the first one deals out, until it has published.
  *
  * @returns false if there was nothing to write.
  */
-export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
+export const assist = (world: WorldCalls, assistant: Assistant, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
   underWorld(Effect.gen(function*() {
-    const order = yield* world.broadcast<Order>("what to write", orderSchema, undefined)
-    if (order.is === "nothing") return false
-    const { directory, folder, resumed, run, sizes } = order
+    const task = yield* world.broadcast<Task>("what to write", taskSchema, undefined)
+    if (task.is === "nothing") return false
+    const { directory, folder, resumed, run, sizes } = task
     const disk = yield* diskOf(world, folder)
     yield* requireFolder(disk, folder, run)
-    const without = new Set(order.without)
-    const own = { ...payload, files: payload.files.filter((file) => !without.has(file.name)) }
+    const { job, own } = yield* (assistant.is === "planned" ? Effect.sync(() => plannedTask(world, assistant, task.without)) : orderedTask(disk, assistant.roots, task))
     const path = join(folder, journalOf(run, world.rank))
     const earlier = resumed ? yield* attempt(() => readJournal(disk, join(folder, JOURNAL))) : undefined
     yield* Effect.acquireUseRelease(
@@ -114,7 +180,7 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
         ...(earlier ? { earlier } : {}),
         onWindow: (file, window) => journal.report(file, window)
       }, async ({ changed, unit }) => {
-        journal.conclude({ unit, changed: [...changed], seen: payload.sums?.seen() ?? [] } satisfies z.infer<typeof closingSchema>)
+        journal.conclude({ unit, changed: [...changed], seen: own.seen() } satisfies z.infer<typeof closingSchema>)
         await journal.flush()
       }).pipe(Effect.provideService(Disk, disk)),
       (journal) => Effect.promise(() => journal.close().catch(() => {}))
@@ -122,6 +188,49 @@ export const assist = (world: WorldCalls, job: Fingerprint, payload: Payload, en
     yield* published(world)
     return true
   })).pipe(Effect.provideService(World, world))
+
+const plannedTask = (world: WorldCalls, { job, payload }: Extract<Assistant, { is: "planned" }>, without: ReadonlyArray<string>) => {
+  const names = new Set(without)
+  return { job, own: unitsToWrite(world, { ...payload, files: payload.files.filter((file) => !names.has(file.name)) }) }
+}
+
+const orderedTask = Effect.fnUntraced(function*(disk: DiskCalls, roots: SourceRoots, { folder, orders: place }: Extract<Task, { is: "write" }>) {
+  if (place === undefined) return yield* new ClusterError({ code: "cluster/protocol", problem: "rank 0 has written no work orders" })
+  const orders = yield* attempt(() => WorkOrders.open(disk, folder, place, commonSchema))
+  return { job: orders.common.job, own: yield* orderedUnits(orders, roots, join(folder, place.name), yield* storeInUse) }
+})
+
+/** Whether the conversion can be written down for processes that know these directories. */
+export const canOrder = ({ files, states }: Payload, roots: SourceRoots): boolean =>
+  canBeOrdered(files) && states.every(({ path }) => placeIn(roots, path) !== undefined)
+
+/** Write down what each unit is. Where: for the others; the paths of the sources, by their indices. */
+const order = Effect.fnUntraced(function*(disk: DiskCalls, folder: string, run: string, world: WorldCalls, payload: Payload, cell: number, { job, roots }: Ordering) {
+  const store = yield* storeInUse
+  const { files, headers, layoutRanks, states, sums } = payload
+  const sources = new Map<string, number>()
+  const sourceOf = (path: string): number => {
+    const index = sources.get(path) ?? sources.size
+    sources.set(path, index)
+    return index
+  }
+  const excerpts = new Map(files.map((file) => [file.name, excerptsOf(file, cell)]))
+  const sizeOf = new Map(states.map(({ path, size }) => [path, size]))
+  const place = yield* attempt(() => writeOrders(disk, folder, ordersOf(run), unitsOf(files, world.size, layoutRanks), ({ portion }) => orderOf({
+    files: [...portion].map(([name, ranges]) => excerpts.get(name)!(ranges)),
+    portion,
+    sourceOf,
+    storagesIn: (path, start, end) => sums?.within(path, start, end) ?? []
+  }), async () => {
+    const planned: Array<PlannedSource> = []
+    for (const path of sources.keys()) {
+      const [header, size] = [headers?.get(path), sizeOf.get(path)]
+      planned.push(await plannedSource(store, roots, path, header && size !== undefined ? { header, size } : undefined))
+    }
+    return { job, sources: planned } satisfies z.infer<typeof commonSchema>
+  }))
+  return { place, paths: [...sources.keys()] }
+})
 
 /** The files in their full size, so that everybody can write anywhere in them. */
 const createFiles = async (disk: DiskCalls, directory: string, files: ReadonlyArray<TargetFile>): Promise<void> => {
@@ -153,6 +262,7 @@ const closingSchema = z.object({
  * and recorded.
  *
  * @param all the files of the plan, also those that need not be written.
+ * @param ordering the others have not planned.
  * @returns elements that changed value, per array in which some did.
  */
 export const stageTogether = (
@@ -160,7 +270,8 @@ export const stageTogether = (
   publication: DiskPublication,
   payload: Payload,
   all: ReadonlyArray<TargetFile>,
-  progress?: (bytes: number) => void
+  progress?: (bytes: number) => void,
+  ordering?: Ordering
 ): Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk> =>
   underWorld(Effect.gen(function*() {
     const disk = yield* Disk
@@ -173,8 +284,12 @@ export const stageTogether = (
     const byName = new Map(files.map((file) => [file.name, file]))
     const run = crypto.randomUUID().slice(0, 8)
     yield* attempt(() => markFolder(disk, folder, run))
-    const order: Order = { is: "write", directory, folder, run, sizes: settings.sizes, resumed: execution.earlier !== undefined, without: all.map((f) => f.name).filter((name) => !byName.has(name)) }
-    yield* world.broadcast<Order>("what to write", orderSchema, order)
+    const orders = ordering && (yield* order(disk, folder, run, world, payload, settings.sizes.cell, ordering))
+    yield* world.broadcast<Task>("what to write", taskSchema, {
+      is: "write", directory, folder, run, sizes: settings.sizes, resumed: execution.earlier !== undefined,
+      without: all.map((f) => f.name).filter((name) => !byName.has(name)),
+      ...(orders ? { orders: orders.place } : {})
+    })
     const changed = new Map<string, number>()
     const add = (more: Iterable<readonly [id: string, count: number]>): void => { for (const [id, count] of more) changed.set(id, (changed.get(id) ?? 0) + count) }
     const open: Array<OpenWindow> = []
@@ -189,7 +304,7 @@ export const stageTogether = (
       return !seen.has(key) && seen.add(key) !== undefined
     }
     const own = new Map<number, UnitDone["changed"]>()
-    const writers = (yield* worldProgress(world, progress, (done) => write(world, directory, payload, {
+    const writers = (yield* worldProgress(world, progress, (done) => write(world, directory, unitsToWrite(world, payload), {
       ...execution,
       progress: done,
       sizes: settings.sizes,
@@ -217,7 +332,8 @@ export const stageTogether = (
           if (closing === undefined) throw wrongReport(`of rank ${rank} in ${quote(path)} lacks a unit`)
           add(closing.changed)
         }
-        sums?.absorb(closings.at(-1)?.seen ?? [])
+        const seen = closings.at(-1)?.seen ?? []
+        sums?.absorb(orders ? seen.map((file) => ({ ...file, path: orders.paths[Number(file.path)] ?? file.path })) : seen)
       })
     }
     yield* attempt(async () => {

@@ -37,6 +37,8 @@ export interface ImportOptions {
   /** `auto`: MIMO if the model has more than one component. */
   readonly form: Form | "auto"
   readonly layout: (componentNames: ReadonlyArray<string>) => Layout
+  /** The layout in the words of the request: processes of a job compare them. */
+  readonly said?: string
   readonly torchDtype: TorchDtype
   readonly mtp: MtpMode
   readonly allowUnmapped: ReadonlyArray<string>

@@ -17,7 +17,7 @@ import { hasErrno, isMissing, present } from "../store/present.ts"
 import { discard, sweep } from "./staging/discard.ts"
 import { standingOf } from "./staging/folder.ts"
 import { awaitSilence, Lock, type Silent } from "./staging/Lock.ts"
-import { DATA, isJournal, JOURNAL, REPLACED, stagingOf } from "./staging/names.ts"
+import { DATA, isJournal, isOrders, JOURNAL, REPLACED, stagingOf } from "./staging/names.ts"
 import { isFormerDisposable, isReplaced, removeRecord } from "./staging/record.ts"
 import { ensureDirectory, StagedFiles } from "./staging/StagedFiles.ts"
 import { publishData, recover } from "./staging/swap.ts"
@@ -291,10 +291,9 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Pub
     await disk.syncDirectory(folder)
     await removeRecord(disk, folder)
     if (earlier) await prune(disk, data, "", options.job!.folder, earlier)
-    else {
-      await disk.removeTree(data)
-      for (const name of await disk.list(folder)) if (isJournal(name)) await disk.removeTree(join(folder, name))
-    }
+    else await disk.removeTree(data)
+    // What an earlier run was told to do counts no more; what it has done, if this one goes on with it.
+    for (const name of await disk.list(folder)) if (isOrders(name) || (!earlier && isJournal(name))) await disk.removeTree(join(folder, name))
   }
   if (options.resume && !earlier) notes.push("there was nothing to resume; the work started from the beginning")
   await ensureDirectory(disk, data)

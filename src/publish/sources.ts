@@ -24,7 +24,7 @@ export const changedSource = (path: string, problem = "was changed while it was 
   new InvalidFile({ path, code: "source/changed", problem: `${problem}; nothing was published` })
 
 /** What an error says of a source that is shorter than it was, or gone. */
-export const lostSource = (error: unknown, sources: ReadonlyArray<SourceState>): InvalidFile | undefined => {
+export const lostSource = (error: unknown, sources: ReadonlyArray<Pick<SourceState, "path">>): InvalidFile | undefined => {
   if (!(error instanceof IoError) || !sources.some(({ path }) => path === error.path)) return undefined
   if (error.errno === "ESHORT") return changedSource(error.path, "was cut short while it was converted")
   return hasErrno(error, "ENOENT", "ESTALE") ? changedSource(error.path, "was removed while it was converted") : undefined

@@ -1,13 +1,13 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { type ExportPlanRequest, modelPath, prepareExport } from "../../api/conversions.ts"
+import { contributeExport, type ExportPlanRequest, modelPath, planningAlone, prepareExport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { exportModel, exportModelOf } from "../exportModel.ts"
 import { isHub, sendingNotes } from "../../api/uploads.ts"
 import * as flags from "../flags.ts"
 import { refuseIdle } from "../idle.ts"
-import { asJob, plannedShares } from "../job.ts"
+import { asJob, isMuted, plannedShares } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -62,11 +62,17 @@ export const exportCommand = Command.make("export", {
   yield* refuseDryReport(input)
   return yield* asJob("export", input, { reads: input.megatronPath, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.namedFamilies(input)
+    const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
+    // The first process plans, writes the report and prints.
+    if (isMuted(input)) {
+      if (input.dryRun) return
+      const comparison = input.restoreQuantized ? { restoreQuantized: engine } : {}
+      return yield* contributeExport(model, input.megatronPath, { ...request, ...comparison }, input.hfPath, { ...engine, ...flags.runOptions(input) })
+    }
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
-    const request = { ...families, ...flags.tensorsOf(input), ...vocabulary, components: input.component, ...(Option.isSome(input.mtpFrom) ? { mtpFrom: yield* modelPath(input.mtpFrom.value) } : {}) }
     const shared = input.dryRun ? yield* plannedShares(input) : {}
-    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => prepareExport(model, input.megatronPath, { ...request, ...shared, ...comparison })
+    const prepare = (comparison: Pick<ExportPlanRequest, "restoreQuantized">) => planningAlone(prepareExport(model, input.megatronPath, { ...request, ...shared, ...comparison }))
     const prepared = input.restoreQuantized
       ? yield* withProgress("comparing", input, (progress) =>
         prepare({ restoreQuantized: { ...engine, onSize: progress.total, progress: progress.add } }))

@@ -1,11 +1,12 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { prepareImport } from "../../api/conversions.ts"
+import { contributeImport, planningAlone, prepareImport } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
+import { decidedOnce } from "../../api/job.ts"
 import { reportTargets, writeReports } from "../../api/reportFiles.ts"
 import { sendingNotes } from "../../api/uploads.ts"
 import * as flags from "../flags.ts"
-import { asJob, plannedShares } from "../job.ts"
+import { asJob, isMuted, plannedShares } from "../job.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
@@ -58,17 +59,20 @@ export const importCommand = Command.make("import", {
     const nothing = Option.none()
     const chosen = auto
       ? {
-        components: yield* (yield* Effect.promise(() => import("../../api/training/layouts.ts"))).bestComponents(hfModel, {
+        components: yield* decidedOnce("the layout", Effect.flatMap(Effect.promise(() => import("../../api/training/layouts.ts")), ({ bestComponents }) => bestComponents(hfModel, {
           ...families,
           ...samplesOf({ ...input, freeze: [] }),
           ...runOf({ ...input, gpuFile: nothing, microBatch: nothing, recompute: nothing, sequenceParallel: nothing }),
           ...clusterOf({ ...input, sharedNodes: false, launcher: "srun", efficiency: nothing, measuredStep: nothing })
-        })
+        })))
       }
       : {}
+    const request = { ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...chosen, ...families }
+    // The first process plans, writes the report and prints.
+    if (isMuted(input)) return input.dryRun ? undefined : yield* contributeImport(hfModel, request, input.megatronPath, { ...engine, ...flags.runOptions(input) })
     const targets = yield* reportTargets(reportPaths(input))
     const started = performance.now()
-    const prepared = yield* prepareImport(hfModel, { ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...chosen, ...families, ...(input.dryRun ? yield* plannedShares(input) : {}) })
+    const prepared = yield* planningAlone(prepareImport(hfModel, { ...request, ...(input.dryRun ? yield* plannedShares(input) : {}) }))
     const { report } = prepared
     if (input.dryRun) return yield* emit("import", input, { ...report, notes: [...report.notes, ...sendingNotes(input.megatronPath, report.files)], target: input.megatronPath }, (r) => renderReport(r, r.target, false))
     const done = yield* withProgress("importing", input, (progress) => {

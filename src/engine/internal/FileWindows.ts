@@ -70,7 +70,7 @@ export const fileWindows = function*(
       near.push(next.value)
     }
   }
-  const cells = cellsOf(file, sizes.cell)
+  const cells = file.excerpt?.cells ?? cellsOf(file, sizes.cell)
   for (const [i, range] of ranges.entries()) {
     let position = range.start
     let before: PageBoundary | undefined
@@ -164,7 +164,8 @@ const cut = (near: ReadonlyArray<Placed>, position: number, end: number): Omit<F
 }
 
 const placed = function*(file: TargetFile, ranges: ReadonlyArray<AddressRange>, begin: (array: ArrayProgress) => void): Generator<Placed> {
-  let at = 0
+  const { excerpt } = file
+  let at = excerpt?.start ?? 0
   let previous: Pick<Seal, "array" | "arrayAt" | "arrayId"> | undefined
   for (const [i, segment] of file.segments.entries()) {
     const start = at
@@ -188,11 +189,12 @@ const placed = function*(file: TargetFile, ranges: ReadonlyArray<AddressRange>, 
       }
       case "seal":
         if (previous === undefined) throw new RangeError(`a seal of ${file.name} has no array before it`)
-        if (own > 0) yield { kind: "seal", start, end, seal: { ...previous, segment: i, length: segment.length, bytes: segment.bytes } }
+        if (own > 0) yield { kind: "seal", start, end, seal: { ...previous, segment: i + (excerpt?.first ?? 0), length: segment.length, bytes: segment.bytes } }
         break
     }
   }
-  if (at !== file.size) throw new RangeError(`the segments of ${file.name} have ${at} bytes, not ${file.size}`)
+  const wanted = excerpt ? Math.max(...ranges.map(({ end }) => end)) : file.size
+  if (excerpt ? at < wanted : at !== wanted) throw new RangeError(`the segments of ${file.name} have ${at} bytes, not ${wanted}`)
 }
 
 /** Is there a seal between this array and the next? */

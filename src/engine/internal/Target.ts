@@ -52,4 +52,16 @@ export interface TargetFile {
   readonly segments: ReadonlyArray<Segment>
   /** Sum of the segments' lengths. */
   readonly size: number
+  /** Only some of its segments are given, enough to write a portion of it. */
+  readonly excerpt?: Excerpt
+}
+
+/** Segments of a file that follow one another, and what an execution needs to know of the others. */
+export interface Excerpt {
+  /** Where in the file the first of them begins. */
+  readonly start: number
+  /** Its index among all segments of the file. */
+  readonly first: number
+  /** Where the cells of the portion begin (portion.ts). */
+  readonly cells: ReadonlyArray<number>
 }

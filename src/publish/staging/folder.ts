@@ -12,7 +12,7 @@ import { type Owner, ownerSchema, thisProcess } from "./owner.ts"
 import { hasErrno, present } from "../../store/present.ts"
 import { writeSmall } from "../../io/small.ts"
 import { readSmall } from "../../store/readSmall.ts"
-import { asideOf, COMMIT, DATA, isJournal, MARKER, REPLACED } from "./names.ts"
+import { asideOf, COMMIT, DATA, isJournal, isOrders, MARKER, REPLACED } from "./names.ts"
 
 const markerSchema = z.object({ program: z.literal("megatron-mimo-bridge"), staging: z.literal(1), owner: ownerSchema })
 const LARGEST_MARKER = 4096
@@ -25,7 +25,7 @@ export const isSameFolder = (a: FolderIdentity | undefined, b: FolderIdentity): 
 /** What may be in it, and as what. */
 const kindOf = (name: string): FileInfo["kind"] | "any" | undefined => {
   if (name === DATA || name === REPLACED) return "directory"
-  if (name === MARKER || isJournal(name) || name === COMMIT || name === `${COMMIT}.new` || /^lock\.(\d{1,9}|[0-9a-f-]{36}\.new)$/.test(name)) return "file"
+  if (name === MARKER || isJournal(name) || isOrders(name) || name === COMMIT || name === `${COMMIT}.new` || /^lock\.(\d{1,9}|[0-9a-f-]{36}\.new)$/.test(name)) return "file"
   // NFS keeps removed files that are open by such names.
   return name.startsWith(".nfs") ? "any" : undefined
 }

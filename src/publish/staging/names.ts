@@ -9,6 +9,8 @@
  *     lock.N                who works on it (Lock.ts); the highest N counts
  *     journal               what is finished
  *     journal.RUN.RANK      what other processes of one run have finished
+ *     orders.RUN            what they are to do, and where in it
+ *     orders.RUN.index
  *     data/                 becomes NAME, by one rename
  *     commit                NAME is being replaced (swap.ts)
  *     replaced/             the former NAME during that
@@ -41,6 +43,9 @@ export const JOURNAL = "journal"
 /** Of another process than the one that publishes; `run` has eight hexadecimal digits. */
 export const journalOf = (run: string, rank: number): string => `${JOURNAL}.${run}.${rank}`
 export const isJournal = (name: string): boolean => /^journal(\.[0-9a-f]{8}\.\d{1,9})?$/.test(name)
+/** What rank 0 of one run tells the others to do. */
+export const ordersOf = (run: string): string => `orders.${run}`
+export const isOrders = (name: string): boolean => /^orders\.[0-9a-f]{8}(\.index)?$/.test(name)
 export const COMMIT = "commit"
 export const REPLACED = "replaced"
 
