@@ -7,7 +7,14 @@ import { forwardOf } from "./shared/forward.ts"
 import { textConfig } from "./shared/implied.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { gptProvider } from "./shared/provider.ts"
+import { publisherForm } from "../src/bridge/PublisherForm.ts"
+import { assumedOf, textFieldsOf, textParams, textTensors } from "./shared/consolidated.ts"
 import { textModel } from "./shared/textModel.ts"
+
+/** Positions of the models whose params.json does not say them. */
+const POSITIONS = 32_768
+
+const windowed = z.strictObject({ ...textParams, sliding_window: z.union([size, z.string().regex(/^[1-9]\d{0,8}$/)]).nullish() })
 
 export const mistral = family({
   name: "mistral",
@@ -25,6 +32,16 @@ export const mistral = family({
       forward: forwardOf(t, { windows: () => t.sliding_window })
     })
   },
+  publisher: [publisherForm({
+    applies: (p) => ["moe", "vision_encoder", "multimodal", "yarn", "llama_4_scaling", "quantization", "qk_nope_head_dim"].every((field) => !(field in p)) && p["model_type"] !== "mamba",
+    params: windowed,
+    config: (p) => ({
+      architecture: "MistralForCausalLM",
+      config: { model_type: "mistral", ...textFieldsOf(p, POSITIONS), sliding_window: p.sliding_window == null ? null : Number(p.sliding_window), hidden_act: "silu" },
+      assumed: assumedOf(p, POSITIONS)
+    }),
+    tensors: textTensors("model.", "")
+  })],
   // Without a window it is the model that Llama's class is.
   impliedConfig: (m) => {
     const window = m.value("window_size")

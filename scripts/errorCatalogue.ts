@@ -128,6 +128,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "other": "anything else",
       "quantised": "quantised values that would have to be changed once more",
       "strided-codes": ["codes or scales of a quantised tensor in a pickled file do not lie side by side", "Write the model as safetensors."],
+      "publisher-form": ["consolidated weights whose way to the names and order of transformers is not public: another model, or a tensor that no script has", "Take the directory in the format of transformers."],
       "recognised": "an adapter, a quantisation, a wrapper's names or another program's format, told by its names",
       "relabel": "a naming that has no exact equivalent",
       "tokenizer": ["a text, where there is no tokenizer.json or the package that reads it is not installed", "Give the tokens by their ids (`--tokens`)."]
@@ -384,6 +385,17 @@ export const catalogue: ReadonlyArray<Area> = [
       "sub-byte": "a tensor whose bits do not fill whole bytes",
       "too-many-tensors": "more tensors than any model has",
       "trailing-data": "bytes after the last tensor"
+    }
+  },
+  {
+    prefix: "publisher/",
+    heldBy: ["tests/space/publishedWeights.test.ts"],
+    title: "Consolidated weights",
+    where: "the tensor",
+    exitCode: 3,
+    remedy: "Check that params.json belongs to the weights.",
+    codes: {
+      "heads": "rows of queries or keys that are not of so many heads"
     }
   },
   {

@@ -31,7 +31,7 @@ export interface AdaptedModel {
 
 /** Open the directory `hfModel`, whose weights may be absent. Errors: those of an export's --hf-model. */
 export const openBase = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
-  const { config, weights: stored } = yield* openHfModel(hfModel)
+  const { config, weights: stored } = yield* openHfModel(hfModel, families)
   return yield* converting((): BaseModel => {
     const family = families.find(config.json, config.path)
     const weights = logicalWeights(stored, config)

@@ -156,7 +156,7 @@ class Bridge {
 /** A directory or a Hub id, its config read, of a family that is known. */
 const open = (hfModel: string, families: FamilyRegistry, { revision }: BridgeOptions) =>
   modelPath(hfModel, revision).pipe(
-    Effect.flatMap(openHfConfig),
+    Effect.flatMap((directory) => openHfConfig(directory, families)),
     Effect.tap((config) => reading(() => families.find(config.json, config.path)))
   )
 

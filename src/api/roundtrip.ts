@@ -14,7 +14,7 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type ConversionReport, prepareExport, prepareImport, type RunOptions } from "./conversions.ts"
 import { measured, meter, type Watched } from "./progress.ts"
-import type { Arrangement, WithFamilies } from "./requests.ts"
+import { type Arrangement, familiesOf, type WithFamilies } from "./requests.ts"
 
 /** Phases of `onProgress`: `importing` (unless a checkpoint is taken), `exporting`, `comparing`. How the checkpoint between the two models is laid out, what is kept, and how the work runs. */
 export interface RoundtripRequest extends WithFamilies, Watched, Arrangement, EngineLimits, Pick<RunOptions, "onKept" | "onWait"> {
@@ -90,8 +90,8 @@ export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effe
     const exporting = meter("exporting", request)
     exporting.total(bytesOf(planned.report))
     const exported = yield* planned.run(hf, { ...run, progress: exporting.add })
-    const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, hf, { ...engine, ...measured("comparing", request) })
-    const original = (yield* openStoredWeights(hfModel)).tensors
+    const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, hf, { ...engine, ...measured("comparing", request) }, familiesOf(request))
+    const original = (yield* openStoredWeights(hfModel, familiesOf(request))).tensors
     const { architecture, components, family, form } = exported
     return {
       hfModel,

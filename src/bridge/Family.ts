@@ -13,6 +13,7 @@ import type { DType } from "../tensor/DType.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { Row, Spelling } from "./Mapping.ts"
 import type { Provider } from "../runconfig/Provider.ts"
+import type { PublisherForm } from "./PublisherForm.ts"
 import { type Renaming, spellingOf } from "./Spelling.ts"
 
 /**
@@ -141,6 +142,8 @@ export interface FamilySource<Config, Layout = undefined> {
    * undefined for fields that no model of the family has. What it says is described again and must give the same fields.
    */
   readonly impliedConfig?: (fields: ModelFields) => ImpliedConfig | undefined
+  /** The publisher's own forms of such models, where it is public how they become that of transformers. */
+  readonly publisher?: ReadonlyArray<PublisherForm>
 }
 
 /** A family with its config type closed over: `read` validates config.json and describes the model. */
@@ -151,6 +154,7 @@ export interface Family {
   readonly mimo?: ReadonlyArray<MimoForm>
   readonly describe: (config: unknown, headers: HfHeaders) => ModelDescription
   readonly impliedConfig?: (fields: ModelFields) => ImpliedConfig | undefined
+  readonly publisher?: ReadonlyArray<PublisherForm>
 }
 
 /** The headers under the published names. */
@@ -212,6 +216,7 @@ export const family = <Config, Layout = undefined>(source: FamilySource<Config, 
     },
     ...(source.mimo ? { mimo: source.mimo } : {}),
     ...(source.impliedConfig ? { impliedConfig: source.impliedConfig } : {}),
+    ...(source.publisher ? { publisher: source.publisher } : {}),
     describe: (config, headers) => {
       const spelling = spellingOf(headers.names, source.spellings ?? [])
       return spelling ? spelled(described(config as Config, publishedHeaders(headers, spelling)), spelling) : described(config as Config, headers)

@@ -20,6 +20,7 @@ import { providerOf } from "../runconfig/RunConfigFile.ts"
 import { besideModel, type SideWeights } from "../space/besideModel.ts"
 import { CONFIG, type HfConfig, openHfModel, sideFiles } from "../space/HfSource.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
+import { PARAMS } from "../space/publishedWeights.ts"
 import { specialTokens } from "../space/specialTokens.ts"
 import type { StoredWeights } from "../space/StoredWeights.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -50,10 +51,10 @@ export interface ExportModel {
 }
 
 /** A Hugging Face directory. */
-export const namedModel = Effect.fnUntraced(function*(hfModel: string) {
-  const { config, weights } = yield* openHfModel(hfModel)
+export const namedModel = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
+  const { config, weights } = yield* openHfModel(hfModel, families)
   const { copied, notes } = weights?.safetensors ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
-  return { config, weights, copied, directory: hfModel, isSideFile: (name) => name !== CONFIG, isStored: true, notes: notes("export") } satisfies ExportModel
+  return { config, weights, copied, directory: hfModel, isSideFile: (name) => name !== CONFIG && (config.derivedFrom === undefined || name !== PARAMS), isStored: config.derivedFrom === undefined, notes: notes("export") } satisfies ExportModel
 })
 
 /** The provider's section, and the file that has it. */

@@ -85,7 +85,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   request: ExportRequest
 ) {
   const store = yield* storeInUse
-  const named = typeof source === "string" ? yield* namedModel(source) : undefined
+  const named = typeof source === "string" ? yield* namedModel(families, source) : undefined
   const checkpoint: Checkpoint = yield* openCheckpoint(megatronPath)
   const model = named ?? (yield* describedModel(families, checkpoint, source as DescribedByCheckpoint))
   const { config: published, copied, weights } = model

@@ -1,5 +1,6 @@
 /** An import as an Effect: resolve, check, execute, commit. */
 import { Effect } from "effect"
+import { basename } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
@@ -48,7 +49,7 @@ export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRe
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */
 export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
   const store = yield* storeInUse
-  const source = yield* openHfSource(hfModel)
+  const source = yield* openHfSource(hfModel, families)
   const { safetensors, storages } = source.weights
   const beside = safetensors ? yield* besideModel(safetensors) : { notes: () => [] }
   const family = yield* converting(() => familyOf(families, source))
@@ -95,7 +96,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
         for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
       })
       yield* commit(publication, {
-        small: [...small, { ...known(CONFIG, source.bytes), path: source.path }],
+        small: [...small, { ...known(source.derivedFrom ? basename(source.path) : CONFIG, source.derivedFrom ?? source.bytes), path: source.path }],
         trackers: trackerFiles(folder, trainState)
       })
     }))

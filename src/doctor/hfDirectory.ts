@@ -56,7 +56,7 @@ const fromError = (error: BridgeError, severity: "error" | "warning" = "error"):
 
 /** config.json: missing, not readable, without architectures, or of a model that no family answers to. */
 const examineConfig = Effect.fnUntraced(function*(families: FamilyRegistry, path: string) {
-  const config = yield* openHfConfig(path).pipe(Effect.catchTags({
+  const config = yield* openHfConfig(path, families).pipe(Effect.catchTags({
     InvalidFile: (error) => Effect.succeed(error),
     Unsupported: (error) => Effect.succeed(error)
   }))
@@ -86,7 +86,7 @@ export const examineHf = Effect.fnUntraced(function*(families: FamilyRegistry, p
   const absent = isDirectory ? yield* reading(() => missingShards(store, path)) : []
   if (absent.length > 0) return absent
   const config = isDirectory ? yield* examineConfig(families, path) : { found: [] }
-  const space = yield* hfSpace(path).pipe(Effect.catchTags({
+  const space = yield* hfSpace(path, families).pipe(Effect.catchTags({
     InvalidFile: (error) => Effect.succeed(error),
     Unsupported: (error) => Effect.succeed(error)
   }))

@@ -108,7 +108,7 @@ const sizesOf = (parameters: ReadonlyArray<BoundParameter>, layers: number, arra
 
 /** Errors: those of an import's plan, and Unsupported `unsupported/forward`. */
 export const openHfDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, directory: string) {
-  const source = yield* openHfSource(directory)
+  const source = yield* openHfSource(directory, families)
   const family = yield* converting(() => familyOf(families, source))
   const { description, logical, notes } = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
   return yield* converting((): OpenedDecoder => {
@@ -154,7 +154,7 @@ const storedCopies = (stored: StoredArrays, { bound: { parameter: { name, shape 
  */
 export const openMegatronDecoder = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, hfModel?: string) {
   const store = yield* storeInUse
-  const named = hfModel === undefined ? undefined : yield* namedModel(hfModel)
+  const named = hfModel === undefined ? undefined : yield* namedModel(families, hfModel)
   const checkpoint = yield* openCheckpoint(path)
   const { config, directory: beside, weights } = named ?? (yield* describedModel(families, checkpoint, {}))
   const family = yield* converting(() => families.find(config.json, config.path))

@@ -11,7 +11,7 @@ import { type Form, unroute } from "../mimo/routing.ts"
 
 /** The description of a model from its config.json alone. */
 export const describeFrom = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
-  const config = yield* openHfConfig(hfModel)
+  const config = yield* openHfConfig(hfModel, families)
   return yield* planning(() => describeModel(families.find(config.json), config, noHeaders))
 })
 

@@ -5,7 +5,7 @@
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import { basename, join } from "node:path"
-import { architectureOf } from "../bridge/FamilyRegistry.ts"
+import { architectureOf, type FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
 import { type JsonValue, parseJson } from "../document/StrictJson.ts"
@@ -17,6 +17,7 @@ import { recogniseFiles } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { openStoredWeights } from "./openStoredWeights.ts"
+import { openPublished } from "./publishedWeights.ts"
 import type { StoredWeights } from "./StoredWeights.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -35,6 +36,8 @@ export interface HfConfig {
   readonly bytes: Uint8Array
   readonly json: JsonValue
   readonly architecture: string
+  /** Content of the file at `path`, where config.json follows from it. */
+  readonly derivedFrom?: Uint8Array
 }
 
 export interface HfSource extends HfConfig {
@@ -43,8 +46,13 @@ export interface HfSource extends HfConfig {
 
 export const CONFIG = "config.json"
 
-/** Read config.json of a model directory; Python writers leave `Infinity` and `NaN` in it. */
-export const openHfConfig = Effect.fnUntraced(function*(directory: string) {
+/** Read config.json of a model directory, or what stands for it in a publisher's own form; Python writers leave `Infinity` and `NaN` in it. */
+export const openHfConfig = Effect.fnUntraced(function*(directory: string, families?: FamilyRegistry) {
+  const published = families && (yield* openPublished(families, directory))
+  return published ? published.config : yield* storedConfig(directory)
+})
+
+const storedConfig = Effect.fnUntraced(function*(directory: string) {
   const store = yield* storeToRead(directory)
   return yield* reading(async (): Promise<HfConfig> => {
     const path = join(directory, CONFIG)
@@ -66,8 +74,10 @@ const recognised = async (store: Store, directory: string): Promise<Recognised |
   recogniseFiles((await present(store, directory))?.kind === "directory" ? await store.list(directory) : [basename(directory)])
 
 /** A directory with config.json and weights. Errors: Unsupported for weights in a form that is known by sight only. */
-export const openHfSource = Effect.fnUntraced(function*(directory: string) {
+export const openHfSource = Effect.fnUntraced(function*(directory: string, families?: FamilyRegistry) {
   const store = yield* storeInUse
+  const published = families && (yield* openPublished(families, directory))
+  if (published) return { ...published.config, weights: published.weights } satisfies HfSource
   const config = yield* openHfConfig(directory)
   const weights = yield* openStoredWeights(directory).pipe(Effect.catchIf(
     (error) => error._tag === "InvalidFile" && error.code === "safetensors/no-weights",
@@ -80,7 +90,9 @@ export const openHfSource = Effect.fnUntraced(function*(directory: string) {
 })
 
 /** An HF directory that may hold weights or only a config. */
-export const openHfModel = Effect.fnUntraced(function*(directory: string) {
+export const openHfModel = Effect.fnUntraced(function*(directory: string, families?: FamilyRegistry) {
+  const published = families && (yield* openPublished(families, directory))
+  if (published) return published
   const config = yield* openHfConfig(directory)
   const weights = yield* openStoredWeights(directory).pipe(
     Effect.catchIf((e) => e._tag === "InvalidFile" && e.code === "safetensors/no-weights", () => Effect.succeed(undefined))

@@ -5,13 +5,13 @@ import type { SourceArray } from "../engine/index.ts"
 import type { HfTensors, Shard } from "../safetensors/SafetensorsDirectory.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { Unsupported } from "../errors.ts"
-import { type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, type ViewPlace } from "./TensorSpace.ts"
+import { type ComposedPlace, type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, type ViewPlace } from "./TensorSpace.ts"
 
 /** A file with weights, as it was when its header was read. */
 export type WeightFile = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp" | "headerBytes">
 
 /** Codes and scales of quantised tensors are tensors like any other here. */
-export interface StoredWeights extends TensorSpace<RangePlace | ViewPlace> {
+export interface StoredWeights extends TensorSpace<RangePlace | ViewPlace | ComposedPlace> {
   readonly directory: string
   readonly files: ReadonlyArray<WeightFile>
   /** Bytes of all tensors. */
@@ -38,12 +38,12 @@ export const storedWeights = (safetensors: HfTensors): StoredWeights => {
   return { directory, files: shards, tensors, tensorBytes, warnings, ...(indexFile === undefined ? {} : { indexFile }), safetensors }
 }
 
-/** A tensor as it is in the files. Throws RangeError for a name that they do not have, Unsupported for a strided view in a pickled file. */
+/** A tensor as it is in the files. Throws RangeError for a name that they do not have, Unsupported for elements that are not side by side. */
 export const storedArray = ({ directory, tensors }: StoredWeights, name: string): SourceArray => {
   const tensor = tensors.get(name)
   if (!tensor) throw new RangeError(`${directory} has no tensor ${name}`)
   const { place } = tensor
-  if (place.kind === "view") throw new Unsupported({ code: "unsupported/strided-codes", what: join(directory, place.file), place: { tensor: name }, problem: "is a view whose elements do not lie side by side, and is needed as it is stored", hint: "Load it with transformers and write it with save_pretrained(DIR), which writes safetensors." })
+  if (place.kind !== "range") throw new Unsupported({ code: "unsupported/strided-codes", what: join(directory, place.file), place: { tensor: name }, problem: "is a view whose elements do not lie side by side, and is needed as it is stored", hint: "Load it with transformers and write it with save_pretrained(DIR), which writes safetensors." })
   return rangeArray({ ...tensor, place })
 }
 

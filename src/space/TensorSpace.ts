@@ -8,11 +8,12 @@ import { UsageError, Unsupported } from "../errors.ts"
 import { type KeyRole, roleOf } from "../model/storedKey.ts"
 import { type BlockLayout, fromBlocks } from "../quantized/blocks.ts"
 import { type Copy, identity, readFrom, rebase, type Shape, volume, wholeBox } from "../tensor/Copy.ts"
+import { compose } from "../tensor/compose.ts"
 import { bitsOf, type DType } from "../tensor/DType.ts"
 import type { StoredChunk, StoredTensor } from "../torch/DcpMetadata.ts"
 
 /** Where the elements of a tensor are. Offsets and lengths in bytes; `file` is relative to `directory`. */
-export type FilePlace = RangePlace | ViewPlace | CodesPlace
+export type FilePlace = RangePlace | ViewPlace | ComposedPlace | CodesPlace
 
 /** One range of a file, in C order. */
 export interface RangePlace {
@@ -37,6 +38,17 @@ export interface ViewPlace {
   readonly item: { readonly offset: number; readonly length: number }
   /** The storage, and the CRC-32 stored with it. */
   readonly storage: { readonly start: number; readonly end: number; readonly crc32: number }
+}
+
+/** One range of a file whose elements stand in another order. */
+export interface ComposedPlace {
+  readonly kind: "composed"
+  readonly directory: string
+  readonly file: string
+  readonly offset: number
+  readonly length: number
+  /** How they make the tensor. */
+  readonly copy: Copy<SourceArray>
 }
 
 /** BF16 values that codes and scales in files stand for. */
@@ -88,6 +100,7 @@ export const itemsTensor = (directory: string, name: string, stored: StoredTenso
 export const chunksOf = ({ place, shape }: SpaceTensor): ReadonlyArray<StoredChunk> => {
   switch (place.kind) {
     case "items": return place.stored.chunks
+    case "composed":
     case "range": return [{ offsets: shape.map(() => 0), sizes: shape, file: place.file, offset: place.offset, length: place.length }]
     case "view": return [{ offsets: shape.map(() => 0), sizes: shape, file: place.file, ...place.item }]
     case "codes": return []
@@ -108,6 +121,7 @@ export const copiesFrom = (tensor: SpaceTensor<FilePlace>, copy: Copy): Readonly
       const own = readFrom(copy, () => array)
       return place.strides ? rebase(own, "source", shape, wholeBox(shape), array, shape, shape.map(() => 0), place.strides) : [own]
     }
+    case "composed": return copy.transform?.kind === "fill" ? [readFrom(copy, () => place.copy.source.tensor)] : compose(place.copy, copy, shape)
     case "codes": {
       // A constant does not depend on what is read.
       if (copy.transform?.kind === "fill") return [readFrom(copy, () => place.layout.codes.tensor)]

@@ -53,10 +53,10 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
   })
 })
 
-const unrouted = (path: string): Effect.Effect<UnroutedSpace, ReadError, Disk> =>
+const unrouted = (path: string, families: FamilyRegistry | undefined): Effect.Effect<UnroutedSpace, ReadError, Disk> =>
   Effect.gen(function*() {
     switch (yield* kindOfPath(path)) {
-      case "safetensors": return yield* hfSpace(path)
+      case "safetensors": return yield* hfSpace(path, families)
       case "items": return yield* itemSpace(path)
       case "archive": return yield* archiveSpace(path)
       case "megatron": return yield* megatronSpace(path)
@@ -65,4 +65,4 @@ const unrouted = (path: string): Effect.Effect<UnroutedSpace, ReadError, Disk> =
 
 /** Open a space, headers only. `families`: who says which component of the model a tensor belongs to, before its name does. */
 export const openSpace = (path: string, families?: FamilyRegistry): Effect.Effect<OpenedSpace, ReadError, Disk> =>
-  Effect.map(unrouted(path), (space) => withComponents(space, families))
+  Effect.map(unrouted(path, families), (space) => withComponents(space, families))

@@ -25,7 +25,7 @@ import { type ComparedSide, comparePairing, type TensorVerdict, type Verificatio
 /** An HF model against a Megatron checkpoint of it. */
 export const verifyHfMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, options: VerificationOptions) {
   const store = yield* storeInUse
-  const { config, weights } = yield* openHfModel(hfModel)
+  const { config, weights } = yield* openHfModel(hfModel, families)
   const stored = weights ?? (yield* openStoredWeights(hfModel))
   const checkpoint = yield* openCheckpoint(megatronPath)
   yield* requireEqualReplicas(checkpoint)
@@ -66,9 +66,9 @@ const wholeArray = (tensor: SpaceTensor<FilePlace>, dtype: DType): TargetArray =
   ({ id: tensor.name, dtype, shape: tensor.shape, copies: () => wholeTensor(tensor) })
 
 /** Two HF checkpoints, tensor by tensor. */
-export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions) {
-  const a = yield* openStoredWeights(left)
-  const b = yield* openStoredWeights(right)
+export const verifyHf = Effect.fnUntraced(function*(left: string, right: string, options: VerificationOptions, families?: FamilyRegistry) {
+  const a = yield* openStoredWeights(left, families)
+  const b = yield* openStoredWeights(right, families)
   return yield* comparePairing({
     left,
     right,

@@ -74,7 +74,7 @@ export interface TrainedModel {
 /** Read config.json of `hfModel`, and the headers of its weights where there are any. */
 export const readModel = (hfModel: string, request: WithFamilies = {}): Effect.Effect<TrainedModel, BridgeError, Disk> =>
   Effect.gen(function*() {
-    const { config, weights } = yield* openHfModel(hfModel)
+    const { config, weights } = yield* openHfModel(hfModel, familiesOf(request))
     return yield* attempt((): TrainedModel => {
       const family = familiesOf(request).find(config.json)
       const description = family.describe(decodeWith(family.schema, config.path, config.json, config.bytes), weights === undefined ? noHeaders : headersOf(weights))
