@@ -25,7 +25,8 @@ import { z } from "zod"
 import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import type { WorldCalls } from "../cluster/World.ts"
 import type { SourceRoots } from "./orders/sources.ts"
-import { agreed, assist, callOff, canOrder, type Payload, published as allPublished, stageTogether } from "./together.ts"
+import { canOrder, type Payload } from "./orders/written.ts"
+import { agreed, assist, callOff, published as allPublished, stageTogether } from "./together.ts"
 
 export interface RunOptions extends EngineLimits, Pick<ExecuteOptions, "progress"> {
   /** Replace an existing target at the moment of the commit. */

@@ -6,47 +6,26 @@
 import { Effect } from "effect"
 import { dirname, join } from "node:path"
 import { z } from "zod"
-import { type SeenStorages, StorageSums, seenSchema } from "../checkpoint/StorageSums.ts"
+import { seenSchema } from "../checkpoint/StorageSums.ts"
 import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import { worldProgress } from "../cluster/progress.ts"
 import { eachUnit, underWorld, World, type WorldCalls } from "../cluster/World.ts"
-import { ordersPlaceSchema, WorkOrders, writeOrders } from "../cluster/WorkOrders.ts"
-import { atPath } from "../document/decode.ts"
-import { closeSeals, excerptsOf, execute, type ExecuteOptions, type OpenWindow, type Portion, type TargetFile } from "../engine/index.ts"
+import { ordersPlaceSchema } from "../cluster/WorkOrders.ts"
+import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
 import { type BridgeError, ClusterError, quote } from "../errors.ts"
-import { attempt, meeting } from "../io/attempt.ts"
+import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import { hasErrno } from "../store/present.ts"
-import type { Store } from "../store/Store.ts"
-import { type Fingerprint, fingerprintSchema } from "../publish/journal/Fingerprint.ts"
+import type { Fingerprint } from "../publish/journal/Fingerprint.ts"
 import { Journal, readJournal, readReported } from "../publish/journal/Journal.ts"
 import type { DiskPublication } from "../publish/DiskPublication.ts"
-import { lostSource, type SourceState } from "../publish/sources.ts"
-import { JOURNAL, journalOf, ordersOf } from "../publish/staging/names.ts"
-import { canBeOrdered, orderOf, orderSchema, workOf } from "./orders/order.ts"
-import { pathOf, placeIn, type PlannedSource, plannedSource, SourceCheck, type SourceRoots, sourceSchema } from "./orders/sources.ts"
+import { lostSource } from "../publish/sources.ts"
+import { JOURNAL, journalOf } from "../publish/staging/names.ts"
+import type { SourceRoots } from "./orders/sources.ts"
+import { type Ordering, type Payload, readBack, type UnitsToWrite, writeDown } from "./orders/written.ts"
 import { diskOf, markFolder, requireFolder } from "./stagingFolder.ts"
 import { unitsOf } from "./units.ts"
-
-/** What all of them write. */
-export interface Payload {
-  readonly files: ReadonlyArray<TargetFile>
-  /** The files that are read, as they were when the conversion was planned. */
-  readonly states: ReadonlyArray<SourceState>
-  /** Held against what is read. */
-  readonly sums?: StorageSums | undefined
-  /** Ranks of the layout whose files these are: in a world of as many processes, process r writes the files of rank r. */
-  readonly layoutRanks?: number | undefined
-  /** The first bytes of files that are read, where they were read to plan. By path. */
-  readonly headers?: ReadonlyMap<string, Uint8Array> | undefined
-}
-
-/** For a first process that tells the others what to write. */
-export interface Ordering {
-  readonly job: Fingerprint
-  readonly roots: SourceRoots
-}
 
 const sizesSchema = z.object({ block: z.int(), wide: z.int(), read: z.int(), work: z.int(), cell: z.int() })
 /** What the first process tells the others to do. `folder`: the staging folder. */
@@ -69,17 +48,6 @@ interface UnitDone {
   readonly unit: number
   /** Elements that changed value, of the arrays in which some did. */
   readonly changed: ReadonlyMap<string, number>
-}
-
-/** The units of a conversion, and what each of them is. */
-interface UnitsToWrite {
-  readonly units: ReadonlyArray<{ readonly bytes: number; readonly owner: number }>
-  readonly work: (unit: number) => Effect.Effect<{ readonly files: ReadonlyArray<TargetFile>; readonly portion: Portion }, BridgeError>
-  /** The files that are read. */
-  readonly states: ReadonlyArray<Pick<SourceState, "path">>
-  readonly sums: StorageSums | undefined
-  /** What was seen of them, as the first process reads it. */
-  readonly seen: () => SeenStorages
 }
 
 const unitsToWrite = (world: WorldCalls, { files, layoutRanks, states, sums }: Payload): UnitsToWrite => {
@@ -128,34 +96,6 @@ export type Assistant =
   | { readonly is: "planned"; readonly job: Fingerprint; readonly payload: Payload }
   | { readonly is: "ordered"; readonly roots: SourceRoots }
 
-/** What the first process tells of all work orders. */
-const commonSchema = z.object({ job: fingerprintSchema, sources: z.array(sourceSchema) })
-
-const NO_SUMS: ReadonlyArray<never> = []
-
-/** The units that the first process has written down. */
-const orderedUnits = (orders: WorkOrders<z.infer<typeof commonSchema>>, roots: SourceRoots, path: string, store: Store): Effect.Effect<UnitsToWrite, BridgeError> =>
-  attempt((): UnitsToWrite => {
-    const { sources } = orders.common
-    const placed = sources.map((source) => ({ path: pathOf(roots, source), size: source.size }))
-    const check = new SourceCheck(store)
-    const sums = new StorageSums(NO_SUMS)
-    const indices = new Map(placed.map(({ path }, index) => [path, index]))
-    return {
-      units: orders.units,
-      states: placed,
-      sums,
-      seen: () => sums.seen().map((file) => ({ ...file, path: String(indices.get(file.path)) })),
-      work: (unit) => Effect.gen(function*() {
-        const order = yield* attempt(() => orders.read(unit, orderSchema))
-        const { files, portion, sources: used, storages } = yield* attempt(() => atPath(path, () => workOf(order, placed)))
-        yield* meeting(async () => { for (const index of used) await check.require(placed[index]!.path, sources[index]!) })
-        sums.add(storages)
-        return { files, portion }
-      })
-    }
-  })
-
 /**
  * The others: write what the first one deals out, until it has published.
  *
@@ -196,40 +136,7 @@ const plannedTask = (world: WorldCalls, { job, payload }: Extract<Assistant, { i
 
 const orderedTask = Effect.fnUntraced(function*(disk: DiskCalls, roots: SourceRoots, { folder, orders: place }: Extract<Task, { is: "write" }>) {
   if (place === undefined) return yield* new ClusterError({ code: "cluster/protocol", problem: "rank 0 has written no work orders" })
-  const orders = yield* attempt(() => WorkOrders.open(disk, folder, place, commonSchema))
-  return { job: orders.common.job, own: yield* orderedUnits(orders, roots, join(folder, place.name), yield* storeInUse) }
-})
-
-/** Whether the conversion can be written down for processes that know these directories. */
-export const canOrder = ({ files, states }: Payload, roots: SourceRoots): boolean =>
-  canBeOrdered(files) && states.every(({ path }) => placeIn(roots, path) !== undefined)
-
-/** Write down what each unit is. Where: for the others; the paths of the sources, by their indices. */
-const order = Effect.fnUntraced(function*(disk: DiskCalls, folder: string, run: string, world: WorldCalls, payload: Payload, cell: number, { job, roots }: Ordering) {
-  const store = yield* storeInUse
-  const { files, headers, layoutRanks, states, sums } = payload
-  const sources = new Map<string, number>()
-  const sourceOf = (path: string): number => {
-    const index = sources.get(path) ?? sources.size
-    sources.set(path, index)
-    return index
-  }
-  const excerpts = new Map(files.map((file) => [file.name, excerptsOf(file, cell)]))
-  const sizeOf = new Map(states.map(({ path, size }) => [path, size]))
-  const place = yield* attempt(() => writeOrders(disk, folder, ordersOf(run), unitsOf(files, world.size, layoutRanks), ({ portion }) => orderOf({
-    files: [...portion].map(([name, ranges]) => excerpts.get(name)!(ranges)),
-    portion,
-    sourceOf,
-    storagesIn: (path, start, end) => sums?.within(path, start, end) ?? []
-  }), async () => {
-    const planned: Array<PlannedSource> = []
-    for (const path of sources.keys()) {
-      const [header, size] = [headers?.get(path), sizeOf.get(path)]
-      planned.push(await plannedSource(store, roots, path, header && size !== undefined ? { header, size } : undefined))
-    }
-    return { job, sources: planned } satisfies z.infer<typeof commonSchema>
-  }))
-  return { place, paths: [...sources.keys()] }
+  return yield* readBack(disk, folder, place, roots)
 })
 
 /** The files in their full size, so that everybody can write anywhere in them. */
@@ -284,7 +191,7 @@ export const stageTogether = (
     const byName = new Map(files.map((file) => [file.name, file]))
     const run = crypto.randomUUID().slice(0, 8)
     yield* attempt(() => markFolder(disk, folder, run))
-    const orders = ordering && (yield* order(disk, folder, run, world, payload, settings.sizes.cell, ordering))
+    const orders = ordering && (yield* writeDown({ disk, folder, run, processes: world.size, cell: settings.sizes.cell }, payload, ordering))
     yield* world.broadcast<Task>("what to write", taskSchema, {
       is: "write", directory, folder, run, sizes: settings.sizes, resumed: execution.earlier !== undefined,
       without: all.map((f) => f.name).filter((name) => !byName.has(name)),
