@@ -50,8 +50,10 @@ export const bundleLibrary = async (dir: string): Promise<void> => {
   await thread(dir)
 }
 
-/** `dir/bench-cores.js`, which needs nothing but Node and `dir/bin.js`. */
-export const bundleBench = (dir: string): Promise<void> => write({ "bench-cores": `${root}scripts/bench/cores.ts` }, dir, true)
+/** `dir/bench-cores.js` and `dir/bench-merge.js`, which need nothing but Node and `dir/bin.js`. */
+export const bundleBench = async (dir: string): Promise<void> => {
+  for (const name of ["cores", "merge"]) await write({ [`bench-${name}`]: `${root}scripts/bench/${name}.ts` }, dir, true)
+}
 
 /** `dir/bin.js` and what it needs: the command line carries everything, for a fast start. */
 export const bundleCommand = async (dir: string): Promise<void> => {

@@ -1,7 +1,8 @@
 /**
- * `npm run bench:merge [-- --layers 4 --repeats N --rank 32 --dir DIR --bin FILE --other FILE]`: a merge of an adapter on all linear layers beside
+ * `npm run bench:merge [-- --layers 4 --repeats N --rank 32 --dir DIR --bin FILE --other FILE --steps N]`: a merge of an adapter on all linear layers beside
  * the plain copy that `export` makes of the same model, in shuffled rounds of one run; medians, each as a ratio to the export.
- * `--layers 25` is 10 GB. `--other`: the same of another build. `--dir` keeps the samples there.
+ * `--layers 25` is 10 GB. The build puts it into dist/ as `bench-merge.js`: a Node binary and dist/ are all that it needs. `--other`: the same of another build; `--steps`: the first
+ * N steps only. `--dir` keeps the samples there.
  */
 import { execFileSync } from "node:child_process"
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from "node:fs"
@@ -15,15 +16,16 @@ import { encodeIndex } from "../../src/safetensors/ShardIndex.ts"
 import { tensorBytes, type TensorSpec } from "../../src/safetensors/Tensor.ts"
 import { bytesBelow, makeCold, type Measured, measureOwn, measureShell, median, shuffled } from "./measure.ts"
 
-const root = new URL("../..", import.meta.url).pathname
+const own = new URL(".", import.meta.url).pathname
 const { values } = parseArgs({
   options: {
     layers: { type: "string", default: "4" },
     repeats: { type: "string", default: "5" },
     rank: { type: "string", default: "32" },
     dir: { type: "string" },
-    bin: { type: "string", default: join(root, "dist/bin.js") },
-    other: { type: "string" }
+    bin: { type: "string", default: existsSync(join(own, "bin.js")) ? join(own, "bin.js") : join(own, "../../dist/bin.js") },
+    other: { type: "string" },
+    steps: { type: "string" }
   }
 })
 const rank = Number(values.rank)
@@ -91,18 +93,21 @@ if (!existsSync(hf)) writeModel()
 if (!existsSync(megatron)) execFileSync(process.execPath, [values.bin, "import", "--hf-model", hf, "--megatron-path", megatron, "--quiet"], { stdio: "inherit" })
 
 const merge = (bin: string, ...more: ReadonlyArray<string>) => () => measureOwn(bin, ["adapter", "merge", "--hf-model", hf, "--adapter", adapter, "--hf-path", out, "--quiet", ...more])
-const steps: ReadonlyArray<{ readonly name: string; readonly reads: string; readonly run: () => Measured }> = [
+const allSteps: ReadonlyArray<{ readonly name: string; readonly reads: string; readonly run: () => Measured }> = [
   { name: "export", reads: megatron, run: () => measureOwn(values.bin, ["export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out, "--quiet"]) },
   { name: "merge", reads: hf, run: merge(values.bin) },
   { name: "merge, `--threads 0`", reads: hf, run: merge(values.bin, "--threads", "0") },
   { name: "`dd`, direct to direct", reads: hf, run: () => measureShell(`mkdir '${out}'; for f in '${hf}'/*.safetensors; do dd if="$f" of='${out}'/"$(basename "$f")" bs=8M iflag=direct oflag=direct status=none; done`) },
   ...(values.other === undefined ? [] : [{ name: `merge, ${values.other}`, reads: hf, run: merge(values.other) }])
 ]
+const steps = allSteps.slice(0, values.steps === undefined ? allSteps.length : Number(values.steps))
 const runs = new Map<string, Array<Measured>>(steps.map(({ name }) => [name, []]))
 for (let round = 0; round < Number(values.repeats); round++) {
   for (const { name, reads, run } of shuffled(steps)) {
     makeCold(reads)
-    runs.get(name)!.push(run())
+    const measured = run()
+    runs.get(name)!.push(measured)
+    process.stderr.write(`${name}: ${measured.wall.toFixed(2)} s\n`)
     rmSync(out, { recursive: true, force: true })
   }
   process.stderr.write(`round ${round + 1} of ${values.repeats}\n`)
