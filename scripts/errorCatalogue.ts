@@ -62,11 +62,12 @@ export const catalogue: ReadonlyArray<Area> = [
     remedy: "Correct the flags or the launcher's settings; starting again without that ends the same way.",
     codes: {
       "contradiction": "two of flags, our variables and the launcher's variables say different things of the same; the message names both",
+      "listen": ["a server of weights cannot listen at that address", "Name another with `--listen HOST:PORT`."],
       "incomplete": "a rank without a number of processes, or the reverse",
       "not-shared": ["a host does not see what rank 0 has written: the target is not on a file system that all hosts share", "Write to a directory that all hosts of the job see under the same path."],
       "plan": "a process would do something else than rank 0: it was given other options, or it sees another source",
       "source": ["a process sees another source than rank 0, which has planned for all: another length or another beginning of a file", "Let all processes read the same files, or equal copies of them."],
-      "no-ws": ["the package `ws`, through which processes of a job speak, is not installed", "`npm install ws`, or `--rendezvous file`."],
+      "no-ws": ["the package `ws`, through which weights are streamed and processes of a job speak, is not installed", "`npm install ws`. Processes of a job can do without it: `--rendezvous file`."],
       "run": "a process of another job came to this one's coordinator",
       "tls": "no certificate could be made or read",
       "token": "no token was given, others can read it, or the coordinator does not know it",
@@ -95,6 +96,34 @@ export const catalogue: ReadonlyArray<Area> = [
       "superseded": "a newer attempt of the job runs",
       "timeout": "a step was not complete in time; the message names who is missing",
       "too-large": ["values that are too large to be exchanged", "Report it."]
+    }
+  },
+  {
+    prefix: "stream/",
+    heldBy: ["tests/serve/stream.test.ts"],
+    title: "Streams of weights",
+    where: "the server's address and what is asked of it",
+    exitCode: 2,
+    remedy: "Ask for what there is; the message names it.",
+    codes: {
+      "changed": ["the weights are not those that the stream began with, or the server was started with", "Start the server again, and the stream from its beginning."],
+      "component": "a component that the model does not have",
+      "name": "a tensor whose name is too long for the protocol",
+      "protocol": ["the server does not know what it was asked", "See that both run the same version."],
+      "shard": ["a tensor cannot be cut for so many ranks, or how it is cut is not known", "Take whole tensors, or stream from the Megatron checkpoint."],
+      "tensors": "a pattern that no tensor matches",
+      "token": ["the server does not know the token", "`MEGATRON_MIMO_TOKEN`, or `MEGATRON_MIMO_TOKEN_FILE`, must hold the server's."]
+    }
+  },
+  {
+    prefix: "stream/",
+    heldBy: ["tests/serve/stream.test.ts"],
+    title: "Streams of weights that break off",
+    where: "the server's address",
+    exitCode: 8,
+    remedy: "Look at the server; then begin the stream again.",
+    codes: {
+      "broken": "the connection ended and could not be made again, or what came was not what the server announced"
     }
   },
   {
@@ -724,6 +753,8 @@ export const kinds: ReadonlyArray<readonly [kind: string, exitCode: number | str
   ["`IoError`", 7, "the operating system refused a call; the message names the call, the path and the errno; the code is `io/` and the errno", "Depends on the errno; what was done is kept for `--resume`."],
   ["`LaunchError`", 2, "what flags, launcher and the other processes of a job say does not fit together; codes below", "See the code."],
   ["`ClusterError`", 8, "the processes of a job did not find each other in time, or lost each other; codes below", "Start the job again with `--resume`."],
+  ["`StreamRefused`", 2, "what was asked of a stream of weights cannot be given; codes below", "See the code."],
+  ["`StreamBroken`", 8, "a stream of weights broke off, or nobody answers at its address", "Look at the server; then begin the stream again."],
   ["`PeerFailed`", 9, "another process of the job failed first; the message names its rank and host and what happened there", "Look at the process that is named; this one only followed."],
   ["`Internal`", 70, "a bug of ours; the code is `internal`", "`--debug` shows where; report it."],
   ["`Interrupted`", "129, 130, 143", "SIGHUP, SIGINT or SIGTERM (128 and the number of the signal); the code is `interrupted`; nothing was published, finished work is kept", "`--resume`."]

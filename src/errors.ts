@@ -179,6 +179,24 @@ export class ClusterError extends failure("ClusterError", ExitCode.cluster)<{
   override get summary() { return escaped(this.problem) }
 }
 
+/** What is asked of a weight stream cannot be given: an unknown component, a shard that is none, another token, other weights than before. Exit code 2. */
+export class StreamRefused extends failure("StreamRefused", ExitCode.usage)<{
+  readonly code: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  override get summary() { return escaped(this.problem) }
+}
+
+/** A weight stream broke off, or nobody answers at its address. Exit code 8. */
+export class StreamBroken extends failure("StreamBroken", ExitCode.cluster)<{
+  readonly code: string
+  readonly problem: string
+  readonly hint?: string
+}> {
+  override get summary() { return escaped(this.problem) }
+}
+
 /** Another process of the job failed first; this one stopped for it. Exit code 9. */
 export class PeerFailed extends failure("PeerFailed", ExitCode.peer, { code: "peer/failed" })<{
   readonly code?: string
@@ -223,6 +241,8 @@ export type BridgeError =
   | LaunchError
   | ClusterError
   | PeerFailed
+  | StreamRefused
+  | StreamBroken
 
 /** An error of this package's own: typed, with a code, and with what to do. */
 export const isBridgeError = (error: unknown): error is BridgeError => error instanceof Failure

@@ -6,9 +6,10 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
   type Abortable, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
+  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, streamServedWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
+export { connectWeights, type ConnectRequest, type Listening, type ReceivedWeight, type Selection, serveWeights, type ServeReport, type ServeRequest, type Served } from "./api/serve.ts"
 export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/samples.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"

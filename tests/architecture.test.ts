@@ -36,7 +36,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["plan"],
   ["convert", "planner"],
   ["adapters"],
-  ["verify", "inspect", "relabel", "reshard", "forward"],
+  ["verify", "inspect", "relabel", "reshard", "forward", "serve"],
   ["diff", "doctor", "setup", "prune"],
   ["report", "conformance"],
   ["api"],

@@ -3,7 +3,7 @@ import { Effect, Exit, Runtime } from "effect"
 import { describe, expect, it } from "vitest"
 import {
   type BridgeError, ClusterError, ExitCode, Failure, InvalidFile, IoError, isBridgeError, LaunchError, NoSpace, OutputRefused, PeerFailed, PlanRefused,
-  Unsupported, UsageError
+  StreamBroken, StreamRefused, Unsupported, UsageError
 } from "../src/errors.ts"
 
 const hint = "Do this."
@@ -19,6 +19,8 @@ const all: ReadonlyArray<readonly [error: BridgeError, code: string, exitCode: n
   [new IoError({ path: "t", operation: "read", errno: "EACCES", hint }), "io/EACCES", ExitCode.io, "t: permission denied (read failed with EACCES)"],
   [new LaunchError({ code: "launch/value", problem: "no number", hint }), "launch/value", ExitCode.usage, "no number"],
   [new ClusterError({ code: "cluster/timeout", problem: "too late", hint }), "cluster/timeout", ExitCode.cluster, "too late"],
+  [new StreamRefused({ code: "stream/shard", problem: "no part", hint }), "stream/shard", ExitCode.usage, "no part"],
+  [new StreamBroken({ code: "stream/broken", problem: "cut", hint }), "stream/broken", ExitCode.cluster, "cut"],
   [new PeerFailed({ rank: 3, host: "n1", rootCode: "io/EIO", problem: "no!", rootExitCode: 7, file: "f", tensor: "t", hint }), "peer/failed", ExitCode.peer, "rank 3 on host n1 failed (file f, tensor t): no!"]
 ]
 

@@ -29,6 +29,7 @@ import {
 } from "./MegatronMimoBridge.ts"
 import type { LoadRouteChoice, TensorChoices, WithFamilies } from "./requests.ts"
 import type { Shared } from "./shares.ts"
+import * as serving from "./serve.ts"
 import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
 import { countFlops, type FlopsReport } from "./training/flops.ts"
 import { countMemory, type MemoryReport } from "./training/memory.ts"
@@ -104,6 +105,10 @@ export const streamHfWeights = (model: ModelChoice, megatronPath: string, option
     Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer)),
     options.signal
   )
+
+/** The weights that a server streams ({@link serving.connectWeights}), as a loop. Leaving it, or aborting `signal`, ends the connection. */
+export const streamServedWeights = (url: string, request: serving.ConnectRequest & Abortable = {}): AsyncIterable<serving.ReceivedWeight> =>
+  toAsyncIterable(serving.connectWeights(url, request), request.signal)
 
 /** Hugging Face → Megatron → Hugging Face, in temporary folders, and every tensor compared with what it was. */
 export const roundtripCheckpoint = (hfModel: string, request: whole.RoundtripRequest & Abortable = {}): Promise<whole.RoundtripReport> =>

@@ -13,6 +13,7 @@ import { loadRoutes } from "../api/requests.ts"
 import type { Support } from "../api/models.ts"
 import type { Scaffold } from "../api/scaffolding.ts"
 import { processGroupKinds } from "../api/shares.ts"
+import type { ServeReport } from "../api/serve.ts"
 import type { SampleCheck, SetupReport } from "../api/setup.ts"
 import type { Broken, LayoutReport, LayoutScore } from "../api/training/layouts.ts"
 import type { FlopsReport } from "../api/training/flops.ts"
@@ -560,6 +561,17 @@ const setup = {
   notes
 } satisfies Fields<SetupReport>
 
+const serve = {
+  url: text.describe("Where it listened"),
+  tensors: count,
+  bytes: bytes.describe("Of all tensors"),
+  complete: count.describe("Consumers that got everything they asked for"),
+  broken: count.describe("Connections that ended before"),
+  denied: count.describe("Connections without the token"),
+  bytesRead: bytes,
+  bytesSent: bytes
+} satisfies Fields<ServeReport>
+
 const exitCode = z.union([z.literal(0), z.literal(1)]).describe("1: it found differences, or what a loader would stumble over, or no layout that stands; `ok` is true all the same, for the command did its work")
 
 const document = <T extends z.ZodRawShape>(command: CommandName, title: string, fields: T) =>
@@ -594,13 +606,14 @@ export const documents = {
     document("adapter", "adapter export and adapter import, and either with --dry-run", { ...adapter, target }),
     document("adapter", "adapter merge, and adapter merge --dry-run", { ...merge, target })
   ]),
-  forward: document("forward", "forward", forward)
+  forward: document("forward", "forward", forward),
+  serve: document("serve", "serve", serve)
 } satisfies Record<CommandName, z.ZodType>
 
 /** Every error there is, and the two that are none of the library's. */
 const KINDS: Readonly<Record<BridgeError["_tag"] | "Interrupted" | "Internal", true>> = {
   InvalidFile: true, Unsupported: true, PlanRefused: true, UsageError: true, OutputRefused: true, NoSpace: true, IoError: true, LaunchError: true, ClusterError: true,
-  PeerFailed: true, Interrupted: true, Internal: true
+  PeerFailed: true, StreamRefused: true, StreamBroken: true, Interrupted: true, Internal: true
 }
 
 /** What every command prints instead when it fails. */

@@ -4,7 +4,7 @@
  * AbortSignal interrupts rejects with the signal's reason.
  */
 import { Cause, Effect, Exit, type Pull, Scope, Stream } from "effect"
-import { ClusterError, InvalidFile, IoError, LaunchError, NoSpace, OutputRefused, PeerFailed, PlanRefused, Unsupported, UsageError } from "../errors.ts"
+import { ClusterError, InvalidFile, IoError, LaunchError, NoSpace, OutputRefused, PeerFailed, PlanRefused, StreamBroken, StreamRefused, Unsupported, UsageError } from "../errors.ts"
 
 type ErrorClass = abstract new(...args: never) => object
 type InstanceOf<Kinds extends ReadonlyArray<ErrorClass>> = InstanceType<Kinds[number]>
@@ -47,6 +47,9 @@ export const converting = failing(InvalidFile, Unsupported, PlanRefused, UsageEr
 
 /** What the processes of a job say to each other. */
 export const meeting = failing(ClusterError, LaunchError, PeerFailed, NoSpace, IoError)
+
+/** What the two ends of a weight stream say to each other. */
+export const streaming = failing(StreamRefused, StreamBroken, LaunchError, InvalidFile, Unsupported, OutputRefused, NoSpace, IoError)
 
 /** Several calls that an interruption lets end: nothing may still be writing when their folder is removed. */
 export const uninterruptibly = (calls: () => Promise<void>): Effect.Effect<void, InvalidFile | OutputRefused | NoSpace | IoError> =>

@@ -17,11 +17,16 @@ export interface Located {
   readonly parts: ReadonlyArray<LocatedPart>
 }
 
+/** A parameter as it is stored, and as the model knows it. */
+export interface OriginParameter extends StoredParameter {
+  readonly bound: BoundParameter
+}
+
 /** What an HF tensor is made of. */
 export interface TensorOrigin {
   /** The narrowest dtype that holds all of it. */
   stored: DType
-  readonly parameters: Array<StoredParameter>
+  readonly parameters: Array<OriginParameter>
 }
 
 export interface Missing {
@@ -67,11 +72,12 @@ export const refuseMissing = (
 /** What every HF tensor that parameters give is made of. PlanRefused `plan/dtypes` if no dtype holds it. */
 export const originsOf = (located: ReadonlyArray<Located>): ReadonlyMap<string, TensorOrigin> => {
   const origins = new Map<string, TensorOrigin>()
-  for (const { bound: { copies, parameter: { shape }, tensors }, parts } of located) {
+  for (const { bound, parts } of located) {
+    const { copies, parameter: { shape }, tensors } = bound
     const [first, ...others] = parts as readonly [LocatedPart, ...Array<LocatedPart>]
     let stored = first.tensor.dtype
     for (const { part, tensor } of others) stored = commonDtype(stored, tensor.dtype, part.key)
-    const parameter = { shape, copies, parts }
+    const parameter = { shape, copies, parts, bound }
     for (const { name } of tensors) {
       const known = origins.get(name)
       if (known) {

@@ -10,11 +10,16 @@ const LONGEST = 4096
 export const newToken = (): string => randomBytes(32).toString("base64url")
 
 /** `MEGATRON_MIMO_TOKEN`, else what is in the file `MEGATRON_MIMO_TOKEN_FILE`, which nobody else may read. @throws LaunchError `launch/token` */
-export const tokenFrom = (env: Environment): string => {
+export const tokenFrom = (env: Environment, needs = "--rendezvous HOST:PORT needs a secret that all processes know"): string => {
   const token = env["MEGATRON_MIMO_TOKEN"] || fromFile(env["MEGATRON_MIMO_TOKEN_FILE"])
-  if (!token) refuse("--rendezvous HOST:PORT needs a secret that all processes know", "Set MEGATRON_MIMO_TOKEN, or MEGATRON_MIMO_TOKEN_FILE to a file with it: openssl rand -hex 32.")
-  if (token!.length < SHORTEST || token!.length > LONGEST || /[^\x21-\x7e]/.test(token!)) refuse(`the token is not one of ${SHORTEST} to ${LONGEST} printable ASCII characters`)
-  return token!
+  if (!token) refuse(needs, "Set MEGATRON_MIMO_TOKEN, or MEGATRON_MIMO_TOKEN_FILE to a file with it: openssl rand -hex 32.")
+  return usableToken(token!)
+}
+
+/** A token that was given otherwise. @throws LaunchError `launch/token` */
+export const usableToken = (token: string): string => {
+  if (token.length < SHORTEST || token.length > LONGEST || /[^\x21-\x7e]/.test(token)) refuse(`the token is not one of ${SHORTEST} to ${LONGEST} printable ASCII characters`)
+  return token
 }
 
 const fromFile = (path: string | undefined): string | undefined => {

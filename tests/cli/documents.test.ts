@@ -9,8 +9,10 @@ import { inWorld } from "../../src/cluster/open.ts"
 import { InvalidFile } from "../../src/errors.ts"
 import { toPromise } from "../../src/io/attempt.ts"
 import { Disk } from "../../src/io/Disk.ts"
+import { streamServedWeights } from "../../src/index.ts"
 import { documents, errorDocument, eventLine } from "../../src/cli/documents.ts"
 import { wholeRoot } from "../../src/cli/root.ts"
+import { freePort } from "../cluster/harness/proxy.ts"
 import { writeToy } from "../forward/toys.ts"
 import { cliIn } from "./run.ts"
 import { trainingCheckpoint } from "../conformance/training.ts"
@@ -113,10 +115,23 @@ describe("results", () => {
     expect(published(args[0]!).safeParse(document).error).toBeUndefined()
   })
 
+  it("serve hf --consumers 1", async () => {
+    const port = await freePort()
+    vi.stubEnv("MEGATRON_MIMO_TOKEN", "a-token-of-sixteen-characters")
+    onTestFinished(() => { vi.unstubAllEnvs() })
+    const served = run("serve", "hf", "--consumers", "1", "--gather", "0", "--listen", `127.0.0.1:${port}`, "--json")
+    for await (const _ of streamServedWeights(`ws://127.0.0.1:${port}/`, { retries: 20 })) continue
+    const { code, err, out } = await served
+    expect([code, JSON.parse(err)]).toEqual([0, expect.objectContaining({ event: "listening", url: `ws://127.0.0.1:${port}/` })])
+    const document: unknown = JSON.parse(out)
+    expect(documents.serve.parse(document)).toMatchObject({ ok: true, command: "serve", complete: 1 })
+    expect(published("serve").safeParse(document).error).toBeUndefined()
+  })
+
   it("of every command are among them", async () => {
     const commands = (await wholeRoot()).subcommands.flatMap((group) => group.commands.map((command) => command.name)).filter((name) => name !== "help" && name !== "version")
     expect(Object.keys(documents).sort()).toEqual([...commands].sort())
-    expect([...new Set(lines.map(([line]) => line.split(" ")[0]))].sort()).toEqual([...commands].sort())
+    expect([...new Set([...lines.map(([line]) => line.split(" ")[0]), "serve"])].sort()).toEqual([...commands].sort())
   })
 })
 

@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.venv-interop
-if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy, websockets' 2>/dev/null; then
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy 2> "$venv/pip.log" ||
+  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy websockets 2> "$venv/pip.log" ||
     { tail -5 "$venv/pip.log" >&2; exit 1; }
 fi
 work=$(mktemp -d)
@@ -26,6 +26,15 @@ for form in single several; do
   "${convert[@]}" import --quiet --hf-model "$work/pickled/$form" --megatron-path "$work/pickled/$form-megatron" -c language=tp=2,pp=2 -c images=tp=1
   for file in "$work/qwen3.5-vl/megatron"/iter_0000000/*.distcp; do cmp "$file" "$work/pickled/$form-megatron/iter_0000000/$(basename "$file")"; done
 done
+
+# The example's reader of a weight stream, with the Python package websockets.
+export MEGATRON_MIMO_TOKEN=a-token-of-the-interop-test
+"${convert[@]}" serve "$work/qwen3.5-vl/megatron" --hf-model "$work/qwen3.5-vl/hf" --json --consumers 3 --gather 0 > "$work/served.json" 2> "$work/serving" &
+served=$!
+for _ in $(seq 600); do grep -q listening "$work/serving" && break; sleep 0.1; done
+"$venv/bin/python" -W ignore tests/interop/served.py "$(grep -om1 'ws://[^"]*' "$work/serving")" "$work/qwen3.5-vl/exported"
+wait "$served"
+grep -q '"complete": 3' "$work/served.json"
 
 # What decoders say: the forward check and transformers, on toys of many families.
 node tests/forward/toys.ts "$work/decoders"

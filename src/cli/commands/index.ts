@@ -109,5 +109,9 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
   forward: {
     description: "Does it still speak? Run tokens through a decoder, read layer by layer without a GPU: perplexity and the likeliest next tokens",
     load: async () => (await import("./forward.ts")).forwardCommand
+  },
+  serve: {
+    description: "Stream the weights of a checkpoint over a WebSocket, under their Hugging Face names, to rollout engines and trainers",
+    load: async () => (await import("./serve.ts")).serveCommand
   }
 }
