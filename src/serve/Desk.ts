@@ -59,7 +59,7 @@ export class Desk {
   #settle(): void {
     if (this.#closed) return
     // Placing one may bring another back into the queue.
-    for (const waiting of [...this.#queue]) {
+    for (const waiting of this.#queue.slice()) {
       if (this.#queue.includes(waiting) && this.#place(waiting)) this.forget(waiting.taker)
     }
     if (this.#queue.length === 0) {

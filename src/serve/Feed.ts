@@ -172,7 +172,7 @@ export class Feed {
   }
 
   #notify(): void {
-    for (const taker of [...this.#takers.keys()]) taker.notify()
+    for (const taker of this.#takers.keys()) taker.notify()
   }
 
   #evict(): void {
@@ -205,7 +205,7 @@ export class Feed {
       if (this.#bytes + bytes <= WINDOW) return
       const end = this.#first + this.#frames.length
       if (![...this.#takers].some(([taker, { next }]) => next === end && taker.ready)) continue
-      for (const [taker, state] of [...this.#takers]) {
+      for (const [taker, state] of this.#takers) {
         if (state.next !== this.#first) continue
         state.waited += performance.now() - before
         if (state.waited <= PATIENCE) continue

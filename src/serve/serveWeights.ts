@@ -102,7 +102,7 @@ export const serveWeights = async (weights: Weights, reader: Reader, options: Se
     served: () => ({ complete, broken, denied, bytesRead: desk.read, bytesSent: sent }),
     close: async () => {
       desk.close()
-      for (const consumer of [...present]) consumer.end(Close.leaving, "leaving", "the server ends")
+      for (const consumer of present) consumer.end(Close.leaving, "leaving", "the server ends")
       await door.close()
     }
   }
