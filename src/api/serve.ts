@@ -3,14 +3,14 @@ import { Effect, Stream } from "effect"
 import { tokenFrom, usableToken } from "../websocket/token.ts"
 import { givenCertificate } from "../websocket/certificate.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
-import { type EngineLimits, stream } from "../engine/index.ts"
+import { type EngineLimits, stream, type TargetArray } from "../engine/index.ts"
 import { type BridgeError, LaunchError, quote, StreamBroken, StreamRefused, UsageError } from "../errors.ts"
 import { attempt, checking, streaming, toAsyncIterable, values } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { exportArray } from "../plan/ExportDraft.ts"
 import type { SourceState } from "../publish/sources.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
-import { type OfferedTensor, type Weights } from "../serve/Catalogue.ts"
+import { type OfferedTensor, type OfferedWeights } from "../serve/Catalogue.ts"
 import { type ConnectOptions, connectTo, type ReceivedWeight } from "../serve/connect.ts"
 import { changed, SERVE_BOUNDS, type Served, serveWeights as startServing } from "../serve/serveWeights.ts"
 import { openCheckpoint } from "../space/Checkpoint.ts"
@@ -76,7 +76,7 @@ const unchangedFiles = (states: ReadonlyArray<SourceState>) => Effect.gen(functi
   }
 })
 
-const weightsOf = (tensors: ReadonlyArray<OfferedTensor>, states: ReadonlyArray<SourceState>, cuttable: boolean): Effect.Effect<Weights, never, Disk> =>
+const weightsOf = (tensors: ReadonlyArray<OfferedTensor>, states: ReadonlyArray<SourceState>, cuttable: boolean): Effect.Effect<OfferedWeights, never, Disk> =>
   Effect.map(unchangedFiles(states), (unchanged) => ({
     tensors, unchanged, cuttable,
     identity: JSON.stringify(states.map(({ identity, size }) => [identity, size]))
@@ -119,8 +119,9 @@ export const serveWeights = (path: string, request: ServeRequest = {}): Effect.E
     const engine = { maxMemory: SERVE_DEFAULTS.maxMemory, ...Object.fromEntries(Object.entries({ concurrency: request.concurrency, io: request.io, maxMemory: request.maxMemory }).filter(([, value]) => value !== undefined)) }
     const context = yield* Effect.context<Disk>()
     const { add, total } = meter("serving", request)
+    const reading = (arrays: Iterable<TargetArray>) => Stream.provideContext(stream(arrays, { ...engine, lend: true }), context)
     const serving = yield* Effect.acquireRelease(
-      streaming(() => startServing(weights, (arrays) => toAsyncIterable(Stream.provideContext(stream(arrays, { ...engine, lend: true }), context)), { host: at.host, port: at.port, token, certificate, consumers, gather }, add)),
+      streaming(() => startServing(weights, (arrays) => toAsyncIterable(reading(arrays)), { host: at.host, port: at.port, token, certificate, consumers, gather }, add)),
       ({ close }) => Effect.promise(close)
     )
     if (consumers !== undefined) total(bytes * consumers)

@@ -21,7 +21,7 @@ export interface OfferedTensor {
 }
 
 /** The weights of a model, before anybody selects. */
-export interface Weights {
+export interface OfferedWeights {
   readonly tensors: ReadonlyArray<OfferedTensor>
   /** Which weights they are: another text as soon as a file is another one. */
   readonly identity: string
@@ -50,7 +50,7 @@ const refuse = (code: string, problem: string, hint?: string): never => {
 const keyOf = ({ components, shard, tensors }: Selection): string =>
   JSON.stringify([components === undefined ? null : [...new Set(components)].sort(), tensors === undefined ? null : [...new Set(tensors)].sort(), shard === undefined || shard.tp === 1 ? null : [shard.tp, shard.rank]])
 
-const chosen = ({ tensors }: Weights, { components, tensors: patterns }: Selection): Uint32Array => {
+const chosen = ({ tensors }: OfferedWeights, { components, tensors: patterns }: Selection): Uint32Array => {
   const known = new Set(tensors.map(({ component }) => component))
   const unknown = components?.find((name) => !known.has(name))
   if (unknown !== undefined) refuse("component", `there is no component ${quote(unknown)}`, `Components: ${[...known].filter((name) => name !== undefined).map((name) => quote(name)).join(", ")}.`)
@@ -64,7 +64,7 @@ const chosen = ({ tensors }: Weights, { components, tensors: patterns }: Selecti
  * What a selection means for these weights. @throws StreamRefused `stream/component`, `stream/tensors`, `stream/shard`: a component
  * that there is not, a pattern that matches nothing, a tensor that cannot be cut so.
  */
-export const select = (weights: Weights, selection: Selection): Selected => {
+export const select = (weights: OfferedWeights, selection: Selection): Selected => {
   const key = keyOf(selection)
   const { shard } = selection
   if (shard !== undefined && shard.tp > 1 && !weights.cuttable) {

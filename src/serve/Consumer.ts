@@ -3,7 +3,7 @@ import type { RawData, WebSocket } from "ws"
 import { isBridgeError, StreamRefused } from "../errors.ts"
 import type { Selected } from "./Catalogue.ts"
 import type { Desk } from "./Desk.ts"
-import type { Feed, Position, Taker } from "./Feed.ts"
+import type { Feed, StreamPosition, Taker } from "./Feed.ts"
 import { Close, type OpenWord, PROTOCOL, readConsumerWord, type ServerWord, write } from "./protocol.ts"
 
 /** Bytes that are given to the socket and not sent yet: a consumer that reads nothing holds no more. */
@@ -37,7 +37,7 @@ export class Consumer implements Taker {
   readonly #options: ConsumerOptions
   readonly #timers: Array<NodeJS.Timeout> = []
   #selected: Selected | undefined
-  #position: Position = { tensor: 0, offset: 0 }
+  #position: StreamPosition = { tensor: 0, offset: 0 }
   #feed: Feed | undefined
   #waiting = false
   #credit = 0
@@ -163,7 +163,7 @@ export class Consumer implements Taker {
     this.#seat()
   }
 
-  #begin(selected: Selected, resume: OpenWord["resume"]): Position {
+  #begin(selected: Selected, resume: OpenWord["resume"]): StreamPosition {
     if (resume === undefined) return { tensor: 0, offset: 0 }
     if (resume.identity !== selected.identity) throw new StreamRefused({ code: "stream/changed", problem: "the weights are not those that the stream began with", hint: "Begin again." })
     const tensor = selected.find(resume.tensor)

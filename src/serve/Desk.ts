@@ -1,6 +1,6 @@
 /** Gives consumers a reading to take from: one that is where they are, or a new one. */
 import type { Selected } from "./Catalogue.ts"
-import { Feed, type Position, type Reader, type Taker } from "./Feed.ts"
+import { Feed, type StreamPosition, type Reader, type Taker } from "./Feed.ts"
 
 /** Readings at a time. Each holds its window and the engine's buffers. */
 const MOST_FEEDS = 3
@@ -19,7 +19,7 @@ export interface DeskOptions {
 interface Waiting {
   readonly taker: Taker
   readonly selected: Selected
-  readonly position: Position
+  readonly position: StreamPosition
   readonly seated: (feed: Feed) => void
 }
 

@@ -6,17 +6,17 @@ import { encodeFrame, LARGEST_PIECE } from "./protocol.ts"
 import { sliced } from "./slices.ts"
 
 /** How far a consumer is: bytes of a tensor of its selection. */
-export interface Position {
+export interface StreamPosition {
   readonly tensor: number
   readonly offset: number
 }
 
-export const samePosition = (a: Position, b: Position): boolean => a.tensor === b.tensor && a.offset === b.offset
+export const samePosition = (a: StreamPosition, b: StreamPosition): boolean => a.tensor === b.tensor && a.offset === b.offset
 
 export interface Frame {
-  readonly at: Position
+  readonly at: StreamPosition
   /** Where the next one begins. */
-  readonly next: Position
+  readonly next: StreamPosition
   /** Of weights. */
   readonly bytes: number
   readonly data: Buffer
@@ -51,7 +51,7 @@ const from = (array: TargetArray, offset: number): { readonly array: TargetArray
 }
 
 /** The frames of a selection from a position on. */
-const frames = async function*(selected: Selected, begin: Position, reader: Reader): AsyncGenerator<Frame, void> {
+const frames = async function*(selected: Selected, begin: StreamPosition, reader: Reader): AsyncGenerator<Frame, void> {
   const start = begin.offset === 0 ? undefined : from(selected.tensor(begin.tensor).array(), begin.offset)
   const arrays = function*(): Generator<TargetArray> {
     for (let at = begin.tensor; at < selected.tensors; at++) yield at === begin.tensor && start ? start.array : selected.tensor(at).array()
@@ -83,7 +83,7 @@ const frames = async function*(selected: Selected, begin: Position, reader: Read
 
 export class Feed {
   readonly selected: Selected
-  readonly #begin: Position
+  readonly #begin: StreamPosition
   readonly #reader: Reader
   #frames: Array<Frame> = []
   /** The number of the first frame that is kept. */
@@ -96,7 +96,7 @@ export class Feed {
   /** The number of the frame that each takes next, and for how many milliseconds others waited for it. */
   readonly #takers = new Map<Taker, { next: number; waited: number }>()
 
-  constructor(selected: Selected, begin: Position, reader: Reader) {
+  constructor(selected: Selected, begin: StreamPosition, reader: Reader) {
     this.selected = selected
     this.#begin = begin
     this.#reader = reader
@@ -110,7 +110,7 @@ export class Feed {
   }
 
   /** Let it take from here on, if its position is in the window. */
-  join(taker: Taker, position: Position): boolean {
+  join(taker: Taker, position: StreamPosition): boolean {
     const at = this.#started || this.#frames.length > 0 ? this.#frames.findIndex((frame) => samePosition(frame.at, position)) : samePosition(this.#begin, position) ? 0 : -1
     if (at < 0) return false
     this.#takers.set(taker, { next: this.#first + at, waited: 0 })

@@ -1,8 +1,8 @@
-/** Weights, streamed to whoever has the token. */
+/** OfferedWeights, streamed to whoever has the token. */
 import { LaunchError, quote, quotePath, StreamRefused } from "../errors.ts"
 import type { Certificate } from "../websocket/certificate.ts"
 import { openDoor } from "../websocket/door.ts"
-import { type Selected, select, type Weights } from "./Catalogue.ts"
+import { type Selected, select, type OfferedWeights } from "./Catalogue.ts"
 import { Consumer, CONSUMER_LIMITS, type ConsumerLimits } from "./Consumer.ts"
 import { Desk } from "./Desk.ts"
 import type { Reader } from "./Feed.ts"
@@ -49,7 +49,7 @@ export interface Serving {
 }
 
 /** @throws LaunchError `launch/listen` for an address that cannot be listened on. */
-export const serveWeights = async (weights: Weights, reader: Reader, options: ServeOptions, onSent: (bytes: number) => void = () => {}): Promise<Serving> => {
+export const serveWeights = async (weights: OfferedWeights, reader: Reader, options: ServeOptions, onSent: (bytes: number) => void = () => {}): Promise<Serving> => {
   const { consumers: expected, gather, limits = CONSUMER_LIMITS } = options
   const desk = new Desk({ reader, gather, consumers: expected, check: () => weights.unchanged() })
   const selections = new Map<string, Selected>()

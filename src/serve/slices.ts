@@ -6,7 +6,7 @@ import type { Parameter } from "../model/Parameter.ts"
 import { type Box, coordinates, rebase, type Shape, volume, wholeBox } from "../tensor/Copy.ts"
 
 /** A tensor-parallel rank, of how many. */
-export interface Shard {
+export interface EngineShard {
   readonly tp: number
   readonly rank: number
 }
@@ -27,7 +27,7 @@ const cannot = (tensor: string, problem: string): never => {
 }
 
 /** What a rank holds of the parameter: in each of its parts (gate and up, the projections of a mixer) its share of the split axis. */
-const heldBy = ({ parts, shape, splitAxis }: Parameter, axis: number, { rank, tp }: Shard, tensor: string): ReadonlyArray<Box> =>
+const heldBy = ({ parts, shape, splitAxis }: Parameter, axis: number, { rank, tp }: EngineShard, tensor: string): ReadonlyArray<Box> =>
   parts.map(({ rows }) => {
     const [first, end] = axis === 0 && rows ? rows : [0, shape[axis]!]
     const extent = end - first
@@ -69,7 +69,7 @@ const seenFrom = (name: string, shape: Shape, { copies, parameter }: BoundParame
 }
 
 /** An engine with more ranks than key/value heads repeats those heads, and deals out the query heads of each. */
-const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, tp }: Shard): Slice | undefined => {
+const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, tp }: EngineShard): Slice | undefined => {
   const { attention, splitAxis } = bound.parameter
   if (attention === undefined || splitAxis === undefined || attention.groups % tp === 0) return undefined
   const { groups, headDim, heads, valueDim = headDim } = attention
@@ -91,7 +91,7 @@ const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, 
  * The slice of a tensor that is made of these parameters; undefined where every rank has the whole tensor.
  * @throws StreamRefused `stream/shard` where a rank's part is not made of ranges along one axis.
  */
-export const sliceOf = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: Shard): Slice | undefined => {
+export const sliceOf = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: EngineShard): Slice | undefined => {
   const { rank, tp } = shard
   const split = bounds.filter(({ parameter }) => parameter.splitAxis !== undefined)
   if (tp === 1 || split.length === 0) return undefined

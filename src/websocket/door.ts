@@ -25,7 +25,7 @@ export interface DoorOptions {
   readonly refused: (reason: string) => Error
 }
 
-export interface Listening {
+export interface OpenDoor {
   readonly host: string
   readonly port: number
   /** Ends every connection. */
@@ -43,7 +43,7 @@ const deny = (socket: Duplex, status: string): void => {
   setTimeout(() => socket.destroy(), 1000).unref()
 }
 
-export const openDoor = async (options: DoorOptions): Promise<Listening> => {
+export const openDoor = async (options: DoorOptions): Promise<OpenDoor> => {
   const { certificate, connections, host, largestMessage, onConnection, onDenied, port, refused, token } = options
   const { WebSocketServer } = await loadWs()
   const settings = { maxHeaderSize: LARGEST_HEADERS, headersTimeout: PATIENCE, requestTimeout: PATIENCE, keepAlive: true }

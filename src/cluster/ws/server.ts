@@ -2,7 +2,7 @@
 import type { WebSocket } from "ws"
 import { ClusterError, quote } from "../../errors.ts"
 import type { Certificate } from "../../websocket/certificate.ts"
-import { type Listening, openDoor } from "../../websocket/door.ts"
+import { type OpenDoor, openDoor } from "../../websocket/door.ts"
 import type { Coordinator, Peer } from "../Coordinator.ts"
 import { LARGEST_MESSAGE } from "../messages.ts"
 
@@ -21,7 +21,7 @@ const MOST_BUFFERED = 8 << 20
 /** Beyond the processes of the job: those of former attempts, and strangers. */
 const MORE_CONNECTIONS = 64
 
-export const listen = (coordinator: Coordinator, { world, ...door }: ListenOptions): Promise<Listening> =>
+export const listen = (coordinator: Coordinator, { world, ...door }: ListenOptions): Promise<OpenDoor> =>
   openDoor({
     ...door,
     connections: 2 * world + MORE_CONNECTIONS,

@@ -14,7 +14,7 @@ import { ownAddress } from "./address.ts"
 import { givenCertificate, selfSigned, trustedCertificate } from "../../websocket/certificate.ts"
 import { attach, connect, type Endpoint, NotConnected } from "./client.ts"
 import { type Notice, publishNotice, readNotice, withdraw } from "./endpoint.ts"
-import type { Listening } from "../../websocket/door.ts"
+import type { OpenDoor } from "../../websocket/door.ts"
 import { listen } from "./server.ts"
 import { newToken, tokenFrom } from "../../websocket/token.ts"
 
@@ -101,7 +101,7 @@ const within = async (promise: Promise<unknown>, milliseconds: number): Promise<
   await Promise.race([promise, pause(milliseconds, undefined, { signal: over.signal })]).finally(() => over.abort())
 }
 
-const addressOf = ({ host, port }: Pick<Listening, "host" | "port">): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+const addressOf = ({ host, port }: Pick<OpenDoor, "host" | "port">): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
 
 const follow = async (options: SessionOptions, signal: AbortSignal): Promise<Session> => {
   const { launch, limits, run } = options
