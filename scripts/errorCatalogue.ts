@@ -147,6 +147,8 @@ export const catalogue: ReadonlyArray<Area> = [
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
       "implied-config": ["no config.json follows from what a checkpoint says of its model", "Name the model with --hf-model; its config.json alone is enough."],
+      "rollout-version": ["a version of weights in an encoding, compression or checksum that is not known", "Publish it with `publish`, or pull it with the engine's own receiver."],
+      "rollout-weights": ["pickled weights are not published for engines", "Load them with transformers and write them with save_pretrained(DIR), which writes safetensors."],
       "layer-spec": ["layers that the arguments of a run do not describe", "Name a model of the same layers with --hf-model."],
       "forward": ["a decoder that computes what the forward check does not know: recurrences, indexers, gates of attention", "Compare the weights (`verify`) instead."],
       "compute": ["no form of TensorFlow.js can be loaded; the message says why for each", "Install one, or `--compute simd`, which needs nothing."],
@@ -190,6 +192,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "inside-source": "the target lies inside what is being read",
       "lock-lost": ["the staging folder was taken over, moved or removed by another program while this process worked in it; nothing was published", "Find out who works on this target, then run the command again."],
       "locked": ["another process is writing this target; the message names it", "Wait for it or end it. Where nobody can tell whether it runs (another host, another container) it is watched for a minute, and its lock is taken over if it gives no sign of life."],
+      "not-a-copy": ["a directory that versions are pulled into holds files of somebody else", "Name a directory that is empty or does not exist yet."],
       "mount-point": ["the target is a mount point or the root, over which nothing can be renamed", "Name a folder inside it."],
       "not-private": ["`--private` was said, and the repository on the Hub exists and is public", "Leave the flag away, name another repository, or change that one on the Hub."],
       "read-only": ["the target is a place that is only read, such as `https://`", "Directories, `s3://bucket/prefix` and `hf://Org/Name` are written."],
@@ -694,6 +697,32 @@ export const catalogue: ReadonlyArray<Area> = [
       "no-iterations": ["a directory without iterations", "Name the training folder, the one that holds iter_* folders."],
       "too-deep": "folders in folders, deeper than any checkpoint has",
       "tracker": ["a tracker that names no training step", "Mend the tracker, so that it names the iteration that must stay."]
+    }
+  },
+  {
+    prefix: "rollout/",
+    heldBy: ["tests/rollout/versions.test.ts", "tests/rollout/crashes.test.ts", "tests/rollout/receivers.ts"],
+    title: "Versions of weights",
+    where: "the file and the tensor",
+    exitCode: 3,
+    remedy: "Publish a full version (`publish --full`); a copy is made anew with `pull --fresh`.",
+    codes: {
+      "checksum": "a tensor is not what its version says once the delta is applied",
+      "damaged": "a file of a version has other bytes than its index says",
+      "frame": "what should be the zstd frame of a delta is none, or of another size",
+      "missing-version": "a version that is asked for, or that others are built on, is not there",
+      "no-base": "a delta that is built on no earlier version",
+      "no-checksum": "a delta that does not say the sum of a tensor",
+      "no-full-version": "no full version leads to the one that is asked for",
+      "no-versions": "a folder without versions",
+      "not-a-frame": "a delta that holds something else than vectors of bytes",
+      "other-layout": "tensors of other names, dtypes or shapes than the version before",
+      "out-of-order": "a delta for another version than the copy is",
+      "overwrite-size": "more changes than the encoding overwrite is made for",
+      "shard-name": "an index that places tensors outside its directory",
+      "swapped": "a version under the name of another",
+      "torn": "a tensor that was changed in part, and cannot be made anew",
+      "wrong-base": "a copy, or a source, that is not what a delta was made against"
     }
   },
   {

@@ -38,6 +38,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["adapters"],
   ["verify", "inspect", "relabel", "reshard", "forward", "serve"],
   ["diff", "doctor", "setup", "prune"],
+  ["rollout"],
   ["report", "conformance"],
   ["api"],
   ["cli", "index.ts"]

@@ -1,7 +1,7 @@
 /** How far a piece of work is, told as it goes on. */
 
 /** What is being done: reading, writing and comparing are phases of their own where a call does several. */
-export type Phase = "importing" | "exporting" | "comparing" | "reading" | "relabelling" | "resharding" | "writing" | "computing" | "serving"
+export type Phase = "importing" | "exporting" | "comparing" | "reading" | "relabelling" | "resharding" | "writing" | "computing" | "serving" | "publishing" | "pulling"
 
 /** How far a phase of the work is, in bytes. */
 export interface Progress {

@@ -14,6 +14,7 @@ import type { Support } from "../api/models.ts"
 import type { Scaffold } from "../api/scaffolding.ts"
 import { processGroupKinds } from "../api/shares.ts"
 import type { ServeReport } from "../api/serve.ts"
+import { engineKinds, type PullReport, pushPhases, type PushReport, type ReplicaReport, type VersionReport } from "../api/rollout.ts"
 import type { SampleCheck, SetupReport } from "../api/setup.ts"
 import type { Broken, LayoutReport, LayoutScore } from "../api/training/layouts.ts"
 import type { FlopsReport } from "../api/training/flops.ts"
@@ -579,6 +580,57 @@ const document = <T extends z.ZodRawShape>(command: CommandName, title: string, 
 
 const target = text.describe("Where it is written")
 
+const version = {
+  version: size,
+  kind: z.enum(["full", "delta"]),
+  directory: text,
+  source: text.describe("What it is made from"),
+  base: optional(count.describe("The version that a delta is applied to; 0: the model that engines were started with")),
+  encoding: optional(z.enum(["xor", "overwrite"])),
+  tensors: count,
+  modelBytes: bytes.describe("Of the whole model"),
+  changedTensors: optional(count),
+  bytes: optional(bytes.describe("Of the version's own files; absent with --dry-run")),
+  linkedBytes: optional(bytes.describe("Of them, files that are links to those of an earlier version")),
+  state: optional(text.describe("XXH3-128 of the whole model")),
+  removed: z.array(size).describe("Versions that are gone"),
+  notes
+} satisfies Fields<VersionReport>
+
+const pulled = {
+  local: text,
+  from: optional(count.describe("The version that was there")),
+  version: count,
+  state: optional(text.describe("XXH3-128 of the whole model")),
+  seeded: optional(count.describe("The version that was copied as a whole; 0: the model that engines were started with")),
+  applied: z.array(size).describe("Versions whose deltas were applied"),
+  tensors: count.describe("Of all that was applied"),
+  bytes: bytes.describe("Of the tensors that were changed"),
+  found: count.describe("Tensors that an interrupted pull had changed already"),
+  rebuilt: count.describe("Tensors that it had left half changed, made anew"),
+  notes
+} satisfies Fields<PullReport>
+
+const replica = {
+  engine: text,
+  kind: z.enum(engineKinds),
+  reached: optional(z.enum(pushPhases).describe("The last phase that it went through")),
+  version: optional(text.describe("What it says that it has")),
+  holds: z.enum(["old", "new", "unknown"]).describe("What is known of its weights"),
+  paused: z.boolean(),
+  problem: optional(text)
+} satisfies Fields<ReplicaReport>
+
+const pushed = {
+  version: count,
+  complete: z.boolean(),
+  failed: optional(z.enum(pushPhases)),
+  replicas: z.array(z.strictObject(replica)),
+  pausedMs: optional(count.describe("From the first pause to the last resume")),
+  recovery: texts.describe("What to do now"),
+  notes
+} satisfies Fields<PushReport>
+
 /** One schema per command; those with two answers have a union. */
 export const documents = {
   import: document("import", "import, and import --dry-run", { ...conversion, target }),
@@ -594,6 +646,9 @@ export const documents = {
   uploads: document("uploads", "uploads, with or without --abort", uploads),
   reshard: document("reshard", "reshard, and reshard --dry-run", { ...reshard, target }),
   relabel: document("relabel", "relabel, and relabel --dry-run", { ...relabel, target }),
+  publish: document("publish", "publish, publish --dry-run, and each version of publish --watch", version),
+  pull: document("pull", "pull", pulled),
+  push: document("push", "push", pushed),
   doctor: document("doctor", "doctor", doctor),
   models: document("models", "models", { models: z.array(z.strictObject(support)) }),
   sample: document("sample", "sample", { directory: text, architecture: text, tensors: count, bytes }),

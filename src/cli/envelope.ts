@@ -5,7 +5,7 @@ export const SCHEMA = 1
 
 export type CommandName =
   | "import" | "export" | "verify" | "roundtrip" | "plan" | "inspect" | "diff" | "report" | "relabel" | "reshard" | "merge-iterations" | "prune" | "doctor" | "models" | "sample" | "scaffold"
-  | "flops" | "memory" | "layout" | "setup" | "adapter" | "forward" | "uploads" | "serve"
+  | "flops" | "memory" | "layout" | "setup" | "adapter" | "forward" | "uploads" | "serve" | "publish" | "pull" | "push"
 
 export interface Success {
   /** The command did its work; what it found may still end it with exit code 1. */

@@ -25,6 +25,8 @@ import { askedFor, contribute, produce, type RunOptions, withChanges } from "./p
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
+import type { Publication } from "../publish/Publication.ts"
+import type { SourceState } from "../publish/sources.ts"
 import { dataFileStates, headersOf, shardIngredients, shardStates } from "./sourceStates.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
@@ -34,11 +36,17 @@ import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 import type { ValueChanges } from "./ValueChanges.ts"
 
+/** Writes into a publication that has all the rest. */
+export type LastFiles = (publication: Publication, written: HfFiles) => Effect.Effect<void, BridgeError, Disk>
+
 export interface RunnableExport {
   readonly plan: ExportPlan
   readonly report: ConversionReport
   readonly files: ReadonlyArray<TargetFile>
-  readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
+  /** What is read, as it was when this was planned. */
+  readonly states: ReadonlyArray<SourceState>
+  /** `last` writes what is written last, when all tensors are staged, instead of the index. */
+  readonly run: (target: string, options: RunOptions, last?: LastFiles) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
 
 export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {
@@ -134,7 +142,7 @@ export const prepareExport = Effect.fnUntraced(function*(
     ...changes?.ingredients ?? []
   ]
 
-  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
+  const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions, last?: LastFiles) {
     const beside = (yield* smallFilesOf(model)).filter(({ name }) => name !== files.index?.name && !name.endsWith(".index.json"))
     const small = yield* converting(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
@@ -154,10 +162,11 @@ export const prepareExport = Effect.fnUntraced(function*(
       yield* uninterruptibly(async () => {
         await copySmall(store, beside, recorder)
         await recorder.write(CONFIG, configBytes)
-        if (files.index) await recorder.write(files.index.name, files.index.bytes)
+        if (files.index && !last) await recorder.write(files.index.name, files.index.bytes)
       })
+      if (last) yield* last(publication, files)
       yield* commit(publication, { small: [...small, ...(model.isStored ? [{ ...known(CONFIG, config.bytes), path: config.path }] : [])] })
     }))
   })
-  return { plan, report, files: files.files, run } satisfies RunnableExport
+  return { plan, report, files: files.files, states: allStates, run } satisfies RunnableExport
 })

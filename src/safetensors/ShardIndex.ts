@@ -14,8 +14,8 @@ import { MOST_TENSORS } from "./Header.ts"
 
 /** As for a header: a line of the index is no longer than an entry of a header. */
 const LARGEST_INDEX = 100_000_000
-/** A tensor takes one value, and the metadata some. */
-const MOST_VALUES = MOST_TENSORS + 10_000
+/** A tensor takes one value, and the metadata may say two things of each (a version of weights: its sum and its layout). */
+const MOST_VALUES = 3 * MOST_TENSORS + 10_000
 /** `NAME_MAX` of the usual file systems, in bytes. */
 const LONGEST_FILE_NAME = 255
 /** In bytes: leaves room for the directory in a `PATH_MAX` of 4096. */

@@ -15,6 +15,8 @@ import { wholeRoot } from "../../src/cli/root.ts"
 import { freePort } from "../cluster/harness/proxy.ts"
 import { writeToy } from "../forward/toys.ts"
 import { cliIn } from "./run.ts"
+import { fakeSglang } from "../rollout/engines.ts"
+import { writeModel } from "../rollout/models.ts"
 import { trainingCheckpoint } from "../conformance/training.ts"
 
 const work = mkdtempSync(join(tmpdir(), "documents-"))
@@ -40,6 +42,10 @@ beforeAll(async () => {
   rmSync(join(work, "half", "latest_train_state.pt"))
 })
 
+writeModel(join(work, "toy"), 1)
+const engine = await fakeSglang(join(work, "toy"))
+afterAll(() => engine.close())
+
 type Command = keyof typeof documents
 
 /** The schema as its readers get it. */
@@ -53,6 +59,13 @@ const lines: ReadonlyArray<readonly [line: string, exitCode: 0 | 1]> = [
   ["export --hf-model hf --megatron-path mg --hf-path never --dry-run", 0],
   ["export --hf-model hf --megatron-path mg --hf-path out --torch-dtype float16", 0],
   ["plan --hf-model hf", 0],
+  ["publish hf versions --dry-run", 0],
+  ["publish hf versions", 0],
+  ["publish mg versions --hf-model hf --keep 2", 0],
+  ["pull versions pulled", 0],
+  ["publish toy toys", 0],
+  [`push toys --engine ${engine.url}`, 0],
+  [`doctor --engine ${engine.url}`, 0],
   ["plan --hf-model hf --megatron-path mg", 0],
   ["plan --hf-model hf --megatron-path mg --processes 3", 0],
   ["plan --hf-model hf -c language=tp=2 -c images=tp=1 --processes 3", 0],

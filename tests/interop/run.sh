@@ -50,6 +50,9 @@ node tests/interop/convertModels.ts "$models"
 "$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"
 "$venv/bin/python" -W ignore tests/interop/roundTripLogits.py "$models"
 
+# Versions of weights, pulled by a receiver of another making.
+node tests/rollout/receivers.ts "$venv/bin/python"
+
 # The cache of the Hub, both ways, with the official client.
 node tests/interop/hub.ts "$venv/bin/python"
 

@@ -9,6 +9,8 @@ import { wrap } from "../help.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { bad, bold, dim, good, plural, terminalWidth } from "../text.ts"
+import { engineSecret, secretOf } from "../engineFlags.ts"
+import { examineEngine } from "../../api/rollout.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 
 const MARKS = { error: bad("✗"), warning: bold("!"), note: dim("·"), ok: good("✓") } as const
@@ -35,10 +37,25 @@ export const doctorCommand = Command.make("doctor", {
     Flag.optional
   ),
   hfModel: flags.hfModel.pipe(Flag.withDescription("Of adapters: their base model, which tells whether it has the modules that they are for"), Flag.optional),
+  engine: Flag.String("engine").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription("Ask a running SGLang or vLLM by which ways new weights can come to it"),
+    Flag.optional
+  ),
+  ...engineSecret,
   family: flags.family,
   json: flags.json,
   quiet: flags.quiet
 }, Effect.fn("doctor")(function*(input) {
+  yield* attempt(() => refuseIdle(
+    ["--auth-file", Option.isSome(input.authFile) && Option.isNone(input.engine), "there is no --engine"],
+    ["--auth-env", Option.isSome(input.authEnv) && Option.isNone(input.engine), "there is no --engine"]
+  ))
+  if (Option.isSome(input.engine)) {
+    yield* attempt(() => refuseIdle(["PATH", Option.isSome(input.path), "an engine is examined"], ["--dir", Option.isSome(input.directory), "an engine is examined"], ["--family", input.family.length > 0, "an engine is examined"]))
+    const report = yield* examineEngine(input.engine.value, secretOf(input))
+    return yield* emit("doctor", input, report, ({ found }) => [renderDiagnoses(found), verdict(found)].filter((t) => t !== "").join("\n\n"), report.sound ? ExitCode.ok : ExitCode.different)
+  }
   if (Option.isSome(input.path)) yield* attempt(() => refuseIdle(["--dir", Option.isSome(input.directory), "a checkpoint is examined, not the machine"]))
   else yield* attempt(() => refuseIdle(["--hf-model", Option.isSome(input.hfModel), "the machine is examined, not an adapter"], ["--family", input.family.length > 0, "the machine is examined, not a checkpoint"]))
   const families = yield* flags.namedFamilies(input)

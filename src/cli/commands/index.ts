@@ -70,6 +70,18 @@ export const commands: Readonly<Record<string, KnownCommand>> = {
     description: "List uploads to a bucket that nobody has finished; --abort removes them, --resume of the command that began them goes on",
     load: async () => (await import("./uploads.ts")).uploadsCommand
   },
+  publish: {
+    description: "Publish a checkpoint as the next version of a model's weights for rollout engines: whole, or what has changed",
+    load: async () => (await import("./publish.ts")).publishCommand
+  },
+  pull: {
+    description: "Bring a local copy of a model to a published version: apply what has changed in place, or copy the whole; checked and resumable",
+    load: async () => (await import("./pull.ts")).pullCommand
+  },
+  push: {
+    description: "Bring a published version to the replicas of SGLang or vLLM, in the order that is safe; exit code 1 if not all have it",
+    load: async () => (await import("./push.ts")).pushCommand
+  },
   doctor: {
     description: "Say what is wrong with a checkpoint, or what this machine can do, with a fix for each ailment; exit code 1 if a loader would stumble",
     load: async () => (await import("./doctor.ts")).doctorCommand

@@ -1,0 +1,180 @@
+/**
+ * The tensors of two states of one model, piece by piece and in order; what differs goes into shards as one zstd frame a tensor. Memory
+ * holds a few pieces, whatever a tensor takes; of `overwrite` also the places that changed.
+ */
+import type { IHasher } from "hash-wasm"
+import { PlanRefused } from "../errors.ts"
+import type { Shape } from "../tensor/Copy.ts"
+import type { DType } from "../tensor/DType.ts"
+import { Hashers, type SummedTensor } from "./checksums.ts"
+import type { ShardWriter } from "./ShardWriter.ts"
+import { sameBytes, xorOf } from "./xor.ts"
+import { FrameWriter, ONE_CALL, packedAtOnce } from "./zstd.ts"
+
+export const encodings = ["xor", "overwrite"] as const
+export type DeltaEncoding = (typeof encodings)[number]
+
+/** A piece of a tensor, in both states. The bytes are the caller's again when the call is over. */
+export interface PiecePair {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+  /** Of the whole tensor. */
+  readonly size: number
+  readonly offset: number
+  readonly old: Uint8Array
+  readonly now: Uint8Array
+  readonly last: boolean
+}
+
+/** Positions have four bytes. */
+const LARGEST_OVERWRITE = 2 ** 32
+/** Places and bytes are kept until the tensor ends: five bytes each. */
+const MOST_PLACES = 2 ** 28
+const ZEROS = new Uint8Array(1 << 20)
+
+/** Of a tensor that has changed. */
+interface Changed {
+  readonly oldHash: IHasher
+  readonly payload: Payload
+}
+
+interface Payload {
+  readonly add: (pair: PiecePair) => Promise<void>
+  readonly end: () => Promise<void>
+  readonly destroy: () => void
+}
+
+/** The same of a tensor of few bytes, which comes in one piece. */
+const smallXorPayload = (take: (bytes: Uint8Array) => void): Payload => ({
+  add: async ({ now, old }) => {
+    const bytes = new Uint8Array(now.byteLength)
+    xorOf(bytes, old, now)
+    take(packedAtOnce(bytes))
+  },
+  end: async () => {},
+  destroy: () => {}
+})
+
+/** new ⊕ old over the whole tensor. Two buffers: one is compressed while the other is filled. */
+const xorPayload = async (size: number, equal: number, take: (bytes: Uint8Array) => void): Promise<Payload> => {
+  const frame = new FrameWriter(size, take)
+  for (let left = equal; left > 0; left -= ZEROS.byteLength) await frame.write(ZEROS.subarray(0, Math.min(left, ZEROS.byteLength)))
+  let spare = new Uint8Array(0)
+  let busy = new Uint8Array(0)
+  let writing: Promise<void> = Promise.resolve()
+  return {
+    add: async ({ now, old }) => {
+      if (spare.byteLength < now.byteLength) spare = new Uint8Array(now.byteLength)
+      const bytes = spare.subarray(0, now.byteLength)
+      xorOf(bytes, old, now)
+      await writing
+      ;[spare, busy] = [busy, spare]
+      writing = frame.write(bytes)
+      // Whoever awaits it next hears of its failure.
+      writing.catch(() => {})
+    },
+    end: async () => {
+      await writing
+      await frame.end()
+    },
+    destroy: () => { frame.destroy() }
+  }
+}
+
+/** Number of changed bytes, their places, their new values. */
+const overwritePayload = (name: string, take: (bytes: Uint8Array) => void): Payload => {
+  const places: Array<Uint32Array> = []
+  const values: Array<Uint8Array> = []
+  let count = 0
+  let frame: FrameWriter | undefined
+  return {
+    add: async ({ now, offset, old }) => {
+      let found = 0
+      for (let i = 0; i < now.byteLength; i++) if (now[i] !== old[i]) found++
+      if ((count += found) > MOST_PLACES) {
+        throw new PlanRefused({ code: "rollout/overwrite-size", problem: `more than ${MOST_PLACES} bytes of ${name} have changed, which the encoding overwrite is not made for`, names: [name], hint: "--encoding xor, or --full." })
+      }
+      const at = new Uint32Array(found)
+      const bytes = new Uint8Array(found)
+      for (let i = 0, k = 0; k < found; i++) {
+        if (now[i] === old[i]) continue
+        at[k] = offset + i
+        bytes[k++] = now[i]!
+      }
+      places.push(at)
+      values.push(bytes)
+    },
+    end: async () => {
+      frame = new FrameWriter(4 + count * 5, take)
+      await frame.write(new Uint8Array(Uint32Array.of(count).buffer))
+      for (const part of places) await frame.write(new Uint8Array(part.buffer))
+      for (const part of values) await frame.write(part)
+      await frame.end()
+    },
+    destroy: () => { frame?.destroy() }
+  }
+}
+
+export class DeltaWriter {
+  /** Every tensor that has ended, in its old and its new state. */
+  readonly old = new Map<string, SummedTensor>()
+  readonly now = new Map<string, SummedTensor>()
+  /** Those that differ. */
+  readonly changed: Array<string> = []
+  readonly #hashers = new Hashers()
+  readonly #shards: ShardWriter
+  readonly #encoding: DeltaEncoding
+  #nowHash: IHasher | undefined
+  #changed: Changed | undefined
+
+  constructor(shards: ShardWriter, encoding: DeltaEncoding) {
+    this.#shards = shards
+    this.#encoding = encoding
+  }
+
+  /** The next piece of the tensor, or the first of the next one. */
+  async add(pair: PiecePair): Promise<void> {
+    const { last, name, now, old } = pair
+    this.#nowHash ??= await this.#hashers.take()
+    if (!this.#changed && !sameBytes(old, now)) this.#changed = await this.#begin(pair, this.#nowHash)
+    if (this.#changed) {
+      this.#changed.oldHash.update(old)
+      await this.#changed.payload.add(pair)
+    }
+    this.#nowHash.update(now)
+    if (last) await this.#end(name, pair)
+    else await this.#shards.room(name)
+  }
+
+  /** Until here both states are the same, and so is what was summed. */
+  async #begin({ name, now, offset, size }: PiecePair, hash: IHasher): Promise<Changed> {
+    const oldHash = (await this.#hashers.take()).load(hash.save())
+    const take = (bytes: Uint8Array): void => this.#shards.add(bytes)
+    if (this.#encoding === "xor" && now.byteLength === size && size <= ONE_CALL) return { oldHash, payload: smallXorPayload(take) }
+    if (this.#encoding === "xor") return { oldHash, payload: await xorPayload(size, offset, take) }
+    if (size >= LARGEST_OVERWRITE) {
+      throw new PlanRefused({ code: "rollout/overwrite-size", problem: `${name} has ${size} bytes; the encoding overwrite reaches to 4 GiB`, names: [name], hint: "--encoding xor, or --full." })
+    }
+    return { oldHash, payload: overwritePayload(name, take) }
+  }
+
+  async #end(name: string, { dtype, shape }: PiecePair): Promise<void> {
+    const checksum = this.#hashers.finish(this.#nowHash!)
+    this.#nowHash = undefined
+    const changed = this.#changed
+    this.#changed = undefined
+    const before = changed ? this.#hashers.finish(changed.oldHash) : checksum
+    this.now.set(name, { dtype, shape, checksum })
+    this.old.set(name, { dtype, shape, checksum: before })
+    if (!changed) return
+    await changed.payload.end()
+    await this.#shards.end(name, checksum)
+    this.changed.push(name)
+  }
+
+  /** Give up. */
+  destroy(): void {
+    this.#changed?.payload.destroy()
+  }
+}
