@@ -62,7 +62,7 @@ describe("a Hugging Face directory that is no plain model", () => {
     ["an adapter directory", only("adapter_config.json", "adapter_model.safetensors"), ["PEFT adapter", "adapter merge"]],
     ["only GGUF", withConfig("model-Q8_0.gguf"), ["GGUF"]],
     ["only pickles", withConfig("model.pt"), ["pickles", "safetensors"]],
-    ["consolidated files", only("consolidated.safetensors", "params.json"), ["consolidated", "convert_MODEL_weights_to_hf.py"]],
+    ["consolidated files", only("consolidated.00.pth", "params.json"), ["consolidated", "convert_MODEL_weights_to_hf.py"]],
     ["DeepSpeed", withConfig("zero_to_fp32.py"), ["DeepSpeed", "zero_to_fp32.py"]],
     ["DeepSpeed, a folder for each step", withConfig("latest", "global_step5/mp_rank_00_model_states.pt"), ["DeepSpeed (ZeRO)", "zero_to_fp32.py"]],
     ["a .nemo archive", only("model.nemo"), [".nemo archive", "nemo_to_hf"]],
