@@ -67,6 +67,8 @@ import { helium } from "./helium.ts"
 import { hunYuanDense, hunYuanMoe } from "./hunyuan_v1.ts"
 import { jais2 } from "./jais2.ts"
 import { olmo2, olmo3 } from "./olmo2.ts"
+import { qwen2Vl } from "./qwen2_vl.ts"
+import { smolVlm } from "./smolvlm.ts"
 import { phi3 } from "./phi3.ts"
 import { seedOss } from "./seed_oss.ts"
 import { smolLm3 } from "./smollm3.ts"
@@ -158,5 +160,7 @@ export const families = new FamilyRegistry([
   hunYuanDense,
   hunYuanMoe,
   granite,
-  graniteMoe
+  graniteMoe,
+  qwen2Vl,
+  smolVlm
 ], [withTieRule, withPositionNotes])

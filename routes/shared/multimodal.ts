@@ -131,6 +131,7 @@ export interface MultimodalModel {
   readonly vocabulary?: Vocabulary
   readonly mtpFields?: ReadonlyArray<string>
   readonly zeroFilled?: ZeroFilled
+  readonly notes?: ReadonlyArray<string>
 }
 
 /** The description of a language model with towers. */

@@ -8,6 +8,7 @@ export const NEEDS = {
   outputNorms: "norms of the outputs of attention and MLP (linear_proj.post_layernorm, linear_fc2.post_layernorm)",
   wideNorms: "norms of queries and keys over all heads at once",
   normsBehindRotary: "norms of queries and keys behind the rotary embedding, not in front of it",
+  imageTower: "the vision tower in front of its language model",
   stretchedApart: "positions that are stretched in the layers of full attention and not in those with a window"
 } as const
 

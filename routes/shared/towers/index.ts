@@ -1,5 +1,6 @@
 /** Vision and audio encoders, by name. */
 export * from "./audio.ts"
+export * from "./axialVision.ts"
 export * from "./blockVision.ts"
 export * from "./clippedTowers.ts"
 export * from "./conformer.ts"
