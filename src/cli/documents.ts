@@ -88,6 +88,7 @@ const conversion = {
   carriedBecause: z.array(z.strictObject({ why: text, tensors: texts })).describe("The same, by the reason why they are no part of the Megatron model"),
   vocabulary: optional(z.union([z.strictObject({ from: size, to: size, divisibleBy: size, tp: size }), z.strictObject({ from: size, to: size })])),
   quantized: optional(z.strictObject({ forms: z.array(z.strictObject({ form: text, tensors: count })), dequantized: texts, restored: texts })),
+  pinned: optional(z.array(z.strictObject({ file: text, by: text.describe("SHA-256 that the Hub lists, or size and tag (ETag)") })).describe("Files that are read from elsewhere by ranges: what every range is held to")),
   io: optional(z.array(z.strictObject({
     side: z.enum(["source", "target"]),
     fileSystem: text.describe("Its type and place"),
@@ -695,9 +696,17 @@ export const errorDocument = z.strictObject({
   })
 }).meta({ title: "A failure of any command" })
 
+const network = {
+  bytes: bytes.describe("Received and sent since the phase began"),
+  bytesPerSecond: count.describe("Of late; at the end, of the whole phase"),
+  requests: count,
+  retries: count.describe("Requests that were repeated"),
+  waiting: z.boolean().describe("The server has asked to be left alone for a while")
+}
+
 /** A line on stderr with `--json-events`. */
 export const eventLine = z.union([
   z.strictObject({ event: z.literal("start"), phase: text, total: bytes }),
-  z.strictObject({ event: z.literal("progress"), phase: text, done: bytes, total: bytes, bytesPerSecond: count }),
-  z.strictObject({ event: z.enum(["end", "failed"]), phase: text, done: bytes, total: bytes, seconds: z.number().min(0) })
+  z.strictObject({ event: z.literal("progress"), phase: text, done: bytes, total: bytes, bytesPerSecond: count, network: optional(z.strictObject(network)) }),
+  z.strictObject({ event: z.enum(["end", "failed"]), phase: text, done: bytes, total: bytes, seconds: z.number().min(0), network: optional(z.strictObject(network)) })
 ]).meta({ title: "A line of --json-events" })

@@ -161,7 +161,7 @@ export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDe
 export const progress = {
   progress: Flag.Boolean("progress").pipe(Flag.withDescription("Progress on stderr. --no-progress: none, but the report"), Flag.withDefault(true)),
   jsonEvents: Flag.Boolean("json-events").pipe(
-    Flag.withDescription("Progress for programs: one JSON object a line on stderr (event, phase, done, total, bytesPerSecond)"),
+    Flag.withDescription("Progress for programs: one JSON object a line on stderr (event, phase, done, total, bytesPerSecond, network)"),
     Flag.withDefault(false)
   )
 }

@@ -3,7 +3,7 @@
  * `--json-events`. Nothing when quiet; under `--json` and `--csv` on a terminal only.
  */
 import { Effect } from "effect"
-import { shell } from "../api/ground.ts"
+import { type Disk, shell, type Traffic, trafficInUse } from "../api/ground.ts"
 import type { Watched } from "../api/progress.ts"
 import { closingLine, plainLine, terminalLine } from "./progressLine.ts"
 import { tell, tellOwn } from "./streams.ts"
@@ -64,9 +64,26 @@ interface ShownProgress {
   readonly stop: (complete: boolean) => void
 }
 
+type Watch = () => Readonly<Traffic> | undefined
+
+/** What of the network a phase has used since it began. */
+const phaseTraffic = (traffic: Watch) => {
+  const before = { ...traffic() }
+  return () => {
+    const now = traffic()
+    if (now === undefined) return undefined
+    const { bytes = 0, requests = 0, retries = 0, sent = 0 } = before
+    const used = { bytes: now.bytes + now.sent - bytes - sent, requests: now.requests - requests, retries: now.retries - retries, waiting: now.waitingUntil > Date.now() }
+    return used.requests === 0 ? undefined : used
+  }
+}
+
 /** Progress of one phase, from now on. */
-const running = (label: string, shown: Exclude<Shown, "nothing">, next?: ReadonlyArray<string>): ShownProgress => {
+const running = (label: string, shown: Exclude<Shown, "nothing">, traffic: Watch, next?: ReadonlyArray<string>): ShownProgress => {
   const started = performance.now()
+  const used = phaseTraffic(traffic)
+  const networkRate = new Rate()
+  networkRate.mark(started, 0)
   const rate = new Rate()
   rate.mark(started, 0)
   const state = { label, done: 0, total: 0 }
@@ -74,8 +91,10 @@ const running = (label: string, shown: Exclude<Shown, "nothing">, next?: Readonl
   const draw = (): void => {
     if (state.total === 0) return
     drawn++
-    const now = { ...state, rate: rate.mark(performance.now(), state.done) }
-    if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate) })
+    const own = used()
+    const of = own && { ...own, rate: networkRate.mark(performance.now(), own.bytes) }
+    const now = { ...state, rate: rate.mark(performance.now(), state.done), ...(of ? { network: of } : {}) }
+    if (shown === "events") event({ event: "progress", phase: label, done: now.done, total: now.total, bytesPerSecond: Math.round(now.rate), ...(own && of ? { network: { ...own, bytesPerSecond: Math.round(of.rate) } } : {}) })
     else if (shown === "lines") tell(`${plainLine(now)}\n`)
     // One column stays free: a full line would wrap on some terminals.
     else tellOwn(`\r\x1b[2K${terminalLine(now, Math.max(NARROWEST, process.stderr.columns ?? 80) - 1)}`)
@@ -100,7 +119,9 @@ const running = (label: string, shown: Exclude<Shown, "nothing">, next?: Readonl
       clearInterval(timer)
       if (shown === "terminal") tellOwn("\r\x1b[2K")
       const seconds = (performance.now() - started) / 1000
-      if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds })
+      const own = used()
+      const network = own === undefined ? {} : { network: { ...own, bytesPerSecond: Math.round(own.bytes / Math.max(seconds, 1e-3)) } }
+      if (shown === "events") event({ event: complete ? "end" : "failed", phase: label, done: state.done, total: state.total, seconds, ...network })
       // A log that shows no progress needs no end of it.
       else if (complete && state.done > 0 && (shown === "terminal" || drawn > 0)) tell(`${closingLine(label, state.done, seconds)}\n`)
       const command = complete && shown === "terminal" && next ? shell("convert_megatron_mimo", ...next) : undefined
@@ -118,26 +139,26 @@ export const withProgress = <A, E, R>(
   flags: ProgressFlags,
   use: (progress: ProgressBar) => Effect.Effect<A, E, R>,
   next?: ReadonlyArray<string>
-): Effect.Effect<A, E, R> => {
+): Effect.Effect<A, E, R | Disk> => {
   const shown = shownBy(flags)
   if (shown === "nothing") return use(silent)
   return Effect.acquireUseRelease(
-    Effect.sync(() => running(label, shown, next)),
+    Effect.map(trafficInUse, (traffic) => running(label, shown, traffic, next)),
     ({ progress }) => use(progress),
     ({ stop }, exit) => Effect.sync(() => stop(exit._tag === "Success"))
   )
 }
 
 /** The same for work that tells its phases itself, one after the other. */
-export const withPhases = <A, E, R>(flags: ProgressFlags, use: (onProgress: NonNullable<Watched["onProgress"]>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+export const withPhases = <A, E, R>(flags: ProgressFlags, use: (onProgress: NonNullable<Watched["onProgress"]>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Disk> => {
   const shown = shownBy(flags)
   if (shown === "nothing") return use(() => {})
   let current: (ShownProgress & { readonly phase: string }) | undefined
-  return use(({ phase, ...progress }) => {
+  return Effect.flatMap(trafficInUse, (traffic) => use(({ phase, ...progress }) => {
     if (current?.phase !== phase) {
       current?.stop(true)
-      current = { phase, ...running(phase, shown) }
+      current = { phase, ...running(phase, shown, traffic) }
     }
     current.progress.onProgress(progress)
-  }).pipe(Effect.onExit((exit) => Effect.sync(() => current?.stop(exit._tag === "Success"))))
+  })).pipe(Effect.onExit((exit) => Effect.sync(() => current?.stop(exit._tag === "Success"))))
 }

@@ -10,6 +10,8 @@ export interface State {
   readonly total: number
   /** Bytes a second, of late. */
   readonly rate: number
+  /** What goes over the network, if anything does: bytes a second of late, repeated requests. */
+  readonly network?: { readonly rate: number; readonly retries: number; readonly waiting: boolean }
 }
 
 const BAR = 24
@@ -18,6 +20,10 @@ const SHORTEST_BAR = 8
 const percent = ({ done, total }: State): string => `${Math.floor(Math.min(1, done / total) * 100)}%`.padStart(4)
 
 const left = ({ done, rate, total }: State): string => `${rate > 0 ? duration(Math.max(0, total - done) / rate) : "?"} left`
+
+/** `network 95 MB/s, 3 retries`, or nothing. */
+const net = ({ network }: State): string =>
+  network === undefined ? "" : `network ${network.waiting ? "waits" : `${bytes(network.rate)}/s`}${network.retries === 0 ? "" : `, ${network.retries} ${network.retries === 1 ? "retry" : "retries"}`}`
 
 const bar = ({ done, total }: State, width: number): string => {
   const full = Math.round(Math.min(1, done / total) * width)
@@ -38,13 +44,14 @@ const cut = (text: string, columns: number): string => {
 
 /** For a file or a pipe, which have no width. */
 export const plainLine = (state: State): string =>
-  `${state.label} ${percent(state)}  ${bytes(state.done)} of ${bytes(state.total)}  ${bytes(state.rate)}/s  ${left(state)}`
+  `${state.label} ${percent(state)}  ${bytes(state.done)} of ${bytes(state.total)}  ${bytes(state.rate)}/s  ${left(state)}${state.network === undefined ? "" : `  ${net(state)}`}`
 
 /** At most `columns` wide. */
 export const terminalLine = (state: State, columns: number): string => {
   const sizes = `${bytes(state.done)} of ${bytes(state.total)}`
   const rate = `${bytes(state.rate)}/s`
   const forms = [
+    ...(state.network === undefined ? [] : [[percent(state), sizes, rate, left(state), net(state)], [percent(state), rate, left(state), net(state)]]),
     [percent(state), sizes, rate, left(state)],
     [percent(state), rate, left(state)],
     [percent(state), left(state)],

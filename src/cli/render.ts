@@ -71,6 +71,7 @@ export const renderReport = (report: ConversionReport, target: string | undefine
   }
   if (report.quantized) blocks.push(quantized(report.quantized))
   if (report.processes) blocks.push(processes(report.processes))
+  if (report.pinned) blocks.push(`${bold("read by ranges")} ${dim("(no whole file passes that could be summed; every range is held to)")}\n${list(report.pinned, ({ by, file }) => `${file}: ${by}`)}`)
   if (report.io) blocks.push(report.io.map((it) => `  ${dim(ioLine(it))}`).join("\n"))
   for (const note of report.notes) blocks.push(`${bold("note")} ${note}`)
   return blocks.join("\n\n")

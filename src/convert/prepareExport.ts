@@ -27,7 +27,7 @@ import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import type { Publication } from "../publish/Publication.ts"
 import type { SourceState } from "../publish/sources.ts"
-import { dataFileStates, headersOf, shardIngredients, shardStates } from "./sourceStates.ts"
+import { dataFileStates, headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
@@ -127,7 +127,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
   yield* Effect.logDebug(`resolve: ${quote(checkpoint.directory)}: ${checkpoint.form}, ${checkpoint.tensors.size} tensors and ${checkpoint.objects().size} objects in ${checkpoint.fileSizes.size} data files`)
-  const report: ConversionReport = { ...plan.report, files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...model.notes] }
+  const report: ConversionReport = { ...plan.report, ...pinnedOf([...states, ...shardStates(weights), ...shardStates(graft)]), files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...model.notes] }
   yield* tellPlan(report)
 
   const sources = [...(model.directory === undefined ? [] : [model.directory]), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom]), ...changes?.sources ?? []]

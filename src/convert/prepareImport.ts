@@ -22,7 +22,7 @@ import { known } from "../publish/journal/Fingerprint.ts"
 import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
-import { headersOf, shardIngredients, shardStates } from "./sourceStates.ts"
+import { headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
 
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
@@ -55,7 +55,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const family = yield* converting(() => familyOf(families, source))
   const described = yield* describedByContents(family, source, yield* converting(() => describeSource(family, source)))
   const planned = yield* converting(() => planImport(family, source, options, described))
-  const plan: ImportPlan = { ...planned, report: { ...planned.report, notes: [...planned.report.notes, ...beside.notes("import")] } }
+  const plan: ImportPlan = { ...planned, report: { ...planned.report, ...pinnedOf(shardStates(source.weights)), notes: [...planned.report.notes, ...beside.notes("import")] } }
   yield* tellSource(source.path, source.architecture, source.weights)
   yield* tellPlan(plan.report, described.description.rows.length)
   const folder = iterationFolder(options.step)

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import type { Checkpoint } from "../space/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
 import type { Store } from "../store/Store.ts"
+import { isRemote } from "../remote/place.ts"
 import { storedState } from "../store/Store.ts"
 import { type Ingredient, sourceFile } from "../publish/journal/Fingerprint.ts"
 import type { SourceState } from "../publish/sources.ts"
@@ -26,4 +27,10 @@ export const dataFileStates = async (store: Store, { directory, fileSizes, ranks
     states.push({ path, ...storedState(await store.stat(path)) })
   }
   return states
+}
+
+/** What every range of files from elsewhere is held to; nothing for files of this machine. */
+export const pinnedOf = (states: ReadonlyArray<SourceState>): { readonly pinned?: ReadonlyArray<{ readonly file: string; readonly by: string }> } => {
+  const pinned = states.filter(({ path }) => isRemote(path)).map(({ identity, path }) => ({ file: path, by: /^[0-9a-f]{64}$/.test(identity) ? `SHA-256 ${identity}` : identity }))
+  return pinned.length === 0 ? {} : { pinned }
 }

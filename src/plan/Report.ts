@@ -104,6 +104,11 @@ export interface ConversionReport {
   readonly quantized?: QuantizedSummary
   /** How large files were read and written, where there was something to find out; known after the run. */
   readonly io?: ReadonlyArray<IoSummary>
+  /**
+   * Files that are read from elsewhere by ranges, so that no whole file passes that could be summed: what every range is held to. `by`: the
+   * SHA-256 that the Hub lists, or size and tag (ETag) of the object.
+   */
+  readonly pinned?: ReadonlyArray<{ readonly file: string; readonly by: string }>
   /** Who writes what, where it was asked for several processes. */
   readonly processes?: ProcessesPlan
   readonly notes: ReadonlyArray<string>

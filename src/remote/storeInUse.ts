@@ -7,6 +7,7 @@ import { Disk, type DiskCalls } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
 import { isRemote } from "./place.ts"
 import { Remote, type RemoteOptions } from "./RemoteOptions.ts"
+import type { Traffic } from "./http/Client.ts"
 import type { RemoteStores } from "./RemoteStores.ts"
 
 /** Provide this to read from elsewhere; where something is written does not depend on it. */
@@ -16,6 +17,8 @@ export const OtherStore = Context.Reference<Store | undefined>("megatron-mimo/St
 interface Everywhere {
   readonly store: Store
   readonly load: () => Promise<RemoteStores>
+  /** Undefined: nothing was asked over a network. */
+  readonly traffic: () => Readonly<Traffic> | undefined
 }
 
 const places = new WeakMap<DiskCalls, Map<string, Everywhere>>()
@@ -42,7 +45,8 @@ const everywhere = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
 
 const byPath = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
   let remote: Promise<RemoteStores> | undefined
-  const load = (): Promise<RemoteStores> => remote ??= import("./RemoteStores.ts").then(({ remoteStores }) => remoteStores(disk, options))
+  let loaded: RemoteStores | undefined
+  const load = (): Promise<RemoteStores> => remote ??= import("./RemoteStores.ts").then(({ remoteStores }) => loaded = remoteStores(disk, options))
   const storeOf = async (path: string): Promise<Store> => (isRemote(path) ? (await load()).of(path) : disk)
   const store: Store = {
     list: async (path) => (await storeOf(path)).list(path),
@@ -52,7 +56,7 @@ const byPath = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
     open: async (path, mode, how) => (await storeOf(path)).open(path, mode, how),
     fileSystem: async (path) => (await storeOf(path)).fileSystem?.(path)
   }
-  return { store, load }
+  return { store, load, traffic: () => loaded?.client.traffic }
 }
 
 export const storeInUse: Effect.Effect<Store, never, Disk> = Effect.gen(function*() {
@@ -62,4 +66,9 @@ export const storeInUse: Effect.Effect<Store, never, Disk> = Effect.gen(function
 /** The drivers of what is elsewhere, for whoever writes there; loaded when they are asked for. */
 export const remotesInUse: Effect.Effect<() => Promise<RemoteStores>, never, Disk> = Effect.gen(function*() {
   return everywhere(yield* Disk, yield* Remote).load
+})
+
+/** What goes over the network, for progress: asked again and again while work goes on. */
+export const trafficInUse: Effect.Effect<() => Readonly<Traffic> | undefined, never, Disk> = Effect.gen(function*() {
+  return everywhere(yield* Disk, yield* Remote).traffic
 })

@@ -59,6 +59,8 @@ describe("a bucket", () => {
     const seen = await runCli(["inspect", "s3://models/megatron", "--summary", "--json"])
     expect(seen.code, seen.out).toBe(0)
     expect((await runCli(["verify", "--hf-model", hf, "--megatron-path", "s3://models/megatron"])).err).toBe("")
+    expect((await runCli(["diff", hf, "s3://models/org/model"])).code).toBe(0)
+    expect((await runCli(["diff", "s3://models/megatron", local])).code).toBe(0)
     const out = join(work, "out")
     const { code, err } = await runCli(["export", "--hf-model", "s3://models/org/model", "--megatron-path", "s3://models/megatron", "--hf-path", out, "--quiet"])
     expect(code, err).toBe(0)
@@ -80,7 +82,7 @@ describe("a bucket", () => {
 describe("a network that goes wrong", () => {
   // What the client follows and unpacks by itself is its own business.
   it.each(FAULTS.filter(({ name }) => !name.startsWith("redirect")).map((fault) => [fault.name, fault] as const))("%s: the same bytes, or an error and nothing", async (_, fault) => {
-    expect(await faulted(proxy, "s3://models/org/model", target, treeOf(local), fault, 30, false), "once, at request 30").toBeUndefined()
-    expect(await faulted(proxy, "s3://models/org/model", target, treeOf(local), fault, 20, true), "from request 20 on").toBeUndefined()
+    expect(await faulted(proxy, "s3://models/org/model", target, treeOf(local), fault, 15, false), "once, at request 15").toBeUndefined()
+    expect(await faulted(proxy, "s3://models/org/model", target, treeOf(local), fault, 10, true), "from request 10 on").toBeUndefined()
   })
 })

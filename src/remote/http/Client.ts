@@ -90,7 +90,8 @@ export const networkFailure = (path: string, error: unknown, reached = true, ope
   if (error instanceof Transient || error instanceof IoError) return error
   const code = codeOf(error)
   const say = (errno: string, detail: string) => new IoError({ path, operation, errno, detail })
-  if (TIMED_OUT.has(code)) return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
+  // The second is what AWS's client calls a body that stalls.
+  if (TIMED_OUT.has(code) || (error as Error).name === "TimeoutError") return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
   if (LOST.has(code)) return new Transient(say("ECONNRESET", "the connection was cut"))
   if (UNREACHABLE.has(code)) {
     const failure = say(code, "the server cannot be reached")

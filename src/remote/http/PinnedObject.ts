@@ -12,12 +12,14 @@ export class PinnedObject implements RangedObject {
   readonly #client: Client
   readonly #path: string
   readonly #ask: Ask
-  readonly #pinned: Pinned = { size: undefined, etag: undefined }
+  readonly #pinned: Pinned
   /** Of a small file all; of others the beginning, from the look at the file until somebody reads it. */
   #content: Uint8Array | undefined
   #asked = -Infinity
 
-  constructor(client: Client, path: string, ask: Ask) {
+  /** `known`: what a list says of it. */
+  constructor(client: Client, path: string, ask: Ask, known: Pinned = { size: undefined, etag: undefined }) {
+    this.#pinned = { ...known }
     this.#client = client
     this.#path = path
     this.#ask = ask

@@ -3,18 +3,32 @@
  * AWS's own client, which is installed by whoever needs it; what it answers is checked as all answers are.
  */
 import type { GetObjectCommandOutput, ListObjectsV2CommandOutput, S3Client } from "@aws-sdk/client-s3"
+import { basename, dirname } from "node:path"
 import type { Readable } from "node:stream"
 import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
 import { type HttpAnswer, type Client, received } from "../http/Client.ts"
 import { PinnedObject } from "../http/PinnedObject.ts"
-import type { Ask } from "../http/range.ts"
+import type { Ask, Pinned } from "../http/range.ts"
 import { canonical } from "../place.ts"
 import { RangedFile } from "../RangedFile.ts"
 import type { AwsClient } from "./awsClient.ts"
 import { failure, placeOf } from "./place.ts"
 
 const MOST_NAMES = 200_000
+/** What a list said this many milliseconds ago still holds: a plan asks for every file several times. */
+const RECENT = 2000
+
+/** A file of a bucket, as a list or a question about it says. */
+type BucketFile = Pinned
+
+/** What is directly below a prefix. */
+interface Listing {
+  readonly files: ReadonlyMap<string, BucketFile>
+  readonly folders: ReadonlySet<string>
+}
+
+const isName = (name: string): boolean => name !== "" && name !== "." && name !== ".."
 
 const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): HttpAnswer => {
   const headers: Readonly<Record<string, string | undefined>> = {
@@ -35,6 +49,9 @@ export class S3Store implements Store {
   readonly #client: Client
   readonly #aws: () => Promise<AwsClient>
   readonly #objects = new Map<string, PinnedObject>()
+  readonly #listings = new Map<string, { readonly at: number; readonly found: Promise<Listing> }>()
+  /** Prefixes below which there was something. */
+  readonly #folders = new Set<string>()
 
   constructor(client: Client, aws: () => Promise<AwsClient>) {
     this.#client = client
@@ -50,19 +67,20 @@ export class S3Store implements Store {
     }))
   }
 
-  #object(path: string): PinnedObject {
+  #object(path: string, found: BucketFile): PinnedObject {
     const key = canonical(path)
-    const known = this.#objects.get(key) ?? new PinnedObject(this.#client, path, this.#asking(path))
-    this.#objects.set(key, known)
-    return known
+    const known = this.#objects.get(key)
+    if (known !== undefined && known.etag === found.etag) return known
+    const object = new PinnedObject(this.#client, path, this.#asking(path, found.etag), found)
+    this.#objects.set(key, object)
+    return object
   }
 
-  /** Every range says which version it wants, once one has been seen. */
-  #asking(path: string): Ask {
+  /** Every range says which version it wants. */
+  #asking(path: string, etag: string | undefined): Ask {
     const { bucket, key } = placeOf(path)
     return async (range, _, signal) => {
       const { commands, s3 } = await this.#aws()
-      const etag = this.#objects.get(canonical(path))?.etag
       this.#client.traffic.requests++
       try {
         return answerOf(await s3.send(new commands.GetObjectCommand({ Bucket: bucket, Key: key, Range: range, ...(etag === undefined ? {} : { IfMatch: etag }) }), { abortSignal: signal }))
@@ -72,47 +90,89 @@ export class S3Store implements Store {
     }
   }
 
-  /** Names directly below a prefix; at most `most` of them. */
-  async #names(path: string, most: number): Promise<ReadonlyArray<string>> {
+  /** What is directly below a prefix, and what each file is; `most` names at least are enough. */
+  async #below(path: string, most = Infinity): Promise<Listing> {
     const { bucket, key } = placeOf(path)
     const prefix = key === "" ? "" : `${key}/`
-    const names = new Set<string>()
+    const files = new Map<string, BucketFile>()
+    const folders = new Set<string>()
     let from: string | undefined
     do {
       const page: ListObjectsV2CommandOutput = await this.#call(path, (s3, { ListObjectsV2Command }) =>
         s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, Delimiter: "/", MaxKeys: Math.min(1000, most), ...(from === undefined ? {} : { ContinuationToken: from }) })))
-      for (const { Key = "" } of page.Contents ?? []) if (Key.length > prefix.length) names.add(Key.slice(prefix.length))
-      for (const { Prefix = "" } of page.CommonPrefixes ?? []) names.add(Prefix.slice(prefix.length).replace(/\/$/, ""))
+      for (const { ETag, Key = "", Size } of page.Contents ?? []) if (isName(Key.slice(prefix.length))) files.set(Key.slice(prefix.length), { size: Size, etag: ETag })
+      for (const { Prefix = "" } of page.CommonPrefixes ?? []) {
+        const name = Prefix.slice(prefix.length).replace(/\/$/, "")
+        if (isName(name)) folders.add(name)
+      }
       from = page.IsTruncated ? page.NextContinuationToken : undefined
-      if (names.size > MOST_NAMES) throw new IoError({ path, operation: "list", errno: "E2BIG", detail: `more than ${MOST_NAMES} names` })
-    } while (from !== undefined && names.size < most)
-    return [...names].filter((name) => name !== "." && name !== ".." && name !== "").sort()
+      if (files.size + folders.size > MOST_NAMES) throw new IoError({ path, operation: "list", errno: "E2BIG", detail: `more than ${MOST_NAMES} names` })
+    } while (from !== undefined && files.size + folders.size < most)
+    return { files, folders }
+  }
+
+  /** The same, of a moment ago at the earliest: one list says what all files are, where each would be asked for otherwise. */
+  #listing(path: string): Promise<Listing> {
+    const key = canonical(path)
+    const known = this.#listings.get(key)
+    if (known !== undefined && performance.now() - known.at < RECENT) return known.found
+    const made = { at: performance.now(), found: this.#below(path) }
+    this.#listings.set(key, made)
+    made.found.catch(() => this.#listings.delete(key))
+    return made.found
+  }
+
+  /** What is there; undefined: nothing. */
+  async #look(path: string): Promise<BucketFile | "directory" | undefined> {
+    const { key } = placeOf(path)
+    const parent = dirname(canonical(path))
+    if (key !== "" && this.#folders.has(parent)) {
+      const { files, folders } = await this.#listing(parent)
+      const name = basename(key)
+      return files.get(name) ?? (folders.has(name) ? this.#isFolder(path) : undefined)
+    }
+    if (this.#folders.has(canonical(path))) {
+      const { files, folders } = await this.#listing(path)
+      if (files.size + folders.size > 0) return "directory"
+    }
+    const head = await this.#head(path)
+    if (head !== undefined) return head
+    const { files, folders } = await this.#below(path, 1)
+    return files.size + folders.size > 0 ? this.#isFolder(path) : undefined
+  }
+
+  #isFolder(path: string): "directory" {
+    this.#folders.add(canonical(path))
+    return "directory"
   }
 
   async list(path: string): Promise<ReadonlyArray<string>> {
-    const names = await this.#names(path, Infinity)
-    if (names.length > 0) return names
-    throw new IoError({ path, operation: "list", errno: await this.#isFile(path) ? "ENOTDIR" : "ENOENT" })
+    const { files, folders } = await this.#listing(path)
+    const names = [...new Set([...files.keys(), ...folders])].sort()
+    if (names.length > 0) {
+      this.#isFolder(path)
+      return names
+    }
+    throw new IoError({ path, operation: "list", errno: await this.#head(path) !== undefined ? "ENOTDIR" : "ENOENT" })
   }
 
-  async #isFile(path: string): Promise<boolean> {
+  async #head(path: string): Promise<BucketFile | undefined> {
     const { bucket, key } = placeOf(path)
-    if (key === "") return false
-    return this.#call(path, (s3, { HeadObjectCommand }) => s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }))).then(() => true, (error: unknown) => {
-      if (error instanceof IoError && error.errno === "ENOENT") return false
-      throw error
-    })
+    if (key === "") return undefined
+    return this.#call(path, (s3, { HeadObjectCommand }) => s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }))).then(
+      ({ ContentLength, ETag }) => ({ size: ContentLength, etag: ETag }),
+      (error: unknown) => {
+        if (error instanceof IoError && error.errno === "ENOENT") return undefined
+        throw error
+      }
+    )
   }
 
   async stat(path: string): Promise<StoredInfo> {
-    const known = this.#object(path)
-    if (known.info() !== undefined || await this.#isFile(path)) {
-      await known.check()
-      return new RangedFile(path, known).info()
-    }
-    this.#objects.delete(canonical(path))
-    if ((await this.#names(path, 1)).length === 0) throw new IoError({ path, operation: "stat", errno: "ENOENT" })
-    return { kind: "directory", size: 0, identity: canonical(path), stamp: canonical(path) }
+    const found = await this.#look(path)
+    if (found === undefined) throw new IoError({ path, operation: "stat", errno: "ENOENT" })
+    if (found === "directory") return { kind: "directory", size: 0, identity: canonical(path), stamp: canonical(path) }
+    return new RangedFile(path, this.#object(path, found)).info()
   }
 
   lstat(path: string): Promise<StoredInfo> {
@@ -126,7 +186,8 @@ export class S3Store implements Store {
 
   async open(path: string, _mode: "read", { direct = false }: { readonly direct?: boolean } = {}): Promise<StoredFile> {
     if (direct) throw new IoError({ path, operation: "open", errno: "EINVAL" })
-    if ((await this.stat(path)).kind !== "file") throw new IoError({ path, operation: "open", errno: "EISDIR" })
-    return new RangedFile(path, this.#object(path))
+    const found = await this.#look(path)
+    if (found === undefined || found === "directory") throw new IoError({ path, operation: "open", errno: found === undefined ? "ENOENT" : "EISDIR" })
+    return new RangedFile(path, this.#object(path, found))
   }
 }
