@@ -16,8 +16,11 @@ import type { AwsClient } from "./awsClient.ts"
 import { failure, placeOf } from "./place.ts"
 
 const MOST_NAMES = 200_000
-/** What a list said this many milliseconds ago still holds: a plan asks for every file several times. */
-const RECENT = 2000
+/**
+ * What a list said this many milliseconds ago still holds: a plan asks for every file several times. Bytes are never those of another object:
+ * every range says which one it wants.
+ */
+const RECENT = 30_000
 
 /** A file of a bucket, as a list or a question about it says. */
 type BucketFile = Pinned
