@@ -115,7 +115,8 @@ describe("docs/cli.md", () => {
   /** What the examples of a command call by the usual names, where it is not the usual sample. */
   const STANDS: Readonly<Record<string, Readonly<Record<string, string>>>> = { forward: { hf: "moe", megatron: "gpt", adapter: "moe-adapter" } }
 
-  it.each([...new Set(examples)].filter((text) => !text.includes(LARGE) && !text.includes("s3://")))("%s", async (text) => {
+  // What serves does not end; tests/serve and tests/cli/documents.test.ts run it.
+  it.each([...new Set(examples)].filter((text) => !text.includes(LARGE) && !text.includes("s3://") && !text.startsWith(`${PROGRAM} serve`)))("%s", async (text) => {
     const stands = STANDS[wordsOf(text)?.[1] ?? ""]
     if (stands) {
       rmSync(fresh, { recursive: true, force: true })
