@@ -17,6 +17,7 @@ export const axialVisionFields = {
   temporal_patch_size: size.default(2)
 }
 
+/** Vision transformer with rotary positions by rows and columns, at `path`: LayerNorm, one QKV tensor, a plain MLP, a patch merger. */
 export const axialVision = (path: string, v: z.infer<z.ZodObject<typeof axialVisionFields>>): ModuleSource => ({
   kind: "vision",
   path,
