@@ -67,6 +67,12 @@ const modulesOf = (weights: StoredWeights, path: string): ReadonlyMap<string, Pe
   return found as ReadonlyMap<string, PeftMatrices>
 }
 
+/** Whether `path` is a directory of `peft`, by the names in it. */
+export const isPeftDirectory = Effect.fnUntraced(function*(path: string) {
+  const store = yield* storeToRead(path)
+  return yield* reading(async () => (await existing(store, path)).kind === "directory" && (await store.list(path)).includes(ADAPTER_CONFIG))
+})
+
 /** Open the directory `path`. InvalidFile for what is none; Unsupported `unsupported/adapter` for what has no place in a trainer. */
 export const openPeft = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse

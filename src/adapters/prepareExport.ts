@@ -111,12 +111,9 @@ const foundIn = (base: BaseModel, checkpoint: Checkpoint, request: AdapterExport
   return { adapters, form, parameters }
 }
 
-/** Plan an export of the adapters at `megatronPath`, for the base model `hfModel` (its config.json is enough). Reads headers only. */
-export const prepareAdapterExport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, request: AdapterExportRequest) {
+/** The adapters of a checkpoint under the names of `peft`: what each tensor is made of, and the configuration. Reads headers, and what may be shared. */
+export const adaptersOf = Effect.fnUntraced(function*(base: BaseModel, checkpoint: Checkpoint, request: AdapterExportRequest) {
   const store = yield* storeInUse
-  const base = yield* openBase(families, hfModel)
-  const checkpoint = yield* openCheckpoint(megatronPath)
-  const states = yield* converting(() => dataFileStates(store, checkpoint))
   const recorded = yield* converting(() => recordedSettings(store, checkpoint.directory))
   const { adapters, form, parameters } = yield* converting(() => foundIn(base, checkpoint, request))
   const { notes, original } = yield* originalOf(checkpoint, adapters)
@@ -133,6 +130,16 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
     return { settings, draft, ...(kept ? { config: original.config, configBytes: kept } : { config, configBytes: peftConfigBytes(config) }) }
   })
   const stored = yield* converting(() => readChunks(store, draft.chunks))
+  return { adapters, form, config, configBytes, draft, settings, stored, notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint), ...notes] }
+})
+
+/** Plan an export of the adapters at `megatronPath`, for the base model `hfModel` (its config.json is enough). Reads headers only. */
+export const prepareAdapterExport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, megatronPath: string, request: AdapterExportRequest) {
+  const store = yield* storeInUse
+  const base = yield* openBase(families, hfModel)
+  const checkpoint = yield* openCheckpoint(megatronPath)
+  const states = yield* converting(() => dataFileStates(store, checkpoint))
+  const { adapters, config, configBytes, draft, form, notes, settings, stored } = yield* adaptersOf(base, checkpoint, request)
   const cast = castTo(request.torchDtype)
   const tensors = inLibraryOrder([...draft.tensors.values()].map((tensor) => (cast && isFloat(tensor.dtype) ? { ...tensor, dtype: cast } : tensor)))
   const file = weightsFile(tensors, (tensor) => adapterArray(stored, tensor))
@@ -146,7 +153,7 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
     sourceTensors: new Set(adapters.flatMap(({ input, magnitude, output }) => [input, output, ...(magnitude ? [magnitude] : [])].flatMap(({ parts }) => parts.map(({ part }) => part.key)))).size,
     targetTensors: tensors.length,
     files: [{ name: file.name, bytes: file.size }],
-    notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint), ...notes]
+    notes
   }
   const run = (target: string, options: RunOptions) => produce(target, options, {
     files: [file],

@@ -43,6 +43,8 @@ export interface DiffOptions extends Omit<CompareOptions, "norms"> {
   /** Measure the distances of values that differ. */
   readonly norms: boolean
   readonly filter?: (name: string) => boolean
+  /** The base model of adapters, where a directory of `peft` is compared with a Megatron checkpoint. */
+  readonly hfModel?: string
   /** Called once it is known how many bytes will be compared. */
   readonly onSize?: (bytes: number) => void
 }
@@ -83,8 +85,8 @@ const matchHeaders = (left: DiffSide, right: DiffSide, filter: (name: string) =>
 
 /** Compare two checkpoints of any kind. */
 export const diff = Effect.fnUntraced(function*(families: FamilyRegistry, leftPath: string, rightPath: string, options: DiffOptions) {
-  const { filter = () => true, headers, norms, onSize, ...run } = options
-  const { left, notes, right } = yield* openSides(families, leftPath, rightPath)
+  const { filter = () => true, headers, hfModel, norms, onSize, ...run } = options
+  const { left, notes, right } = yield* openSides(families, leftPath, rightPath, hfModel)
   const { differences, pairs, total } = matchHeaders(left, right, filter)
   const size = (names: ReadonlyArray<Pair>) => names.reduce((sum, p) => sum + volume(right.tensors.get(p.name)!.shape) * bytesOf(p.dtype), 0)
   onSize?.(headers ? 0 : size(pairs))

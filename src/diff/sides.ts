@@ -2,6 +2,9 @@
  * Two spaces brought under common names: as they are, through a family's mapping (Hugging Face against Megatron), or through the
  * component prefixes (standard against MIMO).
  */
+import { type AdapterSide, openAdapterSides, type OtherScale, otherScales, scalesOf } from "../adapters/compared.ts"
+import { isPeftDirectory } from "../adapters/PeftDirectory.ts"
+import { surveyAdapters } from "../adapters/survey/survey.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
@@ -9,6 +12,7 @@ import { exportArray, readExportPlan } from "../plan/ExportDraft.ts"
 import { planExport } from "../plan/planExport.ts"
 import type { TargetArray } from "../engine/index.ts"
 import { componentsIn } from "../space/components.ts"
+import { componentsOf } from "../space/names.ts"
 import { openSpace } from "../space/openSpace.ts"
 import type { OpenedSpace, OpenedTensor } from "../space/OpenedSpace.ts"
 import { isTrainingRole } from "../model/storedKey.ts"
@@ -20,7 +24,7 @@ import { componentsOfCheckpoint } from "../relabel/familyFacts.ts"
 import { unroute } from "../mimo/routing.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
-import type { ConversionError } from "../errors.ts"
+import { type ConversionError, quote, UsageError } from "../errors.ts"
 
 export interface SideTensor {
   readonly dtype: DType
@@ -90,8 +94,30 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
   return { exported, source, notes: draft.report.notes }
 })
 
-/** Open two paths and find names that both have. */
-export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string) {
+/** A directory of `peft` and a Megatron checkpoint with adapters, both under the names of `peft`. */
+const adapterSides = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, peft: OpenedSpace, megatron: OpenedSpace) {
+  const found = yield* openAdapterSides(families, hfModel, peft.path, megatron.path)
+  const componentOf = componentsOf(found.peft.tensors.keys())
+  const side = ({ array, path, tensors }: AdapterSide): DiffSide => ({
+    path,
+    tensors: new Map(Array.from(tensors, ([name, { dtype, shape }]) => [name, { dtype, shape, component: componentOf(name) }] as const)),
+    open: () => Effect.succeed({ array: (name) => array(name, tensors.get(name)!.dtype) })
+  })
+  return { peft: side(found.peft), megatron: side(found.megatron), notes: [...found.notes, ...scaleNotes(otherScales(found.peft.scales, found.megatron.scales))] }
+})
+
+/** Modules whose change is multiplied otherwise, which no tensor says. */
+const scaleNotes = (others: ReadonlyArray<OtherScale>): ReadonlyArray<string> =>
+  others.length === 0 ? [] : [`the changes of ${others.length} modules are scaled otherwise (${quote(others[0]!.module)} by ${others[0]!.left} and ${others[0]!.right}): equal matrices are no equal adapters`]
+
+/** Notes on two adapters of one kind. */
+const plainScaleNotes = Effect.fnUntraced(function*(a: OpenedSpace, b: OpenedSpace) {
+  const [left, right] = [yield* surveyAdapters(a, { norms: false }), yield* surveyAdapters(b, { norms: false })]
+  return left && right ? scaleNotes(otherScales(scalesOf(left), scalesOf(right))) : []
+})
+
+/** Open two paths and find names that both have. `hfModel`: the base model of adapters of either world. */
+export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, left: string, right: string, hfModel?: string) {
   const [a, b] = [yield* openSpace(left, families), yield* openSpace(right, families)]
   const notes = [...a.notes, ...b.notes]
   if (a.checkpoint && b.hfConfig) {
@@ -102,6 +128,13 @@ export const openSides = Effect.fnUntraced(function*(families: FamilyRegistry, l
     const { exported, notes: more, source } = yield* mappedSides(families, b, a)
     return { left: source, right: exported, notes: [...notes, ...more] } as Sides
   }
+  const [peft, megatron] = a.checkpoint ? [b, a] : [a, b]
+  if (megatron.checkpoint && !peft.checkpoint && (yield* isPeftDirectory(peft.path))) {
+    if (hfModel === undefined) return yield* new UsageError({ problem: `${peft.path} is an adapter, whose matrices have their place in a checkpoint by its base model`, hint: "--hf-model BASE beside the two paths; its config.json is enough." })
+    const sides = yield* adapterSides(families, hfModel, peft, megatron)
+    return { left: peft === a ? sides.peft : sides.megatron, right: peft === a ? sides.megatron : sides.peft, notes: [...notes, ...sides.notes] } as Sides
+  }
+  notes.push(...(yield* plainScaleNotes(a, b)))
   if (a.form && b.form && a.form !== b.form) {
     const found = [a, b].map((side) => componentsOfCheckpoint(families, side.checkpoint!, side.runConfig)).find((f) => "components" in f && f.components.length > 0)
     if (found && "components" in found) {

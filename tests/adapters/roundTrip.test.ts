@@ -17,6 +17,8 @@ import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { widened } from "../../src/arithmetic/convert.ts"
 import { adapterTraps } from "../../src/doctor/adapters.ts"
 import { openSpace } from "../../src/space/openSpace.ts"
+import { verify } from "../../src/api/verification.ts"
+import { parseHeader } from "./header.ts"
 import type { Disk } from "../../src/io/Disk.ts"
 import { quickDisk } from "../hostile/run.ts"
 import { toys } from "../families/toys.ts"
@@ -90,6 +92,8 @@ describe.concurrent.each(cases)("%s", (name, toy, seed) => {
     for (const file of ["adapter_config.json", "adapter_model.safetensors"]) {
       expect(readFileSync(join(exported, file)).equals(readFileSync(join(adapter, file))), file).toBe(true)
     }
+
+    expect(await run(verify(adapter, megatron, { hfModel: hf }))).toMatchObject(((total: number) => ({ equal: total, total }))(parseHeader(readFileSync(join(adapter, "adapter_model.safetensors"))).length))
 
     // How large the changes are, without forming them, is how large they are.
     const wanted = await run(changeNorms(base, adapter))

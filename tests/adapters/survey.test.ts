@@ -4,8 +4,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
-import { examine, inspect, report } from "../../src/api/checkpoints.ts"
+import { diff, examine, inspect, report } from "../../src/api/checkpoints.ts"
 import { importAdapter } from "../../src/api/adapters.ts"
+import { verify } from "../../src/api/verification.ts"
 import { inspectionText } from "../../src/cli/inspectText.ts"
 import type { Disk } from "../../src/io/Disk.ts"
 import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
@@ -65,6 +66,34 @@ it("the report draws the change of every layer", async () => {
   expect(html).toContain("<h3>Adapter</h3>")
   expect(html).toMatch(/aria-label="model\.layers\.1\.self_attn\.q_proj: ‖ΔW‖ [\d.]+"/)
   expect(html.match(/aria-label="changes of \w+ by layer of model\.layers"/g)).toHaveLength(7)
+})
+
+describe("verify and diff", () => {
+  it("hold an adapter of peft against adapters of Megatron, scales included", async () => {
+    const megatron = join(work, "verified")
+    await run(importAdapter(BASE, PEFT, megatron, { tp: 2 }))
+    expect(await run(verify(PEFT, megatron, { hfModel: BASE }))).toMatchObject({ equal: 28, total: 28 })
+    expect(await run(diff(megatron, PEFT, { hfModel: BASE }))).toMatchObject({ equal: 28, total: 28, notes: [] })
+    const scaled = harmed("scaled", (json) => ({ ...json, lora_alpha: 12 }))
+    const report = await run(verify(scaled, megatron, { hfModel: BASE }))
+    expect(report).toMatchObject({ equal: 28, total: 42 })
+    expect(report.tensors.find(({ status }) => status !== "equal")).toMatchObject({ status: "different", detail: "B·A is multiplied by 3 and by 6" })
+    expect((await run(diff(scaled, megatron, { hfModel: BASE }))).notes[0]).toContain("14 modules are scaled otherwise")
+    const flipped = harmed("flipped", same, (all) => all.map((t, i) => (i === 3 ? { ...t, bytes: Buffer.from(t.bytes.map((byte, k) => (k === 0 ? byte ^ 1 : byte))) } : t)))
+    expect(await run(verify(flipped, megatron, { hfModel: BASE }))).toMatchObject({ equal: 27, total: 28 })
+  })
+
+  it("two adapters with equal matrices are different where their scales are", async () => {
+    const scaled = harmed("rs", (json) => ({ ...json, use_rslora: true }))
+    expect(await run(verify(PEFT, PEFT))).toMatchObject({ equal: 28, total: 28 })
+    expect(await run(verify(PEFT, scaled))).toMatchObject({ equal: 28, total: 42 })
+    expect((await run(diff(PEFT, scaled))).notes[0]).toContain("scaled otherwise")
+  })
+
+  it("ask for the base model by its flag", async () => {
+    const error = await run(Effect.flip(verify(PEFT, join(FACTS, "bridge-lora-tp1/checkpoint/iter_0000001"))))
+    expect(`${error.message} ${error.hint}`).toContain("--hf-model")
+  })
 })
 
 describe("doctor", () => {

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { diff, type DiffKind, type DiffReport, type TensorDiff } from "../../api/checkpoints.ts"
-import { checkpointPath } from "../../api/conversions.ts"
+import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { pageTargets, writeReports } from "../../api/reportFiles.ts"
 import { ExitCode, quote } from "../../errors.ts"
@@ -72,6 +72,7 @@ export const diffCommand = Command.make("diff", {
     Flag.withDescription("Compare only tensors whose name matches. Repeatable"),
     Flag.between(0, 100)
   ),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("Base model of adapters, where those of peft are compared with those of a Megatron checkpoint"), Flag.optional),
   headers: Flag.Boolean("headers").pipe(Flag.withDescription("Names, shapes and dtypes only: nothing of the data is read"), Flag.withDefault(false)),
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
   report: flags.page,
@@ -86,12 +87,14 @@ export const diffCommand = Command.make("diff", {
   const [left, right] = [yield* checkpointPath(input.left), yield* checkpointPath(input.right)]
   const families = yield* flags.namedFamilies(input)
   const targets = yield* pageTargets("diff", Option.getOrUndefined(input.report))
+  const base = Option.isSome(input.hfModel) ? { hfModel: yield* modelPath(input.hfModel.value) } : {}
   const started = performance.now()
   const report = yield* withProgress("comparing", input, ({ onProgress }) =>
     diff(left, right, {
       ...engine,
       ...families,
       headers: input.headers,
+      ...base,
       norms: !input.summary,
       filter: input.filter,
       onProgress

@@ -24,7 +24,7 @@ export const verifyCommand = Command.make("verify", {
     Flag.withDescription("Read one checkpoint again and compare it with the checksums that were written with it, down to the flipped bit"),
     Flag.withDefault(false)
   ),
-  hfModel: flags.hfModel.pipe(Flag.optional),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; beside two paths the base model of the adapters in them"), Flag.optional),
   megatronPath: flags.megatronPath.pipe(Flag.optional),
   report: flags.report,
   card: flags.card,
@@ -38,7 +38,9 @@ export const verifyCommand = Command.make("verify", {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const hfModel = yield* Effect.forEach(Option.toArray(input.hfModel), (name) => modelPath(name))
   const given = yield* Effect.forEach(input.paths, checkpointPath)
-  const paths = [...given, ...hfModel, ...Option.toArray(input.megatronPath)]
+  // Beside two paths it is the base of adapters.
+  const base = given.length === 2 ? hfModel : []
+  const paths = [...given, ...(base.length > 0 ? [] : hfModel), ...Option.toArray(input.megatronPath)]
   const targets = yield* reportTargets(reportPaths(input))
   const started = performance.now()
   if (input.deep) {
@@ -59,7 +61,7 @@ export const verifyCommand = Command.make("verify", {
   const [left, right] = paths as [string, string]
   const families = yield* flags.namedFamilies(input)
   return yield* asJob("verify", input, { reads: right, target: right, alone: false }, Effect.fnUntraced(function*(input) {
-    const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...flags.engineOptions(input), ...families, progress: progress.add, onSize: progress.total }))
+    const report = yield* withProgress("verifying", input, (progress) => verify(left, right, { ...flags.engineOptions(input), ...families, ...(base[0] === undefined ? {} : { hfModel: base[0] }), progress: progress.add, onSize: progress.total }))
     if (isMuted(input)) return
     yield* writeReports(targets, { command: "verify", paths, seconds: (performance.now() - started) / 1000, verify: report, ...families })
     yield* emit("verify", input, report, renderVerify, report.equal === report.total ? ExitCode.ok : ExitCode.different)
@@ -68,6 +70,7 @@ export const verifyCommand = Command.make("verify", {
   Command.withExamples([
     { command: "convert_megatron_mimo verify --hf-model ./hf --megatron-path ./megatron", description: "Hugging Face against Megatron" },
     { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" },
+    { command: "convert_megatron_mimo verify ./adapter ./resume --hf-model ./hf", description: "An adapter of peft against adapters of Megatron" },
     { command: "convert_megatron_mimo verify --deep ./megatron", description: "Has the disk kept what was written?" }
   ])
 )
