@@ -3,7 +3,7 @@
  * only; its `run` writes, atomically.
  */
 import { Effect } from "effect"
-import { type MergeRequest, type MergeRun, prepareCheckpointMerge, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+import { type MergeRequest, type MergeRun, prepareCheckpointMerge, prepareMegatronMerge, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
 import type { MergeReport } from "../adapters/merge/Report.ts"
 import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
 import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
@@ -67,6 +67,17 @@ export const prepareMerge = (hfModel: string, { adapters = [], inputAxis = "last
   pretrained === undefined
     ? planMerge(familiesOf(request), hfModel, { adapters, inputAxis, order })
     : prepareCheckpointMerge(familiesOf(request), hfModel, { adapters, inputAxis, order, pretrained })
+
+/** Which adapters are added to a model, and how the checkpoint is laid out that becomes of it. */
+export interface MegatronMergeOptions extends Omit<MergeOptions, "pretrained">, Arrangement {}
+
+/** Plan a merge of adapters into the weights of the directory `hfModel`, written as a Megatron checkpoint: what `import` makes of the merged model. */
+export const prepareMergedImport = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", ...request }: MegatronMergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+  Effect.flatMap(checking(() => arrange(request)), (arranged) => prepareMegatronMerge(familiesOf(request), hfModel, { ...arranged, adapters, inputAxis, order }))
+
+/** Write the model with the adapters merged as a Megatron checkpoint. Atomic. */
+export const importMerged = (hfModel: string, target: string, options: MegatronMergeOptions & Partial<RunOptions>): Effect.Effect<MergeReport, BridgeError, Disk> =>
+  Effect.flatMap(prepareMergedImport(hfModel, options), ({ run }) => run(target, { ...FRESH, link: false, ...options }))
 
 /** Write the model with the adapters merged. Atomic. */
 export const mergeAdapters = (hfModel: string, target: string, options: MergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>

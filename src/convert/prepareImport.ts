@@ -27,6 +27,7 @@ import { headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStat
 import { copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 import { TOKENIZER_FILE } from "./tokenizerFiles.ts"
+import type { ValueChanges } from "./ValueChanges.ts"
 import { familyOf } from "./familyOf.ts"
 
 /** A planned import that can be run. */
@@ -46,8 +47,13 @@ export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRe
   yield* contribute(importAsked(hfModel, bytes, options), runOptions, whole)
 })
 
+export interface ImportRequest extends ImportOptions {
+  /** Of `changes`: what decides them, the files that they were read from, and where these are. */
+  readonly changing?: Omit<ValueChanges, "of">
+}
+
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */
-export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions) {
+export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { changing, ...options }: ImportRequest) {
   const store = yield* storeInUse
   const source = yield* openHfSource(hfModel, families)
   const { safetensors, storages } = source.weights
@@ -66,7 +72,8 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     known("config.json", source.bytes),
     known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step, options.loadRoute])),
     known("the layout", JSON.stringify(describeLayout(plan.layout))),
-    ...shardIngredients(source.weights, "the model")
+    ...shardIngredients(source.weights, "the model"),
+    ...changing?.ingredients ?? []
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
@@ -75,14 +82,15 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
     return yield* produce(target, runOptions, {
       files,
       layoutRanks: plan.layout.worldSize,
-      states: shardStates(source.weights),
+      states: [...shardStates(source.weights), ...changing?.states ?? []],
       headers: headersOf(source.weights),
-      asked: importAsked(hfModel, source.bytes, options),
+      // What is added to values is no order that another process could take.
+      ...(changing ? {} : { asked: importAsked(hfModel, source.bytes, options) }),
       ...(storages ? { sums: new StorageSums(storages) } : {}),
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],
-      sources: [hfModel],
+      sources: [hfModel, ...changing?.sources ?? []],
       report: withChanges(plan.report),
       checksum: runOptions.checksum ?? true
     }, Effect.fnUntraced(function*(publication) {

@@ -2,10 +2,11 @@
  * The plan of an import: from an opened HF directory and a layout to the files of a checkpoint and the report. Everything is
  * accounted for here, before anything is written. Pure.
  */
-import { bind, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
+import { bind, type BoundParameter, checkCoverage, type Conversion, type ConversionModule } from "../bridge/Conversion.ts"
 import type { Family, HfHeaders, ModelDescription } from "../bridge/Family.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
-import { place } from "../checkpoint/Placement.ts"
+import { type Chunk, place } from "../checkpoint/Placement.ts"
+import type { TargetArray } from "../engine/index.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { type LoadRoute, prefixFor, requireRoute } from "../mimo/loadRoute.ts"
 import type { Form } from "../mimo/routing.ts"
@@ -46,6 +47,15 @@ export interface ImportOptions {
   readonly loadRoute?: LoadRoute
   /** Training step that the checkpoint claims; 0 for a converted one. */
   readonly step: number
+  /** What becomes of values on their way. */
+  readonly changes?: ImportChanges
+}
+
+/** What is added to values that an import otherwise only moves. */
+export interface ImportChanges {
+  readonly chunk: (array: TargetArray, chunk: Chunk<BoundParameter>) => TargetArray
+  /** Of HF tensors that travel beside the model; `id` is the name. */
+  readonly kept: (array: TargetArray) => TargetArray
 }
 
 export interface ImportPlan {
@@ -134,11 +144,12 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
 
   const beside = (entry: Entry) => form === "mimo" && entry.mtp === true
   const read = readSpace(logical)
+  const { chunk: changed, kept: changedKept } = options.changes ?? { chunk: (array: TargetArray) => array, kept: (array: TargetArray) => array }
   const checkpoint = checkpointFiles(place(groupsToPlace(conversion, placed, beside)), {
     dtypeOf: (key) => dtypes.get(key)!,
-    arrayOf: (chunk, dtype) => new ChunkArray(chunk, dtype, read),
+    arrayOf: (chunk, dtype) => changed(new ChunkArray(chunk, dtype, read), chunk),
     kept,
-    keptArray: (tensor) => keptArray(tensor, read),
+    keptArray: (tensor) => changedKept(keptArray(tensor, read)),
     step: options.step
   })
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)

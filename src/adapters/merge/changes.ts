@@ -111,6 +111,9 @@ const sumsOf = ({ matrices, rounding }: ChangedTensor, dtype: DType): MatrixSums
 export interface Changing {
   readonly changed: (array: TargetArray, tensor?: string) => TargetArray
   readonly driver: string
+  readonly arithmetic: Arithmetic
+  /** Of terms of DoRA, whose rows are those of HF tensors. */
+  readonly lengths: (term: MergeTerm) => RowLengths | undefined
 }
 
 /** `arrayOf`: a tensor of the base by its HF name. PlanRefused `adapter/dora`, `adapter/dtype`. */
@@ -120,6 +123,8 @@ export const changing = Effect.fnUntraced(function*(changes: ReadonlyMap<string,
   const lengths = yield* rowLengths(arithmetic, [...changes.values()], arrayOf)
   return {
     driver: arithmetic.name,
+    arithmetic,
+    lengths: (term) => lengths.get(term),
     changed: (array, tensor = array.id) => {
       const change = changes.get(tensor)
       if (!change) return array

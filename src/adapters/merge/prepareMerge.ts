@@ -3,9 +3,11 @@
  * which nothing changes are linked, or copied whole.
  */
 import { Effect } from "effect"
+import { basename } from "node:path"
 import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
 import { currentWorld } from "../../cluster/single.ts"
 import { prepareExport } from "../../convert/prepareExport.ts"
+import { prepareImport } from "../../convert/prepareImport.ts"
 import { produce, type RunOptions } from "../../convert/produce.ts"
 import { copySmall, smallSources } from "../../convert/smallFiles.ts"
 import { shardIngredients, shardStates } from "../../convert/sourceStates.ts"
@@ -14,6 +16,7 @@ import { type TargetFile, threadsToCompute, wholeFile } from "../../engine/index
 import { type BridgeError, InvalidFile, quote, Unsupported } from "../../errors.ts"
 import { converting, uninterruptibly } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
+import type { ImportOptions } from "../../plan/ImportPlan.ts"
 import type { ConversionReport } from "../../plan/Report.ts"
 import { commit } from "../../publish/commit.ts"
 import type { Publication } from "../../publish/Publication.ts"
@@ -27,6 +30,7 @@ import { wholeTensor } from "../../space/TensorSpace.ts"
 import { type BaseModel, openBase } from "../BaseModel.ts"
 import type { InputAxis } from "../peftPair.ts"
 import type { MergeOrder } from "./addTerms.ts"
+import { changingChunks } from "./changedChunk.ts"
 import { type Changing, changesOf, type ChangedTensor, changing } from "./changes.ts"
 import { type AdapterChoice, loadAdapter, type LoadedAdapter } from "./loadAdapter.ts"
 import type { MergeReport } from "./Report.ts"
@@ -159,6 +163,52 @@ export const prepareCheckpointMerge = Effect.fnUntraced(function*(families: Fami
   return { report: reportOf(exported.report), run } satisfies PreparedMerge
 })
 
+/** A merge whose result is a Megatron checkpoint. */
+export interface MegatronMergeRequest extends MergeRequest, Pick<ImportOptions, "form" | "layout"> {}
+
+/** Plan a merge of the directory `hfModel` that is written as a Megatron checkpoint: an import on whose way the changes are added. */
+export const prepareMegatronMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { form, layout, ...request }: MegatronMergeRequest) {
+  const base = yield* openBase(families, hfModel)
+  const { stored } = yield* converting(() => requireWeights(base))
+  const adapters = yield* loadAll(base, request)
+  const changes = yield* converting(() => {
+    const found = changesOf(base.as("standard").conversion.parameters, adapters, request.order)
+    refuseQuantised(base, found)
+    refuseMissing(base, found)
+    return found
+  })
+  const how = yield* changing(changes, arrayOf(stored))
+  const { plan, run: runImport } = yield* prepareImport(families, hfModel, {
+    form,
+    layout,
+    torchDtype: "source",
+    mtp: "keep",
+    allowUnmapped: [],
+    step: 0,
+    changes: { chunk: changingChunks(changes, how, (tensor) => stored.tensors.get(tensor)!.dtype), kept: how.changed },
+    changing: {
+      ingredients: [optionsOf(request), ...adapters.flatMap((adapter) => adapter.ingredients)],
+      states: adapters.flatMap((adapter) => adapter.states),
+      sources: request.adapters.map(({ path }) => path)
+    }
+  })
+  const reportOf = ({ files, notes, source, sourceTensors }: ConversionReport): MergeReport => ({
+    architecture: base.config.architecture,
+    family: base.family.name,
+    base: source,
+    adapters: summaries(adapters),
+    order: request.order,
+    driver: how.driver,
+    changed: changes.size,
+    copied: sourceTensors - changes.size,
+    files,
+    unchanged: [],
+    notes
+  })
+  const run = (target: string, options: MergeRun) => Effect.map(runImport(target, options), reportOf)
+  return { report: reportOf(plan.report), run } satisfies PreparedMerge
+})
+
 /** Plan a merge into the weights of the directory `hfModel`. The adapters are read, and of the base headers only (with DoRA, what it changes). */
 export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, request: MergeRequest) {
   const disk = yield* Disk
@@ -221,7 +271,11 @@ export const prepareMerge = Effect.fnUntraced(function*(families: FamilyRegistry
       report: () => ({ ...report, notes: [...report.notes, ...expected.notes] }),
       checksum: options.checksum ?? false
     }, Effect.fnUntraced(function*(publication) {
-      yield* uninterruptibly(() => copySmall(store, small, publication.recorder))
+      yield* uninterruptibly(async () => {
+        await copySmall(store, small, publication.recorder)
+        // The same tensors are in the same files.
+        if (safetensors.indexFile !== undefined && safetensors.indexBytes) await publication.recorder.write(basename(safetensors.indexFile), safetensors.indexBytes)
+      })
       yield* commit(publication, { small: sources })
     }))
   })

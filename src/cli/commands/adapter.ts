@@ -1,11 +1,12 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { prepareAdapterExport, prepareAdapterImport, prepareMerge } from "../../api/adapters.ts"
+import { prepareAdapterExport, prepareAdapterImport, prepareMerge, prepareMergedImport } from "../../api/adapters.ts"
 import { attempt } from "../../api/ground.ts"
 import { UsageError } from "../../errors.ts"
 import { renderAdapter, renderMerge } from "../adapterText.ts"
 import * as flags from "../flags.ts"
 import { asJob } from "../job.ts"
+import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 import { withProgress } from "../progress.ts"
@@ -177,7 +178,10 @@ const mergeSub = Command.make("merge", {
     Flag.optional
   ),
   weight: weights,
-  hfPath: flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where the merged model is written")),
+  hfPath: flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where the merged model is written"), Flag.optional),
+  megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the merged model is written as a Megatron checkpoint, instead of --hf-path: what import would make of it"), Flag.optional),
+  component: flags.component,
+  ...flags.standard,
   mergeOrder,
   precise,
   alpha,
@@ -201,26 +205,38 @@ const mergeSub = Command.make("merge", {
     return yield* new UsageError({ problem: `${input.weight.length} times --weight for ${input.adapter.length} adapters`, hint: "One for each --adapter, in their order." })
   }
   if (input.precise && input.mergeOrder === "peft") return yield* new UsageError({ problem: "--precise rounds once, --merge-order peft after each step" })
-  return yield* asJob("adapter merge", input, { reads: hfModel, target: input.hfPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+  const [target, ...others] = [...Option.toArray(input.hfPath), ...Option.toArray(input.megatronPath)]
+  if (target === undefined || others.length > 0) return yield* new UsageError({ problem: "a merge is written to --hf-path or to --megatron-path, one of them" })
+  const toMegatron = Option.isSome(input.megatronPath)
+  const arrangement = yield* attempt(() => flags.arrangementOf(input))
+  yield* attempt(() => refuseIdle(
+    ["--pretrained", toMegatron && Option.isSome(input.pretrained), "--megatron-path is made of the weights of --hf-model; merge to --hf-path, and import that"],
+    ["--link", toMegatron && input.link, "no file of the base is a file of a checkpoint"],
+    ["--component or a layout", !toMegatron && Object.keys(arrangement).length > 0, "a Hugging Face directory has no layout"]
+  ))
+  return yield* asJob("adapter merge", input, { reads: hfModel, target, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.namedFamilies(input)
-    const { report, run } = yield* prepareMerge(hfModel, {
+    const choices = {
       ...families,
       adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
-      order: input.precise ? "precise" : input.mergeOrder,
-      ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}),
+      order: input.precise ? "precise" as const : input.mergeOrder,
       inputAxis: axisOf(input)
-    })
-    if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, (r) => renderMerge(r, r.target, false))
+    } as const
+    const { report, run } = yield* toMegatron
+      ? prepareMergedImport(hfModel, { ...choices, ...arrangement })
+      : prepareMerge(hfModel, { ...choices, ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}) })
+    if (input.dryRun) return yield* emit("adapter", input, { ...report, target }, (r) => renderMerge(r, r.target, false))
     const done = yield* withProgress("merging", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
-      return run(input.hfPath, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
+      return run(target, { ...engine, ...flags.runOptions(input), link: input.link, progress: progress.add })
     })
-    yield* emit("adapter", input, { ...done, target: input.hfPath }, (r) => renderMerge(r, r.target, true))
+    yield* emit("adapter", input, { ...done, target }, (r) => renderMerge(r, r.target, true))
   }))
 })).pipe(
   Command.withDescription("Add adapters to a base model's weights, with the bits of Megatron-Bridge or of peft; what no adapter changes is copied"),
   Command.withExamples([
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --hf-path ./merged", description: "Bit-equal to the reference's merged export" },
+    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --megatron-path ./merged-megatron --tp 2", description: "As a Megatron checkpoint, without the directory between" },
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./a --weight 0.7 --adapter ./b --weight 0.3 --precise --hf-path ./merged-two", description: "Two adapters, rounded once" }
   ])
 )

@@ -1,0 +1,66 @@
+/** A merge that is written as a Megatron checkpoint is, byte for byte, the import of the merged model: every family with a test model, either form. */
+import { Effect, Result } from "effect"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, describe, it } from "vitest"
+import { families } from "../../routes/index.ts"
+import { openBase } from "../../src/adapters/BaseModel.ts"
+import { inputAxisOf } from "../../src/adapters/inputAxis.ts"
+import { importMerged, mergeAdapters } from "../../src/api/adapters.ts"
+import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
+import { AutoBridge, MegatronMimoBridge } from "../../src/index.ts"
+import type { Disk } from "../../src/io/Disk.ts"
+import { quickDisk } from "../hostile/run.ts"
+import { toys } from "../families/toys.ts"
+import { groupsOf, writeRandomAdapter } from "./randomAdapter.ts"
+
+const work = mkdtempSync(join(tmpdir(), "merged-"))
+afterAll(() => rmSync(work, { recursive: true }))
+
+const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runPromise(Effect.provide(effect, quickDisk))
+
+/** Files of a checkpoint by name; checksums say of what it was made, too. */
+const filesIn = (directory: string): ReadonlyMap<string, Buffer> =>
+  new Map(readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name !== ".checksums.json")
+    .map((entry) => [join(entry.parentPath, entry.name).slice(directory.length), readFileSync(join(entry.parentPath, entry.name))]))
+
+/** One of each kind of difficulty, and every twelfth; with EVERY_TOY=1 all of them. */
+const kinds = ["qwen3.5-vl-tied-a", "gpt-oss-a", "gpt-oss-mxfp4-a", "gemma-4-vl-a", "qwen3-vl-moe-a", "llama-nemotron-a", "deepseek-v2-a"]
+const cases = toys.map((toy, seed) => [toy.name, toy, seed] as const)
+  .filter(([name, , seed]) => process.env["EVERY_TOY"] === "1" || seed % 12 === 0 || kinds.includes(name))
+
+describe.concurrent.each(cases)("%s", (name, toy, seed) => {
+  it("is the import of the merged model", async ({ expect }) => {
+    const directory = join(work, name.replace(/\W/g, "-"))
+    const [hf, adapter, merged, wanted, made] = ["hf", "adapter", "merged", "wanted", "made"].map((d) => join(directory, d)) as [string, string, string, string, string]
+    mkdirSync(directory)
+    await run(writeHfCheckpoint({ weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: toy.config, configText: toy.configText, tensors: [...toy.tensors] } }, hf))
+    const { conversion, form, modules } = (await run(openBase(families, hf))).as("auto")
+    const groups = groupsOf(conversion.parameters)
+    // DoRA is for modules, not for parameters.
+    const dora = seed % 3 === 0 && groups.flat().every(({ expert, tensor }) => expert === undefined && tensor.endsWith(".weight"))
+    writeRandomAdapter(adapter, groups, inputAxisOf(conversion.parameters, "last"), { seed: seed + 1, rank: 1 + (seed % 4), sharedInput: seed % 2 === 0, share: dora ? 10 : 6, dora })
+    const options = { adapters: [{ path: adapter, weight: 1 }], order: (["bridge", "peft", "precise"] as const)[seed % 3]! }
+    const outcome = await run(Effect.result(mergeAdapters(hf, merged, options)))
+    if (Result.isFailure(outcome)) {
+      // Quantised bases are refused either way.
+      expect(outcome.failure.code).toBe("unsupported/quantised")
+      expect((await run(Effect.flip(importMerged(hf, made, { ...options, standard: true })))).code).toBe("unsupported/quantised")
+      return
+    }
+    const either = async (layout: { readonly tp?: number; readonly standard?: boolean; readonly components?: ReadonlyArray<string> }): Promise<void> => {
+      await run(layout.components
+        ? Effect.flatMap(MegatronMimoBridge.fromHfPretrained(merged, layout), (bridge) => bridge.importCheckpoint(wanted))
+        : Effect.flatMap(AutoBridge.fromHfPretrained(merged, layout), (bridge) => bridge.importCheckpoint(wanted)))
+      await run(importMerged(hf, made, { ...options, ...layout }))
+    }
+    if (form === "mimo" && seed % 4 > 0) await either({ components: modules.map((m) => `${m.name}=tp=1`) })
+    else await either({ tp: 2 }).catch(() => either({ standard: true }))
+    const [a, b] = [filesIn(wanted), filesIn(made)]
+    expect([...b.keys()].sort()).toEqual([...a.keys()].sort())
+    for (const [file, bytes] of a) expect(b.get(file)!.equals(bytes), file).toBe(true)
+    rmSync(directory, { recursive: true })
+  })
+})
