@@ -20,7 +20,7 @@ import { adaptersOf } from "./prepareExport.ts"
 import type { AdapterFacts } from "./survey/AdapterFacts.ts"
 
 /** One side of a comparison. */
-export interface AdapterSide {
+export interface ComparedAdapter {
   readonly path: string
   readonly tensors: ReadonlyMap<string, { readonly dtype: DType; readonly shape: Shape }>
   /** The array of one of its tensors, in a dtype that holds it. */
@@ -51,13 +51,13 @@ export const openAdapterSides = Effect.fnUntraced(function*(families: FamilyRegi
     Effect.catchIf((error) => error.code === "usage/alpha", () => Effect.map(adaptersOf(base, checkpoint, { torchDtype: "source", alpha: peft.config.alpha, exclude: [], allowUnmapped: [], inputAxis: "last" }), (own) => ({ ...own, isScaled: false })))
   )
   const { draft, isScaled, notes, settings: { alpha }, stored } = exported
-  const peftSide: AdapterSide = {
+  const peftSide: ComparedAdapter = {
     path: peft.directory,
     tensors,
     array: (name, dtype) => ({ id: name, dtype, shape: tensors.get(name)!.shape, copies: () => wholeTensor(tensors.get(name)!, name) }),
     scales: new Map(Array.from(bound.values(), ({ scale, tensor }) => [tensor, scale]))
   }
-  const megatronSide: AdapterSide = {
+  const megatronSide: ComparedAdapter = {
     path: checkpoint.directory,
     tensors: draft.tensors,
     array: (name, dtype) => adapterArray(stored, { ...draft.tensors.get(name)!, dtype }),

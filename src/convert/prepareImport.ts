@@ -47,13 +47,13 @@ export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRe
   yield* contribute(importAsked(hfModel, bytes, options), runOptions, whole)
 })
 
-export interface ImportRequest extends ImportOptions {
+export interface ChangedImportRequest extends ImportOptions {
   /** Of `changes`: what decides them, the files that they were read from, and where these are. */
   readonly changing?: Omit<ValueChanges, "of">
 }
 
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */
-export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { changing, ...options }: ImportRequest) {
+export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, { changing, ...options }: ChangedImportRequest) {
   const store = yield* storeInUse
   const source = yield* openHfSource(hfModel, families)
   const { safetensors, storages } = source.weights

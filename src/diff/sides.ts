@@ -2,7 +2,7 @@
  * Two spaces brought under common names: as they are, through a family's mapping (Hugging Face against Megatron), or through the
  * component prefixes (standard against MIMO).
  */
-import { type AdapterSide, openAdapterSides, type OtherScale, otherScales, scalesOf } from "../adapters/compared.ts"
+import { type ComparedAdapter, openAdapterSides, type OtherScale, otherScales, scalesOf } from "../adapters/compared.ts"
 import { isPeftDirectory } from "../adapters/PeftDirectory.ts"
 import { surveyAdapters } from "../adapters/survey/survey.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -98,7 +98,7 @@ const mappedSides = Effect.fnUntraced(function*(families: FamilyRegistry, megatr
 const adapterSides = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, peft: OpenedSpace, megatron: OpenedSpace) {
   const found = yield* openAdapterSides(families, hfModel, peft.path, megatron.path)
   const componentOf = componentsOf(found.peft.tensors.keys())
-  const side = ({ array, path, tensors }: AdapterSide): DiffSide => ({
+  const side = ({ array, path, tensors }: ComparedAdapter): DiffSide => ({
     path,
     tensors: new Map(Array.from(tensors, ([name, { dtype, shape }]) => [name, { dtype, shape, component: componentOf(name) }] as const)),
     open: () => Effect.succeed({ array: (name) => array(name, tensors.get(name)!.dtype) })
