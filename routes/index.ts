@@ -8,6 +8,7 @@ import { gemma4, gemma4Multimodal } from "./gemma4.ts"
 import { llamaNemotron } from "./llama_nemotron.ts"
 import { llama } from "./llama.ts"
 import { llada } from "./llada.ts"
+import { llava, llavaOnevision } from "./llava.ts"
 import { nemotronLabsDiffusion } from "./nemotron_labs_diffusion.ts"
 import { mimo } from "./mimo.ts"
 import { mistral } from "./mistral.ts"
@@ -108,6 +109,8 @@ export const families = new FamilyRegistry([
   exaone4_5,
   mistral3,
   minimaxM3,
+  llava,
+  llavaOnevision,
   qwen2Audio,
   qwen2_5Omni,
   qwen3Omni,

@@ -178,6 +178,20 @@ export const queriesAlone: MappingKind = {
   }
 }
 
+/** Keys have no bias: their rows are 0, and an export leaves them out, for a bias of keys changes no attention weight. */
+export const keysUnbiased: MappingKind = {
+  name: "qv",
+  arity: 2,
+  relate: (p, [q, v]) => {
+    const rows = qkvRows(p)
+    const [queries, keys, values] = interleave(p, { q: [q!, 0], k: [q!, 0], v: [v!, 0] })
+    return {
+      tensors: [{ name: q!, shape: [rows.q, ...tail(p.shape)] }, { name: v!, shape: [rows.v, ...tail(p.shape)] }],
+      copies: [queries!, constant(0, keys!), values!]
+    }
+  }
+}
+
 /** `y = value`, where the file has no tensor; `x`, a tensor of the same dtype and shape, belongs to another parameter. */
 export const filled = (value: number): MappingKind => ({
   name: "filled",
@@ -278,6 +292,7 @@ export const gatedMlpOf = from(gatedMlp)
 export const swappedHalvesOf = from(swappedHalves)
 export const valuesAreKeysOf = from(valuesAreKeys)
 export const queriesAloneOf = from(queriesAlone)
+export const keysUnbiasedOf = from(keysUnbiased)
 export const filledOf = (value: number, pattern: string): RowSource => from(filled(value))(pattern)
 export const zerosOf = from(zeros)
 export const zeroCentredOf = from(zeroCentred)

@@ -83,7 +83,7 @@ const HINT = "--hf-model DIR names the model's config.json"
 export const recogniseComponents = (registry: FamilyRegistry, facts: CheckpointFacts): RecognisedComponents => {
   const [found, ...others] = candidatesFor(registry, facts)
   if (found && others.length > 0) {
-    const names = [found, ...others].flatMap((c) => c.families)
+    const names = [...new Set([found, ...others].flatMap((c) => c.families))]
     return { problem: `${UNKNOWN}: its tensors fit the families ${names.join(", ")}, which name them differently`, hint: HINT }
   }
   if (found) {

@@ -1,5 +1,5 @@
 /** Kinds that take a tensor as it is, but for its orientation or for the part of it that they need. */
-import { stridesOf, viewOf } from "../../tensor/Copy.ts"
+import { type Shape, stridesOf, viewOf } from "../../tensor/Copy.ts"
 import { from, type MappingKind, type RowSource } from "../Mapping.ts"
 
 /** `y = xᵀ`. */
@@ -33,6 +33,19 @@ export const slice = (index: number, count: number): MappingKind => ({
   }
 })
 
+/** `y = x`, of which the file has other axes of one element: `shape`. */
+export const reshaped = (shape: Shape): MappingKind => ({
+  name: "reshaped",
+  arity: 1,
+  relate: (p, [name]) => {
+    const own = p.shape.filter((extent) => extent > 1)
+    if (shape.filter((extent) => extent > 1).join() !== own.join()) throw new RangeError(`${p.name} [${p.shape}] does not have the axes of [${shape}]`)
+    const strides = stridesOf(own)
+    return { tensors: [{ name: name!, shape }], copies: [{ shape: own, source: { tensor: name!, offset: 0, strides }, target: { tensor: p.name, offset: 0, strides } }] }
+  }
+})
+
+export const reshapedOf = (shape: Shape, pattern: string): RowSource => from(reshaped(shape))(pattern)
 export const transposedOf = from(transposed)
 export const sliceOf = (index: number, count: number, pattern: string): RowSource => from(slice(index, count))(pattern)
 
