@@ -2,6 +2,7 @@
 import { FamilyRegistry } from "../src/bridge/FamilyRegistry.ts"
 import { withPositionNotes } from "./shared/positionNotes.ts"
 import { withTieRule } from "./shared/tie.ts"
+import { qwen2AudioEncoder, qwen2_5AudioEncoder, qwen3AudioEncoder, whisper } from "./audio_encoders.ts"
 import { exaone4 } from "./exaone4.ts"
 import { gemma, gemma2, gemma3 } from "./gemma.ts"
 import { gemma4, gemma4Multimodal } from "./gemma4.ts"
@@ -57,6 +58,7 @@ import { falconH1 } from "./falcon_h1.ts"
 import { kimiK2_5 } from "./kimi_k2_5.ts"
 import { kimiK3 } from "./kimi_k3.ts"
 import { deepseekV4 } from "./deepseek_v4.ts"
+import { clipVision, internVision, pixtralVision, qwen2_5Vision, qwen3Vision, radio, siglip2Vision, siglipVision } from "./vision_encoders.ts"
 import { nemotronOmni, nemotronVl } from "./nemotron_multimodal.ts"
 import { arcee } from "./arcee.ts"
 import { cwm } from "./cwm.ts"
@@ -165,5 +167,17 @@ export const families = new FamilyRegistry([
   granite,
   graniteMoe,
   qwen2Vl,
-  smolVlm
+  smolVlm,
+  clipVision,
+  siglipVision,
+  siglip2Vision,
+  internVision,
+  pixtralVision,
+  radio,
+  qwen3Vision,
+  qwen2_5Vision,
+  whisper,
+  qwen2AudioEncoder,
+  qwen2_5AudioEncoder,
+  qwen3AudioEncoder
 ], [withTieRule, withPositionNotes])

@@ -71,6 +71,7 @@ const provoked: ReadonlyArray<readonly [code: string, provoke: () => unknown]> =
   ["config/indexer", importing("glm-5-a", (c) => void (c["indexer_types"] = ["shared", "full", "full"]))],
   ["config/indivisible", importing("llama-biased-a", (c) => void Object.assign(c, { num_attention_heads: 4, num_key_value_heads: 3 }))],
   ["config/language-model", importing("internvl-qwen2", (c) => void (inside(c, "llm_config")["model_type"] = "x"))],
+  ["config/vision-model", importing("llava-1.5", (c) => void (inside(c, "vision_config")["model_type"] = "x"))],
   ["config/layers", importing("exaone-moe-a", (c) => void (c["layer_types"] = ["full_attention"]))],
   ["config/missing", importing("deepseek-v4", (c) => void delete c["compress_ratios"])],
   ["config/mixed-experts", importing("qwen3-moe-a", same, ["model.layers.0.mlp.experts.gate_up_proj"])],

@@ -86,6 +86,8 @@ export interface FamilyDescription {
   readonly rows: ReadonlyArray<Row>
   /** The trainer's class and its fields, for `run_config.yaml`. */
   readonly provider: Provider
+  /** Of an encoder alone: what it is called below the modality of a MIMO model. */
+  readonly encoder?: string
   /** What trains under a layout of its own; absent: the family has no MIMO form. */
   readonly components?: ReadonlyArray<Component>
   /** HF tensors that Megatron has no place for. */

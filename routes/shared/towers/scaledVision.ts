@@ -33,15 +33,17 @@ export const scaledVisionFields = {
 
 type Fields = z.infer<z.ZodObject<typeof scaledVisionFields>>
 
-const sides = (n: number | ReadonlyArray<number>): readonly [number, number] => (typeof n === "number" ? [n, n] : [n[0]!, n[1] ?? n[0]!])
+/** Height and width of a side that stands for both, or of two. */
+export const sidesOf = (n: number | ReadonlyArray<number>): readonly [number, number] => (typeof n === "number" ? [n, n] : [n[0]!, n[1] ?? n[0]!])
 
 /** A grid of patches, and the class token. */
 const positionsOf = (v: Fields): number => {
-  const [[height, width], [patchHeight, patchWidth]] = [sides(v.image_size), sides(v.patch_size)]
+  const [[height, width], [patchHeight, patchWidth]] = [sidesOf(v.image_size), sidesOf(v.patch_size)]
   return Math.floor(height / patchHeight) * Math.floor(width / patchWidth) + 1
 }
 
-const transformer = (v: Fields): DenseConfig => ({
+/** The TransformerConfig of its layers. */
+export const scaledTransformer = (v: Fields): DenseConfig => ({
   num_layers: v.num_hidden_layers,
   hidden_size: v.hidden_size,
   num_attention_heads: v.num_attention_heads,
@@ -58,7 +60,7 @@ const transformer = (v: Fields): DenseConfig => ({
 })
 
 const build = (s: Scope, v: Fields, c: DenseConfig): void => {
-  const [patchHeight, patchWidth] = sides(v.patch_size)
+  const [patchHeight, patchWidth] = sidesOf(v.patch_size)
   s.parameter("class_token", [1, 1, v.hidden_size])
   s.parameter("position_embedding", [1, positionsOf(v), v.hidden_size])
   s.parameter("conv1.weight", [v.hidden_size, v.num_channels, patchHeight, patchWidth])
@@ -76,8 +78,8 @@ const build = (s: Scope, v: Fields, c: DenseConfig): void => {
 
 /** `merge`: patches per side that become one token in front of the projector. */
 export const scaledVision = (path: string, v: Fields, merge: number): ModuleSource => {
-  const c = transformer(v)
-  const [height, width] = sides(v.patch_size)
+  const c = scaledTransformer(v)
+  const [height, width] = sidesOf(v.patch_size)
   return {
     kind: "vision",
     path,
