@@ -26,6 +26,7 @@ import { internVl, internVlChat } from "./internvl.ts"
 import { glm4v, glm4vMoe } from "./glm4v.ts"
 import { minimaxM3 } from "./minimax_m3.ts"
 import { mistral3 } from "./mistral3.ts"
+import { projector } from "./projector.ts"
 import { qwen2Audio } from "./qwen2_audio.ts"
 import { qwen2_5Omni } from "./qwen2_5_omni.ts"
 import { qwen2_5Vl } from "./qwen2_5_vl.ts"
@@ -179,5 +180,6 @@ export const families = new FamilyRegistry([
   whisper,
   qwen2AudioEncoder,
   qwen2_5AudioEncoder,
-  qwen3AudioEncoder
+  qwen3AudioEncoder,
+  projector
 ], [withTieRule, withPositionNotes])

@@ -48,6 +48,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "alpha": ["nothing says the alpha by which adapters are scaled", "Give the one that they were trained with: `--alpha N`."],
       "flags": "flags that contradict each other, or a value out of its range",
       "place": "an address that is none",
+      "assembly": "parts of a model that do not make one: missing, unknown, of other widths; the message says which there are",
       "layout": "a layout that the model, or a trainer, cannot have; the message names both numbers",
       "unmerge": ["a merge that would have to be undone: merged weights are rounded, so the base cannot be had from them", "Keep the base."],
       "training": ["a setting of a run that the trainer accepts and does not do, or does too late; the message has the rule and what the trainer does", "The message says what to ask for instead."]
@@ -325,6 +326,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "block": "a block of a pruned model without its sizes",
       "indexer": "the sparse attention's indexer pattern makes no sense",
       "indivisible": "a size that does not divide by another as it must",
+      "assembly": "a part of a model that is put together is none: a model of several components, or no language model among them",
       "language-model": "a multimodal model around a language model that is not known",
       "layers": "a list that does not fit the number of layers",
       "missing": "a field that this kind of layer needs is not there",
@@ -336,6 +338,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "not-an-object": "not an object",
       "not-plain": "a value that cannot be handed to the trainer",
       "sizes": "sizes that make no model",
+      "vision-model": "a multimodal model around a vision tower that is not known",
       "too-many-parts": "sizes that would make more parameters than any model has"
     }
   },

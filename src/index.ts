@@ -5,7 +5,7 @@ export {
 } from "./api/MegatronMimoBridge.ts"
 export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
 export {
-  type Abortable, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
+  type Abortable, assembleHfModel, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
   type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, streamServedWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
@@ -32,6 +32,7 @@ export { estimateStep, type StepEstimate } from "./planner/estimate.ts"
 export { type Gpu, GPUS } from "./planner/gpus.ts"
 export { judge as judgeLayout, type LayoutPlan, planLayouts, type PlanRequest } from "./planner/plan.ts"
 export { parseImages, sampleMix } from "./planner/samples.ts"
+export { assembleModel, assemblyRecipes, type AssemblyRequest } from "./api/assembly.ts"
 export * as checkpoints from "./api/checkpoints.ts"
 export { withFamilyFiles } from "./api/familyFiles.ts"
 export { families } from "../routes/index.ts"

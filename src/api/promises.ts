@@ -16,6 +16,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import type { ProcessGroupCollection } from "../parallel/ProcessGroups.ts"
 import type { RelabelReport } from "../relabel/relabel.ts"
 import type { ReshardReport } from "../reshard/Request.ts"
+import { type AssemblyRequest, assembleModel } from "./assembly.ts"
 import * as checkpoints from "./checkpoints.ts"
 import * as resharding from "./reshard.ts"
 import * as folders from "./trainingFolder.ts"
@@ -59,6 +60,9 @@ const bridge = (model: ModelChoice) =>
   model.standard ? AutoBridge.fromHfPretrained(model.hfModel, model) : MegatronMimoBridge.fromHfPretrained(model.hfModel, model)
 
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>, { signal }: Abortable): Promise<A> => toPromise(Effect.provide(effect, Disk.layer), signal)
+
+/** {@link assembleModel}: a model that is put together from checkpoints of its parts, for `hfModel` of the functions here. */
+export const assembleHfModel = (request: AssemblyRequest, options: Abortable = {}): Promise<string> => run(assembleModel(request), options)
 
 /** Which component runs on which ranks. Reads the model's config.json only. */
 export const modelLayout = (model: ModelChoice, options: Abortable = {}): Promise<Layout> =>

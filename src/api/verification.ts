@@ -1,4 +1,5 @@
 /** Proof that two checkpoints of any kinds hold the same, or that one is as it was written. */
+import { assemblyAt } from "../space/Assembly.ts"
 import { Effect } from "effect"
 import type { VerificationOptions, VerifyReport } from "../verify/pairing.ts"
 import { verifyHf, verifyHfMegatron, verifyMegatron } from "../verify/verify.ts"
@@ -19,7 +20,7 @@ export type { VerificationOptions, VerifyReport }
 
 /** A path with a config.json or safetensors is a Hugging Face model, anything else is taken for a Megatron checkpoint. */
 const isHf = Effect.fnUntraced(function*(path: string) {
-  if (path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
+  if (assemblyAt(path) || path.endsWith(".safetensors") || path.endsWith(".safetensors.index.json")) return true
   const store = yield* storeToRead(path)
   const names = yield* reading(async (): Promise<ReadonlyArray<string>> => (await existing(store, path)).kind === "directory" ? store.list(path) : [])
   return names.includes("config.json") || names.some((n) => n.endsWith(".safetensors"))

@@ -1,5 +1,6 @@
 /** Which family reads a config.json: dispatch by `architectures`, as the reference does; unknown ones name their closest kin. */
 import { FormatError, type Place, quote, Unsupported } from "../errors.ts"
+import { ASSEMBLED, assembledFamily } from "./assembled.ts"
 import type { Component } from "./Component.ts"
 import { type Family, routed } from "./Family.ts"
 
@@ -61,6 +62,7 @@ export class FamilyRegistry {
     const architecture = architectureOf(config)
     const family = this.#byArchitecture.get(architecture)
     if (family) return family
+    if (architecture === ASSEMBLED) return assembledFamily((part, place) => this.find(part, place))
     const whole = ["ForCausalLM", "ForConditionalGeneration"].map((end) => architecture.replace(/Model$/, end)).find((name) => this.#byArchitecture.has(name))
     const base = whole === undefined ? "" : `This is a base model, saved without its output layer (AutoModel); ${quote(whole)} is the whole one: save that. `
     const closest = this.architectures

@@ -9,10 +9,11 @@ import { pathFlag } from "./paths.ts"
 
 /** `--hf-model` where it can be left out, and the flags that say what a checkpoint does not. */
 export const exportModel = {
-  hfModel: flags.hfModel.pipe(
-    Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache. Without it, config.json follows from run_config.yaml, or from the arguments of a Megatron-LM run"),
+  hfModel: flags.hfModels.pipe(
+    Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; of a model that is put together: a YAML file, or PART=DIR for each part, with --recipe. Without it, config.json follows from run_config.yaml, or from the arguments of a Megatron-LM run"),
     Flag.optional
   ),
+  ...flags.assembled,
   hfRevision: flags.hfRevision,
   tokenizer: pathFlag("tokenizer", "directory").pipe(
     Flag.withMetavar("DIR"),
@@ -31,16 +32,25 @@ interface ExportModelFlags {
   readonly hfRevision: Option.Option<string>
   readonly tokenizer: Option.Option<string>
   readonly architecture: Option.Option<string>
+  readonly recipe: Option.Option<string>
+  readonly whole: boolean
+  readonly token: ReadonlyArray<string>
+  readonly family: ReadonlyArray<string>
 }
 
 /** The directory that `--hf-model` names, or what is said beside the checkpoint. UsageError for flags that would do nothing. */
-export const exportModelOf = Effect.fnUntraced(function*({ architecture, hfModel, hfRevision, tokenizer }: ExportModelFlags) {
+export const exportModelOf = Effect.fnUntraced(function*({ architecture, family, hfModel, hfRevision, recipe, token, tokenizer, whole }: ExportModelFlags) {
   if (Option.isSome(hfModel)) {
     const why = "--hf-model says it"
     yield* attempt(() => refuseIdle(["--tokenizer", Option.isSome(tokenizer), why], ["--architecture", Option.isSome(architecture), why]))
-    return yield* flags.modelOf({ hfModel: hfModel.value, hfRevision })
+    return yield* flags.modelOf({ hfModel: hfModel.value, hfRevision, recipe, whole, token, family })
   }
-  yield* attempt(() => refuseIdle(["--hf-revision", Option.isSome(hfRevision), "no model of the Hub is named"]))
+  yield* attempt(() => refuseIdle(
+    ["--hf-revision", Option.isSome(hfRevision), "no model of the Hub is named"],
+    ["--recipe", Option.isSome(recipe), "there is no --hf-model PART=DIR"],
+    ["--whole", whole, "it goes with --recipe"],
+    ["--token", token.length > 0, "it goes with --recipe"]
+  ))
   return {
     ...(Option.isSome(tokenizer) ? { tokenizer: tokenizer.value } : {}),
     ...(Option.isSome(architecture) ? { architecture: architecture.value } : {})

@@ -1,12 +1,15 @@
 /** Flags that several commands share. Names follow the reference's CLI. */
+import { assemblyFile, assembleModel, assemblyRecipes, isAssemblyFile } from "../api/assembly.ts"
 import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
 import { modelPath } from "../api/conversions.ts"
+import { attempt } from "../api/ground.ts"
 import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { withFamilyFiles } from "../api/familyFiles.ts"
 import type { JobRequest } from "../api/job.ts"
 import { type Arrangement, loadRoutes, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
-import { quotePath, UsageError } from "../errors.ts"
+import { quote, quotePath, UsageError } from "../errors.ts"
+import { refuseIdle } from "./idle.ts"
 import { onKept, onWait } from "./interruption.ts"
 import { pathFlag } from "./paths.ts"
 import { tell } from "./streams.ts"
@@ -22,9 +25,75 @@ export const hfRevision = Flag.String("hf-revision").pipe(
   Flag.optional
 )
 
-/** The directory that `--hf-model` names: itself, or a model in the Hub's cache. */
-export const modelOf = ({ hfModel, hfRevision }: { readonly hfModel: string; readonly hfRevision: Option.Option<string> }) =>
-  modelPath(hfModel, Option.getOrUndefined(hfRevision))
+/** Between the values of a repeated flag: no path has one. */
+const BETWEEN = "\0"
+
+/** `--hf-model` of commands that also take a model in parts. */
+export const hfModels = hfModel.pipe(
+  Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; of a model that is put together: a YAML file, or PART=DIR for each part, with --recipe"),
+  Flag.between(1, 16),
+  Flag.map((values) => values.join(BETWEEN))
+)
+
+/** The flags of a model that is put together from several checkpoints. */
+export const assembly = {
+  recipe: Flag.String("recipe").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription(`Put the model together from checkpoints of its parts: ${assemblyRecipes.join(", ")}. --hf-model language=DIR --hf-model images=DIR --hf-model projector=DIR|init:SEED`),
+    Flag.optional
+  )
+}
+
+/** Of an export: the parts, or one model. */
+export const assembled = {
+  ...assembly,
+  whole: Flag.Boolean("whole").pipe(
+    Flag.withDescription("With --recipe: write one model of transformers instead of the parts, if it has a class for it"),
+    Flag.withDefault(false)
+  ),
+  token: Flag.String("token").pipe(
+    Flag.withMetavar("MODALITY=ID"),
+    Flag.withDescription("With --whole: the token that stands for a modality, e.g. images=32000. Repeatable"),
+    Flag.between(0, 16)
+  )
+}
+
+interface ModelFlags {
+  readonly hfModel: string
+  readonly hfRevision?: Option.Option<string>
+  readonly recipe?: Option.Option<string>
+  readonly whole?: boolean
+  readonly token?: ReadonlyArray<string>
+  readonly family?: ReadonlyArray<string>
+}
+
+const pairs = (flag: string, values: ReadonlyArray<string>): ReadonlyArray<readonly [string, string]> => {
+  const found = values.map((value) => [value.slice(0, Math.max(0, value.indexOf("="))), value.slice(value.indexOf("=") + 1)] as const)
+  const names = found.map(([name]) => name)
+  const wrong = values.find((_, i) => names[i] === "" || found[i]![1] === "" || names.indexOf(names[i]!) !== i)
+  if (wrong !== undefined) throw new UsageError({ code: "usage/assembly", problem: `--${flag} ${quote(wrong)}: NAME=VALUE is needed, once for each name` })
+  return found
+}
+
+/** What `--hf-model` names: a directory, or a model that is put together. */
+export const modelOf = Effect.fnUntraced(function*({ family = [], hfModel, hfRevision = Option.none(), recipe = Option.none(), token = [], whole = false }: ModelFlags) {
+  const values = hfModel.split(BETWEEN)
+  const [first, ...more] = values
+  const file = isAssemblyFile(first!) && more.length === 0
+  if (Option.isNone(recipe) && !file) {
+    if (more.length > 0) return yield* new UsageError({ code: "usage/assembly", problem: "--hf-model is given several times", hint: `Of a model in parts, --recipe says which: ${assemblyRecipes.join(", ")}.` })
+    yield* attempt(() => refuseIdle(["--whole", whole, "it goes with --recipe"], ["--token", token.length > 0, "it goes with --recipe"]))
+    return yield* modelPath(first!, Option.getOrUndefined(hfRevision))
+  }
+  yield* attempt(() => refuseIdle(["--hf-revision", Option.isSome(hfRevision), "a part is named with its revision: Org/Name@REVISION"]))
+  const asked = file ? yield* assemblyFile(first!) : yield* attempt(() => ({ recipe: Option.getOrThrow(recipe), parts: Object.fromEntries(pairs("hf-model", values)) }))
+  const tokens = yield* attempt(() => Object.fromEntries(pairs("token", token).map(([name, id]) => {
+    if (!/^\d{1,8}$/.test(id)) throw new UsageError({ code: "usage/assembly", problem: `--token ${quote(`${name}=${id}`)}: an id is a whole number` })
+    return [name, Number(id)]
+  })))
+  const families = family.length > 0 ? { families: yield* withFamilyFiles(family) } : {}
+  return yield* assembleModel({ ...asked, ...families, whole, tokens: { ..."tokens" in asked ? asked.tokens : {}, ...tokens } })
+})
 
 export const megatronPath = pathFlag("megatron-path", "directory").pipe(
   Flag.withMetavar("DIR"),

@@ -17,6 +17,7 @@ import { converting } from "../io/attempt.ts"
 import { impliedConfig } from "../plan/impliedConfig.ts"
 import { parsedSection, type Provider } from "../runconfig/Provider.ts"
 import { providerOf } from "../runconfig/RunConfigFile.ts"
+import { type Assembly, assemblyAt } from "../space/Assembly.ts"
 import { besideModel, type SideWeights } from "../space/besideModel.ts"
 import { CONFIG, type HfConfig, openHfModel, sideFiles } from "../space/HfSource.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
@@ -52,10 +53,26 @@ export interface ExportModel {
 
 /** A Hugging Face directory. */
 export const namedModel = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
+  const assembly = assemblyAt(hfModel)
+  if (assembly?.whole) return wholeModel(assembly, assembly.whole)
   const { config, weights } = yield* openHfModel(hfModel, families)
   const { copied, notes } = weights?.safetensors ? yield* besideModel(weights.safetensors) : { copied: [], notes: () => [] }
-  return { config, weights, copied, directory: hfModel, isSideFile: (name) => name !== CONFIG && (config.derivedFrom === undefined || name !== PARAMS), isStored: config.derivedFrom === undefined, notes: notes("export") } satisfies ExportModel
+  return { config, weights, copied, directory: hfModel, isSideFile: (name) => name !== CONFIG && (config.derivedFrom === undefined || name !== PARAMS), isStored: config.derivedFrom === undefined, notes: notes("export") } satisfies ExportModel as ExportModel
 })
+
+/** The parts of an assembly as one model. */
+const wholeModel = (assembly: Assembly, { architecture, bytes, config: json }: NonNullable<Assembly["whole"]>): ExportModel => {
+  const directory = assembly.parts[0]!.path
+  return {
+    config: { directory, path: directory, bytes, json, architecture },
+    weights: undefined,
+    copied: [],
+    directory,
+    isSideFile: (name) => TOKENIZER_FILE.test(name),
+    isStored: false,
+    notes: [`config.json is put together from those of ${assembly.parts.map(({ name }) => name).join(", ")}: ${architecture}; the tokenizer is that of ${assembly.parts[0]!.name}`]
+  }
+}
 
 /** The provider's section, and the file that has it. */
 const description = async (store: Store, { directory, form, metadata }: Checkpoint): Promise<{ readonly fields: Provider["fields"]; readonly path: string }> => {

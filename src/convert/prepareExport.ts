@@ -15,10 +15,11 @@ import { storeInUse } from "../remote/storeInUse.ts"
 import { withOwnHead } from "../plan/aliases.ts"
 import { checkedConstants, grownNotes, withFields } from "../plan/constants.ts"
 import { checkedRepeats } from "../plan/repeats.ts"
-import { exportedConfig, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
+import { exportedConfig, partConfigs, withVocabulary, writtenDtype } from "../plan/exportedConfig.ts"
 import { exportArray, type ExportPlan, readExportPlan } from "../plan/ExportDraft.ts"
 import { type ExportPlanOptions, planExport } from "../plan/planExport.ts"
 import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
+import { directoriesOf, mainDirectory } from "../space/Assembly.ts"
 import { CONFIG, openHfConfig } from "../space/HfSource.ts"
 import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
 import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
@@ -32,7 +33,7 @@ import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
 import { type DescribedByCheckpoint, describedModel, namedModel, smallFilesOf } from "./exportModel.ts"
-import { copySmall, smallSources } from "./smallFiles.ts"
+import { configStates, copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 import type { ValueChanges } from "./ValueChanges.ts"
 
@@ -108,7 +109,7 @@ export const prepareExport = Effect.fnUntraced(function*(
     const options = { ...rest, ...(graft ? { mtpFrom: graft } : {}), ...grown }
     const draft = yield* converting(() => planExport({ family, config: { ...config, json }, weights, checkpoint }, options))
     const [cut] = draft.cuts
-    const asked = vocabSize === undefined && cut ? yield* converting(() => vocabularyClaims(store, checkpoint, model.directory, cut.rows)) : { claims: [], notes: [] }
+    const asked = vocabSize === undefined && cut ? yield* converting(() => vocabularyClaims(store, checkpoint, model.directory === undefined ? undefined : mainDirectory(model.directory), cut.rows)) : { claims: [], notes: [] }
     yield* converting(() => refuseCuts(draft.cuts, asked.claims))
     const plan = yield* checkedRepeats(yield* converting(() => readExportPlan(store, draft)), rest.allowUnmapped)
     return { plan, asked, checked: yield* checkedConstants(plan) }
@@ -122,7 +123,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const { plan: asStored, quantization } = withQuantized(asValues, unchanged)
   const changed = changes && (yield* changes.of((tensor) => exportArray(asStored, asStored.tensors.get(tensor)!)))
   const plan: ExportPlan = changed ? { ...asStored, changed } : asStored
-  const own: HfFiles = yield* converting(() => hfFiles(plan, weights?.safetensors))
+  const own: HfFiles = yield* converting(() => hfFiles(plan, weights))
   const files: HfFiles = { ...own, files: [...own.files, ...copied.map(({ file, path, size }) => wholeFile({ name: file, path, size }))] }
   const written = writtenDtype(config, request.torchDtype, plan.tensors.values())
   yield* tellSource(config.path, config.architecture, weights)
@@ -130,7 +131,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   const report: ConversionReport = { ...plan.report, ...pinnedOf([...states, ...shardStates(weights), ...shardStates(graft)]), files: files.files.map((f) => ({ name: f.name, bytes: f.size })), notes: [...plan.report.notes, ...asked.notes, ...written.notes, ...model.notes] }
   yield* tellPlan(report)
 
-  const sources = [...(model.directory === undefined ? [] : [model.directory]), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom]), ...changes?.sources ?? []]
+  const sources = [...(model.directory === undefined ? [] : directoriesOf(model.directory)), megatronPath, ...(mtpFrom === undefined ? [] : [mtpFrom]), ...changes?.sources ?? []]
   const allStates = [...changes?.states ?? [], ...states, ...shardStates(weights), ...shardStates(graft), ...copied]
   const ingredients = [
     known("config.json", config.bytes),
@@ -143,7 +144,7 @@ export const prepareExport = Effect.fnUntraced(function*(
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions, last?: LastFiles) {
-    const beside = (yield* smallFilesOf(model)).filter(({ name }) => name !== files.index?.name && !name.endsWith(".index.json"))
+    const beside = (yield* smallFilesOf(model)).filter(({ name }) => !name.endsWith(".index.json") && files.indices.every((index) => name !== index.name))
     const small = yield* converting(() => smallSources(store, beside))
     return yield* produce(target, runOptions, {
       files: files.files,
@@ -161,11 +162,11 @@ export const prepareExport = Effect.fnUntraced(function*(
       const configBytes = yield* converting(() => exportedConfig(config, { fields: plan.configFields, torchDtype: written.dtype, quantization, ...(vocabSize === undefined ? {} : { vocabSize }) }))
       yield* uninterruptibly(async () => {
         await copySmall(store, beside, recorder)
-        await recorder.write(CONFIG, configBytes)
-        if (files.index && !last) await recorder.write(files.index.name, files.index.bytes)
+        for (const own of config.parts ? partConfigs(config, configBytes) : [{ name: CONFIG, bytes: configBytes }]) await recorder.write(own.name, own.bytes)
+        if (!last) for (const index of files.indices) await recorder.write(index.name, index.bytes)
       })
       if (last) yield* last(publication, files)
-      yield* commit(publication, { small: [...small, ...(model.isStored ? [{ ...known(CONFIG, config.bytes), path: config.path }] : [])] })
+      yield* commit(publication, { small: [...small, ...(model.isStored ? configStates(config) : [])] })
     }))
   })
   return { plan, report, files: files.files, states: allStates, run } satisfies RunnableExport

@@ -24,7 +24,8 @@ import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import { headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
 
-import { copySmall, smallSources } from "./smallFiles.ts"
+import { directoriesOf, mainDirectory } from "../space/Assembly.ts"
+import { configStates, copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 import { TOKENIZER_FILE } from "./tokenizerFiles.ts"
 import type { ValueChanges } from "./ValueChanges.ts"
@@ -77,7 +78,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
-    const tokenizer = yield* sideFiles(hfModel, (name) => TOKENIZER_FILE.test(name))
+    const tokenizer = yield* sideFiles(mainDirectory(hfModel), (name) => TOKENIZER_FILE.test(name))
     const small = yield* converting(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
@@ -90,7 +91,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       folder,
       iteration: folder,
       ingredients: [...ingredients, ...small],
-      sources: [hfModel, ...changing?.sources ?? []],
+      sources: [...directoriesOf(hfModel), ...changing?.sources ?? []],
       report: withChanges(plan.report),
       checksum: runOptions.checksum ?? true
     }, Effect.fnUntraced(function*(publication) {
@@ -104,7 +105,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
         for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
       })
       yield* commit(publication, {
-        small: [...small, { ...known(source.derivedFrom ? basename(source.path) : CONFIG, source.derivedFrom ?? source.bytes), path: source.path }],
+        small: [...small, ...configStates(source)],
         trackers: trackerFiles(folder, trainState)
       })
     }))

@@ -1,8 +1,10 @@
 /** The small files of a model directory that a conversion copies. */
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import type { Store } from "../store/Store.ts"
 import { isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
+import { known } from "../publish/journal/Fingerprint.ts"
+import { CONFIG, type HfConfig } from "../space/HfSource.ts"
 import type { Recorder } from "../publish/integrity/Recorder.ts"
 import { changedSource, LARGEST_SIDE_FILE, type SmallSource, smallSource } from "../publish/sources.ts"
 
@@ -16,6 +18,12 @@ export const copySmall = async (store: Store, files: ReadonlyArray<{ readonly na
     await recorder.write(join(folder, name), bytes)
   }
 }
+
+/** The config.json of a model, or of each of its parts that has one, as it was read. */
+export const configStates = (config: HfConfig): ReadonlyArray<SmallSource> =>
+  config.parts
+    ? config.parts.flatMap(({ config: own, part }) => (part.config === undefined ? configStates(own) : []))
+    : [{ ...known(config.derivedFrom ? basename(config.path) : CONFIG, config.derivedFrom ?? config.bytes), path: config.path }]
 
 /** As they are now: they must be so when the work is published. */
 export const smallSources = async (store: Store, files: ReadonlyArray<{ readonly name: string; readonly path: string }>): Promise<ReadonlyArray<SmallSource>> => {

@@ -3,7 +3,7 @@
  * `*.index.json` that transformers and huggingface_hub write, so that files we rewrite differ only where they should.
  */
 import { byCodePoint } from "./byCodePoint.ts"
-import { JsonFloat, type JsonTree } from "./StrictJson.ts"
+import { JsonFloat, type JsonTree, type JsonValue } from "./StrictJson.ts"
 
 export interface PythonJsonOptions {
   /** `sort_keys=True`: by code point, at every level. Default false: the order of the maps. */
@@ -70,4 +70,13 @@ export const pythonJson = (value: JsonTree, options: PythonJsonOptions = {}): st
   const out: Array<string> = []
   write(value, "\n", options.sortKeys ?? false, out)
   return out.join("")
+}
+
+/** A value as a tree, for printing: numbers are floats where those of `like`, at the same place, are. */
+export const treeLike = (value: JsonValue, like?: JsonTree): JsonTree => {
+  if (typeof value === "number") return like instanceof JsonFloat && like.value === value ? like : value
+  if (Array.isArray(value)) return (value as ReadonlyArray<JsonValue>).map((one, i) => treeLike(one, Array.isArray(like) ? (like as ReadonlyArray<JsonTree>)[i] : undefined))
+  if (typeof value !== "object" || value === null) return value as JsonTree
+  const known = like instanceof Map ? like as ReadonlyMap<string, JsonTree> : undefined
+  return new Map(Object.entries(value).map(([key, one]) => [key, treeLike(one as JsonValue, known?.get(key))]))
 }

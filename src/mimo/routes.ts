@@ -9,6 +9,7 @@ import type { ModelDescription } from "../bridge/Family.ts"
 import { MappingRegistry } from "../bridge/Registry.ts"
 import { PlanRefused, Unsupported } from "../errors.ts"
 import type { Entry } from "../model/Parameter.ts"
+import { reroot } from "../model/reroot.ts"
 import { componentOf, routesOf } from "./routing.ts"
 
 const refuse = (problem: string, names: ReadonlyArray<string>): never => {
@@ -44,16 +45,6 @@ const commonPath = (routes: ReadonlyArray<Route>): string => {
   const same = first!.findIndex((part, i) => rest.some((other) => other[i] !== part))
   return `${(same === -1 ? first! : first!.slice(0, same)).join(".")}.`
 }
-
-/** Put what stands below `from` below `to`. */
-const reroot = (entry: Entry, from: string, to: string): Entry =>
-  entry.kind === "state"
-    ? { ...entry, key: to + entry.key.slice(from.length) }
-    : {
-      ...entry,
-      name: to + entry.name.slice(from.length),
-      parts: entry.parts.map((part) => ({ ...part, key: to + part.key.slice(from.length) }))
-    }
 
 const keyOf = (entry: Entry): string => (entry.kind === "state" ? entry.key : entry.name)
 

@@ -4,7 +4,8 @@ import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { PlanRefused, quote } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
-import type { HfConfig } from "../space/HfSource.ts"
+import { folderOf, sectionOf } from "../space/Assembly.ts"
+import { CONFIG, type HfConfig } from "../space/HfSource.ts"
 import { type DType, isInteger } from "../tensor/DType.ts"
 import type { TorchDtype } from "./Options.ts"
 
@@ -105,4 +106,15 @@ export const exportedConfig = (config: HfConfig, { quantization, torchDtype, voc
     for (const path of quantizationPaths(config.json)) tree = edit(tree, path, change)
   }
   return tree === original ? config.bytes : printed(tree)
+}
+
+/** The config.json of every part of an assembled model, in its folder: as it was, unless a field of it changed. `bytes`: of the whole's. */
+export const partConfigs = ({ parts = [] }: HfConfig, bytes: Uint8Array): ReadonlyArray<{ readonly name: string; readonly bytes: Uint8Array }> => {
+  const whole = parseJsonTree(bytes, { allowNonFinite: true, keepFloats: true })
+  return parts.map(({ config, part }) => {
+    const own = isMap(whole) ? whole.get(sectionOf(part)) : undefined
+    const fields = isMap(own) ? new Map([...own].filter(([name]) => part.settings?.[name] === undefined)) : new Map()
+    const same = JSON.stringify(parseJson(printed(fields), { allowNonFinite: true })) === JSON.stringify(config.json)
+    return { name: `${folderOf(part)}/${CONFIG}`, bytes: same ? config.bytes : printed(fields) }
+  })
 }

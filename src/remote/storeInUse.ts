@@ -4,6 +4,7 @@
  */
 import { Context, Effect } from "effect"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
+import { generatedStore, isGenerated } from "../store/generated.ts"
 import type { Store } from "../store/Store.ts"
 import { isRemote } from "./place.ts"
 import { Remote, type RemoteOptions } from "./RemoteOptions.ts"
@@ -47,7 +48,7 @@ const byPath = (disk: DiskCalls, options: RemoteOptions): Everywhere => {
   let remote: Promise<RemoteStores> | undefined
   let loaded: RemoteStores | undefined
   const load = (): Promise<RemoteStores> => remote ??= import("./RemoteStores.ts").then(({ remoteStores }) => loaded = remoteStores(disk, options))
-  const storeOf = async (path: string): Promise<Store> => (isRemote(path) ? (await load()).of(path) : disk)
+  const storeOf = async (path: string): Promise<Store> => (isGenerated(path) ? generatedStore : isRemote(path) ? (await load()).of(path) : disk)
   const store: Store = {
     list: async (path) => (await storeOf(path)).list(path),
     stat: async (path) => (await storeOf(path)).stat(path),

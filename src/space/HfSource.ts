@@ -8,8 +8,10 @@ import { basename, join } from "node:path"
 import { architectureOf, type FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import type { HfHeaders } from "../bridge/Family.ts"
 import { atPath } from "../document/decode.ts"
-import { type JsonValue, parseJson } from "../document/StrictJson.ts"
-import { InvalidFile } from "../errors.ts"
+import { pythonJson, treeLike } from "../document/PythonJson.ts"
+import { type JsonTree, type JsonValue, parseJson, parseJsonTree } from "../document/StrictJson.ts"
+import { InvalidFile, type ReadError } from "../errors.ts"
+import type { Disk } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
 import { isNotThere } from "../store/existing.ts"
 import { present } from "../store/present.ts"
@@ -18,6 +20,7 @@ import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { openStoredWeights } from "./openStoredWeights.ts"
 import { openPublished } from "./publishedWeights.ts"
+import { type Assembly, assemblyAt, type AssemblyPart, assembledConfig, folderOf, sectionOf } from "./Assembly.ts"
 import type { StoredWeights } from "./StoredWeights.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -38,6 +41,14 @@ export interface HfConfig {
   readonly architecture: string
   /** Content of the file at `path`, where config.json follows from it. */
   readonly derivedFrom?: Uint8Array
+  /** Of a model of several checkpoints; it has no config.json of its own. */
+  readonly parts?: ReadonlyArray<ConfiguredPart>
+}
+
+/** The part of an assembled model, and its config.json as it is there. */
+export interface ConfiguredPart {
+  readonly part: AssemblyPart
+  readonly config: HfConfig
 }
 
 export interface HfSource extends HfConfig {
@@ -46,11 +57,31 @@ export interface HfSource extends HfConfig {
 
 export const CONFIG = "config.json"
 
-/** Read config.json of a model directory, or what stands for it in a publisher's own form; Python writers leave `Infinity` and `NaN` in it. */
-export const openHfConfig = Effect.fnUntraced(function*(directory: string, families?: FamilyRegistry) {
+/**
+ * Read config.json of a model directory, or what stands for it in a publisher's own form, or in a model of several checkpoints; Python
+ * writers leave `Infinity` and `NaN` in it.
+ */
+export const openHfConfig = Effect.fnUntraced(function*(directory: string, families?: FamilyRegistry): Effect.fn.Return<HfConfig, ReadError, Disk> {
+  const assembly = assemblyAt(directory)
+  if (assembly) return yield* assembledHfConfig(directory, assembly)
   const published = families && (yield* openPublished(families, directory))
   return published ? published.config : yield* storedConfig(directory)
 })
+
+/** The config of an assembled model: those of its parts, and what holds them together. */
+const assembledHfConfig = Effect.fnUntraced(function*(path: string, assembly: Assembly) {
+  const parts: Array<ConfiguredPart> = []
+  for (const part of assembly.parts) {
+    const { config: json, path: directory } = part
+    const config = json === undefined ? yield* storedConfig(directory) : { directory, path: directory, bytes: encoded(json), json, architecture: architectureOf(json) }
+    parts.push({ part, config })
+  }
+  const json = assembledConfig(assembly, parts.map(({ config }) => config))
+  const like = new Map(parts.map(({ config: { bytes }, part }) => [sectionOf(part), parseJsonTree(bytes, { allowNonFinite: true, keepFloats: true })]))
+  return { directory: path, path, bytes: encoded(json, like), json, architecture: architectureOf(json), parts } satisfies HfConfig
+})
+
+const encoded = (json: JsonValue, like?: JsonTree): Uint8Array => Buffer.from(`${pythonJson(treeLike(json, like))}\n`)
 
 const storedConfig = Effect.fnUntraced(function*(directory: string) {
   const store = yield* storeToRead(directory)
@@ -115,13 +146,34 @@ const NOT_A_SIDE_FILE = /\.(safetensors|bin|pt|pth|h5|msgpack|onnx|gguf)(\.index
 /** Bytes of a listed name that are not UTF-8 are shown as this; there is no file by the name that then stands there. */
 const NOT_UTF8 = "\ufffd"
 
-/** Names of the small files of a model directory that conversions copy byte for byte, `config.json` included, as far as `wanted`. */
-export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean = () => true) {
+/** A small file of a model directory. */
+export interface SmallFile {
+  readonly name: string
+  readonly path: string
+  readonly size: number
+}
+
+/**
+ * Names of the small files of a model directory that conversions copy byte for byte, `config.json` included, as far as `wanted`; of an
+ * assembled model those of every part, in the part's folder.
+ */
+export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean = () => true): Effect.fn.Return<ReadonlyArray<SmallFile>, ReadError, Disk> {
+  const assembly = assemblyAt(directory)
+  if (!assembly) return yield* ownSideFiles(directory, wanted)
+  const files: Array<SmallFile> = []
+  // A part without a config.json of its own is one among other things of its directory.
+  for (const part of assembly.parts.filter(({ config }) => config === undefined)) {
+    for (const file of yield* ownSideFiles(part.path, wanted)) files.push({ ...file, name: `${folderOf(part)}/${file.name}` })
+  }
+  return files
+})
+
+const ownSideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean) {
   const store = yield* storeInUse
   return yield* reading(async () => {
     const names = (await store.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
     await refuseSpecials(store, directory, names, () => false)
-    const files: Array<{ readonly name: string; readonly path: string; readonly size: number }> = []
+    const files: Array<SmallFile> = []
     for (const name of names) {
       const path = await realPathInside(store, directory, name).catch((error: unknown): never => {
         if (!name.includes(NOT_UTF8) || !isNotThere(error)) throw error

@@ -5,7 +5,8 @@ import type { SourceArray } from "../engine/index.ts"
 import type { HfTensors, Shard } from "../safetensors/SafetensorsDirectory.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { Unsupported } from "../errors.ts"
-import { type ComposedPlace, type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, type ViewPlace } from "./TensorSpace.ts"
+import type { AssemblyPart } from "./Assembly.ts"
+import { type ComposedPlace, prefixed, type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, union, type ViewPlace } from "./TensorSpace.ts"
 
 /** A file with weights, as it was when its header was read. */
 export type WeightFile = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp" | "headerBytes">
@@ -24,6 +25,39 @@ export interface StoredWeights extends TensorSpace<RangePlace | ViewPlace | Comp
   readonly safetensors?: HfTensors
   /** Storages with a CRC-32 of their own. */
   readonly storages?: ReadonlyArray<Storage>
+  /** Of a model of several checkpoints. */
+  readonly parts?: ReadonlyArray<PartWeights>
+}
+
+/** The weights of one part of an assembled model. */
+export interface PartWeights {
+  readonly part: AssemblyPart
+  /** As they are in its directory. */
+  readonly weights: StoredWeights
+}
+
+/** A place that names its file alone, without a folder. */
+const placed = <P extends RangePlace | ViewPlace | ComposedPlace>(place: P): P => ({ ...place, directory: "", file: join(place.directory, place.file) })
+
+/** The tensors that a part has of its directory's, under their names in the whole. */
+const spaceOf = ({ part: { hf, only }, weights: { tensors } }: PartWeights): TensorSpace<RangePlace | ViewPlace | ComposedPlace> => {
+  const own = Iterator.from(tensors.values()).filter(({ name }) => only?.some((prefix) => name.startsWith(prefix)) ?? true)
+  return prefixed({ tensors: new Map(own.map((tensor) => [tensor.name, { ...tensor, place: placed(tensor.place) }])) }, hf)
+}
+
+/** The weights of several checkpoints as those of one model. UsageError for two that have a name in common. */
+export const joinedWeights = (path: string, parts: ReadonlyArray<PartWeights>): StoredWeights => {
+  const space = parts.map(spaceOf).reduce((a, b) => union(a, b))
+  const storages = parts.flatMap(({ weights }) => weights.storages ?? [])
+  return {
+    ...space,
+    directory: path,
+    files: parts.flatMap(({ weights }) => weights.files.map((file) => ({ ...file, file: join(weights.directory, file.file) }))),
+    tensorBytes: space.tensors.values().reduce((sum, { bytes }) => sum + bytes, 0),
+    warnings: parts.flatMap(({ part, weights }) => weights.warnings.map((warning) => `${part.name}: ${warning}`)),
+    ...(storages.length > 0 ? { storages } : {}),
+    parts
+  }
 }
 
 /** The tensors of opened safetensors files as a space. */

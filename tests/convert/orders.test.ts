@@ -90,7 +90,7 @@ describe("what processes write that have not planned", () => {
     expect(canBeOrdered(plan.checkpoint.files)).toBe(true)
     const written = await sameByOrders(sourceFiles(toy), plan.checkpoint.files)
     const source = sourceOf(toy, toy.tensors)
-    const { files } = hfFiles(exportOf(toy, plan), source.weights.safetensors)
+    const { files } = hfFiles(exportOf(toy, plan), source.weights)
     expect(canBeOrdered(files)).toBe(true)
     await sameByOrders(new Map(plan.checkpoint.files.map(({ name }, i) => [`/toy/iter_0000000/${name}`, written[i]!])), files)
   })

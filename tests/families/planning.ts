@@ -28,7 +28,7 @@ const exported = () => {
   const metadata = decodeMetadata(encodeMetadata(checkpoint.metadata))
   const plan = asWritten(planExport({ family: families.find(config), config: source, weights: source.weights, checkpoint }, options))
   // Copies are cut when asked for: here those of every tensor.
-  const copies = hfFiles(plan, source.weights.safetensors).files.flatMap((f) => f.segments)
+  const copies = hfFiles(plan, source.weights).files.flatMap((f) => f.segments)
     .reduce((sum, s) => sum + (s.kind === "array" ? s.array.copies().length : 0), 0)
   return { objects: metadata.objects.size, lost: checkpoint.metadata.objects.size - metadata.objects.size, targetTensors: plan.report.targetTensors, copies }
 }

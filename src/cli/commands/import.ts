@@ -20,7 +20,8 @@ const planned = { seqLength: sampleFlags.seqLength, images: sampleFlags.images, 
 const AUTO = "auto"
 
 export const importCommand = Command.make("import", {
-  hfModel: flags.hfModel,
+  hfModel: flags.hfModels,
+  ...flags.assembly,
   hfRevision: flags.hfRevision,
   megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the Megatron checkpoint is written")),
   component: flags.component,

@@ -24,7 +24,11 @@ export const verifyCommand = Command.make("verify", {
     Flag.withDescription("Read one checkpoint again and compare it with the checksums that were written with it, down to the flipped bit"),
     Flag.withDefault(false)
   ),
-  hfModel: flags.hfModel.pipe(Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; beside two paths the base model of the adapters in them"), Flag.optional),
+  hfModel: flags.hfModels.pipe(
+    Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; of a model that is put together: a YAML file, or PART=DIR for each part, with --recipe; beside two paths the base model of the adapters in them"),
+    Flag.optional
+  ),
+  ...flags.assembly,
   megatronPath: flags.megatronPath.pipe(Flag.optional),
   report: flags.report,
   card: flags.card,
@@ -36,7 +40,7 @@ export const verifyCommand = Command.make("verify", {
   ...flags.progress
 }, Effect.fn("verify")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
-  const hfModel = yield* Effect.forEach(Option.toArray(input.hfModel), (name) => modelPath(name))
+  const hfModel = yield* Effect.forEach(Option.toArray(input.hfModel), (name) => flags.modelOf({ hfModel: name, recipe: input.recipe, family: input.family }))
   const given = yield* Effect.forEach(input.paths, checkpointPath)
   // Beside two paths it is the base of adapters.
   const base = given.length === 2 ? hfModel : []

@@ -1,0 +1,186 @@
+/** Models put together from checkpoints of their parts: there and back byte for byte under several layouts, and what is refused. */
+import { Effect } from "effect"
+import { execFileSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { assemble } from "../../examples/assemble.ts"
+import { families } from "../../routes/index.ts"
+import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
+import { assembleHfModel, inspectCheckpoint } from "../../src/index.ts"
+import { Disk } from "../../src/io/Disk.ts"
+import { generatedStore, initialPath } from "../../src/store/generated.ts"
+import { cliIn } from "../cli/run.ts"
+import { tensorsOf } from "../families/tensorsOf.ts"
+import { program } from "../program.ts"
+
+const work = mkdtempSync(join(tmpdir(), "assembly-"))
+afterAll(() => rmSync(work, { recursive: true }))
+const cli = cliIn(work)
+
+const TEXT = { dtype: "bfloat16", hidden_size: 64, intermediate_size: 96, num_attention_heads: 8, num_key_value_heads: 4, num_hidden_layers: 4, vocab_size: 128, tie_word_embeddings: false }
+const VISION = { hidden_size: 32, intermediate_size: 64, num_attention_heads: 4, num_hidden_layers: 5, image_size: 28, patch_size: 14 }
+const PARTS: Readonly<Record<string, Record<string, unknown>>> = {
+  llama: { architectures: ["LlamaForCausalLM"], model_type: "llama", ...TEXT },
+  qwen3: { architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", head_dim: 16, ...TEXT },
+  clip: { architectures: ["CLIPVisionModel"], model_type: "clip_vision_model", ...VISION },
+  siglip: { architectures: ["SiglipVisionModel"], model_type: "siglip_vision_model", ...VISION },
+  whisper: { architectures: ["WhisperModel"], model_type: "whisper", d_model: 32, encoder_layers: 4, encoder_attention_heads: 4, encoder_ffn_dim: 64, num_mel_bins: 8, max_source_positions: 20 },
+  glue: { architectures: ["MultimodalProjector"], input_size: 32, hidden_size: 64, output_size: 64 }
+}
+
+const write = (name: string, config: Record<string, unknown>): Promise<void> =>
+  Effect.runPromise(writeHfCheckpoint({ weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config, configText: JSON.stringify(config), tensors: [...tensorsOf(config)] } }, join(work, name)).pipe(Effect.asVoid, Effect.provide(Disk.layer)))
+
+beforeAll(async () => {
+  for (const [name, config] of Object.entries(PARTS)) await write(name, config)
+})
+
+const sameFiles = (a: string, b: string): void => {
+  expect(readdirSync(join(work, b)).sort()).toEqual(readdirSync(join(work, a)).sort())
+  for (const file of readdirSync(join(work, a))) expect(readFileSync(join(work, b, file)).equals(readFileSync(join(work, a, file))), `${b}/${file}`).toBe(true)
+}
+
+/** A command line's words. */
+const words = (line: string): ReadonlyArray<string> => line.split(" ")
+const run = async (line: string) => {
+  const done = await cli(...words(line))
+  expect(done.err, line).toBe("")
+  expect(done.code, line).toBe(0)
+  return done.out
+}
+
+const LLAVA = "--recipe llava --hf-model language=llama --hf-model images=clip --hf-model projector=glue"
+const AUDIO = "--recipe audio --hf-model language=qwen3 --hf-model audios=whisper --hf-model projector=init:11"
+const THREE = "--recipe llava-audio --hf-model language=qwen3 --hf-model images=clip --hf-model audios=whisper --hf-model images.projector=glue --hf-model audios.projector=init:5"
+
+const CASES = [
+  ["two components", LLAVA, ["images"], { language: "llama", images: "clip" }],
+  ["audio", AUDIO, ["audios"], { language: "qwen3", audios: "whisper" }],
+  ["three components", THREE, ["images", "audios"], { language: "qwen3", images: "clip", audios: "whisper" }]
+] as const
+const LAYOUTS = [["tp=1", "tp=1"], ["tp=4", "tp=2"], ["tp=2,pp=2", "tp=4"], ["tp=1,pp=4,dp=2", "tp=1,dp=2"]] as const
+
+describe.each(CASES)("%s", (_, model, modalities, parts) => {
+  it.each(LAYOUTS)("language %s, encoders %s: the parts come back byte for byte", async (language, encoder) => {
+    const id = `${modalities.join("-")}-${language}-${encoder}`.replace(/\W/g, "-")
+    const layout = [`-c language=${language}`, ...modalities.map((name) => `-c ${name}=${encoder}`)].join(" ")
+    await run(`import --quiet ${model} --megatron-path ${id} ${layout}`)
+    if (language === "tp=4") expect(await run(`verify ${model} --megatron-path ${id}`)).toMatch(/^(\d+)\/\1 equal/m)
+    await run(`export --quiet ${model} --megatron-path ${id} --hf-path ${id}-out`)
+    for (const [part, directory] of Object.entries(parts)) sameFiles(directory, `${id}-out/${part}`)
+  })
+})
+
+it("one model of transformers comes out, and is imported to the same checkpoint", async () => {
+  await run(`import --quiet ${LLAVA} --megatron-path parts -c language=tp=2 -c images=tp=1`)
+  await run(`export --quiet ${LLAVA} --megatron-path parts --hf-path whole --whole --token images=127`)
+  expect(JSON.parse(readFileSync(join(work, "whole/config.json"), "utf8"))).toMatchObject({ architectures: ["LlavaForConditionalGeneration"], image_token_index: 127, vision_feature_layer: -2 })
+  await run("import --quiet --hf-model whole --megatron-path again -c language=tp=2 -c images=tp=1")
+  expect(await run("verify parts again")).toMatch(/^(\d+)\/\1 equal/m)
+})
+
+it("a file says the same as flags, and the library as both", async () => {
+  writeFileSync(join(work, "model.yaml"), "recipe: llava\nmodels:\n  language: ./llama\n  images:\n    model: ./clip\n  projector: init:3\ntokens:\n  images: 100\n")
+  const { components, notes } = JSON.parse(await run("plan --json --hf-model model.yaml")) as { readonly components: unknown; readonly notes: ReadonlyArray<string> }
+  const flags = JSON.parse(await run("plan --json --recipe llava --hf-model language=llama --hf-model images=clip --hf-model projector=init:3")) as { readonly components: unknown }
+  expect(flags).toMatchObject({ components })
+  expect(notes).toContain("images.projector: new, normal values of standard deviation 0.02 (second layer 0.02/√2), biases 0, from seed 3")
+  const path = await assembleHfModel({ recipe: "llava", parts: { language: join(work, "llama"), images: join(work, "clip"), projector: "init:3" } })
+  expect(path).toContain("images.projector=init:/3/BF16/32-64-64")
+})
+
+it("the example: three layouts of three components", async () => {
+  const lines: Array<string> = []
+  const log = vi.spyOn(console, "log").mockImplementation((line: string) => { lines.push(line) })
+  mkdirSync(join(work, "example"))
+  await assemble({ language: join(work, "qwen3"), images: join(work, "clip"), audios: join(work, "whisper"), projector: join(work, "glue") }, join(work, "example"))
+  log.mockRestore()
+  expect(lines.map((line) => line.replace(/(\d+)\/\1 equal.*/, "equal"))).toEqual([
+    "language=tp=1 images=tp=1 audios=tp=1: 3 ranks, equal",
+    "language=tp=4 images=tp=2 audios=tp=1: 7 ranks, equal",
+    "language=tp=2,pp=2 images=tp=1,dp=2 audios=tp=2: 8 ranks, equal"
+  ])
+  for (const [part, directory] of Object.entries(CASES[2][3])) sameFiles(directory, `example/parts-2/${part}`)
+})
+
+it("the example of routes: the user's own names of modules", async () => {
+  await write("routed", { architectures: ["LlavaForConditionalGeneration"], text_config: { model_type: "llama", ...TEXT }, vision_config: VISION })
+  const routes = new URL("../../examples/mimo-routes.ts", import.meta.url).pathname
+  expect((await cli(...words(`import --quiet --hf-model routed --megatron-path by-routes --family ${routes}`))).code).toBe(0)
+  const { tensors } = await inspectCheckpoint(join(work, "by-routes"))
+  expect(tensors.map(({ name }) => name)).toContain("modality_submodules.images.encoders.glue.encoder.linear_fc1.weight")
+  expect(tensors.map(({ name }) => name)).toContain("modality_submodules.images.encoders.vit.class_token")
+})
+
+it("layers of an encoder that the model has no use for travel beside it, and are said", async () => {
+  const report = JSON.parse(await run(`plan --json ${LLAVA}`)) as { readonly carriedBecause: ReadonlyArray<{ readonly why: string; readonly tensors: ReadonlyArray<string> }> }
+  expect(report.carriedBecause.map(({ tensors, why }) => [why, tensors.length])).toEqual([["behind layer 4 of the tower, whose output the model takes", 16]])
+})
+
+it("three processes write the same files", async () => {
+  const start = (line: string) => execFileSync(process.execPath, [program, ...words(line)], { cwd: work, encoding: "utf8" })
+  await run(`import --quiet ${THREE} --megatron-path one -c language=tp=2,pp=2 -c images=tp=2 -c audios=tp=1`)
+  start(`import --quiet ${THREE} --megatron-path three -c language=tp=2,pp=2 -c images=tp=2 -c audios=tp=1 --processes 3`)
+  for (const file of readdirSync(join(work, "one/iter_0000000")).filter((name) => name.endsWith(".distcp"))) {
+    expect(readFileSync(join(work, "three/iter_0000000", file)).equals(readFileSync(join(work, "one/iter_0000000", file))), file).toBe(true)
+  }
+  start(`export --quiet ${THREE} --megatron-path three --hf-path three-out --processes 3`)
+  for (const [part, directory] of Object.entries(CASES[2][3])) sameFiles(directory, `three-out/${part}`)
+}, 60_000)
+
+describe("what is refused", () => {
+  it.each([
+    ["import --recipe lava --hf-model language=llama --megatron-path x", "there is no such recipe", "Known: llava, images, audio, llava-audio"],
+    ["import --recipe llava --hf-model language=llama --hf-model images=clip --megatron-path x", "images.projector is missing", "a projector may be init:SEED"],
+    ["import --recipe llava --hf-model language=llama --hf-model images=clip --hf-model sound=clip --hf-model projector=glue --megatron-path x", "there is no part", "language, images, images.projector"],
+    ["import --recipe llava --hf-model language=clip --hf-model images=clip --hf-model projector=glue --megatron-path x", "is no language model", "a text model"],
+    ["import --recipe llava --hf-model language=llama --hf-model images=llama --hf-model projector=glue --megatron-path x", "is no encoder alone", "an encoder"],
+    ["import --recipe llava --hf-model language=llama --hf-model images=clip --hf-model projector=init:x --megatron-path x", "is no seed", "init:1234"],
+    ["import --recipe llava --hf-model language=llama --hf-model images=clip --hf-model projector=llama --megatron-path x", "holds no projector", "init:SEED"],
+    ["import --hf-model llama --hf-model clip --megatron-path x", "given several times", "--recipe"],
+    [`export ${LLAVA} --megatron-path parts --hf-path x --whole`, "is not among the 128", "--token images=ID"],
+    [`export ${AUDIO} --megatron-path parts --hf-path x --whole`, "no class for the recipe", "writes the parts"]
+  ])("%s", async (line, problem, hint) => {
+    const { code, err } = await cli(...words(line))
+    expect(code).not.toBe(0)
+    expect(err).toContain(problem)
+    expect(err).toContain(hint)
+  })
+
+  it("a part that is a model of several components", async () => {
+    await write("several", { architectures: ["LlavaForConditionalGeneration"], text_config: { model_type: "llama", ...TEXT }, vision_config: VISION })
+    const { err } = await cli(...words(`plan ${LLAVA.replace("=llama", "=several")}`))
+    expect(err).toContain("language is a model of several components itself (llava)")
+  })
+
+  it("a projector of other widths", async () => {
+    await write("narrow", { ...PARTS["glue"]!, input_size: 16 })
+    const { err } = await cli(...words(`plan ${LLAVA.replace("=glue", "=narrow")}`))
+    expect(err).toContain("leads from 16 to 64 features, but images gives 32 and the language model takes 64")
+    await write("bulging", { ...PARTS["glue"]!, hidden_size: 48 })
+    expect((await cli(...words(`export ${LLAVA.replace("=glue", "=bulging")} --megatron-path parts --hf-path x --whole --token images=1`))).err).toContain("has 48 features inside")
+  })
+})
+
+it("first weights are a function of the seed, in whatever ranges they are read", async () => {
+  const path = `${initialPath({ seed: 7, dtype: "BF16", input: 32, hidden: 64, output: 48 })}/model.safetensors`
+  const file = await generatedStore.open(path, "read")
+  const { size } = await file.info()
+  const whole = new Uint8Array(size)
+  expect(await file.read(whole, 0)).toBe(size)
+  const pieces = new Uint8Array(size)
+  for (let at = 0; at < size; at += 37) await file.read(pieces.subarray(at, at + 37), at)
+  expect(pieces).toEqual(whole)
+  const values = new Uint16Array(whole.slice(whole.byteLength - 48 * 64 * 2).buffer)
+  const floats = Float32Array.from(values, (bits) => new Float32Array(new Uint32Array([bits << 16]).buffer)[0]!)
+  const mean = floats.reduce((a, b) => a + b, 0) / floats.length
+  const deviation = Math.sqrt(floats.reduce((sum, x) => sum + (x - mean) ** 2, 0) / floats.length)
+  expect(Math.abs(mean)).toBeLessThan(0.001)
+  expect(deviation).toBeCloseTo(0.02 / Math.SQRT2, 3)
+})
+
+it("families are known to the registry only where a config asks for one", () => {
+  expect(families.architectures).not.toContain("AssembledModel")
+})
