@@ -9,7 +9,6 @@ import { withFamilyFiles } from "../api/familyFiles.ts"
 import type { JobRequest } from "../api/job.ts"
 import { type Arrangement, loadRoutes, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { quote, quotePath, UsageError } from "../errors.ts"
-import { refuseIdle } from "./idle.ts"
 import { onKept, onWait } from "./interruption.ts"
 import { pathFlag } from "./paths.ts"
 import { tell } from "./streams.ts"
@@ -82,10 +81,10 @@ export const modelOf = Effect.fnUntraced(function*({ family = [], hfModel, hfRev
   const file = isAssemblyFile(first!) && more.length === 0
   if (Option.isNone(recipe) && !file) {
     if (more.length > 0) return yield* new UsageError({ code: "usage/assembly", problem: "--hf-model is given several times", hint: `Of a model in parts, --recipe says which: ${assemblyRecipes.join(", ")}.` })
-    yield* attempt(() => refuseIdle(["--whole", whole, "it goes with --recipe"], ["--token", token.length > 0, "it goes with --recipe"]))
+    if (whole || token.length > 0) return yield* new UsageError({ problem: `${whole ? "--whole" : "--token"} would do nothing: it goes with --recipe` })
     return yield* modelPath(first!, Option.getOrUndefined(hfRevision))
   }
-  yield* attempt(() => refuseIdle(["--hf-revision", Option.isSome(hfRevision), "a part is named with its revision: Org/Name@REVISION"]))
+  if (Option.isSome(hfRevision)) return yield* new UsageError({ problem: "--hf-revision would do nothing: a part is named with its revision, Org/Name@REVISION" })
   const asked = file ? yield* assemblyFile(first!) : yield* attempt(() => ({ recipe: Option.getOrThrow(recipe), parts: Object.fromEntries(pairs("hf-model", values)) }))
   const tokens = yield* attempt(() => Object.fromEntries(pairs("token", token).map(([name, id]) => {
     if (!/^\d{1,8}$/.test(id)) throw new UsageError({ code: "usage/assembly", problem: `--token ${quote(`${name}=${id}`)}: an id is a whole number` })

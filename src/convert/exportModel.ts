@@ -17,7 +17,7 @@ import { converting } from "../io/attempt.ts"
 import { impliedConfig } from "../plan/impliedConfig.ts"
 import { parsedSection, type Provider } from "../runconfig/Provider.ts"
 import { providerOf } from "../runconfig/RunConfigFile.ts"
-import { type Assembly, assemblyAt } from "../space/Assembly.ts"
+import { type PartedModel, assemblyAt } from "../space/Assembly.ts"
 import { besideModel, type SideWeights } from "../space/besideModel.ts"
 import { CONFIG, type HfConfig, openHfModel, sideFiles } from "../space/HfSource.ts"
 import { readRunConfig } from "../space/megatronSpace.ts"
@@ -61,7 +61,7 @@ export const namedModel = Effect.fnUntraced(function*(families: FamilyRegistry, 
 })
 
 /** The parts of an assembly as one model. */
-const wholeModel = (assembly: Assembly, { architecture, bytes, config: json }: NonNullable<Assembly["whole"]>): ExportModel => {
+const wholeModel = (assembly: PartedModel, { architecture, bytes, config: json }: NonNullable<PartedModel["whole"]>): ExportModel => {
   const directory = assembly.parts[0]!.path
   return {
     config: { directory, path: directory, bytes, json, architecture },

@@ -24,7 +24,7 @@ export interface AssemblyPart {
   readonly settings?: { readonly [field: string]: JsonValue }
 }
 
-export interface Assembly {
+export interface PartedModel {
   readonly recipe: string
   /** The language model first. */
   readonly parts: ReadonlyArray<AssemblyPart>
@@ -35,17 +35,17 @@ export interface Assembly {
 }
 
 const SCHEME = "assembly:"
-const known = new Map<string, Assembly>()
+const known = new Map<string, PartedModel>()
 
 /** The path of an assembly. */
-export const pathOfAssembly = (assembly: Assembly): string => {
+export const pathOfAssembly = (assembly: PartedModel): string => {
   const text = `${SCHEME}${assembly.recipe}${assembly.whole ? " as one" : ""} ${assembly.parts.map(({ name, path }) => `${name}=${path}`).join(" ")}`
   known.set(text, assembly)
   return text
 }
 
 /** What a path stands for, if it is that of an assembly. */
-export const assemblyAt = (path: string): Assembly | undefined => {
+export const assemblyAt = (path: string): PartedModel | undefined => {
   if (!path.startsWith(SCHEME)) return undefined
   const found = known.get(path)
   if (!found) throw new UsageError({ problem: "an assembly is named by its parts, not by the text that stands for it" })
@@ -65,7 +65,7 @@ export const sectionOf = ({ name }: Pick<AssemblyPart, "name">): string => `${na
 export const folderOf = ({ name }: Pick<AssemblyPart, "name">): string => name.replaceAll(".", "-")
 
 /** The config of the whole, from those of its parts, in their order. */
-export const assembledConfig = (assembly: Assembly, configs: ReadonlyArray<{ readonly path: string; readonly json: JsonValue }>): JsonValue => ({
+export const assembledConfig = (assembly: PartedModel, configs: ReadonlyArray<{ readonly path: string; readonly json: JsonValue }>): JsonValue => ({
   architectures: [ASSEMBLED],
   assembly: {
     recipe: assembly.recipe,

@@ -20,7 +20,7 @@ import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { openStoredWeights } from "./openStoredWeights.ts"
 import { openPublished } from "./publishedWeights.ts"
-import { type Assembly, assemblyAt, type AssemblyPart, assembledConfig, folderOf, sectionOf } from "./Assembly.ts"
+import { type PartedModel, assemblyAt, type AssemblyPart, assembledConfig, folderOf, sectionOf } from "./Assembly.ts"
 import type { StoredWeights } from "./StoredWeights.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -69,7 +69,7 @@ export const openHfConfig = Effect.fnUntraced(function*(directory: string, famil
 })
 
 /** The config of an assembled model: those of its parts, and what holds them together. */
-const assembledHfConfig = Effect.fnUntraced(function*(path: string, assembly: Assembly) {
+const assembledHfConfig = Effect.fnUntraced(function*(path: string, assembly: PartedModel) {
   const parts: Array<ConfiguredPart> = []
   for (const part of assembly.parts) {
     const { config: json, path: directory } = part
