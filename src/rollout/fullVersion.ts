@@ -85,7 +85,7 @@ const publishMegatron = (root: string, source: RolloutSource & { readonly kind: 
   const former = yield* formerFull(root)
   const { run: exportTo } = source.prepared
   const done = { bytes: 0, linkedBytes: 0, state: "" }
-  const last = (publication: Publication, { files, index }: HfFiles) => uninterruptibly(async () => {
+  const last = (publication: Publication, { files, indices: [index] }: HfFiles) => uninterruptibly(async () => {
     const sums = new Map<string, SummedTensor>()
     const weightMap = new Map<string, string>()
     for (const file of files) {
