@@ -7,6 +7,7 @@ import { dirname, isAbsolute, join } from "node:path"
 import { z } from "zod"
 import { ASSEMBLIES, type AssemblyRecipe, PROJECTOR_LAYERS } from "../../routes/recipes/assembly.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
+import type { Component } from "../bridge/Component.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
 import type { ModelModule } from "../model/ModelModule.ts"
 import { atPath, decodeWith } from "../document/decode.ts"
@@ -123,7 +124,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
     const configs: Record<string, { readonly [field: string]: JsonValue }> = { language: language.json }
     const trees = new Map<string, JsonTree>([["language", language.tree]])
     const notes = ["run_config.yaml cannot rebuild this model: its parts are Python specifications (language_model_spec, modality_submodules_spec), which the trainer's script makes; load the checkpoint into the model of that script"]
-    const components = [{ name: "language", sourcePrefix: recipe.language.megatron, targetModulePath: "language_model" }]
+    const components: Array<Component> = [{ name: "language", sourcePrefix: recipe.language.megatron, targetModulePath: "language_model" }]
     for (const modality of recipe.modalities) {
       const { name, projector, settings = {}, within } = modality
       const path = yield* directoryOf(name)
@@ -153,7 +154,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
         name,
         sourcePrefix: modality.megatron,
         targetModulePath: `modality_submodules.${name}.encoders.${encoder.description.encoder}`,
-        ...{ also: [{ sourcePrefix: projector.megatron, targetModulePath: `modality_submodules.${name}.input_projections.0` }] }
+        also: [{ sourcePrefix: projector.megatron, targetModulePath: `modality_submodules.${name}.input_projections.0` }]
       })
     }
     const whole = request.whole ? yield* checking(() => wholeOf(request, recipe, configs, trees, languageOf(language.description)!.config!.vocab_size)) : undefined

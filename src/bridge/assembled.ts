@@ -7,7 +7,7 @@ import { decodeWith } from "../document/decode.ts"
 import { FormatError } from "../errors.ts"
 import type { ModelModule } from "../model/ModelModule.ts"
 import { reroot } from "../model/reroot.ts"
-import { type Family, type FamilyDescription, type HfHeaders, type ModelDescription, routed } from "./Family.ts"
+import { type Family, type HfHeaders, type ModelDescription, routed } from "./Family.ts"
 import type { Row } from "./Mapping.ts"
 
 /** `architectures[0]` of the config of such a model. */

@@ -19,7 +19,7 @@ const matches = (pattern: string) =>
 
 /** Where the trainer's model has parameters that the checkpoint has not, and why. */
 const MORE: Readonly<Record<string, string>> = {
-  "step-3.5-a": "padded heads", "step-3.5-mtp": "padded heads", "step-3.7": "padded heads", "gemma-4-shared-kv": "layers that share keys have projections of their own"
+  "step-3.5-a": "padded heads", "step-3.5-mtp": "padded heads", "step-3.7": "padded heads", whisper: "biases of keys, zeros", "whisper-model": "biases of keys, zeros", "gemma-4-shared-kv": "layers that share keys have projections of their own"
 }
 
 const profiles = toys.map((toy) => {

@@ -50,6 +50,8 @@ it.each(WHOLE)("%s: the same checkpoint as with the family that is here", async 
 })
 
 it("every one of them type-checks", () => {
+  // Without it tsc takes the files for CommonJS.
+  writeFileSync(join(work, "package.json"), JSON.stringify({ type: "module" }))
   writeFileSync(join(work, "tsconfig.json"), JSON.stringify({ extends: join(root, "tsconfig.json"), compilerOptions: { noEmit: true, rootDir: "/", types: ["node"] }, include: ["routes/*.ts"] }))
   const tsc = createRequire(import.meta.url).resolve("typescript/package.json").replace("package.json", "bin/tsc")
   expect(execFileSync(process.execPath, [tsc, "--project", work], { encoding: "utf8" })).toBe("")
