@@ -48,7 +48,7 @@ export const verify = (left: string, right: string, request: VerifyRequest = {})
       return yield* verifyScales(report, a, b)
     }
     const [hf, megatron] = isLeftHf ? [left, right] : [right, left]
-    if (yield* isPeftDirectory(hf)) {
+    if (!assemblyAt(hf) && (yield* isPeftDirectory(hf))) {
       if (hfModel === undefined) return yield* new UsageError({ problem: `${hf} is an adapter, whose matrices have their place in a checkpoint by its base model`, hint: "--hf-model BASE beside the two paths; its config.json is enough." })
       return yield* verifyAdapters(familiesOf(request), hfModel, hf, megatron, options)
     }
