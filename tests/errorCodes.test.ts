@@ -58,7 +58,7 @@ const provoked: ReadonlyArray<readonly [code: string, provoke: () => unknown]> =
   ["safetensors/index-weight-map", inMap("1")],
   ["safetensors/index-metadata", index(`{"metadata":1,"weight_map":{"a":"m.safetensors"}}`)],
   ["safetensors/index-unlisted-tensor", () => checkIndex({ weightMap: new Map([["a", "m.safetensors"]]), metadata: new Map() }, [shard(["a", "b"])])],
-  ["safetensors/index-too-many-values", index(`{"metadata":{"x":[${"0,".repeat(410_001)}0]},"weight_map":{}}`)],
+  ["safetensors/index-too-many-values", index(`{"metadata":{"x":[${"0,".repeat(1_210_001)}0]},"weight_map":{}}`)],
   ["safetensors/header-too-many-values", header(entry(`,"later":[${"0,".repeat(2_000_001)}0]`), 1)],
   ["unsupported/quantised", () =>
     copiesFrom(

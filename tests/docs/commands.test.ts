@@ -85,6 +85,7 @@ describe("docs/cli.md", () => {
     }
     expect(await runCli("adapter import --hf-model ./hf --adapter ./adapter --megatron-path ./lora -q".split(" "), { cwd: ready })).toMatchObject({ code: 0 })
     renameSync(join(ready, "run", "iter_0000000"), join(ready, "run", "iter_0001000"))
+    expect(await runCli("publish ./run/iter_0001000 ./versions --hf-model ./hf -q".split(" "), { cwd: ready })).toMatchObject({ code: 0 })
     cpSync(trainingCheckpoint("legacy-tp2pp2"), join(ready, "old"), { recursive: true })
     // A run of Megatron-LM, with three iterations.
     cpSync(trainingCheckpoint("lm-fully-reshardable-tp2pp2"), join(ready, "pretraining"), { recursive: true })
@@ -103,7 +104,7 @@ describe("docs/cli.md", () => {
   const targetOf = (text: string): string | undefined => {
     const words = wordsOf(text) ?? []
     const after = (flag: string) => words[words.indexOf(flag) + 1]
-    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], reshard: words[3], "merge-iterations": words[3], prune: "nowhere", sample: words.at(-1), setup: words[3] }
+    const places: Readonly<Record<string, string | undefined>> = { import: after("--megatron-path"), export: after("--hf-path"), relabel: words[3], reshard: words[3], "merge-iterations": words[3], prune: "nowhere", publish: words[3], pull: words[3], sample: words.at(-1), setup: words[3] }
     return places[words[1]!]
   }
 
@@ -115,8 +116,9 @@ describe("docs/cli.md", () => {
   /** What the examples of a command call by the usual names, where it is not the usual sample. */
   const STANDS: Readonly<Record<string, Readonly<Record<string, string>>>> = { forward: { hf: "moe", megatron: "gpt", adapter: "moe-adapter" } }
 
-  // What serves does not end; tests/serve and tests/cli/documents.test.ts run it.
-  it.each([...new Set(examples)].filter((text) => !text.includes(LARGE) && !text.includes("s3://") && !text.startsWith(`${PROGRAM} serve`)))("%s", async (text) => {
+  // What serves or watches does not end, and engines are not here: tests/serve, tests/rollout and tests/cli/documents.test.ts run them.
+  const isEndless = (text: string): boolean => / --watch\b/.test(text) || ["serve", "push"].includes(wordsOf(text)?.[1] ?? "")
+  it.each([...new Set(examples)].filter((text) => !text.includes(LARGE) && !text.includes("s3://") && !isEndless(text)))("%s", async (text) => {
     const stands = STANDS[wordsOf(text)?.[1] ?? ""]
     if (stands) {
       rmSync(fresh, { recursive: true, force: true })

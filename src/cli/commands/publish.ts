@@ -85,7 +85,7 @@ export const publishCommand = Command.make("publish", {
   yield* emit("publish", input, done, (v) => renderVersion(v, true))
 })).pipe(
   Command.withExamples([
-    { command: "convert_megatron_mimo publish ./run/iter_0000100 ./versions --hf-model ./hf", description: "The next version, from a checkpoint as it was trained" },
+    { command: "convert_megatron_mimo publish ./run/iter_0001000 ./versions --hf-model ./hf", description: "The next version, from a checkpoint as it was trained" },
     { command: "convert_megatron_mimo publish ./run ./versions --hf-model ./hf --watch --full-every 20 --keep 10", description: "Every iteration, as soon as its tracker names it" }
   ])
 )

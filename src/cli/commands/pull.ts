@@ -40,6 +40,6 @@ export const pullCommand = Command.make("pull", {
 })).pipe(
   Command.withExamples([
     { command: "convert_megatron_mimo pull ./versions ./local", description: "The newest version" },
-    { command: "convert_megatron_mimo pull ./versions ./local --to 7", description: "An earlier version" }
+    { command: "convert_megatron_mimo pull ./versions ./local --to 1", description: "An earlier version" }
   ])
 )
