@@ -34,7 +34,7 @@ describe("a folder", () => {
       runConfig: "model: null\n",
       trainState
     })
-    expect(files.map(([name]) => name)).toEqual([".metadata", "metadata.json", "common.pt", "run_config.yaml", "train_state.pt"])
+    expect(files.map(([name]) => name)).toEqual(["metadata.json", "common.pt", "run_config.yaml", "train_state.pt", ".metadata"])
   })
 
   it("is named by two trackers", () => {
