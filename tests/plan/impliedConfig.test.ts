@@ -67,6 +67,6 @@ describe("config.json follows from a trainer's fields", () => {
     expect(refused({ rotary_interleaved: true }, "LlamaForCausalLM")).toContain("rotary_interleaved true (there false)")
     expect(refused({ position_embedding_type: "learned_absolute" })).toContain("position_embedding_type")
     expect(refused({ qk_layernorm: true }, "LlamaForCausalLM")).toContain("qk_layernorm true (there false)")
-    expect(refused({}, "NoSuchModel")).toContain("It follows for DeepseekV3ForCausalLM, ")
+    expect(refused({}, "NoSuchModel")).toContain("It follows for ArceeForCausalLM, DeepseekV3ForCausalLM, ")
   })
 })
