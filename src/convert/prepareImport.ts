@@ -36,9 +36,12 @@ export interface RunnableImport {
   readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
 }
 
+/** The usual route is the same, said or not. */
+const unusualRoute = ({ loadRoute }: { readonly loadRoute?: string | undefined }): ReadonlyArray<string> => (loadRoute === undefined || loadRoute === "hook" ? [] : [loadRoute])
+
 /** What the processes of a job compare. */
 const importAsked = (hfModel: string, config: Uint8Array, { allowUnmapped, form, loadRoute, mtp, said, step, torchDtype }: ImportOptions) =>
-  askedFor({ model: hfModel }, ["import", form, torchDtype, mtp, allowUnmapped, step, loadRoute, said], config)
+  askedFor({ model: hfModel }, ["import", form, torchDtype, mtp, allowUnmapped, step, unusualRoute({ loadRoute }), said], config)
 
 /** Take part in an import that the first process of the job plans. */
 export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions, target: string, runOptions: RunOptions) {
@@ -70,7 +73,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const trainState = trainStateFile(untrained(options.step))
   const ingredients = [
     known("config.json", source.bytes),
-    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step, options.loadRoute])),
+    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step, ...unusualRoute(options)])),
     known("the layout", JSON.stringify(describeLayout(plan.layout))),
     ...shardIngredients(source.weights, "the model"),
     ...changing?.ingredients ?? []

@@ -74,7 +74,7 @@ export const verifyCommand = Command.make("verify", {
   Command.withExamples([
     { command: "convert_megatron_mimo verify --hf-model ./hf --megatron-path ./megatron", description: "Hugging Face against Megatron" },
     { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" },
-    { command: "convert_megatron_mimo verify ./adapter ./resume --hf-model ./hf", description: "An adapter of peft against adapters of Megatron" },
+    { command: "convert_megatron_mimo verify ./adapter ./lora --hf-model ./hf", description: "An adapter of peft against adapters of Megatron" },
     { command: "convert_megatron_mimo verify --deep ./megatron", description: "Has the disk kept what was written?" }
   ])
 )
