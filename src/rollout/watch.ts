@@ -5,7 +5,7 @@ import { storeInUse } from "../remote/storeInUse.ts"
 import { openCheckpoint } from "../space/Checkpoint.ts"
 import { listVersions, readVersion } from "./Version.ts"
 
-/** The iteration that the trackers of a folder name, as its path; undefined: none that is complete, for now. */
+/** The iteration that the trackers of a folder name, as its path; undefined: none that is complete yet. */
 export const trackedIteration = (folder: string) =>
   openCheckpoint(folder).pipe(
     Effect.map(({ directory }) => directory as string | undefined),
