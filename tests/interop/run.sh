@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.venv-interop
-if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy, websockets' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy, websockets, xxhash, zstandard' 2>/dev/null; then
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy websockets 2> "$venv/pip.log" ||
+  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy websockets xxhash zstandard 2> "$venv/pip.log" ||
     { tail -5 "$venv/pip.log" >&2; exit 1; }
 fi
 work=$(mktemp -d)
