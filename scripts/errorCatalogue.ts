@@ -435,7 +435,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "quantized/",
-    heldBy: ["tests/space/HfWeights.test.ts", "tests/quantized/blocks.test.ts"],
+    heldBy: ["tests/space/HfWeights.test.ts", "tests/quantized/blocks.test.ts", "tests/quantized/BlockQuantizer.test.ts"],
     title: "Quantised weights",
     where: "the tensor",
     exitCode: 3,
@@ -445,6 +445,8 @@ export const catalogue: ReadonlyArray<Area> = [
       "no-activation-scale": "a static activation scale is missing",
       "no-scales": "codes without scales",
       "no-shape": "packed codes without the shape they unpack to",
+      "not-blockwise": "a tensor that has no blocks of floats, asked for as FP8 codes",
+      "not-finite": "an infinity or NaN, asked for as FP8 codes",
       "packed-dtype": "packed codes in a dtype that cannot hold them",
       "packed-shape": "packed codes of a shape that nothing packs to",
       "scale-dtype": "scales of a dtype that scales do not have",

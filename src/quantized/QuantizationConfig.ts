@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { FormatError } from "../errors.ts"
 
-const DEFAULT_BLOCK: BlockSize = [128, 128]
+export const DEFAULT_BLOCK: BlockSize = [128, 128]
 
 export interface QuantizationConfig {
   /** Of scales per block; 128×128 if the config does not say. */
