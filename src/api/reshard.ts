@@ -22,8 +22,10 @@ export interface ReshardRequest extends StandardSizes, Partial<Pick<ModuleParall
   readonly dropOptimizer?: boolean
   /** Leave everything behind but the weights. */
   readonly onlyModel?: boolean
-  /** Random states; `auto` keeps them where the tensor- and pipeline-parallel grid stays, and drops them elsewhere. */
+  /** Random states; `auto` keeps them where the tensor- and pipeline-parallel grid stays, and drops them elsewhere; `reseed` makes those of a start. */
   readonly rng?: RngMode
+  /** With `rng: "reseed"`: the seed; by default that of the run. */
+  readonly seed?: number
 }
 
 const SIZES = ["tp", "pp", "ep", "etp", "dp", "cp", "pipeline"] as const
@@ -47,9 +49,10 @@ const layoutOf = (request: ReshardRequest): ((names: ReadonlyArray<string>) => L
 /** Plan to reshard a checkpoint (a parent directory, or one `iter_*` folder). UsageError for a layout that the model does not fit. */
 export const prepareReshard = (from: string, request: ReshardRequest = {}): Effect.Effect<PreparedReshard, ConversionError, Disk> =>
   Effect.gen(function*() {
-    const { dropOptimizer = false, onlyModel = false, rng = "auto" } = request
+    const { dropOptimizer = false, onlyModel = false, rng = "auto", seed } = request
+    if (seed !== undefined && rng !== "reseed") return yield* new UsageError({ problem: "a seed is for random states that are made anew", hint: "--rng reseed makes them." })
     const layout = yield* checking(() => layoutOf(request))
-    return yield* planReshard(from, { layout, dropOptimizer, onlyModel, rng })
+    return yield* planReshard(from, { layout, dropOptimizer, onlyModel, rng, seed })
   })
 
 /** What {@link reshard} would do. */

@@ -364,7 +364,7 @@ const reshard = {
   tensors: count,
   optimizerTensors: count,
   optimizer: optional(z.strictObject({ from: text, to: text })),
-  rng: z.enum(["kept", "dropped", "none"]),
+  rng: z.enum(["kept", "dropped", "reseeded", "none"]),
   dropped: count.describe("Entries left behind or replaced"),
   recut: count.describe("Chunks cut anew"),
   files: z.array(z.strictObject({ name: text, bytes })),

@@ -155,7 +155,7 @@ const slimmed = Effect.fnUntraced(function*(disk: DiskCalls, directory: string, 
   })
 })
 
-const SLIM = { layout: undefined, dropOptimizer: true, onlyModel: false, rng: "auto" } as const
+const SLIM = { layout: undefined, dropOptimizer: true, onlyModel: false, rng: "auto", seed: undefined } as const
 
 /** Plan to prune the training folder `directory`. UsageError where nothing is asked for; InvalidFile for trackers that cannot be read. */
 export const preparePrune = Effect.fnUntraced(function*(directory: string, options: PruneOptions) {

@@ -16,6 +16,8 @@ export interface ReshardOptions {
   /** Leave everything behind but the weights. */
   readonly onlyModel: boolean
   readonly rng: RngMode
+  /** Of random states that are made anew; undefined: the one of the run. */
+  readonly seed: number | undefined
 }
 
 /** What resharding does, or did. */
@@ -32,7 +34,7 @@ export interface ReshardReport {
   readonly optimizerTensors: number
   /** In which form the optimizer's state was stored, and in which it is; absent where there is none. */
   readonly optimizer?: { readonly from: string; readonly to: string }
-  readonly rng: "kept" | "dropped" | "none"
+  readonly rng: "kept" | "dropped" | "reseeded" | "none"
   /** Entries that are left behind. */
   readonly dropped: number
   /** Chunks that are cut anew; all others are taken over item by item, or lie in files that stay. */

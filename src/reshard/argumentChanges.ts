@@ -10,7 +10,8 @@ export interface ArgumentFacts {
   readonly numLayers: number
   /** What the checkpoint still holds. */
   readonly optimizer: boolean
-  readonly rng: boolean
+  /** Undefined: what the run says of it stays. */
+  readonly rng: boolean | undefined
   /** The optimizer's state became one that any layout can load. */
   readonly fullyReshardable: boolean
 }
@@ -32,7 +33,7 @@ export const argumentChanges = (args: TrainingArguments, layout: ModuleParalleli
   const wanted: Record<string, null | boolean | number | string> = {
     ...(layout ? sizes(layout, facts) : {}),
     ...(facts.optimizer ? {} : { no_save_optim: true }),
-    ...(facts.rng ? {} : { no_save_rng: true }),
+    ...(facts.rng === undefined ? {} : { no_save_rng: !facts.rng }),
     ...(facts.fullyReshardable ? { dist_ckpt_optim_fully_reshardable: true } : {})
   }
   return new Map(Object.entries(wanted).filter(([name, value]) => args.has(name) && args.value(name) !== value))

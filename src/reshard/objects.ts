@@ -4,13 +4,13 @@ import { UsageError } from "../errors.ts"
 import { expertKey, leadingAxes } from "../model/layerKeys.ts"
 import { readShardKey } from "../model/shardKey.ts"
 import { roleOf, unwrapKey } from "../model/storedKey.ts"
-import { writerRank } from "../parallel/RankGrid.ts"
+import { rankAt, writerRank } from "../parallel/RankGrid.ts"
 import type { StoredObject } from "../torch/DcpMetadata.ts"
 import type { KeyFacts } from "./keyFacts.ts"
 import type { ComponentPlan, PlannedObject } from "./ReshardPlan.ts"
 
-/** What becomes of the random states: `auto` keeps them where tensor and pipeline parallelism stay, and drops them elsewhere. */
-export const rngModes = ["auto", "keep", "drop"] as const
+/** What becomes of the random states: `auto` keeps them where tensor and pipeline parallelism stay, and drops them elsewhere; `reseed` makes new ones. */
+export const rngModes = ["auto", "keep", "drop", "reseed"] as const
 export type RngMode = (typeof rngModes)[number]
 
 const RNG = /^rng_state(?:\.(.+))?$/
@@ -30,8 +30,8 @@ export interface KeptObjects {
 }
 
 /** Is the grid of the random states (pipeline, tensor, and data where each of its ranks has one) that of the layout? */
-const sameGrid = (counts: ReadonlyArray<number>, { parallelism: { dp, pp, tp } }: ComponentPlan): boolean =>
-  counts[0] === pp && counts[1] === tp && (counts[2] === undefined || counts[2] === dp)
+const sameGrid = (counts: ReadonlyArray<number>, { parallelism: { cp, dp, pp, tp } }: ComponentPlan): boolean =>
+  counts[0] === pp && counts[1] === tp && (counts[2] === undefined || counts[2] === dp * cp)
 
 interface RngState {
   readonly key: string
@@ -82,13 +82,14 @@ export const keptObjects = (
   if (choice.rng === "keep" && misfit) {
     throw new UsageError({
       problem: `--rng keep: ${misfit.key} is the state of one rank among those of another tensor- and pipeline-parallel grid, so nobody could take it over`,
-      hint: "--rng drop leaves them out, as a trainer does whose layout changes: it goes on with those of its own seed."
+      hint: "--rng drop leaves them out, as a trainer does whose layout changes; --rng reseed writes those that a trainer of this layout starts with."
     })
   }
   const keepsRng = states.length > 0 && !misfit && (choice.rng === "keep" || choice.rng === "auto")
   const out: Array<PlannedObject> = []
-  for (const { index: [pp = 0, tp = 0], key, object, plan } of keepsRng ? states : []) {
-    out.push({ key, stored: object, rank: writerRank(plan.parallelism, { pp, tp }), stays: plan.unchanged })
+  for (const { index, key, object, plan: { parallelism, unchanged } } of keepsRng ? states : []) {
+    const [pp = 0, tp = 0, copy = 0] = index
+    out.push({ key, stored: object, rank: rankAt(parallelism, { pp, tp, dp: Math.floor(copy / parallelism.cp), cp: copy % parallelism.cp }), stays: unchanged })
   }
   const allUnchanged = [...components.values()].every(({ unchanged }) => unchanged)
   let rerunDropped = false

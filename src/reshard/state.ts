@@ -30,6 +30,7 @@ import { regrouped, separatesExperts } from "./optimizer/expertGroups.ts"
 import { optimizerState } from "./optimizer/forms.ts"
 import type { OptimizerState } from "./optimizer/OptimizerState.ts"
 import { pipelineOf } from "./placing.ts"
+import { reseededStates, type Seeding, seedingOf } from "./random/reseeded.ts"
 import type { ReshardOptions, ReshardReport } from "./Request.ts"
 import { type ComponentPlan, placedContents, type ReshardPlan, reshardPlan } from "./ReshardPlan.ts"
 
@@ -84,7 +85,7 @@ const plainContents = ({ tensors }: TensorSpace<ItemsPlace>, componentOf: (key: 
     return [role === "carried" ? { ...content, beside: true } : content]
   })
 
-const changedRunConfig = async (store: Parameters<typeof readOwn>[0], directory: string, layout: Layout, kept: { readonly optimizer: boolean; readonly rng: boolean }): Promise<string> => {
+const changedRunConfig = async (store: Parameters<typeof readOwn>[0], directory: string, layout: Layout, kept: Parameters<RunConfigEdit["toSaved"]>[0]): Promise<string> => {
   const bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
   return atPath(join(directory, RUN_CONFIG), () => {
     const edit = new RunConfigEdit(bytes)
@@ -103,9 +104,10 @@ const regrouping = (components: ReadonlyMap<string, ComponentPlan>, facts: KeyFa
   return (optimizer) => regrouped(optimizer, separatesExperts(plan.parallelism, facts.hasExperts), facts.expertsHaveVectors)
 }
 
-const notesOf = (before: ReadonlyMap<string, SourceLayout>, kept: KeptObjects, { onlyModel, rng }: ReshardOptions, optimizer: OptimizerState | undefined): ReadonlyArray<string> => [
+const notesOf = (before: ReadonlyMap<string, SourceLayout>, kept: KeptObjects, { onlyModel, rng }: ReshardOptions, seeding: Seeding | undefined, optimizer: OptimizerState | undefined): ReadonlyArray<string> => [
   ...(before.size === 0 ? ["the checkpoint does not say under which layout it was saved; everything is placed anew"] : []),
-  ...(kept.rng === "dropped" && rng !== "drop" && !onlyModel ? ["random states are left out: each belongs to one rank of the former tensor- and pipeline-parallel grid; a trainer goes on with those of its own start"] : []),
+  ...(kept.rng === "dropped" && (rng === "auto" || rng === "keep") && !onlyModel ? ["random states are left out: each belongs to one rank of the former tensor- and pipeline-parallel grid; a trainer goes on with those of its own start"] : []),
+  ...(seeding ? [`random states are those of a start with --seed ${seeding.seed} under this layout, not those that the run had come to`] : []),
   ...(kept.rerunDropped ? ["the rerun state machine's records are left out: each belongs to one rank of the former layout"] : []),
   ...(optimizer?.notes ?? [])
 ]
@@ -143,9 +145,11 @@ export const preparedState = Effect.fnUntraced(function*(
       rng: options.onlyModel ? "drop" : options.rng,
       replaced: optimizer?.replaced ?? new Set()
     }))
+  const seeding = options.rng === "reseed" && !options.onlyModel ? yield* converting(() => seedingOf(args, runConfig, options.seed)) : undefined
+  const reseeded = seeding ? [...components].flatMap(([name, { parallelism }]) => reseededStates(seeding, parallelism, checkpoint.form === "mimo" ? name : undefined)) : []
   const contents = [...plainContents(entries, componentOf), ...(optimizer?.contents ?? [])]
   const placed = yield* converting(() => placedContents(contents, facts, components, selection))
-  const keeps = { optimizer: !dropsOptimizer, rng: kept.rng === "kept" || kept.rng === "none" }
+  const keeps = { optimizer: !dropsOptimizer, rng: seeding ? true : kept.rng === "dropped" ? false : undefined }
   const argumentsNow = args && argumentChanges(args, options.layout ? parallelism : undefined, {
     ...keeps,
     hasExperts: facts.hasExperts,
@@ -167,8 +171,8 @@ export const preparedState = Effect.fnUntraced(function*(
       before: describeLayout({ worldSize: 0, components: [...recorded].map(([name, { parallelism: own }]) => ({ name, parallelism: own })) }),
       optimizerTensors: optimizer?.contents.length ?? 0,
       ...(optimizer && optimizer.contents.length > 0 ? { optimizer: { from: optimizer.from, to: optimizer.to } } : {}),
-      rng: kept.rng,
-      notes: [...checkpoint.notes, ...notesOf(recorded, kept, options, optimizer)]
+      rng: seeding ? "reseeded" : kept.rng,
+      notes: [...checkpoint.notes, ...notesOf(recorded, kept, options, seeding, optimizer)]
     },
     changeCommon: commonChange(common0),
     iteration: iterationIn(common),
@@ -177,6 +181,7 @@ export const preparedState = Effect.fnUntraced(function*(
       contents,
       objects: [
         ...kept.objects,
+        ...reseeded.map((state) => ({ ...state, stays: false })),
         ...(optimizer?.objects ?? []).map(({ bytes, component, key }) => ({ key, bytes, rank: components.get(component)!.parallelism.rankOffset, stays: false })),
         ...(metadata.objects.has(COMMON_STATE) ? [{ key: COMMON_STATE, rank: first, stays: allUnchanged, ...(item ? { bytes: item } : { stored: metadata.objects.get(COMMON_STATE)! }) }] : [])
       ]

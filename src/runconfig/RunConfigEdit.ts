@@ -93,12 +93,12 @@ export class RunConfigEdit {
     for (const [field, value] of Object.entries(fields)) this.#set(provider, field, value)
   }
 
-  /** What the checkpoint holds besides the model. */
-  toSaved(saved: { readonly optimizer: boolean; readonly rng: boolean }): void {
+  /** What the checkpoint holds besides the model. `rng` undefined: what is said of it stays. */
+  toSaved(saved: { readonly optimizer: boolean; readonly rng: boolean | undefined }): void {
     const section = this.#document.get("checkpoint")
     if (!isMap(section)) return
     if (!saved.optimizer) this.#set(section, "save_optim", false)
-    if (!saved.rng) this.#set(section, "save_rng", false)
+    if (saved.rng !== undefined) this.#set(section, "save_rng", saved.rng)
   }
 
   toHybrid(pattern: string): void {

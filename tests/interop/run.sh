@@ -72,6 +72,10 @@ else
   echo "no checkpoints of trainers: TRAINED names none ($trained)"
 fi
 
+# Random states made anew, one for each rank of the new layout.
+"${convert[@]}" reshard --quiet tests/conformance/training/lm-moe-fully-reshardable-ep2/checkpoint "$work/reseeded" --tp 2 --pp 2 --rng reseed --seed 77
+"$venv/bin/python" -W ignore tests/interop/reseeded.py 77 "$work/reseeded/iter_0000003"
+
 # What `models` says is proven is what was shown just now.
 node tests/interop/record.ts "$models" "$trained"
 

@@ -3,7 +3,6 @@ import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync 
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
-import { runCli } from "../cli/run.ts"
 import { trainingCheckpoint, trainingFacts } from "../conformance/training.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { tensorItem } from "../../src/torch/TensorItem.ts"
@@ -70,11 +69,6 @@ describe("model-space optimizer state", () => {
     expect(notes).toContainEqual("beside the iterations, and not taken along: progress.txt")
     const made = readdirSync(iterationIn(await to(source, request)), { recursive: true, encoding: "utf8" })
     expect([...loaders, "mp_rank_00", "notes.txt"].map((name) => made.includes(name))).toEqual([stay, stay, stay, true])
-  })
-
-  it("random states are not made", async () => {
-    const { code, err } = await runCli(["reshard", trainingCheckpoint("lm-fp32"), join(work, "reseeded"), "--tp", "2", "--rng", "reseed"])
-    expect([code, err]).toEqual([2, expect.stringMatching(/none are made here[^]*--rng drop has the trainer seed them/)])
   })
 
   it.each<[string, ReshardRequest, string]>([

@@ -50,11 +50,16 @@ export const summaries = async (folder: string): Promise<Record<string, TensorSu
   return out
 }
 
+/** The item of a stored object. */
+export const itemIn = (folder: string, key: string): Uint8Array => {
+  const { file, length, offset } = metadataOf(folder).objects.get(key)!
+  return readFileSync(join(folder, file)).subarray(offset, offset + length)
+}
+
 /** The value of a stored object. */
 export const objectIn = async (folder: string, key: string): Promise<unknown> => {
-  const { file, length, offset } = metadataOf(folder).objects.get(key)!
-  const item = readFileSync(join(folder, file)).subarray(offset, offset + length)
-  const [value] = await readObjectItem(length, (at, count) => Promise.resolve(item.subarray(at, at + count)))
+  const item = itemIn(folder, key)
+  const [value] = await readObjectItem(item.length, (at, count) => Promise.resolve(item.subarray(at, at + count)))
   return value
 }
 

@@ -2,7 +2,6 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { attempt } from "../../api/ground.ts"
 import { prepareReshard, type ReshardReport, rngModes, type RngMode } from "../../api/reshard.ts"
-import { UsageError } from "../../errors.ts"
 import * as flags from "../flags.ts"
 import { asJob } from "../job.ts"
 import { emit } from "../output.ts"
@@ -38,17 +37,6 @@ const renderReshard = (report: ReshardReport, target: string, done: boolean): st
 
 const size = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(what), Flag.optional)
 
-/** Asked for by those who know other tools; the states of Python, NumPy, torch and CUDA are made by them alone. */
-const RESEED = "reseed"
-
-const rngMode = (wanted: RngMode | typeof RESEED): RngMode => {
-  if (wanted !== RESEED) return wanted
-  throw new UsageError({
-    problem: "--rng reseed: random states are those of the generators of Python, NumPy, torch and the GPU, which differ from version to version; none are made here",
-    hint: "--rng drop has the trainer seed them: where a checkpoint has none, every rank goes on with the states of its start, which follow from --seed and its pipeline-, tensor- and expert-parallel rank."
-  })
-}
-
 export const reshardCommand = Command.make("reshard", {
   source: pathArgument("from", "directory").pipe(Argument.withDescription("Training checkpoint, or one iter_* folder")),
   target: pathArgument("to", "directory").pipe(Argument.withDescription("Where the resharded checkpoint is written")),
@@ -58,13 +46,14 @@ export const reshardCommand = Command.make("reshard", {
   cp: size("cp", "Context-parallel size of a standard checkpoint. Default 1"),
   drop: Flag.Literals("drop", ["optimizer"]).pipe(Flag.withDescription("Leave the optimizer's state behind, with its groups and schedules"), Flag.optional),
   only: Flag.Literals("only", ["model"]).pipe(Flag.withDescription("Leave everything behind but the weights and what the run says of itself"), Flag.optional),
-  rng: Flag.Literals("rng", [...rngModes, RESEED] as unknown as [RngMode | typeof RESEED, ...Array<RngMode | typeof RESEED>]).pipe(
+  rng: Flag.Literals("rng", [...rngModes] as [RngMode, ...Array<RngMode>]).pipe(
     Flag.withDescription(
-      "Random states. auto (default): kept where tp and pp stay, else dropped, as a trainer does; keep: or fail; drop: every rank goes on with what it seeds at its start. " +
-      "reseed is refused: the trainer's generators alone can make states"
+      "Random states. auto (default): kept where tp and pp stay, else dropped, as a trainer does; keep: or fail; drop: every rank goes on with what it seeds at its start; " +
+      "reseed: those that every rank of this layout has at its start are written"
     ),
     Flag.withDefault("auto" as RngMode)
   ),
+  seed: size("seed", "With --rng reseed: the seed. Default: the one that the run was started with"),
   link: Flag.Boolean("link").pipe(
     Flag.withDescription("Hard links to data files that stay the same instead of copies: no time, no space, but what changes one in place changes both"),
     Flag.withDefault(false)
@@ -80,9 +69,9 @@ export const reshardCommand = Command.make("reshard", {
   ...flags.progress
 }, Effect.fn("reshard")(function*(input) {
   return yield* asJob("reshard", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
-    const { arrangement, engine, rng } = yield* attempt(() => {
+    const { arrangement, engine, seed } = yield* attempt(() => {
       refuseIdle(["--standard", input.standard, "a checkpoint has the form that it has"])
-      return { arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input), rng: rngMode(input.rng) }
+      return { arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input), seed: Option.getOrUndefined(input.seed) }
     })
     const given = (name: "dp" | "cp") => (Option.isSome(input[name]) ? { [name]: input[name].value } : {})
     const prepared = yield* prepareReshard(input.source, {
@@ -91,7 +80,8 @@ export const reshardCommand = Command.make("reshard", {
       ...given("cp"),
       dropOptimizer: Option.isSome(input.drop),
       onlyModel: Option.isSome(input.only),
-      rng
+      rng: input.rng,
+      ...(seed === undefined ? {} : { seed })
     })
     const forecast = yield* prepared.forecast(input.target, input.link)
     if (input.dryRun) {
