@@ -1,7 +1,6 @@
 /** A command as one of several processes of a job. */
 import { Effect } from "effect"
 import { z } from "zod"
-import { writeErrorFile } from "../cluster/failures.ts"
 import { type Launch, launchOf } from "../cluster/launch.ts"
 import { WHILE_ALL_LIVE } from "../cluster/limits.ts"
 import type { JobOptions } from "../cluster/open.ts"
@@ -11,9 +10,6 @@ import type { WorldError } from "../cluster/World.ts"
 import type { BridgeError } from "../errors.ts"
 import { meeting } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
-
-/** Tell the launcher why this process ends, where it wants to know (torchrun). What was told first stays. */
-export const tellLauncher = (error: unknown): Effect.Effect<void> => Effect.sync(() => { writeErrorFile(error) })
 
 /** What `--rank`, `--world-size` and `--rendezvous` say; the launcher's variables say the rest. */
 export interface JobRequest {
