@@ -3,25 +3,15 @@
  * {@link ./range.ts}. Nothing is decoded: every request asks for the bytes as they are.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Readable } from "node:stream"
 import type { Dispatcher } from "undici"
 import { parseJson } from "../../document/StrictJson.ts"
 import { IoError } from "../../errors.ts"
+import { filling, type HttpAnswer, type HttpHeaders, type RangeAnswer, received } from "./Answer.ts"
+import { networkFailure, REPEATED, Transient, transientAnswer } from "./failures.ts"
+import { LARGEST_HEAD } from "./head.ts"
 import { Lanes } from "./Lanes.ts"
 import { redirected } from "./redirects.ts"
-
-export type HttpHeaders = Readonly<Record<string, string>>
-
-/** What a server said. It is received or dropped, or the connection stays taken. */
-export interface HttpAnswer {
-  readonly url: URL
-  readonly status: number
-  /** One value of a header, by its name in small letters. */
-  readonly header: (name: string) => string | undefined
-  /** Give every part of the body to `take`, as it comes. Rejects with what `take` throws, or with what the network fails with. */
-  readonly receive: (take: (part: Uint8Array) => void) => Promise<void>
-  readonly drop: () => Promise<void>
-}
+import { Wires } from "./Wires.ts"
 
 export interface ClientOptions {
   /** Milliseconds without a byte. */
@@ -48,19 +38,6 @@ export interface FollowOptions {
   readonly until?: (to: URL) => boolean
 }
 
-/** Something that may go well next time. */
-export class Transient extends Error {
-  readonly failure: IoError
-  /** Milliseconds that the server wants to be left alone. */
-  readonly after: number | undefined
-
-  constructor(failure: IoError, after?: number) {
-    super(failure.message)
-    this.failure = failure
-    this.after = after
-  }
-}
-
 const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const TRIES = 5
@@ -69,78 +46,12 @@ const SENDING = 12
 const LONGEST_PAUSE = 30_000
 /** A rate limit's window is five minutes. */
 const LONGEST_WAIT = 330_000
-const LARGEST_HEADERS = 64 << 10
 const LARGEST_JSON = 64 << 20
-
-const TIMED_OUT = new Set(["UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT", "ETIMEDOUT"])
-const LOST = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH", "UND_ERR_ABORTED", "UND_ERR_DESTROYED"])
-/** The network is not there, or not there now. */
-const UNREACHABLE = new Set(["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH"])
-
-const codeOf = (error: unknown): string => {
-  const { cause, code } = error as { readonly code?: unknown; readonly cause?: unknown }
-  return typeof code === "string" ? code : cause === undefined ? "" : codeOf(cause)
-}
-
-/**
- * What a failed call means; a defect of ours stays what it is. `reached`: some server has answered before, so that one which cannot be
- * reached may come back.
- */
-export const networkFailure = (path: string, error: unknown, reached = true, operation: "read" | "write" = "read"): unknown => {
-  if (error instanceof Transient || error instanceof IoError) return error
-  const code = codeOf(error)
-  const say = (errno: string, detail: string) => new IoError({ path, operation, errno, detail })
-  // The second is what AWS's client calls a body that stalls.
-  if (TIMED_OUT.has(code) || (error as Error).name === "TimeoutError") return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
-  if (LOST.has(code)) return new Transient(say("ECONNRESET", "the connection was cut"))
-  if (UNREACHABLE.has(code)) {
-    const failure = say(code, "the server cannot be reached")
-    return reached ? new Transient(failure) : failure
-  }
-  if (/^(HPE_|UND_ERR_)/.test(code) || (error as Error).name === "HTTPParserError") return new Transient(say("EPROTO", "the answer is no proper HTTP"))
-  // What is wrong with a certificate is still wrong next time.
-  if (/^(CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)) return say("ETLS", `the server's certificate is not accepted (${code})`)
-  return error
-}
-
-/** Seconds in a header, as milliseconds. */
-const secondsIn = (text: string | undefined): number | undefined => {
-  const seconds = Number(text)
-  return text === undefined || !Number.isFinite(seconds) || seconds < 0 ? undefined : seconds * 1000
-}
-
-/** How long the server wants to be left alone: `Retry-After`, or `t` of the Hub's `RateLimit: "api";r=0;t=55`. */
-const pauseOf = ({ header }: HttpAnswer): number | undefined => secondsIn(header("retry-after")) ?? secondsIn(/;\s*t=(\d+)/.exec(header("ratelimit") ?? "")?.[1])
-
-const REPEATED = new Set([408, 429, 500, 502, 503, 504])
-
-/** An answer that is worth another try. */
-export const transientAnswer = (path: string, answer: HttpAnswer): Transient | undefined => {
-  const { status } = answer
-  if (!REPEATED.has(status)) return undefined
-  const detail = status === 429 ? "the server's limit of requests is reached" : `the server answers ${status}`
-  return new Transient(new IoError({ path, operation: "read", errno: status === 429 ? "ERATELIMIT" : "EHTTP", detail }), pauseOf(answer))
-}
-
-/** Events, as a loop over the parts takes twice the time. */
-export const received = (body: Readable, take: (part: Uint8Array) => void): Promise<void> =>
-  new Promise((resolve, reject) => {
-    body.on("data", (part: Uint8Array) => {
-      try {
-        take(part)
-      } catch (error) {
-        reject(error)
-        body.destroy()
-      }
-    })
-    body.on("end", resolve)
-    body.on("error", reject)
-    body.on("close", () => reject(Object.assign(new Error("the connection was cut"), { code: "ECONNRESET" })))
-  })
 
 export class Client {
   readonly traffic: Traffic = { requests: 0, bytes: 0, sent: 0, retries: 0, waitingUntil: 0 }
   readonly lanes = new Lanes()
+  readonly #wires: Wires
   readonly #timeout: number
   readonly #patience: number
   #dispatcher: Promise<Dispatcher> | undefined
@@ -148,6 +59,7 @@ export class Client {
 
   constructor({ patience = 250, timeout }: ClientOptions) {
     this.#timeout = timeout
+    this.#wires = new Wires(timeout)
     this.#patience = patience
   }
 
@@ -160,7 +72,7 @@ export class Client {
       connect: { timeout: this.#timeout },
       headersTimeout: this.#timeout,
       bodyTimeout: this.#timeout,
-      maxHeaderSize: LARGEST_HEADERS
+      maxHeaderSize: LARGEST_HEAD
     }))
   }
 
@@ -189,14 +101,37 @@ export class Client {
     }
   }
 
+  /** Ask for a range, whose bytes go straight to where they are wanted. Otherwise as {@link Client.ask}. */
+  async askRange(path: string, url: URL, headers: HttpHeaders, signal?: AbortSignal): Promise<RangeAnswer> {
+    if (!this.#wires.lead(url)) return filling(await this.ask(path, url, headers, "GET", signal))
+    this.traffic.requests++
+    try {
+      const answer = await this.#wires.ask(url, { "accept-encoding": "identity", ...headers }, signal)
+      this.#reached = true
+      if (answer !== undefined) return answer
+    } catch (error) {
+      throw networkFailure(path, error, this.#reached)
+    }
+    return filling(await this.ask(path, url, headers, "GET", signal))
+  }
+
   /**
    * The same, redirects followed. `headersFor` says what an address is told: secrets are for one origin only. `until` ends it at an
    * answer that is for the caller.
    */
-  async follow(path: string, url: URL, headersFor: (url: URL) => HttpHeaders, { method, signal, until = () => false }: FollowOptions = {}): Promise<HttpAnswer> {
+  follow(path: string, url: URL, headersFor: (url: URL) => HttpHeaders, { method, signal, until }: FollowOptions = {}): Promise<HttpAnswer> {
+    return this.#following(path, url, (at) => this.ask(path, at, headersFor(at), method, signal), until)
+  }
+
+  /** A range, redirects followed, as {@link Client.askRange} and {@link Client.follow}. */
+  followRange(path: string, url: URL, headersFor: (url: URL) => HttpHeaders, signal?: AbortSignal): Promise<RangeAnswer> {
+    return this.#following(path, url, (at) => this.askRange(path, at, headersFor(at), signal))
+  }
+
+  async #following<A extends RangeAnswer | HttpAnswer>(path: string, url: URL, ask: (at: URL) => Promise<A>, until: (to: URL) => boolean = () => false): Promise<A> {
     let at = url
     for (let turns = 0; turns <= MOST_REDIRECTS; turns++) {
-      const answer = await this.ask(path, at, headersFor(at), method, signal)
+      const answer = await ask(at)
       if (!REDIRECTS.has(answer.status)) return answer
       try {
         const to = redirected(path, at, answer.header("location"))
@@ -275,7 +210,7 @@ export class Client {
    */
   fetching(path: string, isOwn: (url: URL) => boolean, secret: string): typeof globalThis.fetch {
     const dispatcher = import("undici").then(({ EnvHttpProxyAgent }) => new EnvHttpProxyAgent({
-      allowH2: false, connections: 32, connect: { timeout: this.#timeout }, headersTimeout: SENDING * this.#timeout, bodyTimeout: this.#timeout, maxHeaderSize: LARGEST_HEADERS
+      allowH2: false, connections: 32, connect: { timeout: this.#timeout }, headersTimeout: SENDING * this.#timeout, bodyTimeout: this.#timeout, maxHeaderSize: LARGEST_HEAD
     }))
     return (async (input: string | URL, init: RequestInit = {}) => {
       const url = new URL(String(input))
@@ -289,16 +224,11 @@ export class Client {
         if (REPEATED.has(answer.status)) {
           await answer.body?.cancel().catch(() => {})
           const header = (name: string): string | undefined => answer.headers.get(name) ?? undefined
-          throw transientAnswer(path, { url, status: answer.status, header, receive: async () => {}, drop: async () => {} })!
+          throw transientAnswer(path, { status: answer.status, header })!
         }
         if (init.body instanceof Blob) this.traffic.sent += init.body.size
         return answer
       }))
     }) as unknown as typeof globalThis.fetch
-  }
-
-  async close(): Promise<void> {
-    await (await this.#dispatcher)?.destroy()
-    this.#dispatcher = undefined
   }
 }

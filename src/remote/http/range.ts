@@ -3,18 +3,20 @@
  * itself, the object's size and its tag. A connection that breaks is gone on with where it broke.
  */
 import { IoError } from "../../errors.ts"
-import { type HttpAnswer, type Client, type HttpHeaders, networkFailure, Transient, transientAnswer } from "./Client.ts"
+import { type HttpHeaders, Overlong, type RangeAnswer } from "./Answer.ts"
+import type { Client } from "./Client.ts"
+import { networkFailure, Transient, transientAnswer } from "./failures.ts"
 
 /** Where the object is now. `fresh`: the address that was given last does not work any more. */
 export type Locate = (fresh: boolean) => Promise<{ readonly url: URL; readonly headers: HttpHeaders }>
 
 /** Ask for `range` (as in the header). `fresh`: the address that was given last does not work any more. */
-export type Ask = (range: string, fresh: boolean, signal: AbortSignal) => Promise<HttpAnswer>
+export type Ask = (range: string, fresh: boolean, signal: AbortSignal) => Promise<RangeAnswer>
 
 /** Ask where the object is said to be; what it is told there is told to no other origin. */
 export const askingAt = (client: Client, path: string, locate: Locate): Ask => async (range, fresh, signal) => {
   const { headers, url } = await locate(fresh)
-  return client.follow(path, url, (to) => ({ ...(to.origin === url.origin ? headers : {}), range }), { signal })
+  return client.followRange(path, url, (to) => ({ ...(to.origin === url.origin ? headers : {}), range }), signal)
 }
 
 /** What is known of an object, so that all ranges come from the same one. Found out with the first answer where it is unknown. */
@@ -44,7 +46,7 @@ const replaced = (path: string, problem: string): never => {
 const strong = (etag: string | undefined): string | undefined => (etag?.startsWith("W/") ? undefined : etag)
 
 /** The answer is the range [start, end) of the object, or as much of it as there is where the size was unknown. Returns its end. */
-const checkedEnd = (path: string, { header, status }: HttpAnswer, start: number, end: number, pinned: Pinned): number => {
+const checkedEnd = (path: string, { header, status }: RangeAnswer, start: number, end: number, pinned: Pinned): number => {
   if (status === 200) refuse(path, "the server answers with the whole file where a range was asked for")
   if (status !== 206) refuse(path, `the server answers ${status} where a range was asked for`)
   if ((header("content-encoding") ?? "identity") !== "identity") refuse(path, "the server encodes the content")
@@ -65,7 +67,7 @@ const checkedEnd = (path: string, { header, status }: HttpAnswer, start: number,
 }
 
 /** What a status says that is no range; undefined for one. */
-const unwelcome = (path: string, { status }: HttpAnswer): Error | undefined => {
+const unwelcome = (path: string, { status }: RangeAnswer): Error | undefined => {
   const say = (errno: string, detail: string) => new IoError({ path, operation: "read", errno, detail })
   switch (status) {
     case 401:
@@ -115,14 +117,13 @@ export const readRange = async (client: Client, path: string, ask: Ask, pinned: 
       throw error
     }
     try {
-      await answer.receive((part) => {
-        if (done + part.byteLength > expected) refuse(path, "the server sends more bytes than it announced")
-        into.set(part, done)
-        done += part.byteLength
-        client.traffic.bytes += part.byteLength
-        client.lanes.received(part.byteLength)
+      await answer.fill(into.subarray(done, expected), (bytes) => {
+        done += bytes
+        client.traffic.bytes += bytes
+        client.lanes.received(bytes)
       })
     } catch (error) {
+      if (error instanceof Overlong) refuse(path, "the server sends more bytes than it announced")
       throw deadline.aborted
         ? new Transient(new IoError({ path, operation: "read", errno: "ETIMEDOUT", detail: "the server sends too slowly" }))
         : networkFailure(path, error)

@@ -4,7 +4,9 @@
  */
 import { z } from "zod"
 import { IoError, quote } from "../../errors.ts"
-import { type HttpAnswer, type Client, type HttpHeaders, Transient, transientAnswer } from "../http/Client.ts"
+import type { HttpAnswer, HttpHeaders } from "../http/Answer.ts"
+import type { Client } from "../http/Client.ts"
+import { Transient, transientAnswer } from "../http/failures.ts"
 import type { Locate } from "../http/range.ts"
 import { COMMIT, hubPath, type HubPlace } from "../place.ts"
 

@@ -7,7 +7,8 @@ import { basename, dirname } from "node:path"
 import type { Readable } from "node:stream"
 import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
-import { type HttpAnswer, type Client, received } from "../http/Client.ts"
+import { filling, type RangeAnswer, received } from "../http/Answer.ts"
+import type { Client } from "../http/Client.ts"
 import { PinnedObject } from "../http/PinnedObject.ts"
 import type { Ask, Pinned } from "../http/range.ts"
 import { canonical } from "../place.ts"
@@ -33,19 +34,19 @@ interface Listing {
 
 const isName = (name: string): boolean => name !== "" && name !== "." && name !== ".."
 
-const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): HttpAnswer => {
+const answerOf = ({ $metadata, Body, ContentEncoding, ContentLength, ContentRange, ETag }: GetObjectCommandOutput): RangeAnswer => {
   const headers: Readonly<Record<string, string | undefined>> = {
     "content-range": ContentRange, "content-length": ContentLength?.toString(), etag: ETag, "content-encoding": ContentEncoding
   }
   const body = Body as unknown as Readable
   body.on("error", () => {})
-  return {
+  return filling({
     url: new URL("s3://object"),
     status: $metadata.httpStatusCode ?? 0,
     header: (name) => headers[name],
     receive: (take) => received(body, take),
     drop: async () => { body.destroy() }
-  }
+  })
 }
 
 export class S3Store implements Store {

@@ -1,6 +1,6 @@
 /** Where something is in a bucket, and what AWS's client says when it fails. */
 import { IoError } from "../../errors.ts"
-import { networkFailure, Transient } from "../http/Client.ts"
+import { networkFailure, Transient } from "../http/failures.ts"
 import { canonical } from "../place.ts"
 
 export interface S3Place {
