@@ -4,11 +4,11 @@
  * many connections; medians, in shuffled rounds. The server is a process of its own.
  */
 import { execFileSync, fork, spawn } from "node:child_process"
-import { once } from "node:events"
 import { createServer } from "node:http"
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from "node:fs"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
+import { pipeline } from "node:stream/promises"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 
@@ -18,6 +18,8 @@ const { values } = parseArgs({
     dir: { type: "string", default: "/dev/shm" }, repeats: { type: "string", default: "3" }, serve: { type: "string" }
   }
 })
+
+const PART = 256 << 10
 
 /** Serves a directory: every answer begins after the delay; all share the rate. */
 const serve = (directory: string): void => {
@@ -35,19 +37,28 @@ const serve = (directory: string): void => {
       const end = Math.min(size, Number(last ?? size - 1) + 1)
       response.writeHead(first === undefined ? 200 : 206, { etag: `"${size}"`, "content-length": end - start, "content-range": `bytes ${start}-${end - 1}/${size}` })
       const file = openSync(path, "r")
-      for (let at = start; at < end && !response.destroyed;) {
-        const part = Buffer.allocUnsafe(Math.min(256 << 10, end - at))
-        at += readSync(file, part, 0, part.byteLength, at)
-        const now = performance.now()
-        free = Math.max(now, free) + part.byteLength / perMillisecond
-        if (free > now + 1) await sleep(free - now)
-        if (!response.write(part)) await Promise.race([once(response, "drain"), once(response, "close")]).catch(() => {})
-      }
+      await pipeline(async function*() {
+        for (let at = start; at < end;) {
+          const part = Buffer.allocUnsafe(Math.min(PART, end - at))
+          at += readSync(file, part, 0, part.byteLength, at)
+          const now = performance.now()
+          free = Math.max(now, free) + part.byteLength / perMillisecond
+          if (free > now + 1) await sleep(free - now)
+          yield part
+        }
+      }, response).catch(() => {})
       closeSync(file)
-      response.end()
     })()
   })
   server.listen(0, "127.0.0.1", () => process.send!((server.address() as AddressInfo).port))
+}
+
+interface Run {
+  readonly seconds: number
+  /** Most resident bytes. */
+  readonly memory: number
+  /** Seconds that its threads were computing, together. */
+  readonly busy: number
 }
 
 const median = (numbers: ReadonlyArray<number>): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!
@@ -80,19 +91,20 @@ const bench = async (): Promise<void> => {
   const origin = `http://127.0.0.1:${port}`
   const weights = readdirSync(hf).filter((name) => name.endsWith(".safetensors")).map((name) => [name, statSync(join(hf, name)).size] as const)
   const bytes = weights.reduce((sum, [, size]) => sum + size, 0)
-  const timed = async (program: string, args: ReadonlyArray<string>): Promise<readonly [number, number]> => {
+  const timed = async (program: string, args: ReadonlyArray<string>): Promise<Run> => {
     const start = performance.now()
-    let memory = 0
+    let [memory, ticks] = [0, 0]
     const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"], cwd: root })
     const watch = setInterval(() => {
       try {
         memory = Math.max(memory, Number(readFileSync(`/proc/${child.pid}/statm`, "utf8").split(" ")[1]) * 4096)
+        ticks = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(" ").slice(13, 15).reduce((sum, n) => sum + Number(n), 0)
       } catch { /* it has ended */ }
     }, 20)
     const code = await new Promise((resolve) => child.on("close", resolve))
     clearInterval(watch)
     if (code !== 0) throw new Error(`${args.join(" ")}: exit code ${String(code)}`)
-    return [(performance.now() - start) / 1000, memory]
+    return { seconds: (performance.now() - start) / 1000, memory, busy: ticks / 100 }
   }
   const steps = {
     "plain download": () => timed(process.execPath, ["--input-type=module", "-e", DOWNLOAD, origin, ...weights.map(([name, size]) => `${name}:${size}`)]),
@@ -101,16 +113,17 @@ const bench = async (): Promise<void> => {
       return timed(process.execPath, [bin, "import", "--hf-model", `${origin}/`, "--megatron-path", join(work, "out"), "--quiet"])
     }
   }
-  const found = new Map<string, Array<readonly [number, number]>>()
+  const found = new Map<string, Array<Run>>()
   for (let round = 0; round < Number(values.repeats); round++) {
     for (const [name, step] of Object.entries(steps).sort(() => Math.random() - 0.5)) found.set(name, [...found.get(name) ?? [], await step()])
   }
   server.kill()
-  console.log(`${values.size}, ${values.delay} ms, at most ${values.rate} MB/s, in ${values.dir}\n\n| | s | GB/s | peak memory, MB |\n| --- | ---: | ---: | ---: |`)
+  const row = (name: string, ...cells: ReadonlyArray<string | number>): void => console.log(`| ${[name, ...cells].join(" | ")} |`)
+  console.log(`${values.size}, ${values.delay} ms, at most ${values.rate} MB/s, in ${values.dir}\n\n| | s | GB/s | s of processor for a GB | peak memory, MB |\n| --- | ---: | ---: | ---: | ---: |`)
   for (const name of Object.keys(steps)) {
     const runs = found.get(name)!
-    const seconds = median(runs.map(([s]) => s))
-    console.log(`| ${name} | ${seconds.toFixed(2)} | ${(bytes / 1e9 / seconds).toFixed(2)} | ${Math.round(Math.max(...runs.map(([, m]) => m)) / 1e6)} |`)
+    const seconds = median(runs.map((run) => run.seconds))
+    row(name, seconds.toFixed(2), (bytes / 1e9 / seconds).toFixed(2), (median(runs.map((run) => run.busy)) / (bytes / 1e9)).toFixed(2), Math.round(Math.max(...runs.map(({ memory }) => memory)) / 1e6))
   }
 }
 
