@@ -13,10 +13,12 @@ export const multiplied = (array: TargetArray, times: number): TargetArray => {
     dtype,
     shape,
     copies: () => array.copies(),
-    adjust: (bytes) => {
-      const values = widened({ bytes, dtype })
-      for (let i = 0; i < values.length; i++) values[i]! *= times
-      bytes.set(narrowed(values, dtype))
+    adjust: {
+      bytes: (bytes) => {
+        const values = widened({ bytes, dtype })
+        for (let i = 0; i < values.length; i++) values[i]! *= times
+        bytes.set(narrowed(values, dtype))
+      }
     }
   }
 }

@@ -3,21 +3,25 @@
  * only; its `run` writes, atomically.
  */
 import { Effect } from "effect"
-import { type MergeRequest, type MergeRun, prepareCheckpointMerge, prepareMegatronMerge, prepareMerge as planMerge, type PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+import { prepareCheckpointMerge, prepareMegatronMerge } from "../adapters/merge/intoMegatron.ts"
+import type { MergeRequest, MergeRun, PreparedMerge } from "../adapters/merge/merging.ts"
+import { prepareMerge as planMerge } from "../adapters/merge/prepareMerge.ts"
 import type { MergeReport } from "../adapters/merge/Report.ts"
 import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterExport as planExport } from "../adapters/prepareExport.ts"
 import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
 import type { AdapterReport } from "../adapters/Report.ts"
 import type { RunOptions } from "../convert/produce.ts"
-import type { BridgeError } from "../errors.ts"
+import { type BridgeError, UsageError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import { checking } from "../io/attempt.ts"
+import { prepareStoredMerge } from "../reshard/prepareStoredMerge.ts"
 import { type Arrangement, arrange, familiesOf, TENSOR_DEFAULTS, type WithFamilies } from "./requests.ts"
+import { layoutOf } from "./reshard.ts"
 
 export type { AdapterReport, AdapterSummary } from "../adapters/Report.ts"
 export type { MergeOrder } from "../adapters/merge/addTerms.ts"
 export type { AdapterChoice } from "../adapters/merge/loadAdapter.ts"
-export type { PreparedMerge } from "../adapters/merge/prepareMerge.ts"
+export type { PreparedMerge } from "../adapters/merge/merging.ts"
 export type { MergeReport } from "../adapters/merge/Report.ts"
 export type { PreparedAdapterExport } from "../adapters/prepareExport.ts"
 export type { PreparedAdapterImport } from "../adapters/prepareImport.ts"
@@ -62,21 +66,31 @@ export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {
   readonly pretrained?: string
 }
 
+const choicesOf = ({ adapters = [], inputAxis = "last", order = "bridge" }: MergeOptions): MergeRequest => ({ adapters, inputAxis, order })
+
 /** Plan a merge of adapters into the weights of the directory `hfModel`, or of a checkpoint of that model. */
-export const prepareMerge = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", pretrained, ...request }: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
-  pretrained === undefined
-    ? planMerge(familiesOf(request), hfModel, { adapters, inputAxis, order })
-    : prepareCheckpointMerge(familiesOf(request), hfModel, { adapters, inputAxis, order, pretrained })
+export const prepareMerge = (hfModel: string, options: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+  options.pretrained === undefined
+    ? planMerge(familiesOf(options), hfModel, choicesOf(options))
+    : prepareCheckpointMerge(familiesOf(options), hfModel, options.pretrained, choicesOf(options))
 
 /** Which adapters are added to a model, and how the checkpoint is laid out that becomes of it. */
-export interface MegatronMergeOptions extends Omit<MergeOptions, "pretrained">, Arrangement {}
+export interface MegatronMergeOptions extends MergeOptions, Arrangement {}
 
-/** Plan a merge of adapters into the weights of the directory `hfModel`, written as a Megatron checkpoint: what `import` makes of the merged model. */
-export const prepareMergedImport = (hfModel: string, { adapters = [], inputAxis = "last", order = "bridge", ...request }: MegatronMergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
-  Effect.flatMap(checking(() => arrange(request)), (arranged) => prepareMegatronMerge(familiesOf(request), hfModel, { ...arranged, adapters, inputAxis, order }))
+/**
+ * Plan a merge of adapters that is written as a Megatron checkpoint: of the directory `hfModel`, what `import` makes of the merged model; of
+ * the weights of `pretrained`, that checkpoint with the adapters in it, under its own layout unless another is asked for.
+ */
+export const prepareMergedImport = (hfModel: string, options: MegatronMergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const { pretrained } = options
+    if (pretrained === undefined) return yield* prepareMegatronMerge(familiesOf(options), hfModel, { ...yield* checking(() => arrange(options)), ...choicesOf(options) })
+    if (options.standard) return yield* new UsageError({ code: "usage/layout", problem: "--standard: a checkpoint has the form that it has" })
+    return yield* prepareStoredMerge(familiesOf(options), hfModel, { pretrained, layout: yield* checking(() => layoutOf(options)), ...choicesOf(options) })
+  })
 
 /** Write the model with the adapters merged as a Megatron checkpoint. Atomic. */
-export const importMerged = (hfModel: string, target: string, options: MegatronMergeOptions & Partial<RunOptions>): Effect.Effect<MergeReport, BridgeError, Disk> =>
+export const importMerged = (hfModel: string, target: string, options: MegatronMergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>
   Effect.flatMap(prepareMergedImport(hfModel, options), ({ run }) => run(target, { ...FRESH, link: false, ...options }))
 
 /** Write the model with the adapters merged. Atomic. */

@@ -30,7 +30,8 @@ export interface ReshardRequest extends StandardSizes, Partial<Pick<ModuleParall
 
 const SIZES = ["tp", "pp", "ep", "etp", "dp", "cp", "pipeline"] as const
 
-const layoutOf = (request: ReshardRequest): ((names: ReadonlyArray<string>) => Layout) | undefined => {
+/** The layout that a checkpoint is to have; undefined: the one that it has. @throws UsageError `usage/layout` */
+export const layoutOf = (request: Pick<ReshardRequest, (typeof SIZES)[number] | "components">): ((names: ReadonlyArray<string>) => Layout) | undefined => {
   const sizes = Object.fromEntries(SIZES.flatMap((key) => (request[key] === undefined ? [] : [[key, request[key]]])))
   const specs = (request.components ?? []).map(parseComponent)
   const [size] = Object.keys(sizes)

@@ -8,7 +8,7 @@ import { library } from "../tensor/kernels/simd/Simd.ts"
 import type { SumSteps } from "./Arithmetic.ts"
 
 /** Lanes of F32 in a vector. */
-const LANES = 4
+export const LANES = 4
 /** A tile of the result: its 8 sums, 2 vectors of b and a value of a fill 11 of 16 registers. */
 export const TILE = { rows: 4, columns: 2 * LANES } as const
 /** Steps of k per turn of the innermost loop. */

@@ -7,12 +7,15 @@ import type { Memory } from "../tensor/kernels/Memory.ts"
 import type { WasmMemory } from "../tensor/kernels/simd/Simd.ts"
 import type { SumSteps, WeightDType, Weights } from "./Arithmetic.ts"
 import { convertIn } from "./convert.ts"
-import { type Kernels, kernelsOf, TILE } from "./kernels.ts"
+import { type Kernels, kernelsOf, LANES, TILE } from "./kernels.ts"
 
-/** The dtypes that are summed in place. */
-const SUMMED = ["BF16", "F32"] as const
-export type SummedDType = (typeof SUMMED)[number]
-export const isSummedDType = (dtype: string): dtype is SummedDType => (SUMMED as ReadonlyArray<string>).includes(dtype)
+/** The dtypes that kernels sum in place. */
+const IN_PLACE = ["BF16", "F32"] as const
+type InPlace = (typeof IN_PLACE)[number]
+const isInPlace = (dtype: WeightDType): dtype is InPlace => (IN_PLACE as ReadonlyArray<string>).includes(dtype)
+
+/** As {@link SumSteps}; `together`: all addends are added in F32, each row is multiplied by its factor, and that is rounded to the dtype of W. */
+export type AddendSteps = SumSteps | "together"
 
 /** `scale · left · right`, added to a matrix [rows, columns]. Factors in shared memory are not copied on their way to a thread. */
 export interface Addend {
@@ -23,23 +26,29 @@ export interface Addend {
   readonly right: Weights
 }
 
-/** What is added to the matrices of a tensor that lie one behind the other; the addends of one are added one after the other. */
-export interface MatrixSums {
-  readonly dtype: SummedDType
-  readonly steps: SumSteps
-  readonly matrices: ReadonlyArray<{ readonly rows: number; readonly columns: number; readonly addends: ReadonlyArray<Addend> }>
+/** What is added to one matrix: the addends one after the other. */
+export interface MatrixSum {
+  readonly columns: number
+  readonly dtype: WeightDType
+  readonly steps: AddendSteps
+  readonly addends: ReadonlyArray<Addend>
+  /** Of `together`: what each row is multiplied by in the end. */
+  readonly rowFactors?: Float32Array
 }
 
+/** Matrices that lie one behind the other; of those that nothing is added to, `sum` is absent. */
+export type MatrixSums = ReadonlyArray<{ readonly elements: number; readonly sum?: MatrixSum | undefined }>
+
 /** `count` elements of one matrix from element `first` on, at an address: rows at either end may be cut. */
-export interface ElementSums {
+export interface ElementSums extends MatrixSum {
   readonly at: number
   readonly first: number
   readonly count: number
-  readonly dtype: SummedDType
-  readonly steps: SumSteps
-  readonly columns: number
-  readonly addends: ReadonlyArray<Addend>
 }
+
+/** Whether such sums can be had of any thread; what cannot is the driver's. */
+export const isSummed = ({ addends, dtype, steps }: MatrixSum): boolean =>
+  (isInPlace(dtype) || steps === "together" || (steps === "once" && addends.length === 1)) && addends.every(({ left }) => left.columns <= LARGEST_RANK)
 
 /** Addresses of room for computing. */
 interface ComputeRoom {
@@ -51,17 +60,14 @@ interface ComputeRoom {
 export const LARGEST_RANK = 4096
 
 /** Elements from `first` on that lie at an address, matrix by matrix. */
-export const sumsWithin = ({ dtype, matrices, steps }: MatrixSums, at: number, first: number, count: number): ReadonlyArray<ElementSums> => {
-  const size = matrices[0]!.rows * matrices[0]!.columns
-  const width = bytesOf(dtype)
+export const sumsWithin = (matrices: MatrixSums, at: number, first: number, count: number): ReadonlyArray<ElementSums> => {
   const sums: Array<ElementSums> = []
-  for (let done = 0; done < count;) {
-    const index = Math.floor((first + done) / size)
-    const start = first + done - index * size
-    const part = Math.min(count - done, size - start)
-    const { addends, columns } = matrices[index]!
-    if (addends.length > 0) sums.push({ at: at + done * width, first: start, count: part, dtype, steps, columns, addends })
-    done += part
+  let start = 0
+  for (const { elements, sum } of matrices) {
+    const [from, to] = [Math.max(first, start), Math.min(first + count, start + elements)]
+    if (sum && sum.addends.length > 0 && from < to) sums.push({ ...sum, at: at + (from - first) * bytesOf(sum.dtype), first: from - start, count: to - from })
+    start += elements
+    if (start >= first + count) break
   }
   return sums
 }
@@ -145,7 +151,7 @@ const copyRows = ({ u8 }: Memory, from: number, fromStride: number, to: number, 
   for (let i = 0; i < rows; i++) u8.copyWithin(to + i * toStride, from + i * fromStride, from + i * fromStride + bytes)
 }
 
-const addTo = (memory: Memory, { dtype, steps }: ElementSums, { left, right, scale }: Addend, whole: Rectangle, room: ComputeRoom): void => {
+const addTo = (memory: Memory, dtype: InPlace, steps: SumSteps, { left, right, scale }: Addend, whole: Rectangle, room: ComputeRoom): void => {
   const k = left.columns
   const kernels = kernelsIn(memory.wasm)
   const add = kernels[dtype === "F32" ? "addF32" : ADDS[steps]]
@@ -156,7 +162,7 @@ const addTo = (memory: Memory, { dtype, steps }: ElementSums, { left, right, sca
   memory.f32[places.factor / 4] = scale
 
   /** What has been copied to the raw place, in a dtype that is packed. */
-  const packable = (dtype: WeightDType, count: number): { readonly at: number; readonly dtype: SummedDType } => {
+  const packable = (dtype: WeightDType, count: number): { readonly at: number; readonly dtype: InPlace } => {
     if (dtype !== "F16") return { at: places.raw, dtype }
     convertIn(memory, dtype, "F32", places.raw, places.wide, count)
     return { at: places.wide, dtype: "F32" }
@@ -199,7 +205,48 @@ const addTo = (memory: Memory, { dtype, steps }: ElementSums, { left, right, sca
   }
 }
 
-/** Add what is to be added to elements in a memory. */
+/** Elements that are widened at once, for whole blocks of a product. */
+const WIDENED = { rows: 128, columns: 512 } as const
+
+/** Half of the room for as many widened elements as fit, as they come and as F32. */
+const widenedPlaces = ({ work, workEnd }: ComputeRoom) => {
+  let { columns, rows }: { columns: number; rows: number } = WIDENED
+  const size = (): number => 2 * (rows * columns * 4 + SPARE)
+  while (size() > (workEnd - work) / 2 && rows * columns > TILE.columns) [rows, columns] = rows > 1 ? [rows / 2, columns] : [rows, columns / 2]
+  const raw = roundedUp(work, 16)
+  const wide = roundedUp(raw + rows * columns * 4 + SPARE, 16)
+  return { rows, columns, raw, wide, rest: { work: wide + rows * columns * 4 + SPARE, workEnd } }
+}
+
+const addTogether = (memory: Memory, { addends, dtype, rowFactors }: ElementSums, whole: Rectangle, room: ComputeRoom): void => {
+  const places = widenedPlaces(room)
+  const width = bytesOf(dtype)
+  for (let row = 0; row < whole.rows; row += places.rows) {
+    const rows = Math.min(places.rows, whole.rows - row)
+    for (let column = 0; column < whole.columns; column += places.columns) {
+      const columns = Math.min(places.columns, whole.columns - column)
+      const across = roundedUp(columns, LANES)
+      const at = whole.at + row * whole.stride + column * width
+      copyRows(memory, at, whole.stride, places.raw, across * width, rows, columns * width)
+      convertIn(memory, dtype, "F32", places.raw, places.wide, rows * across)
+      const part = { at: places.wide, stride: across * 4, row: whole.row + row, rows, column: whole.column + column, columns }
+      for (const addend of addends) addTo(memory, "F32", "once", addend, part, places.rest)
+      if (rowFactors) {
+        for (let i = 0; i < rows; i++) {
+          memory.f32[places.raw / 4] = rowFactors[part.row + i]!
+          kernelsIn(memory.wasm).scale(places.wide + i * across * 4, places.raw, across)
+        }
+      }
+      convertIn(memory, "F32", dtype, places.wide, places.raw, rows * across)
+      copyRows(memory, places.raw, across * width, at, whole.stride, rows, columns * width)
+    }
+  }
+}
+
+/** Add what is to be added to elements in a memory. Sums are such as {@link isSummed} says. */
 export const addSums = (memory: Memory, sums: ElementSums, room: ComputeRoom): void => {
-  for (const addend of sums.addends) for (const rectangle of rectanglesOf(sums)) addTo(memory, sums, addend, rectangle, room)
+  const { addends, dtype, steps } = sums
+  const rectangles = rectanglesOf(sums)
+  if (steps === "together" || !isInPlace(dtype)) for (const rectangle of rectangles) addTogether(memory, sums, rectangle, room)
+  else for (const addend of addends) for (const rectangle of rectangles) addTo(memory, dtype, steps, addend, rectangle, room)
 }

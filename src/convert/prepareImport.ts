@@ -27,7 +27,7 @@ import { directoriesOf, mainDirectory } from "../space/Assembly.ts"
 import { configStates, copySmall, smallSources } from "./smallFiles.ts"
 import { tellPlan, tellSource } from "./tell.ts"
 import { TOKENIZER_FILE } from "./tokenizerFiles.ts"
-import type { ValueChanges } from "./ValueChanges.ts"
+import type { ChangeSources } from "./ValueChanges.ts"
 import { familyOf } from "./familyOf.ts"
 
 /** A planned import that can be run. */
@@ -52,7 +52,7 @@ export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRe
 
 export interface ChangedImportRequest extends ImportOptions {
   /** Of `changes`: what decides them, the files that they were read from, and where these are. */
-  readonly changing?: Omit<ValueChanges, "of">
+  readonly changing?: ChangeSources
 }
 
 /** Plan an import of the HF directory `hfModel`. Reads headers only. */

@@ -1,6 +1,7 @@
 /** What is asked of resharding, and what it says it did. */
 import type { Effect } from "effect"
 import type { Forecast } from "../convert/unchanged.ts"
+import type { StoredChanges } from "../convert/ValueChanges.ts"
 import type { BridgeError, ConversionError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Layout, LayoutRow } from "../parallel/Layout.ts"
@@ -18,6 +19,8 @@ export interface ReshardOptions {
   readonly rng: RngMode
   /** Of random states that are made anew; undefined: the one of the run. */
   readonly seed: number | undefined
+  /** What becomes of values on their way. */
+  readonly changes?: StoredChanges
 }
 
 /** What resharding does, or did. */

@@ -4,6 +4,7 @@ import type { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { byKey, type Chunk, rankFileName } from "../checkpoint/Placement.ts"
 import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
 import type { StageOf } from "../checkpoint/stageOf.ts"
+import type { ChangedTensors } from "../convert/ValueChanges.ts"
 import type { ModuleParallelism } from "../parallel/ModuleParallelism.ts"
 import type { ItemsPlace, SpaceTensor } from "../space/TensorSpace.ts"
 import type { Box } from "../tensor/Copy.ts"
@@ -37,7 +38,7 @@ export interface ReshardContents {
 
 export interface ReshardPlan extends PlannedFiles {
   readonly metadata: DcpMetadata
-  /** Tensors whose items are cut anew. */
+  /** Chunks that are cut anew. */
   readonly recut: number
 }
 
@@ -60,33 +61,36 @@ const chunkAt = ({ stored }: Content, { offsets, sizes }: Box, known: Map<SpaceT
 /** What is placed, before headers are read. */
 export interface PlacedContents {
   readonly stay: ReadonlyArray<Content>
-  readonly chunks: ReadonlyArray<{ readonly file: string; readonly chunk: Chunk<Content>; readonly whole: StoredChunk | undefined }>
+  readonly chunks: ReadonlyArray<{ readonly file: string; readonly chunk: Pick<Chunk<Content>, "of" | "stored">; readonly whole: StoredChunk | undefined }>
+  readonly changed: ChangedTensors | undefined
 }
+
+const isChanged = ({ stored }: Content, changed: ChangedTensors | undefined): boolean => stored !== undefined && changed?.has(stored.place.stored) === true
 
 /** Cut and place; the chunks that must be read are added to `selection`. */
 export const placedContents = (
   contents: ReadonlyArray<Content>,
   facts: KeyFacts,
   components: ReadonlyMap<string, ComponentPlan>,
-  selection: ChunkSelection
+  { changed, selection }: { readonly selection: ChunkSelection; readonly changed: ChangedTensors | undefined }
 ): PlacedContents => {
   const [stay, move]: [Array<Content>, Array<Content>] = [[], []]
   for (const content of contents) (staysWhereItIs(content, components) ? stay : move).push(content)
   const known = new Map<SpaceTensor<ItemsPlace>, ReadonlyMap<string, StoredChunk>>()
-  const read = new Set<Content>()
+  const read = new Set(stay.filter((content) => isChanged(content, changed)))
   const chunks = placed(move, facts, components).flatMap(({ chunks: own, number, rank }) =>
     [...byKey(own).values()].flat().map((chunk) => {
-      const whole = chunkAt(chunk.of, chunk.stored, known)
+      const whole = isChanged(chunk.of, changed) ? undefined : chunkAt(chunk.of, chunk.stored, known)
       if (!whole) read.add(chunk.of)
       return { file: rankFileName({ rank, number }), chunk, whole }
     }))
   for (const { reads } of read) for (const { name, place } of reads) selection.add(name, place.stored)
-  return { stay, chunks }
+  return { stay, chunks, changed }
 }
 
 /** `arrays`: the chosen chunks, their headers read. */
 export const reshardPlan = (
-  { chunks, stay }: PlacedContents,
+  { changed, chunks, stay }: PlacedContents,
   { contents, objects }: ReshardContents,
   arrays: StoredArrays,
   source: { readonly metadata: DcpMetadata; readonly pathOf: (file: string) => string }
@@ -94,22 +98,27 @@ export const reshardPlan = (
   const tensors = new Map<string, OpenTensor>(contents.map((content) => [content.key, { content, chunks: [] }]))
   const stored = new Map<string, StoredObject>()
   const items: Array<PlannedItem> = objects.map((object) => ({ ...objectItem(object), key: object.key, settle: (place: ItemPlace) => stored.set(object.key, place) }))
-  for (const { key, stored: tensor } of stay) {
+  const made = (of: Content, box: Box): PlannedItem["from"] => {
+    const array = { id: of.key, dtype: of.dtype, shape: box.sizes, copies: () => of.copies(arrays, box, of.key) }
+    return { array: isChanged(of, changed) ? changed!.changed(array, of.stored!.place.stored, box) : array, sizes: box.sizes }
+  }
+  for (const content of stay) {
+    const { key, stored: tensor } = content
     const open = tensors.get(key)!.chunks
     for (const { file, length, offset, offsets, sizes } of tensor!.place.stored.chunks) {
-      items.push({ key, file, isTensor: true, from: { stored: { file, offset, length } }, settle: (place) => open.push({ offsets, sizes, ...place }) })
+      const from = isChanged(content, changed) ? made(content, { offsets, sizes }) : { stored: { file, offset, length } }
+      items.push({ key, file, isTensor: true, from, settle: (place) => open.push({ offsets, sizes, ...place }) })
     }
   }
   let recut = 0
   for (const { chunk: { of, stored: box }, file, whole } of chunks) {
     const open = tensors.get(of.key)!.chunks
     if (!whole) recut++
-    const array = { id: of.key, dtype: of.dtype, shape: box.sizes, copies: () => of.copies(arrays, box, of.key) }
     items.push({
       key: of.key,
       file,
       isTensor: true,
-      from: whole ? { stored: { file: whole.file, offset: whole.offset, length: whole.length } } : { array, sizes: box.sizes },
+      from: whole ? { stored: { file: whole.file, offset: whole.offset, length: whole.length } } : made(of, box),
       settle: (place) => open.push({ offsets: box.offsets, sizes: box.sizes, ...place })
     })
   }
@@ -121,7 +130,7 @@ export const reshardPlan = (
       className: "torch.distributed.checkpoint.metadata.Metadata",
       tensors: new Map([...tensors].map(([key, { chunks: own, content: { dtype, shape } }]) => [key, { dtype, shape, chunks: own }])),
       // In the order of the source, file by file or not: the way back then ends in the same bytes.
-      objects: new Map(objects.map(({ key }) => [key, stored.get(key)!]))
+      objects: new Map([...new Set([...source.metadata.objects.keys(), ...stored.keys()])].flatMap((key) => (stored.has(key) ? [[key, stored.get(key)!] as const] : [])))
     }
   }
 }

@@ -60,7 +60,9 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
   const { directory, metadata } = checkpoint
   const args = yield* converting(() => argumentsOf(common))
   const selection = new ChunkSelection(directory)
-  const state: Prepared = yield* preparedState(checkpoint, { args, common }, options, selection)
+  const { changes } = options
+  const changed = changes && (yield* changes.of(checkpoint))
+  const state: Prepared = yield* preparedState(checkpoint, { args, common }, { ...options, changed }, selection)
   const arrays = yield* converting(() => readChunks(store, selection))
   const edited = yield* converting(() => editedCommonState(disk, directory, metadata, state.changeCommon))
   const plan = yield* converting(() => state.plan(arrays, edited.item))
@@ -68,13 +70,13 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
   const folder = iterationOf(named) !== undefined || named === "release" ? named : iterationFolder(state.iteration)
   const sources = new Map(all.map((file) => [file.name, file]))
   const kept = plan.kept.map(({ name, source }): SideFile => ({ ...sources.get(source)!, name }))
-  const changed = new Map<string, Uint8Array>([
+  const small = new Map<string, Uint8Array>([
     [METADATA, encodeMetadata(plan.metadata)],
     ...(state.runConfig === undefined ? [] : [[RUN_CONFIG, Buffer.from(state.runConfig)] as const]),
     ...(edited.file ? [[COMMON_FILE, edited.file] as const] : [])
   ])
   const layout = describeLayout(state.layout)
-  const files = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !changed.has(f.name))
+  const files = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !small.has(f.name))
   const side = sideFilesOf({ files, folders }, { before: state.facts.before, layout: options.layout && layout, onlyModel: options.onlyModel })
   const beside = side.files
   const others = yield* converting(() => besideIterations(disk, directory))
@@ -96,10 +98,12 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     writtenBytes: sizeOf(plan.files) + sizeOf(beside) + sizeOf(kept)
   }
   const { forecast, run } = writing<ReshardReport>({
-    disk, directory, folder, folders: side.folders, kept, beside, changed, trackers, dataStates,
+    disk, directory, folder, folders: side.folders, kept, beside, changed: small, trackers,
+    dataStates: [...dataStates, ...changes?.states ?? []],
+    read: changes?.sources ?? [],
     files: plan.files,
     sums: () => new StorageSums(arrays.storages()),
-    ingredients: [known("the layout", JSON.stringify([report.layout, options.dropOptimizer, options.onlyModel, report.rng]))],
+    ingredients: [known("the layout", JSON.stringify([report.layout, options.dropOptimizer, options.onlyModel, report.rng])), ...changes?.ingredients ?? []],
     report
   })
   return { report, forecast, run } satisfies PreparedReshard

@@ -8,6 +8,7 @@ import type { CommonChange } from "../checkpoint/CommonStateEdit.ts"
 import { COMMON_STATE, RUN_CONFIG } from "../checkpoint/names.ts"
 import { readOwn } from "../checkpoint/ownFile.ts"
 import type { StoredArrays } from "../checkpoint/StoredArrays.ts"
+import type { ChangedTensors } from "../convert/ValueChanges.ts"
 import { atPath } from "../document/decode.ts"
 import { converting } from "../io/attempt.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -121,7 +122,7 @@ const iterationIn = (common: PyRead | undefined): number => {
 export const preparedState = Effect.fnUntraced(function*(
   checkpoint: Checkpoint,
   { args, common }: { readonly args: TrainingArguments | undefined; readonly common: PyRead | undefined },
-  options: ReshardOptions,
+  options: ReshardOptions & { readonly changed: ChangedTensors | undefined },
   selection: ChunkSelection
 ) {
   const store = yield* storeInUse
@@ -148,7 +149,7 @@ export const preparedState = Effect.fnUntraced(function*(
   const seeding = options.rng === "reseed" && !options.onlyModel ? yield* converting(() => seedingOf(args, runConfig, options.seed)) : undefined
   const reseeded = seeding ? [...components].flatMap(([name, { parallelism }]) => reseededStates(seeding, parallelism, checkpoint.form === "mimo" ? name : undefined)) : []
   const contents = [...plainContents(entries, componentOf), ...(optimizer?.contents ?? [])]
-  const placed = yield* converting(() => placedContents(contents, facts, components, selection))
+  const placed = yield* converting(() => placedContents(contents, facts, components, { selection, changed: options.changed }))
   const keeps = { optimizer: !dropsOptimizer, rng: seeding ? true : kept.rng === "dropped" ? false : undefined }
   const argumentsNow = args && argumentChanges(args, options.layout ? parallelism : undefined, {
     ...keeps,

@@ -39,6 +39,8 @@ export interface Writing<R extends Written> {
   readonly trackers: ReadonlyArray<readonly [name: string, bytes: Uint8Array]>
   /** The data files that are read. */
   readonly dataStates: ReadonlyArray<SourceState>
+  /** Directories that are read, too. */
+  readonly read?: ReadonlyArray<string>
   readonly sums: () => StorageSums
   readonly ingredients: ReadonlyArray<Ingredient>
   readonly report: R
@@ -83,7 +85,7 @@ export const writing = <R extends Written>(w: Writing<R>) => {
           ...w.dataStates.map((s, i) => (link ? linkedFile : sourceFile)(`${i}: ${basename(s.path)}`, s)),
           ...beside.map((f) => sourceFile(f.name, f))
         ],
-        sources: [w.directory],
+        sources: [w.directory, ...w.read ?? []],
         size: expected.bytes,
         report: () => ({ ...report, ...outcome, notes: [...report.notes, ...unlinkedNotes(link, kept.length, outcome.linked, outcome.cloned)] }),
         checksum: (runOptions.checksum ?? true) && kept.length === 0

@@ -161,7 +161,7 @@ describe.each(facts.filter((f) => f.case.startsWith("merge-")).map((f) => [f.cas
       // However blocks cut the tensor.
       for (const block of [2 * rows! * columns!, 2 * 7, 2 * (columns! + 3)]) {
         const bytes = Uint8Array.from(values.get("W")!.bytes)
-        const adjust = adjustment({ arithmetic, dtype: "BF16", rounding, lengths: () => undefined }, [{ rows: rows!, columns: columns!, terms: [term] }])
+        const adjust = adjustment({ arithmetic, dtype: "BF16", rounding, rowFactorsOf: () => undefined }, [{ rows: rows!, columns: columns!, terms: [term] }])
         for (let at = 0; at < bytes.byteLength; at += block) adjust(bytes.subarray(at, Math.min(bytes.byteLength, at + block)), at / 2)
         expect(sha(bytes), `${key}, ${block}`).toBe(sha256)
       }
@@ -181,10 +181,11 @@ it("DoRA gives every row its length", () => {
   const term = termOf(values, matrix, pair, rank!, alpha! / rank!)
   const arithmetic = makeSimd()
   const sums = changed(arithmetic, { dtype: "BF16", columns: columns!, first: 0, bytes: values.get("o.weight")!.bytes }, rows!, term)
-  const norms = Float32Array.from({ length: rows! }, (_, i) => Math.hypot(...sums.subarray(i * columns!, (i + 1) * columns!)))
-  const merged = (lengths: boolean): string => {
+  const lengths = widened(term.magnitude!)
+  const factors = Float32Array.from({ length: rows! }, (_, i) => lengths[i]! / Math.fround(Math.hypot(...sums.subarray(i * columns!, (i + 1) * columns!))))
+  const merged = (dora: boolean): string => {
     const bytes = Uint8Array.from(values.get("o.weight")!.bytes)
-    adjustment({ arithmetic, dtype: "BF16", rounding: "bridge", lengths: () => (lengths ? { norms, magnitude: term.magnitude! } : undefined) }, [{ rows: rows!, columns: columns!, terms: [term] }])(bytes, 0)
+    adjustment({ arithmetic, dtype: "BF16", rounding: "bridge", rowFactorsOf: () => (dora ? factors : undefined) }, [{ rows: rows!, columns: columns!, terms: [term] }])(bytes, 0)
     return sha(bytes)
   }
   expect(merged(true)).toBe(f.outputs["merged"]!.sha256)

@@ -1,4 +1,7 @@
-/** A merge that is written as a Megatron checkpoint is, byte for byte, the import of the merged model: every family with a test model, either form. */
+/**
+ * A merge that is written as a Megatron checkpoint is, byte for byte, the import of the merged model, whether the base is a directory or a
+ * Megatron checkpoint: every family with a test model, either form.
+ */
 import { Effect, Result } from "effect"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -20,8 +23,16 @@ afterAll(() => rmSync(work, { recursive: true }))
 
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runPromise(Effect.provide(effect, quickDisk))
 
+interface Layout {
+  readonly tp?: number
+  readonly standard?: boolean
+  readonly components?: ReadonlyArray<string>
+}
+
+type Files = ReadonlyMap<string, Buffer>
+
 /** Files of a checkpoint by name; checksums say of what it was made, too. */
-const filesIn = (directory: string): ReadonlyMap<string, Buffer> =>
+const filesIn = (directory: string): Files =>
   new Map(readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name !== ".checksums.json")
     .map((entry) => [join(entry.parentPath, entry.name).slice(directory.length), readFileSync(join(entry.parentPath, entry.name))]))
@@ -34,7 +45,7 @@ const cases = toys.map((toy, seed) => [toy.name, toy, seed] as const)
 describe.concurrent.each(cases)("%s", (name, toy, seed) => {
   it("is the import of the merged model", async ({ expect }) => {
     const directory = join(work, name.replace(/\W/g, "-"))
-    const [hf, adapter, merged, wanted, made] = ["hf", "adapter", "merged", "wanted", "made"].map((d) => join(directory, d)) as [string, string, string, string, string]
+    const [hf, adapter, merged, wanted, made, base, stored] = ["hf", "adapter", "merged", "wanted", "made", "base", "stored"].map((d) => join(directory, d)) as [string, string, string, string, string, string, string]
     mkdirSync(directory)
     await run(writeHfCheckpoint({ weights: { scheme: "fnv1a-murmur3-1", fp32Islands: true }, hf: { config: toy.config, configText: toy.configText, tensors: [...toy.tensors] } }, hf))
     const { conversion, form, modules } = (await run(openBase(families, hf))).as("auto")
@@ -43,24 +54,24 @@ describe.concurrent.each(cases)("%s", (name, toy, seed) => {
     const dora = seed % 3 === 0 && groups.flat().every(({ expert, tensor }) => expert === undefined && tensor.endsWith(".weight"))
     writeRandomAdapter(adapter, groups, inputAxisOf(conversion.parameters, "last"), { seed: seed + 1, rank: 1 + (seed % 4), sharedInput: seed % 2 === 0, share: dora ? 10 : 6, dora })
     const options = { adapters: [{ path: adapter, weight: 1 }], order: (["bridge", "peft", "precise"] as const)[seed % 3]! }
+    const imported = (from: string, to: string, { components, ...layout }: Layout) => run(components
+      ? Effect.flatMap(MegatronMimoBridge.fromHfPretrained(from, { components }), (bridge) => bridge.importCheckpoint(to))
+      : Effect.flatMap(AutoBridge.fromHfPretrained(from, layout), (bridge) => bridge.importCheckpoint(to)))
     const outcome = await run(Effect.result(mergeAdapters(hf, merged, options)))
-    if (Result.isFailure(outcome)) {
-      // Quantised bases are refused either way.
-      expect(outcome.failure.code).toBe("unsupported/quantised")
-      expect((await run(Effect.flip(importMerged(hf, made, { ...options, standard: true })))).code).toBe("unsupported/quantised")
-      return
+    const isQuantised = Result.isFailure(outcome)
+    if (isQuantised) expect(outcome.failure.code).toBe("unsupported/quantised")
+    const usual: Layout = form === "mimo" && seed % 4 > 0 ? { components: modules.map((m) => `${m.name}=tp=1`) } : { tp: 2 }
+    const layout = await imported(hf, base, usual).then(() => usual, () => imported(hf, base, { standard: true }).then(() => ({ standard: true })))
+    // Of a quantised base the values are merged into, which a checkpoint has.
+    if (isQuantised) await run(mergeAdapters(hf, merged, { ...options, pretrained: base }))
+    await imported(merged, wanted, layout)
+    await run(importMerged(hf, made, { ...options, ...layout }))
+    await run(importMerged(hf, stored, { ...options, pretrained: base }))
+    const [a, b, c] = [wanted, made, stored].map(filesIn) as [Files, Files, Files]
+    for (const other of [b, c]) {
+      expect([...other.keys()].sort()).toEqual([...a.keys()].sort())
+      for (const [file, bytes] of a) expect(other.get(file)!.equals(bytes), file).toBe(true)
     }
-    const either = async (layout: { readonly tp?: number; readonly standard?: boolean; readonly components?: ReadonlyArray<string> }): Promise<void> => {
-      await run(layout.components
-        ? Effect.flatMap(MegatronMimoBridge.fromHfPretrained(merged, layout), (bridge) => bridge.importCheckpoint(wanted))
-        : Effect.flatMap(AutoBridge.fromHfPretrained(merged, layout), (bridge) => bridge.importCheckpoint(wanted)))
-      await run(importMerged(hf, made, { ...options, ...layout }))
-    }
-    if (form === "mimo" && seed % 4 > 0) await either({ components: modules.map((m) => `${m.name}=tp=1`) })
-    else await either({ tp: 2 }).catch(() => either({ standard: true }))
-    const [a, b] = [filesIn(wanted), filesIn(made)]
-    expect([...b.keys()].sort()).toEqual([...a.keys()].sort())
-    for (const [file, bytes] of a) expect(b.get(file)!.equals(bytes), file).toBe(true)
     rmSync(directory, { recursive: true })
   })
 })

@@ -76,9 +76,9 @@ it("products that threads add to rows are those that this thread would add", asy
     copy.set(bytes)
     return { ...own, bytes: copy }
   }
-  const matrices = [{ rows, columns, addends: [{ scale: 0.25, left: factor(rows, rank, 1), right: factor(rank, columns, 2) }] }]
+  const matrices = [{ elements: rows * columns, sum: { columns, dtype: "F32", steps: "once", addends: [{ scale: 0.25, left: factor(rows, rank, 1), right: factor(rank, columns, 2) }] } }] as const
   const half = (rows * columns) / 2
-  const orders = [0, half].map((first) => sumsWithin({ dtype: "F32", steps: "once", matrices }, HALF + 4 * first, first, half))
+  const orders = [0, half].map((first) => sumsWithin(matrices, HALF + 4 * first, first, half))
   try {
     await shared.workers.start()
     for (const { arena, workers } of [alone, shared]) {

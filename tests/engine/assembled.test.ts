@@ -2,6 +2,7 @@
 import { Effect, Stream } from "effect"
 import { createHash } from "node:crypto"
 import { describe, expect, it } from "vitest"
+import { sumsWithin } from "../../src/arithmetic/matrixSums.ts"
 import { widened } from "../../src/arithmetic/convert.ts"
 import { plain } from "../../src/arithmetic/plain.ts"
 import { compare } from "../../src/engine/internal/compare.ts"
@@ -58,7 +59,7 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
       const adjustOf = ({ dtype }: TargetArray) => (bytes: Uint8Array, first: number): void => {
         for (let i = 0; i < bytes.byteLength; i++) bytes[i]! ^= first + Math.floor(i / bytesOf(dtype))
       }
-      const arrays = world.arrays.map((array): TargetArray => ({ ...array, adjust: adjustOf(array) }))
+      const arrays = world.arrays.map((array): TargetArray => ({ ...array, adjust: { bytes: adjustOf(array) } }))
       const found = await diskWith(world.files).run(Stream.runCollect(digest(arrays, options)))
       expect(found.map(({ sha256 }) => sha256)).toEqual(arrays.map((array) => {
         const bytes = Uint8Array.from(expectedBytes(world, array))
@@ -82,7 +83,7 @@ describe.each([["small blocks", SMALL], ["usual sizes", {}]] as const)("with %s"
         dtype,
         shape,
         copies: () => [identity<SourceArray>({ path: "/stored", offset: lead, dtype, shape }, "w", shape)],
-        adjust: { dtype, steps: "once", matrices: addends.map((addend) => ({ rows, columns, addends: [addend] })) }
+        adjust: { sums: (at, first, count) => sumsWithin(addends.map((addend) => ({ elements: rows * columns, sum: { columns, dtype, steps: "once", addends: [addend] } })), at, first, count) }
       }
       const size = stored.byteLength / 2
       const expected = addends.map(({ left, right, scale }, i) =>

@@ -39,11 +39,8 @@ const stepwise = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: numb
   return narrowed(sum, dtype)
 }
 
-/** Row lengths of DoRA and the lengths that rows have with the change added. */
-export interface RowLengths {
-  readonly norms: Float32Array
-  readonly magnitude: Matrix
-}
+/** What rows of a matrix are multiplied by once the change of a term of DoRA is added; undefined of other terms. */
+export type RowFactors = (term: MergeTerm) => Float32Array | undefined
 
 /** W with the change added, in F32. */
 export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: MergeTerm): Float32Array => {
@@ -54,20 +51,18 @@ export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m
   return sum
 }
 
-const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: MergeTerm, { magnitude, norms }: RowLengths): Uint8Array => {
+const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: MergeTerm, factors: Float32Array): Uint8Array => {
   const sum = changed(arithmetic, rows, m, term)
-  const wanted = rowsOf(magnitude, rows.first, m)
   for (let i = 0; i < m; i++) {
-    const by = Math.fround(wanted[i]! / norms[rows.first + i]!)
-    for (let j = i * rows.columns; j < (i + 1) * rows.columns; j++) sum[j] = by * sum[j]!
+    for (let j = i * rows.columns; j < (i + 1) * rows.columns; j++) sum[j] = factors[rows.first + i]! * sum[j]!
   }
   return narrowed(sum, rows.dtype)
 }
 
-/** The bytes of the rows with all changes. `lengths`: of terms of DoRA. */
-export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArray<MergeTerm>, rounding: Rounding, lengths: (term: MergeTerm) => RowLengths | undefined): Uint8Array => {
+/** The bytes of the rows with all changes. */
+export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArray<MergeTerm>, rounding: Rounding, rowFactorsOf: RowFactors): Uint8Array => {
   const m = rows.bytes.byteLength / bytesOf(rows.dtype) / rows.columns
-  if (rounding === "precise" && terms.length > 1 && !terms.some(lengths)) {
+  if (rounding === "precise" && terms.length > 1 && !terms.some(rowFactorsOf)) {
     const sum = widened(rows)
     for (const term of terms) {
       const product = arithmetic.product(factorsOf(term, rows.first, m))
@@ -79,8 +74,8 @@ export const withTerms = (arithmetic: Arithmetic, rows: Rows, terms: ReadonlyArr
   let bytes = rows.bytes
   for (const term of terms) {
     const own = { ...rows, bytes }
-    const dora = lengths(term)
-    if (dora) bytes = lengthened(arithmetic, own, m, term, dora)
+    const factors = rowFactorsOf(term)
+    if (factors) bytes = lengthened(arithmetic, own, m, term, factors)
     else if (rounding === "stepwise") bytes = stepwise(arithmetic, own, m, term)
     else bytes = arithmetic.addProduct({ ...own, rows: m }, factorsOf(term, rows.first, m), term.scale, rounding === "peft" ? "delta-first" : "once")
   }

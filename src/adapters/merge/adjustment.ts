@@ -1,7 +1,7 @@
 /** A stored tensor with the changes of adapters, as what the engine does to its elements once they are assembled. Pure. */
 import type { Arithmetic, WeightDType } from "../../arithmetic/Arithmetic.ts"
 import { bytesOf } from "../../tensor/DType.ts"
-import { type Rounding, type RowLengths, withTerms } from "./addTerms.ts"
+import { type Rounding, type RowFactors, withTerms } from "./addTerms.ts"
 import type { MergeTerm } from "./Term.ts"
 
 /** One matrix of a tensor: of packed experts, one expert's. */
@@ -15,12 +15,12 @@ export interface Adjusting {
   readonly arithmetic: Arithmetic
   readonly dtype: WeightDType
   readonly rounding: Rounding
-  readonly lengths: (term: MergeTerm) => RowLengths | undefined
+  readonly rowFactorsOf: RowFactors
 }
 
 /** Whole rows in place. */
-const adjustRows = ({ arithmetic, dtype, lengths, rounding }: Adjusting, { columns, terms }: ChangedMatrix, bytes: Uint8Array, first: number): void =>
-  bytes.set(withTerms(arithmetic, { dtype, columns, first, bytes }, terms, rounding, lengths))
+const adjustRows = ({ arithmetic, dtype, rounding, rowFactorsOf }: Adjusting, { columns, terms }: ChangedMatrix, bytes: Uint8Array, first: number): void =>
+  bytes.set(withTerms(arithmetic, { dtype, columns, first, bytes }, terms, rounding, rowFactorsOf))
 
 /** Elements of one matrix from `start` on: rows that are cut are computed whole, for each element depends on its own row and column alone. */
 const adjustMatrix = (adjusting: Adjusting, matrix: ChangedMatrix, bytes: Uint8Array, start: number): void => {

@@ -5,16 +5,16 @@
  */
 import { isWeightDType, type WeightDType } from "../../arithmetic/Arithmetic.ts"
 import { narrowed, widened } from "../../arithmetic/convert.ts"
+import { type MatrixSum, sumsWithin } from "../../arithmetic/matrixSums.ts"
 import type { BoundParameter } from "../../bridge/Conversion.ts"
 import type { Chunk } from "../../checkpoint/Placement.ts"
 import type { TargetArray } from "../../engine/index.ts"
-import type { Box } from "../../tensor/Copy.ts"
+import { volume } from "../../tensor/Copy.ts"
 import { bytesOf, type DType } from "../../tensor/DType.ts"
 import { type Factor, factorsOf, type Strip } from "../factors.ts"
-import type { RowLengths } from "./addTerms.ts"
-import { type Adjusting, adjustment } from "./adjustment.ts"
-import type { ChangedTensor, Changing } from "./changes.ts"
-import type { Matrix, MergeTerm } from "./Term.ts"
+import { adjustment } from "./adjustment.ts"
+import { type ChangedTensor, type Computing, matrixSum, unsuitable } from "./changes.ts"
+import { type Matrix, type MergeTerm, sharedBytes } from "./Term.ts"
 
 /** Visits the positions of a strip: along the HF axis, and along the parameter's. */
 const eachPosition = ({ hf, parameter, shape }: Strip, visit: (hf: number, own: number) => void): void => {
@@ -42,14 +42,14 @@ const rowsOf = (factors: ReadonlyArray<Factor>, rows: number) => {
 /** Rows of a matrix, by number. */
 const takeRows = ({ bytes, columns, dtype }: Matrix, wanted: Uint32Array): Matrix => {
   const size = columns * bytesOf(dtype)
-  const out = new Uint8Array(wanted.length * size)
+  const out = sharedBytes(wanted.length * size)
   for (const [i, row] of wanted.entries()) out.set(bytes.subarray(row * size, (row + 1) * size), i * size)
   return { dtype, columns, rows: wanted.length, bytes: out }
 }
 
 const transposed = ({ bytes, columns, dtype, rows }: Matrix): Matrix => {
   const width = bytesOf(dtype)
-  const out = new Uint8Array(bytes.byteLength)
+  const out = sharedBytes(bytes.byteLength)
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
       const [from, to] = [(i * columns + j) * width, (j * rows + i) * width]
@@ -61,12 +61,20 @@ const transposed = ({ bytes, columns, dtype, rows }: Matrix): Matrix => {
 
 const isWhole = (positions: Uint32Array, count: number): boolean => positions.length === count && positions.every((position, i) => position === i)
 
-/** Rows of a chunk that come from one matrix, and what changes them. */
+/** A box of a parameter, in the parameter's coordinates. */
+export type ParameterBox = Pick<Chunk<BoundParameter>, "of" | "box">
+
+/** Where in an array the elements of a box lie, one behind the other. */
+export interface PlacedBox extends ParameterBox {
+  readonly start: number
+}
+
+/** Rows of a box that come from one matrix, and what changes them. */
 interface Run {
-  /** Rows of the chunk. */
-  readonly first: number
-  readonly count: number
-  readonly adjust?: (bytes: Uint8Array, first: number, stored: WeightDType) => void
+  readonly elements: number
+  readonly sum?: MatrixSum
+  /** Where no sum in place does it. */
+  readonly adjust?: (bytes: Uint8Array, first: number) => void
 }
 
 /** A term of the HF matrix as one of these rows and columns of a parameter. */
@@ -81,9 +89,9 @@ const ownTerm = (term: MergeTerm, isTransposed: boolean, rows: Uint32Array, colu
   }
 }
 
-const runsOf = (bound: BoundParameter, box: Box, dtypeOf: (tensor: string) => WeightDType, changes: ReadonlyMap<string, ChangedTensor>, { arithmetic, lengths }: Changing): ReadonlyArray<Run> => {
-  const factors = factorsOf(bound)
-  const { hfRow, owner } = rowsOf(factors, bound.parameter.shape[0]!)
+const runsOf = ({ box, of }: ParameterBox, stored: WeightDType, { arithmetic, changes, dtypeOf, rowFactorsOf }: ChangingBoxes): ReadonlyArray<Run> => {
+  const factors = factorsOf(of)
+  const { hfRow, owner } = rowsOf(factors, of.parameter.shape[0]!)
   const [[top, left], [height, width]] = [box.offsets, box.sizes] as [[number, number], [number, number]]
   const columnsOf = factors.map((factor) => {
     const columns = new Uint32Array(width)
@@ -97,21 +105,25 @@ const runsOf = (bound: BoundParameter, box: Box, dtypeOf: (tensor: string) => We
     while (end < height && owner[top + end] === own) end++
     const factor = own === 0 ? undefined : factors[own - 1]!
     const change = factor && changes.get(factor.matrix.tensor)
-    const at = { first: row, count: end - row }
-    if (!factor || !change) runs.push(at)
+    const elements = (end - row) * width
+    if (!factor || !change) runs.push({ elements })
     else {
       const { expert, tensor, transposed: isTransposed } = factor.matrix
       const { terms } = change.matrices[change.matrices.length === 1 ? 0 : expert!.index]!
       const rows = hfRow.slice(top + row, top + end)
-      const found = new Map<MergeTerm, RowLengths>()
+      const found = new Map<MergeTerm, Float32Array>()
       const ownTerms = terms.map((term) => {
         const made = ownTerm(term, isTransposed, rows, columnsOf[own - 1]!)
-        const dora = lengths(term)
-        if (dora) found.set(made, { norms: Float32Array.from(rows, (r) => dora.norms[r]!), magnitude: made.magnitude! })
+        const rowFactors = rowFactorsOf(term)
+        if (rowFactors) found.set(made, Float32Array.from(rows, (r) => rowFactors[r]!))
         return made
       })
-      const adjusting: Adjusting = { arithmetic, dtype: dtypeOf(tensor), rounding: change.rounding, lengths: (term) => found.get(term) }
-      runs.push({ ...at, adjust: inDtype(adjusting.dtype, adjustment(adjusting, [{ rows: end - row, columns: width, terms: ownTerms }])) })
+      const dtype = dtypeOf(tensor)
+      if (!isWeightDType(dtype)) throw unsuitable(tensor, dtype)
+      const ownFactors = (term: MergeTerm) => found.get(term)
+      const sum = dtype === stored ? matrixSum({ columns: width, terms: ownTerms }, dtype, change.rounding, ownFactors) : undefined
+      const adjust = () => adjustment({ arithmetic, dtype, rounding: change.rounding, rowFactorsOf: ownFactors }, [{ rows: end - row, columns: width, terms: ownTerms }])
+      runs.push(sum ? { elements, sum } : { elements, adjust: inDtype(dtype, stored, adjust()) })
     }
     row = end
   }
@@ -119,47 +131,76 @@ const runsOf = (bound: BoundParameter, box: Box, dtypeOf: (tensor: string) => We
 }
 
 /** What a chunk holds, in a dtype that may be wider than the base's: it is changed in that of the base, which holds it exactly. */
-const inDtype = (own: WeightDType, adjust: (bytes: Uint8Array, first: number) => void) => (bytes: Uint8Array, first: number, stored: WeightDType): void => {
+const inDtype = (own: WeightDType, stored: WeightDType, adjust: (bytes: Uint8Array, first: number) => void) => (bytes: Uint8Array, first: number): void => {
   if (stored === own) return adjust(bytes, first)
   const values = narrowed(widened({ bytes, dtype: stored }), own)
   adjust(values, first)
   bytes.set(narrowed(widened({ bytes: values, dtype: own }), stored))
 }
 
-/** Chunks whose terms are at hand: those that are being written, not all that there are. */
-const MOST_CHUNKS = 8
+/** What is at hand: of boxes that are being written, not of all that there are. */
+const MOST_RECENT = 8
 
-/** Makes arrays of chunks what they become. `dtypeOf`: of a tensor of the base. */
-export const changingChunks = (changes: ReadonlyMap<string, ChangedTensor>, changing: Changing, dtypeOf: (tensor: string) => DType) => {
-  const recent = new Map<Chunk<BoundParameter>, ReadonlyArray<Run>>()
-  const baseDtype = (tensor: string): WeightDType => {
-    const dtype = dtypeOf(tensor)
-    if (!isWeightDType(dtype)) throw new RangeError(`${tensor}: no arithmetic with ${dtype}`)
-    return dtype
+/** The values of the keys asked for last. */
+const remembered = <K, V>(make: (key: K) => V): ((key: K) => V) => {
+  const recent = new Map<K, V>()
+  return (key) => {
+    if (!recent.has(key)) {
+      recent.set(key, make(key))
+      if (recent.size > MOST_RECENT) recent.delete(recent.keys().next().value!)
+    }
+    return recent.get(key)!
   }
-  const runsAt = (chunk: Chunk<BoundParameter>): ReadonlyArray<Run> => {
-    const known = recent.get(chunk)
-    if (known) return known
-    const made = runsOf(chunk.of, chunk.box, baseDtype, changes, changing)
-    recent.set(chunk, made)
-    if (recent.size > MOST_CHUNKS) recent.delete(recent.keys().next().value!)
-    return made
-  }
-  return (array: TargetArray, chunk: Chunk<BoundParameter>): TargetArray => {
+}
+
+
+export interface ChangingBoxes extends Computing {
+  readonly changes: ReadonlyMap<string, ChangedTensor>
+  /** Of a tensor of the base. */
+  readonly dtypeOf: (tensor: string) => DType
+}
+
+export const isChanged = ({ tensors }: BoundParameter, changes: ReadonlyMap<string, ChangedTensor>): boolean => tensors.some(({ name }) => changes.has(name))
+
+
+/** Makes arrays that hold boxes of parameters what they become. */
+export const changingBoxes = (changing: ChangingBoxes) => {
+  const boxesOf = remembered(({ boxes, dtype }: { readonly boxes: () => ReadonlyArray<PlacedBox>; readonly dtype: WeightDType }) => boxes().map((box) => ({ ...box, dtype })))
+  const runsAt = remembered((box: PlacedBox & { readonly dtype: WeightDType }) => runsOf(box, box.dtype, changing))
+  return (array: TargetArray, boxes: () => ReadonlyArray<PlacedBox>): TargetArray => {
     const { dtype, id, shape } = array
-    if (!chunk.of.tensors.some(({ name }) => changes.has(name))) return array
-    if (!isWeightDType(dtype)) throw new RangeError(`${id}: no arithmetic with ${dtype}`)
-    const columns = chunk.box.sizes[1]!
-    const size = bytesOf(dtype)
-    const adjust = (bytes: Uint8Array, first: number): void => {
-      const end = first + bytes.byteLength / size
-      for (const run of runsAt(chunk)) {
-        const [start, stop] = [run.first * columns, (run.first + run.count) * columns]
-        if (!run.adjust || stop <= first || start >= end) continue
-        const [from, to] = [Math.max(start, first), Math.min(stop, end)]
-        run.adjust(bytes.subarray((from - first) * size, (to - first) * size), from - start, dtype)
+    if (!isWeightDType(dtype)) throw unsuitable(id, dtype)
+    const width = bytesOf(dtype)
+    const asked = { boxes, dtype }
+    /** The boxes that hold some of these elements, and which of theirs they are. */
+    const within = (first: number, count: number) => boxesOf(asked).flatMap((box) => {
+      const [from, to] = [Math.max(first, box.start), Math.min(first + count, box.start + volume(box.box.sizes))]
+      return from < to ? [{ runs: runsAt(box), own: from - box.start, at: (from - first) * width, count: to - from }] : []
+    })
+    return {
+      id,
+      dtype,
+      shape,
+      copies: () => array.copies(),
+      adjust: {
+        sums: (at, first, count) => within(first, count).flatMap((part) => sumsWithin(part.runs, at + part.at, part.own, part.count)),
+        bytes: (bytes, first) => {
+          for (const { at, count, own, runs } of within(first, bytes.byteLength / width)) {
+            let begin = 0
+            for (const { adjust, elements } of runs) {
+              const [from, to] = [Math.max(begin, own), Math.min(begin + elements, own + count)]
+              if (adjust && from < to) adjust(bytes.subarray(at + (from - own) * width, at + (to - own) * width), from - begin)
+              begin += elements
+            }
+          }
+        }
       }
     }
-    return { id, dtype, shape, copies: () => array.copies(), adjust }
   }
+}
+
+/** Makes arrays of chunks what they become. */
+export const changingChunks = (changing: ChangingBoxes) => {
+  const changed = changingBoxes(changing)
+  return (array: TargetArray, { box, of }: Chunk<BoundParameter>): TargetArray => (isChanged(of, changing.changes) ? changed(array, () => [{ box, of, start: 0 }]) : array)
 }

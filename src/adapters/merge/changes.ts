@@ -1,18 +1,19 @@
 /** What adapters change of a model, HF tensor by HF tensor: the terms of each of its matrices, and how they are rounded. */
 import { Effect, Stream } from "effect"
-import { type Arithmetic, isWeightDType } from "../../arithmetic/Arithmetic.ts"
-import { isSummedDType, LARGEST_RANK, type MatrixSums } from "../../arithmetic/matrixSums.ts"
+import { type Arithmetic, isWeightDType, type WeightDType } from "../../arithmetic/Arithmetic.ts"
+import { widened } from "../../arithmetic/convert.ts"
+import { type AddendSteps, isSummed, type MatrixSum, sumsWithin } from "../../arithmetic/matrixSums.ts"
 import { makeSimd } from "../../arithmetic/simd.ts"
 import type { BoundParameter } from "../../bridge/Conversion.ts"
-import { stream, type TargetArray } from "../../engine/index.ts"
+import { stream, type TargetArray, threadsToCompute } from "../../engine/index.ts"
 import { PlanRefused } from "../../errors.ts"
 import { partName } from "../../model/adapterKey.ts"
-import { bytesOf, type DType } from "../../tensor/DType.ts"
+import type { DType } from "../../tensor/DType.ts"
 import { factorsOf, type HfMatrix, isLinearWeight } from "../factors.ts"
 import { adjustment, type ChangedMatrix } from "./adjustment.ts"
-import { changed, type MergeOrder, type Rounding, type RowLengths } from "./addTerms.ts"
+import type { MergeOrder, Rounding, RowFactors } from "./addTerms.ts"
 import type { LoadedAdapter } from "./loadAdapter.ts"
-import type { MergeTerm } from "./Term.ts"
+import { type MergeTerm, sharedBytes } from "./Term.ts"
 
 /** A tensor that adapters change. */
 export interface ChangedTensor {
@@ -55,83 +56,103 @@ export const changesOf = (parameters: ReadonlyArray<BoundParameter>, adapters: R
   return changes
 }
 
-/** Lengths of the rows of a matrix with the change of DoRA added, which takes all of each row: the base's tensors are read for it. */
-const rowLengths = Effect.fnUntraced(function*(arithmetic: Arithmetic, changes: ReadonlyArray<ChangedTensor>, arrayOf: (tensor: string) => TargetArray) {
-  const lengths = new Map<MergeTerm, RowLengths>()
+/**
+ * What each row is multiplied by once the change of DoRA is added, so that it has the length that it should: all of each row is needed, so
+ * the base's tensors are read for it.
+ */
+const doraFactors = Effect.fnUntraced(function*(arithmetic: Arithmetic, changes: ReadonlyArray<ChangedTensor>, arrayOf: (tensor: string) => TargetArray) {
+  const found = new Map<MergeTerm, Float32Array>()
   const wanted = changes.filter(({ matrices }) => matrices.some(({ terms }) => terms.some(({ magnitude }) => magnitude)))
   for (const { matrices: [matrix, ...others], tensor } of wanted) {
     const { columns, rows, terms } = matrix!
     if (others.length > 0 || terms.length > 1) {
       return yield* new PlanRefused({ code: "adapter/dora", problem: "DoRA sets the lengths of rows, so it cannot be merged together with another adapter of the same weight", names: [tensor] })
     }
-    const [term] = terms as [MergeTerm]
+    const [{ magnitude, ...term }] = terms as [MergeTerm]
     const array = arrayOf(tensor)
     if (!isWeightDType(array.dtype)) throw unsuitable(tensor, array.dtype)
-    const norms = new Float32Array(rows)
-    const rowBytes = columns * bytesOf(array.dtype)
-    let rest = new Uint8Array(0)
-    let first = 0
-    const dtype = array.dtype
+    const factors = new Float32Array(sharedBytes(4 * rows).buffer)
+    const lengths = widened(magnitude!)
+    let [row, rest] = [0, new Uint8Array(0)]
     const add = (bytes: Uint8Array): void => {
       const joined = new Uint8Array(rest.byteLength + bytes.byteLength)
       joined.set(rest)
       joined.set(bytes, rest.byteLength)
-      const m = Math.floor(joined.byteLength / rowBytes)
-      const sums = changed(arithmetic, { dtype, columns, first, bytes: joined.subarray(0, m * rowBytes) }, m, term)
-      for (let i = 0; i < m; i++) {
-        let sum = 0
-        for (let j = i * columns; j < (i + 1) * columns; j++) sum += sums[j]! * sums[j]!
-        norms[first + i] = Math.sqrt(sum)
+      const whole = Math.floor(joined.byteLength / (4 * columns)) * columns
+      for (const norm of arithmetic.rowNorms(new Float32Array(joined.buffer, 0, whole), columns)) {
+        factors[row] = lengths[row]! / norm
+        row++
       }
-      first += m
-      rest = joined.slice(m * rowBytes)
+      rest = joined.slice(4 * whole)
     }
-    yield* stream([array], { lend: true }).pipe(Stream.runForEach(({ bytes }) => Effect.sync(() => add(bytes))))
-    lengths.set(term, { norms, magnitude: term.magnitude! })
+    const change: ChangedTensor = { tensor, rounding: "bridge", matrices: [{ rows, columns, terms: [term] }] }
+    const changed = adjustedArray({ arithmetic, rowFactorsOf: () => undefined }, { ...array, dtype: "F32" }, change)
+    yield* stream([changed], { lend: true, threads: threadsToCompute() }).pipe(Stream.runForEach(({ bytes }) => Effect.sync(() => add(bytes))))
+    found.set(terms[0]!, factors)
   }
-  return lengths
+  return found
 })
 
-const unsuitable = (tensor: string, dtype: DType): PlanRefused =>
+/** PlanRefused `adapter/dtype`. */
+export const unsuitable = (tensor: string, dtype: DType): PlanRefused =>
   new PlanRefused({ code: "adapter/dtype", problem: `the base model's weight is ${dtype}: no adapter is added to that`, names: [tensor] })
 
-/** A change as plain data, which any thread can compute; undefined where it takes more than sums of products. */
-const sumsOf = ({ matrices, rounding }: ChangedTensor, dtype: DType): MatrixSums | undefined => {
-  const isSum = ({ terms }: ChangedMatrix): boolean =>
-    terms.every(({ a, magnitude }) => magnitude === undefined && a.rows <= LARGEST_RANK) && (rounding !== "precise" || terms.length < 2)
-  if (!isSummedDType(dtype) || !matrices.every(isSum)) return undefined
-  return {
+/** How the addends of a matrix are summed. */
+const stepsOf = (terms: ReadonlyArray<MergeTerm>, rounding: Rounding): AddendSteps => {
+  if (terms.some(({ magnitude }) => magnitude)) return "together"
+  if (rounding === "precise") return terms.length > 1 ? "together" : "once"
+  return rounding === "stepwise" ? rounding : rounding === "peft" ? "delta-first" : "once"
+}
+
+/** The change of a matrix as plain data, which any thread can compute; undefined where no kernel does it. */
+export const matrixSum = ({ columns, terms }: Pick<ChangedMatrix, "columns" | "terms">, dtype: WeightDType, rounding: Rounding, rowFactorsOf: RowFactors): MatrixSum | undefined => {
+  const [rowFactors] = terms.flatMap((term) => rowFactorsOf(term) ?? [])
+  const sum: MatrixSum = {
+    columns,
     dtype,
-    steps: rounding === "stepwise" ? rounding : rounding === "peft" ? "delta-first" : "once",
-    matrices: matrices.map(({ columns, rows, terms }) => ({ rows, columns, addends: terms.map(({ a, b, scale }) => ({ scale, left: b, right: a })) }))
+    steps: stepsOf(terms, rounding),
+    addends: terms.map(({ a, b, scale }) => ({ scale, left: b, right: a })),
+    ...(rowFactors ? { rowFactors } : {})
   }
+  return isSummed(sum) ? sum : undefined
+}
+
+/** How changes are computed. */
+export interface Computing {
+  readonly arithmetic: Arithmetic
+  /** Of terms of DoRA, whose rows are those of HF tensors. */
+  readonly rowFactorsOf: RowFactors
+}
+
+const adjustedArray = ({ arithmetic, rowFactorsOf }: Computing, array: TargetArray, { matrices, rounding, tensor }: ChangedTensor): TargetArray => {
+  const { dtype, id, shape } = array
+  if (!isWeightDType(dtype)) throw unsuitable(tensor, dtype)
+  const sums = matrices.map((matrix) => ({ elements: matrix.rows * matrix.columns, sum: matrixSum(matrix, dtype, rounding, rowFactorsOf) }))
+  const adjust = sums.every(({ sum }) => sum)
+    ? { sums: (at: number, first: number, count: number) => sumsWithin(sums, at, first, count) }
+    : { bytes: adjustment({ arithmetic, dtype, rounding, rowFactorsOf }, matrices) }
+  return { id, dtype, shape, copies: () => array.copies(), adjust }
 }
 
 /** Makes arrays of the tensors that change what they become. */
-export interface Changing {
+export interface Changing extends Computing {
   readonly changed: (array: TargetArray, tensor?: string) => TargetArray
   readonly driver: string
-  readonly arithmetic: Arithmetic
-  /** Of terms of DoRA, whose rows are those of HF tensors. */
-  readonly lengths: (term: MergeTerm) => RowLengths | undefined
 }
 
 /** `arrayOf`: a tensor of the base by its HF name. PlanRefused `adapter/dora`, `adapter/dtype`. */
 export const changing = Effect.fnUntraced(function*(changes: ReadonlyMap<string, ChangedTensor>, arrayOf: (tensor: string) => TargetArray) {
   // Products are sums in the order of ranks in every driver that is asked for bits.
   const arithmetic = makeSimd()
-  const lengths = yield* rowLengths(arithmetic, [...changes.values()], arrayOf)
+  const factors = yield* doraFactors(arithmetic, [...changes.values()], arrayOf)
+  const rowFactorsOf = (term: MergeTerm) => factors.get(term)
   return {
     driver: arithmetic.name,
     arithmetic,
-    lengths: (term) => lengths.get(term),
+    rowFactorsOf,
     changed: (array, tensor = array.id) => {
       const change = changes.get(tensor)
-      if (!change) return array
-      if (!isWeightDType(array.dtype)) throw unsuitable(tensor, array.dtype)
-      const { dtype, id, shape } = array
-      const adjust = sumsOf(change, dtype) ?? adjustment({ arithmetic, dtype, rounding: change.rounding, lengths: (term) => lengths.get(term) }, change.matrices)
-      return { id, dtype, shape, copies: () => array.copies(), adjust }
+      return change ? adjustedArray({ arithmetic, rowFactorsOf }, array, change) : array
     }
   } satisfies Changing
 })

@@ -179,7 +179,7 @@ const mergeSub = Command.make("merge", {
   ),
   weight: weights,
   hfPath: flags.hfPath.pipe(Flag.withAlias("output"), Flag.withDescription("Where the merged model is written"), Flag.optional),
-  megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the merged model is written as a Megatron checkpoint, instead of --hf-path: what import would make of it"), Flag.optional),
+  megatronPath: flags.megatronPath.pipe(Flag.withDescription("Where the merged model is written as a Megatron checkpoint, instead of --hf-path: what import would make of it, or, with --pretrained, that checkpoint with the adapters in it"), Flag.optional),
   component: flags.component,
   ...flags.standard,
   mergeOrder,
@@ -210,8 +210,7 @@ const mergeSub = Command.make("merge", {
   const toMegatron = Option.isSome(input.megatronPath)
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
   yield* attempt(() => refuseIdle(
-    ["--pretrained", toMegatron && Option.isSome(input.pretrained), "--megatron-path is made of the weights of --hf-model; merge to --hf-path, and import that"],
-    ["--link", toMegatron && input.link, "no file of the base is a file of a checkpoint"],
+    ["--link", toMegatron !== Option.isSome(input.pretrained) && input.link, "no file of the base is a file of the result"],
     ["--component or a layout", !toMegatron && Object.keys(arrangement).length > 0, "a Hugging Face directory has no layout"]
   ))
   return yield* asJob("adapter merge", input, { reads: hfModel, target, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
@@ -219,12 +218,13 @@ const mergeSub = Command.make("merge", {
     const choices = {
       ...families,
       adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
+      ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}),
       order: input.precise ? "precise" as const : input.mergeOrder,
       inputAxis: axisOf(input)
     } as const
     const { report, run } = yield* toMegatron
       ? prepareMergedImport(hfModel, { ...choices, ...arrangement })
-      : prepareMerge(hfModel, { ...choices, ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}) })
+      : prepareMerge(hfModel, choices)
     if (input.dryRun) return yield* emit("adapter", input, { ...report, target }, (r) => renderMerge(r, r.target, false))
     const done = yield* withProgress("merging", input, (progress) => {
       progress.total(report.files.reduce((sum, f) => sum + f.bytes, 0))
@@ -237,6 +237,7 @@ const mergeSub = Command.make("merge", {
   Command.withExamples([
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --hf-path ./merged", description: "Bit-equal to the reference's merged export" },
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./adapter --megatron-path ./merged-megatron --tp 2", description: "As a Megatron checkpoint, without the directory between" },
+    { command: "convert_megatron_mimo adapter merge --hf-model ./hf --pretrained ./megatron --adapter ./adapter --megatron-path ./merged-checkpoint", description: "Into the weights of a Megatron checkpoint, under its own layout" },
     { command: "convert_megatron_mimo adapter merge --hf-model ./hf --adapter ./a --weight 0.7 --adapter ./b --weight 0.3 --precise --hf-path ./merged-two", description: "Two adapters, rounded once" }
   ])
 )

@@ -2,7 +2,7 @@
  * Filling a block of memory with parts of arrays: plan the reads of all parts, merge small neighbours, read into scratch (or
  * straight into the block where bytes travel as they are), then move or compute into place.
  */
-import { type ElementSums, sumsWithin } from "../../arithmetic/matrixSums.ts"
+import type { ElementSums } from "../../arithmetic/matrixSums.ts"
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import { PAGE, type AddressRange, roundDown, roundUp } from "./Arena.ts"
 import type { Slot } from "./Slot.ts"
@@ -164,8 +164,8 @@ const wholeElements = (part: ArrayRange, block: number): ReadonlyArray<PlacedEle
 const adjust = async ({ memory, workers }: FillContext, elements: ReadonlyArray<PlacedElements>, work: WorkRoom): Promise<void> => {
   const sums: Array<ElementSums> = []
   for (const { at, count, first, part: { pieces: { array, width } } } of elements) {
-    if (typeof array.adjust === "function") array.adjust(memory.u8.subarray(at, at + count * width), first)
-    else if (array.adjust) sums.push(...sumsWithin(array.adjust, at, first, count))
+    array.adjust?.bytes?.(memory.u8.subarray(at, at + count * width), first)
+    sums.push(...array.adjust?.sums?.(at, first, count) ?? [])
   }
   if (sums.length > 0) await workers.add(sums, work)
 }

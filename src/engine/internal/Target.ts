@@ -3,7 +3,7 @@
  * segments. It knows nothing of models or formats.
  */
 import type { Copy, Shape } from "../../tensor/Copy.ts"
-import type { MatrixSums } from "../../arithmetic/matrixSums.ts"
+import type { ElementSums } from "../../arithmetic/matrixSums.ts"
 import type { DType } from "../../tensor/DType.ts"
 
 /** A contiguous C-order array in a file that exists. `offset` in bytes. Of dtype `F4`: two elements a byte, the low half first. */
@@ -33,11 +33,15 @@ export interface TargetArray {
 }
 
 /**
- * Changes elements in place: a function, whose `bytes` hold those from element `first` on, in C order, or what is plain data and any thread
- * can compute. Which elements come together is the engine's choice, and one may come twice, so what becomes of each depends on its own
- * bytes and place alone.
+ * Changes elements in place. Which elements come together is the engine's choice, and one may come twice, so what becomes of each depends on
+ * its own bytes and place alone.
  */
-export type Adjustment = ((bytes: Uint8Array, first: number) => void) | MatrixSums
+export interface Adjustment {
+  /** What is added to the `count` elements from element `first` on, in C order, that lie at an address: plain data, which any thread can compute. */
+  readonly sums?: (at: number, first: number, count: number) => ReadonlyArray<ElementSums>
+  /** `bytes` holds the elements from element `first` on. */
+  readonly bytes?: (bytes: Uint8Array, first: number) => void
+}
 
 export type Segment =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }

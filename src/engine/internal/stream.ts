@@ -33,8 +33,8 @@ export const stream = (
   arrays: Iterable<TargetArray>,
   options: StreamOptions = {}
 ): Stream.Stream<ArrayChunk, EngineError, Disk> =>
-  // Memory that threads share is refused by some consumers.
-  streamOf({ ...options, threads: 0 }, 1, (session) => chunks(session, arrays, options.lend ? (bytes) => bytes : own))
+  // Memory that threads share is refused by some consumers: only those who borrow it may ask for threads.
+  streamOf({ ...options, threads: options.lend ? options.threads ?? 0 : 0 }, 1, (session) => chunks(session, arrays, options.lend ? (bytes) => bytes : own))
 
 /** Memory that is filled right away need not be cleared first. */
 const own = (bytes: Uint8Array): Uint8Array => {
