@@ -1,5 +1,6 @@
 /** The files that a piece of work reads, as they were when it was planned, and whether they still are. */
 import { InvalidFile, IoError } from "../errors.ts"
+import { eachOf } from "../store/eachOf.ts"
 import type { Store, StoredState } from "../store/Store.ts"
 import { hasErrno, isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
@@ -32,12 +33,12 @@ export const lostSource = (error: unknown, sources: ReadonlyArray<Pick<SourceSta
 
 /** Small files must still have the content that the job names. @throws InvalidFile `source/changed`; IoError */
 export const refuseChangedSmall = async (store: Store, sources: ReadonlyArray<SmallSource>): Promise<void> => {
-  for (const { content, path, what } of sources) {
+  await eachOf(sources, async ({ content, path, what }) => {
     const now = await smallSource(store, what, path).catch((error: unknown): never => {
       throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
     })
     if (now.content !== content) throw changedSource(path)
-  }
+  })
 }
 
 /**
@@ -47,13 +48,12 @@ export const refuseChangedSmall = async (store: Store, sources: ReadonlyArray<Sm
  * @throws InvalidFile `source/changed`; IoError
  */
 export const refuseChanged = async (store: Store, sources: ReadonlyArray<SourceState>): Promise<ReadonlyArray<string>> => {
-  const touched: Array<string> = []
-  for (const { identity, path, stamp } of sources) {
+  const touched = await eachOf(sources, async ({ identity, path, stamp }) => {
     const now = await store.stat(path).catch((error: unknown): never => {
       throw isMissing(error) ? changedSource(path, "was removed while it was converted") : error
     })
     if (now.identity !== identity) throw changedSource(path)
-    if (now.stamp !== stamp) touched.push(path)
-  }
-  return touched
+    return now.stamp === stamp ? [] : [path]
+  })
+  return touched.flat()
 }

@@ -23,7 +23,7 @@ import { atPath } from "../document/decode.ts"
 import type { SourceCopy, TargetArray } from "../engine/index.ts"
 import { PlanRefused, UsageError } from "../errors.ts"
 import { converting } from "../io/attempt.ts"
-import { Disk } from "../io/Disk.ts"
+import { storeInUse } from "../remote/storeInUse.ts"
 import { roleOf } from "../model/storedKey.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known } from "../publish/journal/Fingerprint.ts"
@@ -117,9 +117,9 @@ interface Iteration extends TensorSpace<ItemsPlace> {
 }
 
 const openAt = Effect.fnUntraced(function*(parent: string, step: number) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const checkpoint: Checkpoint = yield* openCheckpoint(join(parent, iterationFolder(step)))
-  const states = yield* converting(() => dataFileStates(disk, checkpoint))
+  const states = yield* converting(() => dataFileStates(store, checkpoint))
   return { checkpoint, states, tensors: modelTensors(checkpoint), name: iterationFolder(step) } satisfies Iteration
 })
 
@@ -153,7 +153,7 @@ const mergedFiles = ({ checkpoint: { directory, metadata }, tensors: newest }: I
 
 /** Plan an average of iterations of the run in `parent`. Reads headers only. */
 export const prepareAverage = Effect.fnUntraced(function*(parent: string, options: AverageOptions) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const chosen = yield* converting(() => weighted(options))
   const all: Array<Iteration> = []
   for (const { step } of chosen) all.push(yield* openAt(parent, step))
@@ -164,11 +164,11 @@ export const prepareAverage = Effect.fnUntraced(function*(parent: string, option
   for (const { checkpoint, tensors } of all) {
     const selection = new ChunkSelection(checkpoint.directory)
     for (const [key, tensor] of tensors) if (isFloat(tensor.dtype)) selection.add(key, tensor.place.stored)
-    opened.push({ selection, tensors, arrays: yield* converting(() => readChunks(disk, selection)) })
+    opened.push({ selection, tensors, arrays: yield* converting(() => readChunks(store, selection)) })
   }
   const weights = chosen.map(({ weight }) => weight)
-  const args = yield* converting(async () => argumentsOf((await readCommonState(disk, directory, metadata))?.value))
-  const edited = yield* converting(() => editedCommonState(disk, directory, metadata, commonChange({
+  const args = yield* converting(async () => argumentsOf((await readCommonState(store, directory, metadata))?.value))
+  const edited = yield* converting(() => editedCommonState(store, directory, metadata, commonChange({
     args: args && argumentChanges(args, undefined, { optimizer: false, rng: false, hasExperts: false, numLayers: 0, fullyReshardable: false }),
     dropsRerun: true,
     dropsOptimizer: true,
@@ -177,9 +177,9 @@ export const prepareAverage = Effect.fnUntraced(function*(parent: string, option
   })))
   const { files, index } = mergedFiles(newest, opened, weights, edited.item)
   const folder = basename(directory)
-  const { files: side, folders } = yield* converting(() => filesBelow(disk, directory))
+  const { files: side, folders } = yield* converting(() => filesBelow(store, directory))
   const runConfig = side.some(({ name }) => name === RUN_CONFIG) ? yield* converting(async () => {
-    const bytes = await readOwn(disk, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
+    const bytes = await readOwn(store, directory, RUN_CONFIG, LARGEST_RUN_CONFIG)
     return atPath(join(directory, RUN_CONFIG), () => {
       const edit = new RunConfigEdit(bytes)
       edit.toSaved({ optimizer: false, rng: false })
@@ -204,11 +204,11 @@ export const prepareAverage = Effect.fnUntraced(function*(parent: string, option
     writtenBytes: sizeOf(files) + sizeOf(beside),
     notes: ["sums are taken in F32, and rounded once to the dtype of each tensor, to nearest, ties to even", "optimizer state and random states are of one iteration and left out: train on with a fresh optimizer, or export"]
   }
-  const trackers = yield* converting(() => trackersOf(disk, folder, side))
+  const trackers = yield* converting(() => trackersOf(store, folder, side))
   return {
     report,
     ...writing<AverageReport>({
-      disk, directory, folder, folders, files, kept: [], beside, changed, trackers, report,
+      directory, folder, folders, files, kept: [], beside, changed, trackers, report,
       dataStates: all.flatMap(({ states }) => states),
       sums: () => new StorageSums(opened.flatMap(({ arrays }) => [...arrays.storages()])),
       ingredients: [known("the weights", JSON.stringify(chosen))]

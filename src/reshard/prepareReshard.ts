@@ -17,11 +17,11 @@ import { filesBelow, type SideFile } from "../convert/filesBelow.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { sizeOf } from "../convert/unchanged.ts"
 import { converting } from "../io/attempt.ts"
-import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { describeLayout } from "../parallel/Layout.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 import { known } from "../publish/journal/Fingerprint.ts"
+import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import type { PreparedReshard, ReshardOptions, ReshardReport } from "./Request.ts"
@@ -35,28 +35,27 @@ const LARGEST_SMALL = 64 << 20
 const OWN: ReadonlySet<string> = new Set([METADATA, CHECKSUMS, "integrity.json"])
 
 /** What names the iteration, as its own trainer would: Megatron-Bridge's tracker only where it has a train state. */
-export const trackersOf = async (disk: DiskCalls, folder: string, files: ReadonlyArray<SideFile>): Promise<ReadonlyArray<readonly [string, Uint8Array]>> => {
+export const trackersOf = async (store: Store, folder: string, files: ReadonlyArray<SideFile>): Promise<ReadonlyArray<readonly [string, Uint8Array]>> => {
   const state = files.find((f) => f.name === TRAIN_STATE)
   const own: readonly [string, Uint8Array] = [TRACKER, Buffer.from(String(iterationOf(folder) ?? folder))]
-  return state ? [[TRAIN_STATE_TRACKER, await readSmall(disk, state.path, state.path, LARGEST_SMALL)], own] : [own]
+  return state ? [[TRAIN_STATE_TRACKER, await readSmall(store, state.path, state.path, LARGEST_SMALL)], own] : [own]
 }
 
 const opened = Effect.fnUntraced(function*(path: string) {
-  const disk = yield* Disk
+  const store = yield* storeInUse
   const checkpoint: Checkpoint = yield* openCheckpoint(path)
   if (checkpoint.ranks) {
     return yield* new Unsupported({ code: "unsupported/legacy", what: checkpoint.directory, problem: "holds a folder for each rank (the torch format), which only their own layout can load", hint: "relabel --to torch-dist writes it in the format that any layout loads; what is to be cut anew is then cut from that." })
   }
-  const states = yield* converting(() => dataFileStates(disk, checkpoint))
-  const { files, folders } = yield* converting(() => filesBelow(disk, checkpoint.directory))
-  const common = yield* converting(() => readCommonState(disk, checkpoint.directory, checkpoint.metadata))
-  return { disk, checkpoint, states, files, folders, common: common?.value }
+  const states = yield* converting(() => dataFileStates(store, checkpoint))
+  const { files, folders } = yield* converting(() => filesBelow(store, checkpoint.directory))
+  const common = yield* converting(() => readCommonState(store, checkpoint.directory, checkpoint.metadata))
+  return { store, checkpoint, states, files, folders, common: common?.value }
 })
 
 /** Plan to reshard the checkpoint at `path` (parent or `iter_*` folder). Reads headers, and data where the optimizer's form has to be proved. */
 export const prepareReshard = Effect.fnUntraced(function*(path: string, options: ReshardOptions) {
-  const { checkpoint, common, disk, files: all, folders, states: dataStates } = yield* opened(path)
-  const store = yield* storeInUse
+  const { checkpoint, common, files: all, folders, states: dataStates, store } = yield* opened(path)
   const { directory, metadata } = checkpoint
   const args = yield* converting(() => argumentsOf(common))
   const selection = new ChunkSelection(directory)
@@ -64,7 +63,7 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
   const changed = changes && (yield* changes.of(checkpoint))
   const state: Prepared = yield* preparedState(checkpoint, { args, common }, { ...options, changed }, selection)
   const arrays = yield* converting(() => readChunks(store, selection))
-  const edited = yield* converting(() => editedCommonState(disk, directory, metadata, state.changeCommon))
+  const edited = yield* converting(() => editedCommonState(store, directory, metadata, state.changeCommon))
   const plan = yield* converting(() => state.plan(arrays, edited.item))
   const named = basename(directory)
   const folder = iterationOf(named) !== undefined || named === "release" ? named : iterationFolder(state.iteration)
@@ -79,8 +78,8 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
   const files = all.filter((f) => !checkpoint.fileSizes.has(f.name) && !OWN.has(f.name) && !small.has(f.name))
   const side = sideFilesOf({ files, folders }, { before: state.facts.before, layout: options.layout && layout, onlyModel: options.onlyModel })
   const beside = side.files
-  const others = yield* converting(() => besideIterations(disk, directory))
-  const trackers = yield* converting(() => trackersOf(disk, folder, all))
+  const others = yield* converting(() => besideIterations(store, directory))
+  const trackers = yield* converting(() => trackersOf(store, folder, all))
   const report: ReshardReport = {
     ...state.facts,
     source: directory,
@@ -98,7 +97,7 @@ export const prepareReshard = Effect.fnUntraced(function*(path: string, options:
     writtenBytes: sizeOf(plan.files) + sizeOf(beside) + sizeOf(kept)
   }
   const { forecast, run } = writing<ReshardReport>({
-    disk, directory, folder, folders: side.folders, kept, beside, changed: small, trackers,
+    directory, folder, folders: side.folders, kept, beside, changed: small, trackers,
     dataStates: [...dataStates, ...changes?.states ?? []],
     read: changes?.sources ?? [],
     files: plan.files,

@@ -2,9 +2,9 @@
 import { basename, dirname } from "node:path"
 import { iterationOf, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import type { SideFile } from "../convert/filesBelow.ts"
-import type { DiskCalls } from "../io/Disk.ts"
 import type { LayoutRow } from "../parallel/Layout.ts"
 import { quote } from "../quote.ts"
+import type { Store } from "../store/Store.ts"
 
 /** One for each data-parallel rank: in the folder (Megatron-Bridge), or in that of a model-parallel rank in it (Megatron-LM). */
 const DATA_LOADER = /^train_dataloader_dprank\d+\.pt$/
@@ -46,10 +46,10 @@ export const sideFilesOf = ({ files, folders }: SideFiles, { before, layout, onl
 }
 
 /** What a training folder holds beside its iterations and trackers, which is not part of any of them. */
-export const besideIterations = async (disk: DiskCalls, directory: string): Promise<ReadonlyArray<string>> => {
+export const besideIterations = async (store: Store, directory: string): Promise<ReadonlyArray<string>> => {
   const own = basename(directory)
   if (iterationOf(own) === undefined && own !== "release") return []
-  const names = await disk.list(dirname(directory))
+  const names = await store.list(dirname(directory))
   // Any folder can hold an iteration; a training folder has a tracker.
   if (!names.includes(TRACKER) && !names.includes(TRAIN_STATE_TRACKER)) return []
   const others = names.filter((name) => name !== TRACKER && name !== TRAIN_STATE_TRACKER && name !== own && iterationOf(name) === undefined && !name.startsWith(".")).sort()

@@ -8,7 +8,7 @@ import { forecastOf, placeUnchanged, sizeOf, type UnchangedFiles, unlinkedNotes 
 import { type TargetFile, wholeFile } from "../engine/index.ts"
 import type { BridgeError } from "../errors.ts"
 import { uninterruptibly } from "../io/attempt.ts"
-import type { Disk, DiskCalls } from "../io/Disk.ts"
+import { Disk } from "../io/Disk.ts"
 import { commit } from "../publish/commit.ts"
 import { type Ingredient, known, linkedFile, sourceFile } from "../publish/journal/Fingerprint.ts"
 import type { Publication } from "../publish/Publication.ts"
@@ -23,7 +23,6 @@ export interface Written {
 }
 
 export interface Writing<R extends Written> {
-  readonly disk: DiskCalls
   /** Of the source. */
   readonly directory: string
   /** The iteration's folder, and the folders in it. */
@@ -52,11 +51,12 @@ export interface WritingRun extends RunOptions {
 }
 
 export const writing = <R extends Written>(w: Writing<R>) => {
-  const { beside, disk, kept, report } = w
+  const { beside, kept, report } = w
   const unchanged: UnchangedFiles = { directory: w.directory, files: kept, others: sizeOf(w.files) + sizeOf(beside) }
-  const forecast = (target: string, link: boolean) => forecastOf(disk, unchanged, target, link)
+  const forecast = (target: string, link: boolean) => Effect.flatMap(Disk, (disk) => forecastOf(disk, unchanged, target, link))
   const run = (target: string, { link, ...runOptions }: WritingRun): Effect.Effect<R, BridgeError, Disk> =>
     Effect.gen(function*() {
+      const disk = yield* Disk
       const expected = yield* forecast(target, link)
       const outcome = { linked: 0, cloned: 0, writtenBytes: report.writtenBytes }
       const copied = [...kept, ...beside].filter((f) => f.size > 0)

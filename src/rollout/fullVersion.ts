@@ -113,7 +113,6 @@ const publishMegatron = (root: string, source: RolloutSource & { readonly kind: 
 })
 
 const publishHf = (root: string, source: RolloutSource & { readonly kind: "hf" }, version: number, path: string, run: PublishVersionRun) => Effect.gen(function*() {
-  const disk = yield* Disk
   const store = yield* storeInUse
   const { beside, shards, states, weights } = source
   const sums = new Map<string, SummedTensor>()
@@ -132,7 +131,6 @@ const publishHf = (root: string, source: RolloutSource & { readonly kind: "hf" }
   const report = { linked: 0, cloned: 0, writtenBytes: 0, notes: [] as ReadonlyArray<string> }
   const { progress: _, ...runOptions } = run
   const done = yield* writing({
-    disk,
     directory: source.path,
     folder: "",
     folders: [],

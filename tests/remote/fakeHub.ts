@@ -14,6 +14,8 @@ export interface FakeRepository {
   readonly gated?: boolean
   /** Needs a token. */
   readonly private?: boolean
+  /** Files that are larger than what is kept of them; the rest is zeros. */
+  readonly sizes?: ReadonlyMap<string, number>
   /** Pull requests: their files. */
   readonly proposed?: Array<ReadonlyMap<string, Uint8Array>>
 }
@@ -53,25 +55,28 @@ const listen = (host: string, handle: (request: IncomingMessage, response: Serve
   })
 
 /** The bytes of a request with or without a range. */
-export const sendBytes = (response: ServerResponse, bytes: Uint8Array, range: string | undefined, headers: Record<string, string> = {}): void => {
+export const sendBytes = (response: ServerResponse, bytes: Uint8Array, range: string | undefined, headers: Record<string, string> = {}, size = bytes.byteLength): void => {
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? []
   if (first === undefined) {
     response.writeHead(200, { ...headers, "content-length": bytes.byteLength, "accept-ranges": "bytes" }).end(bytes)
     return
   }
   const start = Number(first)
-  const end = Math.min(bytes.byteLength, last === "" ? bytes.byteLength : Number(last) + 1)
-  if (start >= bytes.byteLength) {
-    response.writeHead(416, { "content-range": `bytes */${bytes.byteLength}` }).end()
+  const end = Math.min(size, last === "" ? size : Number(last) + 1)
+  if (start >= size) {
+    response.writeHead(416, { "content-range": `bytes */${size}` }).end()
     return
   }
-  response.writeHead(206, { ...headers, "content-length": end - start, "content-range": `bytes ${start}-${end - 1}/${bytes.byteLength}` }).end(bytes.subarray(start, end))
+  const kept = bytes.subarray(start, end)
+  response.writeHead(206, { ...headers, "content-length": end - start, "content-range": `bytes ${start}-${end - 1}/${size}` }).end(kept.byteLength === end - start ? kept : Buffer.concat([kept], end - start))
 }
 
 export const startFakeHub = async (): Promise<FakeHub> => {
   const repositories = new Map<string, FakeRepository>()
   const asked: Array<Asked> = []
   const contents = new Map<string, Uint8Array>()
+  /** Of contents that are larger than what is kept of them. */
+  const sizes = new Map<string, number>()
   let epoch = 0
   const note = (host: Asked["host"], { headers, method = "GET", url = "/" }: IncomingMessage): Asked => {
     const entry = { host, method, url, authorization: headers.authorization, range: headers.range }
@@ -101,7 +106,7 @@ export const startFakeHub = async (): Promise<FakeHub> => {
       }
       const bytes = contents.get(url.pathname.slice(1))
       if (bytes === undefined) response.writeHead(404).end()
-      else sendBytes(response, bytes, entry.range, { etag: `"${url.pathname.slice(1)}"` })
+      else sendBytes(response, bytes, entry.range, { etag: `"${url.pathname.slice(1)}"` }, sizes.get(url.pathname.slice(1)))
     }
     if (!hub.spoil?.(entry, response, usual)) usual()
   })
@@ -178,9 +183,10 @@ export const startFakeHub = async (): Promise<FakeHub> => {
           .end(JSON.stringify({ id, sha: commit, private: repository.private ?? false, gated: repository.gated ?? false, siblings: [...repository.files.keys()].map((rfilename) => ({ rfilename })) }))
         return
       }
-      const entries = [...repository.files].map(([path, bytes]) => ({
-        type: "file", path, size: bytes.byteLength, oid: gitBlob(bytes), ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size: bytes.byteLength, pointerSize: 134 } } : {})
-      }))
+      const entries = [...repository.files].map(([path, bytes]) => {
+        const size = repository.sizes?.get(path) ?? bytes.byteLength
+        return { type: "file", path, size, oid: gitBlob(bytes), ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size, pointerSize: 134 } } : {}) }
+      })
       const from = Number(searchParams.get("cursor") ?? 0)
       const link = from + PAGE < entries.length ? { link: `<${endpoint}${pathname}?recursive=true&expand=false&cursor=${from + PAGE}>; rel="next"` } : {}
       response.writeHead(200, { "content-type": "application/json", ...link }).end(JSON.stringify(entries.slice(from, from + PAGE)))
@@ -200,8 +206,10 @@ export const startFakeHub = async (): Promise<FakeHub> => {
     }
     const sum = sha256(bytes)
     contents.set(sum, bytes)
+    const size = repository.sizes?.get(path!) ?? bytes.byteLength
+    sizes.set(sum, size)
     response.writeHead(302, {
-      location: `${cdnAddress}/${sum}?epoch=${epoch}&signature=secret`, "x-repo-commit": commit, "x-linked-etag": `"${sum}"`, "x-linked-size": String(bytes.byteLength)
+      location: `${cdnAddress}/${sum}?epoch=${epoch}&signature=secret`, "x-repo-commit": commit, "x-linked-etag": `"${sum}"`, "x-linked-size": String(size)
     }).end()
   }
   const hub: FakeHub = {

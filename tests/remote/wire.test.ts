@@ -92,6 +92,17 @@ describe("a wire", () => {
     expect(Buffer.from(into.subarray(10, -10)).equals(body)).toBe(true)
   })
 
+  it("fills small pieces of memory that others have a part of, too", async () => {
+    const url = await serve((socket) => { socket.write(Buffer.concat([Buffer.from("HTTP/1.1 206 OK\r\ncontent-length: 400\r\n\r\n"), body.subarray(0, 400)])) })
+    const wires = new Wires(1000)
+    for (let i = 0; i < 20; i++) {
+      // Of the pool that Node takes small buffers from.
+      const into = Buffer.allocUnsafe(400).fill(0)
+      await (await wires.ask(url, {}))!.fill(into, () => {})
+      expect(into.equals(body.subarray(0, 400))).toBe(true)
+    }
+  })
+
   it("gives up where the length is not said, and does not lead there again", async () => {
     const url = await serve((socket) => { socket.write("HTTP/1.1 206 Partial Content\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n") })
     const wires = new Wires(1000)

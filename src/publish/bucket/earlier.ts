@@ -1,23 +1,8 @@
 /** What an interrupted run left in a bucket: taken up, or given up. */
 import type { BucketObject, S3Bucket } from "../../remote/s3/S3Bucket.ts"
 import type { UploadState } from "../../remote/s3/S3Upload.ts"
+import { eachOf } from "../../store/eachOf.ts"
 import type { EarlierUploads } from "./UploadJournal.ts"
-
-/** Objects that are made, or removed, beside each other. */
-const AT_ONCE = 16
-
-/** Several at a time; ends with the first failure, once all that were begun have ended. */
-export const eachOf = async <A>(items: Iterable<A>, use: (item: A) => Promise<void>): Promise<void> => {
-  const rest = items[Symbol.iterator]()
-  let failure: { readonly error: unknown } | undefined
-  const worker = async (): Promise<void> => {
-    for (let next = rest.next(); !next.done && failure === undefined; next = rest.next()) {
-      await use(next.value).catch((error: unknown) => { failure ??= { error } })
-    }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
-  if (failure !== undefined) throw (failure as { readonly error: unknown }).error
-}
 
 /** What makes a checkpoint valid is small and lies far up: the first to go. */
 export const inOrderOfRemoval = (objects: ReadonlyMap<string, BucketObject>): ReadonlyArray<readonly [string, BucketObject]> =>

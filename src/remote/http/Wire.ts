@@ -35,6 +35,8 @@ export class Wire {
   readonly #room = Buffer.allocUnsafeSlow(LARGEST_HEAD)
   /** Bytes of a head in the room. */
   #used = 0
+  /** The view of somebody's memory that the next read goes to. */
+  #straight: Uint8Array | undefined
   /** What came of a body before somebody wanted it. */
   #early: Array<Buffer> = []
   #awaited: Awaited = NOTHING
@@ -138,7 +140,8 @@ export class Wire {
   /** Where the next read goes; never to no room at all. */
   #next(): Uint8Array {
     const awaited = this.#awaited
-    if (awaited.kind === "body" && STRAIGHT) return awaited.into.subarray(awaited.into.byteLength - awaited.left).subarray(0, LARGEST_READ)
+    this.#straight = awaited.kind === "body" && STRAIGHT ? awaited.into.subarray(awaited.into.byteLength - awaited.left).subarray(0, LARGEST_READ) : undefined
+    if (this.#straight !== undefined) return this.#straight
     return this.#used < this.#room.byteLength ? this.#room.subarray(this.#used) : this.#room
   }
 
@@ -192,7 +195,7 @@ export class Wire {
       return
     }
     const own = Math.min(bytes, body.left)
-    if (buffer.buffer !== body.into.buffer) body.into.set(buffer.subarray(0, own), body.into.byteLength - body.left)
+    if (buffer !== this.#straight) body.into.set(buffer.subarray(0, own), body.into.byteLength - body.left)
     if (own < bytes) this.#early.push(Buffer.from(buffer.subarray(own, bytes)))
     body.left -= own
     if (own > 0) body.took(own)
