@@ -116,6 +116,18 @@ describe("architecture", () => {
     expect([...places].filter(([, files]) => files.length > 1).map(([name, files]) => `${name}: ${files.join(", ")}`)).toEqual([])
   })
 
+  it("an exported value has a name of its own; a verb has its room's at the front doors, and flags are read as flags.NAME", () => {
+    const doors = /^src\/(api\/|safetensors\/node\.ts|cli\/flags\.ts)/
+    const places = new Map<string, Array<string>>()
+    for (const file of [...filesBelow("src"), ...filesBelow("routes")]) {
+      if (doors.test(file)) continue
+      for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(/^export (?:async )?(?:const|function\*?|let) (\w+)/gm)) {
+        places.set(name!, [...(places.get(name!) ?? []), file])
+      }
+    }
+    expect([...places].filter(([, files]) => new Set(files).size > 1).map(([name, files]) => `${name}: ${files.join(", ")}`)).toEqual([])
+  })
+
   it("no two files import each other", () => {
     const graph = new Map(filesBelow("src").map((file) => [file, importsOf(file)]))
     const pairs = [...graph].flatMap(([file, others]) =>

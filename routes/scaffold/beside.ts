@@ -21,7 +21,7 @@ export const besideOf = (config: unknown, path: ReadonlyArray<string>, patterns:
 }
 
 /** A path in the Megatron model: the last part of the HF prefix. */
-export const pathOf = (prefix: string): string => prefix.split(".").at(-2) ?? prefix
+export const moduleName = (prefix: string): string => prefix.split(".").at(-2) ?? prefix
 
 /** What a section is called in `describe`. */
 export const variableOf = ({ kind }: FoundTower): string => (kind === "images" ? "v" : "a")
@@ -37,14 +37,14 @@ const sizeText = (value: number, text: Section, towers: ReadonlyArray<FoundTower
 }
 
 export const modulesText = ({ projectors, towers }: Beside, text: Section, outer: Section): ReadonlyArray<string> => [
-  ...towers.map((found) => `towers.${found.tower.name}(${literal(pathOf(found.prefix))}, ${variableOf(found)}${found.tower.rest ?? ""})`),
+  ...towers.map((found) => `towers.${found.tower.name}(${literal(moduleName(found.prefix))}, ${variableOf(found)}${found.tower.rest ?? ""})`),
   ...projectors.map(({ bias, kind, prefix, sizes }) => {
     const [input, ...more] = sizes.map((value) => sizeText(value, text, towers, outer))
     return kind === "linear"
-      ? `projectors.linearProjector(${literal(pathOf(prefix))}, "linear", { input: ${input}, output: ${more[0]} }, { bias: ${bias} })`
-      : `projectors.plainProjector(${literal(pathOf(prefix))}, { input: ${input}, hidden: ${more[0]}, output: ${more[1]} }, { bias: ${bias} })`
+      ? `projectors.linearProjector(${literal(moduleName(prefix))}, "linear", { input: ${input}, output: ${more[0]} }, { bias: ${bias} })`
+      : `projectors.plainProjector(${literal(moduleName(prefix))}, { input: ${input}, hidden: ${more[0]}, output: ${more[1]} }, { bias: ${bias} })`
   })
 ]
 
 export const componentsText = ({ projectors, towers }: Beside): string =>
-  `multimodal.languageAnd(${towers.map(({ kind, prefix }, i) => `{ name: "${kind}", sourcePrefix: ${literal(`${pathOf(prefix)}.`)}, encoder: ${literal(pathOf(prefix))}${i === 0 && projectors.length > 0 ? `, projectors: [${projectors.map((p) => literal(`${pathOf(p.prefix)}.`)).join(", ")}]` : ""} }`).join(", ")})`
+  `multimodal.languageAnd(${towers.map(({ kind, prefix }, i) => `{ name: "${kind}", sourcePrefix: ${literal(`${moduleName(prefix)}.`)}, encoder: ${literal(moduleName(prefix))}${i === 0 && projectors.length > 0 ? `, projectors: [${projectors.map((p) => literal(`${moduleName(p.prefix)}.`)).join(", ")}]` : ""} }`).join(", ")})`

@@ -5,7 +5,7 @@
 import type { NamePattern } from "../../src/recognise/patterns.ts"
 import { quote, safeJson } from "../../src/quote.ts"
 import { innerSection, type Section, sectionOf } from "../shared/languageSections.ts"
-import { type Beside, besideOf, componentsText, modulesText, outerSection, pathOf, variableOf } from "./beside.ts"
+import { type Beside, besideOf, componentsText, modulesText, outerSection, moduleName, variableOf } from "./beside.ts"
 import { BORDER, LayerReader, type LayerText, literal, type Source } from "./layer.ts"
 
 export interface ScaffoldSource {
@@ -193,7 +193,7 @@ export const scaffold = ({ architecture, config, inRepository, patterns }: Scaff
         ]
         : [`modules: [{ kind: "language", path: "", config: tc, build: ${build} }]`]),
       parts("rows", [
-        ...[...more.towers, ...more.projectors].map((part) => `...multimodal.mirrored(${literal(`${pathOf(part.prefix)}.`)}, ${literal(part.prefix)})`),
+        ...[...more.towers, ...more.projectors].map((part) => `...multimodal.mirrored(${literal(`${moduleName(part.prefix)}.`)}, ${literal(part.prefix)})`),
         ...(mtp ? ["...mtp.rows"] : []),
         `...llama.frameRows({ ${names.join(", ")} })`,
         `...rows("${has ? "language_model." : ""}decoder.layers.*.", ${literal(prefix)}, table)`

@@ -20,7 +20,7 @@ import { CELL } from "../../src/engine/index.ts"
 import { Disk, type DiskCalls, nodeCalls } from "../../src/io/Disk.ts"
 import { standardLayout } from "../../src/parallel/Layout.ts"
 import { openHfSource } from "../../src/space/HfSource.ts"
-import { headersOf, shardStates } from "../../src/convert/sourceStates.ts"
+import { headerBytes, shardStates } from "../../src/convert/sourceStates.ts"
 import { writeHoles } from "./holes.ts"
 
 // As the command line does: memory that is in use, not what the collector leaves lying about.
@@ -50,7 +50,7 @@ const plan = async () => {
   const planPeak = peak()
   const { files } = prepared.plan.checkpoint
   const { weights } = await run(openHfSource(hf))
-  const payload: Payload = { files, states: shardStates(weights), headers: headersOf(weights), layoutRanks: prepared.plan.layout.worldSize }
+  const payload: Payload = { files, states: shardStates(weights), headers: headerBytes(weights), layoutRanks: prepared.plan.layout.worldSize }
   const [writing, { place }] = await seconds(() => run(writeDown({ disk: counting, folder, run: RUN, processes: ranks, cell: CELL }, payload, { job: { ingredients: [] }, roots })))
   return { place, planning, planPeak, writing, files: opened.size, targetBytes: files.reduce((sum, { size }) => sum + size, 0), orders: statSync(join(folder, place.name)).size, index: place.bytes }
 }

@@ -7,7 +7,7 @@ import { adapterKeyOf, type AdapterSide, partName, type AdapterSlot } from "../m
 import type { Parameter, StoredPart } from "../model/Parameter.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import { blankRows, type Factor, factorsOf, type Strip, wholeAxis } from "./factors.ts"
-import { orderOf, type RowOrder } from "./rowOrder.ts"
+import { rowOrderOf, type RowOrder } from "./rowOrder.ts"
 
 /** An adapter's place: of a whole weight, or (canonical) of one part of a fused one. */
 export interface StoredPair {
@@ -128,7 +128,7 @@ export const storedTensor = (pair: StoredPair, side: AdapterSide, rank: number, 
       ...(mtp ? { mtp } : {}),
       ...(config ? { config } : {})
     },
-    order: side === "linear_in" || splitAxis === undefined ? undefined : orderOf(orderedParts(pair, side), tp)
+    order: side === "linear_in" || splitAxis === undefined ? undefined : rowOrderOf(orderedParts(pair, side), tp)
   }
 }
 

@@ -11,7 +11,7 @@ import type { PeftDirectory } from "./PeftDirectory.ts"
 
 /** The folder in an `iter_*` folder. */
 export const ORIGIN = "hf_adapter"
-export const RANKS = "ranks.json"
+export const RANKS_FILE = "ranks.json"
 
 /** Every layer of every expert of a large model has a line. */
 export const LARGEST_RANKS = 64 << 20
@@ -35,5 +35,5 @@ export const readRanks = (path: string, bytes: Uint8Array): ReadonlyMap<string, 
 /** The files of the folder. */
 export const originOf = ({ configBytes }: PeftDirectory, { pairs }: AdapterPlan, scale: number): ReadonlyArray<readonly [name: string, bytes: Uint8Array]> => {
   const matrices = Object.fromEntries(pairs.flatMap((pair) => pair.contributions.map(({ adapter: { rank, tensor }, first }) => [tensor, { first, count: rank, times: pair.scale / scale }])))
-  return [[ADAPTER_CONFIG, configBytes], [RANKS, Buffer.from(JSON.stringify({ schema: 1, matrices }))]]
+  return [[ADAPTER_CONFIG, configBytes], [RANKS_FILE, Buffer.from(JSON.stringify({ schema: 1, matrices }))]]
 }

@@ -16,7 +16,7 @@ import { readSmall } from "../store/readSmall.ts"
 import { bytesOf } from "../tensor/DType.ts"
 import type { TargetAdapter } from "./exportDraft.ts"
 import type { LocatedAdapter } from "./locate.ts"
-import { LARGEST_RANKS, ORIGIN, type OriginalRanks, RANKS, readRanks } from "./origin.ts"
+import { LARGEST_RANKS, ORIGIN, type OriginalRanks, RANKS_FILE, readRanks } from "./origin.ts"
 import { ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG, type PeftConfig, readPeftConfig } from "./peftConfig.ts"
 import { scaleOf } from "./bindPeft.ts"
 import { wholeAxis } from "./factors.ts"
@@ -36,7 +36,7 @@ const readOriginal = async (store: Store, { directory }: Checkpoint): Promise<Or
     return [path, await readSmall(store, await realPathInside(store, directory, `${ORIGIN}/${name}`), path, limit)] as const
   }
   const config = await read(ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG)
-  return { config: readPeftConfig(...config), configBytes: config[1], ranks: readRanks(...await read(RANKS, LARGEST_RANKS)) }
+  return { config: readPeftConfig(...config), configBytes: config[1], ranks: readRanks(...await read(RANKS_FILE, LARGEST_RANKS)) }
 }
 
 /** B of an HF matrix in rows and all ranks of the stored adapter, to be looked at. */

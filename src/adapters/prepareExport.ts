@@ -21,7 +21,7 @@ import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
 import type { AdapterSettings } from "../runconfig/adapterSection.ts"
 import { encodeHeader, inLibraryOrder } from "../safetensors/encodeHeader.ts"
 import { CONFIG } from "../space/HfSource.ts"
-import { recordedSettings, settingsOf } from "./recordedSettings.ts"
+import { recordedSettings, adapterSettingsOf } from "./recordedSettings.ts"
 import { isFloat } from "../tensor/DType.ts"
 import { type BaseModel, openBase } from "./BaseModel.ts"
 import { adapterArray, type AdapterDraft, type AdapterTensor, draftAdapters } from "./exportDraft.ts"
@@ -119,7 +119,7 @@ export const adaptersOf = Effect.fnUntraced(function*(base: BaseModel, checkpoin
   const { notes, original } = yield* originalOf(checkpoint, adapters)
   const shared = yield* sharedInputs(checkpoint, adapters)
   const { config, configBytes, draft, settings } = yield* converting(() => {
-    const settings = settingsOf(recorded, adapters, checkpoint.directory, request.alpha)
+    const settings = adapterSettingsOf(recorded, adapters, checkpoint.directory, request.alpha)
     const draft = draftAdapters(adapters, checkpoint, {
       inputAxis: inputAxisOf(parameters, request.inputAxis),
       isShared: (tensor) => shared.has(tensor),

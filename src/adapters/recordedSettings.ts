@@ -18,7 +18,7 @@ export const recordedSettings = async (store: Store, directory: string): Promise
 }
 
 /** The settings of these adapters. UsageError `usage/alpha` where nothing says their scale. */
-export const settingsOf = (recorded: AdapterSettings | undefined, adapters: ReadonlyArray<LocatedAdapter>, directory: string, alpha: number | undefined): AdapterSettings => {
+export const adapterSettingsOf = (recorded: AdapterSettings | undefined, adapters: ReadonlyArray<LocatedAdapter>, directory: string, alpha: number | undefined): AdapterSettings => {
   if (recorded) return alpha === undefined ? recorded : { ...recorded, alpha }
   if (alpha === undefined) {
     throw new UsageError({

@@ -17,7 +17,7 @@ export type RowOrder = ReadonlyArray<RowRange>
 /**
  * `ranked`: for each rank its share of every part. `halved` (one part): the first halves of all ranks' shares, then the second ones.
  */
-export const orderOf = (order: { readonly kind: "ranked" | "halved"; readonly parts: ReadonlyArray<number> } | undefined, tp: number): RowOrder | undefined => {
+export const rowOrderOf = (order: { readonly kind: "ranked" | "halved"; readonly parts: ReadonlyArray<number> } | undefined, tp: number): RowOrder | undefined => {
   if (order === undefined || tp === 1) return undefined
   const shares = order.kind === "halved" ? 2 * tp : tp
   const uneven = order.parts.find((rows) => rows % shares !== 0)

@@ -30,7 +30,7 @@ import type { Disk } from "../io/Disk.ts"
 import { farAway } from "../remote/place.ts"
 import { resolveLayout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
-import { prepareRelabel as planRelabel, type PreparedRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
+import { prepareRelabel as prepareRelabelWith, type PreparedRelabel, type RelabelReport, type RelabelRun } from "../relabel/relabel.ts"
 import type { RelabelTo } from "../relabel/rules/index.ts"
 import type { PageRequest } from "../report/gather.ts"
 import { knownProviders } from "./models.ts"
@@ -42,7 +42,7 @@ export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
 export type { Diagnosis } from "../doctor/Diagnosis.ts"
 export type { DoctorReport } from "../doctor/doctor.ts"
 export type { Inspection, TensorRow } from "../inspect/Inspection.ts"
-export { groupsOf as adapterGroups, normsText, settingsText as adapterSettingsText } from "../adapters/survey/groups.ts"
+export { adapterGroups, normsText, settingsText as adapterSettingsText } from "../adapters/survey/groups.ts"
 export type { AdapterFacts, AdapterModule } from "../adapters/survey/AdapterFacts.ts"
 export { rankOf } from "../checkpoint/names.ts"
 export type { Statistics } from "../inspect/Statistics.ts"
@@ -112,7 +112,7 @@ export const prepareRelabel = (from: string, request: RelabelRequest): Effect.Ef
     const { components = [], hfModel, to } = request
     const specs = yield* checking(() => components.map(parseComponent))
     if (specs.length > 0 && !to.includes("mimo")) return yield* new UsageError({ problem: "--component goes with --to mimo" })
-    return yield* planRelabel(familiesOf(request), from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
+    return yield* prepareRelabelWith(familiesOf(request), from, { to, layout: (names) => resolveLayout(specs, names), ...(hfModel === undefined ? {} : { hfModel }) })
   })
 
 /** What {@link relabel} would do. */

@@ -73,7 +73,7 @@ export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}):
   })
 
 /** To plan, at the first process of a job, while the others wait to contribute. */
-export { alone as planningAlone } from "../cluster/single.ts"
+export { asOneProcess as planningAlone } from "../cluster/single.ts"
 
 /**
  * Take part in an import that the first process of the job plans ({@link planningAlone}) and reports: this process needs no plan of its

@@ -6,7 +6,7 @@ import type { Disk } from "../io/Disk.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
 import { type ModuleParallelism, parseComponent } from "../parallel/ModuleParallelism.ts"
 import type { RngMode } from "../reshard/objects.ts"
-import { prepareReshard as planReshard } from "../reshard/prepareReshard.ts"
+import { prepareReshard as prepareReshardWith } from "../reshard/prepareReshard.ts"
 import type { PreparedReshard, ReshardReport, ReshardRun } from "../reshard/Request.ts"
 import { meter, type Watched } from "./progress.ts"
 import type { StandardSizes } from "./requests.ts"
@@ -53,7 +53,7 @@ export const prepareReshard = (from: string, request: ReshardRequest = {}): Effe
     const { dropOptimizer = false, onlyModel = false, rng = "auto", seed } = request
     if (seed !== undefined && rng !== "reseed") return yield* new UsageError({ problem: "a seed is for random states that are made anew", hint: "--rng reseed makes them." })
     const layout = yield* checking(() => layoutOf(request))
-    return yield* planReshard(from, { layout, dropOptimizer, onlyModel, rng, seed })
+    return yield* prepareReshardWith(from, { layout, dropOptimizer, onlyModel, rng, seed })
   })
 
 /** What {@link reshard} would do. */

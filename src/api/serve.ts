@@ -12,7 +12,7 @@ import type { SourceState } from "../publish/sources.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { type OfferedTensor, type OfferedWeights } from "../serve/Catalogue.ts"
 import { type ConnectOptions, connectTo, type ReceivedWeight } from "../serve/connect.ts"
-import { changed, SERVE_BOUNDS, type Served, serveWeights as startServing } from "../serve/serveWeights.ts"
+import { weightsChanged, SERVE_BOUNDS, type Served, serveWeights as startServing } from "../serve/serveWeights.ts"
 import { openCheckpoint } from "../space/Checkpoint.ts"
 import { kindOfPath, openSpace } from "../space/openSpace.ts"
 import { openTensors } from "../space/openTensors.ts"
@@ -71,7 +71,7 @@ const unchangedFiles = (states: ReadonlyArray<SourceState>) => Effect.gen(functi
   return async (): Promise<void> => {
     for (const { identity, path, size } of states) {
       const now = await store.stat(path).catch(() => undefined)
-      if (now === undefined || now.size !== size || storedState(now).identity !== identity) throw changed(path)
+      if (now === undefined || now.size !== size || storedState(now).identity !== identity) throw weightsChanged(path)
     }
   }
 })

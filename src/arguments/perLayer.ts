@@ -55,7 +55,7 @@ const listOf = (text: string): ReadonlyArray<number> | undefined => {
 const LONGEST = 10_000
 
 /** A number f (every f-th layer), or one number per layer; undefined where the argument is absent or None. FormatError for anything else. */
-export const perLayer = (args: TrainingArguments, name: string): number | ReadonlyArray<number> | undefined => {
+export const perLayerValue = (args: TrainingArguments, name: string): number | ReadonlyArray<number> | undefined => {
   const value = args.value(name)
   if (value === undefined || value === null) return undefined
   if (typeof value === "number") return value

@@ -7,7 +7,7 @@ import { GPT_PROVIDER, HYBRID_PROVIDER, MLA_PROVIDER } from "../runconfig/classe
 import { float, type Provider, pythonName, type PythonValue } from "../runconfig/Provider.ts"
 import { PyFloat } from "../torch/PyValue.ts"
 import { ACTIVATIONS, EARLIER, type Part, RENAMED, SAME } from "./names.ts"
-import { perLayer } from "./perLayer.ts"
+import { perLayerValue } from "./perLayer.ts"
 import type { ArgumentValue, TrainingArguments } from "./TrainingArguments.ts"
 
 /** The value of an argument by its newest name or an earlier one. */
@@ -52,7 +52,7 @@ const asField = (value: ArgumentValue): PythonValue | undefined => {
 const PER_LAYER: ReadonlySet<string> = new Set(["moe_layer_freq", "linear_attention_freq"])
 
 const field = (args: TrainingArguments, argument: string): PythonValue | undefined => {
-  if (PER_LAYER.has(argument)) return perLayer(args, argument)
+  if (PER_LAYER.has(argument)) return perLayerValue(args, argument)
   const value = valueOf(args, argument)
   return value === undefined ? undefined : asField(value)
 }

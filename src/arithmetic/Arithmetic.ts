@@ -54,7 +54,7 @@ export interface Arithmetic {
 }
 
 /** Sizes of a product, checked against its arrays. */
-export const sizesOf = ({ a, b, m, transposed }: Product): { readonly m: number; readonly n: number; readonly k: number } => {
+export const productSizes = ({ a, b, m, transposed }: Product): { readonly m: number; readonly n: number; readonly k: number } => {
   const [n, k] = transposed ? [b.rows, b.columns] : [b.columns, b.rows]
   if (a.length !== m * k) throw new RangeError(`a product of ${a.length} numbers in ${m} rows with [${b.rows}, ${b.columns}]`)
   return { m, n, k }

@@ -1,10 +1,10 @@
 /** Arithmetic in plain loops: what every other driver is held against. */
-import { type Arithmetic, sizesOf } from "./Arithmetic.ts"
+import { type Arithmetic, productSizes } from "./Arithmetic.ts"
 import { narrowed, widened } from "./convert.ts"
 
 /** Every product is rounded to F32, then added to the sum so far, in the order of k, and rounded again. */
 const product: Arithmetic["product"] = (call) => {
-  const { k, m, n } = sizesOf(call)
+  const { k, m, n } = productSizes(call)
   const b = widened(call.b)
   const [alongN, alongK] = call.transposed ? [k, 1] : [1, n]
   const out = new Float32Array(m * n)

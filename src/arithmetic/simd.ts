@@ -2,7 +2,7 @@
 import { bytesOf } from "../tensor/DType.ts"
 import { type Memory, memoryOf, TABLES } from "../tensor/kernels/Memory.ts"
 import { allocate } from "../tensor/kernels/simd/Simd.ts"
-import { type Arithmetic, type Product, sizesOf, type SumRounding, type Weights } from "./Arithmetic.ts"
+import { type Arithmetic, type Product, productSizes, type SumRounding, type Weights } from "./Arithmetic.ts"
 import { convertIn } from "./convert.ts"
 import { type Kernels, kernelsOf, TILE } from "./kernels.ts"
 import { vectors } from "./plain.ts"
@@ -120,7 +120,7 @@ const columnsThatFit = (bytes: number): number => {
 
 /** Compute a product block by block; each is whole in k. */
 const eachBlock = (room: Room, call: Product, use: (block: ProductBlock) => void): void => {
-  const { k, m, n } = sizesOf(call)
+  const { k, m, n } = productSizes(call)
   const { kernels, memory } = room
   const a = bytesOfF32(call.a)
   const compute = (panels: Panels, row: number, rows: number, column: number, columns: number): void => {
@@ -146,7 +146,7 @@ const eachBlock = (room: Room, call: Product, use: (block: ProductBlock) => void
 }
 
 const product = (room: Room, call: Product): Float32Array<ArrayBuffer> => {
-  const { m, n } = sizesOf(call)
+  const { m, n } = productSizes(call)
   const out = new Float32Array(m * n)
   eachBlock(room, call, ({ column, columns, row, rows, stride }) => {
     for (let i = 0; i < rows; i++) {
@@ -159,7 +159,7 @@ const product = (room: Room, call: Product): Float32Array<ArrayBuffer> => {
 
 /** A block of the sum stands where the factors were: they are not needed any more. */
 const addProduct = (room: Room, base: Weights, call: Product, by: number, rounding: SumRounding): Uint8Array<ArrayBuffer> => {
-  const { m, n } = sizesOf(call)
+  const { m, n } = productSizes(call)
   if (base.rows !== m || base.columns !== n) throw new RangeError(`the sum of [${base.rows}, ${base.columns}] and [${m}, ${n}]`)
   const { kernels, memory } = room
   const width = bytesOf(base.dtype)

@@ -4,7 +4,7 @@
  */
 import util from "node:util"
 import type { Arithmetic } from "./Arithmetic.ts"
-import { sizesOf } from "./Arithmetic.ts"
+import { productSizes } from "./Arithmetic.ts"
 import { widened } from "./convert.ts"
 import { withProduct } from "./plain.ts"
 
@@ -73,7 +73,7 @@ export type TfjsForm = (typeof TFJS)[number]
  */
 export const tfjsArithmetic = ({ name, native: own }: TfjsForm, tf: Tensorflow): Arithmetic =>
   withProduct(name, (call) => {
-    const { k, m, n } = sizesOf(call)
+    const { k, m, n } = productSizes(call)
     if (m * n * k === 0) return new Float32Array(m * n)
     const held: Array<Tensor> = []
     const hold = (tensor: Tensor): Tensor => {

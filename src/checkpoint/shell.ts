@@ -16,13 +16,13 @@ export const shell = (...words: ReadonlyArray<string>): string | undefined =>
   words.some((text) => CONTROL.test(text)) ? undefined : words.map(word).join(" ")
 
 /** Write `text` to a file. */
-export const writing = (text: string, path: string): string | undefined => {
+export const shellWrite = (text: string, path: string): string | undefined => {
   const [print, to] = [shell("printf", "%s", text), shell(path)]
   return print === undefined || to === undefined ? undefined : `${print} > ${to}`
 }
 
 /** Relabel a checkpoint folder to a place beside it. */
-export const relabelling = (directory: string, naming: string): string | undefined => {
+export const shellRelabel = (directory: string, naming: string): string | undefined => {
   const parent = iterationOf(basename(directory)) === undefined ? directory : dirname(directory)
   const whole = basename(parent) === "." || basename(parent) === ".." || parent === "" ? resolve(parent) : parent
   return shell("convert_megatron_mimo", "relabel", directory, join(dirname(whole), `${basename(whole)}-mended`), "--to", naming, "--link")

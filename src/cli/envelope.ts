@@ -19,5 +19,5 @@ export interface Success {
 export const success = (command: CommandName, exitCode: 0 | 1): Success => ({ ok: true, command, schema: SCHEMA, exitCode })
 
 /** Of an error. `command`: the word that was typed, if there was one. */
-export const failure = (command: string | undefined, exitCode: number): object =>
+export const failureEnvelope = (command: string | undefined, exitCode: number): object =>
   ({ ok: false, ...(command === undefined ? {} : { command }), schema: SCHEMA, exitCode })

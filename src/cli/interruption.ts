@@ -1,7 +1,7 @@
 /** An interruption is no error, but whoever waits for an answer gets one: what happened and how to go on. */
 import { Cause, Exit, Runtime } from "effect"
 import { safeJson } from "../quote.ts"
-import { failure } from "./envelope.ts"
+import { failureEnvelope } from "./envelope.ts"
 import { outputFailure, print, tell } from "./streams.ts"
 
 type Signal = "SIGHUP" | "SIGINT" | "SIGTERM"
@@ -21,7 +21,7 @@ export const onWait = (text: string): void => { process.stderr.write(`${text}\n`
 
 const say = (command: string | undefined, json: boolean, signal: Signal): void => {
   const message = `interrupted by ${signal}${kept === undefined ? "" : `; nothing was published\n  ${kept}`}`
-  if (json) print(`${safeJson({ ...failure(command, EXIT_CODES[signal]), error: { kind: "Interrupted", code: "interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)
+  if (json) print(`${safeJson({ ...failureEnvelope(command, EXIT_CODES[signal]), error: { kind: "Interrupted", code: "interrupted", signal, message, exitCode: EXIT_CODES[signal] } }, 2)}\n`)
   else tell(`${message}\n`)
 }
 

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { type BridgeError, ExitCode } from "../errors.ts"
 import { cleaned, quote, safeJson } from "../quote.ts"
-import { type CommandName, failure, success } from "./envelope.ts"
+import { type CommandName, failureEnvelope, success } from "./envelope.ts"
 import { print, tell } from "./streams.ts"
 
 /** sysexits.h: EX_SOFTWARE */
@@ -39,7 +39,7 @@ export const fail = (command: string | undefined, error: BridgeError, json: bool
   Effect.sync(() => {
     process.exitCode = error.exitCode
     if (json) {
-      print(`${safeJson({ ...failure(command, error.exitCode), error: { ...details(error), message: error.message, exitCode: error.exitCode } }, 2)}\n`)
+      print(`${safeJson({ ...failureEnvelope(command, error.exitCode), error: { ...details(error), message: error.message, exitCode: error.exitCode } }, 2)}\n`)
     } else tell(`error: ${error.message}\n`)
   })
 
@@ -48,7 +48,7 @@ export const crash = (command: string | undefined, defect: unknown, json: boolea
   Effect.sync(() => {
     process.exitCode = INTERNAL
     const message = defect instanceof Error ? defect.message : String(defect)
-    if (json) print(`${safeJson({ ...failure(command, INTERNAL), error: { kind: "Internal", code: "internal", message, exitCode: INTERNAL } }, 2)}\n`)
+    if (json) print(`${safeJson({ ...failureEnvelope(command, INTERNAL), error: { kind: "Internal", code: "internal", message, exitCode: INTERNAL } }, 2)}\n`)
     else tell(`internal error: ${quote(message)}\n  This is a bug. --debug shows where.\n`)
     if (debug && defect instanceof Error) tell(`${defect.stack}\n`)
   })

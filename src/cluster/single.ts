@@ -34,4 +34,4 @@ export const singleWorld = (runId: string = crypto.randomUUID()): WorldCalls => 
 export const currentWorld: Effect.Effect<WorldCalls> = Effect.map(Effect.serviceOption(World), Option.getOrElse(() => singleWorld()))
 
 /** Run `use` as if there were no other process: what a job's processes would ask each other, it finds out by itself. */
-export const alone = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, World>> => Effect.suspend(() => Effect.provideService(use, World, singleWorld()))
+export const asOneProcess = <A, E, R>(use: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, World>> => Effect.suspend(() => Effect.provideService(use, World, singleWorld()))

@@ -9,12 +9,12 @@ import { z } from "zod"
 import { FormatError } from "../errors.ts"
 import { isDType, type DType } from "../tensor/DType.ts"
 import { configText } from "./configText.ts"
-import { isGenerated, WEIGHT_SCHEME } from "./WeightGenerator.ts"
+import { canBeGenerated, WEIGHT_SCHEME } from "./WeightGenerator.ts"
 
 const count = z.int().nonnegative()
 const shape = z.array(count)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
-const dtype = z.string().refine((name) => isDType(name) && isGenerated(name), "no dtype of the weight scheme")
+const dtype = z.string().refine((name) => isDType(name) && canBeGenerated(name), "no dtype of the weight scheme")
   .transform((name) => name as DType)
 /** A plain file name: it will be joined to a directory. */
 const fileName = z.string().regex(/^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/)

@@ -14,7 +14,7 @@ export const WEIGHT_SCHEME = "fnv1a-murmur3-1"
 const GENERATED: ReadonlySet<DType> = new Set(["BF16", "F16", "F32", "F8_E4M3", "F8_E5M2", "U8", "I8", "I32", "I64"])
 
 /** Whether the scheme defines elements of this dtype. */
-export const isGenerated = (dtype: DType): boolean => GENERATED.has(dtype)
+export const canBeGenerated = (dtype: DType): boolean => GENERATED.has(dtype)
 
 export interface WeightOptions {
   /** F32 elements get bits that BF16 cannot hold; without it their low half is zero and a cast to BF16 loses nothing. */

@@ -8,7 +8,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type TargetFile, wholeFile } from "../engine/index.ts"
 import { type BridgeError, quote } from "../errors.ts"
-import { alone } from "../cluster/single.ts"
+import { asOneProcess } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -22,13 +22,13 @@ import { type HfFiles, hfFiles } from "../plan/HfFiles.ts"
 import { directoriesOf, mainDirectory } from "../space/Assembly.ts"
 import { CONFIG, openHfConfig } from "../space/HfSource.ts"
 import { known, sourceFile } from "../publish/journal/Fingerprint.ts"
-import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
+import { askedFor, contribute, produce, type RunOptions, withCounts } from "./produce.ts"
 import { type ComparisonOptions, unchangedTensors, withQuantized } from "../plan/quantizedExport.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
 import type { Publication } from "../publish/Publication.ts"
 import type { SourceState } from "../publish/sources.ts"
-import { dataFileStates, headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
+import { dataFileStates, headerBytes, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import { refuseCuts, vocabularyClaims } from "../plan/vocabularyClaims.ts"
 
@@ -79,7 +79,7 @@ export const contributeToExport = Effect.fnUntraced(function*(
   runOptions: RunOptions
 ) {
   const config = typeof model === "string" ? (yield* openHfConfig(model)).bytes : undefined
-  const whole = Effect.flatMap(alone(prepareExport(families, model, megatronPath, request)), (prepared) => prepared.run(target, runOptions))
+  const whole = Effect.flatMap(asOneProcess(prepareExport(families, model, megatronPath, request)), (prepared) => prepared.run(target, runOptions))
   yield* contribute(exportAsked(model, megatronPath, request, config), runOptions, whole)
 })
 
@@ -149,13 +149,13 @@ export const prepareExport = Effect.fnUntraced(function*(
     return yield* produce(target, runOptions, {
       files: files.files,
       states: allStates,
-      headers: headersOf(weights, graft),
+      headers: headerBytes(weights, graft),
       asked: exportAsked(source, megatronPath, request, typeof source === "string" ? published.bytes : undefined),
       sums: new StorageSums(plan.stored.storages()),
       folder: "",
       ingredients: [...ingredients, ...small],
       sources,
-      report: withChanges(report),
+      report: withCounts(report),
       checksum: runOptions.checksum ?? false
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication

@@ -6,7 +6,7 @@ import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
 import type { BridgeError } from "../errors.ts"
-import { alone } from "../cluster/single.ts"
+import { asOneProcess } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -18,10 +18,10 @@ import { describedByContents } from "../plan/aliases.ts"
 import { openHfConfig, openHfSource, sideFiles } from "../space/HfSource.ts"
 import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
 import { known } from "../publish/journal/Fingerprint.ts"
-import { askedFor, contribute, produce, type RunOptions, withChanges } from "./produce.ts"
+import { askedFor, contribute, produce, type RunOptions, withCounts } from "./produce.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { commit } from "../publish/commit.ts"
-import { headersOf, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
+import { headerBytes, pinnedOf, shardIngredients, shardStates } from "./sourceStates.ts"
 
 import { directoriesOf, mainDirectory } from "../space/Assembly.ts"
 import { configStates, copySmall, smallSources } from "./smallFiles.ts"
@@ -46,7 +46,7 @@ const importAsked = (hfModel: string, config: Uint8Array, { allowUnmapped, form,
 /** Take part in an import that the first process of the job plans. */
 export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions, target: string, runOptions: RunOptions) {
   const { bytes } = yield* openHfConfig(hfModel)
-  const whole = Effect.flatMap(alone(prepareImport(families, hfModel, options)), (prepared) => prepared.run(target, runOptions))
+  const whole = Effect.flatMap(asOneProcess(prepareImport(families, hfModel, options)), (prepared) => prepared.run(target, runOptions))
   yield* contribute(importAsked(hfModel, bytes, options), runOptions, whole)
 })
 
@@ -86,7 +86,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       files,
       layoutRanks: plan.layout.worldSize,
       states: [...shardStates(source.weights), ...changing?.states ?? []],
-      headers: headersOf(source.weights),
+      headers: headerBytes(source.weights),
       // What is added to values is no order that another process could take.
       ...(changing ? {} : { asked: importAsked(hfModel, source.bytes, options) }),
       ...(storages ? { sums: new StorageSums(storages) } : {}),
@@ -94,7 +94,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       iteration: folder,
       ingredients: [...ingredients, ...small],
       sources: [...directoriesOf(hfModel), ...changing?.sources ?? []],
-      report: withChanges(plan.report),
+      report: withCounts(plan.report),
       checksum: runOptions.checksum ?? true
     }, Effect.fnUntraced(function*(publication) {
       const { recorder } = publication

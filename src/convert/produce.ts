@@ -233,7 +233,7 @@ const summaryOf = ({ fileSystem, known, side, used, ways }: ObservedIo): IoSumma
 const wayOf = ({ direct, inFlight }: ObservedIo["used"]): IoWay => ({ way: direct ? "direct" : "buffered", inFlight })
 
 /** Put the counted value changes beside the dtype changes that caused them, and how files were read and written. */
-export const withChanges = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>, io: ReadonlyArray<ObservedIo> = []): ConversionReport =>
+export const withCounts = (report: ConversionReport) => (changed?: ReadonlyMap<string, number>, io: ReadonlyArray<ObservedIo> = []): ConversionReport =>
   changed === undefined ? report : {
     ...report,
     ...(io.length > 0 ? { io: io.map(summaryOf) } : {}),

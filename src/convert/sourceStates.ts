@@ -13,7 +13,7 @@ import type { StoredWeights } from "../space/StoredWeights.ts"
 export const shardStates = (weights: StoredWeights | undefined): ReadonlyArray<SourceState> => weights?.files ?? []
 
 /** The headers of safetensors files, by path. */
-export const headersOf = (...all: ReadonlyArray<StoredWeights | undefined>): ReadonlyMap<string, Uint8Array> =>
+export const headerBytes = (...all: ReadonlyArray<StoredWeights | undefined>): ReadonlyMap<string, Uint8Array> =>
   new Map(all.flatMap((weights) => (weights?.safetensors ? weights.files.map(({ headerBytes, path }) => [path, headerBytes] as const) : [])))
 
 export const shardIngredients = (weights: StoredWeights | undefined, of: string): ReadonlyArray<Ingredient> =>

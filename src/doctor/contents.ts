@@ -23,7 +23,7 @@ import { checkMetadata } from "../torch/DcpCheck.ts"
 import { type DcpMetadata, decodeMetadata, METADATA_LIMITS } from "../torch/DcpMetadata.ts"
 import { examineArguments } from "./argumentsCheck.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { relabelling, shell } from "../checkpoint/shell.ts"
+import { shellRelabel, shell } from "../checkpoint/shell.ts"
 
 /** The index, or why it cannot be read. */
 export const examineIndex = async (store: Store, directory: string): Promise<{ readonly metadata?: DcpMetadata; readonly found: ReadonlyArray<Diagnosis> }> => {
@@ -101,7 +101,7 @@ const examineChunks = (metadata: DcpMetadata, sizes: ReadonlyMap<string, number>
     }))
 }
 
-/** What the checkpoint is by its names, where no relabelling mends it. */
+/** What the checkpoint is by its names, where no relabel mends it. */
 export const recognised = (found: Recognised): Diagnosis =>
   diagnosis("error", found.kind, described(found), { fix: found.next, ...(found.example === undefined ? {} : { names: [found.example] }) })
 
@@ -112,15 +112,15 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   if (wrapped.length > 0) {
     out.push(diagnosis("warning", "ddp-prefix", `${wrapped.length} keys carry a wrapper's prefix (DDP's module., as a MIMO trainer saves them, or model.): the reference's converter stops with a KeyError`, {
       fix: "Relabel it; export and inspect here read the keys as they are.",
-      command: relabelling(directory, "plain"),
+      command: shellRelabel(directory, "plain"),
       names: wrapped
     }))
   }
   const [route] = routesFor(keys)
   if (keys.some((key) => modalityOf(unwrapKey(key)) !== undefined)) {
     out.push(route === undefined
-      ? diagnosis("warning", "load-route", "some components have names with .module., others without: neither load route of a MegatronMIMO trainer takes them all", { fix: "Relabel it: --to plain, and --to ddp after it for checkpoint.pretrained_checkpoint.", command: relabelling(directory, "plain") })
-      : diagnosis("note", "load-route", ROUTE_MEANING[route], route === "hook" ? { fix: `${OTHER_ROUTE[route]}.`, command: relabelling(directory, "ddp") } : {}))
+      ? diagnosis("warning", "load-route", "some components have names with .module., others without: neither load route of a MegatronMIMO trainer takes them all", { fix: "Relabel it: --to plain, and --to ddp after it for checkpoint.pretrained_checkpoint.", command: shellRelabel(directory, "plain") })
+      : diagnosis("note", "load-route", ROUTE_MEANING[route], route === "hook" ? { fix: `${OTHER_ROUTE[route]}.`, command: shellRelabel(directory, "ddp") } : {}))
   } else if (route !== undefined) {
     out.push(diagnosis("note", "load-route", "a trainer loads it as checkpoint.pretrained_checkpoint: names of standard checkpoints are the same before and after wrapping"))
   }
@@ -129,7 +129,7 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   if (local.length > 0) {
     out.push(diagnosis("note", "local-spec", `${local.length} norms have the names of Megatron-Core's local layer specification: a trainer that builds Transformer Engine's layers asks for others`, {
       fix: "Relabel it for such a trainer; export and inspect here read both.",
-      command: relabelling(directory, "te-spec"),
+      command: shellRelabel(directory, "te-spec"),
       names: local
     }))
   }
@@ -145,10 +145,10 @@ const examineKeys = (directory: string, metadata: DcpMetadata): ReadonlyArray<Di
   if (missing.length > 0) {
     out.push(diagnosis(missing.length === expected.length ? "error" : "warning", "no-extra-state",
       `${missing.length === expected.length ? "no" : `${missing.length} of ${expected.length}`} _extra_state ${missing.length === expected.length ? "is" : "are"} stored${missing.length === expected.length ? "" : " not"}: loaders at default strictness stop with "Missing key in checkpoint state_dict"`,
-      { fix: "Relabel it, which supplies them.", command: relabelling(directory, "extra-states"), names: missing }))
+      { fix: "Relabel it, which supplies them.", command: shellRelabel(directory, "extra-states"), names: missing }))
   }
   if ([...metadata.tensors.keys()].some((key) => /\.weight_[wv]$/.test(key) || /\.experts\.((local_)?experts\.)?\d+\./.test(key))) {
-    out.push(diagnosis("note", "singleton", "experts or gate and up halves are stored one by one (singleton_local_shards), which not every loader asks for", { fix: "Relabel it.", command: relabelling(directory, "grouped") }))
+    out.push(diagnosis("note", "singleton", "experts or gate and up halves are stored one by one (singleton_local_shards), which not every loader asks for", { fix: "Relabel it.", command: shellRelabel(directory, "grouped") }))
   }
   if (metadata.flattened) {
     out.push(diagnosis("note", "flattened", `${metadata.flattened.size} optimizer tensors are flat fragments of Megatron-Core up to 0.15; the weights are not concerned`, { names: [...metadata.flattened.keys()] }))
@@ -217,7 +217,7 @@ const commonState = async (store: Store, directory: string, names: ReadonlyArray
   return {
     ...(args ? { args } : {}),
     found: [
-      ...(flagged ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: relabelling(directory, "grouped") })] : []),
+      ...(flagged ? [diagnosis("note", "singleton-flag", "content_metadata asks loaders for singleton_local_shards keys", { fix: "Relabel it.", command: shellRelabel(directory, "grouped") })] : []),
       ...(args ? examineArguments(args, spaceTensors(metadata)) : [])
     ]
   }

@@ -6,7 +6,7 @@ import { describedRun } from "../arguments/describedRun.ts"
 import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
-import { relabelling } from "../checkpoint/shell.ts"
+import { shellRelabel } from "../checkpoint/shell.ts"
 import { FormatError, InvalidFile } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
 import { kindOfPath, openSpace } from "../space/openSpace.ts"
@@ -61,7 +61,7 @@ const withoutRunConfig = (directory: string, args: TrainingArguments | undefined
   if (!args) return [diagnosis("warning", "no-run-config", text, { fix: "Import writes one; relabel --to standard --hf-model DIR does, too." })]
   const { problem } = describedRun(args)
   return [problem === undefined
-    ? diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it say which model it is`, { fix: "Relabel it, which makes one from them, and both trackers.", command: relabelling(directory, "bridge") })
+    ? diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it say which model it is`, { fix: "Relabel it, which makes one from them, and both trackers.", command: shellRelabel(directory, "bridge") })
     : diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it do not describe the model: ${problem}`, { fix: "relabel --to standard --hf-model DIR makes one from a model of the same layers." })]
 }
 

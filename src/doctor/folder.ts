@@ -10,7 +10,7 @@ import { readSmall } from "../store/readSmall.ts"
 import { nestedCheckpoint, ZARR } from "../recognise/files.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
-import { shell, writing } from "../checkpoint/shell.ts"
+import { shell, shellWrite } from "../checkpoint/shell.ts"
 
 const LARGEST_SMALL_FILE = 1 << 20
 
@@ -46,7 +46,7 @@ const parentFolder = async (store: Store, path: string, names: ReadonlyArray<str
   const latest = steps.at(-1)
   const own = latest === undefined ? undefined : join(path, iterationFolder(latest), TRAIN_STATE)
   const copyTrainState = own !== undefined && (await present(store, own)) ? shell("cp", own, join(path, TRAIN_STATE_TRACKER)) : undefined
-  const writeStep = latest === undefined ? undefined : writing(String(latest), join(path, TRACKER))
+  const writeStep = latest === undefined ? undefined : shellWrite(String(latest), join(path, TRACKER))
   if (names.includes(TRACKER)) {
     const file = join(path, TRACKER)
     const text = new TextDecoder().decode(await readSmall(store, file, file, LARGEST_SMALL_FILE)).trim()
@@ -109,7 +109,7 @@ const backend = async (store: Store, directory: string, names: ReadonlyArray<str
   if (!names.includes(BACKEND)) {
     return [diagnosis("error", "no-backend", `${BACKEND} is missing: Megatron takes the folder for another format (torch_dcp, fsdp_dtensor) and fails`, {
       fix: `If it is torch_dist, write ${BACKEND} anew.`,
-      command: writing(BACKEND_TEXT, join(directory, BACKEND))
+      command: shellWrite(BACKEND_TEXT, join(directory, BACKEND))
     })]
   }
   const path = join(directory, BACKEND)
@@ -118,7 +118,7 @@ const backend = async (store: Store, directory: string, names: ReadonlyArray<str
     json = parseJson(await readSmall(store, path, path, LARGEST_SMALL_FILE))
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    return [diagnosis("error", "bad-backend", `${BACKEND}: ${error.message}`, { fix: "Write it anew.", command: writing(BACKEND_TEXT, path) })]
+    return [diagnosis("error", "bad-backend", `${BACKEND}: ${error.message}`, { fix: "Write it anew.", command: shellWrite(BACKEND_TEXT, path) })]
   }
   const name = (json as { sharded_backend?: unknown } | null)?.sharded_backend
   if (name === "torch_dist") return []

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import { openCheckpoint } from "../space/Checkpoint.ts"
 import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
-import { relabelling } from "../checkpoint/shell.ts"
+import { shellRelabel } from "../checkpoint/shell.ts"
 import type { InvalidFile, Unsupported } from "../errors.ts"
 import { examineArguments } from "./argumentsCheck.ts"
 import { type Diagnosis, diagnosis } from "./Diagnosis.ts"
@@ -22,7 +22,7 @@ export const examineRanks = (path: string) =>
       ...checkpoint.notes.map((note) => diagnosis("note", "note", note)),
       diagnosis("note", "legacy", "Megatron-LM loads this format into the layout that it was saved with, and Megatron-Bridge not at all; export reads it as it is", {
         fix: "Relabel it to torch_dist, which loads into any layout.",
-        command: relabelling(checkpoint.directory, "torch-dist")
+        command: shellRelabel(checkpoint.directory, "torch-dist")
       })
     ]
   }).pipe(Effect.catchTags({ InvalidFile: (error) => Effect.succeed(refused(error)), Unsupported: (error) => Effect.succeed(refused(error)) }))

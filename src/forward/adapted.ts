@@ -95,7 +95,7 @@ const applyPart = (arithmetic: Arithmetic, part: ChangedPart, sums: Float32Array
 }
 
 /** What adapters change of a parameter; undefined where they do not. PlanRefused `adapter/dora` for two of a weight, one of them DoRA. */
-export const changesOf = (arithmetic: Arithmetic, adapters: ReadonlyArray<LoadedAdapter>, bound: BoundParameter): Change | undefined => {
+export const changesByParameter = (arithmetic: Arithmetic, adapters: ReadonlyArray<LoadedAdapter>, bound: BoundParameter): Change | undefined => {
   if (adapters.length === 0 || !isLinearWeight(bound)) return undefined
   const parts = partsOf(bound, adapters)
   if (parts.length === 0) return undefined

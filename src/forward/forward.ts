@@ -6,7 +6,7 @@ import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { EngineOptions } from "../engine/index.ts"
 import { UsageError } from "../errors.ts"
 import { checking } from "../io/attempt.ts"
-import { changesOf } from "./adapted.ts"
+import { changesByParameter } from "./adapted.ts"
 import { decode, type TakeLogits } from "./decoder.ts"
 import { Pass } from "./layers.ts"
 import type { OpenedDecoder } from "./openDecoder.ts"
@@ -50,7 +50,7 @@ export const forward = Effect.fnUntraced(function*(decoder: OpenedDecoder, token
   const { adapters = [], arithmetic, onLogits, onSize, progress, top, ...engine } = options
   yield* checking(() => checked(tokens, decoder.plan.vocabulary))
   const scores = new Scores(tokens.map((_, i) => tokens[i + 1]), top)
-  const pass = new Pass(arithmetic, decoder.plan, tokens.length, (bound: BoundParameter) => changesOf(arithmetic, adapters, bound))
+  const pass = new Pass(arithmetic, decoder.plan, tokens.length, (bound: BoundParameter) => changesByParameter(arithmetic, adapters, bound))
   const { layers, others } = decoder.sizes
   onSize?.(layers.reduce((sum, size) => sum + size, others))
   let bytes = 0

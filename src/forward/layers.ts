@@ -6,8 +6,8 @@ import type { AttentionPlan, DecoderPlan, ExpertsPlan, LatentAttentionPlan, Laye
 import { activated, normalised, sigmoid } from "./elementwise.ts"
 import { Later, Promised } from "./Later.ts"
 import { rotaryTable, type RotaryTable, rotate } from "./rotary.ts"
-import { type Choice, route } from "./route.ts"
-import { type Read, type Steps, whole } from "./steps.ts"
+import { type Choice, chooseExperts } from "./route.ts"
+import { type Read, type Steps, wholeParameter } from "./steps.ts"
 
 /** Hidden states, or what is made of them: [tokens, width]. */
 type States = Later<Float32Array>
@@ -61,13 +61,13 @@ export class Pass<P> {
     })
     yield { ...read, done: () => product.give(out ?? new Float32Array(0)) }
     if (module.bias === undefined) return product
-    const bias = yield* whole(module.bias)
+    const bias = yield* wholeParameter(module.bias)
     return new Later(() => withBias(product.get(), bias.get()))
   }
 
   *norm(module: Norm<P>, x: States, epsilon = this.plan.facts.epsilon): Steps<P, States> {
-    const weight = yield* whole(module.weight)
-    const bias = module.bias === undefined ? undefined : yield* whole(module.bias)
+    const weight = yield* wholeParameter(module.weight)
+    const bias = module.bias === undefined ? undefined : yield* wholeParameter(module.bias)
     const { zeroCentred } = this.plan.facts
     return new Later(() => normalised(x.get(), { weight: weight.get(), epsilon, zeroCentred, ...(bias ? { bias: bias.get() } : {}) }))
   }
@@ -130,7 +130,7 @@ function* attention<P>(pass: Pass<P>, layer: AttentionPlan<P>, x: States): Steps
   const queries = yield* prepared(pass, new Later(() => parts.get().queries), layer.queryNorm, block.heads, block.headDim, facts)
   const keys = yield* prepared(pass, new Later(() => parts.get().keys), layer.keyNorm, block.groups, block.headDim, facts)
   const grown = facts.growth === undefined ? queries : new Later(() => growing(queries.get(), pass.tokens, facts.growth!))
-  const sinks = layer.sinks === undefined ? undefined : yield* whole(layer.sinks)
+  const sinks = layer.sinks === undefined ? undefined : yield* wholeParameter(layer.sinks)
   const mixed = new Later(() =>
     attend(pass.arithmetic, pass.tokens, {
       queries: grown.get(),
@@ -226,12 +226,12 @@ function* experts<P>(pass: Pass<P>, layer: ExpertsPlan<P>, x: States): Steps<P, 
   const { block: { experts: count, ffn, gated, hidden }, facts, perToken } = layer
   const input = yield* pass.perhaps(layer.norm, x)
   const logits = yield* pass.linear(layer.router, input)
-  const correction = layer.correction === undefined ? undefined : yield* whole(layer.correction)
+  const correction = layer.correction === undefined ? undefined : yield* wholeParameter(layer.correction)
   const shared = layer.shared === undefined ? undefined : yield* mlp(pass, layer.shared, input)
   // Experts are read by what the router says.
   yield "settle"
   const choices = Array.from({ length: pass.tokens }, (_, t) =>
-    route([...logits.get().subarray(t * count, (t + 1) * count)], correction?.get(), perToken, facts))
+    chooseExperts([...logits.get().subarray(t * count, (t + 1) * count)], correction?.get(), perToken, facts))
   const total = shared ? shared.get().slice() : new Float32Array(pass.tokens * hidden)
   for (const [expert, shares] of [...sharesOf(choices)].sort(([a], [b]) => a - b)) {
     const own = new Later(() => gathered(input.get(), hidden, shares.map(({ token }) => token)))

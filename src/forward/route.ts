@@ -43,7 +43,7 @@ const withinGroups = (scores: ReadonlyArray<number>, groups: RouterFacts["groups
 }
 
 /** `logits`: one per expert; `correction`: added to the scores for the choice. */
-export const route = (logits: ReadonlyArray<number>, correction: Float32Array | undefined, perToken: number, { groups, normalized, scale, score }: RouterFacts): ReadonlyArray<Choice> => {
+export const chooseExperts = (logits: ReadonlyArray<number>, correction: Float32Array | undefined, perToken: number, { groups, normalized, scale, score }: RouterFacts): ReadonlyArray<Choice> => {
   const scores = score === "softmax" ? softmaxOf(logits) : score === "sigmoid" ? logits.map(sigmoid) : logits
   const eligible = withinGroups(correction ? scores.map((s, e) => s + correction[e]!) : scores, groups)
   const chosen = largest(eligible, perToken)

@@ -32,7 +32,7 @@ export type PassStep<P> = Read<P> | Compute | "settle"
 export type Steps<P, T> = Generator<PassStep<P>, T, void>
 
 /** All numbers of a parameter. */
-export function* whole<P>(parameter: P): Steps<P, Later<Float32Array>> {
+export function* wholeParameter<P>(parameter: P): Steps<P, Later<Float32Array>> {
   const parts: Array<Float32Array> = []
   const all = new Promised<Float32Array>()
   yield {

@@ -1,5 +1,5 @@
 /** Plans that fail because the files are something else than a plain model: the refusal says what they are. */
-import { relabelling } from "../checkpoint/shell.ts"
+import { shellRelabel } from "../checkpoint/shell.ts"
 import type { Checkpoint } from "../space/Checkpoint.ts"
 import { InvalidFile, PlanRefused, Unsupported } from "../errors.ts"
 import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
@@ -36,7 +36,7 @@ export const explainingHf = <A>(weights: StoredWeights, config: HfConfig, plan: 
 /** The same for a plan that reads a Megatron checkpoint. */
 export const explainingMegatron = <A>(checkpoint: Checkpoint, plan: () => A): A =>
   orElse(plan, () => recogniseMegatronKeys([...checkpoint.tensors.keys()]), (found) =>
-    refusal(checkpoint.directory, found, found.relabel && relabelling(checkpoint.directory, found.relabel)))
+    refusal(checkpoint.directory, found, found.relabel && shellRelabel(checkpoint.directory, found.relabel)))
 
 /** For a comparison, which goes on with what there is. */
 export const remarksOn = (checkpoint: Checkpoint): ReadonlyArray<string> => {

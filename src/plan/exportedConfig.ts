@@ -4,7 +4,7 @@ import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonMap, type JsonTree, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { PlanRefused, quote } from "../errors.ts"
 import { quantizationPaths } from "../quantized/QuantizationConfig.ts"
-import { folderOf, sectionOf } from "../space/Assembly.ts"
+import { folderOf, configSectionOf } from "../space/Assembly.ts"
 import { CONFIG, type HfConfig } from "../space/HfSource.ts"
 import { type DType, isInteger } from "../tensor/DType.ts"
 import type { TorchDtype } from "./Options.ts"
@@ -112,7 +112,7 @@ export const exportedConfig = (config: HfConfig, { quantization, torchDtype, voc
 export const partConfigs = ({ parts = [] }: HfConfig, bytes: Uint8Array): ReadonlyArray<{ readonly name: string; readonly bytes: Uint8Array }> => {
   const whole = parseJsonTree(bytes, { allowNonFinite: true, keepFloats: true })
   return parts.map(({ config, part }) => {
-    const own = isMap(whole) ? whole.get(sectionOf(part)) : undefined
+    const own = isMap(whole) ? whole.get(configSectionOf(part)) : undefined
     const fields = isMap(own) ? new Map([...own].filter(([name]) => part.settings?.[name] === undefined)) : new Map()
     const same = JSON.stringify(parseJson(printed(fields), { allowNonFinite: true })) === JSON.stringify(config.json)
     return { name: `${folderOf(part)}/${CONFIG}`, bytes: same ? config.bytes : printed(fields) }

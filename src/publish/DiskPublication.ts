@@ -24,7 +24,7 @@ import { publishData, recover } from "./staging/swap.ts"
 import { checkTarget, findTarget, makeParents, type ObservedTarget, observeTarget, type Permission, removeParents, type Target } from "./staging/target.ts"
 import { engineFor } from "./journal/engineFor.ts"
 import { Recorder } from "./integrity/Recorder.ts"
-import { requireSameJob, runOf } from "./journal/continued.ts"
+import { requireSameJob, previousProcess } from "./journal/continued.ts"
 import { contentOf } from "./journal/Fingerprint.ts"
 import { type EarlierWork, Journal, readJournal } from "./journal/Journal.ts"
 import { SpaceWatch } from "./journal/SpaceWatch.ts"
@@ -278,7 +278,7 @@ const prepare = async (disk: DiskCalls, target: Target, lock: Lock, options: Pub
     }
     const found = await readJournal(disk, journal)
     if (found && !await isReplaced(disk, folder, target.path)) {
-      const since = runOf(lock.previous)
+      const since = previousProcess(lock.previous)
       if (options.resume && options.job) {
         requireSameJob(target.shown, found.job, options.job.identity, since)
         earlier = found

@@ -72,7 +72,7 @@ export interface RelabelSource {
  * `stored`: the {@link movedChunks}, their headers read. `pathOf`: where a data file lies. `replaced`: objects with new content, by
  * key. A file with a moved chunk is written anew; its other items are copied as they are, so that no dead bytes stay behind.
  */
-export const relabelPlan = (
+export const planRelabel = (
   draft: Draft,
   moved: MovedChunks,
   stored: StoredArrays,

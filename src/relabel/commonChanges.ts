@@ -25,7 +25,7 @@ export interface CommonChanges {
 }
 
 /** The common state of a checkpoint with these changes; empty where nothing changes. */
-export const withChanges = async (store: Store, directory: string, metadata: DcpMetadata, { args, flags }: CommonChanges): Promise<NewCommonState> => {
+export const changedCommonState = async (store: Store, directory: string, metadata: DcpMetadata, { args, flags }: CommonChanges): Promise<NewCommonState> => {
   const common = flags.size === 0 ? undefined : await readCommonState(store, directory, metadata)
   const flagged = common?.value instanceof Map && changes(common.value as ReadonlyMap<PyRead, PyRead>, flags)
   if (!flagged && args === undefined) return {}

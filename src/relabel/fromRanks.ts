@@ -26,7 +26,7 @@ import { PickleDict, PickleList } from "../torch/PickleValue.ts"
 import { archiveOfPickle } from "../torch/SaveArchive.ts"
 import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { type Draft, type DraftObject, draftOf } from "./Draft.ts"
-import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
+import { movedChunks, planRelabel } from "./RelabelPlan.ts"
 import type { PreparedRelabel, RelabelOptions, RelabelReport } from "./PreparedRelabel.ts"
 import { type RelabelTo, rules } from "./rules/index.ts"
 import { noEquivalent, type RuleContext } from "./rules/Rule.ts"
@@ -85,7 +85,7 @@ export const prepareFromRanks = Effect.fnUntraced(function*(opened: Checkpoint, 
   const stored = yield* converting(() => readChunks(store, moved.chunks))
   const rankOf = new Map(ranks.ranks.map(({ folder: { name } }, rank) => [name, rankFileName({ rank, number: 0 })]))
   const plan = yield* converting(() =>
-    relabelPlan({ ...draft, objects: new Map([...draft.objects, [COMMON_STATE, item]]) }, moved, stored, { files: checkpoint.fileSizes, pathOf: (file) => file, nameOf: (file) => rankOf.get(dirname(file))! }, new Map()))
+    planRelabel({ ...draft, objects: new Map([...draft.objects, [COMMON_STATE, item]]) }, moved, stored, { files: checkpoint.fileSizes, pathOf: (file) => file, nameOf: (file) => rankOf.get(dirname(file))! }, new Map()))
   const trainState = trainStateFile(untrained(step))
   const small = folderFiles({ metadata: plan.metadata, common: archiveOfPickle("common", encodePickle(common)), trainState })
   const report: RelabelReport = {

@@ -35,10 +35,10 @@ import { readSmall } from "../store/readSmall.ts"
 import { encodeMetadata } from "../torch/DcpMetadataWriter.ts"
 import { readTrainState, trainStateFile, untrained } from "../torch/TrainState.ts"
 import { carriedSums, readChecksums } from "./carriedSums.ts"
-import { withChanges } from "./commonChanges.ts"
+import { changedCommonState } from "./commonChanges.ts"
 import { type Draft, draftOf, modelKeys } from "./Draft.ts"
 import { componentsOfCheckpoint, describeFrom, statesIn } from "./familyFacts.ts"
-import { movedChunks, relabelPlan } from "./RelabelPlan.ts"
+import { movedChunks, planRelabel } from "./RelabelPlan.ts"
 import { editRunConfig } from "./runConfigChanges.ts"
 import { prepareFromRanks } from "./fromRanks.ts"
 import type { PreparedRelabel, RelabelOptions, RelabelReport, RelabelRun } from "./PreparedRelabel.ts"
@@ -83,7 +83,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const iteration = iterationOf(basename(directory)) !== undefined || basename(directory) === "release" ? basename(directory) : undefined
   const trainState = yield* converting(() => trainStateOf(store, all, iteration, args))
   const form = yield* converting(() => trainerForm(draft, options.to, { args, runConfig, trainState: trainState.state }))
-  const common = yield* converting(() => withChanges(store, directory, checkpoint.metadata, { flags: draft.content, ...(form.args ? { args: form.args } : {}) }))
+  const common = yield* converting(() => changedCommonState(store, directory, checkpoint.metadata, { flags: draft.content, ...(form.args ? { args: form.args } : {}) }))
   const config = yield* converting(async () => {
     const runConfigPath = join(directory, RUN_CONFIG)
     const bytes = runConfig && (await readSmall(store, runConfigPath, runConfigPath, LARGEST_RUN_CONFIG))
@@ -94,7 +94,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const moved = yield* converting(() => movedChunks(draft, directory))
   const stored = yield* converting(() => readChunks(store, moved.chunks))
   const plan = yield* converting(() =>
-    relabelPlan(
+    planRelabel(
       draft,
       moved,
       stored,

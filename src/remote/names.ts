@@ -10,7 +10,7 @@ import { isMissing } from "../store/present.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { type RemoteEnvironment, hubCacheDirectory, isOffline } from "./environment.ts"
 import { repositoryFolder } from "./hub/HubCache.ts"
-import { canonical, COMMIT, DEFAULT_REVISION, HUB_ID, hubPath, hubPlace, idWithRevision, isRemote, REVISION, schemeOf } from "./place.ts"
+import { canonical, COMMIT_HASH, DEFAULT_REVISION, HUB_ID, hubPath, hubPlace, idWithRevision, isRemote, REVISION, schemeOf } from "./place.ts"
 
 const LARGEST_REF = 4096
 
@@ -37,7 +37,7 @@ const commitOf = async (store: Store, repository: string, revision: string): Pro
 }
 
 const snapshotIn = async (store: Store, repository: string, revision: string): Promise<string | undefined> => {
-  const commit = COMMIT.test(revision) ? revision : await commitOf(store, repository, revision)
+  const commit = COMMIT_HASH.test(revision) ? revision : await commitOf(store, repository, revision)
   const snapshot = commit === undefined ? undefined : join(repository, "snapshots", commit)
   return snapshot !== undefined && await isDirectory(store, snapshot) ? snapshot : undefined
 }

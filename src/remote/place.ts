@@ -40,7 +40,7 @@ const NAME = String.raw`[A-Za-z0-9][\w.-]{0,95}`
 export const HUB_ID = new RegExp(`^(?:${NAME}/)?${NAME}$`)
 /** Branch, tag or commit: no way out of a folder. */
 export const REVISION = /^(?!.*\.\.)[A-Za-z0-9][\w./-]{0,254}$/
-export const COMMIT = /^[0-9a-f]{40}$/
+export const COMMIT_HASH = /^[0-9a-f]{40}$/
 export const DEFAULT_REVISION = "main"
 
 const HUB_PLACE = new RegExp(`^hf:/+(${NAME}/${NAME})(?:@([^/]+))?(?:/(.*))?$`)

@@ -89,7 +89,7 @@ export const placedContents = (
 }
 
 /** `arrays`: the chosen chunks, their headers read. */
-export const reshardPlan = (
+export const planReshard = (
   { changed, chunks, stay }: PlacedContents,
   { contents, objects }: ReshardContents,
   arrays: StoredArrays,

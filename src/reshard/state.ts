@@ -33,7 +33,7 @@ import type { OptimizerState } from "./optimizer/OptimizerState.ts"
 import { pipelineOf } from "./placing.ts"
 import { reseededStates, type Seeding, seedingOf } from "./random/reseeded.ts"
 import type { ReshardOptions, ReshardReport } from "./Request.ts"
-import { type ComponentPlan, placedContents, type ReshardPlan, reshardPlan } from "./ReshardPlan.ts"
+import { type ComponentPlan, placedContents, type ReshardPlan, planReshard } from "./ReshardPlan.ts"
 
 export interface Prepared {
   readonly layout: Layout
@@ -178,7 +178,7 @@ export const preparedState = Effect.fnUntraced(function*(
     changeCommon: commonChange(common0),
     iteration: iterationIn(common),
     runConfig: runConfig && (yield* converting(() => changedRunConfig(store, directory, layout, keeps))),
-    plan: (arrays, item) => reshardPlan(placed, {
+    plan: (arrays, item) => planReshard(placed, {
       contents,
       objects: [
         ...kept.objects,

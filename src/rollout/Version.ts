@@ -91,7 +91,7 @@ const isEncoding = (name: string): name is DeltaEncoding => (encodings as Readon
 const isZstd = (name: string): name is "zstd" => name === "zstd"
 
 /** Fields that are there. */
-export const defined = <T extends object>(fields: T): { readonly [K in keyof T as T[K] extends undefined ? never : K]: Exclude<T[K], undefined> } =>
+export const withoutUndefined = <T extends object>(fields: T): { readonly [K in keyof T as T[K] extends undefined ? never : K]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
 
 const described = (root: string, version: number, path: string, bytes: Uint8Array): Version => {
@@ -100,8 +100,8 @@ const described = (root: string, version: number, path: string, bytes: Uint8Arra
   if (m.version !== undefined && m.version !== version) {
     throw new InvalidFile({ path, code: "rollout/swapped", problem: `says that it is version ${m.version}`, hint: "Directories were renamed or swapped; publish a full version." })
   }
-  const both = { version, directory, ...defined({ state: m.state, source: m.source }) }
-  if (m.delta_encoding === undefined) return { kind: "full", ...both, ...defined({ checksums: m.checksums }) }
+  const both = { version, directory, ...withoutUndefined({ state: m.state, source: m.source }) }
+  if (m.delta_encoding === undefined) return { kind: "full", ...both, ...withoutUndefined({ checksums: m.checksums }) }
   if (m.base_version === undefined) throw new InvalidFile({ path, code: "rollout/no-base", problem: "is a delta and does not say against which version" })
   for (const [tensor, shard] of Object.entries(weightMap)) {
     if (!file.safeParse(shard).success) throw new InvalidFile({ path, code: "rollout/shard-name", problem: "places a tensor in what is no file beside it", place: { tensor } })
@@ -114,7 +114,7 @@ const described = (root: string, version: number, path: string, bytes: Uint8Arra
     encoding: supported(path, "delta encoding", m.delta_encoding, isEncoding),
     checksum: supported(path, "checksum", m.checksum_format, isChecksumFormat),
     weightMap,
-    ...defined({ baseState: m.base_state, baseChecksums: m.base_checksums, layouts: m.layouts, fileChecksums: m.file_checksums })
+    ...withoutUndefined({ baseState: m.base_state, baseChecksums: m.base_checksums, layouts: m.layouts, fileChecksums: m.file_checksums })
   }
 }
 

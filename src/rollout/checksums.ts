@@ -49,7 +49,7 @@ export interface SummedTensor {
 export const layoutText = ({ dtype, shape }: Pick<SummedTensor, "dtype" | "shape">): string => `${dtype} [${shape.join(",")}]`
 
 /** One sum of a whole model: XXH3-128 of a line for each tensor, by name in code point order. */
-export const stateOf = (tensors: ReadonlyMap<string, SummedTensor>): Promise<string> => {
+export const stateChecksum = (tensors: ReadonlyMap<string, SummedTensor>): Promise<string> => {
   const lines = [...tensors].sort(([a], [b]) => byCodePoint(a, b)).map(([name, tensor]) => `${JSON.stringify(name)} ${layoutText(tensor)} ${tensor.checksum}\n`)
   return new Hashers().of(Buffer.from(lines.join("")))
 }

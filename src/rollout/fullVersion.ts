@@ -15,11 +15,11 @@ import { INDEX_NAME } from "../safetensors/locate.ts"
 import { openSafetensors, type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { encodeIndex } from "../safetensors/ShardIndex.ts"
 import type { JsonTree } from "../document/StrictJson.ts"
-import { stateOf, type SummedTensor } from "./checksums.ts"
+import { stateChecksum, type SummedTensor } from "./checksums.ts"
 import { STATE_FOLDER, versionFolder } from "./names.ts"
 import type { PublishVersionRun, VersionReport } from "./VersionReport.ts"
 import type { RolloutSource } from "./source.ts"
-import { rangesOf, sumTensors, type TensorRange } from "./sums.ts"
+import { tensorRanges, sumTensors, type TensorRange } from "./sums.ts"
 import { fullMetadata, listVersions, readVersion, type FullVersion, type Version } from "./Version.ts"
 
 /** What writing a full version adds to its report. */
@@ -35,7 +35,7 @@ interface IndexFacts {
 }
 
 const fullIndex = async ({ metadata, source, sums, version, weightMap }: IndexFacts) => {
-  const state = await stateOf(sums)
+  const state = await stateChecksum(sums)
   const checksums = new Map(Iterator.from(sums).map(([name, { checksum }]) => [name, checksum] as const))
   const bytes = encodeIndex({ metadata: new Map([...metadata, ...fullMetadata(version, state, checksums, source)]), weightMap })
   return { state, bytes }
@@ -92,7 +92,7 @@ const publishMegatron = (root: string, source: RolloutSource & { readonly kind: 
       const { name, segments, size } = file
       done.bytes += size
       const [header] = segments
-      const ranges = rangesOf(file)
+      const ranges = tensorRanges(file)
       // A file that is copied as a whole holds no tensors of the model.
       if (header?.kind !== "bytes") continue
       const own = await sumTensors(disk, join(publication.directory, name), ranges)

@@ -17,7 +17,7 @@ import { INDEX_NAME } from "../safetensors/locate.ts"
 import { present } from "../store/present.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
-import { layoutText, stateOf } from "./checksums.ts"
+import { layoutText, stateChecksum } from "./checksums.ts"
 import { compareStates } from "./compareStates.ts"
 import type { DeltaEncoding } from "./DeltaWriter.ts"
 import { publishFull } from "./fullVersion.ts"
@@ -26,7 +26,7 @@ import { retain } from "./retention.ts"
 import { openSource, type RolloutSource, type SourceRequest } from "./source.ts"
 import { sumOfFile } from "./sums.ts"
 import type { PublishVersionRun, VersionReport } from "./VersionReport.ts"
-import { defined, encodeDeltaIndex, listVersions, readVersion, type Version } from "./Version.ts"
+import { withoutUndefined, encodeDeltaIndex, listVersions, readVersion, type Version } from "./Version.ts"
 
 /** What kind of version comes next, and how it is written. */
 export interface PublishVersionRequest {
@@ -159,9 +159,9 @@ const publishDelta = (
   return yield* publish(report.directory, { overwrite: false, size: 0, sources: [old.path, now.path], onKept, onWait }, (publication) => Effect.gen(function*() {
     const { directory, recorder, staged } = publication
     const pair = { names: [...now.tensors.keys()], old: old.array, now: now.array }
-    const done = yield* compareStates(pair, { ...defined({ concurrency, far, io, maxMemory }), encoding, directory, progress })
+    const done = yield* compareStates(pair, { ...withoutUndefined({ concurrency, far, io, maxMemory }), encoding, directory, progress })
     yield* converting(() => refuseChanged(store, [...old.states, ...now.states]))
-    const [baseState, state] = yield* converting(() => Promise.all([stateOf(done.old), stateOf(done.now)]))
+    const [baseState, state] = yield* converting(() => Promise.all([stateChecksum(done.old), stateChecksum(done.now)]))
     yield* converting(() => refuseOtherState(base, old.path, baseState))
     const weightMap = new Map<string, string>()
     const fileChecksums = new Map<string, string>()

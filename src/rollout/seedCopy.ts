@@ -15,7 +15,7 @@ import { encodeIndex } from "../safetensors/ShardIndex.ts"
 import type { JsonMap } from "../document/StrictJson.ts"
 import { sideFiles } from "../space/HfSource.ts"
 import { storedState } from "../store/Store.ts"
-import { stateOf, type SummedTensor } from "./checksums.ts"
+import { stateChecksum, type SummedTensor } from "./checksums.ts"
 import { encodeLocalState, type LocalState, settledIdentities } from "./LocalState.ts"
 import { STATE_FILE, STATE_FOLDER } from "./names.ts"
 import { sumTensors, type TensorRange } from "./sums.ts"
@@ -75,7 +75,7 @@ export const seedCopy = Effect.fnUntraced(function*(target: string, seed: Seed, 
         const path = join(directory, shard.file)
         for (const [name, sum] of await sumTensors(disk, path, shard.tensors as ReadonlyArray<TensorRange>)) sums.set(name, sum)
       }
-      const state = await stateOf(sums)
+      const state = await stateChecksum(sums)
       refuseOthers(seed, sums, state)
       done = { version: seed.version, state, files: await settledIdentities(disk, opened.shards.map(({ file }) => [file, join(directory, file)])) }
       for (const { name, size } of beside) if (size === 0) await recorder.write(name, new Uint8Array(0))

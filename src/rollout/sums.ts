@@ -45,7 +45,7 @@ export interface TensorRange extends Omit<SummedTensor, "checksum"> {
 }
 
 /** Where the tensors of a planned file are. */
-export const rangesOf = ({ segments }: TargetFile): ReadonlyArray<TensorRange> => {
+export const tensorRanges = ({ segments }: TargetFile): ReadonlyArray<TensorRange> => {
   let at = 0
   return segments.flatMap((segment): ReadonlyArray<TensorRange> => {
     const begin = at

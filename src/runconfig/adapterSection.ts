@@ -73,7 +73,7 @@ export const adapterSettings = (config: RunConfigMap): AdapterSettings | undefin
 const whole = (value: number): number | Float => (Number.isInteger(value) ? value : float(value))
 
 /** The section that makes a trainer build these adapters. */
-export const adapterSection = ({ alpha, dropout, form, rank, sharedOuter, shareExperts, targetModules }: AdapterSettings): PythonValue =>
+export const peftSection = ({ alpha, dropout, form, rank, sharedOuter, shareExperts, targetModules }: AdapterSettings): PythonValue =>
   pythonObject(CLASSES[form].target, {
     target_modules: targetModules,
     dim: rank,

@@ -1,5 +1,5 @@
 /** `run_config.yaml` of a freshly converted model: from its `model` section the trainer rebuilds the model (torch-dist-format.md F.4). */
-import { type AdapterSettings, adapterSection } from "./adapterSection.ts"
+import { type AdapterSettings, peftSection } from "./adapterSection.ts"
 import type { LayoutComponent } from "../parallel/Layout.ts"
 import { CHECKPOINT_CONFIG, CONFIG_CONTAINER, MIMO_PROVIDER, TOKENIZER_CONFIG } from "./classes.ts"
 import { complete } from "./derived.ts"
@@ -64,6 +64,6 @@ export const freshRunConfig = (
       save_rng: saved.rng,
       ...(adapters?.base === undefined ? {} : { pretrained_checkpoint: adapters.base })
     }),
-    ...(adapters ? { peft: adapterSection(adapters) } : {}),
+    ...(adapters ? { peft: peftSection(adapters) } : {}),
     tokenizer: pythonObject(TOKENIZER_CONFIG, saved.tokenizer)
   }))

@@ -8,7 +8,7 @@ import { bytesOfTensor } from "../space/TensorSpace.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { LONGEST_NAME, type Selection, type StreamedTensor } from "./protocol.ts"
-import { sliced, sliceOf, sliceShape } from "./slices.ts"
+import { sliced, shardSlice, sliceShape } from "./slices.ts"
 
 export interface OfferedTensor {
   readonly name: string
@@ -73,7 +73,7 @@ export const select = (weights: OfferedWeights, selection: Selection): Selected 
   const order = chosen(weights, selection)
   const tensor: Selected["tensor"] = (at) => {
     const { array, component, dtype, name, parameters, shape } = weights.tensors[order[at]!]!
-    const slice = shard === undefined ? undefined : sliceOf(name, shape, parameters, shard)
+    const slice = shard === undefined ? undefined : shardSlice(name, shape, parameters, shard)
     const streamed = slice === undefined ? shape : sliceShape(shape, slice)
     return {
       description: { name, dtype, shape: streamed, ...(component === undefined ? {} : { component }), ...(slice === undefined ? {} : { whole: { shape, ...slice } }) },

@@ -4,7 +4,7 @@ import { isBridgeError, StreamRefused } from "../errors.ts"
 import type { Selected } from "./Catalogue.ts"
 import type { Desk } from "./Desk.ts"
 import type { Feed, StreamPosition, Taker } from "./Feed.ts"
-import { Close, type OpenWord, PROTOCOL, readConsumerWord, type ServerWord, write } from "./protocol.ts"
+import { Close, type OpenWord, STREAM_PROTOCOL, readConsumerWord, type ServerWord, write } from "./protocol.ts"
 
 /** Bytes that are given to the socket and not sent yet: a consumer that reads nothing holds no more. */
 const MOST_UNSENT = 2 << 20
@@ -159,7 +159,7 @@ export class Consumer implements Taker {
     this.#selected = selected
     this.#credit = word.credit
     this.#taken = performance.now()
-    this.#say({ type: "manifest", protocol: PROTOCOL, identity: selected.identity, tensors: selected.tensors, bytes: selected.bytes })
+    this.#say({ type: "manifest", protocol: STREAM_PROTOCOL, identity: selected.identity, tensors: selected.tensors, bytes: selected.bytes })
     this.#seat()
   }
 

@@ -4,7 +4,7 @@ import type { RawData, WebSocket } from "ws"
 import { quote, StreamBroken, StreamRefused } from "../errors.ts"
 import { bytesOfTensor } from "../space/TensorSpace.ts"
 import { dial, NotConnected } from "../websocket/dial.ts"
-import { decodeFrame, LARGEST_FRAME, LARGEST_WORD, type Manifest, PROTOCOL, readServerWord, type Selection, type StreamedTensor, write } from "./protocol.ts"
+import { decodeFrame, LARGEST_FRAME, LARGEST_WORD, type Manifest, STREAM_PROTOCOL, readServerWord, type Selection, type StreamedTensor, write } from "./protocol.ts"
 
 export interface ConnectOptions extends Selection {
   /** The server's. */
@@ -172,7 +172,7 @@ export const connectTo = async function*(url: string, options: ConnectOptions, s
       const connection = new Connection(ws, url, progress)
       try {
         connection.send({
-          type: "open", protocol: PROTOCOL, credit: window,
+          type: "open", protocol: STREAM_PROTOCOL, credit: window,
           ...(components === undefined ? {} : { components: [...components] }),
           ...(tensors === undefined ? {} : { tensors: [...tensors] }),
           ...(shard === undefined ? {} : { shard }),

@@ -20,7 +20,7 @@ import { type DType, isDType } from "../tensor/DType.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { Slice } from "./slices.ts"
 
-export const PROTOCOL = 1
+export const STREAM_PROTOCOL = 1
 
 /** Bytes of a binary message. */
 export const LARGEST_FRAME = 1 << 20
@@ -67,7 +67,7 @@ const name = z.string().min(1).max(LONGEST_NAME)
 
 const openSchema = z.strictObject({
   type: z.literal("open"),
-  protocol: z.literal(PROTOCOL),
+  protocol: z.literal(STREAM_PROTOCOL),
   components: z.array(z.string().min(1).max(256)).min(1).max(64).optional(),
   tensors: z.array(z.string().min(1).max(512)).min(1).max(64).optional(),
   shard: z.strictObject({ tp: z.int().min(1).max(4096), rank: z.int().min(0).max(4095) }).refine(({ rank, tp }) => rank < tp, "a rank is less than tp").optional(),
@@ -77,7 +77,7 @@ const openSchema = z.strictObject({
 const creditSchema = z.strictObject({ type: z.literal("credit"), bytes: z.int().min(1).max(2 ** 31) })
 const consumerSchema = z.discriminatedUnion("type", [openSchema, creditSchema])
 
-const manifestSchema = z.object({ type: z.literal("manifest"), protocol: z.literal(PROTOCOL), identity: z.string().max(128), tensors: count, bytes: count })
+const manifestSchema = z.object({ type: z.literal("manifest"), protocol: z.literal(STREAM_PROTOCOL), identity: z.string().max(128), tensors: count, bytes: count })
 const endSchema = z.object({ type: z.literal("end"), tensors: count, bytes: count })
 const errorSchema = z.object({ type: z.literal("error"), code: z.string().max(64), message: z.string().max(8192) })
 const serverSchema = z.discriminatedUnion("type", [manifestSchema, endSchema, errorSchema])

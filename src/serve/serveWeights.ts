@@ -108,4 +108,4 @@ export const serveWeights = async (weights: OfferedWeights, reader: Reader, opti
   }
 }
 
-export const changed = (path: string): StreamRefused => new StreamRefused({ code: "stream/changed", problem: `${quotePath(path)} has changed since the weights were opened`, hint: "Start the server again: it serves one state of a checkpoint." })
+export const weightsChanged = (path: string): StreamRefused => new StreamRefused({ code: "stream/changed", problem: `${quotePath(path)} has changed since the weights were opened`, hint: "Start the server again: it serves one state of a checkpoint." })

@@ -91,7 +91,7 @@ const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, 
  * The slice of a tensor that is made of these parameters; undefined where every rank has the whole tensor.
  * @throws StreamRefused `stream/shard` where a rank's part is not made of ranges along one axis.
  */
-export const sliceOf = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: EngineShard): Slice | undefined => {
+export const shardSlice = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: EngineShard): Slice | undefined => {
   const { rank, tp } = shard
   const split = bounds.filter(({ parameter }) => parameter.splitAxis !== undefined)
   if (tp === 1 || split.length === 0) return undefined

@@ -59,7 +59,7 @@ export const mainDirectory = (path: string): string => assemblyAt(path)?.parts[0
 export const directoriesOf = (path: string): ReadonlyArray<string> => assemblyAt(path)?.parts.map((part) => part.path) ?? [path]
 
 /** The section of the whole's config that is a part's config.json. */
-export const sectionOf = ({ name }: Pick<AssemblyPart, "name">): string => `${name.replaceAll(".", "_")}_config`
+export const configSectionOf = ({ name }: Pick<AssemblyPart, "name">): string => `${name.replaceAll(".", "_")}_config`
 
 /** The folder of a part in an export. */
 export const folderOf = ({ name }: Pick<AssemblyPart, "name">): string => name.replaceAll(".", "-")
@@ -69,9 +69,9 @@ export const assembledConfig = (assembly: PartedModel, configs: ReadonlyArray<{ 
   architectures: [ASSEMBLED],
   assembly: {
     recipe: assembly.recipe,
-    parts: assembly.parts.map((part, i) => ({ name: part.name, path: configs[i]!.path, section: sectionOf(part), hf: part.hf, megatron: part.megatron })),
+    parts: assembly.parts.map((part, i) => ({ name: part.name, path: configs[i]!.path, section: configSectionOf(part), hf: part.hf, megatron: part.megatron })),
     components: assembly.components.map(({ also, ...own }) => ({ ...own, ...(also ? { also: also.map((r) => ({ ...r })) } : {}) })),
     notes: [...assembly.notes]
   } satisfies AssemblySection as unknown as JsonValue,
-  ...Object.fromEntries(assembly.parts.map((part, i) => [sectionOf(part), { ...(configs[i]!.json as object), ...part.settings }]))
+  ...Object.fromEntries(assembly.parts.map((part, i) => [configSectionOf(part), { ...(configs[i]!.json as object), ...part.settings }]))
 })

@@ -20,7 +20,7 @@ import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { realPathInside } from "../safetensors/locate.ts"
 import { openStoredWeights } from "./openStoredWeights.ts"
 import { openPublished } from "./publishedWeights.ts"
-import { type PartedModel, assemblyAt, type AssemblyPart, assembledConfig, folderOf, sectionOf } from "./Assembly.ts"
+import { type PartedModel, assemblyAt, type AssemblyPart, assembledConfig, folderOf, configSectionOf } from "./Assembly.ts"
 import type { StoredWeights } from "./StoredWeights.ts"
 import type { TensorSpace } from "./TensorSpace.ts"
 import { refuseOtherThanJson } from "../safetensors/otherFormat.ts"
@@ -77,7 +77,7 @@ const assembledHfConfig = Effect.fnUntraced(function*(path: string, assembly: Pa
     parts.push({ part, config })
   }
   const json = assembledConfig(assembly, parts.map(({ config }) => config))
-  const like = new Map(parts.map(({ config: { bytes }, part }) => [sectionOf(part), parseJsonTree(bytes, { allowNonFinite: true, keepFloats: true })]))
+  const like = new Map(parts.map(({ config: { bytes }, part }) => [configSectionOf(part), parseJsonTree(bytes, { allowNonFinite: true, keepFloats: true })]))
   return { directory: path, path, bytes: encoded(json, like), json, architecture: architectureOf(json), parts } satisfies HfConfig
 })
 

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { adjustment } from "../../src/adapters/merge/adjustment.ts"
-import { changed, type Rounding } from "../../src/adapters/merge/addTerms.ts"
+import { changedRows, type Rounding } from "../../src/adapters/merge/addTerms.ts"
 import { termOf, type Value } from "../../src/adapters/merge/Term.ts"
 import { fusedPair } from "../../src/adapters/StoredPair.ts"
 import { adapterParameters, commonScale, planAdapters } from "../../src/adapters/importDraft.ts"
@@ -180,7 +180,7 @@ it("DoRA gives every row its length", () => {
   const pair = { input: view("o.linear_in", 1, columns!), output: view("o.linear_out", rank!, 1), magnitude: { tensor: "o.weight_magnitude", shape: [rows!] } }
   const term = termOf(values, matrix, pair, rank!, alpha! / rank!)
   const arithmetic = makeSimd()
-  const sums = changed(arithmetic, { dtype: "BF16", columns: columns!, first: 0, bytes: values.get("o.weight")!.bytes }, rows!, term)
+  const sums = changedRows(arithmetic, { dtype: "BF16", columns: columns!, first: 0, bytes: values.get("o.weight")!.bytes }, rows!, term)
   const lengths = widened(term.magnitude!)
   const factors = Float32Array.from({ length: rows! }, (_, i) => lengths[i]! / Math.fround(Math.hypot(...sums.subarray(i * columns!, (i + 1) * columns!))))
   const merged = (dora: boolean): string => {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { providerOfArguments } from "../../src/arguments/providerFields.ts"
-import { perLayer } from "../../src/arguments/perLayer.ts"
+import { perLayerValue } from "../../src/arguments/perLayer.ts"
 import { runLayout } from "../../src/arguments/runLayout.ts"
 import { argumentsOf, type ArgumentValue, readArguments, TrainingArguments } from "../../src/arguments/TrainingArguments.ts"
 import { COMMON_STATE } from "../../src/checkpoint/names.ts"
@@ -76,7 +76,7 @@ describe("a run's arguments", () => {
   })
 
   it("say per layer what they say, also as expressions", () => {
-    const frequency = (value: ArgumentValue) => perLayer(args({ moe_layer_freq: value }), "moe_layer_freq")
+    const frequency = (value: ArgumentValue) => perLayerValue(args({ moe_layer_freq: value }), "moe_layer_freq")
     expect([2, [0, 1], "2", "[0]*2+[1]*2", "([1]*2+[0])*2", null].map(frequency)).toEqual([2, [0, 1], 2, [0, 0, 1, 1], [1, 1, 0, 1, 1, 0], undefined])
     for (const wrong of ["[1", "[0]*99999999", "__import__('os')", "[1]*", "([1]", true, "((((((((((((((((((([1])))))))))))))))))))"]) {
       expect(() => frequency(wrong)).toThrow("neither a number nor a list")

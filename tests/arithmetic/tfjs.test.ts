@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest"
 import type { Product } from "../../src/arithmetic/Arithmetic.ts"
-import { sizesOf } from "../../src/arithmetic/Arithmetic.ts"
+import { productSizes } from "../../src/arithmetic/Arithmetic.ts"
 import { widened } from "../../src/arithmetic/convert.ts"
 import { openArithmetic } from "../../src/arithmetic/open.ts"
 import { makeSimd } from "../../src/arithmetic/simd.ts"
@@ -17,7 +17,7 @@ const simd = makeSimd()
 
 /** Two sums of k products in any order differ by at most 2 γ of the sum of their magnitudes, γ = k u / (1 − k u), u = 2⁻²⁴. */
 const beyond = (call: Product, ours: Float32Array, theirs: Float32Array): number => {
-  const { k, n } = sizesOf(call)
+  const { k, n } = productSizes(call)
   const b = widened(call.b)
   const gamma = (k * 2 ** -24) / (1 - k * 2 ** -24)
   let wrong = 0

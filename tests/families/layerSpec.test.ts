@@ -6,7 +6,7 @@ import { noHeaders } from "../../src/space/HfSource.ts"
 import { layerSpecNames, withoutLocalForm } from "../../src/model/layerSpec.ts"
 import type { Form } from "../../src/mimo/routing.ts"
 import { type Draft, draftOf, modelKeys } from "../../src/relabel/Draft.ts"
-import { movedChunks, relabelPlan } from "../../src/relabel/RelabelPlan.ts"
+import { movedChunks, planRelabel } from "../../src/relabel/RelabelPlan.ts"
 import { StoredArrays } from "../../src/checkpoint/StoredArrays.ts"
 import { rules } from "../../src/relabel/rules/index.ts"
 import type { DcpMetadata } from "../../src/torch/DcpMetadata.ts"
@@ -20,7 +20,7 @@ const context = { components: { problem: "not asked" }, runConfig: undefined } a
 /** The index of a relabelled checkpoint; nothing else of it may change. */
 const indexOf = (draft: Draft, files: ReadonlyMap<string, number>): DcpMetadata => {
   const moved = movedChunks(draft, "/toy")
-  const plan = relabelPlan(draft, moved, new StoredArrays(moved.chunks), { files, pathOf: (file) => file }, new Map())
+  const plan = planRelabel(draft, moved, new StoredArrays(moved.chunks), { files, pathOf: (file) => file }, new Map())
   expect(plan.written).toEqual([])
   return plan.metadata
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import type { BoundParameter } from "../../src/bridge/Conversion.ts"
 import type { Parameter } from "../../src/model/Parameter.ts"
 import { StreamRefused } from "../../src/errors.ts"
-import { type Slice, sliceOf, sliceShape, VOCABULARY_MULTIPLE } from "../../src/serve/slices.ts"
+import { type Slice, shardSlice, sliceShape, VOCABULARY_MULTIPLE } from "../../src/serve/slices.ts"
 import { type Shape, stridesOf, volume } from "../../src/tensor/Copy.ts"
 import { exportOf, importOf } from "../families/inMemory.ts"
 import { toys } from "../families/toys.ts"
@@ -51,7 +51,7 @@ describe.each(cases)("%s", (_, toy) => {
       isSplit ||= bounds.some(({ parameter }) => parameter.splitAxis !== undefined)
       let slices: ReadonlyArray<Slice | undefined>
       try {
-        slices = Array.from({ length: tp }, (_, rank) => sliceOf(name, shape, bounds, { tp, rank }))
+        slices = Array.from({ length: tp }, (_, rank) => shardSlice(name, shape, bounds, { tp, rank }))
       } catch (error) {
         // Refused by name, where the trainer's ranks do not divide it either, or have no ranges of it.
         expect(error, name).toBeInstanceOf(StreamRefused)
@@ -81,20 +81,20 @@ describe("key and value heads that are fewer than the ranks", () => {
   const q = (heads / groups) * headDim
   const bound = { parameter, copies: [copy("q", 0, q), copy("k", q, headDim), copy("v", q + headDim, headDim)] } as unknown as BoundParameter
   it("are repeated, and their query heads dealt out", () => {
-    const part = (name: string, size: number, rank: number) => sliceOf(name, [groups * size, hidden], [bound], { tp: 4, rank })?.ranges
+    const part = (name: string, size: number, rank: number) => shardSlice(name, [groups * size, hidden], [bound], { tp: 4, rank })?.ranges
     expect([0, 1, 2, 3].map((rank) => part("q", q, rank))).toEqual([[[0, 8]], [[8, 16]], [[16, 24]], [[24, 32]]])
     expect([0, 1, 2, 3].map((rank) => part("k", headDim, rank))).toEqual([[[0, 4]], [[0, 4]], [[4, 8]], [[4, 8]]])
     expect([0, 1, 2, 3].map((rank) => part("v", headDim, rank))).toEqual([[[0, 4]], [[0, 4]], [[4, 8]], [[4, 8]]])
   })
   it("do not go into any number of ranks", () => {
-    expect(() => sliceOf("q", [groups * q, hidden], [bound], { tp: 3, rank: 0 })).toThrow(/2 groups of heads and tp=3 do not divide each other/)
+    expect(() => shardSlice("q", [groups * q, hidden], [bound], { tp: 3, rank: 0 })).toThrow(/2 groups of heads and tp=3 do not divide each other/)
   })
 })
 
 it("a vocabulary is dealt out as if it were padded to a multiple of 64: the last rank may have fewer rows", () => {
   const parameter = { kind: "parameter", name: "word_embeddings.weight", shape: [250, 8], splitAxis: 0, ragged: true, parts: [{ key: "e", shape: [250, 8], at: [0, 0] }], stage: "first" } as const satisfies Parameter
   const bound = { parameter, copies: [] } as unknown as BoundParameter
-  const slices = [0, 1, 2, 3].map((rank) => sliceOf("e", [250, 8], [bound], { tp: 4, rank })!)
+  const slices = [0, 1, 2, 3].map((rank) => shardSlice("e", [250, 8], [bound], { tp: 4, rank })!)
   expect([VOCABULARY_MULTIPLE, slices.map(({ ranges }) => ranges[0])]).toEqual([64, [[0, 64], [64, 128], [128, 192], [192, 250]]])
   expect(sliceShape([250, 8], slices[3]!)).toEqual([58, 8])
 })

@@ -11,7 +11,7 @@ import { WebSocket, WebSocketServer } from "ws"
 import { connectWeights, exportCheckpoint, importCheckpoint, type Listening, streamServedWeights, type ReceivedWeight, type ServeReport, type ServeRequest, serveWeights, writeSampleModel } from "../../src/index.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { toAsyncIterable } from "../../src/io/attempt.ts"
-import { LARGEST_FRAME, PROTOCOL } from "../../src/serve/protocol.ts"
+import { LARGEST_FRAME, STREAM_PROTOCOL } from "../../src/serve/protocol.ts"
 import { proxyTo } from "../cluster/harness/proxy.ts"
 import { workFolder } from "../hostile/run.ts"
 
@@ -88,7 +88,7 @@ const raw = async (url: string, secret = token) => {
   stops.push(async () => ws.terminate())
   return ws
 }
-const open = (more: object = {}): string => JSON.stringify({ type: "open", protocol: PROTOCOL, credit: LARGEST_FRAME, ...more })
+const open = (more: object = {}): string => JSON.stringify({ type: "open", protocol: STREAM_PROTOCOL, credit: LARGEST_FRAME, ...more })
 const closed = async (ws: WebSocket): Promise<number> => (await once(ws, "close"))[0] as number
 
 it("what arrives is what an export writes", async () => {

@@ -43,7 +43,7 @@ const stepwise = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: numb
 export type RowFactors = (term: MergeTerm) => Float32Array | undefined
 
 /** W with the change added, in F32. */
-export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: MergeTerm): Float32Array => {
+export const changedRows = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m: number, term: MergeTerm): Float32Array => {
   const product = arithmetic.product(factorsOf(term, first, m))
   arithmetic.scale(product, term.scale)
   const sum = widened({ dtype, bytes })
@@ -52,7 +52,7 @@ export const changed = (arithmetic: Arithmetic, { bytes, dtype, first }: Rows, m
 }
 
 const lengthened = (arithmetic: Arithmetic, rows: Rows, m: number, term: MergeTerm, factors: Float32Array): Uint8Array => {
-  const sum = changed(arithmetic, rows, m, term)
+  const sum = changedRows(arithmetic, rows, m, term)
   for (let i = 0; i < m; i++) {
     for (let j = i * rows.columns; j < (i + 1) * rows.columns; j++) sum[j] = factors[rows.first + i]! * sum[j]!
   }

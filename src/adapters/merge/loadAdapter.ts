@@ -22,7 +22,7 @@ import { locateAdapters } from "../locate.ts"
 import { openPeft } from "../PeftDirectory.ts"
 import { ADAPTER_CONFIG } from "../peftConfig.ts"
 import { parameterPrefixes, peftPair, type PeftPair, PREFIX } from "../peftPair.ts"
-import { recordedSettings, settingsOf } from "../recordedSettings.ts"
+import { recordedSettings, adapterSettingsOf } from "../recordedSettings.ts"
 import { refuseUnclaimed } from "../prepareExport.ts"
 import type { InputAxis } from "../peftPair.ts"
 import { sharedBytes, termOf, type MergeTerm, type Value } from "./Term.ts"
@@ -99,7 +99,7 @@ const loadMegatron = Effect.fnUntraced(function*(base: BaseModel, choice: Adapte
     const { conversion: { parameters } } = base.as(checkpoint.form)
     const { adapters, unclaimed } = locateAdapters(parameters, checkpoint)
     refuseUnclaimed(unclaimed, checkpoint, { allowUnmapped: [], exclude: [] })
-    const settings = settingsOf(recorded, adapters, checkpoint.directory, choice.alpha)
+    const settings = adapterSettingsOf(recorded, adapters, checkpoint.directory, choice.alpha)
     const axisOf = inputAxisOf(parameters, inputAxis)
     const draft = draftAdapters(adapters, checkpoint, { inputAxis: axisOf, isShared: () => false, ranksOf: () => undefined })
     const prefixes = parameterPrefixes(draft.targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))

@@ -83,12 +83,12 @@ export const openMerge = Effect.fnUntraced(function*(families: FamilyRegistry, h
 /** The base's weights as if none were quantised, which have every tensor that an adapter is for. InvalidFile `safetensors/no-weights`, `adapter/module`. */
 export const requireWeights = ({ base: { config: { directory }, weights }, changes }: Merging) => {
   if (!weights) throw new InvalidFile({ path: directory, code: "safetensors/no-weights", problem: "holds no weights to merge an adapter into" })
-  requireTensors(changes, (name) => weights.tensors.has(name), directory)
+  requireChangedTensors(changes, (name) => weights.tensors.has(name), directory)
   return weights
 }
 
 /** InvalidFile `adapter/module` for a tensor that an adapter is for and the base at `path` does not hold. */
-export const requireTensors = (changes: ReadonlyMap<string, ChangedTensor>, has: (tensor: string) => boolean, path: string): void => {
+export const requireChangedTensors = (changes: ReadonlyMap<string, ChangedTensor>, has: (tensor: string) => boolean, path: string): void => {
   const missing = Iterator.from(changes.keys()).find((tensor) => !has(tensor))
   if (missing !== undefined) throw new InvalidFile({ path, code: "adapter/module", problem: `has no tensor ${quote(missing)}, which an adapter is for` })
 }

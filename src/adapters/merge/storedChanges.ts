@@ -16,7 +16,7 @@ import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 import { isLinearWeight } from "../factors.ts"
 import { changingBoxes, isChanged, type ParameterBox, type PlacedBox } from "./changedChunk.ts"
 import { changing } from "./changes.ts"
-import { type Merging, requireTensors } from "./merging.ts"
+import { type Merging, requireChangedTensors } from "./merging.ts"
 
 /** A box of a parameter, and where it lies in a stored tensor. */
 interface StoredParameterBox extends ParameterBox {
@@ -68,7 +68,7 @@ class StoredBoxes {
 const touched = ({ base, changes }: Merging, checkpoint: Checkpoint) => {
   const { located } = locateParameters(base.as(checkpoint.form).conversion.parameters.filter((bound) => isLinearWeight(bound) && isChanged(bound, changes)), checkpoint)
   const origins = originsOf(located)
-  requireTensors(changes, (name) => origins.has(name) || checkpoint.kept.has(name), checkpoint.directory)
+  requireChangedTensors(changes, (name) => origins.has(name) || checkpoint.kept.has(name), checkpoint.directory)
   const selection = new ChunkSelection(checkpoint.directory)
   const boxes = new Map<StoredTensor, StoredBoxes>()
   for (const { bound: of, parts } of located) {

@@ -15,7 +15,7 @@ export interface AdapterGroup {
 }
 
 /** Modules of one name, one stack and one size. */
-export const groupsOf = ({ modules }: Pick<AdapterFacts, "modules">): ReadonlyArray<AdapterGroup> =>
+export const adapterGroups = ({ modules }: Pick<AdapterFacts, "modules">): ReadonlyArray<AdapterGroup> =>
   [...Map.groupBy(modules, (m) => JSON.stringify([m.stack, leafOf(m), m.rank, m.inputs, m.outputs, m.experts, m.scale])).values()].map((own): AdapterGroup => {
     const [{ experts, inputs, outputs, rank, scale, stack }] = own as [AdapterModule]
     const norms = own.flatMap(({ norm }) => norm ?? [])

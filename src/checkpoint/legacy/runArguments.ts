@@ -1,5 +1,5 @@
 /** What the arguments of a run, kept in every rank's file, say of its ranks and of the sizes of its model. */
-import { perLayer } from "../../arguments/perLayer.ts"
+import { perLayerValue } from "../../arguments/perLayer.ts"
 import { isHybrid } from "../../arguments/providerFields.ts"
 import { runLayout } from "../../arguments/runLayout.ts"
 import type { TrainingArguments } from "../../arguments/TrainingArguments.ts"
@@ -17,7 +17,7 @@ export const isTied = (args: TrainingArguments): boolean => args.flag("untie_emb
 /** Experts in some layers only, layers of several kinds or sizes: the trainer keeps every layer's number in its keys. */
 export const keepsLayerNumbers = (args: TrainingArguments): boolean => {
   const varies = (name: string): boolean => {
-    const value = perLayer(args, name)
+    const value = perLayerValue(args, name)
     return typeof value === "object" || (value ?? 1) > 1
   }
   return varies("moe_layer_freq") || varies("linear_attention_freq") || isHybrid(args) || args.text("heterogeneous_layers_config_encoded_json") !== undefined ||

@@ -23,7 +23,7 @@ import type { Sink } from "../../store/Sink.ts"
 import type { ExecuteOptions, EngineOptions } from "../../engine/index.ts"
 import { CHECKSUMS } from "../integrity/names.ts"
 import { Recorder } from "../integrity/Recorder.ts"
-import { requireSameJob, runOf } from "../journal/continued.ts"
+import { requireSameJob, previousProcess } from "../journal/continued.ts"
 import { engineFor } from "../journal/engineFor.ts"
 import { contentOf } from "../journal/Fingerprint.ts"
 import { Journal, readJournal } from "../journal/Journal.ts"
@@ -164,7 +164,7 @@ export class BucketPublication implements Publication {
     try {
       const path = join(folder, JOURNAL)
       const [found, earlier] = [await readJournal(disk, path), await readUploads(disk, path)]
-      const since = runOf(lock.previous)
+      const since = previousProcess(lock.previous)
       const resumes = options.resume === true && options.job !== undefined && found !== undefined && earlier.run !== undefined
       if (resumes) requireSameJob(shown, found.job, options.job.identity, since)
       const objects = new Map(await bucket.objects())

@@ -4,7 +4,7 @@ import type { Owner } from "../staging/owner.ts"
 import { changesBetween, type Fingerprint } from "./Fingerprint.ts"
 
 /** ` (process 1, started …)`, where it is known. */
-export const runOf = (previous: Owner | undefined): string => (previous ? ` (process ${previous.pid}, started ${previous.since})` : "")
+export const previousProcess = (previous: Owner | undefined): string => (previous ? ` (process ${previous.pid}, started ${previous.since})` : "")
 
 /** @throws OutputRefused `output/other-job` */
 export const requireSameJob = (shown: string, before: Fingerprint, now: Fingerprint, since: string): void => {

@@ -18,7 +18,7 @@ import { awaitSilence, holderOf, Lock } from "./Lock.ts"
 import { DATA, REPLACED, stagingOf } from "./names.ts"
 import { type CommitRecord, isFormerContent, readCommitRecord, removeRecord, writeRecord } from "./record.ts"
 import { disturbed, type StagedFiles } from "./StagedFiles.ts"
-import { appeared, changed, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
+import { appeared, targetChanged, type ObservedTarget, type Permission, requireUnchanged } from "./target.ts"
 
 /** What is published where, and who may. */
 export interface PendingSwap {
@@ -83,11 +83,11 @@ const replace = async (disk: DiskCalls, publication: PendingSwap, data: FolderId
     await disk.syncDirectory(dirname(folder))
     await lookAgain(disk, publication)
     await disk.rename(target.path, replaced).catch((error: unknown) => {
-      throw isMissing(error) ? changed(target.shown, "it was removed or moved away") : hasErrno(error, "ENOTDIR") ? changed(target.shown, "something else was put there") : error
+      throw isMissing(error) ? targetChanged(target.shown, "it was removed or moved away") : hasErrno(error, "ENOTDIR") ? targetChanged(target.shown, "something else was put there") : error
     })
     try {
-      if (!isSameFolder(await disk.lstat(replaced), former.folder)) throw changed(target.shown, "another directory was put there")
-      if (await topOf(disk, replaced) !== former.top) throw changed(target.shown, "what is in it changed")
+      if (!isSameFolder(await disk.lstat(replaced), former.folder)) throw targetChanged(target.shown, "another directory was put there")
+      if (await topOf(disk, replaced) !== former.top) throw targetChanged(target.shown, "what is in it changed")
       await giveName(disk, publication, data)
     } catch (error) {
       await putBack(disk, replaced, target)

@@ -96,25 +96,25 @@ export const observeTarget = async (disk: DiskCalls, target: Target): Promise<Ob
 export const appeared = (shown: string): OutputRefused =>
   refused(shown, "appeared", "something was put there while the work went on; it was left alone", "Look at it. --resume --overwrite replaces it, if it is a checkpoint; nothing has to be done again.")
 
-export const changed = (shown: string, what: string): OutputRefused =>
+export const targetChanged = (shown: string, what: string): OutputRefused =>
   refused(shown, "changed", `${what} while the work went on; it was left as it is`, "Look at it. --resume goes on with what is done, and replaces what is there now only with --overwrite.")
 
 /** OutputRefused `output/appeared`, `output/changed` unless the target is what it was when the work began. */
 export const requireUnchanged = async (disk: DiskCalls, before: ObservedTarget, permission: Permission): Promise<void> => {
   const now = await findTarget(disk, before.shown)
-  if (now.path !== before.path) throw changed(before.shown, "the link came to lead elsewhere")
+  if (now.path !== before.path) throw targetChanged(before.shown, "the link came to lead elsewhere")
   if (before.content === undefined) {
     if (now.state === "full") throw appeared(before.shown)
     return
   }
-  if (now.state === "absent") throw changed(before.shown, "it was removed or moved away")
+  if (now.state === "absent") throw targetChanged(before.shown, "it was removed or moved away")
   const { folder, names, whole } = await digestOfFolder(disk, now.path)
-  if (!isSameFolder(folder, before.content.folder)) throw changed(before.shown, "another directory was put there")
+  if (!isSameFolder(folder, before.content.folder)) throw targetChanged(before.shown, "another directory was put there")
   if (whole === before.content.whole) return
   const reason = permission.notReplaceable(names)
   const added = names.filter((name) => !before.names.includes(name))
   const removed = before.names.filter((name) => !names.includes(name))
-  throw changed(
+  throw targetChanged(
     before.shown,
     added.length > 0
       ? `${some(added, 3)} came to be in it${reason === undefined ? "" : ` (${reason})`}`

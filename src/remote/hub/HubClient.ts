@@ -8,7 +8,7 @@ import type { HttpAnswer, HttpHeaders } from "../http/Answer.ts"
 import type { Client } from "../http/Client.ts"
 import { Transient, transientAnswer } from "../http/failures.ts"
 import type { Locate } from "../http/range.ts"
-import { COMMIT, hubPath, type HubPlace } from "../place.ts"
+import { COMMIT_HASH, hubPath, type HubPlace } from "../place.ts"
 
 /** A file of a repository at a commit. */
 export interface HubEntry {
@@ -23,7 +23,7 @@ export interface HubEntry {
 /** A repository has some hundred files; a page of the Hub's answer has a thousand. */
 const MOST_ENTRIES = 200_000
 
-const infoSchema = z.object({ sha: z.string().regex(COMMIT), private: z.boolean().optional() })
+const infoSchema = z.object({ sha: z.string().regex(COMMIT_HASH), private: z.boolean().optional() })
 const SHA256 = /^[0-9a-f]{64}$/
 const entriesSchema = z.array(z.object({
   type: z.string(), path: z.string().max(4096), size: z.int().nonnegative().optional(), oid: z.string().max(128),

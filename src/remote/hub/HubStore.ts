@@ -4,7 +4,7 @@ import { IoError } from "../../errors.ts"
 import type { Store, StoredFile, StoredInfo } from "../../store/Store.ts"
 import type { Client } from "../http/Client.ts"
 import { askingAt, type Pinned, readRange } from "../http/range.ts"
-import { COMMIT, hubPath, hubPlace, type HubPlace } from "../place.ts"
+import { COMMIT_HASH, hubPath, hubPlace, type HubPlace } from "../place.ts"
 import { RangedFile, type RangedObject } from "../RangedFile.ts"
 import type { HubCache } from "./HubCache.ts"
 import type { HubClient, HubEntry } from "./HubClient.ts"
@@ -56,7 +56,7 @@ export class HubStore implements Store {
 
   /** The commit that a revision is; of a name the Hub is asked, and the cache told. */
   async commitOf(place: HubPlace): Promise<string> {
-    if (COMMIT.test(place.revision)) return place.revision
+    if (COMMIT_HASH.test(place.revision)) return place.revision
     const commit = await this.#hub.commitOf(place)
     await this.#cache.note(place.repository, place.revision, commit)
     return commit

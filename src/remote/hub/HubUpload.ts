@@ -11,7 +11,7 @@ import { pathToFileURL } from "node:url"
 import { IoError, OutputRefused, some } from "../../errors.ts"
 import type { Client } from "../http/Client.ts"
 import { networkFailure, Transient } from "../http/failures.ts"
-import { COMMIT, hubPlace, type HubPlace } from "../place.ts"
+import { COMMIT_HASH, hubPlace, type HubPlace } from "../place.ts"
 import type { HubClient, HubEntry } from "./HubClient.ts"
 
 export interface HubUploadOptions {
@@ -89,7 +89,7 @@ export class HubUpload {
    */
   static async prepare(access: HubAccess, shown: string, options: HubUploadOptions, overwrite: boolean): Promise<HubUpload> {
     const place = hubPlace(shown)
-    if (place === undefined || COMMIT.test(place.revision)) {
+    if (place === undefined || COMMIT_HASH.test(place.revision)) {
       throw new IoError({ path: shown, operation: "open", code: "place/hub", errno: "EINVAL", detail: "is no place of the Hub that can be written", hint: "hf://Org/Name[@branch][/path] is." })
     }
     const peer = await library(shown)

@@ -91,7 +91,7 @@ const alikeSlots = (slots: ReadonlyArray<UnfoldedColumn>, { items }: Holders, pl
   return [...Map.groupBy(slots, amounts).values()]
 }
 
-export const columnsOf = (i: Inspection, holders: Holders, slots: ReadonlyArray<UnfoldedColumn>, { holdings, places }: Collected): ReadonlyArray<MapColumn> => {
+export const rankColumns = (i: Inspection, holders: Holders, slots: ReadonlyArray<UnfoldedColumn>, { holdings, places }: Collected): ReadonlyArray<MapColumn> => {
   const axes = axesOf(holders)
   const files = Map.groupBy(i.files.filter((f) => f.chunks > 0), (f) => f.rank)
   const isBeside = (id: number): boolean => holders.items[id]!.kind === "beside"

@@ -7,7 +7,7 @@ import type { StoredChunk } from "../../torch/DcpMetadata.ts"
 import { type Holder, Holders, type NoRanks } from "./Holders.ts"
 import { type Cell, collect, type Collected, LABELS, type LayerPlace, placeKey } from "./places.ts"
 import { bucket, shortRanges, shortStack } from "./ranges.ts"
-import { type AxisName, axesOf, type ColumnKind, columnsOf, type MapColumn, slotsOf } from "./rankColumns.ts"
+import { type AxisName, axesOf, type ColumnKind, rankColumns, type MapColumn, slotsOf } from "./rankColumns.ts"
 
 /** More rows than this are drawn together, several to one. */
 const MOST_ROWS = 128
@@ -61,7 +61,7 @@ export const rankMap = (i: Inspection): RankMap => {
   const collected = collect(i, holders)
   const { places } = collected
   const { of, slots } = slotsOf(i, holders)
-  const columns = columnsOf(i, holders, slots, collected)
+  const columns = rankColumns(i, holders, slots, collected)
   const rowOf = new Map<string, number>()
   const folded = foldedRows(i, places)
   const rows = folded.map(({ equal, places: own }, row): MapRow => {

@@ -1,6 +1,6 @@
 /** What adapters a checkpoint has, and how large the change of every module is, layer by layer. */
 import type { AdapterFacts } from "../../adapters/survey/AdapterFacts.ts"
-import { type AdapterGroup, groupsOf, normsText, settingsText } from "../../adapters/survey/groups.ts"
+import { type AdapterGroup, adapterGroups, normsText, settingsText } from "../../adapters/survey/groups.ts"
 import { countText } from "../numbers.ts"
 import { code, esc, htmlTable, tip } from "./html.ts"
 
@@ -24,7 +24,7 @@ const bars = ({ leaf, modules, stack }: AdapterGroup, most: number): string => {
 /** The section of a checkpoint about its adapters; empty without any. */
 export const adapterSection = (facts: AdapterFacts | undefined): string => {
   if (!facts) return ""
-  const groups = groupsOf(facts)
+  const groups = adapterGroups(facts)
   const most = groups.reduce((highest, { norms }) => Math.max(highest, norms?.[1] ?? 0), 0)
   const untrained = facts.modules.filter(({ outputNorm }) => outputNorm === 0).length
   const targets = [...facts.targetModules, ...facts.targetParameters]

@@ -1,6 +1,6 @@
 /** The loops that WebAssembly does several times faster than JavaScript (docs/performance.md), bound to a memory. */
 import { type Definition, encodeModule } from "./assembler.ts"
-import { narrow, lookUp, unpack, widen } from "./convert.ts"
+import { narrow, lookUp, unpackNibbles, widen } from "./convert.ts"
 import { copyElements, copyRuns } from "./copy.ts"
 import { transpose } from "./transpose.ts"
 
@@ -21,7 +21,7 @@ const functions = () => ({
   widen: widen(),
   narrow: narrow(),
   lookUp: lookUp(),
-  unpack: unpack()
+  unpack: unpackNibbles()
 })
 
 /** Each as its definition says; numbers are integers below 2^32. */

@@ -83,7 +83,7 @@ export const lookUp = (): Definition => define(["source", "tables", "target", "r
 })
 
 /** Four-bit codes, two to a byte and the low half first, to a byte each: `count` bytes of them, a multiple of 16. */
-export const unpack = (): Definition => define(["source", "target", "count"], (body, source, target, count) => {
+export const unpackNibbles = (): Definition => define(["source", "target", "count"], (body, source, target, count) => {
   const four = body.let(v128.splat8(i32.const(15)))
   const halves = [0, 8].map((first) => LOW.flatMap((i) => [first + i, 16 + first + i]))
   body.for(i32.const(0), count, 16, () => {
