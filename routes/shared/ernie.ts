@@ -31,7 +31,7 @@ const schema = z.looseObject(ernieFields)
 export type ErnieConfig = z.infer<typeof schema>
 
 /** Listed per layer, or every `interval`-th layer from `start` to `end` (−1: the last). */
-export const ernieFreq = (t: ErnieConfig): ReadonlyArray<number> => {
+const ernieFreq = (t: ErnieConfig): ReadonlyArray<number> => {
   if (t.mlp_layer_types) return perLayer(t.mlp_layer_types, t.num_hidden_layers, "mlp_layer_types").map((kind) => (kind === "sparse" ? 1 : 0))
   const start = t.moe_layer_start_index ?? 1
   const end = t.moe_layer_end_index ?? -1

@@ -91,7 +91,7 @@ export const BLOCK_SPARSE: ExpertNames = { module: "block_sparse_moe.experts", u
 export const SPARSE_BLOCK: ReadonlyArray<Renaming> = [[".block_sparse_moe.", ".mlp."]]
 
 /** Rows of gated routed experts below a layer. */
-export const expertRows = (form: ExpertForm, { down, module, up }: ExpertNames = PROJECTIONS): Table =>
+const expertRows = (form: ExpertForm, { down, module, up }: ExpertNames = PROJECTIONS): Table =>
   form.kind === "packed"
     ? {
       "mlp.experts.linear_fc1.weight*": packedExpertOf(form.gateUp, `${module}.gate_up_proj`),

@@ -54,7 +54,7 @@ export const textConfig = (m: ModelFields): ImpliedConfig => ({
 export const denseLayers = (m: ModelFields): ReadonlyArray<number> => (m.perLayer("moe_layer_freq") ?? []).flatMap((moe, layer) => (moe === 1 ? [] : [layer]))
 
 /** Dense layers in front of all others; undefined where there are some elsewhere. */
-export const denseInFront = (m: ModelFields): number | undefined => {
+const denseInFront = (m: ModelFields): number | undefined => {
   const dense = denseLayers(m)
   return dense.every((layer, i) => layer === i) ? dense.length : undefined
 }

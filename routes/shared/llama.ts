@@ -57,7 +57,7 @@ export const headDimOf = (t: Pick<TextConfig, "head_dim" | "hidden_size" | "num_
   t.head_dim ?? divided(t.hidden_size, t.num_attention_heads, "num_attention_heads")
 
 /** Key/value heads: as many as query heads unless the config says fewer. */
-export const keyValueHeadsOf = (t: Pick<TextConfig, "num_key_value_heads" | "num_attention_heads">): number => {
+const keyValueHeadsOf = (t: Pick<TextConfig, "num_key_value_heads" | "num_attention_heads">): number => {
   const groups = t.num_key_value_heads ?? t.num_attention_heads
   divided(t.num_attention_heads, groups, "num_key_value_heads")
   return groups

@@ -37,7 +37,3 @@ export const mergeIterations = (from: string, target: string, request: AverageRe
 
 /** Plan to prune a training folder: {@link PreparedPrune.run} removes what the report says. Nothing is touched before. */
 export const preparePrune = (directory: string, options: PruneOptions): Effect.Effect<PreparedPrune, ConversionError, Disk> => planPrune(directory, options)
-
-/** What {@link preparePrune} would remove. */
-export const prunePlan = (directory: string, options: PruneOptions): Effect.Effect<PruneReport, ConversionError, Disk> =>
-  preparePrune(directory, options).pipe(Effect.map(({ report }) => report))

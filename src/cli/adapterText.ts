@@ -7,7 +7,7 @@ const MOST = 20
 const listed = (names: ReadonlyArray<string>): string => names.slice(0, MOST).join(", ") + (names.length > MOST ? dim(` … ${names.length} in all`) : "")
 
 /** Rank, alpha, targets. */
-export const adapterLines = ({ alpha, dropout, form, matrices, parameters, rank, ranks, targetModules, targetParameters }: AdapterSummary): ReadonlyArray<string> => [
+const adapterLines = ({ alpha, dropout, form, matrices, parameters, rank, ranks, targetModules, targetParameters }: AdapterSummary): ReadonlyArray<string> => [
   `  ${form}: rank ${rank}, alpha ${alpha}${dropout > 0 ? `, dropout ${dropout}` : ""}; ${matrices} adapted ${matrices === 1 ? "matrix" : "matrices"}, ${plural(parameters, "parameter")}`,
   ...(targetModules.length === 0 ? [] : [`  target modules: ${listed(targetModules)}`]),
   ...(targetParameters.length === 0 ? [] : [`  target parameters: ${listed(targetParameters)}`]),

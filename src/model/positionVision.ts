@@ -67,11 +67,3 @@ export const layeredProjector = (path: string, sizes: ProjectorSizes & { readonl
     linear(encoder, "linear_fc2", sizes.output, sizes.hidden, { parallel: "row", bias })
   }
 })
-
-/** Megatron-Core's projector of one layer. */
-export const affineProjector = (path: string, sizes: Omit<ProjectorSizes, "hidden">, { bias }: { readonly bias: boolean }): ModuleSource => ({
-  kind: "projector",
-  path,
-  sizes,
-  build: (s) => linear(s, "encoder", sizes.output, sizes.input, { parallel: "column", bias })
-})

@@ -140,13 +140,6 @@ const checkOrder = (stages: StageLetters, pp: number, numLayers: number, mtpLaye
   if (holder < stages.length - pp) refuse("multi-token prediction (m) must be in the last virtual stage of its rank")
 }
 
-/** Layers per stage, for messages and tables: `14, 16, 16, 15`. */
-export const layersPerStage = ({ layers }: PipelineStages, pp: number): ReadonlyArray<number> => {
-  const counts = new Array<number>(pp).fill(0)
-  for (const stage of layers) counts[stage]!++
-  return counts
-}
-
 const countsFrom1 = (counts: Record<string, number | undefined>): void => {
   for (const [what, count] of Object.entries(counts)) {
     if (count === undefined || (Number.isSafeInteger(count) && count >= 1)) continue

@@ -94,19 +94,6 @@ export const rankAt = (parallelism: ModuleParallelism, at: DenseCoordinates): nu
 export const expertRankAt = (parallelism: ModuleParallelism, at: ExpertCoordinates): number =>
   rankOn(parallelism.rankOffset, expertAxes(parallelism), at)
 
-/**
- * Whether the rank holds the copy of the dense weights that is written (dp=cp=0). Of weights that tp does not cut, only the
- * one of tp=0 among these is written.
- */
-export const isDenseMainReplica = (parallelism: ModuleParallelism, rank: number): boolean => {
-  const { cp, dp } = coordinatesOf(parallelism, rank)
-  return dp === 0 && cp === 0
-}
-
-/** Whether the rank holds the copy of its experts that is written (edp=0). */
-export const isExpertMainReplica = (parallelism: ModuleParallelism, rank: number): boolean =>
-  coordinatesOf(parallelism, rank).edp === 0
-
 /** Which part of the model is written: an expert shard has `ep` and `etp`, a dense shard `tp`, a replicated tensor neither. */
 export type WrittenPart =
   | { readonly pp: number; readonly tp?: number }

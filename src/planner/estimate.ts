@@ -15,10 +15,6 @@ import type { SampleMix } from "./samples.ts"
 export const pipelineSeconds = (stages: ReadonlyArray<number>, microBatches: number): number =>
   stages.reduce((sum, t) => sum + t, 0) + (microBatches - 1) * Math.max(...stages)
 
-/** The share of a step in which the slowest stage waits. */
-export const bubbleOf = (stages: ReadonlyArray<number>, microBatches: number): number =>
-  1 - (microBatches * Math.max(...stages)) / pipelineSeconds(stages, microBatches)
-
 /** Seconds of `flops` on `ranks` GPUs. */
 export const computeSeconds = (flops: number, ranks: number, peak: number, efficiency: number): number => flops / (ranks * peak * efficiency)
 

@@ -21,7 +21,7 @@ const partsOf = (key: string, shape: ReadonlyArray<number>, at: ReadonlyArray<nu
 }
 
 /** Layer by layer, expert by expert. */
-export function* tensorsToPlace(content: Content, facts: KeyFacts, stageOf: StageOf<Position>): Generator<TensorToPlace<Content>> {
+function* tensorsToPlace(content: Content, facts: KeyFacts, stageOf: StageOf<Position>): Generator<TensorToPlace<Content>> {
   const { key, model, shape } = content
   const rule = facts.ruleOf(model)
   const lead = (rule.layers === undefined ? 0 : 1) + (rule.experts === undefined ? 0 : 1)

@@ -62,7 +62,7 @@ export interface Provider {
 export type ProviderLimit = "padded-vocabulary" | "pipeline" | "context" | "more-tp-than-groups"
 
 /** A value as `run_config.yaml` has it once it is read: names and objects as mappings. */
-export const asParsed = (value: PythonValue): PythonValue => {
+const asParsed = (value: PythonValue): PythonValue => {
   if (value === null || typeof value !== "object" || "$float" in value) return value
   if (Array.isArray(value)) return (value as ReadonlyArray<PythonValue>).map(asParsed)
   if ("$name" in value) return { _call_: false, _target_: value.$name as string }

@@ -11,7 +11,7 @@ export interface StreamPosition {
   readonly offset: number
 }
 
-export const samePosition = (a: StreamPosition, b: StreamPosition): boolean => a.tensor === b.tensor && a.offset === b.offset
+const samePosition = (a: StreamPosition, b: StreamPosition): boolean => a.tensor === b.tensor && a.offset === b.offset
 
 export interface Frame {
   readonly at: StreamPosition

@@ -19,7 +19,7 @@ export interface InitialProjector {
   readonly output: number
 }
 
-export const GENERATED_FILE = "model.safetensors"
+const GENERATED_FILE = "model.safetensors"
 
 /** The path of the folder that holds these weights. */
 export const initialPath = ({ dtype, hidden, input, output, seed }: InitialProjector): string => `init:/${seed}/${dtype}/${input}-${hidden}-${output}`

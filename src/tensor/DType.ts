@@ -51,12 +51,6 @@ export const bytesOf = (dtype: DType): number => {
 /** torch's name without the `torch.` prefix, e.g. `bfloat16`. */
 export const torchName = (dtype: DType): string | undefined => TABLE[dtype][1]
 
-const BY_TORCH_NAME: ReadonlyMap<string, DType> = new Map(
-  dtypes.flatMap((dtype) => torchName(dtype) === undefined ? [] : [[torchName(dtype)!, dtype] as const])
-)
-
-export const fromTorchName = (name: string): DType | undefined => BY_TORCH_NAME.get(name)
-
 /** Floating types that a `--torch-dtype` cast applies to. */
 export const isFloat = (dtype: DType): boolean => dtype === "BF16" || dtype === "F16" || dtype === "F32" || dtype === "F64"
 

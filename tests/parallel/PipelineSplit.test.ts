@@ -1,12 +1,15 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
 import { parsePipelineLayout } from "../../src/parallel/PipelineLayout.ts"
-import { layersPerStage, pipelineStages } from "../../src/parallel/PipelineSplit.ts"
+import { pipelineStages } from "../../src/parallel/PipelineSplit.ts"
 import type { PipelineSplit } from "../../src/parallel/ModuleParallelism.ts"
 import { cpuMs } from "../measure/cpu.ts"
 import { refusal } from "./refusal.ts"
 
-const perStage = (numLayers: number, pp: number, split: PipelineSplit = {}, mtp = 0) => layersPerStage(pipelineStages(numLayers, pp, split, mtp), pp)
+const perStage = (numLayers: number, pp: number, split: PipelineSplit = {}, mtp = 0) => {
+  const { layers } = pipelineStages(numLayers, pp, split, mtp)
+  return Array.from({ length: pp }, (_, stage) => layers.filter((own) => own === stage).length)
+}
 
 describe("pipelineStages", () => {
   it("splits evenly", () => {

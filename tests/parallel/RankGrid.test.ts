@@ -4,13 +4,17 @@ import {
   denseAxes,
   expertAxes,
   expertRankAt,
-  isDenseMainReplica,
-  isExpertMainReplica,
   ownsRank,
   rankAt,
   writerRank
 } from "../../src/parallel/RankGrid.ts"
+import type { ModuleParallelism } from "../../src/parallel/ModuleParallelism.ts"
 import { parallelism, randomParallelisms, ranksOf } from "./randomParallelism.ts"
+
+/** Whether the rank holds the copy of the dense weights that is written. */
+const isDenseMainReplica = (p: ModuleParallelism, rank: number): boolean => coordinatesOf(p, rank).dp === 0 && coordinatesOf(p, rank).cp === 0
+
+const isExpertMainReplica = (p: ModuleParallelism, rank: number): boolean => coordinatesOf(p, rank).edp === 0
 
 describe("coordinates", () => {
   it("count tp fastest, then cp, then dp, and pp slowest", () => {

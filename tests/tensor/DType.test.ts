@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { bitsOf, bytesOf, dtypes, fromTorchName, isDType, isFloat, torchName } from "../../src/tensor/DType.ts"
+import { bitsOf, bytesOf, dtypes, isDType, isFloat, torchName } from "../../src/tensor/DType.ts"
 
 describe("dtypes", () => {
   it("are the 22 of safetensors", () => {
@@ -14,13 +14,10 @@ describe("dtypes", () => {
     expect(() => bytesOf("F4")).toThrow("F4 elements have no byte address")
   })
 
-  it("go to torch's names and back", () => {
+  it("have torch's names, each one of its own", () => {
     expect(torchName("F8_E4M3")).toBe("float8_e4m3fn")
-    for (const dtype of dtypes) {
-      const name = torchName(dtype)
-      if (name !== undefined) expect(fromTorchName(name)).toBe(dtype)
-    }
-    expect(fromTorchName("complex128")).toBeUndefined()
+    const names = dtypes.flatMap((dtype) => torchName(dtype) ?? [])
+    expect(new Set(names).size).toBe(names.length)
   })
 
   it("four of them are what a cast is for", () => {

@@ -58,7 +58,7 @@ export const layersUpTo = (layers: number, taken: z.infer<typeof featureLayers>,
 }
 
 /** The TransformerConfig of its first `layers` layers. */
-export const contrastTransformer = (v: ContrastVision, layers: number): DenseConfig => ({
+const contrastTransformer = (v: ContrastVision, layers: number): DenseConfig => ({
   num_layers: layers,
   hidden_size: v.hidden_size,
   num_attention_heads: v.num_attention_heads,
@@ -133,10 +133,3 @@ export const contrastCarried = (hf: string, v: ContrastVision, kind: ContrastKin
   })),
   { pattern: `${hf}embeddings.position_ids`, why: "numbers of positions, which every loader counts itself" }
 ]
-
-/** Fields of the trainer's configuration of such an encoder. */
-export const contrastCommon = (v: ContrastVision) => ({
-  dtype: v.dtype ?? v.torch_dtype ?? "float32",
-  layernorm_epsilon: v.layer_norm_eps,
-  activation: v.hidden_act
-})

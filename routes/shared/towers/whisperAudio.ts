@@ -26,7 +26,7 @@ export const whisperFields = {
 type Whisper = z.infer<z.ZodObject<typeof whisperFields>>
 
 /** The TransformerConfig of the encoder. */
-export const whisperTransformer = (a: Whisper): DenseConfig => ({
+const whisperTransformer = (a: Whisper): DenseConfig => ({
   num_layers: a.encoder_layers,
   hidden_size: a.d_model,
   num_attention_heads: a.encoder_attention_heads,

@@ -54,7 +54,7 @@ export const sharedValues = async (store: Store, directory: string, objects: Rea
 }
 
 /** An optimizer's entry of the common state, as the model-space forms have it. */
-export const commonEntry = (values: ReadonlyMap<string, PickleValue>, old: PickleValue | undefined): PickleDict =>
+const commonEntry = (values: ReadonlyMap<string, PickleValue>, old: PickleValue | undefined): PickleDict =>
   withEntries(old instanceof PickleDict ? old : new PickleDict(), new Map<string, PlainValue>([...values, ["param_state_sharding_type", FULLY_RESHARDABLE]] as ReadonlyArray<[string, PlainValue]>))
 
 /** Items of a MegatronMIMO component's optimizer, by key. */
