@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import type { BridgeError, ConversionError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
-import { preparePrune as planPrune, type PreparedPrune, type PruneOptions, type PruneReport } from "../prune/prune.ts"
+import { preparePrune as planPrune, type PreparedPrune, type PruneOptions } from "../prune/prune.ts"
 import { type AverageOptions, type AverageReport, prepareAverage as planAverage } from "../reshard/mergeIterations.ts"
 import type { WritingRun } from "../reshard/writing.ts"
 import { meter, type Watched } from "./progress.ts"
