@@ -108,13 +108,16 @@ const compareWithReference = Effect.fnUntraced(function*(c: ConformanceCase, dir
     if (!reference.entries.has(key) && !isBeside(key, form) && !kept) problems.push(`entry ${key} is not the reference's`)
   }
   const referenceObjects = new Set<string>()
+  // Many entries stand in one file.
+  const files = new Map<string, Buffer>()
   for (const { keys, sha256 } of reference.bytes) {
     for (const key of keys) {
       referenceObjects.add(key)
       const object = checkpoint.metadata.objects.get(key)
       if (!object) problems.push(`no byte entry ${key}`)
       else {
-        const file = yield* Effect.promise(() => readFile(join(checkpoint.directory, object.file)))
+        const file = files.get(object.file) ?? (yield* Effect.promise(() => readFile(join(checkpoint.directory, object.file))))
+        files.set(object.file, file)
         const bytes = file.subarray(object.offset, object.offset + object.length)
         if (createHash("sha256").update(bytes).digest("hex") !== sha256) problems.push(`byte entry ${key}: other content`)
       }
