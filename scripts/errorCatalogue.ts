@@ -56,7 +56,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "launch/",
-    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts", "tests/convert/stagingFolder.test.ts", "tests/convert/orders.test.ts"],
+    heldBy: ["tests/cluster/launch.test.ts", "tests/cluster/Coordinator.test.ts", "tests/convert/stagingFolder.test.ts", "tests/convert/orders.long.test.ts"],
     title: "Who is who in a job of several processes",
     where: "the flags and variables",
     exitCode: 2,
@@ -79,7 +79,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "cluster/",
-    heldBy: ["tests/cluster/Coordinator.test.ts", "tests/convert/orders.test.ts"],
+    heldBy: ["tests/cluster/Coordinator.test.ts", "tests/convert/orders.long.test.ts"],
     title: "Processes that lose each other",
     where: "ranks and hosts",
     exitCode: 8,
@@ -168,7 +168,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "space/",
-    heldBy: ["tests/errors.test.ts", "tests/torture/torture.test.ts"],
+    heldBy: ["tests/errors.test.ts", "tests/torture/torture.long.test.ts"],
     title: "Room",
     where: "the target",
     exitCode: 6,
@@ -205,7 +205,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "file/",
-    heldBy: ["tests/hostile/commandLine.test.ts", "tests/io/specials.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
+    heldBy: ["tests/hostile/commandLine.long.test.ts", "tests/io/specials.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
     title: "Files and paths",
     where: "nothing else",
     exitCode: 3,
@@ -257,7 +257,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "source/",
-    heldBy: ["tests/convert/resume.test.ts", "tests/torture/torture.test.ts"],
+    heldBy: ["tests/convert/resume.test.ts", "tests/torture/torture.long.test.ts"],
     title: "Sources",
     where: "nothing else",
     exitCode: 3,
@@ -279,7 +279,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "plan/",
-    heldBy: ["tests/convert/convert.test.ts", "tests/plan/vocabulary.test.ts", "tests/convert/biases.test.ts", "tests/families/accounting.test.ts"],
+    heldBy: ["tests/convert/convert.test.ts", "tests/plan/vocabulary.test.ts", "tests/convert/biases.test.ts", "tests/families/accounting.long.test.ts"],
     title: "The plan does not account for every byte",
     where: "the tensors",
     exitCode: 3,
@@ -315,7 +315,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "config/",
-    heldBy: ["tests/families/random.test.ts", "tests/routes/biases.test.ts", "tests/hostile/huggingFace.test.ts"],
+    heldBy: ["tests/families/random.long.test.ts", "tests/routes/biases.test.ts", "tests/hostile/huggingFace.long.test.ts"],
     title: "config.json",
     where: "the field",
     exitCode: 3,
@@ -370,7 +370,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "safetensors/",
-    heldBy: ["tests/hostile/huggingFace.test.ts", "tests/safetensors/Header.test.ts", "tests/safetensors/ShardIndex.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
+    heldBy: ["tests/hostile/huggingFace.long.test.ts", "tests/safetensors/Header.test.ts", "tests/safetensors/ShardIndex.test.ts", "tests/safetensors/SafetensorsDirectory.test.ts"],
     title: "safetensors files and their index",
     where: "tensor, byte",
     exitCode: 3,
@@ -471,7 +471,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "checkpoint/",
-    heldBy: ["tests/hostile/megatron.test.ts", "tests/inspect/inspect.test.ts"],
+    heldBy: ["tests/hostile/megatron.long.test.ts", "tests/inspect/inspect.test.ts"],
     title: "Megatron checkpoint directories",
     where: "tensor or field",
     exitCode: 3,
@@ -545,7 +545,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "distcp/",
-    heldBy: ["tests/hostile/megatron.test.ts", "tests/hostile/corpus/megatronBadTables.ts"],
+    heldBy: ["tests/hostile/megatron.long.test.ts", "tests/hostile/corpus/megatronBadTables.ts"],
     title: "Single `.distcp` files",
     where: "the byte",
     exitCode: 3,
@@ -557,7 +557,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "pickle/",
-    heldBy: ["tests/torch/Pickle.test.ts", "tests/hostile/megatron.test.ts"],
+    heldBy: ["tests/torch/Pickle.test.ts", "tests/hostile/megatron.long.test.ts"],
     title: "Pickles: read, never run",
     where: "the byte",
     exitCode: 3,
