@@ -50,9 +50,10 @@ export const bundleLibrary = async (dir: string): Promise<void> => {
   await thread(dir)
 }
 
-/** `dir/bench-cores.js` and `dir/bench-merge.js`, which need nothing but Node and `dir/bin.js`. */
+/** `dir/bench/cores.js` and `dir/bench/merge.js`, which need nothing but Node and `dir/bin.js`. The package leaves them out. */
 export const bundleBench = async (dir: string): Promise<void> => {
-  for (const name of ["cores", "merge"]) await write({ [`bench-${name}`]: `${root}scripts/bench/${name}.ts` }, dir, true)
+  for (const name of ["cores", "merge"]) await write({ [name]: `${root}scripts/bench/${name}.ts` }, join(dir, "bench"), true)
+  await thread(join(dir, "bench"))
 }
 
 /** `dir/bin.js` and what it needs: the command line carries everything, for a fast start. */

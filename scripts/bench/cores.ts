@@ -1,7 +1,7 @@
 /**
  * `npm run bench:cores [-- --size 10GB --dir DIR --processes 1,2,4,8,14 --repeats N]`: what many cores make of a conversion, beside `cp`
  * of the same bytes, in shuffled rounds of one run; medians, as a table. In memory (/dev/shm) unless told otherwise, so that no disk
- * hides the cores. The build puts it into dist/ as `bench-cores.js`: a Node binary and dist/ are all that it needs.
+ * hides the cores. The build puts it into dist/ as `bench/cores.js`: a Node binary and dist/ are all that it needs.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
@@ -21,7 +21,7 @@ const layoutOf = (model: string, size: string): ReadonlyArray<string> => {
 }
 
 const own = new URL(".", import.meta.url).pathname
-const bin = existsSync(join(own, "bin.js")) ? join(own, "bin.js") : join(own, "../../dist/bin.js")
+const bin = existsSync(join(own, "../bin.js")) ? join(own, "../bin.js") : join(own, "../../dist/bin.js")
 const cores = availableParallelism()
 const { values } = parseArgs({
   options: {

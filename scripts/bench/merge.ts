@@ -1,7 +1,7 @@
 /**
  * `npm run bench:merge [-- --layers 4 --repeats N --rank 32 --dir DIR --bin FILE --other FILE --steps N]`: a merge of an adapter on all linear layers beside
  * the plain copy that `export` makes of the same model, in shuffled rounds of one run; medians, each as a ratio to the export.
- * `--layers 25` is 10 GB. The build puts it into dist/ as `bench-merge.js`: a Node binary and dist/ are all that it needs. `--other`: the same of another build; `--steps`: the first
+ * `--layers 25` is 10 GB. The build puts it into dist/ as `bench/merge.js`: a Node binary and dist/ are all that it needs. `--other`: the same of another build; `--steps`: the first
  * N steps only. `--dir` keeps the samples there.
  */
 import { execFileSync } from "node:child_process"
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     repeats: { type: "string", default: "5" },
     rank: { type: "string", default: "32" },
     dir: { type: "string" },
-    bin: { type: "string", default: existsSync(join(own, "bin.js")) ? join(own, "bin.js") : join(own, "../../dist/bin.js") },
+    bin: { type: "string", default: existsSync(join(own, "../bin.js")) ? join(own, "../bin.js") : join(own, "../../dist/bin.js") },
     other: { type: "string" },
     steps: { type: "string" }
   }
