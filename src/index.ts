@@ -13,7 +13,7 @@ export { connectWeights, type ConnectRequest, type Listening, type ReceivedWeigh
 export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/samples.ts"
 export { type Phase, type Progress, type Watched } from "./api/progress.ts"
-export { type LoadRoute, type LoadRouteChoice, type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
+export { type CheckpointChoices, type CheckpointFormat, type ImportChoices, type LoadRoute, type LoadRouteChoice, type StandardSizes, type TensorChoices, type WithFamilies } from "./api/requests.ts"
 export { roundtrip, type RoundtripReport, type RoundtripRequest, type RoundtripTensor } from "./api/roundtrip.ts"
 export { bestComponents, type LayoutReport, type LayoutScore, planLayout } from "./api/training/layouts.ts"
 export { countFlops, type FlopsReport } from "./api/training/flops.ts"

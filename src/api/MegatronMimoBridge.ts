@@ -34,7 +34,7 @@ import { type ProcessGroupCollection, processGroups } from "../parallel/ProcessG
 import { modelPath } from "./conversions.ts"
 import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
 import { measured, meter, type Watched } from "./progress.ts"
-import { familiesOf, type LoadRouteChoice, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
+import { familiesOf, type ImportChoices, importChoices, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 import { type Shared, withShares } from "./shares.ts"
 
 /** What opening a model takes, in whichever form. */
@@ -56,7 +56,7 @@ export interface StandardBridgeOptions extends BridgeOptions, StandardSizes {}
 export interface Running extends Watched, Partial<Omit<RunOptions, "progress">> {}
 
 /** What becomes of the tensors of an import, and how it runs. */
-export interface ImportRequest extends TensorChoices, LoadRouteChoice, Running {}
+export interface ImportRequest extends ImportChoices, Running {}
 /** `restoreQuantized` reads all quantised tensors before it writes: that is the phase `comparing`. */
 export interface ExportOptions extends TensorChoices, Running, Pick<Partial<ExportRequest>, "mtpFrom" | "vocabSize"> {
   /** Write quantised tensors that the checkpoint holds unchanged as the model has them, not as values. Default: false. */
@@ -102,11 +102,11 @@ class Bridge {
   }
 
   #prepare(request: ImportRequest) {
-    return prepareImport(this.families, this.hfModel, { ...this.#arrangement, step: 0, ...tensorChoices(request), ...(request.loadRoute === undefined ? {} : { loadRoute: request.loadRoute }) })
+    return prepareImport(this.families, this.hfModel, { ...this.#arrangement, step: 0, ...importChoices(request) })
   }
 
   /** What {@link importCheckpoint} would do; with `processes`, who would write what. Reads headers only. */
-  conversionPlan(request: TensorChoices & LoadRouteChoice & Shared = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+  conversionPlan(request: ImportChoices & Shared = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
     return this.#prepare(request).pipe(Effect.flatMap(({ plan }) => checking(() => withShares(plan.report, request, plan.checkpoint.files, plan.layout))))
   }
 

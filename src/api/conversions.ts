@@ -20,7 +20,7 @@ import { checkpointPlace, modelDirectory } from "../remote/names.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type Shared, withShares } from "./shares.ts"
-import { type Arrangement, arrange, familiesOf, type LoadRouteChoice, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
+import { type Arrangement, arrange, familiesOf, type ImportChoices, importChoices, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 
 export type { RunOptions } from "../convert/produce.ts"
 export type { ConversionReport, ProcessPlan } from "../plan/Report.ts"
@@ -42,7 +42,7 @@ export interface PreparedExport extends PreparedConversion {
   readonly plan: ExportPlan
 }
 
-export interface ImportPlanRequest extends WithFamilies, TensorChoices, Arrangement, LoadRouteChoice, Shared {}
+export interface ImportPlanRequest extends WithFamilies, ImportChoices, Arrangement, Shared {}
 
 export interface ExportPlanRequest extends WithFamilies, TensorChoices, Shared, Pick<ExportRequest, "mtpFrom" | "vocabSize" | "restoreQuantized"> {
   /** Layouts that the checkpoint is said to have: held against what it records, differences are notes of the report. */
@@ -66,7 +66,7 @@ const withNotes = (notes: ReadonlyArray<string>) => (report: ConversionReport): 
 export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>
   Effect.gen(function*() {
     const arranged = yield* checking(() => arrange(request))
-    const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), ...(request.loadRoute === undefined ? {} : { loadRoute: request.loadRoute }), step: 0 })
+    const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...importChoices(request), step: 0 })
     const noted = withNotes(idlePatternNotes(request.allowUnmapped ?? [], plan.report.leftBehind.map(({ tensor }) => tensor)))
     const report = yield* checking(() => withShares(noted(plan.report), request, plan.checkpoint.files, plan.layout))
     return { plan, report, layout: plan.layout, run: (target, options) => Effect.map(run(target, { ...FRESH, ...options }), noted) }
@@ -82,7 +82,7 @@ export { asOneProcess as planningAlone } from "../cluster/single.ts"
 export const contributeImport = (hfModel: string, request: ImportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, BridgeError, Disk> =>
   Effect.gen(function*() {
     const arranged = yield* checking(() => arrange(request))
-    yield* contributeToImport(familiesOf(request), hfModel, { ...arranged, ...tensorChoices(request), ...(request.loadRoute === undefined ? {} : { loadRoute: request.loadRoute }), step: 0 }, target, { ...FRESH, ...options })
+    yield* contributeToImport(familiesOf(request), hfModel, { ...arranged, ...importChoices(request), step: 0 }, target, { ...FRESH, ...options })
   })
 
 const exportRequest = ({ mtpFrom, restoreQuantized, vocabSize, ...rest }: ExportPlanRequest): ExportRequest => ({

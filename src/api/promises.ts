@@ -28,7 +28,7 @@ import {
   AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type VerifyOptions,
   type WeightStreamOptions
 } from "./MegatronMimoBridge.ts"
-import type { LoadRouteChoice, TensorChoices, WithFamilies } from "./requests.ts"
+import type { ImportChoices, TensorChoices, WithFamilies } from "./requests.ts"
 import type { Shared } from "./shares.ts"
 import * as serving from "./serve.ts"
 import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
@@ -73,7 +73,7 @@ export const modelProcessGroups = (model: ModelChoice, options: Abortable = {}):
   run(Effect.flatMap(bridge(model), (b) => b.processGroups()), options)
 
 /** What {@link importCheckpoint} would do; with `processes`, who would write what. Reads headers only. */
-export const conversionPlan = (model: ModelChoice, request: TensorChoices & LoadRouteChoice & Shared & Abortable = {}): Promise<ConversionReport> =>
+export const conversionPlan = (model: ModelChoice, request: ImportChoices & Shared & Abortable = {}): Promise<ConversionReport> =>
   run(Effect.flatMap(bridge(model), (b) => b.conversionPlan(request)), request)
 
 /** Write a model as a Megatron checkpoint. Atomic: the target is complete or as it was. */

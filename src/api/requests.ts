@@ -3,6 +3,7 @@ import { families as allFamilies } from "../../routes/index.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import type { LoadRoute } from "../mimo/loadRoute.ts"
 import type { Form } from "../mimo/routing.ts"
+import type { CheckpointFormat } from "../plan/ImportPlan.ts"
 import type { MtpMode, TorchDtype } from "../plan/Options.ts"
 import { UsageError } from "../errors.ts"
 import { completeLayout, type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
@@ -11,7 +12,7 @@ import { type ModuleParallelism, parseComponent, type PipelineSplit } from "../p
 export { mtpModes, torchDtypes } from "../plan/Options.ts"
 export { loadRoutes } from "../mimo/loadRoute.ts"
 export { MAX_RANKS } from "../parallel/ModuleParallelism.ts"
-export type { LoadRoute, MtpMode, PipelineSplit, TorchDtype }
+export type { CheckpointFormat, LoadRoute, MtpMode, PipelineSplit, TorchDtype }
 
 /** Which models are known. */
 export interface WithFamilies {
@@ -51,6 +52,28 @@ export interface LoadRouteChoice {
    */
   readonly loadRoute?: LoadRoute
 }
+
+/** What an import writes. */
+export interface CheckpointChoices {
+  /**
+   * `torch_dist` (the default), or `tp_rank`: for each module a folder `tp_rank_NN/model_weights.pt` of each tensor-parallel rank, as the
+   * scripts of LLaVA trainers load them.
+   */
+  readonly checkpointFormat?: CheckpointFormat
+  /** Rows of the vocabulary's tables, zeros behind the model's own. Default: as many as there are, and as tensor parallelism asks for. */
+  readonly paddedVocabulary?: number
+}
+
+/** What can be said of an import. */
+export interface ImportChoices extends TensorChoices, LoadRouteChoice, CheckpointChoices {}
+
+/** The choices of an import's request that say something, nothing else of it. */
+export const importChoices = ({ checkpointFormat, loadRoute, paddedVocabulary, ...rest }: ImportChoices) => ({
+  ...tensorChoices(rest),
+  ...(loadRoute === undefined ? {} : { loadRoute }),
+  ...(checkpointFormat === undefined ? {} : { checkpointFormat }),
+  ...(paddedVocabulary === undefined ? {} : { paddedVocabulary })
+})
 
 /** In which form, and cut how. */
 export interface Arrangement extends StandardSizes {

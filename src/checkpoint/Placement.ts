@@ -92,7 +92,7 @@ interface Cut {
 }
 
 /** How parts are cut. Equal parts share their cuts: a layer has hundreds of equal experts. */
-class Cutter {
+export class Cutter {
   readonly #known = new Map<string, ReadonlyArray<Cut>>()
 
   cuts(parameter: Placeable, { rows, shape: stored }: StoredPart, ranks: number, prefix: string): ReadonlyArray<Cut> {

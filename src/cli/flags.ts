@@ -7,7 +7,7 @@ import { attempt } from "../api/ground.ts"
 import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../api/engine.ts"
 import { withFamilyFiles } from "../api/familyFiles.ts"
 import type { JobRequest } from "../api/job.ts"
-import { type Arrangement, loadRoutes, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
+import { type Arrangement, type LoadRoute, loadRoutes, MAX_RANKS, type MtpMode, mtpModes, type PipelineSplit, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../api/requests.ts"
 import { quote, quotePath, UsageError } from "../errors.ts"
 import { onKept, onWait } from "./interruption.ts"
 import { pathFlag } from "./paths.ts"
@@ -152,6 +152,25 @@ export const loadRoute = Flag.Literals("load-route", loadRoutes).pipe(
   Flag.withDescription("How a MegatronMIMO run gets the imported weights: before its components are wrapped (hook, the default), or afterwards, as checkpoint.pretrained_checkpoint, by names with .module. (ddp)"),
   Flag.withDefault("hook" as const)
 )
+
+/** What an import writes. */
+export const written = {
+  tpRankFiles: Flag.Boolean("tp-rank-files").pipe(
+    Flag.withDescription("Instead of a torch_dist checkpoint write tp_rank_NN/model_weights.pt for each module, as the scripts of LLaVA trainers load them"),
+    Flag.withDefault(false)
+  ),
+  megatronVocabSize: Flag.Int("megatron-vocab-size").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription("Rows of the vocabulary in the Megatron checkpoint, zeros behind the model's own. Default: what tensor parallelism asks for"),
+    Flag.optional
+  )
+}
+
+/** What {@link written} says, and {@link loadRoute}. */
+export const importOptions = ({ loadRoute: route, megatronVocabSize, tpRankFiles }: { readonly tpRankFiles: boolean; readonly loadRoute: LoadRoute; readonly megatronVocabSize: Option.Option<number> }) => {
+  const rows = within(megatronVocabSize, "megatron-vocab-size", 1, 2 ** 31 - 1)
+  return { loadRoute: route, ...(tpRankFiles ? { checkpointFormat: "tp_rank" as const } : {}), ...(rows === undefined ? {} : { paddedVocabulary: rows }) }
+}
 
 export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as [TorchDtype, ...Array<TorchDtype>]).pipe(
   Flag.withDescription("Cast floating tensors. Default source: every tensor keeps its own dtype"),

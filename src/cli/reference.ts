@@ -72,7 +72,6 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "--context-parallel-size": withValue("context parallelism does not cut weights"),
   "--ckpt-format": withValue("torch_dist is what is written, and what Megatron-Core loads under any layout"),
   "--use-te": without("keys are those of Transformer Engine's modules anyway"),
-  "--megatron-vocab-size": withValue("loaders pad the vocabulary to what their layout asks for"),
   "--verify": without("`verify` compares the two afterwards, byte by byte"),
   "--test": without("`verify` compares the two afterwards, byte by byte"),
   "--strict": without("every tensor is accounted for anyway"),

@@ -39,9 +39,13 @@ export interface RunnableImport {
 /** The usual route is the same, said or not. */
 const unusualRoute = ({ loadRoute }: { readonly loadRoute?: string | undefined }): ReadonlyArray<string> => (loadRoute === undefined || loadRoute === "hook" ? [] : [loadRoute])
 
+/** The options that decide which bytes are written. */
+const decisive = ({ allowUnmapped, checkpointFormat = "torch_dist", form, loadRoute, mtp, paddedVocabulary, step, torchDtype }: ImportOptions): ReadonlyArray<unknown> =>
+  [form, torchDtype, mtp, allowUnmapped, step, ...unusualRoute({ loadRoute }), ...(checkpointFormat === "torch_dist" ? [] : [checkpointFormat]), ...(paddedVocabulary === undefined ? [] : [paddedVocabulary])]
+
 /** What the processes of a job compare. */
-const importAsked = (hfModel: string, config: Uint8Array, { allowUnmapped, form, loadRoute, mtp, said, step, torchDtype }: ImportOptions) =>
-  askedFor({ model: hfModel }, ["import", form, torchDtype, mtp, allowUnmapped, step, unusualRoute({ loadRoute }), said], config)
+const importAsked = (hfModel: string, config: Uint8Array, options: ImportOptions) =>
+  askedFor({ model: hfModel }, ["import", ...decisive(options), options.said], config)
 
 /** Take part in an import that the first process of the job plans. */
 export const contributeToImport = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string, options: ImportOptions, target: string, runOptions: RunOptions) {
@@ -67,20 +71,20 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
   const plan: ImportPlan = { ...planned, report: { ...planned.report, ...pinnedOf(shardStates(source.weights)), notes: [...planned.report.notes, ...beside.notes("import")] } }
   yield* tellSource(source.path, source.architecture, source.weights)
   yield* tellPlan(plan.report, described.description.rows.length)
-  const folder = iterationFolder(options.step)
+  const folder = plan.bare ? "" : iterationFolder(options.step)
 
   const { files } = plan.checkpoint
   const trainState = trainStateFile(untrained(options.step))
   const ingredients = [
     known("config.json", source.bytes),
-    known("the options", JSON.stringify([options.form, options.torchDtype, options.mtp, options.allowUnmapped, options.step, ...unusualRoute(options)])),
+    known("the options", JSON.stringify(decisive(options))),
     known("the layout", JSON.stringify(describeLayout(plan.layout))),
     ...shardIngredients(source.weights, "the model"),
     ...changing?.ingredients ?? []
   ]
 
   const run = Effect.fnUntraced(function*(target: string, runOptions: RunOptions) {
-    const tokenizer = yield* sideFiles(mainDirectory(hfModel), (name) => TOKENIZER_FILE.test(name))
+    const tokenizer = plan.bare ? [] : yield* sideFiles(mainDirectory(hfModel), (name) => TOKENIZER_FILE.test(name))
     const small = yield* converting(() => smallSources(store, tokenizer))
     return yield* produce(target, runOptions, {
       files,
@@ -91,7 +95,7 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
       ...(changing ? {} : { asked: importAsked(hfModel, source.bytes, options) }),
       ...(storages ? { sums: new StorageSums(storages) } : {}),
       folder,
-      iteration: folder,
+      ...(plan.bare ? {} : { iteration: folder }),
       ingredients: [...ingredients, ...small],
       sources: [...directoriesOf(hfModel), ...changing?.sources ?? []],
       report: withCounts(plan.report),
@@ -104,11 +108,11 @@ export const prepareImport = Effect.fnUntraced(function*(families: FamilyRegistr
           await recorder.makeDirectory(TOKENIZER)
           await copySmall(store, tokenizer, recorder, TOKENIZER)
         }
-        for (const [name, bytes] of folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
+        for (const [name, bytes] of plan.bare ? [] : folderFiles({ metadata, common: commonFile(commonState(options.step)), runConfig, trainState })) await recorder.write(name, bytes)
       })
       yield* commit(publication, {
         small: [...small, ...configStates(source)],
-        trackers: trackerFiles(folder, trainState)
+        trackers: plan.bare ? [] : trackerFiles(folder, trainState)
       })
     }))
   })

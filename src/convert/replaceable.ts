@@ -1,5 +1,6 @@
 /** What `--overwrite` does not replace. */
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { isOfRanks } from "../checkpoint/legacy/rankFolders.ts"
 import { CHECKSUMS } from "../publish/integrity/names.ts"
 
 const CHECKPOINT_NAME = /\.safetensors(\.index\.json)?$/
@@ -15,5 +16,5 @@ export const whyNotReplaceable = (names: ReadonlyArray<string>, iteration: strin
   const iterations = names.filter(isIteration)
   const others = iterations.filter((name) => name !== iteration)
   if (others.length > 0) return `it holds ${others.length === 1 ? others[0] : `${others.length} iterations`} of a training run`
-  return iterations.length > 0 || names.some((name) => OTHERS.has(name) || CHECKPOINT_NAME.test(name)) ? undefined : "it does not look like a checkpoint"
+  return iterations.length > 0 || names.some((name) => OTHERS.has(name) || CHECKPOINT_NAME.test(name) || isOfRanks(name)) ? undefined : "it does not look like a checkpoint"
 }

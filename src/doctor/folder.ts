@@ -1,7 +1,7 @@
 /** The files around the data of a Megatron checkpoint: trackers, train state, backend, what lies beside it. */
 import { join } from "node:path"
 import { BACKEND, COMMON_FILE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
-import { isRankFolder } from "../checkpoint/legacy/rankFolders.ts"
+import { isOfRanks } from "../checkpoint/legacy/rankFolders.ts"
 import { parseJson } from "../document/StrictJson.ts"
 import { FormatError, IoError, quote } from "../errors.ts"
 import type { Store } from "../store/Store.ts"
@@ -133,12 +133,12 @@ export const examineFolder = async (store: Store, path: string): Promise<Folder>
   const names = await store.list(path)
   const nested = nestedCheckpoint(names)
   if (nested !== undefined) return examineFolder(store, join(path, nested))
-  const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp")) || names.some(isRankFolder)
+  const own = names.includes(METADATA) || names.includes(BACKEND) || names.some((name) => name.endsWith(".distcp")) || names.some(isOfRanks)
   const folder = own ? { directory: path, names, found: [] } : await parentFolder(store, path, names)
   if (folder.directory === undefined) return folder
   const { directory } = folder
   const found = [...folder.found]
-  if (folder.names.some(isRankFolder) && !folder.names.includes(METADATA) && !folder.names.includes(BACKEND)) return { directory, names: folder.names, found, ranks: true }
+  if (folder.names.some(isOfRanks) && !folder.names.includes(METADATA) && !folder.names.includes(BACKEND)) return { directory, names: folder.names, found, ranks: true }
   found.push(...await backend(store, directory, folder.names))
   if (!folder.names.includes(METADATA)) {
     found.push(diagnosis("error", "no-metadata", `${METADATA} is missing: the save was interrupted, or the copy left hidden files out`, { fix: "Copy it again with hidden files (cp -a, rsync -a)." }))

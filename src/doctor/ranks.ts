@@ -20,7 +20,7 @@ export const examineRanks = (path: string) =>
     return [
       ...(args ? examineArguments(args, [...checkpoint.tensors.values()]) : []),
       ...checkpoint.notes.map((note) => diagnosis("note", "note", note)),
-      diagnosis("note", "legacy", "Megatron-LM loads this format into the layout that it was saved with, and Megatron-Bridge not at all; export reads it as it is", {
+      diagnosis("note", "legacy", checkpoint.ranks?.bare === true ? "state dicts of single modules, which a trainer's script loads at the tensor parallelism that they were cut for; export reads them as they are" : "Megatron-LM loads this format into the layout that it was saved with, and Megatron-Bridge not at all; export reads it as it is", {
         fix: "Relabel it to torch_dist, which loads into any layout.",
         command: shellRelabel(checkpoint.directory, "torch-dist")
       })

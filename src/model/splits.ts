@@ -18,13 +18,13 @@ export interface Split {
 const REPLICATED: Split = { axis: undefined, parts: "whole" }
 
 /**
- * What no module of this room builds and trainers have: learned positions, what a CLIP tower has in front of its layers, a fused down
+ * What no module of this room builds and trainers have: learned positions, what CLIP's and Whisper's towers have around their layers, a fused down
  * projection; biases of heads; projectors, of which only the second matrix is like that of an MLP.
  */
 const ELSEWHERE: ReadonlyArray<readonly [RegExp, Split]> = [
-  [/(?:^|\.)(?:position_embeddings\.weight|tokentype_embeddings\.weight|class_token|conv1\.(?:weight|bias)|ln_pre\.(?:weight|bias))$/, REPLICATED],
+  [/(?:^|\.)(?:position_embeddings\.weight|tokentype_embeddings\.weight|class_token|conv[12]\.(?:weight|bias)|ln_(?:pre|post)\.(?:weight|bias))$/, REPLICATED],
   [/\.(?:linear_qkv_down_proj\.(?:weight|bias)|out_proj\.bias)$/, REPLICATED],
-  [/(?:^|\.)(?:output_layer|eh_proj)\.bias$|\.encoder\.linear_fc1\.(?:weight|bias)$/, { axis: 0, parts: "whole" }]
+  [/(?:^|\.)(?:output_layer|eh_proj)\.bias$|(?:^|\.)encoder\.linear_fc1\.(?:weight|bias)$/, { axis: 0, parts: "whole" }]
 ]
 
 /** `mlp.experts.experts.linear_fc1.weight` → `experts.linear_fc1` and `weight`. */

@@ -63,6 +63,12 @@ export const spaceOf = (space: string, component: string | undefined): string =>
 /** Of a MIMO model, by its stored key: the modality it belongs to. */
 export const modalityOf = (key: string): string | undefined => /^modality_submodules\.([^.]+)\./.exec(key)?.[1]
 
+/**
+ * The module of a MIMO model that holds a parameter and that a trainer's script can load by itself: the language model, an encoder, a
+ * projection. Undefined for a parameter of a standard model.
+ */
+export const submoduleOf = (key: string): string | undefined => /^(?:language_model|modality_submodules\.[^.]+\.[^.]+\.[^.]+)(?=\.)/.exec(key)?.[0]
+
 /** What a model of Megatron has in front of its keys, so that `model.` before it is a wrapper's. */
 const ROOTS = "embedding|decoder|encoder|output_layer|mtp|language_model|vision_model|modality_submodules"
 const WRAPPER = new RegExp(String.raw`^(?:model\.(?=(?:module\.)*(?:${ROOTS})\.))?(?:module\.)*`)

@@ -6,6 +6,7 @@ import { bind, type BoundParameter, checkCoverage, type Conversion, type Convers
 import type { Family, HfHeaders, ModelDescription } from "../bridge/Family.ts"
 import { type CheckpointFiles, checkpointFiles, type KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { type Chunk, place } from "../checkpoint/Placement.ts"
+import { rankStateFiles } from "../checkpoint/RankStates.ts"
 import type { TargetArray } from "../engine/index.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
 import { type LoadRoute, prefixFor, requireRoute } from "../mimo/loadRoute.ts"
@@ -21,10 +22,11 @@ import { componentSummaries } from "./summary.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import type { Layout } from "../parallel/Layout.ts"
+import { UsageError } from "../errors.ts"
 import { explainingHf } from "./explain.ts"
 import { type HfSource, headersOf } from "../space/HfSource.ts"
 import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
-import { ChunkArray, groupsToPlace, keptArray } from "./importArrays.ts"
+import { ChunkArray, groupsToPlace, keptArray, localArray } from "./importArrays.ts"
 import { laidOut, layoutNotes } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { refuseIntegerWeights } from "./dtypes.ts"
@@ -45,11 +47,18 @@ export interface ImportOptions {
   readonly allowUnmapped: ReadonlyArray<string>
   /** For which loader of a trainer the names are; `hook` by default. */
   readonly loadRoute?: LoadRoute
+  /** Default: `torch_dist`. */
+  readonly checkpointFormat?: CheckpointFormat
+  /** Rows of the vocabulary's tables, zeros behind the model's own. Default: as many as there are, and as tensor parallelism asks for. */
+  readonly paddedVocabulary?: number
   /** Training step that the checkpoint claims; 0 for a converted one. */
   readonly step: number
   /** What becomes of values on their way. */
   readonly changes?: ImportChanges
 }
+
+/** `torch_dist`: one checkpoint of the whole model. `tp_rank`: for each module a folder of state dicts, one for each tensor-parallel rank. */
+export type CheckpointFormat = "torch_dist" | "tp_rank"
 
 /** What is added to values that an import otherwise only moves. */
 export interface ImportChanges {
@@ -60,11 +69,19 @@ export interface ImportChanges {
 
 export interface ImportPlan {
   readonly conversion: Conversion
+  /** It has neither index nor description: its files are all there is. */
+  readonly bare: boolean
   readonly layout: Layout
   readonly checkpoint: CheckpointFiles
   readonly runConfig: string
   readonly report: ConversionReport
 }
+
+const NO_PLACE = "files of ranks have no place for it; an export takes it from the model that is named"
+
+/** Of what a layout says, files of ranks depend on one size. */
+const rankStateNotes = ({ components }: Layout): ReadonlyArray<string> =>
+  components.some(({ parallelism: { pp } }) => pp > 1) ? ["every file holds the layers of all pipeline stages; the trainer's script gives each stage its own"] : []
 
 /** Parameters that HF does not have are said, by their names without layer and expert numbers. */
 const zeroFilledNotes = ({ zeroFilled }: ModelDescription, { parameters }: Conversion): ReadonlyArray<string> => {
@@ -118,11 +135,14 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   const layout = options.layout(modules.map((m) => m.name))
   const placed = laidOut(modules, description, form, layout)
   const tpOf = new Map(placed.map(({ module, parallelism }) => [module, parallelism.tp]))
-  const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => tpOf.get(module)!)
+  const { conversion, padding } = padVocabulary(mtp.conversion, description.provider, (module) => tpOf.get(module)!, options.paddedVocabulary)
   const notes: Array<string> = [...source.weights.warnings, ...(description.notes ?? []), ...found]
   if (mtp.absent) notes.push("config.json promises multi-token-prediction layers, the checkpoint has none of their tensors; converted without")
   if (padding) notes.push(paddingNote(padding))
   notes.push(...layoutNotes(form, layout))
+  const byRank = options.checkpointFormat === "tp_rank"
+  if (byRank && loadRoute !== "hook") throw new UsageError({ problem: `--load-route ${loadRoute} would do nothing: files of ranks are loaded by a script, before components are wrapped` })
+  if (byRank) notes.push(...rankStateNotes(layout))
 
   requireTensors(
     [...conversion.hf.values(), ...expectedBeside(description.carried, conversion.hf, (n) => tensors.has(n))],
@@ -132,32 +152,37 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   )
   checkCoverage(conversion)
 
-  const { carried, leftBehind } = accountSources(source, logical, conversion, modules, description, { dropped: mtp.dropped, allowUnmapped: options.allowUnmapped })
+  const { carried, leftBehind: left } = accountSources(source, logical, conversion, modules, description, { dropped: mtp.dropped, allowUnmapped: options.allowUnmapped })
   refuseIntegerWeights(conversion.parameters, tensors, (names) => spotOf(source.weights, names))
   const dtypes = storedDtypes(conversion, logical, castTo(options.torchDtype), (name) => spotOf(source.weights, [name]))
   const { changes, rounded } = dtypeChanges(conversion, logical, dtypes)
-  const kept = [...new Map([...carried, ...rounded].map((t) => [t.name, t])).values()]
+  const beside = [...new Map([...carried, ...rounded].map((t) => [t.name, t])).values()]
+  const kept = byRank ? [] : beside
+  const leftBehind = byRank ? [...left, ...beside.map((tensor) => ({ tensor: tensor.name, bytes: bytesOfTensors([tensor]), reason: NO_PLACE }))] : left
   notes.push(...zeroFilledNotes(description, conversion))
   if (form === "mimo" && !description.provider.mimo) {
     notes.push("the reference has no MIMO provider for this family: no released trainer loads this checkpoint yet")
   }
 
-  const beside = (entry: Entry) => form === "mimo" && entry.mtp === true
+  const isBeside = (entry: Entry) => form === "mimo" && entry.mtp === true
   const read = readSpace(logical)
   const { chunk: changed, kept: changedKept } = options.changes ?? { chunk: (array: TargetArray) => array, kept: (array: TargetArray) => array }
-  const checkpoint = checkpointFiles(place(groupsToPlace(conversion, placed, beside)), {
+  const groups = () => groupsToPlace(conversion, placed, isBeside)
+  const whole = checkpointFiles(place(groups()), {
     dtypeOf: (key) => dtypes.get(key)!,
     arrayOf: (chunk, dtype) => changed(new ChunkArray(chunk, dtype, read), chunk),
     kept,
     keptArray: (tensor) => changedKept(keptArray(tensor, read)),
     step: options.step
   })
+  const checkpoint = byRank ? { ...whole, files: rankStateFiles(groups(), (tensor) => localArray(tensor, dtypes.get(tensor.key)!, read)) } : whole
   const provider = importedProvider(description.provider, conversion, padding, options.torchDtype)
 
   const keptNames = new Set(kept.map((k) => k.name))
   const stored = checkpoint.metadata.tensors
   return {
     conversion,
+    bare: byRank,
     layout,
     checkpoint,
     runConfig: freshRunConfig(provider, layout.components, form),

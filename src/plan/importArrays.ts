@@ -3,6 +3,7 @@ import type { BoundParameter, Conversion } from "../bridge/Conversion.ts"
 import type { KeptTensor } from "../checkpoint/CheckpointFiles.ts"
 import { HF_SOURCE } from "../checkpoint/names.ts"
 import type { Chunk, GroupToPlace } from "../checkpoint/Placement.ts"
+import type { LocalTensor } from "../checkpoint/RankStates.ts"
 import type { SourceCopy, TargetArray } from "../engine/index.ts"
 import type { Entry } from "../model/Parameter.ts"
 import { type Box, type Copy, identity, rebase, type Shape } from "../tensor/Copy.ts"
@@ -27,6 +28,14 @@ export const groupsToPlace = (
     tensors: Iterator.from(parametersOf.get(module) ?? []).map((of) => ({ tensor: of.parameter, stage: stageOf(of.parameter), beside: beside(of.parameter), of }))
   }))
 }
+
+/** The array of what one rank holds of a parameter: the parameter's copies, cut to each of its boxes. */
+export const localArray = ({ key, name, of: { copies, parameter }, pieces, shape }: LocalTensor<BoundParameter>, dtype: DType, read: ReadCopy): TargetArray => ({
+  id: key,
+  dtype,
+  shape,
+  copies: () => pieces.flatMap(({ at, box }) => copies.flatMap((copy) => rebase(copy, "target", parameter.shape, box, name, shape, at))).flatMap(read)
+})
 
 /** The array of one chunk: the parameter's copies, cut to the chunk's box. */
 export class ChunkArray implements TargetArray {

@@ -58,27 +58,32 @@ export interface PaddedConversion {
 }
 
 /**
- * Pad the tables of the vocabulary where `tp` does not divide it. `tpOf` is the tensor-parallel size of a module.
+ * Pad the tables of the vocabulary where `tp` does not divide it, or to as many rows as are asked for. `tpOf` is the tensor-parallel size
+ * of a module.
  *
  * @throws UsageError where the trainer's class does not pad, or a table has another number of rows than the vocabulary
  */
-export const padVocabulary = (conversion: Conversion, provider: Provider, tpOf: (module: ConversionModule) => number): PaddedConversion => {
+export const padVocabulary = (conversion: Conversion, provider: Provider, tpOf: (module: ConversionModule) => number, asked?: number): PaddedConversion => {
   const size = provider.fields["vocab_size"]
   const rule = provider.fields["make_vocab_size_divisible_by"]
   const divisibleBy = typeof rule === "number" ? rule : DIVISIBLE_BY
   let padding: VocabularyPadding | undefined
+  if (asked !== undefined && typeof size !== "number") throw new UsageError({ problem: `--megatron-vocab-size ${asked} would do nothing: the model has no vocabulary` })
   const parameters = conversion.parameters.map((bound) => {
     const { module, parameter } = bound
     const tp = tpOf(module)
     const rows = parameter.shape[0]!
-    if (!parameter.ragged || rows % tp === 0) return bound
+    if (!parameter.ragged || (asked === undefined ? rows % tp === 0 : rows !== size || rows === asked)) return bound
     if (rows !== size || provider.refuses?.includes("padded-vocabulary")) {
       throw new UsageError({
         problem: `${module.keyPrefix}${parameter.name}: its ${rows} rows cannot be divided among tp=${tp} ranks, and the trainer's ${provider.target.split(".").at(-1)} does not pad them`,
         hint: `tp can be ${divisors(rows)}`
       })
     }
-    padding = { from: rows, to: paddedVocabulary(rows, divisibleBy, tp), divisibleBy, tp }
+    if (asked !== undefined && (asked < rows || asked % tp !== 0)) {
+      throw new UsageError({ problem: `--megatron-vocab-size ${asked}: ${asked < rows ? `the model has ${rows} rows` : `tp=${tp} ranks cannot divide it`}`, hint: "It is at least the model's own size and a multiple of tp." })
+    }
+    padding = asked === undefined ? { from: rows, to: paddedVocabulary(rows, divisibleBy, tp), divisibleBy, tp } : { from: rows, to: asked, divisibleBy: asked / tp, tp }
     return withRows(bound, padding.to)
   })
   return padding ? { conversion: { ...conversion, parameters }, padding } : { conversion }

@@ -83,7 +83,7 @@ export const prepareFromRanks = Effect.fnUntraced(function*(opened: Checkpoint, 
   const item = archiveOfPickle("archive", encodePickle(listOf(common)))
   const moved = yield* converting(() => movedChunks(draft, directory))
   const stored = yield* converting(() => readChunks(store, moved.chunks))
-  const rankOf = new Map(ranks.ranks.map(({ folder: { name } }, rank) => [name, rankFileName({ rank, number: 0 })]))
+  const rankOf = new Map(ranks.ranks.map(({ archive: { file } }, rank) => [dirname(file), rankFileName({ rank, number: 0 })]))
   const plan = yield* converting(() =>
     planRelabel({ ...draft, objects: new Map([...draft.objects, [COMMON_STATE, item]]) }, moved, stored, { files: checkpoint.fileSizes, pathOf: (file) => file, nameOf: (file) => rankOf.get(dirname(file))! }, new Map()))
   const trainState = trainStateFile(untrained(step))

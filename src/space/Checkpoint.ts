@@ -25,7 +25,7 @@ import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { openRanks, type RankArchives } from "../checkpoint/legacy/openRanks.ts"
-import { isRankFolder } from "../checkpoint/legacy/rankFolders.ts"
+import { isOfRanks } from "../checkpoint/legacy/rankFolders.ts"
 import { ownFile, readOwn } from "../checkpoint/ownFile.ts"
 import { moduleStates, type SortedKeys, sortKeys } from "./sortKeys.ts"
 import type { ItemsPlace, TensorSpace } from "./TensorSpace.ts"
@@ -94,7 +94,7 @@ const resolveFolder = async (store: Store, path: string): Promise<{ readonly dir
   }
   const names = await store.list(path)
   if (isIterationFolder(names)) return { directory: path, notes: [] }
-  if (names.some(isRankFolder)) return { directory: path, notes: [] }
+  if (names.some(isOfRanks)) return { directory: path, notes: [] }
   const iterations = names.filter((name) => iterationOf(name) !== undefined || name === "release")
   if (iterations.length === 0) {
     const nested = nestedCheckpoint(names)
@@ -216,7 +216,7 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
   return yield* reading(async (): Promise<Checkpoint> => {
     const { directory, notes } = await resolveFolder(store, path)
     const names = await store.list(directory)
-    if (!isIterationFolder(names) && names.some(isRankFolder)) return ofRanks(directory, await openRanks(store, directory, names), notes)
+    if (!isIterationFolder(names) && names.some(isOfRanks)) return ofRanks(directory, await openRanks(store, directory, names), notes)
     await checkBackend(store, directory, names)
     const metadataPath = join(directory, METADATA)
     if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")

@@ -1,6 +1,7 @@
 /** Open whatever is at a path: decided by what is there, never by trying one reader after another. */
 import { Effect } from "effect"
 import { basename } from "node:path"
+import { isOfRanks } from "../checkpoint/legacy/rankFolders.ts"
 import { BACKEND, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
 import { InvalidFile, type ReadError } from "../errors.ts"
 import { reading } from "../io/attempt.ts"
@@ -39,7 +40,7 @@ export const kindOfPath = Effect.fnUntraced(function*(path: string) {
     }
     const names = await store.list(path)
     const megatron = names.some((name) =>
-      name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || /^mp_rank_\d+/.test(name))
+      name === METADATA || name === BACKEND || name === TRACKER || name === TRAIN_STATE_TRACKER || iterationOf(name) !== undefined || isOfRanks(name))
     if (megatron || nestedCheckpoint(names) !== undefined) return "megatron"
     if (names.some((name) => name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json")) || pickledEntry(names) !== undefined) return "safetensors"
     const found = recogniseFiles(names)

@@ -22,10 +22,12 @@ import { bytesOfTensor, type RangePlace, type SpaceTensor, type ViewPlace } from
 
 const SINGLE = "pytorch_model.bin"
 const INDEX = "pytorch_model.bin.index.json"
+/** What LLaVA's own trainer writes of a projector alone. */
+const PROJECTOR = "mm_projector.bin"
 const LARGEST_INDEX = 100_000_000
 
 /** What to open of a directory with these names; the index wins over a single file, as it does among safetensors files. */
-export const pickledEntry = (names: ReadonlyArray<string>): string | undefined => [INDEX, SINGLE].find((name) => names.includes(name))
+export const pickledEntry = (names: ReadonlyArray<string>): string | undefined => [INDEX, SINGLE, PROJECTOR].find((name) => names.includes(name))
 
 interface Opened {
   readonly file: WeightFile
@@ -110,7 +112,7 @@ export const openPickledWeights = async (store: Store, directory: string, entry:
   const indexBytes = entry === INDEX ? await readSmall(store, await realPathInside(store, directory, INDEX), indexPath, LARGEST_INDEX) : undefined
   const index = indexBytes && atPath(indexPath, () => parseIndex(indexBytes, ".bin"), indexBytes)
   const opened: Array<Opened> = []
-  for (const name of index ? shardsOf(index) : [SINGLE]) opened.push(await openFile(store, directory, name))
+  for (const name of index ? shardsOf(index) : [entry]) opened.push(await openFile(store, directory, name))
   const stale = index ? atPath(indexPath, () => checkIndex(index, opened.map(({ file: { file }, tensors }) => ({ file, tensors }))), indexBytes) : []
   const tensors = new Map<string, SpaceTensor<RangePlace | ViewPlace>>()
   for (const one of opened) for (const tensor of one.tensors) if ((index?.weightMap.get(tensor.name) ?? one.file.file) === one.file.file) tensors.set(tensor.name, tensor)

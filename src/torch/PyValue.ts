@@ -13,14 +13,21 @@ import type { TensorView } from "./TensorView.ts"
 
 export { PyFloat }
 
-/** A contiguous CPU tensor with its bytes, to be written. */
-export class PyTensor {
+/** A contiguous CPU tensor, to be written, whose bytes are elsewhere. */
+export class PyTensorHeader {
   readonly dtype: DType
   readonly shape: ReadonlyArray<number>
-  readonly data: Uint8Array
-  constructor(dtype: DType, shape: ReadonlyArray<number>, data: Uint8Array) {
+  constructor(dtype: DType, shape: ReadonlyArray<number>) {
     this.dtype = dtype
     this.shape = shape
+  }
+}
+
+/** The same with its bytes. */
+export class PyTensor extends PyTensorHeader {
+  readonly data: Uint8Array
+  constructor(dtype: DType, shape: ReadonlyArray<number>, data: Uint8Array) {
+    super(dtype, shape)
     this.data = data
   }
 }
@@ -28,16 +35,18 @@ export class PyTensor {
 /** `torch.empty(0, dtype=torch.uint8)`: what Transformer Engine stores as `_extra_state` when FP8 is off. */
 export const EMPTY_UINT8 = new PyTensor("U8", [0], new Uint8Array(0))
 
-export type PyValue =
+export type PyValueOf<T extends PyTensorHeader> =
   | null
   | boolean
   | number
   | bigint
   | string
   | PyFloat
-  | PyTensor
-  | ReadonlyArray<PyValue>
-  | ReadonlyMap<PyValue, PyValue>
+  | T
+  | ReadonlyArray<PyValueOf<T>>
+  | ReadonlyMap<PyValueOf<T>, PyValueOf<T>>
+
+export type PyValue = PyValueOf<PyTensor>
 
 /** A tensor that was read: a view, not yet its bytes. */
 export class PyTensorView {

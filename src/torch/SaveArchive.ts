@@ -6,8 +6,8 @@
 import { FormatError } from "../errors.ts"
 import { contentHash, LEADING, SERIALIZATION_ID, serializationId, VERSION_RECORD } from "./Archive.ts"
 import { BATCH, PickleWriter } from "./PickleWriter.ts"
-import { PyFloat, PyTensor } from "./PyValue.ts"
-import type { PyValue } from "./PyValue.ts"
+import { PyFloat, PyTensorHeader } from "./PyValue.ts"
+import type { PyTensor, PyValue, PyValueOf } from "./PyValue.ts"
 import { tensorLength, writeTensor } from "./TensorPickle.ts"
 import { archiveOf } from "./ZipWriter.ts"
 
@@ -23,9 +23,18 @@ const MAX_DEPTH = 64
  */
 export const saveArchive = (root: string, value: PyValue): Uint8Array => {
   const storages: Array<Uint8Array> = []
+  const pickle = pickleOf<PyTensor>(value, ({ data, dtype, shape }) => {
+    if (data.length !== tensorLength(dtype, shape)) throw new FormatError("torch/value", `${data.length} bytes for a ${dtype} tensor of [${shape}]`)
+    return storages.push(data) - 1
+  })
+  return archiveOfPickle(root, pickle, storages)
+}
+
+/** The pickle of a value alone. `storageOf`: the number of the storage that will hold a tensor, which is asked once for each. Errors: those of {@link saveArchive}. */
+export const pickleOf = <T extends PyTensorHeader>(value: PyValueOf<T>, storageOf: (tensor: T) => number): Uint8Array => {
   const pickle = new PickleWriter()
-  writeValue(pickle, value, storages, 0)
-  return archiveOfPickle(root, pickle.stop(), storages)
+  writeValue(pickle, value, storageOf, 0)
+  return pickle.stop()
 }
 
 /** An archive of a pickle and the storages that it refers to, in the order of their keys. */
@@ -41,8 +50,8 @@ export const archiveOfPickle = (root: string, pickle: Uint8Array, storages: Read
   return archiveOf(records.map(({ content, name }) => ({ name: `${root}/${name}`, content })))
 }
 
-/** A value by the opcodes that put it on the stack; the bytes of its tensors are added to `storages`. */
-const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8Array>, depth: number): void => {
+/** A value by the opcodes that put it on the stack. */
+const writeValue = <T extends PyTensorHeader>(pickle: PickleWriter, value: PyValueOf<T>, storageOf: (tensor: T) => number, depth: number): void => {
   if (depth > MAX_DEPTH) throw new FormatError("torch/value", `a value nested more than ${MAX_DEPTH} deep`)
   if (value === null) pickle.none()
   else if (typeof value === "boolean") pickle.boolean(value)
@@ -51,21 +60,17 @@ const writeValue = (pickle: PickleWriter, value: PyValue, storages: Array<Uint8A
   else if (typeof value === "number") pickle.float(value)
   else if (value instanceof PyFloat) pickle.float(value.value)
   else if (pickle.recall(value)) return
-  else if (value instanceof PyTensor) {
-    if (value.data.length !== tensorLength(value.dtype, value.shape)) {
-      throw new FormatError("torch/value", `${value.data.length} bytes for a ${value.dtype} tensor of [${value.shape}]`)
-    }
-    writeTensor(pickle, value.dtype, value.shape, String(storages.push(value.data) - 1), value)
-  } else if (value instanceof Map) {
+  else if (value instanceof PyTensorHeader) writeTensor(pickle, value.dtype, value.shape, String(storageOf(value)), value)
+  else if (value instanceof Map) {
     pickle.emptyDict().memoise(value)
-    writeBatches(pickle, [...value] as Array<readonly [PyValue, PyValue]>, { one: () => pickle.setItem(), many: () => pickle.setItems() }, ([key, item]) => {
-      writeValue(pickle, key, storages, depth + 1)
-      writeValue(pickle, item, storages, depth + 1)
+    writeBatches(pickle, [...value] as Array<readonly [PyValueOf<T>, PyValueOf<T>]>, { one: () => pickle.setItem(), many: () => pickle.setItems() }, ([key, item]) => {
+      writeValue(pickle, key, storageOf, depth + 1)
+      writeValue(pickle, item, storageOf, depth + 1)
     })
   } else {
     pickle.emptyList().memoise(value)
-    writeBatches(pickle, value as ReadonlyArray<PyValue>, { one: () => pickle.append(), many: () => pickle.appends() }, (item) =>
-      writeValue(pickle, item, storages, depth + 1))
+    writeBatches(pickle, value as ReadonlyArray<PyValueOf<T>>, { one: () => pickle.append(), many: () => pickle.appends() }, (item) =>
+      writeValue(pickle, item, storageOf, depth + 1))
   }
 }
 

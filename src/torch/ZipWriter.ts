@@ -23,7 +23,11 @@ export interface ArchiveLayout {
   readonly descriptor: (i: number, crc: number) => Uint8Array
   /** Where the directory entries of these records are, from the start of the archive. */
   readonly entryOffset: (records: ReadonlyArray<number>) => ReadonlyArray<number>
-  /** Everything after the last descriptor, from the CRC-32 of every record's content. */
+  /** The entry of record `i` in the directory, which follows the last descriptor. */
+  readonly entry: (i: number, crc: number) => Uint8Array
+  /** What follows the directory. */
+  readonly end: Uint8Array
+  /** Directory and end, from the CRC-32 of every record's content. */
   readonly trailer: (crcs: ReadonlyArray<number>) => Uint8Array
 }
 
@@ -55,13 +59,16 @@ export const layOut = (records: ReadonlyArray<PlannedRecord>): ArchiveLayout => 
     entries.push(at)
     at += CENTRAL_SIZE + placed[i]!.name.length + extraSize(placed[i]!.wide)
   }
+  const ending = end(placed.length, cursor, directorySize)
   return {
     length: cursor + directorySize + TRAILER_SIZE,
     entryOffset: (wanted) => wanted.map((i) => entries[i]!),
     contentOffset: placed.map((r) => r.contentOffset),
     header: (i) => header(placed[i]!),
     descriptor: (i, crc) => descriptor(placed[i]!, crc),
-    trailer: (crcs) => Buffer.concat([...placed.map((r, i) => central(r, crcs[i]!)), end(placed.length, cursor, directorySize)])
+    entry: (i, crc) => central(placed[i]!, crc),
+    end: ending,
+    trailer: (crcs) => Buffer.concat([...placed.map((r, i) => central(r, crcs[i]!)), ending])
   }
 }
 

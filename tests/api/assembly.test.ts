@@ -1,7 +1,7 @@
 /** Models put together from checkpoints of their parts: there and back byte for byte under several layouts, and what is refused. */
 import { Effect } from "effect"
 import { execFileSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
@@ -79,6 +79,66 @@ it("one model of transformers comes out, and is imported to the same checkpoint"
   expect(JSON.parse(readFileSync(join(work, "whole/config.json"), "utf8"))).toMatchObject({ architectures: ["LlavaForConditionalGeneration"], image_token_index: 127, vision_feature_layer: -2 })
   await run("import --quiet --hf-model whole --megatron-path again -c language=tp=2 -c images=tp=1")
   expect(await run("verify parts again")).toMatch(/^(\d+)\/\1 equal/m)
+})
+
+describe("files of tensor-parallel ranks, as scripts of trainers load them", () => {
+  const layout = "-c language=tp=2,pp=2 -c images=tp=2 -c audios=tp=1"
+
+  it("hold each module by itself, and the parts come back byte for byte", async () => {
+    await run(`import --quiet ${THREE} --megatron-path ranks --tp-rank-files ${layout}`)
+    expect(readdirSync(join(work, "ranks"), { recursive: true }).filter((name) => String(name).endsWith(".pt")).map(String).sort()).toEqual([
+      "language_model/tp_rank_00/model_weights.pt",
+      "language_model/tp_rank_01/model_weights.pt",
+      "modality_submodules.audios.encoders.whisper/tp_rank_00/model_weights.pt",
+      "modality_submodules.audios.input_projections.0/tp_rank_00/model_weights.pt",
+      "modality_submodules.images.encoders.clip/tp_rank_00/model_weights.pt",
+      "modality_submodules.images.encoders.clip/tp_rank_01/model_weights.pt",
+      "modality_submodules.images.input_projections.0/tp_rank_00/model_weights.pt",
+      "modality_submodules.images.input_projections.0/tp_rank_01/model_weights.pt"
+    ])
+    expect(await run(`verify ${THREE} --megatron-path ranks`)).toMatch(/^(\d+)\/\1 equal/m)
+    await run(`export --quiet ${THREE} --megatron-path ranks --hf-path ranks-out`)
+    for (const [part, directory] of Object.entries(CASES[2][3])) sameFiles(directory, `ranks-out/${part}`)
+    const { tensors } = await inspectCheckpoint(join(work, "ranks"))
+    expect(tensors.find(({ name }) => name === "language_model.decoder.layers.mlp.linear_fc1.weight")?.shape).toEqual([4, 192, 64])
+  })
+
+  it("of one model lie in its folder, with as many rows of the vocabulary as are asked for", async () => {
+    await run("import --quiet --hf-model llama --megatron-path alone --tp-rank-files --tp 2 --megatron-vocab-size 256")
+    const { tensors } = await inspectCheckpoint(join(work, "alone"))
+    expect(tensors.find(({ name }) => name === "output_layer.weight")?.shape).toEqual([256, 64])
+    await run("export --quiet --hf-model llama --megatron-path alone --hf-path alone-out --vocab-size 128")
+    sameFiles("llama", "alone-out")
+    expect((await cli(...words("doctor alone"))).out).toContain("state dicts of single modules")
+    await run("relabel --quiet alone alone-dist --to torch-dist")
+    await run("import --quiet --hf-model llama --megatron-path alone-again --tp 1 --megatron-vocab-size 256")
+    expect(await run("verify alone-dist alone-again")).toMatch(/^(\d+)\/\1 equal/m)
+  })
+
+  it("several processes write the same ones, and they replace each other", async () => {
+    execFileSync(process.execPath, [program, ...words(`import --quiet ${THREE} --megatron-path ranks-3 --tp-rank-files ${layout} --processes 3`)], { cwd: work })
+    await run(`import --quiet ${THREE} --megatron-path ranks --tp-rank-files ${layout} --overwrite --no-checksum`)
+    await run(`import --quiet ${THREE} --megatron-path ranks --tp-rank-files ${layout} --overwrite`)
+    for (const name of readdirSync(join(work, "ranks"), { recursive: true }).map(String).filter((file) => file.endsWith(".pt"))) {
+      expect(readFileSync(join(work, "ranks-3", name)).equals(readFileSync(join(work, "ranks", name))), name).toBe(true)
+    }
+  }, 60_000)
+
+  it("that are not those of one model are refused", async () => {
+    cpSync(join(work, "ranks"), join(work, "torn"), { recursive: true })
+    rmSync(join(work, "torn/language_model/tp_rank_00"), { recursive: true })
+    expect((await cli(...words(`export ${THREE} --megatron-path torn --hf-path x`))).err).toContain("has no tp_rank_00")
+    cpSync(join(work, "ranks/language_model/tp_rank_00"), join(work, "torn/language_model/mp_rank_00"), { recursive: true })
+    expect((await cli(...words(`export ${THREE} --megatron-path torn --hf-path x`))).err).toContain("folders of ranks of two kinds")
+    rmSync(join(work, "torn/language_model"), { recursive: true })
+    mkdirSync(join(work, "torn/language_model"))
+    expect((await cli(...words(`export ${THREE} --megatron-path torn --hf-path x`))).err).toContain("holds no tp_rank_00")
+    rmSync(join(work, "torn/language_model"), { recursive: true })
+    symlinkSync(join(work, "ranks/language_model"), join(work, "torn/language_model"))
+    expect((await cli(...words(`export ${THREE} --megatron-path torn --hf-path x`))).err).toContain("is a link that leaves")
+    expect((await cli(...words(`import ${LLAVA} --megatron-path x --tp-rank-files --load-route ddp`))).err).toContain("--load-route ddp would do nothing")
+    expect((await cli(...words("import --hf-model llama --megatron-path x --megatron-vocab-size 100"))).err).toContain("the model has 128 rows")
+  })
 })
 
 it("a file says the same as flags, and the library as both", async () => {

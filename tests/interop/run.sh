@@ -50,6 +50,20 @@ node tests/interop/convertModels.ts "$models"
 "$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"
 "$venv/bin/python" -W ignore tests/interop/roundTripLogits.py "$models"
 
+# A LLaVA put together from its parts: values, files of ranks, logits.
+parts="$work/assembly"
+mkdir "$parts"
+"$venv/bin/python" -W ignore tests/interop/assembly.py write "$parts"
+llava=(--recipe llava --hf-model "language=$parts/llama" --hf-model "images=$parts/clip")
+projected=("${llava[@]}" --hf-model "projector=$parts/projector")
+layout=(-c language=tp=2 -c images=tp=2)
+"${convert[@]}" import --quiet "${projected[@]}" --megatron-path "$parts/torch_dist" "${layout[@]}"
+"${convert[@]}" import --quiet "${projected[@]}" --megatron-path "$parts/tp_rank" "${layout[@]}" --tp-rank-files
+"${convert[@]}" import --quiet "${llava[@]}" --hf-model "projector=$parts/mm" --megatron-path "$parts/from_bin" "${layout[@]}"
+"${convert[@]}" export --quiet "${projected[@]}" --megatron-path "$parts/tp_rank" --hf-path "$parts/whole" --whole --token images=127
+"${convert[@]}" import --quiet --recipe audio --hf-model "language=$parts/llama" --hf-model "audios=$parts/whisper" --hf-model projector=init:5 --megatron-path "$parts/audio" -c language=tp=2 -c audios=tp=2 --tp-rank-files
+"$venv/bin/python" -W ignore tests/interop/assembly.py check "$parts"
+
 # Versions of weights, pulled by a receiver of another making.
 node tests/rollout/receivers.ts "$venv/bin/python"
 

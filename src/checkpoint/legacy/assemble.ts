@@ -117,12 +117,12 @@ const requireAlike = (first: Piece, other: Piece, axis: number | undefined): voi
 }
 
 /** The tensors that some pieces are: one, or the parts of a fused projection. */
-const joined = (group: RankPieces, sizes: RankSizes, beside: Beside, replicas: Array<Replica>): ReadonlyArray<Assembled> => {
+const joined = (group: RankPieces, sizes: RankSizes, beside: Beside, replicas: Array<Replica>, foreign: boolean): ReadonlyArray<Assembled> => {
   const { expert, key } = group
   const pieces = byRank(group, sizes, replicas)
   const [first, ...others] = pieces as [Piece, ...Array<Piece>]
   const own = splitOf(key)
-  if (!own && others.length > 0) {
+  if (!own && !foreign && others.length > 0) {
     throw atRank("checkpoint/rank-split", first.rank, first.name, `is no parameter that is known here, so nothing says how ${pieces.length} tensor-parallel ranks divide it`, "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist.")
   }
   const split: Split = own && own.axis === undefined && others.length > 0 && isCutDown(key, first, beside, pieces.length) ? { axis: 0, parts: "whole" } : own ?? { axis: undefined, parts: "whole" }
@@ -166,9 +166,12 @@ const beside: Beside = ({ name, rank, tensor }, sibling) => {
   return model?.tensors.get(SIBLINGS[sibling]!(name))
 }
 
-/** Join what belongs together. Errors: InvalidFile `checkpoint/rank-…`, naming rank and tensor. */
-export const assemble = (groups: ReadonlyArray<RankPieces>, sizes: RankSizes): AssembledModel => {
+/**
+ * Join what belongs together. `foreign`: a module may be another library's, which does not divide its parameters; what is not known here is
+ * then whole on every rank, and must be equal. Errors: InvalidFile `checkpoint/rank-…`, naming rank and tensor.
+ */
+export const assemble = (groups: ReadonlyArray<RankPieces>, sizes: RankSizes, foreign = false): AssembledModel => {
   const replicas: Array<Replica> = []
-  const tensors = groups.flatMap((group) => joined(group, sizes, beside, replicas))
+  const tensors = groups.flatMap((group) => joined(group, sizes, beside, replicas, foreign))
   return { tensors, replicas }
 }

@@ -11,18 +11,20 @@ import type { StoredTensor } from "../../torch/DcpMetadata.ts"
 import { parseSaved } from "../../torch/parseSaved.ts"
 import { pyRead } from "../../torch/PyValue.ts"
 import { iterationOf } from "../names.ts"
+import { ownFile } from "../ownFile.ts"
 import { type AssembledModel, assemble, type Replica } from "./assemble.ts"
 import { atRank, type RankPieces, type PiecesOfRanks, piecesOf, type Rank } from "./pieces.ts"
 import { type FlatStates, type OptimizerOfRanks, optimizerOfRanks } from "./optimizer.ts"
 import { NotRead } from "./optimizerStates.ts"
 import { openRank, placedValue, type RankArchive, type RankState, readSavedIn } from "./RankArchive.ts"
-import { isRankFolder, numbersOf, rankFolder, type RankSizes, ranksOf } from "./rankFolders.ts"
+import { isModuleFolder, isRankFolder, isRankStateFolder, numbersOf, type RankSizes, ranksOf, rankStateFolder, STATE_FILE } from "./rankFolders.ts"
 import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, saidSizes } from "./runArguments.ts"
 import { storedForm, storedStates } from "./storedForm.ts"
 
 /** What a `torch` checkpoint is made of. */
 export interface RankArchives {
-  readonly sizes: RankSizes
+  /** Folders of single modules, each with ranks of its own, as scripts load them: no checkpoint of one run. */
+  readonly bare: boolean
   readonly ranks: ReadonlyArray<Rank>
   readonly tensors: ReadonlyMap<string, StoredTensor>
   /** Module states by the keys that they have in `torch_dist`. */
@@ -38,6 +40,7 @@ export interface RankArchives {
 
 /** Newest first: before 2024 the optimizer had a file of its own, and the model's was called otherwise. */
 const MODEL_FILES = ["model_optim_rng.pt", "model_rng.pt"]
+const filesIn = (folder: string): ReadonlyArray<string> => (isRankStateFolder(folder) ? [STATE_FILE] : MODEL_FILES)
 const CONCURRENT_FILES = 8
 const MOST_RANKS = 100_000
 const EMBEDDING = "embedding.word_embeddings.weight"
@@ -63,16 +66,17 @@ interface OpenedRank {
 
 const LAYER_WISE = /^layer_wise_optimizer_\d+\.pt$/
 
-const openAll = async (store: Store, directory: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, OpenedRank>> => {
+const openAll = async (store: Store, directory: string, within: string, folders: ReadonlyArray<string>): Promise<ReadonlyMap<string, OpenedRank>> => {
   const archives = new Map<string, OpenedRank>()
   const queue = folders.values()
   const work = async (): Promise<void> => {
     for (const folder of queue) {
-      const names = await store.list(`${directory}/${folder}`)
-      const name = MODEL_FILES.find((file) => names.includes(file))
-      if (name === undefined) throw new InvalidFile({ path: `${directory}/${folder}`, code: "checkpoint/rank-missing", problem: `holds no ${MODEL_FILES[0]}: the save was interrupted or the copy is incomplete` })
-      const archive = await openRank(store, directory, folder, name)
-      archives.set(folder, { archive, flat: names.includes(DISTRIBUTED) ? await readSavedIn(store, directory, join(folder, DISTRIBUTED), flatStates) : undefined, layerWise: names.some((file) => LAYER_WISE.test(file)) })
+      const place = join(within, folder)
+      const names = await store.list(join(directory, place))
+      const name = filesIn(folder).find((file) => names.includes(file))
+      if (name === undefined) throw new InvalidFile({ path: join(directory, place), code: "checkpoint/rank-missing", problem: `holds no ${filesIn(folder)[0]}: the save was interrupted or the copy is incomplete` })
+      const archive = await openRank(store, directory, place, name)
+      archives.set(folder, { archive, flat: names.includes(DISTRIBUTED) ? await readSavedIn(store, directory, join(place, DISTRIBUTED), flatStates) : undefined, layerWise: names.some((file) => LAYER_WISE.test(file)) })
     }
   }
   await Promise.all(Array.from({ length: CONCURRENT_FILES }, work))
@@ -134,19 +138,47 @@ const requireSaidSizes = (args: TrainingArguments, first: Rank, { layers }: Piec
 }
 
 /**
- * Open the folders of all ranks in `directory`, whose `names` are given.
+ * Open the folders of all ranks in `directory`, or in the folders of modules in it; its `names` are given.
  *
  * @throws InvalidFile (`checkpoint/rank-…`, `zip/…`, `pickle/…`, `torch/…`), Unsupported, IoError.
  */
 export const openRanks = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<RankArchives> => {
-  const folders = names.filter(isRankFolder)
-  if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
-  const archives = await openAll(store, directory, folders)
-  const described = archives.values().find(({ archive }) => archive.args !== undefined)?.archive
-  return atPath(described?.path ?? directory, () => joinedRanks(directory, folders, archives, described?.args))
+  if (names.some(isRankFolder)) return openRanksIn(store, directory, "", names)
+  const modules: Array<RankArchives> = []
+  for (const name of names.filter(isModuleFolder)) modules.push(below(name, await openRanksIn(store, directory, name, await store.list(await ownFile(store, directory, name)))))
+  return {
+    bare: true,
+    ranks: modules.flatMap(({ ranks }) => ranks),
+    tensors: new Map(modules.flatMap(({ tensors }) => [...tensors])),
+    states: new Map(modules.flatMap(({ states }) => [...states])),
+    optimizer: undefined,
+    files: modules.flatMap(({ files }) => files),
+    replicas: modules.flatMap(({ replicas }) => replicas),
+    notes: modules.flatMap(({ notes }) => notes)
+  }
 }
 
-const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, OpenedRank>, args: TrainingArguments | undefined): RankArchives => {
+/** The ranks of a module as those of the model that it is part of. */
+const below = (module: string, archives: RankArchives): RankArchives => ({
+  ...archives,
+  tensors: new Map(Iterator.from(archives.tensors).map(([key, tensor]) => [`${module}.${key}`, tensor])),
+  states: new Map(Iterator.from(archives.states).map(([key, state]) => [`${module}.${key}`, state])),
+  notes: archives.notes.map((note) => `${module}: ${note}`)
+})
+
+const openRanksIn = async (store: Store, root: string, within: string, names: ReadonlyArray<string>): Promise<RankArchives> => {
+  const directory = join(root, within)
+  const folders = names.filter(isRankFolder)
+  const bare = folders.some(isRankStateFolder)
+  if (folders.length === 0) throw new InvalidFile({ path: directory, code: "checkpoint/rank-missing", problem: `holds no ${rankStateFolder(0)}: the copy is incomplete` })
+  if (bare && !folders.every(isRankStateFolder)) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: "holds folders of ranks of two kinds, tp_rank_* and mp_rank_*", hint: "Which of them is meant, only you know: put one kind elsewhere." })
+  if (folders.length > MOST_RANKS) throw new InvalidFile({ path: directory, code: "checkpoint/rank-unexpected", problem: `holds ${folders.length} folders of ranks; no more than ${MOST_RANKS} are read` })
+  const archives = await openAll(store, root, within, folders)
+  const described = archives.values().find(({ archive }) => archive.args !== undefined)?.archive
+  return atPath(described?.path ?? directory, () => joinedRanks(directory, folders, archives, described?.args, bare))
+}
+
+const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives: ReadonlyMap<string, OpenedRank>, args: TrainingArguments | undefined, bare: boolean): RankArchives => {
   const sizes = args ? rankSizes(args) : sizesByFolders(archives)
   const said = args ? `by the arguments of the run` : `by the names of the folders`
   const ranks = ranksOf(directory, folders, sizes, said).map((folder): Rank => ({ folder, archive: archives.get(folder.name)!.archive }))
@@ -156,7 +188,7 @@ const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives
     throw new Unsupported({ code: "unsupported/legacy", what: directory, problem: `has fewer key/value groups than its ${sizes.tp} tensor-parallel ranks, which hold copies of them`, hint: "Load it with the trainer and save it with --ckpt-format torch_dist." })
   }
   const pieces = piecesOf(ranks, sizes.pp)
-  const model = assemble(withoutTiedHead(pieces, args), sizes)
+  const model = assemble(withoutTiedHead(pieces, args), sizes, bare)
   if (args) requireSaidSizes(args, first, pieces, model)
   const form = storedForm(directory, model.tensors, pieces.layers, args !== undefined && keepsLayerNumbers(args))
   const flat = ranks.map(({ folder }) => archives.get(folder.name)!.flat)
@@ -168,11 +200,11 @@ const joinedRanks = (directory: string, folders: ReadonlyArray<string>, archives
   const states = storedStates(pieces.states, form, pieces.layers)
   const filled = states.values().reduce((count, state) => count + (state === "filled" ? 1 : 0), 0)
   const notes = [
-    `a torch checkpoint of ${ranks.length} rank${ranks.length === 1 ? "" : "s"} (${ranks.length === 1 ? first.folder.name : `${rankFolder(first.folder, sizes)} … ${ranks.at(-1)!.folder.name}`}); its pieces are read as one model`,
+    `${bare ? "state dicts" : "a torch checkpoint"} of ${ranks.length} rank${ranks.length === 1 ? "" : "s"} (${ranks.length === 1 ? first.folder.name : `${first.folder.name} … ${ranks.at(-1)!.folder.name}`}); ${bare ? "their" : "its"} pieces are read as one model`,
     ...(filled > 0 ? [`${filled} module states hold what only the ranks that saved them can use (FP8 scaling); they are read as empty`] : []),
     ...(archives.values().some(({ layerWise }) => layerWise) ? ["the layer-wise optimizer's files (layer_wise_optimizer_*.pt) are left behind: each data-parallel rank has states of whole parameters in its own"] : []),
     ...(optimizer instanceof NotRead ? [`the optimizer's state is left behind: ${optimizer.why}`] : [])
   ]
   const files = ranks.flatMap(({ archive }, r) => [archive, ...(flat[r] ? [flat[r]] : [])])
-  return { sizes, ranks, tensors: form.tensors, states, optimizer: optimizer instanceof NotRead ? undefined : optimizer, files, replicas: model.replicas, notes }
+  return { bare, ranks, tensors: form.tensors, states, optimizer: optimizer instanceof NotRead ? undefined : optimizer, files, replicas: model.replicas, notes }
 }

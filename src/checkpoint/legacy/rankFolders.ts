@@ -1,8 +1,10 @@
 /**
  * The folders of a `torch` checkpoint, one for each model-parallel rank: `mp_rank_TT`, `_PPP` behind it where there is a pipeline,
- * `_EEE` behind that where experts are divided (training-checkpoints.md 4.1). Pure.
+ * `_EEE` behind that where experts are divided (training-checkpoints.md 4.1); and those of one module that a script loads, one for each
+ * tensor-parallel rank: `tp_rank_TT` (adapters-and-assembly.md 2.1). Pure.
  */
 import { InvalidFile } from "../../errors.ts"
+import { submoduleOf } from "../../model/storedKey.ts"
 
 export interface RankFolder {
   readonly name: string
@@ -20,15 +22,29 @@ export interface RankSizes {
 }
 
 const FOLDER = /^mp_rank_(\d{2,6})(?:_(\d{3,6}))?(?:_(\d{3,6}))?$/
+const STATE_FOLDER = /^tp_rank_(\d{2,6})$/
 
-export const isRankFolder = (name: string): boolean => FOLDER.test(name)
+/** What a folder of one module's tensor-parallel rank holds. */
+export const STATE_FILE = "model_weights.pt"
 
-/** The folder of a rank. */
-export const rankFolder = ({ ep, pp, tp }: Omit<RankFolder, "name">, sizes: Pick<RankSizes, "pp" | "ep">): string =>
-  `mp_rank_${String(tp).padStart(2, "0")}${sizes.pp > 1 ? `_${String(pp).padStart(3, "0")}` : ""}${sizes.ep > 1 ? `_${String(ep).padStart(3, "0")}` : ""}`
+export const rankStateFolder = (rank: number): string => `tp_rank_${String(rank).padStart(2, "0")}`
+
+export const isRankStateFolder = (name: string): boolean => STATE_FOLDER.test(name)
+
+export const isRankFolder = (name: string): boolean => FOLDER.test(name) || isRankStateFolder(name)
+
+/** A folder of such folders, by the name of the module that they are of. */
+export const isModuleFolder = (name: string): boolean => submoduleOf(`${name}.`) === name
+
+/** Does a directory with something of this name hold files of ranks? */
+export const isOfRanks = (name: string): boolean => isRankFolder(name) || isModuleFolder(name)
+
+/** The folder of a rank; `like`: the name of another one. */
+export const rankFolder = ({ ep, pp, tp }: Omit<RankFolder, "name">, sizes: Pick<RankSizes, "pp" | "ep">, like: string): string =>
+  isRankStateFolder(like) ? rankStateFolder(tp) : `mp_rank_${String(tp).padStart(2, "0")}${sizes.pp > 1 ? `_${String(pp).padStart(3, "0")}` : ""}${sizes.ep > 1 ? `_${String(ep).padStart(3, "0")}` : ""}`
 
 /** Numbers in the name of a folder, as many as it has. */
-export const numbersOf = (name: string): ReadonlyArray<number> => (FOLDER.exec(name) ?? []).slice(1).flatMap((text) => (text === undefined ? [] : [Number(text)]))
+export const numbersOf = (name: string): ReadonlyArray<number> => (FOLDER.exec(name) ?? STATE_FOLDER.exec(name) ?? []).slice(1).flatMap((text) => (text === undefined ? [] : [Number(text)]))
 
 const refuse = (directory: string, code: "checkpoint/rank-missing" | "checkpoint/rank-unexpected" | "checkpoint/rank-layout", problem: string, hint?: string): never => {
   throw new InvalidFile({ path: directory, code, problem, ...(hint ? { hint } : {}) })
@@ -68,6 +84,6 @@ export const ranksOf = (directory: string, names: ReadonlyArray<string>, sizes: 
     return rank
   })
   const missing = missingOf(folders, sizes)
-  if (missing) refuse(directory, "checkpoint/rank-missing", `has no ${rankFolder(missing, sizes)}: ${written(sizes)} (${said}), and ${folders.length} rank${folders.length === 1 ? " is" : "s are"} there`, "The copy or the save is incomplete.")
+  if (missing) refuse(directory, "checkpoint/rank-missing", `has no ${rankFolder(missing, sizes, names[0]!)}: ${written(sizes)} (${said}), and ${folders.length} rank${folders.length === 1 ? " is" : "s are"} there`, "The copy or the save is incomplete.")
   return folders.toSorted((a, b) => a.pp - b.pp || a.ep - b.ep || a.tp - b.tp)
 }

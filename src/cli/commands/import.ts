@@ -28,6 +28,7 @@ export const importCommand = Command.make("import", {
   ...planned,
   ...flags.standard,
   loadRoute: flags.loadRoute,
+  ...flags.written,
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   allowUnmapped: flags.allowUnmapped,
@@ -46,7 +47,7 @@ export const importCommand = Command.make("import", {
   ...flags.progress
 }, Effect.fn("import")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
-  const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))
+  const { arrangement, engine, options } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input), options: flags.importOptions(input) }))
   yield* refuseDryReport(input)
   return yield* asJob("import", input, { reads: hfModel, target: input.megatronPath, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.namedFamilies(input)
@@ -68,7 +69,7 @@ export const importCommand = Command.make("import", {
         })))
       }
       : {}
-    const request = { ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...chosen, ...families }
+    const request = { ...flags.tensorsOf(input), ...options, ...arrangement, ...chosen, ...families }
     // The first process plans, writes the report and prints.
     if (isMuted(input)) return input.dryRun ? undefined : yield* contributeImport(hfModel, request, input.megatronPath, { ...engine, ...flags.runOptions(input) })
     const targets = yield* reportTargets(reportPaths(input))

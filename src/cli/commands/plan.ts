@@ -20,6 +20,7 @@ export const planCommand = Command.make("plan", {
   component: flags.component,
   ...flags.standard,
   loadRoute: flags.loadRoute,
+  ...flags.written,
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   vocabSize: flags.vocabSize,
@@ -38,7 +39,8 @@ export const planCommand = Command.make("plan", {
   const shared = Option.match(input.processes, { onNone: () => ({}), onSome: (processes) => ({ processes }) })
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
-    yield* attempt(() => refuseIdle(["--load-route", input.loadRoute !== "hook", "it goes with an import; without --megatron-path one is planned"]))
+    const why = "it goes with an import; without --megatron-path one is planned"
+    yield* attempt(() => refuseIdle(["--load-route", input.loadRoute !== "hook", why], ["--tp-rank-files", input.tpRankFiles, why], ["--megatron-vocab-size", Option.isSome(input.megatronVocabSize), why]))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
     const { report } = yield* prepareExport(model, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, ...shared, components: input.component })
     yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, ...(typeof model === "string" ? [model] : [])], conversion: report, ...families })
@@ -47,7 +49,7 @@ export const planCommand = Command.make("plan", {
   if (typeof model !== "string") return yield* new UsageError({ problem: "there is nothing to plan", hint: "--hf-model DIR for an import, --megatron-path DIR for an export" })
   yield* attempt(() => refuseIdle(["--vocab-size", Option.isSome(input.vocabSize), "it goes with an export; --megatron-path names the checkpoint whose export is planned"]))
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
-  const { plan, report } = yield* prepareImport(model, { ...families, ...flags.tensorsOf(input), loadRoute: input.loadRoute, ...arrangement, ...shared })
+  const { plan, report } = yield* prepareImport(model, { ...families, ...flags.tensorsOf(input), ...(yield* attempt(() => flags.importOptions(input))), ...arrangement, ...shared })
   yield* writeReports(targets, { command: "plan", paths: [model], conversion: report, plan, ...families })
   yield* emit("plan", input, report, (r) => renderReport(r, undefined, false))
 })).pipe(

@@ -167,6 +167,7 @@ const placed = function*(file: TargetFile, ranges: ReadonlyArray<AddressRange>, 
   const { excerpt } = file
   let at = excerpt?.start ?? 0
   let previous: Pick<Seal, "array" | "arrayAt" | "arrayId"> | undefined
+  const named = sealedFromAfar(file)
   for (const [i, segment] of file.segments.entries()) {
     const start = at
     const end = at += lengthOf(segment)
@@ -183,19 +184,27 @@ const placed = function*(file: TargetFile, ranges: ReadonlyArray<AddressRange>, 
         const sealed = isWhole && (segment.crc || sealFollows(file, i))
         const array = new ArrayProgress(new Pieces(segment.array), sealed, own)
         if (isWhole) previous = { ...sealing, array }
+        if (isWhole && named.has(start)) named.set(start, array)
         begin(array)
         yield { kind: "array", start, end, array }
         break
       }
       case "seal":
         if (previous === undefined) throw new RangeError(`a seal of ${file.name} has no array before it`)
-        if (own > 0) yield { kind: "seal", start, end, seal: { ...previous, segment: i + (excerpt?.first ?? 0), length: segment.length, bytes: segment.bytes } }
+        if (own > 0) {
+          const sealed = segment.of ? { arrayId: `bytes ${segment.of.start}–${segment.of.end} of ${file.name}`, arrayAt: segment.of, array: named.get(segment.of.start) } : previous
+          yield { kind: "seal", start, end, seal: { ...sealed, segment: i + (excerpt?.first ?? 0), length: segment.length, bytes: segment.bytes } }
+        }
         break
     }
   }
   const wanted = excerpt ? Math.max(...ranges.map(({ end }) => end)) : file.size
   if (excerpt ? at < wanted : at !== wanted) throw new RangeError(`the segments of ${file.name} have ${at} bytes, not ${wanted}`)
 }
+
+/** Where the arrays begin whose checksums are asked for by seals that name them; what is known of each once it begins. */
+const sealedFromAfar = ({ segments }: TargetFile): Map<number, ArrayProgress | undefined> =>
+  new Map(segments.flatMap((segment) => (segment.kind === "seal" && segment.of ? [[segment.of.start, undefined] as const] : [])))
 
 /** Is there a seal between this array and the next? */
 const sealFollows = (file: TargetFile, index: number): boolean => {

@@ -5,6 +5,7 @@
 import type { Copy, Shape } from "../../tensor/Copy.ts"
 import type { ElementSums } from "../../arithmetic/matrixSums.ts"
 import type { DType } from "../../tensor/DType.ts"
+import type { AddressRange } from "./Arena.ts"
 
 /** A contiguous C-order array in a file that exists. `offset` in bytes. Of dtype `F4`: two elements a byte, the low half first. */
 export interface SourceArray {
@@ -47,8 +48,8 @@ export type Segment =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   /** As many bytes as the array has; `crc` asks for its CRC-32. */
   | { readonly kind: "array"; readonly array: TargetArray; readonly crc: boolean }
-  /** `length` bytes that depend on the CRC-32 of the array segment most recently before it. */
-  | { readonly kind: "seal"; readonly length: number; readonly bytes: (crc32: number) => Uint8Array }
+  /** `length` bytes that depend on the CRC-32 of an array segment before it: the one that is these bytes `of` the file, else the most recent. */
+  | { readonly kind: "seal"; readonly length: number; readonly bytes: (crc32: number) => Uint8Array; readonly of?: AddressRange }
 
 export interface TargetFile {
   /** Relative to the directory of the execution, whose folders exist. */
