@@ -20,7 +20,7 @@ import { pixelVision } from "./shared/towers/pixelVision.ts"
 type Fields = Readonly<Record<string, unknown>>
 
 /** What the config classes of the language models have where a section says nothing. */
-const LANGUAGES: Readonly<Record<string, Fields>> = {
+export const LANGUAGES: Readonly<Record<string, Fields>> = {
   llama: { vocab_size: 32_000, hidden_size: 4096, intermediate_size: 11_008, num_hidden_layers: 32, num_attention_heads: 32, max_position_embeddings: 2048 },
   mistral: { vocab_size: 32_000, hidden_size: 4096, intermediate_size: 14_336, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 8, max_position_embeddings: 131_072 },
   qwen2: { vocab_size: 151_936, hidden_size: 4096, intermediate_size: 22_016, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32, max_position_embeddings: 32_768 }

@@ -6,13 +6,12 @@ import { Effect } from "effect"
 import { dirname, isAbsolute, join } from "node:path"
 import { z } from "zod"
 import { ASSEMBLIES, type AssemblyRecipe, PROJECTOR_LAYERS } from "../../routes/recipes/assembly.ts"
-import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import type { Component } from "../bridge/Component.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
 import type { ModelModule } from "../model/ModelModule.ts"
 import { atPath, decodeWith } from "../document/decode.ts"
 import { pythonJson, treeLike } from "../document/PythonJson.ts"
-import { type JsonTree, type JsonValue, parseJsonTree } from "../document/StrictJson.ts"
+import type { JsonValue } from "../document/StrictJson.ts"
 import { PlanRefused, quote, type ReadError, UsageError } from "../errors.ts"
 import { checking, named, reading } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -20,13 +19,12 @@ import { modelDirectory } from "../remote/names.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { parseRunConfig } from "../runconfig/RunConfigFile.ts"
 import { type AssemblyPart, pathOfAssembly } from "../space/Assembly.ts"
-import { describeModel } from "../space/describeModel.ts"
-import { headersOf, openHfSource } from "../space/HfSource.ts"
-import { openedWeights } from "../space/openedWeights.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import type { StoredWeights } from "../space/StoredWeights.ts"
 import { describeInitial, type InitialProjector, initialPath } from "../store/generated.ts"
 import { readSmall } from "../store/readSmall.ts"
+import { TOKENIZER_FILE } from "../convert/tokenizerFiles.ts"
+import { type DescribedPart, describedPart, type Fields } from "./assembledParts.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 /** What is put together. */
@@ -56,10 +54,12 @@ const recipeNamed = (name: string): AssemblyRecipe => {
 const namedParts = (recipe: AssemblyRecipe, given: Readonly<Record<string, string>>): ReadonlyMap<string, string> => {
   const [only, ...more] = recipe.modalities
   const wanted = ["language", ...recipe.modalities.flatMap(({ name }) => [name, `${name}.projector`])]
-  const parts = new Map(Object.entries(given).map(([name, path]) => [name === "projector" && more.length === 0 ? `${only!.name}.projector` : name, path]))
+  const ownName = (name: string): string => (name === "projector" && more.length === 0 ? `${only!.name}.projector` : name)
+  const parts = new Map(Object.entries(given).map(([name, path]) => [ownName(name), path]))
+  const twice = Object.keys(given).find((name) => ownName(name) !== name && Object.hasOwn(given, ownName(name)))
   const strange = [...parts.keys()].filter((name) => !wanted.includes(name))
   const absent = wanted.filter((name) => !parts.has(name))
-  const problem = strange.length > 0 ? `there is no part ${strange.map(quote).join(", ")}` : absent.length > 0 ? `${absent.join(", ")} ${absent.length === 1 ? "is" : "are"} missing` : undefined
+  const problem = twice !== undefined ? `${twice} and ${ownName(twice)} are one part, which is named twice` : strange.length > 0 ? `there is no part ${strange.map(quote).join(", ")}` : absent.length > 0 ? `${absent.join(", ")} ${absent.length === 1 ? "is" : "are"} missing` : undefined
   if (problem === undefined) return parts
   throw new UsageError({ code: "usage/assembly", problem: `--hf-model: ${problem}`, hint: `The recipe has the parts ${wanted.join(", ")}: --hf-model PART=DIR for each; a projector may be init:SEED, for new values.` })
 }
@@ -89,15 +89,15 @@ const encoderOf = ({ modules }: ModelDescription) => modules.find((module): modu
 
 const dtypeOf = ({ provider: { fields } }: ModelDescription): "BF16" | "F32" => (fields["bf16"] === true ? "BF16" : "F32")
 
-const described = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, settings: object) {
-  const source = yield* openHfSource(path)
-  return yield* reading(async () => {
-    const json = { ...(source.json as object), ...settings } as JsonValue
-    const headers = headersOf(openedWeights(source.weights, source))
-    const description = describeModel(families.find(source.json, source.path), { ...source, json }, headers)
-    return { description, json: source.json as { readonly [field: string]: JsonValue }, tree: parseJsonTree(source.bytes, { allowNonFinite: true, keepFloats: true }), names: headers.names }
-  })
-})
+/** What an assembly says of a part that is a section of a whole model. */
+const sectionOf = ({ json, section }: DescribedPart): Pick<AssemblyPart, "names" | "config" | "section"> =>
+  section ? { names: section.names, config: json, section: { beside: TOKENIZER_FILE } } : {}
+
+/** A trainer has one dtype. */
+const dtypeNotes = (parts: ReadonlyMap<string, DescribedPart>): ReadonlyArray<string> => {
+  const dtypes = Array.from(parts, ([name, { dtype }]) => `${name} ${dtype}`)
+  return new Set(parts.values().map(({ dtype }) => dtype)).size < 2 ? [] : [`the parts are of several dtypes: ${dtypes.join(", ")}; each keeps its own (--torch-dtype casts all)`]
+}
 
 const refuse = (name: string, problem: string, hint: string): never => {
   throw new UsageError({ code: "usage/assembly", problem: `--hf-model ${name}: ${problem}`, hint })
@@ -117,25 +117,25 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
     })
     const directoryOf = (name: string) => named(() => modelDirectory(store, given.get(name)!))
     const languagePath = yield* directoryOf("language")
-    const language = yield* described(families, languagePath, {})
+    const language = yield* describedPart(families, "language", languagePath, {})
     const width: number | undefined = languageOf(language.description)?.config?.hidden_size
     if (width === undefined) return yield* checking(() => refuse("language", "is no language model", "Name a checkpoint of a text model."))
-    const parts: Array<AssemblyPart> = [{ name: "language", path: languagePath, ...recipe.language }]
-    const configs: Record<string, { readonly [field: string]: JsonValue }> = { language: language.json }
-    const trees = new Map<string, JsonTree>([["language", language.tree]])
+    const parts: Array<AssemblyPart> = [{ name: "language", path: languagePath, ...recipe.language, ...sectionOf(language) }]
+    const configs: Record<string, Fields> = { language: language.json }
+    const described = new Map([["language", language]])
     const notes = ["run_config.yaml cannot rebuild this model: its parts are Python specifications (language_model_spec, modality_submodules_spec), which the trainer's script makes; load the checkpoint into the model of that script"]
     const components: Array<Component> = [{ name: "language", sourcePrefix: recipe.language.megatron, targetModulePath: "language_model" }]
     for (const modality of recipe.modalities) {
       const { name, projector, settings = {}, within } = modality
       const path = yield* directoryOf(name)
-      const encoder = yield* described(families, path, settings)
+      const encoder = yield* describedPart(families, name, path, settings)
       const tower = encoderOf(encoder.description)
       if (!tower || encoder.description.encoder === undefined) return yield* checking(() => refuse(name, "is no encoder alone", "Name the checkpoint of an encoder; a model that has one is converted as a whole."))
       const features = tower.sizes.output
       const hf = modality.hf + (within && encoder.names.some((own) => within[0].test(own)) ? within[1] : "")
-      parts.push({ name, path, hf, megatron: modality.megatron, ...(Object.keys(settings).length > 0 ? { settings: settings as { readonly [field: string]: JsonValue } } : {}) })
+      parts.push({ name, path, hf, megatron: modality.megatron, ...(Object.keys(settings).length > 0 ? { settings: settings as Fields } : {}), ...sectionOf(encoder) })
       configs[name] = encoder.json
-      trees.set(name, encoder.tree)
+      described.set(name, encoder)
       const own = `${name}.projector`
       const source = given.get(own)!
       const seed = INIT.exec(source)?.[1]
@@ -147,7 +147,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
         return yield* checking(() => refuse(own, `leads from ${found.input} to ${found.output} features, but ${name} gives ${features} and the language model takes ${width}`, "Name the projector of this encoder and this language model, or init:SEED."))
       }
       const config = { architectures: ["MultimodalProjector"], input_size: found.input, hidden_size: found.hidden, output_size: found.output, bias: found.bias, layers: [...found.layers] }
-      parts.push({ name: own, path: from, hf: projector.hf, megatron: projector.megatron, only: found.layers.map((layer) => `${layer}.`), config })
+      parts.push({ name: own, path: from, hf: projector.hf, megatron: projector.megatron, names: found.layers.map((layer) => [`${layer}.`, `${layer}.`] as const), config })
       configs[own] = config
       notes.push(seed === undefined ? `${own}: ${found.layers.join(" and ")} of ${quote(from)}; nothing else of it is taken` : `${own}: new, ${describeInitial(initial)}`)
       components.push({
@@ -157,11 +157,12 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
         also: [{ sourcePrefix: projector.megatron, targetModulePath: `modality_submodules.${name}.input_projections.0` }]
       })
     }
-    const whole = request.whole ? yield* checking(() => wholeOf(request, recipe, configs, trees, languageOf(language.description)!.config!.vocab_size)) : undefined
+    notes.push(...[...described.values()].flatMap(({ section }) => section?.note ?? []), ...dtypeNotes(described))
+    const whole = request.whole ? yield* checking(() => wholeOf(request, recipe, configs, described, languageOf(language.description)!.config!.vocab_size)) : undefined
     return pathOfAssembly({ recipe: request.recipe, parts, components, notes, ...(whole ? { whole } : {}) })
   })
 
-const wholeOf = ({ recipe: name, tokens: said = {} }: AssemblyRequest, { whole }: AssemblyRecipe, configs: Readonly<Record<string, { readonly [field: string]: JsonValue }>>, trees: ReadonlyMap<string, JsonTree>, vocabulary: number) => {
+const wholeOf = ({ recipe: name, tokens: said = {} }: AssemblyRequest, { whole }: AssemblyRecipe, configs: Readonly<Record<string, Fields>>, described: ReadonlyMap<string, DescribedPart>, vocabulary: number) => {
   if (!whole) throw new UsageError({ code: "usage/assembly", problem: `--whole: transformers has no class for the recipe ${quote(name)}`, hint: "Without it an export writes the parts." })
   for (const [part, { hidden_size: inside, output_size: out }] of Object.entries(configs).filter(([part]) => part.endsWith(".projector"))) {
     if (inside !== out) throw new UsageError({ code: "usage/assembly", problem: `--whole: ${part} has ${String(inside)} features inside; that of ${whole.architecture} has as many as the language model, ${String(out)}`, hint: "Without --whole an export writes the parts." })
@@ -174,7 +175,7 @@ const wholeOf = ({ recipe: name, tokens: said = {} }: AssemblyRequest, { whole }
   }
   const config = whole.config(configs as never, tokens) as JsonValue
   const like = new Map(Object.entries(whole.sections).map(([section, part]) => {
-    const tree = trees.get(part)!
+    const { tree } = described.get(part)!
     return [section, tree instanceof Map && tree.get(section) instanceof Map ? tree.get(section)! : tree]
   }))
   return { architecture: whole.architecture, config, bytes: Buffer.from(`${pythonJson(treeLike(config, like))}\n`) }

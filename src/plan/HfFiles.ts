@@ -119,7 +119,7 @@ const filesBelow = (plan: ExportPlan, original: HfTensors | undefined, prefix: s
 
 /** `weights`: the original's. Of a model of several checkpoints, each part has a folder of its own. */
 export const hfFiles = (plan: ExportPlan, weights: StoredWeights | undefined): HfFiles => {
-  const parts = weights?.parts?.map(({ part, weights: { safetensors } }) => filesBelow(plan, safetensors, part.hf, `${folderOf(part)}/`))
+  const parts = weights?.parts?.map(({ part, weights: { safetensors } }) => filesBelow(plan, part.section ? undefined : safetensors, part.hf, `${folderOf(part)}/`))
   return parts
     ? { files: parts.flatMap(({ files }) => files), indices: parts.flatMap(({ indices }) => indices) }
     : filesBelow(plan, weights?.safetensors, "", "")

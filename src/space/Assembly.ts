@@ -16,8 +16,10 @@ export interface AssemblyPart {
   /** What its tensors' names begin with in the whole, ending in a dot, and its parameters in the standard Megatron model. */
   readonly hf: string
   readonly megatron: string
-  /** Of the directory's tensors, only those whose names begin with one of these. Default: all. */
-  readonly only?: ReadonlyArray<string>
+  /** Of the directory's tensors, only those whose names begin with one of these, and what they begin with in the part. Default: all, as they are. */
+  readonly names?: ReadonlyArray<readonly [directory: string, part: string]>
+  /** It is a section of the model in its directory: an export writes it as a model by itself, with those of the small files. */
+  readonly section?: { readonly beside: RegExp }
   /** In place of a config.json of its own. */
   readonly config?: JsonValue
   /** What the whole says of it besides its config.json. */

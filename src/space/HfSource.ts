@@ -162,8 +162,8 @@ export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: 
   if (!assembly) return yield* ownSideFiles(directory, wanted)
   const files: Array<SmallFile> = []
   // A part without a config.json of its own is one among other things of its directory.
-  for (const part of assembly.parts.filter(({ config }) => config === undefined)) {
-    for (const file of yield* ownSideFiles(part.path, wanted)) files.push({ ...file, name: `${folderOf(part)}/${file.name}` })
+  for (const part of assembly.parts.filter(({ config, section }) => config === undefined || section)) {
+    for (const file of yield* ownSideFiles(part.path, (name) => wanted(name) && (part.section?.beside.test(name) ?? true))) files.push({ ...file, name: `${folderOf(part)}/${file.name}` })
   }
   return files
 })

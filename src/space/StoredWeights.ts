@@ -6,7 +6,7 @@ import type { HfTensors, Shard } from "../safetensors/SafetensorsDirectory.ts"
 import type { Storage } from "../checkpoint/StorageSums.ts"
 import { Unsupported } from "../errors.ts"
 import type { AssemblyPart } from "./Assembly.ts"
-import { type ComposedPlace, prefixed, type RangePlace, rangeArray, type SpaceTensor, type TensorSpace, union, type ViewPlace } from "./TensorSpace.ts"
+import { type ComposedPlace, prefixed, type RangePlace, rangeArray, type SpaceTensor, type TensorPlace, type TensorSpace, union, type ViewPlace } from "./TensorSpace.ts"
 
 /** A file with weights, as it was when its header was read. */
 export type WeightFile = Pick<Shard, "file" | "path" | "size" | "identity" | "stamp" | "headerBytes">
@@ -39,10 +39,19 @@ export interface PartWeights {
 /** A place that names its file alone, without a folder. */
 const placed = <P extends RangePlace | ViewPlace | ComposedPlace>(place: P): P => ({ ...place, directory: "", file: join(place.directory, place.file) })
 
+/** The tensors of a space whose names begin like this, under their other names. */
+export const renamed = <P extends TensorPlace>({ tensors }: TensorSpace<P>, names: ReadonlyArray<readonly [from: string, to: string]>): TensorSpace<P> => ({
+  tensors: new Map([...tensors.values()].flatMap((tensor) => {
+    const found = names.find(([from]) => tensor.name.startsWith(from))
+    const name = found && found[1] + tensor.name.slice(found[0].length)
+    return name === undefined ? [] : [[name, { ...tensor, name }] as const]
+  }))
+})
+
 /** The tensors that a part has of its directory's, under their names in the whole. */
-const spaceOf = ({ part: { hf, only }, weights: { tensors } }: PartWeights): TensorSpace<RangePlace | ViewPlace | ComposedPlace> => {
-  const own = Iterator.from(tensors.values()).filter(({ name }) => only?.some((prefix) => name.startsWith(prefix)) ?? true)
-  return prefixed({ tensors: new Map(own.map((tensor) => [tensor.name, { ...tensor, place: placed(tensor.place) }])) }, hf)
+const spaceOf = ({ part: { hf, names }, weights }: PartWeights): TensorSpace<RangePlace | ViewPlace | ComposedPlace> => {
+  const { tensors } = names ? renamed(weights, names) : weights
+  return prefixed({ tensors: new Map(Iterator.from(tensors.values()).map((tensor) => [tensor.name, { ...tensor, place: placed(tensor.place) }])) }, hf)
 }
 
 /** The weights of several checkpoints as those of one model. UsageError for two that have a name in common. */

@@ -190,7 +190,75 @@ it("three processes write the same files", async () => {
   for (const [part, directory] of Object.entries(CASES[2][3])) sameFiles(directory, `three-out/${part}`)
 }, 60_000)
 
+describe("sections of a whole model", () => {
+  const WHOLE = "--recipe llava --hf-model language=parts-whole --hf-model images=parts-whole --hf-model projector=parts-whole"
+  const alone = JSON.parse(JSON.stringify(PARTS)) as typeof PARTS
+
+  beforeAll(async () => {
+    const { architectures: _, ...text } = alone["llama"]!
+    await write("parts-whole", { architectures: ["LlavaForConditionalGeneration"], model_type: "llava", dtype: "bfloat16", text_config: text, vision_config: { ...VISION, model_type: "clip_vision_model" } })
+  })
+
+  it("are parts like checkpoints of their own: the same weights as of the whole, and come out as models alone", async () => {
+    await run(`import --quiet ${WHOLE} --megatron-path sections -c language=tp=2 -c images=tp=1`)
+    await run("import --quiet --hf-model parts-whole --megatron-path sections-whole -c language=tp=2 -c images=tp=1")
+    const [sections, whole] = await Promise.all(["sections", "sections-whole"].map(async (name) => (await inspectCheckpoint(join(work, name))).tensors.filter(({ name: key }) => !key.startsWith("hf_source."))))
+    expect(sections!.map(({ name }) => name)).toEqual(whole!.map(({ name }) => name))
+    expect(await run("verify sections sections-whole")).toMatch(/^(\d+)\/\1 equal/m)
+    await run(`export --quiet ${WHOLE} --megatron-path sections --hf-path sections-out`)
+    expect(JSON.parse(readFileSync(join(work, "sections-out/images/config.json"), "utf8"))).toMatchObject({ architectures: ["CLIPVisionModel"], hidden_size: 32 })
+    expect(readdirSync(join(work, "sections-out/language")).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+    await run("import --quiet --recipe llava --hf-model language=sections-out/language --hf-model images=sections-out/images --hf-model projector=sections-out/images-projector --megatron-path sections-again -c language=tp=2 -c images=tp=1")
+    expect(await run("verify sections sections-again")).toMatch(/^(\d+)\/\1 equal/m)
+    const { notes } = JSON.parse(await run(`plan --json ${WHOLE}`)) as { readonly notes: ReadonlyArray<string> }
+    expect(notes.join("\n")).toContain("images: vision_config of")
+  })
+
+  it("that are no model by themselves are refused", async () => {
+    await write("no-llama", { architectures: ["LlavaForConditionalGeneration"], text_config: { model_type: "llama", ...TEXT }, vision_config: VISION })
+    const path = join(work, "no-llama/config.json")
+    writeFileSync(path, readFileSync(path, "utf8").replace('"model_type":"llama"', '"model_type":"lama"'))
+    const { err } = await cli(...words(`plan ${LLAVA.replace("=llama", "=no-llama")}`))
+    expect(err).toContain("is of type lama, which is no model by itself here")
+  })
+})
+
 describe("what is refused", () => {
+  it.each([
+    ["a field that nobody knows", "recipe: llava\nmodels:\n  language: ./llama\n  images: ./clip\n  projector: init:3\nrun: rm\n", "run"],
+    ["a tag", "recipe: llava\nmodels: !!python/object/apply:os.system [ls]\n", "a list is not an object"],
+    ["references that multiply", `a: &a [x, x, x, x, x, x, x, x, x]\n${Array.from({ length: 9 }, (_, i) => `${"bcdefghij"[i]}: &${"bcdefghij"[i]} [${Array.from({ length: 9 }, () => `*${"abcdefghi"[i]}`).join(", ")}]`).join("\n")}\n`, "recipe.yaml"],
+    ["a part twice", "recipe: llava\nmodels:\n  language: ./llama\n  language: ./qwen3\n  images: ./clip\n  projector: init:3\n", "language"],
+    ["a list for a name", "recipe: llava\nmodels: [a, b]\n", "models"],
+    ["no recipe", "models:\n  language: ./llama\n", "recipe"],
+    ["control characters", 'recipe: "\\e[31mllava"\nmodels:\n  language: ./llama\n', "there is no such recipe"]
+  ])("a recipe's file: %s", async (_, text, problem) => {
+    writeFileSync(join(work, "recipe.yaml"), text)
+    const { code, err } = await cli(...words("plan --hf-model recipe.yaml"))
+    expect(code).not.toBe(0)
+    expect(err).toContain(problem)
+    expect(err).not.toContain(String.fromCharCode(27))
+  })
+
+  it("a recipe's file without end", async () => {
+    writeFileSync(join(work, "endless.yaml"), `recipe: llava\nmodels:\n${"  x: y\n".repeat(200_000)}`)
+    expect((await cli(...words("plan --hf-model endless.yaml"))).err).toContain("endless.yaml")
+  })
+
+  it("the same part twice", async () => {
+    expect((await cli(...words(`plan ${LLAVA} --hf-model images=siglip`))).err).toContain("once for each name")
+    expect((await cli(...words(`plan ${LLAVA} --hf-model images.projector=glue`))).err).toContain("named twice")
+  })
+
+  it("says where parts differ in dtype, and casts when asked", async () => {
+    const float = PARTS["clip"]!
+    await write("float", { ...float, dtype: "float32" })
+    const path = join(work, "float")
+    const { notes } = JSON.parse(await run(`plan --json ${LLAVA.replace("=clip", "=float")}`)) as { readonly notes: ReadonlyArray<string> }
+    const mixed = (await inspectCheckpoint(path)).tensors.every(({ dtype }) => dtype === "F32")
+    expect(notes.some((note) => note.includes("several dtypes"))).toBe(mixed)
+  })
+
   it.each([
     ["import --recipe lava --hf-model language=llama --megatron-path x", "there is no such recipe", "Known: llava, images, audio, llava-audio"],
     ["import --recipe llava --hf-model language=llama --hf-model images=clip --megatron-path x", "images.projector is missing", "a projector may be init:SEED"],
@@ -207,12 +275,6 @@ describe("what is refused", () => {
     expect(code).not.toBe(0)
     expect(err).toContain(problem)
     expect(err).toContain(hint)
-  })
-
-  it("a part that is a model of several components", async () => {
-    await write("several", { architectures: ["LlavaForConditionalGeneration"], text_config: { model_type: "llama", ...TEXT }, vision_config: VISION })
-    const { err } = await cli(...words(`plan ${LLAVA.replace("=llama", "=several")}`))
-    expect(err).toContain("language is a model of several components itself (llava)")
   })
 
   it("a projector of other widths", async () => {
