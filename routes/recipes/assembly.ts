@@ -3,6 +3,8 @@
  * spaces. Names of components, modules and projections are those of the reference's examples (examples/megatron_mimo/llava).
  */
 
+export { type Renamed, type SectionRecipe, SECTIONS } from "./sections.ts"
+
 /** A configuration, or a part of one, as config.json has it. */
 type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [field: string]: Json }
 

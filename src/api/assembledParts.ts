@@ -3,7 +3,7 @@
  * which has a config.json and tensors among others there.
  */
 import { Effect } from "effect"
-import { type Renamed, type SectionRecipe, SECTIONS } from "../../routes/recipes/sections.ts"
+import { type Renamed, type SectionRecipe, SECTIONS } from "../../routes/recipes/assembly.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
 import { architectureOf, type FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type JsonTree, type JsonValue, parseJsonTree } from "../document/StrictJson.ts"
@@ -16,12 +16,12 @@ import { renamed } from "../space/StoredWeights.ts"
 import { type Shape, volume } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 
-export type Fields = { readonly [field: string]: JsonValue }
+export type JsonFields = { readonly [field: string]: JsonValue }
 
 export interface DescribedPart {
   readonly description: ModelDescription
   /** Its config.json, and the same as it is written. */
-  readonly json: Fields
+  readonly json: JsonFields
   readonly tree: JsonTree
   /** Of its tensors, as the part alone has them. */
   readonly names: ReadonlyArray<string>
@@ -31,12 +31,12 @@ export interface DescribedPart {
   readonly section?: { readonly names: ReadonlyArray<Renamed>; readonly note: string }
 }
 
-const fieldsOf = (value: JsonValue | undefined): Fields | undefined => (typeof value === "object" && value !== null && !Array.isArray(value) ? value as Fields : undefined)
+const fieldsOf = (value: JsonValue | undefined): JsonFields | undefined => (typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonFields : undefined)
 
 /** A model's config.json and tensors' names, as those of one of its parts. */
-const sectionIn = (name: string, source: HfSource): { readonly json: Fields; readonly names: ReadonlyArray<Renamed>; readonly field: string } | undefined => {
+const sectionIn = (name: string, source: HfSource): { readonly json: JsonFields; readonly names: ReadonlyArray<Renamed>; readonly field: string } | undefined => {
   const recipe: SectionRecipe | undefined = Object.hasOwn(SECTIONS, name) ? SECTIONS[name] : undefined
-  const whole = source.json as Fields
+  const whole = source.json as JsonFields
   const own = recipe && fieldsOf(whole[recipe.field])
   const names = recipe?.names.find(([[prefix]]) => source.weights.tensors.keys().some((tensor) => tensor.startsWith(prefix)))
   if (!recipe || !own || !names) return undefined
@@ -50,7 +50,7 @@ const sectionIn = (name: string, source: HfSource): { readonly json: Fields; rea
     })
   }
   const dtype = ["dtype", "torch_dtype"].flatMap((field) => (whole[field] === undefined ? [] : [[field, whole[field]] as const])).slice(0, 1)
-  return { json: { ...Object.fromEntries(dtype), ...recipe.defaults?.[type] as Fields | undefined, ...own, architectures: [named] }, names, field: recipe.field }
+  return { json: { ...Object.fromEntries(dtype), ...recipe.defaults?.[type] as JsonFields | undefined, ...own, architectures: [named] }, names, field: recipe.field }
 }
 
 const mostOf = (tensors: Iterable<{ readonly dtype: DType; readonly shape: Shape }>): DType | undefined => {
@@ -64,7 +64,7 @@ export const describedPart = Effect.fnUntraced(function*(families: FamilyRegistr
   const source = yield* openHfSource(path)
   return yield* reading(async (): Promise<DescribedPart> => {
     const section = sectionIn(name, source)
-    const json = section?.json ?? source.json as Fields
+    const json = section?.json ?? source.json as JsonFields
     const weights = openedWeights(source.weights, source)
     const headers = headersOf(section ? renamed(weights, section.names) : weights)
     const own = { ...source, json: { ...json, ...settings } as JsonValue, architecture: architectureOf(json) }

@@ -24,7 +24,7 @@ import type { StoredWeights } from "../space/StoredWeights.ts"
 import { describeInitial, type InitialProjector, initialPath } from "../store/generated.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { TOKENIZER_FILE } from "../convert/tokenizerFiles.ts"
-import { type DescribedPart, describedPart, type Fields } from "./assembledParts.ts"
+import { type DescribedPart, describedPart, type JsonFields } from "./assembledParts.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 /** What is put together. */
@@ -121,7 +121,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
     const width: number | undefined = languageOf(language.description)?.config?.hidden_size
     if (width === undefined) return yield* checking(() => refuse("language", "is no language model", "Name a checkpoint of a text model."))
     const parts: Array<AssemblyPart> = [{ name: "language", path: languagePath, ...recipe.language, ...sectionOf(language) }]
-    const configs: Record<string, Fields> = { language: language.json }
+    const configs: Record<string, JsonFields> = { language: language.json }
     const described = new Map([["language", language]])
     const notes = ["run_config.yaml cannot rebuild this model: its parts are Python specifications (language_model_spec, modality_submodules_spec), which the trainer's script makes; load the checkpoint into the model of that script"]
     const components: Array<Component> = [{ name: "language", sourcePrefix: recipe.language.megatron, targetModulePath: "language_model" }]
@@ -133,7 +133,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
       if (!tower || encoder.description.encoder === undefined) return yield* checking(() => refuse(name, "is no encoder alone", "Name the checkpoint of an encoder; a model that has one is converted as a whole."))
       const features = tower.sizes.output
       const hf = modality.hf + (within && encoder.names.some((own) => within[0].test(own)) ? within[1] : "")
-      parts.push({ name, path, hf, megatron: modality.megatron, ...(Object.keys(settings).length > 0 ? { settings: settings as Fields } : {}), ...sectionOf(encoder) })
+      parts.push({ name, path, hf, megatron: modality.megatron, ...(Object.keys(settings).length > 0 ? { settings: settings as JsonFields } : {}), ...sectionOf(encoder) })
       configs[name] = encoder.json
       described.set(name, encoder)
       const own = `${name}.projector`
@@ -162,7 +162,7 @@ export const assembleModel = (request: AssemblyRequest): Effect.Effect<string, R
     return pathOfAssembly({ recipe: request.recipe, parts, components, notes, ...(whole ? { whole } : {}) })
   })
 
-const wholeOf = ({ recipe: name, tokens: said = {} }: AssemblyRequest, { whole }: AssemblyRecipe, configs: Readonly<Record<string, Fields>>, described: ReadonlyMap<string, DescribedPart>, vocabulary: number) => {
+const wholeOf = ({ recipe: name, tokens: said = {} }: AssemblyRequest, { whole }: AssemblyRecipe, configs: Readonly<Record<string, JsonFields>>, described: ReadonlyMap<string, DescribedPart>, vocabulary: number) => {
   if (!whole) throw new UsageError({ code: "usage/assembly", problem: `--whole: transformers has no class for the recipe ${quote(name)}`, hint: "Without it an export writes the parts." })
   for (const [part, { hidden_size: inside, output_size: out }] of Object.entries(configs).filter(([part]) => part.endsWith(".projector"))) {
     if (inside !== out) throw new UsageError({ code: "usage/assembly", problem: `--whole: ${part} has ${String(inside)} features inside; that of ${whole.architecture} has as many as the language model, ${String(out)}`, hint: "Without --whole an export writes the parts." })

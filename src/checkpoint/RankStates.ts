@@ -8,7 +8,7 @@ import { givesState } from "../model/moduleStates.ts"
 import { submoduleOf } from "../model/storedKey.ts"
 import { UsageError } from "../errors.ts"
 import type { Box, Shape } from "../tensor/Copy.ts"
-import { rankStateFolder, STATE_FILE } from "./legacy/rankFolders.ts"
+import { rankStateFolder, WEIGHTS_FILE } from "./legacy/rankFolders.ts"
 import { Cutter, type GroupToPlace, type TensorToPlace } from "./Placement.ts"
 import { stateFile } from "./StateFile.ts"
 
@@ -72,7 +72,7 @@ export const rankStateFiles = <T>(groups: ReadonlyArray<GroupToPlace<T>>, arrayO
           const state = stateName(name)
           if (state !== undefined) model.set(state, undefined)
         }
-        return stateFile(`${module === "" ? "" : `${module}/`}${rankStateFolder(rank)}/${STATE_FILE}`, STATE_FILE.slice(0, -".pt".length), model)
+        return stateFile(`${module === "" ? "" : `${module}/`}${rankStateFolder(rank)}/${WEIGHTS_FILE}`, WEIGHTS_FILE.slice(0, -".pt".length), model)
       })
     }).flat()
   })

@@ -17,7 +17,7 @@ import { atRank, type RankPieces, type PiecesOfRanks, piecesOf, type Rank } from
 import { type FlatStates, type OptimizerOfRanks, optimizerOfRanks } from "./optimizer.ts"
 import { NotRead } from "./optimizerStates.ts"
 import { openRank, placedValue, type RankArchive, type RankState, readSavedIn } from "./RankArchive.ts"
-import { isModuleFolder, isRankFolder, isRankStateFolder, numbersOf, type RankSizes, ranksOf, rankStateFolder, STATE_FILE } from "./rankFolders.ts"
+import { isModuleFolder, isRankFolder, isRankStateFolder, numbersOf, type RankSizes, ranksOf, rankStateFolder, WEIGHTS_FILE } from "./rankFolders.ts"
 import { isTied, keepsLayerNumbers, rankSizes, repeatsGroups, saidSizes } from "./runArguments.ts"
 import { storedForm, storedStates } from "./storedForm.ts"
 
@@ -40,7 +40,7 @@ export interface RankArchives {
 
 /** Newest first: before 2024 the optimizer had a file of its own, and the model's was called otherwise. */
 const MODEL_FILES = ["model_optim_rng.pt", "model_rng.pt"]
-const filesIn = (folder: string): ReadonlyArray<string> => (isRankStateFolder(folder) ? [STATE_FILE] : MODEL_FILES)
+const filesIn = (folder: string): ReadonlyArray<string> => (isRankStateFolder(folder) ? [WEIGHTS_FILE] : MODEL_FILES)
 const CONCURRENT_FILES = 8
 const MOST_RANKS = 100_000
 const EMBEDDING = "embedding.word_embeddings.weight"

@@ -25,7 +25,7 @@ const FOLDER = /^mp_rank_(\d{2,6})(?:_(\d{3,6}))?(?:_(\d{3,6}))?$/
 const STATE_FOLDER = /^tp_rank_(\d{2,6})$/
 
 /** What a folder of one module's tensor-parallel rank holds. */
-export const STATE_FILE = "model_weights.pt"
+export const WEIGHTS_FILE = "model_weights.pt"
 
 export const rankStateFolder = (rank: number): string => `tp_rank_${String(rank).padStart(2, "0")}`
 
