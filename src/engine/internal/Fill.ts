@@ -3,12 +3,14 @@
  * straight into the block where bytes travel as they are), then move or compute into place.
  */
 import type { ElementSums } from "../../arithmetic/matrixSums.ts"
+import { volume } from "../../tensor/Copy.ts"
 import type { Memory } from "../../tensor/kernels/Memory.ts"
 import { PAGE, type AddressRange, roundDown, roundUp } from "./Arena.ts"
 import type { Slot } from "./Slot.ts"
 import { isContiguous, type Placing, type WorkRoom } from "./placeCopy.ts"
 import { divide, hullOf, type ClippedCopy, type Pieces, type ReadBounds } from "./Pieces.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
+import type { SourceArray } from "./Target.ts"
 import type { Workers } from "./Workers.ts"
 
 /** The bytes [start, end) of an array, to lie `at` bytes into a block. */
@@ -39,9 +41,22 @@ const LARGE_READ = 128 * 1024
 interface Job {
   readonly piece: ClippedCopy
   readonly base: number
+  /** Bytes of a target element. */
+  readonly width: number
   readonly part: ArrayRange
   /** Its changed values are counted here, not with another part. */
   readonly counts: boolean
+}
+
+/** Bytes that lie in the block as they lie in the file, wherever elements begin. */
+interface Run {
+  readonly part: ArrayRange
+  readonly array: SourceArray
+  /** In bytes from the array's first one. */
+  readonly offset: number
+  /** Address. */
+  readonly at: number
+  length: number
 }
 
 /** A range of a file and the jobs that take from it; more than one range only for a job with operands. */
@@ -74,10 +89,12 @@ export const fill = async (
 ): Promise<ReadonlyArray<number>> => {
   const bounds = { largest: slot.largestRead, gap: context.gap }
   const { jobs, split, work } = planned(parts, block, slot, bounds, context.far)
-  const groups = grouped(jobs, bounds)
-  const bytes = bytesOf(groups)
-  const paths = new Set(groups.flatMap((g) => g.ranges.map((r) => r.path)))
+  const apart = grouped(jobs, bounds, !context.far)
+  const bytes = bytesOf(apart)
+  const paths = new Set(apart.flatMap((g) => g.ranges.map((r) => r.path)))
   const reading = await context.files.begin(paths, bytes, bytes > REPEATED * parts.reduce((sum, part) => sum + part.end - part.start, 0))
+  // Past the page cache everything goes through scratch, and every call waits for the disk.
+  const groups = reading.direct.size === 0 || context.far ? apart : grouped(jobs, bounds, false)
   const changed = await readAndPlace(context, groups, slot, work, reading.direct).finally(reading.end)
   const adjusting = [...parts.flatMap((part) => wholeElements(part, block)), ...split.map(({ element, part, whole }) => ({ part, at: whole, first: element, count: 1 }))]
   await adjust(context, adjusting, work)
@@ -88,30 +105,60 @@ export const fill = async (
 /** What is to be put where, and the room that is left to compute in. */
 const planned = (parts: ReadonlyArray<ArrayRange>, block: number, slot: Slot, bounds: ReadBounds, far: boolean) => {
   const jobs: Array<Job> = []
+  const runs: Array<Run> = []
   const split: Array<SplitElement> = []
   let splitAt = slot.work
   for (const part of parts) {
-    const { pieces: { width }, end, start } = part
+    const { pieces: { array: { adjust }, width }, end, start } = part
+    const address = block + part.at
+    const run = (piece: ClippedCopy, base: number, skip: number, length: number): void => {
+      const offset = piece.views[0]!.offset * width + skip
+      const at = base + piece.target.offset * width + skip
+      const last = runs.at(-1)
+      const { array } = piece.origins[0]!
+      if (last?.part === part && last.array === array && last.offset + last.length === offset && last.at + last.length === at) last.length += length
+      else runs.push({ part, array, offset, at, length })
+    }
     const add = (from: number, to: number, base: number, counts: boolean) => {
       for (const whole of part.pieces.within(from, to)) {
-        for (const piece of far && isStraight(whole) ? [whole] : divide(whole, bounds)) jobs.push({ piece, base, part, counts })
+        if (isStraight(whole)) run(whole, base, 0, volume(whole.shape) * width)
+        else for (const piece of divide(whole, bounds)) jobs.push({ piece, base, width, part, counts })
       }
     }
-    const address = block + part.at
     const first = Math.ceil(start / width)
     const last = Math.floor(end / width)
     const cut = (element: number) => {
       const from = Math.max(start, element * width)
+      const [skip, length] = [from - element * width, Math.min(end, (element + 1) * width) - from]
+      const [piece] = part.pieces.within(element, element + 1)
+      // What is neither computed nor changed afterwards may come in parts.
+      if (piece && isStraight(piece) && !adjust) return run(piece, address + element * width - start, skip, length)
       add(element, element + 1, splitAt, element * width >= start)
-      split.push({ part, element, whole: splitAt, from: splitAt + from - element * width, to: address + from - start, length: Math.min(end, (element + 1) * width) - from })
+      split.push({ part, element, whole: splitAt, from: splitAt + skip, to: address + from - start, length })
       splitAt += WIDEST
     }
     if (first * width > start) cut(first - 1)
     if (last > first) add(first, last, address + first * width - start, true)
     if (last * width < end && last >= first) cut(last)
   }
+  for (const run of runs) jobs.push(...(far ? [jobOf(run)] : dividedRun(run, bounds.largest)))
   return { jobs, split, work: { work: roundUp(splitAt, 64), workEnd: slot.workEnd } }
 }
+
+const dividedRun = function*(run: Run, largest: number): Generator<Job> {
+  for (let done = 0; done < run.length; done += largest) {
+    yield jobOf({ ...run, offset: run.offset + done, at: run.at + done, length: Math.min(largest, run.length - done) })
+  }
+}
+
+/** A run as a copy of bytes. */
+const jobOf = ({ array, at, length, offset, part }: Run): Job => ({
+  piece: { shape: [length], views: [{ offset, strides: [1] }], origins: [{ array, width: 1 }], target: { offset: 0, strides: [1] }, step: "move" },
+  base: at,
+  width: 1,
+  part,
+  counts: false
+})
 
 /** Elements that changed value, of each part in which some did. */
 const readAndPlace = async (
@@ -179,16 +226,19 @@ const rangeOf = (piece: ClippedCopy, view: number) => {
 
 /** Bytes that lie in the block as they lie in the file. */
 const isStraight = (piece: ClippedCopy): boolean =>
-  piece.step === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
+  Number.isInteger(piece.origins[0]!.width) && piece.step === "move" && isContiguous(piece.shape, piece.views[0]!.strides) && isContiguous(piece.shape, piece.target.strides)
 
-const readStraight = ({ files, memory }: FillContext, { base, piece }: Job): Promise<void> => {
+const readStraight = ({ files, memory }: FillContext, { base, piece, width }: Job): Promise<void> => {
   const { end, path, start } = rangeOf(piece, 0)
-  const at = base + piece.target.offset * piece.origins[0]!.width
+  const at = base + piece.target.offset * width
   return files.readInto(path, memory.u8.subarray(at, at + end - start), start)
 }
 
-/** Jobs in the order of their source bytes, small neighbours sharing a read. */
-const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds): ReadonlyArray<Group> => {
+/**
+ * Jobs in the order of their source bytes, small neighbours sharing a read. `apart`: but none with a large one that needs no scratch;
+ * copying that costs more than a call.
+ */
+const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds, apart: boolean): ReadonlyArray<Group> => {
   const groups: Array<Group> = []
   const single: Array<{ readonly job: Job; readonly range: ReturnType<typeof rangeOf> }> = []
   for (const job of jobs) {
@@ -197,15 +247,20 @@ const grouped = (jobs: ReadonlyArray<Job>, bounds: ReadBounds): ReadonlyArray<Gr
   }
   single.sort((a, b) => a.range.path < b.range.path ? -1 : a.range.path > b.range.path ? 1 : a.range.start - b.range.start)
   let last: Group | undefined
+  let lastIsApart = false
   for (const { job, range } of single) {
     const previous = last?.ranges[0]
-    const joins = previous !== undefined && previous.path === range.path && range.start - previous.end <= bounds.gap &&
+    const isApart = apart && range.end - range.start >= LARGE_READ && isStraight(job.piece)
+    const joins = !isApart && !lastIsApart && previous !== undefined && previous.path === range.path && range.start - previous.end <= bounds.gap &&
       Math.max(range.end, previous.end) - previous.start <= bounds.largest &&
       (range.start < previous.end || range.end - range.start < LARGE_READ || previous.end - previous.start < LARGE_READ)
     if (joins) {
       previous.end = Math.max(previous.end, range.end)
       last!.jobs.push(job)
-    } else groups.push(last = { ranges: [range], jobs: [job] })
+    } else {
+      groups.push(last = { ranges: [range], jobs: [job] })
+      lastIsApart = isApart
+    }
   }
   return groups
 }
@@ -234,8 +289,7 @@ const readGroup = async (
   return addresses
 }
 
-const placingOf = ({ base, part, piece }: Job, group: Group, addresses: ReadonlyArray<number>): Placing => {
-  const { width } = part.pieces
+const placingOf = ({ base, piece, width }: Job, group: Group, addresses: ReadonlyArray<number>): Placing => {
   return {
     shape: piece.shape,
     step: piece.step,
