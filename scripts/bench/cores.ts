@@ -12,7 +12,8 @@ import { parseArgs } from "node:util"
 /** Layouts of many ranks: a kernel lets one writer at a time into a file, so what is to be fast has several. */
 const layoutOf = (model: string, size: string): ReadonlyArray<string> => {
   switch (model) {
-    case "qwen3.5-vl": return ["--component", "language=tp=8,pp=2", "--component", "images=tp=1"]
+    // The smaller sample has 8 layers.
+    case "qwen3.5-vl": return ["--component", `language=tp=1,pp=${size === "10GB" ? 16 : 8}`, "--component", "images=tp=1"]
     // The smaller sample has 20 experts.
     case "qwen3-vl-moe": return ["--component", size === "10GB" ? "language=ep=16,dp=16" : "language=ep=4,dp=4", "--component", "images=tp=1"]
     case "deepseek-v3-fp8": return ["--tp", "8", "--pp", "2"]
