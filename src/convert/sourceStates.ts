@@ -2,6 +2,7 @@
 import { join } from "node:path"
 import type { Checkpoint } from "../space/Checkpoint.ts"
 import { METADATA } from "../checkpoint/names.ts"
+import { eachOf } from "../store/eachOf.ts"
 import type { Store } from "../store/Store.ts"
 import { isRemote } from "../remote/place.ts"
 import { storedState } from "../store/Store.ts"
@@ -20,14 +21,11 @@ export const shardIngredients = (weights: StoredWeights | undefined, of: string)
   (weights?.files ?? []).map((s) => sourceFile(`${s.file} of ${of}`, s, s.headerBytes))
 
 /** The data files of a checkpoint. */
-export const dataFileStates = async (store: Store, { directory, fileSizes, ranks }: Checkpoint): Promise<ReadonlyArray<SourceState>> => {
-  const states: Array<SourceState> = []
-  for (const name of [...(ranks ? [] : [METADATA]), ...fileSizes.keys()]) {
+export const dataFileStates = (store: Store, { directory, fileSizes, ranks }: Checkpoint): Promise<ReadonlyArray<SourceState>> =>
+  eachOf([...(ranks ? [] : [METADATA]), ...fileSizes.keys()], async (name) => {
     const path = join(directory, name)
-    states.push({ path, ...storedState(await store.stat(path)) })
-  }
-  return states
-}
+    return { path, ...storedState(await store.stat(path)) }
+  })
 
 /** What every range of files from elsewhere is held to; nothing for files of this machine. */
 export const pinnedOf = (states: ReadonlyArray<SourceState>): { readonly pinned?: ReadonlyArray<{ readonly file: string; readonly by: string }> } => {

@@ -12,6 +12,7 @@ import { pythonJson, treeLike } from "../document/PythonJson.ts"
 import { type JsonTree, type JsonValue, parseJson, parseJsonTree } from "../document/StrictJson.ts"
 import { InvalidFile, type ReadError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
+import { eachOf } from "../store/eachOf.ts"
 import type { Store } from "../store/Store.ts"
 import { isNotThere } from "../store/existing.ts"
 import { present } from "../store/present.ts"
@@ -173,8 +174,7 @@ const ownSideFiles = Effect.fnUntraced(function*(directory: string, wanted: (nam
   return yield* reading(async () => {
     const names = (await store.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
     await refuseSpecials(store, directory, names, () => false)
-    const files: Array<SmallFile> = []
-    for (const name of names) {
+    const files = await eachOf(names, async (name): Promise<ReadonlyArray<SmallFile>> => {
       const path = await realPathInside(store, directory, name).catch((error: unknown): never => {
         if (!name.includes(NOT_UTF8) || !isNotThere(error)) throw error
         throw new InvalidFile({
@@ -185,8 +185,8 @@ const ownSideFiles = Effect.fnUntraced(function*(directory: string, wanted: (nam
         })
       })
       const info = await store.stat(path)
-      if (info.kind === "file") files.push({ name, path, size: info.size })
-    }
-    return files
+      return info.kind === "file" ? [{ name, path, size: info.size }] : []
+    })
+    return files.flat()
   })
 })

@@ -1,6 +1,7 @@
 /** Pipes, sockets, devices, and directories that bear the name of a file: looked at, never opened, refused by name. */
 import { join } from "node:path"
 import { InvalidFile } from "../errors.ts"
+import { eachOf } from "./eachOf.ts"
 import type { Store } from "./Store.ts"
 import { isMissing } from "./present.ts"
 
@@ -16,7 +17,7 @@ export const refuseSpecials = async (
   names: ReadonlyArray<string>,
   isFile: (name: string) => boolean
 ): Promise<void> => {
-  for (const name of names) {
+  await eachOf(names, async (name) => {
     const path = join(directory, name)
     const info = await store.stat(path).catch((error: unknown) => {
       if (isMissing(error)) return undefined
@@ -30,5 +31,5 @@ export const refuseSpecials = async (
         hint: "Take it out of the directory."
       })
     }
-  }
+  })
 }
