@@ -14,10 +14,11 @@ export const treeOf = (directory: string): ReadonlyMap<string, Buffer> =>
     .filter((name) => statSync(join(directory, name)).isFile())
     .map((name) => [name, readFileSync(join(directory, name))]))
 
-export const importFrom = (hfModel: string, target: string): Promise<unknown> =>
+/** `timeout`: milliseconds; a machine with much to do takes some of its own. */
+export const importFrom = (hfModel: string, target: string, timeout = 5000): Promise<unknown> =>
   Effect.runPromise(MegatronMimoBridge.fromHfPretrained(hfModel).pipe(
     Effect.flatMap((bridge) => bridge.importCheckpoint(target, {})),
-    Effect.provideService(Remote, { timeout: 100, patience: 1 }),
+    Effect.provideService(Remote, { timeout, patience: 1 }),
     // A disk of its own: what is known of the Hub is known per disk.
     Effect.provide(Layer.succeed(Disk, { ...nodeCalls }))
   ))
@@ -35,7 +36,7 @@ export const faulted = async (hub: Pick<FakeHub, "asked" | "spoil">, hfModel: st
     return true
   }
   rmSync(target, { recursive: true, force: true })
-  const error = await importFrom(hfModel, target).then(() => undefined, (reason: unknown) => reason)
+  const error = await importFrom(hfModel, target, 100).then(() => undefined, (reason: unknown) => reason)
   hub.spoil = undefined
   if (hub.asked.some(({ authorization, host }) => host === "cdn" && authorization !== undefined)) return "the token reached the CDN"
   if (error === undefined) {

@@ -39,10 +39,10 @@ export const WRITE_FAULTS: ReadonlyArray<Fault> = [
 export const published = (tree: ReadonlyMap<string, Buffer>): ReadonlyArray<string> =>
   [...tree.keys()].filter((name) => /(^|\/)(\.metadata|latest_[^/]*|config\.json|[^/]*\.index\.json)$/.test(name))
 
-const importTo = (hfModel: string, target: string, resume: boolean): Promise<unknown> =>
+const importTo = (hfModel: string, target: string, resume: boolean, timeout: number): Promise<unknown> =>
   Effect.runPromise(MegatronMimoBridge.fromHfPretrained(hfModel).pipe(
     Effect.flatMap((bridge) => bridge.importCheckpoint(target, { resume })),
-    Effect.provideService(Remote, { timeout: 100, patience: 1 }),
+    Effect.provideService(Remote, { timeout, patience: 1 }),
     Effect.provide(Layer.succeed(Disk, { ...nodeCalls }))
   ))
 
@@ -62,7 +62,7 @@ export const writeFaulted = async (bucket: FakeBucket, hfModel: string, target: 
     fault.spoil(response, usual, asked)
     return true
   }
-  const error = await importTo(hfModel, target, false).then(() => undefined, (reason: unknown) => reason)
+  const error = await importTo(hfModel, target, false, 100).then(() => undefined, (reason: unknown) => reason)
   bucket.proxy.spoil = undefined
   if (error !== undefined) {
     if (!spoiled) return `failed without a fault: ${String(error)}`
@@ -70,7 +70,7 @@ export const writeFaulted = async (bucket: FakeBucket, hfModel: string, target: 
     const there = published(await bucket.tree(prefix))
     // Of a network that never comes back nothing can be taken back; the tracker is the last that is put.
     if (there.some((name) => !all || name.startsWith("latest_checkpointed"))) return `failed, and ${there.join(", ")} was published`
-    const again = await importTo(hfModel, target, true).then(() => undefined, (reason: unknown) => reason)
+    const again = await importTo(hfModel, target, true, 5000).then(() => undefined, (reason: unknown) => reason)
     if (again !== undefined) return `could not go on: ${String(again)}`
   }
   const other = unlike(expected, await bucket.tree(prefix))
