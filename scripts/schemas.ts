@@ -1,6 +1,7 @@
 /** docs/schemas: what `--json` prints, as JSON Schema. */
 import { z } from "zod"
-import { documents, errorDocument, eventLine } from "../src/cli/documents.ts"
+import { errorDocument, eventLine } from "../src/cli/documents/failures.ts"
+import { documents } from "../src/cli/documents/index.ts"
 import { SCHEMA } from "../src/cli/envelope.ts"
 
 /** New fields may come within a version: who reads a document passes over what is not known. */

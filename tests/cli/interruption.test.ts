@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { errorDocument } from "../../src/cli/documents.ts"
+import { errorDocument } from "../../src/cli/documents/failures.ts"
 import { program } from "../program.ts"
 
 const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
