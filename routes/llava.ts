@@ -4,12 +4,14 @@
  */
 import { z } from "zod"
 import { family, type FamilyDescription, type HfHeaders } from "../src/bridge/Family.ts"
+import { type PublisherForm, publisherForm } from "../src/bridge/PublisherForm.ts"
 import { rows } from "../src/bridge/Registry.ts"
 import { FormatError, quote } from "../src/errors.ts"
 import { layeredProjector } from "../src/model/positionVision.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, type LinearBiases, withZeroBiases } from "./shared/biases.ts"
 import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
 import { count } from "./shared/config.ts"
+import { assumedOf, textFieldsOf, textParams, textTensors, TOWER_ASSUMED, towerFieldsOf, towerParams, towerTensors } from "./shared/consolidated.ts"
 import { forwardOf } from "./shared/forward.ts"
 import { commonOf, denseFields, extraOf, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -129,14 +131,45 @@ const contrastTower = ({ vision_config: v, vision_feature_layer, vision_feature_
 }
 
 /** What differs among the classes are defaults; the tower of a config without a section is the class's. */
-const llavaFamily = (name: string, architectures: ReadonlyArray<string>, features: number, tower = "clip_vision_model") => family({
+const llavaFamily = (name: string, architectures: ReadonlyArray<string>, features: number, tower = "clip_vision_model", publisher: ReadonlyArray<PublisherForm> = []) => family({
   name,
   architectures,
   mimo: MIMO,
   config: () => schema(features, tower),
   layout: (_, headers) => layoutOf(headers),
-  describe
+  describe,
+  publisher
 })
 
-export const llava = llavaFamily("llava", ["LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration"], -2)
+/** Positions as transformers' script writes for Pixtral 12B, whose params.json does not say them. */
+const POSITIONS = 1_024_000
+
+const published = z.strictObject({ ...textParams, vision_encoder: towerParams })
+
+/** Pixtral in its publisher's form: images whose patches are not merged, in front of a dense language model. */
+const pixtral = publisherForm({
+  applies: (p) => {
+    const { vision_encoder: v } = p
+    return typeof v === "object" && v !== null && !("spatial_merge_size" in v) && ["moe", "multimodal", "yarn", "llama_4_scaling", "quantization", "qk_nope_head_dim"].every((field) => !(field in p))
+  },
+  params: published,
+  config: (p) => ({
+    architecture: "LlavaForConditionalGeneration",
+    config: {
+      model_type: "llava",
+      image_token_index: p.vision_encoder.image_token_id,
+      multimodal_projector_bias: p.vision_encoder.adapter_bias,
+      projector_hidden_act: "gelu",
+      vision_feature_layer: -1,
+      vision_feature_select_strategy: "full",
+      tie_word_embeddings: p.tied_embeddings,
+      text_config: { model_type: "mistral", ...textFieldsOf(p, POSITIONS), sliding_window: null, hidden_act: "silu" },
+      vision_config: towerFieldsOf(p.vision_encoder)
+    },
+    assumed: [...assumedOf(p, POSITIONS), TOWER_ASSUMED]
+  }),
+  tensors: [...textTensors<z.infer<typeof published>>("language_model.model.", "language_model."), ...towerTensors<z.infer<typeof published>>("")]
+})
+
+export const llava = llavaFamily("llava", ["LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration"], -2, "clip_vision_model", [pixtral])
 export const llavaOnevision = llavaFamily("llava-onevision", ["LlavaOnevisionForConditionalGeneration"], -1, "siglip_vision_model")

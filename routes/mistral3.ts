@@ -7,7 +7,7 @@ import { plainLayer, plainWeight } from "../src/model/plain.ts"
 import { attention, denseMlp } from "./shared/blocks.ts"
 import { count, defaulted, size } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
-import { assumedOf, textFieldsOf, textParams, textTensors, visionParams, visionTensors } from "./shared/consolidated.ts"
+import { assumedOf, textFieldsOf, textParams, textTensors, TOWER_ASSUMED, towerFieldsOf, visionParams, visionTensors } from "./shared/consolidated.ts"
 import { hfConfig, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, transformerOf } from "./shared/llama.ts"
 import { generationOf, languageAnd, mirrored, multimodalModel, tiedOf, WRAPPED_NAMES } from "./shared/multimodal.ts"
@@ -16,6 +16,7 @@ import { pixelVision, pixelVisionFields } from "./shared/towers/pixelVision.ts"
 
 /** Positions of the models whose params.json does not say them. */
 const [POSITIONS, STRETCHED_POSITIONS] = [131_072, 262_144]
+const STRETCHED_BASE = 1e6
 
 /** Parameters of other models: experts, another modality, latent attention; codes instead of weights. */
 const BEYOND = ["moe", "multimodal", "qk_nope_head_dim", "quantization"]
@@ -24,28 +25,30 @@ const withImages = z.strictObject({ ...textParams, vision_encoder: visionParams 
 type ParamsWithImages = z.infer<typeof withImages>
 
 const stretched = withImages.extend({
-  rope_theta: z.number().positive().default(1e6),
   yarn: z.strictObject({ original_max_position_embeddings: size, factor: z.number().positive(), beta: z.number(), alpha: z.number(), apply_scale: z.literal(false).optional() }),
   llama_4_scaling: z.strictObject({ original_max_position_embeddings: size, beta: z.number() })
 })
 
-const publishedConfig = (p: ParamsWithImages, positions: number, text: PublishedFields) => {
-  const { adapter_bias, add_pre_mm_projector_layer_norm: _, image_break_token_id: __, image_end_token_id: ___, image_token_id, max_image_size: ____, mm_projector_id: _____, spatial_merge_size, ...vision } = p.vision_encoder
-  return {
-    architecture: "Mistral3ForConditionalGeneration",
-    config: {
-      model_type: "mistral3",
-      image_token_index: image_token_id,
-      multimodal_projector_bias: adapter_bias,
-      projector_hidden_act: "gelu",
-      spatial_merge_size,
-      vision_feature_layer: -1,
-      tie_word_embeddings: p.tied_embeddings,
-      text_config: { ...textFieldsOf(p, positions), sliding_window: null, hidden_act: "silu", ...text },
-      // The publisher's own tower computes this gate; the first script of transformers left it to a default.
-      vision_config: { model_type: "pixtral", ...vision, head_dim: vision.hidden_size / vision.num_attention_heads, hidden_act: "silu" }
-    }
-  }
+const publishedConfig = (p: ParamsWithImages, positions: number, text: PublishedFields, base?: number) => ({
+  architecture: "Mistral3ForConditionalGeneration",
+  config: {
+    model_type: "mistral3",
+    image_token_index: p.vision_encoder.image_token_id,
+    multimodal_projector_bias: p.vision_encoder.adapter_bias,
+    projector_hidden_act: "gelu",
+    spatial_merge_size: p.vision_encoder.spatial_merge_size,
+    vision_feature_layer: -1,
+    tie_word_embeddings: p.tied_embeddings,
+    text_config: { ...textFieldsOf(p, positions, base), sliding_window: null, hidden_act: "silu", ...text },
+    vision_config: towerFieldsOf(p.vision_encoder)
+  },
+  assumed: [...assumedOf(p, positions, base), TOWER_ASSUMED]
+})
+
+/** Images whose patches are merged, in front of a dense language model. */
+const hasMergedImages = (p: PublishedFields): boolean => {
+  const { vision_encoder: v } = p
+  return typeof v === "object" && v !== null && "spatial_merge_size" in v && !BEYOND.some((field) => field in p)
 }
 
 /** The provider class stretches positions like this whatever config.json says; the reference does not read it. */
@@ -91,24 +94,21 @@ export const mistral3 = family({
   }),
   publisher: [
     publisherForm({
-      applies: (p) => "vision_encoder" in p && !BEYOND.some((field) => field in p) && !("yarn" in p || "llama_4_scaling" in p),
+      applies: (p) => hasMergedImages(p) && !("yarn" in p || "llama_4_scaling" in p),
       params: withImages,
-      config: (p) => ({ ...publishedConfig(p, POSITIONS, { model_type: "mistral" }), assumed: assumedOf(p, POSITIONS) }),
+      config: (p) => publishedConfig(p, POSITIONS, { model_type: "mistral" }),
       tensors: [...textTensors<ParamsWithImages>("language_model.model.", "language_model."), ...visionTensors<ParamsWithImages>("")]
     }),
     publisherForm({
-      applies: (p) => "vision_encoder" in p && !BEYOND.some((field) => field in p) && "yarn" in p && "llama_4_scaling" in p,
+      applies: (p) => hasMergedImages(p) && "yarn" in p && "llama_4_scaling" in p,
       params: stretched,
-      config: (p) => ({
-        ...publishedConfig(p, STRETCHED_POSITIONS, {
-          model_type: "ministral3",
-          rope_parameters: {
-            rope_type: "yarn", rope_theta: p.rope_theta, factor: p.yarn.factor, original_max_position_embeddings: p.yarn.original_max_position_embeddings,
-            beta_fast: p.yarn.beta, beta_slow: p.yarn.alpha, mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: p.llama_4_scaling.beta
-          }
-        }),
-        assumed: assumedOf(p, STRETCHED_POSITIONS)
-      }),
+      config: (p) => publishedConfig(p, STRETCHED_POSITIONS, {
+        model_type: "ministral3",
+        rope_parameters: {
+          rope_type: "yarn", rope_theta: p.rope_theta ?? STRETCHED_BASE, factor: p.yarn.factor, original_max_position_embeddings: p.yarn.original_max_position_embeddings,
+          beta_fast: p.yarn.beta, beta_slow: p.yarn.alpha, mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: p.llama_4_scaling.beta
+        }
+      }, STRETCHED_BASE),
       tensors: [...textTensors<z.infer<typeof stretched>>("model.language_model.", ""), ...visionTensors<z.infer<typeof stretched>>("model.")]
     })
   ],

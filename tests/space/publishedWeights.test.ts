@@ -34,6 +34,8 @@ const OTHERS: Readonly<Record<string, string>> = {
 /** The publisher's name of a tensor of transformers. */
 const storedName = (name: string): string => {
   const [, tower, layer, module, kind] = /^(?:model\.)?(vision_tower\.transformer\.|language_model\.model\.|language_model\.)?layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name) ?? []
+  const expert = /^block_sparse_moe\.(.+)$/.exec(module ?? "")?.[1]
+  if (expert !== undefined) return `layers.${layer}.feed_forward.${expert}.${kind}`
   if (layer !== undefined) return `${tower?.startsWith("vision") ? "vision_encoder.transformer." : ""}layers.${layer}.${LAYER[module!]}.${kind}`
   const [, other, end] = /^(?:model\.)?(?:language_model\.)?(?:model\.)?(.+)\.(weight|bias)$/.exec(name)!
   return `${OTHERS[other!]}.${end}`
@@ -64,6 +66,17 @@ const MODELS: Readonly<Record<string, { readonly config: Record<string, unknown>
     config: withTower({ model_type: "ministral3", rope_parameters: { rope_type: "yarn", rope_theta: 1e6, factor: 16, original_max_position_embeddings: 1024, beta_fast: 32, beta_slow: 1, mscale: 1, mscale_all_dim: 1, llama_4_scaling_beta: 0.1 } }),
     params: { ...params, vision_encoder: published, yarn: { original_max_position_embeddings: 1024, factor: 16, beta: 32, alpha: 1, apply_scale: false }, llama_4_scaling: { original_max_position_embeddings: 1024, beta: 0.1 } },
     outer: "model."
+  },
+  experts: {
+    config: { architectures: ["MixtralForCausalLM"], model_type: "mixtral", ...text, num_local_experts: 4, num_experts_per_tok: 2, sliding_window: null, hidden_act: "silu", torch_dtype: "bfloat16" },
+    params: { ...params, moe: { num_experts: 4, num_experts_per_tok: 2 } }
+  },
+  pixtral: {
+    config: {
+      architectures: ["LlavaForConditionalGeneration"], model_type: "llava", image_token_index: 10, multimodal_projector_bias: true, projector_hidden_act: "gelu", vision_feature_layer: -1, vision_feature_select_strategy: "full", tie_word_embeddings: false,
+      torch_dtype: "bfloat16", text_config: { model_type: "mistral", ...text, sliding_window: null, hidden_act: "silu" }, vision_config: { model_type: "pixtral", ...vision, head_dim: 8, hidden_act: "silu" }
+    },
+    params: { ...params, vision_encoder: { ...vision, adapter_bias: true, image_token_id: 10 } }
   }
 }
 
@@ -140,8 +153,8 @@ describe("what is not public is refused by name", () => {
   }
   const refused = async (change: Record<string, unknown>): Promise<unknown> => importCheckpoint({ hfModel: changed(change), standard: true }, at("never")).catch((error: unknown) => error)
 
-  it("experts, codes, latent attention", async () => {
-    for (const field of ["moe", "quantization", "qk_nope_head_dim"]) expect(await refused({ [field]: { num_experts: 8 } })).toMatchObject({ code: "unsupported/publisher-form", message: expect.stringContaining(field) })
+  it("codes, latent attention, another modality", async () => {
+    for (const field of ["multimodal", "quantization", "qk_nope_head_dim"]) expect(await refused({ [field]: { num_experts: 8 } })).toMatchObject({ code: "unsupported/publisher-form", message: expect.stringContaining(field) })
   })
 
   it("a parameter or a value that no script has", async () => {
@@ -170,5 +183,5 @@ describe("what is not public is refused by name", () => {
 
 it("every form that is known names each tensor of its models once", () => {
   const forms = families.families.flatMap((family) => family.publisher ?? [])
-  expect(forms.length).toBe(3)
+  expect(forms.length).toBe(5)
 })
