@@ -1,4 +1,4 @@
-/** Random small transformers with optimizer state, written as one rank would save them. */
+/** Random small transformers with optimizer state, standard or of MegatronMIMO, written as one rank would save them. */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { volume } from "../../src/tensor/Copy.ts"
@@ -22,10 +22,17 @@ export interface RandomSizes {
   readonly gated: boolean
   readonly tied: boolean
   readonly indexed: boolean
+  /** A tower beside it, each component with an optimizer of its own. */
+  readonly mimo: boolean
+  /** Which states each tensor has: a master under either name, or none. */
+  readonly states: ReadonlyArray<string>
 }
 
+/** The states of the optimizers that say where every tensor's state is. */
+export const STATES = [["param", "exp_avg", "exp_avg_sq"], ["fp32_param", "exp_avg", "exp_avg_sq"], ["exp_avg", "exp_avg_sq"], ["momentum_buffer"], []]
+
 /** Key → shape, as a checkpoint stores them. */
-const model = ({ experts, ffn, gated, heads, hidden, indexed, layers, tied, vocabulary }: RandomSizes): ReadonlyArray<readonly [string, Shape]> => {
+const language = ({ experts, ffn, gated, heads, hidden, indexed, layers, tied, vocabulary }: RandomSizes): ReadonlyArray<readonly [string, Shape]> => {
   const first = gated ? 2 * ffn : ffn
   const layer: ReadonlyArray<readonly [string, Shape]> = [
     ["self_attention.linear_qkv.layer_norm_weight", [hidden]], ["self_attention.linear_proj.weight", [hidden, heads * 4]], ["self_attention.linear_qkv.weight", [3 * heads * 4, hidden]],
@@ -42,6 +49,20 @@ const model = ({ experts, ffn, gated, heads, hidden, indexed, layers, tied, voca
     ...(tied ? [] : [["output_layer.weight", [vocabulary, hidden]] as const])
   ]
 }
+
+/** A tower of two layers and its projection. */
+const tower = ({ heads, hidden }: RandomSizes): ReadonlyArray<readonly [string, Shape]> => [
+  ["encoders.clip.conv1.weight", [hidden, 3, 2, 2]], ["encoders.clip.position_embeddings.weight", [5, hidden]],
+  ...[["self_attention.linear_qkv.weight", [3 * heads * 4, hidden]], ["self_attention.linear_proj.weight", [hidden, heads * 4]], ["mlp.linear_fc1.weight", [4 * hidden, hidden]], ["mlp.linear_fc1.bias", [4 * hidden]], ["mlp.linear_fc2.weight", [hidden, 4 * hidden]]]
+    .map(([key, shape]) => [`encoders.clip.decoder.layers.${key as string}`, [2, ...shape as Shape]] as const),
+  ["input_projections.0.encoder.linear_fc1.weight", [2 * hidden, hidden]], ["input_projections.0.encoder.linear_fc2.weight", [hidden, 2 * hidden]]
+]
+
+/** Keys with the prefix that their component's optimizer has. */
+const model = (sizes: RandomSizes): ReadonlyArray<readonly [string, Shape, string]> =>
+  sizes.mimo
+    ? [...language(sizes).map(([key, shape]) => [`language_model.module.${key}`, shape, "mimo.language."] as const), ...tower(sizes).map(([key, shape]) => [`modality_submodules.images.module.${key}`, shape, "mimo.images."] as const)]
+    : language(sizes).map(([key, shape]) => [key, shape, ""] as const)
 
 /** Write the iteration `iter_0000007` below `parent`, and name `parent`. */
 export const writeRandomModel = (parent: string, sizes: RandomSizes, seed: number): string => {
@@ -66,11 +87,12 @@ export const writeRandomModel = (parent: string, sizes: RandomSizes, seed: numbe
     ["optimizer", new Map<PyValue, PyValue>([["optimizer", new Map([["param_groups", [new Map<PyValue, PyValue>([["wd_mult", new PyFloat(1)], ["is_expert_parallel", false], ["step", 7]])]]])], ["param_state_sharding_type", "fully_reshardable"]])],
     ["content_metadata", new Map<PyValue, PyValue>([["distrib_optim_sharding_type", "fully_reshardable"], ["singleton_local_shards", false], ["chained_optim_avoid_prefix", true]])]
   ])
-  const objects = new Map([["common_state/shard_0_1", append(objectItem(common))], ["decoder.final_layernorm._extra_state/shard_0_1", append(objectItem(EMPTY_UINT8))]])
+  // In the order of a trainer: a file that is taken over whole keeps it.
+  const objects = new Map([[`${sizes.mimo ? "language_model.module." : ""}decoder.final_layernorm._extra_state/shard_0_1`, append(objectItem(EMPTY_UINT8))], ["common_state/shard_0_1", append(objectItem(common))]])
   const keys = model(sizes)
   const tensors = new Map<string, StoredTensor>()
   for (const [key, shape] of keys) tensors.set(key, stored("BF16", shape))
-  for (const [key, shape] of keys) for (const name of ["param", "exp_avg", "exp_avg_sq"]) tensors.set(`optimizer.state.${name}.${key}`, stored("F32", shape))
+  for (const [key, shape, prefix] of keys) for (const name of sizes.states) tensors.set(`${prefix}optimizer.state.${name}.${key}`, stored("F32", shape))
   writeFileSync(join(folder, "__0_0.distcp"), Buffer.concat(pieces))
   writeFileSync(join(folder, ".metadata"), encodeMetadata({ className: "torch.distributed.checkpoint.metadata.Metadata", tensors, objects }))
   writeFileSync(join(folder, "metadata.json"), '{"sharded_backend": "torch_dist", "sharded_backend_version": 1}')

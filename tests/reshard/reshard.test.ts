@@ -7,7 +7,7 @@ import { trainingCheckpoint, trainingFacts } from "../conformance/training.ts"
 import { crc32 } from "../../src/torch/Crc32.ts"
 import { tensorItem } from "../../src/torch/TensorItem.ts"
 import { random } from "../torch/tools.ts"
-import { type RandomSizes, writeRandomModel } from "./randomModel.ts"
+import { type RandomSizes, STATES, writeRandomModel } from "./randomModel.ts"
 import { plain, resharding, run } from "./resharding.ts"
 import { files, grids, iterationIn, metadataOf, objectIn, placement, summaries } from "./stored.ts"
 
@@ -142,20 +142,27 @@ describe("optimizer state of other forms", () => {
 })
 
 describe("random models", () => {
-  const sizesOf = (seed: number): RandomSizes => {
+  const picking = (seed: number) => {
     const r = random(seed)
-    const pick = <A>(...list: ReadonlyArray<A>): A => list[r.below(list.length)]!
-    const experts = pick(undefined, undefined, 4, 8)
-    return { layers: pick(2, 4, 8), hidden: pick(8, 12), heads: pick(4, 8), ffn: pick(8, 16), vocabulary: pick(17, 32, 50), experts, gated: pick(true, false), tied: pick(true, false), indexed: pick(true, false) }
+    return <A>(...list: ReadonlyArray<A>): A => list[r.below(list.length)]!
   }
-  const layoutFor = ({ experts, layers }: RandomSizes, seed: number): ReshardRequest => {
-    const r = random(seed)
-    const pick = <A>(...list: ReadonlyArray<A>): A => list[r.below(list.length)]!
-    const pp = pick(1, 2)
-    return { tp: pick(1, 2, 4), pp, ...(experts === undefined ? {} : { ep: pick(1, 2), etp: pick(1, 2) }), ...(pp === 2 && layers % 4 === 0 && pick(true, false) ? { pipeline: { virtualStages: 2 } } : {}), dp: 4 }
+  const sizesOf = (seed: number): RandomSizes => {
+    const pick = picking(seed)
+    const experts = pick(undefined, undefined, 4, 8)
+    return {
+      layers: pick(2, 4, 8), hidden: pick(8, 12), heads: pick(4, 8), ffn: pick(8, 16), vocabulary: pick(17, 32, 50), experts, gated: pick(true, false), tied: pick(true, false), indexed: pick(true, false),
+      mimo: pick(true, false), states: pick(...STATES)
+    }
+  }
+  const layoutFor = ({ experts, layers, mimo }: RandomSizes, seed: number): ReshardRequest => {
+    const pick = picking(seed)
+    const [tp, pp] = [pick(1, 2, 4), pick(1, 2)]
+    const ofExperts = experts === undefined ? {} : { ep: pick(1, 2, 4), etp: pick(1, 2) }
+    if (mimo) return { components: [`language=${Object.entries({ tp, pp, ...ofExperts, dp: 8 }).map(([name, size]) => `${name}=${size}`).join(",")}`, `images=tp=${pick(1, 2, 4)},dp=${pick(1, 2)}`] }
+    return { tp, pp, ...ofExperts, ...(pp === 2 && layers % 4 === 0 && pick(true, false) ? { pipeline: { virtualStages: 2 } } : {}), dp: 8 }
   }
 
-  it.each(Array.from({ length: 12 }, (_, seed) => [seed]))("%i: from one layout to another and back", async (seed) => {
+  it.each(Array.from({ length: 24 }, (_, seed) => [seed]))("%i: from one layout to another and back, and at once what it is by way of the other", async (seed) => {
     const sizes = sizesOf(seed + 1)
     const source = writeRandomModel(join(work, `random-${seed}`), sizes, seed)
     const whole = await summaries(iterationIn(source))
@@ -165,5 +172,8 @@ describe("random models", () => {
     const second = await to(first, other)
     expect(await summaries(iterationIn(second))).toEqual(whole)
     expect(files(iterationIn(await to(second, one)))).toEqual(files(iterationIn(first)))
+    const direct = await to(source, other)
+    expect(grids(iterationIn(direct))).toEqual(grids(iterationIn(second)))
+    expect(placement(iterationIn(direct))).toEqual(placement(iterationIn(second)))
   })
 })

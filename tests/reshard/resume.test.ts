@@ -8,7 +8,7 @@ import { reshard, type ReshardRequest } from "../../src/api/reshard.ts"
 import { Disk, nodeCalls } from "../../src/io/Disk.ts"
 import { faultyDisk } from "../torture/FaultyDisk.ts"
 import { runScript } from "../torture/killWalk.ts"
-import { writeRandomModel } from "./randomModel.ts"
+import { STATES, writeRandomModel } from "./randomModel.ts"
 import { files, iterationIn } from "./stored.ts"
 
 const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
@@ -38,7 +38,7 @@ const killed = async (name: string, calls: number): Promise<string> => {
 }
 
 beforeAll(async () => {
-  writeRandomModel(source, { layers: 8, hidden: 64, heads: 16, ffn: 96, vocabulary: 300, experts: undefined, gated: true, tied: false, indexed: false }, 5)
+  writeRandomModel(source, { layers: 8, hidden: 64, heads: 16, ffn: 96, vocabulary: 300, experts: undefined, gated: true, tied: false, indexed: false, mimo: false, states: STATES[0]! }, 5)
   all = writes((await go(join(work, "undisturbed"), LAYOUT)).disk)
   expected = files(iterationIn(join(work, "undisturbed")))
 })

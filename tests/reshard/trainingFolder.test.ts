@@ -8,7 +8,7 @@ import { mergeIterations, type AverageOptions, preparePrune, type PruneOptions }
 import { Disk } from "../../src/io/Disk.ts"
 import { f32OfBits } from "../../src/tensor/kernels/float.ts"
 import { trainingCheckpoint } from "../conformance/training.ts"
-import { type RandomSizes, writeRandomModel } from "./randomModel.ts"
+import { type RandomSizes, STATES, writeRandomModel } from "./randomModel.ts"
 import { globalBytes, iterationIn, metadataOf, objectIn, summaries } from "./stored.ts"
 
 const work = mkdtempSync(join(tmpdir(), "folder-"))
@@ -17,7 +17,7 @@ const run = <A, E>(effect: Effect.Effect<A, E, Disk>): Promise<A> => Effect.runP
 
 let count = 0
 const fresh = (): string => join(work, String(count++))
-const sizes: RandomSizes = { layers: 2, hidden: 8, heads: 4, ffn: 8, vocabulary: 16, experts: undefined, gated: true, tied: false, indexed: false }
+const sizes: RandomSizes = { layers: 2, hidden: 8, heads: 4, ffn: 8, vocabulary: 16, experts: undefined, gated: true, tied: false, indexed: false, mimo: false, states: STATES[0]! }
 
 /** A run with these steps, each iteration with weights of its own. */
 const runWith = (...steps: ReadonlyArray<number>): string => {
