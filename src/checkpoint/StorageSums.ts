@@ -31,13 +31,13 @@ export interface IndexedStorage extends Storage {
 }
 
 interface WatchedStorage extends IndexedStorage {
-  /** Ascending, adjacent only where blocks meet. */
-  seen: ReadonlyArray<Seen>
+  /** What was seen of each block, ascending and joined where parts meet: a storage may be read in 100 000 parts, in any order. */
+  readonly blocks: Map<number, Array<Seen>>
+  /** Bytes that were not seen. */
+  left: number
   /** Once all of it was seen. */
   isRight: boolean | undefined
 }
-
-const NOTHING: ReadonlyArray<Seen> = []
 
 /**
  * Processes that read the same page at the border of their shares have both summed it, and sums cannot be cut afterwards: what one of
@@ -118,7 +118,7 @@ export class StorageSums {
         path,
         right,
         wrong: storages.flatMap(({ index, isRight }) => (isRight === false ? [index] : [])),
-        parts: storages.flatMap(({ index, seen }) => (seen.length > 0 ? [[index, seen.map((s) => [s.start, s.end, s.crc32] as [number, number, number])] as [number, Array<[number, number, number]>]] : []))
+        parts: storages.flatMap((storage) => (storage.blocks.size > 0 ? [[storage.index, partsOf(storage).map((s) => [s.start, s.end, s.crc32] as [number, number, number])] as [number, Array<[number, number, number]>]] : []))
       }
     })
   }
@@ -129,13 +129,15 @@ export class StorageSums {
       const storages = this.#byPath.get(path) ?? []
       const judge = (index: number, isRight: boolean): void => {
         const storage = storages[index]
-        if (storage && storage.isRight !== false) Object.assign(storage, { isRight, seen: NOTHING })
+        if (storage && storage.isRight !== false) judged(storage, isRight)
       }
       for (const [first, number] of right) for (let i = first; i < Math.min(first + number, storages.length); i++) judge(i, true)
       for (const index of wrong) judge(index, false)
       for (const [index, own] of parts) {
         const storage = storages[index]
-        if (storage && storage.isRight === undefined) keep(storage, [...storage.seen, ...own.map(([start, end, crc32]) => ({ start, end, crc32 }))])
+        if (!storage) continue
+        const seen = own.map(([start, end, crc32]) => ({ start, end, crc32 })).filter(({ end, start }) => start >= storage.start && start < end && end <= storage.end)
+        for (const [block, parts] of Map.groupBy(seen, ({ start }) => Math.floor(start / BLOCK))) keep(storage, block, parts.filter(({ end }) => end <= (block + 1) * BLOCK))
       }
     }
   }
@@ -143,7 +145,7 @@ export class StorageSums {
   /** Call when all is read. InvalidFile `checkpoint/crc` for the first storage that is not what it was. */
   async finish(store: Store): Promise<void> {
     for (const [path, storages] of this.#byPath) {
-      const incomplete = storages.filter((s) => s.isRight === undefined && rest(s) <= LARGEST_REST)
+      const incomplete = storages.filter((s) => s.isRight === undefined && s.left <= LARGEST_REST)
       if (incomplete.length > 0) await complete(store, path, incomplete)
       const wrong = storages.find((s) => s.isRight === false)
       if (wrong) throw damaged(wrong)
@@ -151,10 +153,15 @@ export class StorageSums {
   }
 }
 
-const watched = (storage: Storage, index: number): WatchedStorage => ({ ...storage, index, seen: NOTHING, isRight: undefined })
+const watched = (storage: Storage, index: number): WatchedStorage => ({ ...storage, index, blocks: new Map(), left: storage.end - storage.start, isRight: undefined })
 
-/** Bytes that were not seen. */
-const rest = ({ end, seen, start }: WatchedStorage): number => seen.reduce((left, part) => left - (part.end - part.start), end - start)
+/** All that was seen, in the order of the file. */
+const partsOf = ({ blocks }: WatchedStorage): ReadonlyArray<Seen> => [...blocks].sort(([a], [b]) => a - b).flatMap(([, parts]) => parts)
+
+const judged = (storage: WatchedStorage, isRight: boolean): void => {
+  storage.blocks.clear()
+  storage.isRight = isRight
+}
 
 const damaged = ({ end, key, path, start }: Storage): InvalidFile =>
   invalidFile(path, new FormatError("checkpoint/crc", `the ${end - start} bytes from here on do not match the CRC-32 stored with them: the file was damaged`, {
@@ -175,12 +182,12 @@ const watchedFile = (file: StoredFile, storages: ReadonlyArray<WatchedStorage>):
   }
 })
 
-/** The first storage that ends after `position`. */
-const firstAfter = (storages: ReadonlyArray<WatchedStorage>, position: number): number => {
+/** Index of the first range that ends after `position`. */
+const firstAfter = (ranges: ReadonlyArray<{ readonly end: number }>, position: number): number => {
   let low = 0
-  for (let high = storages.length; low < high;) {
+  for (let high = ranges.length; low < high;) {
     const middle = (low + high) >>> 1
-    if (storages[middle]!.end <= position) low = middle + 1
+    if (ranges[middle]!.end <= position) low = middle + 1
     else high = middle
   }
   return low
@@ -188,37 +195,44 @@ const firstAfter = (storages: ReadonlyArray<WatchedStorage>, position: number): 
 
 /** Sum what is new of the bytes at `position`. */
 const add = (storage: WatchedStorage, bytes: Uint8Array, position: number): void => {
-  if (storage.isRight !== undefined) return
-  const from = Math.max(storage.start, position)
   const to = Math.min(storage.end, position + bytes.byteLength)
-  const fresh: Array<Seen> = []
-  let at = from
-  for (const { end, start } of [...storage.seen, { start: to, end: to }]) {
-    for (const stop = Math.min(start, to); at < stop;) {
-      const end = Math.min(stop, at + BLOCK - at % BLOCK)
-      fresh.push({ start: at, end, crc32: crc32(bytes.subarray(at - position, end - position)) })
-      at = end
+  for (let at = Math.max(storage.start, position); at < to && storage.isRight === undefined;) {
+    const block = Math.floor(at / BLOCK)
+    const stop = Math.min(to, (block + 1) * BLOCK)
+    const known = storage.blocks.get(block) ?? []
+    const fresh: Array<Seen> = []
+    for (let i = firstAfter(known, at); at < stop; i++) {
+      const { end = stop, start = stop } = known[i] ?? {}
+      const until = Math.min(start, stop)
+      if (at < until) fresh.push({ start: at, end: until, crc32: crc32(bytes.subarray(at - position, until - position)) })
+      at = Math.min(end, stop)
     }
-    if (start >= to) break
-    at = Math.max(at, end)
+    keep(storage, block, fresh)
   }
-  if (fresh.length > 0) keep(storage, [...storage.seen, ...fresh])
 }
 
-/** Of parts in any order, keep as many as do not overlap, joined within blocks; when they are all of the storage, judge it. */
-const keep = (storage: WatchedStorage, parts: Array<Seen>): void => {
-  const joined: Array<Seen> = []
-  for (const next of parts.sort((a, b) => a.start - b.start)) {
-    const last = joined.at(-1)
-    if (last && next.start < last.end) continue
-    if (last?.end === next.start && next.start % BLOCK !== 0) {
-      last.crc32 = crc32Combine(last.crc32, next.crc32, next.end - next.start)
-      last.end = next.end
-    } else joined.push({ ...next })
-  }
-  const isWhole = joined[0]?.start === storage.start && joined.at(-1)!.end === storage.end && joined.every(({ start }, i) => i === 0 || joined[i - 1]!.end === start)
-  storage.seen = isWhole ? NOTHING : joined
-  if (isWhole) storage.isRight = joined.reduce((sum, { crc32: next, end, start }) => crc32Combine(sum, next, end - start), 0) === storage.crc32
+/** Of parts of a block in any order, keep those that do not overlap others; when all of the storage was seen, judge it. */
+const keep = (storage: WatchedStorage, block: number, fresh: ReadonlyArray<Seen>): void => {
+  if (storage.isRight !== undefined || fresh.length === 0) return
+  const parts = storage.blocks.get(block) ?? []
+  storage.blocks.set(block, parts)
+  for (const part of fresh) storage.left -= joined(parts, part)
+  if (storage.left === 0) judged(storage, partsOf(storage).reduce((sum, { crc32: next, end, start }) => crc32Combine(sum, next, end - start), 0) === storage.crc32)
+}
+
+/** Put a part in its place, joined with those that it meets. Returns the bytes that are new: none of one that overlaps. */
+const joined = (parts: Array<Seen>, { crc32: sum, end, start }: Seen): number => {
+  const at = firstAfter(parts, start)
+  const [before, after] = [parts[at - 1], parts[at]]
+  if (after && after.start < end) return 0
+  const following = after?.start === end ? after : undefined
+  const part = { start, end: following?.end ?? end, crc32: following ? crc32Combine(sum, following.crc32, following.end - end) : sum }
+  if (before?.end === start) {
+    before.crc32 = crc32Combine(before.crc32, part.crc32, part.end - start)
+    before.end = part.end
+    if (following) parts.splice(at, 1)
+  } else parts.splice(at, following ? 1 : 0, part)
+  return end - start
 }
 
 /** Read what is missing. */
@@ -226,7 +240,7 @@ const complete = async (store: Store, path: string, storages: ReadonlyArray<Watc
   const file = await store.open(path, "read")
   try {
     for (const storage of storages) {
-      const ends = [...storage.seen, { start: storage.end, end: storage.end }]
+      const ends = [...partsOf(storage), { start: storage.end, end: storage.end }]
       let at = storage.start
       for (const { end, start } of ends) {
         while (at < start) {
