@@ -7,7 +7,7 @@ const TO_SAFETENSORS = "Load it with transformers and write it with save_pretrai
 export const ZARR = "Load it with Megatron-Core 0.12 or earlier, the last that reads zarr, and let it write the other format: `pretrain_gpt.py … --load DIR --ckpt-convert-format torch_dist --ckpt-convert-save NEW`."
 
 /** For those that no family reads. Queries and keys have another order of rows there, as pairs of rotary positions stand side by side. */
-export const CONSOLIDATED = "Read as they are: a directory with consolidated.safetensors and params.json of Mistral's dense decoders and of Mixtral, with or without a vision encoder. Else name the directory in the transformers format (config.json and model*.safetensors), or make it with the family's script in a checkout of transformers: `python src/transformers/models/MODEL/convert_MODEL_weights_to_hf.py DIR NEW` (with --modules_are_split for consolidated.NN.pth). Renaming does not do: rows of queries and keys have another order."
+export const CONSOLIDATED = "Read as they are: a directory with consolidated.safetensors and params.json of decoders, dense or with experts by name, with or without a vision encoder. Else name the directory in the transformers format (config.json and model*.safetensors), or make it with the family's script in a checkout of transformers: `python src/transformers/models/MODEL/convert_MODEL_weights_to_hf.py DIR NEW` (with --modules_are_split for consolidated.NN.pth). Renaming does not do: rows of queries and keys have another order."
 
 interface Sign extends Recognised {
   readonly test: RegExp
