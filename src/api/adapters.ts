@@ -64,6 +64,8 @@ export const importAdapter = (hfModel: string, adapterPath: string, target: stri
 export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {
   /** A Megatron checkpoint with the base's weights. Default: those of the Hugging Face directory. */
   readonly pretrained?: string
+  /** Quantised tensors of a directory become codes and scales again, which rounds; without it they are refused. */
+  readonly requantize?: boolean
 }
 
 const choicesOf = ({ adapters = [], inputAxis = "last", order = "bridge" }: MergeOptions): MergeRequest => ({ adapters, inputAxis, order })
@@ -71,7 +73,7 @@ const choicesOf = ({ adapters = [], inputAxis = "last", order = "bridge" }: Merg
 /** Plan a merge of adapters into the weights of the directory `hfModel`, or of a checkpoint of that model. */
 export const prepareMerge = (hfModel: string, options: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
   options.pretrained === undefined
-    ? planMerge(familiesOf(options), hfModel, choicesOf(options))
+    ? planMerge(familiesOf(options), hfModel, { ...choicesOf(options), requantize: options.requantize ?? false })
     : prepareCheckpointMerge(familiesOf(options), hfModel, options.pretrained, choicesOf(options))
 
 /** Which adapters are added to a model, and how the checkpoint is laid out that becomes of it. */

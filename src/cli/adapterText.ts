@@ -36,5 +36,6 @@ export const renderMerge = (report: MergeReport, target: string, done: boolean):
   table([["adapter", "rank", "alpha", "weight", "tensors"], ...report.adapters.map((a) => [`${a.path}${a.dora ? " (DoRA)" : ""}`, String(a.rank), String(a.alpha), String(a.weight), String(a.tensors)])]),
   `  ${plural(report.changed, "tensor")} changed (${ORDERS[report.order]}; computed by ${report.driver}), ${report.copied} copied; ` +
   `${plural(report.files.length, "file")} written, ${bytes(report.files.reduce((sum, f) => sum + f.bytes, 0))}, ${report.unchanged.length} unchanged`,
+  ...report.requantised.map(({ form, tensors }) => `  ${plural(tensors, "quantised tensor")} rounded to codes again: ${form}`),
   ...report.notes.map((note) => `${bold("note")} ${note}`)
 ].join("\n\n")

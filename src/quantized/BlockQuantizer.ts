@@ -42,6 +42,14 @@ export const blockwiseParts = ({ blockSize: [rows, columns] = DEFAULT_BLOCK, nam
   scales: { name: `${name}_scale_inv`, dtype: "F32", shape: [...shape.slice(0, -2), Math.ceil(shape.at(-2)! / rows), Math.ceil(shape.at(-1)! / columns)] }
 })
 
+/** What the values of a block are multiplied by, the largest of which is so large. */
+export const blockMultiplier = (largest: number): number => (largest > 0 ? Math.min(LARGEST_F32, Math.fround(Math.fround(1 / largest) * LARGEST_E4M3)) : 1)
+
+/** FormatError `quantized/not-finite` */
+export const requireFinite = (largest: number, tensor: string): void => {
+  if (!Number.isFinite(largest)) throw new FormatError("quantized/not-finite", "has a value that is not finite: a block with it has no scale", { tensor })
+}
+
 /** The first `count` floats, widened to F32. */
 const widen = (dtype: DType, { buffer }: Uint8Array, count: number, values: Float32Array, bits: Uint32Array): void => {
   if (dtype === "F32") return values.set(new Float32Array(buffer, 0, count))
@@ -122,8 +130,8 @@ export class BlockQuantizer {
           else if (magnitude !== magnitude) most = NaN
         }
       }
-      if (!Number.isFinite(most)) throw new FormatError("quantized/not-finite", "has a value that is not finite: a block with it has no scale", { tensor: name })
-      const scale = most > 0 ? Math.min(LARGEST_F32, Math.fround(Math.fround(1 / most) * LARGEST_E4M3)) : 1
+      requireFinite(most, name)
+      const scale = blockMultiplier(most)
       for (let row = 0; row < count; row += columns) {
         scaledE4m3(values, this.#bits, scale, codes, row + first, row + end)
       }

@@ -1,5 +1,6 @@
 /** What a merge does, or did, as plain data. */
 import type { MergeOrder } from "./addTerms.ts"
+import type { Requantised } from "./requantise.ts"
 
 export interface MergeReport {
   readonly architecture: string
@@ -16,5 +17,7 @@ export interface MergeReport {
   readonly files: ReadonlyArray<{ readonly name: string; readonly bytes: number }>
   /** Files in which nothing changes: linked or copied. */
   readonly unchanged: ReadonlyArray<string>
+  /** Quantised tensors whose values were rounded to codes again, by form. */
+  readonly requantised: ReadonlyArray<Requantised>
   readonly notes: ReadonlyArray<string>
 }

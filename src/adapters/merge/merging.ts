@@ -34,7 +34,7 @@ export interface PreparedMerge {
 }
 
 /** Facts of a merge that depend on what it is written as. */
-type Outcome = Pick<MergeReport, "base" | "driver" | "files" | "notes"> & Partial<Pick<MergeReport, "unchanged">> & {
+type Outcome = Pick<MergeReport, "base" | "driver" | "files" | "notes"> & Partial<Pick<MergeReport, "unchanged" | "requantised">> & {
   /** Tensors of the base, or of the result. */
   readonly tensors: number
   /** Of them, those that change; default: those that the adapters are for. */
@@ -67,7 +67,7 @@ export const openMerge = Effect.fnUntraced(function*(families: FamilyRegistry, h
       states: adapters.flatMap(({ states }) => states),
       sources: request.adapters.map(({ path }) => path)
     },
-    report: ({ changed = changes.size, tensors, unchanged = [], ...outcome }) => ({
+    report: ({ changed = changes.size, tensors, unchanged = [], requantised = [], ...outcome }) => ({
       architecture: base.config.architecture,
       family: base.family.name,
       adapters: adapters.map(({ alpha, dora, path, rank, tensors: own, weight }) => ({ path, rank, alpha, dora, weight, tensors: own.size })),
@@ -75,6 +75,7 @@ export const openMerge = Effect.fnUntraced(function*(families: FamilyRegistry, h
       changed,
       copied: tensors - changed,
       unchanged,
+      requantised,
       ...outcome
     })
   } satisfies Merging

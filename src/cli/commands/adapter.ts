@@ -168,6 +168,11 @@ const precise = Flag.Boolean("precise").pipe(
 
 const link = Flag.Boolean("link").pipe(Flag.withDescription("Hard links instead of copies of files in which nothing changes"), Flag.withDefault(false))
 
+const requantize = Flag.Boolean("requantize").pipe(
+  Flag.withDescription("Round the values of quantised tensors (FP8) to codes again, with scales of their own; without it a quantised base is refused"),
+  Flag.withDefault(false)
+)
+
 const mergeSub = Command.make("merge", {
   hfModel: hfModel.pipe(Flag.withDescription("Base model: Hugging Face directory with its weights, or Org/Name of a model in the Hub's cache")),
   hfRevision: flags.hfRevision,
@@ -184,6 +189,7 @@ const mergeSub = Command.make("merge", {
   ...flags.standard,
   mergeOrder,
   precise,
+  requantize,
   alpha,
   peftVersion,
   link,
@@ -211,14 +217,16 @@ const mergeSub = Command.make("merge", {
   const arrangement = yield* attempt(() => flags.arrangementOf(input))
   yield* attempt(() => refuseIdle(
     ["--link", toMegatron !== Option.isSome(input.pretrained) && input.link, "no file of the base is a file of the result"],
+    ["--requantize", input.requantize && (toMegatron || Option.isSome(input.pretrained)), "a Megatron checkpoint has values, not codes"],
     ["--component or a layout", !toMegatron && Object.keys(arrangement).length > 0, "a Hugging Face directory has no layout"]
   ))
-  return yield* asJob("adapter merge", input, { reads: hfModel, target, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
+  return yield* asJob("adapter merge", input, { reads: hfModel, target, alone: input.dryRun || input.requantize }, Effect.fnUntraced(function*(input) {
     const families = yield* flags.namedFamilies(input)
     const choices = {
       ...families,
       adapters: input.adapter.map((path, i) => ({ path, weight: input.weight[i] ?? 1, ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {}) })),
       ...(Option.isSome(input.pretrained) ? { pretrained: input.pretrained.value } : {}),
+      requantize: input.requantize,
       order: input.precise ? "precise" as const : input.mergeOrder,
       inputAxis: axisOf(input)
     } as const
