@@ -661,7 +661,7 @@ export const catalogue: ReadonlyArray<Area> = [
   },
   {
     prefix: "adapter/",
-    heldBy: ["tests/adapters/refusals.test.ts"],
+    heldBy: ["tests/adapters/refusals.test.ts", "tests/adapters/ModulePattern.test.ts"],
     title: "Adapters",
     where: "key or module",
     exitCode: 3,
@@ -676,6 +676,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "module": ["a module that the base model does not have as a linear layer", "Name the base model that the adapter was trained on."],
       "no-config": "no adapter_config.json, which has rank and alpha",
       "none": ["no adapter at all", "`export` is for checkpoints of whole models."],
+      "pattern": ["a pattern of rank_pattern or alpha_pattern that is not understood, so that scales would be wrong", "Write module paths instead, or classes with `*`, `+` and `?`; groups with `|`."],
       "scale": ["adapters that one adapter of the trainer would have to be, with scales of which no power of two makes one the other", "`--adapter-form canonical`, or train again with one alpha and rank."],
       "shape": "matrices that do not fit the base model's"
     }

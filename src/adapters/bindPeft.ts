@@ -4,6 +4,7 @@ import { InvalidFile, PlanRefused, quote } from "../errors.ts"
 import { sameShape } from "../tensor/Copy.ts"
 import { isWeightDType } from "../arithmetic/Arithmetic.ts"
 import { type Factor, factorsOf, type HfMatrix, isLinearWeight } from "./factors.ts"
+import { modulePattern } from "./ModulePattern.ts"
 import type { PeftConfig } from "./peftConfig.ts"
 import type { PeftDirectory, PeftMatrices } from "./PeftDirectory.ts"
 import { type InputAxis, type PeftPair, peftPair, type PeftTarget, PREFIX, targetOf } from "./peftPair.ts"
@@ -20,21 +21,17 @@ export interface BoundAdapter extends PeftTarget {
   readonly pairOf: (matrix: HfMatrix) => PeftPair
 }
 
-/** The first of the patterns that a path ends with, as `peft` matches them. */
-export const patterned = (pattern: ReadonlyMap<string, number>, path: string, usual: number): number => {
-  for (const [end, value] of pattern) if (path === end || path.endsWith(`.${end}`) || matches(end, path)) return value
-  return usual
+const tested = new WeakMap<ReadonlyMap<string, number>, ReadonlyArray<readonly [matches: (path: string) => boolean, value: number]>>()
+
+const testsOf = (patterns: ReadonlyMap<string, number>) => {
+  const made = tested.get(patterns) ?? Array.from(patterns, ([pattern, value]) => [modulePattern(pattern), value] as const)
+  tested.set(patterns, made)
+  return made
 }
 
-/** `layers.(0|1).q_proj` and the like: alternatives and character classes; nothing that could take long. */
-const matches = (pattern: string, path: string): boolean => {
-  if (pattern.length > 200 || !/^[\w.\\|()[\]^$-]+$/.test(pattern) || !/[\\|()[\]^$]/.test(pattern)) return false
-  try {
-    return new RegExp(`(?:^|\\.)(?:${pattern.replace(/^\^/, "")})$`).test(path)
-  } catch {
-    return false
-  }
-}
+/** The value of the first of the patterns that a path ends with, as `peft` matches them. FormatError `adapter/pattern`. */
+export const patterned = (patterns: ReadonlyMap<string, number>, path: string, usual: number): number =>
+  testsOf(patterns).find(([matches]) => matches(path))?.[1] ?? usual
 
 /** What the `B·A` of a module is multiplied by. */
 export const scaleOf = (path: string, config: PeftConfig, rank: number): number =>

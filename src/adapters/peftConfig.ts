@@ -5,6 +5,7 @@ import { pythonJson } from "../document/PythonJson.ts"
 import { type JsonTree, parseJson } from "../document/StrictJson.ts"
 import { atPath } from "../document/decode.ts"
 import { Unsupported } from "../errors.ts"
+import { modulePattern } from "./ModulePattern.ts"
 import { JsonFloat } from "../document/StrictJson.ts"
 
 export const ADAPTER_CONFIG = "adapter_config.json"
@@ -69,6 +70,7 @@ export const readPeftConfig = (path: string, bytes: Uint8Array): PeftConfig => {
   if (own.fan_in_fan_out) refuse(path, "fan_in_fan_out is set: the base stores its matrices the other way round")
   if (present(own.layer_replication)) refuse(path, "layer_replication makes another model of the base")
   if (present(own.trainable_token_indices)) refuse(path, "trainable_token_indices changes rows of the embedding, which an adapter checkpoint has no place for")
+  atPath(path, () => { for (const pattern of Object.keys({ ...own.rank_pattern, ...own.alpha_pattern })) modulePattern(pattern) }, bytes)
   return {
     rank: own.r ?? 8,
     alpha: own.lora_alpha ?? 8,

@@ -36,7 +36,7 @@ const madeOf = async (name: string) => {
   return { path, adapters: [{ path: path("adapter"), weight: 1 }] }
 }
 
-const asValues = (from: string, megatron: string) => run(Effect.flatMap(AutoBridge.fromHfPretrained(from, { standard: true }), (bridge) => bridge.importCheckpoint(megatron)))
+const asValues = (from: string, megatron: string) => run(Effect.flatMap(AutoBridge.fromHfPretrained(from), (bridge) => bridge.importCheckpoint(megatron)))
 
 describe.each(["minimax-m2-fp8-a", "ministral3-fp8-a"])("%s", (name) => {
   it("is merged into codes and scales where that is asked for", async () => {
@@ -49,7 +49,7 @@ describe.each(["minimax-m2-fp8-a", "ministral3-fp8-a"])("%s", (name) => {
     expect(report.requantised.map(({ form }) => form.slice(0, 8))).toEqual(["FP8 E4M3"])
     await run(mergeAdapters(path("hf"), path("same"), { adapters: [{ ...adapters[0]!, weight: 0 }], requantize: true }))
     const [before, same] = [tensorsIn(path("hf")), tensorsIn(path("same"))]
-    expect([...before].flatMap(([tensor, { bytes }]) => (same.get(tensor)!.bytes.equals(bytes) ? [] : [tensor]))).toEqual([])
+    expect([...before].flatMap(([tensor, { bytes }]) => (Buffer.compare(same.get(tensor)!.bytes, bytes) === 0 ? [] : [tensor]))).toEqual([])
     expect(readFileSync(join(path("merged"), "config.json"), "utf8")).toBe(readFileSync(join(path("hf"), "config.json"), "utf8"))
 
     await asValues(path("hf"), path("base"))
@@ -63,7 +63,7 @@ describe.each(["minimax-m2-fp8-a", "ministral3-fp8-a"])("%s", (name) => {
     for (const [tensor, { bytes }] of meant) {
       const wanted = values.get(tensor)!
       if (!before.get(tensor)?.dtype.startsWith("F8")) {
-        if (!bytes.equals(wanted.bytes)) wrong.push(tensor)
+        if (Buffer.compare(bytes, wanted.bytes) !== 0) wrong.push(tensor)
         continue
       }
       const [found, exact] = [widened({ dtype: "BF16", bytes }), widened({ dtype: "BF16", bytes: wanted.bytes })]

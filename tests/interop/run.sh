@@ -3,10 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.venv-interop
-if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, numpy, websockets, xxhash, zstandard' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, peft, numpy, websockets, xxhash, zstandard' 2>/dev/null; then
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors numpy websockets xxhash zstandard 2> "$venv/pip.log" ||
+  "$venv/bin/pip" install --quiet --retries 0 --disable-pip-version-check torch transformers safetensors peft numpy websockets xxhash zstandard 2> "$venv/pip.log" ||
     { tail -5 "$venv/pip.log" >&2; exit 1; }
 fi
 work=$(mktemp -d)
@@ -63,6 +63,10 @@ layout=(-c language=tp=2 -c images=tp=2)
 "${convert[@]}" export --quiet "${projected[@]}" --megatron-path "$parts/tp_rank" --hf-path "$parts/whole" --whole --token images=127
 "${convert[@]}" import --quiet --recipe audio --hf-model "language=$parts/llama" --hf-model "audios=$parts/whisper" --hf-model projector=init:5 --megatron-path "$parts/audio" -c language=tp=2 -c audios=tp=2 --tp-rank-files
 "$venv/bin/python" -W ignore tests/interop/assembly.py check "$parts"
+
+# Adapters: peft's own, there and back, and what they do to a model.
+mkdir "$work/adapters"
+"$venv/bin/python" -W ignore tests/interop/adapters.py "$work/adapters"
 
 # Versions of weights, pulled by a receiver of another making.
 node tests/rollout/receivers.ts "$venv/bin/python"
