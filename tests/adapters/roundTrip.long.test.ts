@@ -9,6 +9,7 @@ import { type BaseModel, openBase } from "../../src/adapters/BaseModel.ts"
 import { factorsOf, isLinearWeight } from "../../src/adapters/factors.ts"
 import { inputAxisOf } from "../../src/adapters/inputAxis.ts"
 import { loadAdapter } from "../../src/adapters/merge/loadAdapter.ts"
+import { ORIGIN } from "../../src/adapters/origin.ts"
 import type { Matrix } from "../../src/adapters/merge/Term.ts"
 import type { AdapterFacts } from "../../src/adapters/survey/AdapterFacts.ts"
 import { surveyAdapters } from "../../src/adapters/survey/survey.ts"
@@ -18,6 +19,7 @@ import { widened } from "../../src/arithmetic/convert.ts"
 import { adapterTraps } from "../../src/doctor/adapters.ts"
 import { openSpace } from "../../src/space/openSpace.ts"
 import { verify } from "../../src/api/verification.ts"
+import { brokenRules } from "./engineRules.ts"
 import { parseHeader } from "./header.ts"
 import type { Disk } from "../../src/io/Disk.ts"
 import { quickDisk } from "../hostile/run.ts"
@@ -111,5 +113,12 @@ describe.concurrent.each(cases)("%s", (name, toy, seed) => {
     else expect(sumOf(ofMegatron!)).toBeCloseToRelative(sumOf(ofPeft!))
     expect(traps(ofMegatron!)).toEqual([])
     expect(traps(ofPeft!)).toEqual([])
+
+    // Without what is recorded of the original, names and configuration are our own.
+    rmSync(join(megatron, "iter_0000000", ORIGIN), { recursive: true })
+    const own = join(directory, "own")
+    await run(exportAdapter(hf, megatron, own))
+    expect(brokenRules(own, new Set(base.weights!.tensors.keys()))).toEqual([])
+    rmSync(directory, { recursive: true })
   })
 })

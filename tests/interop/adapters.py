@@ -26,7 +26,7 @@ CASES = {
     "dense": ("LlamaForCausalLM", dict(r=4, lora_alpha=8, target_modules=LINEAR)),
     "dora": ("Qwen3ForCausalLM", dict(r=3, lora_alpha=6, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"], use_dora=True)),
     "experts": ("GptOssForCausalLM", dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj"], target_parameters=EXPERTS)),
-    "vision": ("Qwen3VLForConditionalGeneration", dict(r=2, lora_alpha=2, target_modules=["qkv", "attn.proj", "linear_fc1", "linear_fc2", "q_proj", "o_proj"])),
+    "vision": ("Qwen3VLForConditionalGeneration", dict(r=2, lora_alpha=2, target_modules=["qkv", "attn.proj", "linear_fc1", "linear_fc2", "q_proj", "k_proj", "v_proj", "o_proj"])),
 }
 # What the reference leaves out of a configuration, or says for every adapter.
 SAID = ["peft_type", "r", "lora_alpha", "lora_dropout", "bias", "use_dora", "use_rslora", "modules_to_save", "target_parameters"]
@@ -36,7 +36,10 @@ def made(work, name):
     architecture, settings = CASES[name]
     model_class = getattr(transformers, architecture)
     torch.manual_seed(len(name))
-    model = model_class(tiny(model_class)).float().eval()
+    config = tiny(model_class)
+    if name == "vision":
+        config.image_token_id = 250
+    model = model_class(config).float().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     model.save_pretrained(work / name / "hf")
