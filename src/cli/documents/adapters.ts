@@ -41,6 +41,7 @@ export const mergeFields = {
   copied: count,
   files: conversionFields.files,
   unchanged: texts,
+  requantised: z.array(z.strictObject({ form: text, tensors: count })).describe("Quantised tensors whose values were rounded to codes again"),
   notes
 } satisfies FieldsOf<MergeReport>
 
