@@ -3,7 +3,7 @@ export {
   AutoBridge, type BridgeOptions, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type OpenError,
   type Running, type StandardBridgeOptions, type VerifyOptions, type WeightStreamOptions
 } from "./api/MegatronMimoBridge.ts"
-export { type HfWeight, type HfWeightOptions } from "./api/hfWeights.ts"
+export { type HfWeight, type HfWeightOptions } from "./weights/pieces.ts"
 export {
   type Abortable, assembleHfModel, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
   type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, streamServedWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,

@@ -36,7 +36,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["plan"],
   ["convert", "planner"],
   ["adapters"],
-  ["verify", "inspect", "relabel", "reshard", "forward", "serve"],
+  ["verify", "inspect", "relabel", "reshard", "forward", "serve", "weights"],
   ["diff", "doctor", "setup", "prune"],
   ["rollout"],
   ["report", "conformance"],

@@ -32,7 +32,8 @@ import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.t
 import { parseComponent } from "../parallel/ModuleParallelism.ts"
 import { type ProcessGroupCollection, processGroups } from "../parallel/ProcessGroups.ts"
 import { modelPath } from "./conversions.ts"
-import { type HfWeight, type HfWeightOptions, hfWeights } from "./hfWeights.ts"
+import { type HfWeight, type HfWeightOptions, hfWeights } from "../weights/pieces.ts"
+import { exportArray, type ExportPlan } from "../plan/ExportDraft.ts"
 import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type ImportChoices, importChoices, type StandardSizes, tensorChoices, type TensorChoices, type WithFamilies } from "./requests.ts"
 import { type Shared, withShares } from "./shares.ts"
@@ -66,6 +67,8 @@ export interface ExportOptions extends TensorChoices, Running, Pick<Partial<Expo
 export interface VerifyOptions extends Watched, EngineLimits {}
 /** What is streamed, in which pieces, with which means. */
 export interface WeightStreamOptions extends Omit<ExportOptions, "overwrite" | "resume" | "checksum" | "onKept" | "onWait">, HfWeightOptions {}
+
+const arraysOf = (plan: ExportPlan) => Iterator.from(plan.tensors.values()).map((tensor) => exportArray(plan, tensor))
 
 const exportRequest = (options: ExportOptions): ExportRequest => {
   const { concurrency, io, maxMemory, mtpFrom, restoreQuantized, threads, vocabSize } = options
@@ -142,7 +145,7 @@ class Bridge {
       ({ plan, report }) => {
         const { add, total } = meter("reading", options)
         total(report.targetBytes)
-        return hfWeights(plan, options).pipe(Stream.tap(({ bytes }) => Effect.sync(() => add(bytes.byteLength))))
+        return hfWeights(arraysOf(plan), options).pipe(Stream.tap(({ bytes }) => Effect.sync(() => add(bytes.byteLength))))
       }
     ))
   }

@@ -23,7 +23,7 @@ import * as folders from "./trainingFolder.ts"
 import { type DescribedByCheckpoint, prepareExport, type RunOptions } from "./conversions.ts"
 import { withFamilyFiles } from "./familyFiles.ts"
 import { forwardCheck, type ForwardReport, type ForwardRequest } from "./forward.ts"
-import type { HfWeight } from "./hfWeights.ts"
+import type { HfWeight } from "../weights/pieces.ts"
 import {
   AutoBridge, type ExportOptions, type ImportRequest, MegatronMimoBridge, type MimoBridgeOptions, type StandardBridgeOptions, type VerifyOptions,
   type WeightStreamOptions

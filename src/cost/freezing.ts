@@ -18,10 +18,26 @@ export const freezable = ({ components, modules }: ModelDescription): ReadonlyAr
   return [...new Set([...names, ...projectors, ...routers])]
 }
 
-/** @throws UsageError for a part that the model does not have */
+const isProjector = (part: string): boolean => part.endsWith(".projector")
+
+/** Words for several parts at once. */
+const SEVERAL: Readonly<Record<string, (part: string) => boolean>> = {
+  encoders: (part) => part !== LANGUAGE_COMPONENT && part !== "router" && !isProjector(part),
+  projections: isProjector
+}
+
+/**
+ * The parts that these names mean; `encoders` and `projections` stand for all there are.
+ *
+ * @throws UsageError for a part that the model does not have
+ */
 export const frozenParts = (description: ModelDescription, names: ReadonlyArray<string>): Frozen => {
   const known = freezable(description)
-  for (const name of names) {
+  const parts = names.flatMap((name) => {
+    const several = Object.hasOwn(SEVERAL, name) ? known.filter(SEVERAL[name]!) : []
+    return several.length > 0 ? several : [name]
+  })
+  for (const name of parts) {
     if (known.includes(name)) continue
     throw new UsageError({
       problem: `this model has no part ${name} to freeze`,
@@ -30,11 +46,11 @@ export const frozenParts = (description: ModelDescription, names: ReadonlyArray<
         : `it has ${known.join(", ")}`
     })
   }
-  return new Set(names)
+  return new Set(parts)
 }
 
-/** The word that freezes a group. */
-const partName = ({ component, module }: Pick<WeightGroup, "component" | "module">): string => {
+/** The part that a module belongs to, in either form. */
+export const partName = ({ component, module }: Pick<WeightGroup, "component" | "module">): string => {
   const own = component === "model" ? (module === "vision" ? "images" : module === "audio" ? "audio" : LANGUAGE_COMPONENT) : component
   if (module === "projector") return `${own === LANGUAGE_COMPONENT ? "images" : own}.projector`
   return module === "language" || module === "classifier" || module === "indexers" ? LANGUAGE_COMPONENT : own

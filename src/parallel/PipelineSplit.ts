@@ -50,12 +50,24 @@ const isExplicit = (split: PipelineSplit): boolean => Object.values(split).some(
  * @throws UsageError with the trainer's reason
  */
 export const pipelineStages = (numLayers: number, pp: number, split: PipelineSplit = {}, mtpLayers = 0): PipelineStages => {
+  const { embedding, layers, mtp, norm, output } = pipelineChunks(numLayers, pp, split, mtpLayers)
+  return { layers: layers.map((chunk) => chunk % pp), embedding: embedding % pp, output: output % pp, norm: norm % pp, mtp: mtp % pp }
+}
+
+/**
+ * The same by chunk of the model: chunk c is on stage `c % pp`, as its virtual stage `⌊c / pp⌋`.
+ *
+ * @throws UsageError as {@link pipelineStages}
+ */
+export const pipelineChunks = (numLayers: number, pp: number, split: PipelineSplit = {}, mtpLayers = 0): PipelineStages => {
   countsFrom1({ "the number of layers": numLayers, pp, "layers of the first stage": split.firstStageLayers, "layers of the last stage": split.lastStageLayers, vpp: split.virtualStages })
   if (pp > MAX_RANKS) refuse(`pp=${pp} is more than the ${MAX_RANKS} ranks supported`)
   if (numLayers > MOST_LAYERS) refuse(`${numLayers} layers are more than the ${MOST_LAYERS} supported`)
   if (split.layout !== undefined) return fromLayout(numLayers, pp, split, mtpLayers)
-  const layers = split.virtualStages === undefined || split.virtualStages === 1 ? stageByStage(numLayers, pp, split) : inTurn(numLayers, pp, split)
-  return { layers, embedding: 0, output: pp - 1, norm: mtpLayers > 0 ? layers.at(-1)! : pp - 1, mtp: pp - 1 }
+  const { virtualStages = 1 } = split
+  const layers = virtualStages === 1 ? stageByStage(numLayers, pp, split) : inTurn(numLayers, pp, split)
+  const last = pp * virtualStages - 1
+  return { layers, embedding: 0, output: last, norm: mtpLayers > 0 ? layers.at(-1)! : last, mtp: last }
 }
 
 const stageByStage = (numLayers: number, pp: number, split: PipelineSplit): ReadonlyArray<number> => {
@@ -63,13 +75,13 @@ const stageByStage = (numLayers: number, pp: number, split: PipelineSplit): Read
   return counts.flatMap((count, stage) => new Array<number>(count).fill(stage))
 }
 
-/** Chunk v of stage p is the (v·pp + p)th. */
+/** Chunks, one after the other. */
 const inTurn = (numLayers: number, pp: number, { virtualStages = 1, ...split }: PipelineSplit): ReadonlyArray<number> => {
   if (isExplicit(split)) refuse("vpp deals out equally many layers to every chunk; a layout spells uneven ones out")
   if (pp === 1) refuse(`vpp=${virtualStages}: virtual stages need pp > 1`)
   const chunks = pp * virtualStages
   if (numLayers % chunks !== 0) refuse(`${numLayers} layers cannot be dealt out evenly to pp=${pp} times vpp=${virtualStages} chunks`)
-  return Array.from({ length: numLayers }, (_, layer) => Math.floor(layer / (numLayers / chunks)) % pp)
+  return Array.from({ length: numLayers }, (_, layer) => Math.floor(layer / (numLayers / chunks)))
 }
 
 const countsWithOuter = (numLayers: number, pp: number, { firstStageLayers, lastStageLayers }: PipelineSplit): ReadonlyArray<number> => {
@@ -110,14 +122,15 @@ const fromLayout = (numLayers: number, pp: number, split: PipelineSplit, mtpLaye
   if (pp === 1 && stages.length > 1) refuse(`the layout has ${stages.length} stages; virtual stages need pp > 1`)
   if (stages.length % pp !== 0) refuse(`the layout has ${stages.length} stages, which are not divisible by pp=${pp}`)
   checkOrder(stages, pp, numLayers, mtpLayers)
-  const layers = stages.flatMap((stage, s) => stage.flatMap((letter) => (letter === "t" ? [s % pp] : [])))
+  const layers = stages.flatMap((stage, s) => stage.flatMap((letter) => (letter === "t" ? [s] : [])))
+  const last = stages.length - 1
   return {
     layers,
     // The trainer builds the embedding on its first stage and the output layer on its last, whatever the letters say.
     embedding: 0,
-    output: pp - 1,
-    norm: mtpLayers > 0 ? layers.at(-1)! : pp - 1,
-    mtp: mtpLayers > 0 ? stages.findIndex((stage) => stage.includes("m")) % pp : pp - 1
+    output: last,
+    norm: mtpLayers > 0 ? layers.at(-1)! : last,
+    mtp: mtpLayers > 0 ? stages.findIndex((stage) => stage.includes("m")) : last
   }
 }
 

@@ -22,12 +22,13 @@ import { componentSummaries } from "./summary.ts"
 import type { HfWeights } from "../space/HfWeights.ts"
 import { readSpace } from "../space/TensorSpace.ts"
 import type { Layout } from "../parallel/Layout.ts"
+import type { DType } from "../tensor/DType.ts"
 import { UsageError } from "../errors.ts"
 import { explainingHf } from "./explain.ts"
 import { type HfSource, headersOf } from "../space/HfSource.ts"
 import { fileOf, fileSpotOf, spotOf } from "../space/StoredWeights.ts"
-import { ChunkArray, groupsToPlace, keptArray, localArray } from "./importArrays.ts"
-import { laidOut, layoutNotes } from "./layoutChecks.ts"
+import { ChunkArray, groupsToPlace, keptArray, localArray, type ReadCopy } from "./importArrays.ts"
+import { type LaidOutModule, laidOut, layoutNotes } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, expectedBeside, refuseUnmapped, requireTensors } from "./match.ts"
 import { refuseIntegerWeights } from "./dtypes.ts"
 import { castTo, type MtpMode, type TorchDtype } from "./Options.ts"
@@ -75,6 +76,11 @@ export interface ImportPlan {
   readonly checkpoint: CheckpointFiles
   readonly runConfig: string
   readonly report: ConversionReport
+  /** Its modules under the layout. */
+  readonly placed: ReadonlyArray<LaidOutModule>
+  /** Of a stored tensor. */
+  readonly dtypeOf: (key: string) => DType
+  readonly read: ReadCopy
 }
 
 const NO_PLACE = "files of ranks have no place for it; an export takes it from the model that is named"
@@ -168,8 +174,9 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
   const read = readSpace(logical)
   const { chunk: changed, kept: changedKept } = options.changes ?? { chunk: (array: TargetArray) => array, kept: (array: TargetArray) => array }
   const groups = () => groupsToPlace(conversion, placed, isBeside)
+  const dtypeOf = (key: string): DType => dtypes.get(key)!
   const whole = checkpointFiles(place(groups()), {
-    dtypeOf: (key) => dtypes.get(key)!,
+    dtypeOf,
     arrayOf: (chunk, dtype) => changed(new ChunkArray(chunk, dtype, read), chunk),
     kept,
     keptArray: (tensor) => changedKept(keptArray(tensor, read)),
@@ -184,6 +191,9 @@ const plannedImport = (family: Family, source: HfSource, options: ImportOptions,
     conversion,
     bare: byRank,
     layout,
+    placed,
+    dtypeOf,
+    read,
     checkpoint,
     runConfig: freshRunConfig(provider, layout.components, form),
     report: {

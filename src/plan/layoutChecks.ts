@@ -1,7 +1,7 @@
 /** A model under a layout: what the trainer would refuse is refused, and every entry gets its pipeline stage. Pure. */
 import type { ConversionModule } from "../bridge/Conversion.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
-import { type StageOf, stagesOf } from "../checkpoint/stageOf.ts"
+import { chunksOf, type StageOf } from "../checkpoint/stageOf.ts"
 import { componentOf, type Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import type { TransformerConfig } from "../model/TransformerConfig.ts"
@@ -39,6 +39,8 @@ export interface LaidOutModule {
   readonly module: ConversionModule
   readonly parallelism: ModuleParallelism
   readonly stageOf: StageOf
+  /** Chunk c of the model is on stage `c % pp`, as its virtual stage `⌊c / pp⌋`. */
+  readonly chunkOf: StageOf
 }
 
 /**
@@ -61,7 +63,9 @@ export const laidOut = (
     const component = byName.get(module.name)!
     validateModule({ component, ...builtModule(provider, form, module.name, module.entries) })
     const options = { mtpLayers: mtpLayersOf(form, module, provider), ...(form === "standard" ? { isTower: towerOfStandard } : {}) }
-    return { module, parallelism: component.parallelism, stageOf: stagesOf(component.parallelism, module.entries, options) }
+    const { parallelism } = component
+    const chunkOf = chunksOf(parallelism, module.entries, options)
+    return { module, parallelism, chunkOf, stageOf: (entry) => chunkOf(entry) % parallelism.pp }
   })
 }
 

@@ -2,14 +2,9 @@
 import type { BoundParameter } from "../bridge/Conversion.ts"
 import type { TargetArray } from "../engine/index.ts"
 import { quote, StreamRefused } from "../errors.ts"
+import { heldBoxes, type TensorRank } from "../model/heldBoxes.ts"
 import type { Parameter } from "../model/Parameter.ts"
-import { type Box, coordinates, rebase, type Shape, volume, wholeBox } from "../tensor/Copy.ts"
-
-/** A tensor-parallel rank, of how many. */
-export interface EngineShard {
-  readonly tp: number
-  readonly rank: number
-}
+import { type Box, coordinates, rebase, type Shape, volume } from "../tensor/Copy.ts"
 
 /** Along `axis`, these ranges of the tensor, one behind the other. */
 export interface Slice {
@@ -26,18 +21,10 @@ const cannot = (tensor: string, problem: string): never => {
   throw new StreamRefused({ code: "stream/shard", problem: `${quote(tensor)} cannot be cut: ${problem}`, hint: "Ask for whole tensors, or for another tensor-parallel size." })
 }
 
-/** What a rank holds of the parameter: in each of its parts (gate and up, the projections of a mixer) its share of the split axis. */
-const heldBy = ({ parts, shape, splitAxis }: Parameter, axis: number, { rank, tp }: EngineShard, tensor: string): ReadonlyArray<Box> =>
-  parts.map(({ rows }) => {
-    const [first, end] = axis === 0 && rows ? rows : [0, shape[axis]!]
-    const extent = end - first
-    if (extent % tp !== 0) cannot(tensor, `${extent} rows or columns are not divided by tp=${tp}`)
-    const size = extent / tp
-    const box = wholeBox(shape)
-    const offsets = box.offsets.map((n, k) => (k === axis ? first + rank * size : k === 0 && rows ? rows[0] : n))
-    const sizes = box.sizes.map((n, k) => (k === axis ? size : k === 0 && rows && splitAxis !== 0 ? rows[1] - rows[0] : n))
-    return { offsets, sizes }
-  })
+const heldBy = (parameter: Parameter, axis: number, shard: TensorRank, tensor: string): ReadonlyArray<Box> => {
+  const held = heldBoxes(parameter, axis, shard)
+  return "undivided" in held ? cannot(tensor, `${held.undivided} rows or columns are not divided by tp=${shard.tp}`) : held
+}
 
 /** Sorted, without overlaps and gaps of nothing. */
 const joined = (ranges: ReadonlyArray<Range>): ReadonlyArray<Range> => {
@@ -69,7 +56,7 @@ const seenFrom = (name: string, shape: Shape, { copies, parameter }: BoundParame
 }
 
 /** An engine with more ranks than key/value heads repeats those heads, and deals out the query heads of each. */
-const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, tp }: EngineShard): Slice | undefined => {
+const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, tp }: TensorRank): Slice | undefined => {
   const { attention, splitAxis } = bound.parameter
   if (attention === undefined || splitAxis === undefined || attention.groups % tp === 0) return undefined
   const { groups, headDim, heads, valueDim = headDim } = attention
@@ -91,7 +78,7 @@ const headsShared = (name: string, shape: Shape, bound: BoundParameter, { rank, 
  * The slice of a tensor that is made of these parameters; undefined where every rank has the whole tensor.
  * @throws StreamRefused `stream/shard` where a rank's part is not made of ranges along one axis.
  */
-export const shardSlice = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: EngineShard): Slice | undefined => {
+export const shardSlice = (name: string, shape: Shape, bounds: ReadonlyArray<BoundParameter>, shard: TensorRank): Slice | undefined => {
   const { rank, tp } = shard
   const split = bounds.filter(({ parameter }) => parameter.splitAxis !== undefined)
   if (tp === 1 || split.length === 0) return undefined

@@ -1,0 +1,59 @@
+/** A model under a layout, as the list of its conversion tasks. */
+import { Effect } from "effect"
+import { bind } from "../../bridge/Conversion.ts"
+import type { ModelDescription } from "../../bridge/Family.ts"
+import { namedModel } from "../../convert/exportModel.ts"
+import type { BridgeError } from "../../errors.ts"
+import { checking, planning } from "../../io/attempt.ts"
+import type { Disk } from "../../io/Disk.ts"
+import type { Form } from "../../mimo/routing.ts"
+import { formOf, modulesOf } from "../../plan/describe.ts"
+import { laidOut } from "../../plan/layoutChecks.ts"
+import { describeModel } from "../../space/describeModel.ts"
+import { type HfConfig, headersOf, noHeaders } from "../../space/HfSource.ts"
+import type { HfWeights } from "../../space/HfWeights.ts"
+import { openedWeights } from "../../space/openedWeights.ts"
+import { freezeSet } from "../../weights/FreezeSet.ts"
+import { type PlacedTask, placedTasks, type WeightConversionTask } from "../../weights/tasks.ts"
+import { type Arrangement, arrange, familiesOf, type WithFamilies } from "../requests.ts"
+
+export type { TaskMapping, WeightConversionTask } from "../../weights/tasks.ts"
+
+/** How a model is cut, and what of it does not train. */
+export interface WeightLayout extends WithFamilies, Arrangement {
+  /** Parts by name (`router`, `language`, `images`, `images.projector`, `encoders`, `projections`), or patterns of parameters with a `*`. */
+  readonly freeze?: ReadonlyArray<string>
+}
+
+/** A model that was described by its directory. */
+export interface DescribedWeights {
+  readonly config: HfConfig
+  readonly description: ModelDescription
+  readonly form: Form
+  /** Its tensors, quantised ones seen as values; undefined: config.json is all there is. */
+  readonly weights: HfWeights | undefined
+  readonly tasks: ReadonlyArray<PlacedTask>
+}
+
+/** Describe a directory, of which config.json is enough; `form` of a checkpoint that is there. Reads headers only. */
+export const describeWeights = (hfModel: string, request: WeightLayout, form?: Form): Effect.Effect<DescribedWeights, BridgeError, Disk> =>
+  Effect.gen(function*() {
+    const families = familiesOf(request)
+    const arranged = yield* checking(() => arrange(request))
+    const { config, weights: stored } = yield* namedModel(families, hfModel)
+    return yield* planning(() => {
+      const weights = stored && openedWeights(stored, config)
+      const description = describeModel(families.find(config.json, config.path), config, weights ? headersOf(weights) : noHeaders)
+      const own = form ?? formOf(arranged.form, description)
+      const modules = modulesOf(own, description)
+      const placed = laidOut(modules, description, own, arranged.layout(modules.map(({ name }) => name)))
+      return { config, description, form: own, weights, tasks: placedTasks(bind(modules).parameters, placed, freezeSet(description, own, request.freeze ?? [])) }
+    })
+  })
+
+/**
+ * What a conversion of the model consists of: one task for each Megatron parameter, in the order of the model, with the ranks of a layout
+ * that have it. From config.json, and the headers of weights where there are any.
+ */
+export const weightTasks = (hfModel: string, request: WeightLayout = {}): Effect.Effect<ReadonlyArray<WeightConversionTask>, BridgeError, Disk> =>
+  Effect.map(describeWeights(hfModel, request), ({ tasks }) => tasks.map(({ task }) => task))
