@@ -6,9 +6,23 @@ export {
 export { type HfWeight, type HfWeightOptions } from "./weights/pieces.ts"
 export {
   type Abortable, assembleHfModel, checkForward, conversionPlan, type DescribedExportRequest, diffCheckpoints, examineCheckpoint, exportCheckpoint, exportDescribed, familiesFromFiles, importCheckpoint, inspectCheckpoint,
-  type ModelChoice as Model, modelLayout, modelProcessGroups, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, streamServedWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
+  type ModelChoice as Model, modelLayout, modelProcessGroups, publishVersion, pullVersion, pushVersion, relabelCheckpoint, relabelPlan, reshardCheckpoint, reshardPlan, mergeIterations, reportCheckpoints, roundtripCheckpoint, streamHfWeights, streamServedWeights, trainingFlops, trainingLayout, trainingMemory, trainingSetup, verifyCheckpoint,
   writeSampleModel
 } from "./api/promises.ts"
+export { type WeightBridgeOptions, WeightBridge, type WeightFormat, weightFormats, type WeightPlace } from "./api/weights/WeightBridge.ts"
+export { type TableHook, type TaskMapping, type WeightConversionTask, type WeightLayout, weightTasks } from "./api/weights/model.ts"
+export { type MegatronWeight, type RankWeightChoice, streamRankWeights } from "./api/weights/rank.ts"
+export { type BucketChoice, type PreparedWeightStream, prepareWeightStream, type WeightStreamChoice } from "./api/weights/stream.ts"
+export { type PackedTensor, type StreamedOutput, type WeightBucket } from "./weights/bucketStream.ts"
+export { type BridgeType, bridgeTypes } from "./weights/conventions.ts"
+export { type Packing, packings } from "./weights/packing.ts"
+export { type QuantizeChoice } from "./weights/quantize.ts"
+export { type WeightSelection } from "./weights/selection.ts"
+export * as rollout from "./api/rollout.ts"
+export { type PublishRequest, type PullRequest, type PushRequest } from "./api/rollout.ts"
+export { type PullReport } from "./rollout/pull.ts"
+export { type PushReport, type ReplicaReport } from "./rollout/push/push.ts"
+export { type VersionReport } from "./rollout/VersionReport.ts"
 export { connectWeights, type ConnectRequest, type Listening, type ReceivedWeight, type Selection, serveWeights, type ServeReport, type ServeRequest, type Served } from "./api/serve.ts"
 export { type ComputeChoice, forwardCheck, type ForwardReport, type ForwardRequest, type NextToken } from "./api/forward.ts"
 export { sampleModels, type SampleReport, type SampleRequest, type SampleSize, writeSample } from "./api/samples.ts"

@@ -7,7 +7,7 @@ import { readChunks } from "../checkpoint/StoredArrays.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
-import type { TargetFile } from "../engine/index.ts"
+import type { TargetArray, TargetFile } from "../engine/index.ts"
 import { type BridgeError, PlanRefused, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -48,6 +48,8 @@ export interface AdapterExportRequest {
 export interface PreparedAdapterExport {
   readonly report: AdapterReport
   readonly config: PeftConfig
+  /** What is written, in its order. */
+  readonly arrays: ReadonlyArray<TargetArray>
   readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, BridgeError, Disk>
 }
 
@@ -172,5 +174,5 @@ export const prepareAdapterExport = Effect.fnUntraced(function*(families: Family
     yield* uninterruptibly(async () => publication.recorder.write(ADAPTER_CONFIG, configBytes))
     yield* commit(publication, { small: [{ ...known(CONFIG, base.config.bytes), path: base.config.path }] })
   }))
-  return { report, config, run } satisfies PreparedAdapterExport
+  return { report, config, arrays: tensors.map((tensor) => adapterArray(stored, tensor)), run } satisfies PreparedAdapterExport
 })

@@ -30,6 +30,7 @@ import {
 } from "./MegatronMimoBridge.ts"
 import type { ImportChoices, TensorChoices, WithFamilies } from "./requests.ts"
 import type { Shared } from "./shares.ts"
+import * as rollout from "./rollout.ts"
 import * as serving from "./serve.ts"
 import { setupSft, type SetupReport, type SetupRequest } from "./setup.ts"
 import { countFlops, type FlopsReport } from "./training/flops.ts"
@@ -109,6 +110,18 @@ export const streamHfWeights = (model: ModelChoice, megatronPath: string, option
     Stream.unwrap(Effect.map(bridge(model), (b) => b.streamHfWeights(megatronPath, options))).pipe(Stream.provide(Disk.layer)),
     options.signal
   )
+
+/** Publish the next version of the weights in `root` for rollout engines: {@link rollout.publishVersion}. */
+export const publishVersion = (source: string, root: string, request: rollout.PublishRequest & Abortable = {}): Promise<rollout.VersionReport> =>
+  run(rollout.publishVersion(source, root, request), request)
+
+/** Bring a local copy to a version: {@link rollout.pullVersion}. */
+export const pullVersion = (root: string, local: string, request: rollout.PullRequest & Abortable = {}): Promise<rollout.PullReport> =>
+  run(rollout.pullVersion(root, local, request), request)
+
+/** Bring a version to every replica of an engine: {@link rollout.pushVersion}. */
+export const pushVersion = (root: string, request: rollout.PushRequest & Abortable): Promise<rollout.PushReport> =>
+  run(rollout.pushVersion(root, request), request)
 
 /** The weights that a server streams ({@link serving.connectWeights}), as a loop. Leaving it, or aborting `signal`, ends the connection. */
 export const streamServedWeights = (url: string, request: serving.ConnectRequest & Abortable = {}): AsyncIterable<serving.ReceivedWeight> =>

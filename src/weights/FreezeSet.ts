@@ -23,9 +23,9 @@ export type IsFrozen = (module: Pick<ConversionModule, "keyPrefix">, parameter: 
 const NEVER: IsFrozen = () => false
 
 /** The part of every parameter, by its name in the standard form. */
-const partsOf = ({ modules }: ModelDescription): ReadonlyMap<string, string> =>
-  new Map(modules.flatMap(({ component = STANDARD_COMPONENT, entries, kind }) => {
-    const part = partName({ component, module: kind })
+const partsOf = ({ components, modules }: ModelDescription): ReadonlyMap<string, string> =>
+  new Map(modules.flatMap(({ component, entries, kind }) => {
+    const part = partName({ component: components.length === 0 || component === undefined ? STANDARD_COMPONENT : component, module: kind })
     return entries.flatMap((entry) => (entry.kind === "parameter" ? [[entry.name, part] as const] : []))
   }))
 

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { bind } from "../../bridge/Conversion.ts"
 import type { ModelDescription } from "../../bridge/Family.ts"
 import { namedModel } from "../../convert/exportModel.ts"
-import type { BridgeError } from "../../errors.ts"
+import { type BridgeError, quote, UsageError } from "../../errors.ts"
 import { checking, planning } from "../../io/attempt.ts"
 import type { Disk } from "../../io/Disk.ts"
 import type { Form } from "../../mimo/routing.ts"
@@ -19,10 +19,15 @@ import { type Arrangement, arrange, familiesOf, type WithFamilies } from "../req
 
 export type { TaskMapping, WeightConversionTask } from "../../weights/tasks.ts"
 
+/** Changes the list of a model's parameters: what trains, and what there is. */
+export type TableHook = (table: ReadonlyArray<WeightConversionTask>) => ReadonlyArray<WeightConversionTask>
+
 /** How a model is cut, and what of it does not train. */
 export interface WeightLayout extends WithFamilies, Arrangement {
   /** Parts by name (`router`, `language`, `images`, `images.projector`, `encoders`, `projections`), or patterns of parameters with a `*`. */
   readonly freeze?: ReadonlyArray<string>
+  /** Run one after the other over the list of parameters; rows are known by their global names. */
+  readonly hooks?: ReadonlyArray<TableHook>
 }
 
 /** A model that was described by its directory. */
@@ -33,6 +38,16 @@ export interface DescribedWeights {
   /** Its tensors, quantised ones seen as values; undefined: config.json is all there is. */
   readonly weights: HfWeights | undefined
   readonly tasks: ReadonlyArray<PlacedTask>
+}
+
+const hooked = (tasks: ReadonlyArray<PlacedTask>, hooks: ReadonlyArray<TableHook>): ReadonlyArray<PlacedTask> => {
+  if (hooks.length === 0) return tasks
+  const placed = new Map(tasks.map((task) => [task.task.globalParamName, task]))
+  return hooks.reduce<ReadonlyArray<WeightConversionTask>>((table, hook) => hook(table), tasks.map(({ task }) => task)).map((task) => {
+    const own = placed.get(task.globalParamName)
+    if (own === undefined) throw new UsageError({ problem: `a hook made a row ${quote(task.globalParamName)}, which is no parameter of the model` })
+    return { ...own, task }
+  })
 }
 
 /** Describe a directory, of which config.json is enough; `form` of a checkpoint that is there. Reads headers only. */
@@ -47,7 +62,8 @@ export const describeWeights = (hfModel: string, request: WeightLayout, form?: F
       const own = form ?? formOf(arranged.form, description)
       const modules = modulesOf(own, description)
       const placed = laidOut(modules, description, own, arranged.layout(modules.map(({ name }) => name)))
-      return { config, description, form: own, weights, tasks: placedTasks(bind(modules).parameters, placed, freezeSet(description, own, request.freeze ?? [])) }
+      const tasks = placedTasks(bind(modules).parameters, placed, freezeSet(description, own, request.freeze ?? []))
+      return { config, description, form: own, weights, tasks: hooked(tasks, request.hooks ?? []) }
     })
   })
 

@@ -47,9 +47,9 @@ export interface BucketChoice {
 export interface PreparedWeightStream {
   /** Everything that will come, in order, with its bytes. */
   readonly outputs: ReadonlyArray<StreamedOutput>
-  readonly tasks: ReadonlyArray<WeightConversionTask>
-  /** Frozen tensors that were left out. */
   readonly bytes: number
+  /** What it is made by. */
+  readonly tasks: ReadonlyArray<WeightConversionTask>
   /** What config.json says of quantised tensors; undefined: nothing is quantised on the way. */
   readonly quantizationConfig: Readonly<Record<string, unknown>> | undefined
   readonly notes: ReadonlyArray<string>
