@@ -147,6 +147,7 @@ export const catalogue: ReadonlyArray<Area> = [
       "adapter": "an adapter of a kind, or with parts (biases, whole tensors), that an adapter of the trainer has no place for",
       "architecture": "no family answers to the model's class",
       "backend": "a checkpoint in another format than torch_dist",
+      "engine-checksums": ["an engine that gives no checksums of its weights, or none now", "`doctor --engine` says what it has; vLLM gives them with VLLM_SERVER_DEV_MODE=1, and while it is not paused."],
       "implied-config": ["no config.json follows from what a checkpoint says of its model", "Name the model with --hf-model; its config.json alone is enough."],
       "rollout-version": ["a version of weights in an encoding, compression or checksum that is not known", "Publish it with `publish`, or pull it with the engine's own receiver."],
       "rollout-weights": ["pickled weights are not published for engines", "Load them with transformers and write them with save_pretrained(DIR), which writes safetensors."],

@@ -11,6 +11,7 @@ import type { PublishVersionRun, VersionReport } from "../rollout/VersionReport.
 import { type Diagnosis, bySeverity } from "../doctor/Diagnosis.ts"
 import type { DoctorReport } from "../doctor/doctor.ts"
 import { attempt } from "../io/attempt.ts"
+import { compareEngineSums, type EngineSumsOptions, type EngineSumsReport } from "../rollout/push/engineSums.ts"
 import { examineEngine as engineDiagnoses } from "../rollout/push/examine.ts"
 import { pushVersion as push, type PushReport, type PushOptions } from "../rollout/push/push.ts"
 import { readToken } from "../rollout/push/token.ts"
@@ -22,6 +23,7 @@ import { familiesOf, type TensorChoices, tensorChoices, type WithFamilies } from
 export { encodings as deltaEncodings, type DeltaEncoding } from "../rollout/DeltaWriter.ts"
 export { engineKinds, type PauseMode, pauseModes } from "../rollout/push/Driver.ts"
 export { phases as pushPhases, type PushReport, type ReplicaReport } from "../rollout/push/push.ts"
+export type { EngineSumsReport } from "../rollout/push/engineSums.ts"
 export type { PullReport } from "../rollout/pull.ts"
 export type { PreparedVersion } from "../rollout/publishVersion.ts"
 export type { VersionReport } from "../rollout/VersionReport.ts"
@@ -120,6 +122,20 @@ export interface PushRequest extends EngineSecret, Omit<PushOptions, "token"> {}
 export const pushVersion = (root: string, request: PushRequest): Effect.Effect<PushReport, BridgeError, Disk> => {
   const { authFile: _, authVariable: __, ...options } = request
   return Effect.flatMap(tokenOf(request), (token) => push(root, { ...options, ...(token === undefined ? {} : { token }) }))
+}
+
+/** Which engines are asked for checksums, and what these are held against. */
+export interface EngineSumsRequest extends EngineSecret, Omit<EngineSumsOptions, "token"> {}
+
+/**
+ * Do engines hold the same weights, as their own checksums say? They are of the engines' own tensors, so they are held against those of the
+ * other engines, or against what one said before (`baseline`).
+ *
+ * @throws Unsupported `unsupported/engine-checksums` for an engine that gives none, or is paused
+ */
+export const verifyEngines = (request: EngineSumsRequest): Effect.Effect<EngineSumsReport, BridgeError, Disk> => {
+  const { authFile: _, authVariable: __, ...options } = request
+  return Effect.flatMap(tokenOf(request), (token) => compareEngineSums({ ...options, ...(token === undefined ? {} : { token }) }))
 }
 
 /** What new weights can come to an engine by. */

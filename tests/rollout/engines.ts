@@ -160,6 +160,7 @@ export const fakeSglang = (initial: string, { pending = 0, python, token }: Engi
       if (typeof body["weight_version"] === "string") engine.version = body["weight_version"]
       return yes({ num_paused_requests: 0 })
     },
+    "POST /weights_checker": ({ action, ...rest }) => (action !== "checksum" || keysOf(rest, ["allow_quant_error"]).length > 0 ? [422, { detail: "action" }] : yes({ checksums: Object.fromEntries(engine.tensors) })),
     "GET /get_weight_version": () => [200, { weight_version: engine.version }],
     ...(python === undefined ? {} : {
       "POST /pull_weights": (body: Body) => {
@@ -188,6 +189,10 @@ export const fakeVllm = (initial: string, { production = false, token }: EngineO
       if (!["abort", "wait", "keep"].includes(query.get("mode") ?? "abort")) return [400, { error: "mode" }]
       engine.paused = true
       return [200, { status: "paused" }]
+    },
+    "POST /weight_checker": ({ action }) => {
+      if (action !== "checksum") return [400, { error: "action" }]
+      return engine.paused ? [409, { error: "paused" }] : [200, { checksums: Object.fromEntries(engine.tensors) }]
     },
     "POST /resume": () => {
       if (!reset) engine.problem("resumed with an old prefix cache")

@@ -1,9 +1,9 @@
 /** New weights to three replicas: all or none resumes, whatever fails, and the report says who has what. */
-import { readdirSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, writeFileSync } from "node:fs"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest"
-import { examineEngine, publishVersion, pushVersion, type PushRequest } from "../../src/api/rollout.ts"
+import { type EngineSumsRequest, examineEngine, publishVersion, pushVersion, type PushRequest, verifyEngines } from "../../src/api/rollout.ts"
 import type { BridgeError } from "../../src/errors.ts"
 import { toPromise } from "../../src/io/attempt.ts"
 import { Disk } from "../../src/io/Disk.ts"
@@ -139,4 +139,37 @@ it("an engine says by which ways new weights can come to it", async () => {
   expect(await of(production!)).toMatchObject({ sound: false })
   await sglang!.close()
   expect((await of(sglang!)).found).toEqual([expect.objectContaining({ code: "engine-silent", severity: "error" })])
+})
+
+describe.each([["vllm", fakeVllm], ["sglang", fakeSglang]] as const)("checksums of %s", (name, fake) => {
+  const verify = (engines: ReadonlyArray<Engine>, more: Partial<EngineSumsRequest> = {}) => run(verifyEngines({ engines: engines.map(({ url }) => url), ...more }))
+
+  it("tell whether replicas hold the same, and the same as before", async () => {
+    const engines = await three(fake)
+    const baseline = at(`baseline-${name}.json`)
+    expect(await verify(engines, { baseline })).toMatchObject({ equal: true, sameVersion: true, baseline: { path: baseline, written: true } })
+    expect(await push(engines)).toMatchObject({ complete: true })
+    expect(await verify(engines)).toMatchObject({ equal: true, different: [] })
+    // All have moved on: the same among them, and another than before.
+    const moved = await verify(engines, { baseline })
+    expect(moved).toMatchObject({ equal: false, sameVersion: true, baseline: { written: false } })
+    expect(moved.different[0]!.engines).toEqual(engines.map(({ url }) => url))
+    const [first] = engines[1]!.tensors.keys()
+    engines[1]!.tensors.set(first!, "0".repeat(64))
+    expect((await verify(engines)).different).toEqual([{ name: first, engines: [engines[1]!.url] }])
+    engines[2]!.version = "2"
+    expect(await verify(engines)).toMatchObject({ equal: false, sameVersion: false })
+    const none = at(`none-${name}.json`)
+    await verify(engines, { baseline: none })
+    expect(existsSync(none)).toBe(false)
+  })
+
+  it("are refused by name where an engine gives none", async () => {
+    const engines = await three(fake)
+    await expect(verify(engines.slice(0, 1))).rejects.toMatchObject({ _tag: "UsageError" })
+    if (name !== "vllm") return
+    engines[0]!.paused = true
+    await expect(verify(engines)).rejects.toMatchObject({ code: "unsupported/engine-checksums", message: expect.stringContaining("paused") as string })
+    await expect(verify(await three(fakeVllm, { production: true }))).rejects.toMatchObject({ code: "unsupported/engine-checksums" })
+  })
 })

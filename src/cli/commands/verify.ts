@@ -13,7 +13,36 @@ import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { reportPaths } from "../reportFlags.ts"
 import { renderDeep, renderVerify } from "../render.ts"
-import { pathArgument } from "../paths.ts"
+import { pathArgument, pathFlag } from "../paths.ts"
+import { cleaned } from "../../quote.ts"
+import { type EngineSumsReport, verifyEngines } from "../../api/rollout.ts"
+import { engineSecret, secretOf } from "../engineFlags.ts"
+import { bad, bold, dim, good, plural } from "../text.ts"
+
+const renderSums = ({ baseline, different, engines, equal, sameVersion }: EngineSumsReport): string => {
+  const lines = engines.map(({ engine, kind, tensors, version }) => `  ${engine} (${kind}): ${plural(tensors, "tensor")}${version === undefined ? "" : `, says version ${version}`}`)
+  for (const { engines: whose, name } of different.slice(0, MOST_DIFFERENCES)) lines.push(`  ${name} is another on ${whose.join(", ")}`)
+  if (different.length > MOST_DIFFERENCES) lines.push(dim(`  … ${different.length} in all (--json lists every one)`))
+  if (baseline?.written) lines.push(`${bold("note")} ${baseline.path} has the checksums now: the next run is held against them`)
+  lines.push(equal ? good(baseline && !baseline.written ? "all engines hold what the baseline says" : "all engines hold the same weights") : bad(sameVersion ? `${plural(different.length, "tensor")} differ` : "the engines say other versions"))
+  return lines.join("\n")
+}
+
+const MOST_DIFFERENCES = 20
+
+const verifyEngineSums = Effect.fnUntraced(function*(input: { readonly [K in "authEnv" | "authFile" | "baseline" | "hfModel" | "megatronPath"]: Option.Option<unknown> } & {
+  readonly authEnv: Option.Option<string>; readonly authFile: Option.Option<string>; readonly baseline: Option.Option<string>
+  readonly engine: ReadonlyArray<string>; readonly paths: ReadonlyArray<string>; readonly deep: boolean; readonly json: boolean; readonly quiet: boolean
+}) {
+  yield* attempt(() => refuseIdle(
+    ["PATH", input.paths.length > 0, "an engine's own tensors are held against other engines"],
+    ["--hf-model", Option.isSome(input.hfModel), "an engine's own tensors are held against other engines"],
+    ["--megatron-path", Option.isSome(input.megatronPath), "an engine's own tensors are held against other engines"],
+    ["--deep", input.deep, "it reads files"]
+  ))
+  const report = yield* verifyEngines({ engines: input.engine, ...secretOf(input), ...(Option.isSome(input.baseline) ? { baseline: input.baseline.value } : {}) })
+  yield* emit("verify", input, report, (r) => renderSums(cleaned(r)), report.equal ? ExitCode.ok : ExitCode.different)
+})
 
 export const verifyCommand = Command.make("verify", {
   paths: pathArgument("path", "either").pipe(
@@ -28,6 +57,13 @@ export const verifyCommand = Command.make("verify", {
     Flag.withDescription("Hugging Face model directory (config.json, *.safetensors), or Org/Name of a model in the Hub's cache; of a model that is put together: a YAML file, or PART=DIR for each part, with --recipe; beside two paths the base model of the adapters in them"),
     Flag.optional
   ),
+  engine: Flag.String("engine").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription("Instead of checkpoints: a running engine, repeated for each replica. Do their own checksums say that all hold the same weights?"),
+    Flag.between(0, 1024)
+  ),
+  ...engineSecret,
+  baseline: pathFlag("baseline", "either").pipe(Flag.withMetavar("FILE"), Flag.withDescription("With --engine: checksums of an earlier time, which are held against; written if FILE is not there"), Flag.optional),
   ...flags.assembly,
   megatronPath: flags.megatronPath.pipe(Flag.optional),
   report: flags.report,
@@ -39,6 +75,8 @@ export const verifyCommand = Command.make("verify", {
   quiet: flags.quiet,
   ...flags.progress
 }, Effect.fn("verify")(function*(input) {
+  if (input.engine.length > 0) return yield* verifyEngineSums(input)
+  yield* attempt(() => refuseIdle(...(["--baseline", "--auth-file", "--auth-env"] as const).map((flag, i) => [flag, Option.isSome([input.baseline, input.authFile, input.authEnv][i]!), "there is no --engine"] as const)))
   const engine = yield* attempt(() => flags.engineOptions(input))
   const hfModel = yield* Effect.forEach(Option.toArray(input.hfModel), (name) => flags.modelOf({ hfModel: name, recipe: input.recipe, family: input.family }))
   const given = yield* Effect.forEach(input.paths, checkpointPath)
@@ -75,6 +113,7 @@ export const verifyCommand = Command.make("verify", {
     { command: "convert_megatron_mimo verify --hf-model ./hf --megatron-path ./megatron", description: "Hugging Face against Megatron" },
     { command: `convert_megatron_mimo verify ${join(".", "hf")} ./exported`, description: "Two of a kind" },
     { command: "convert_megatron_mimo verify ./adapter ./lora --hf-model ./hf", description: "An adapter of peft against adapters of Megatron" },
+    { command: "convert_megatron_mimo verify --engine http://gpu1:8000 --engine http://gpu2:8000", description: "Do all replicas hold the same weights?" },
     { command: "convert_megatron_mimo verify --deep ./megatron", description: "Has the disk kept what was written?" }
   ])
 )
