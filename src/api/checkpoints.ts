@@ -36,6 +36,7 @@ import type { PageRequest } from "../report/gather.ts"
 import { knownProviders } from "./models.ts"
 import { measured, meter, type Watched } from "./progress.ts"
 import { reportRoom } from "./reportRoom.ts"
+import { frozenNames } from "./weights/model.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
 
 export type { DiffKind, DiffReport, TensorDiff } from "../diff/diff.ts"
@@ -84,6 +85,8 @@ export const inspect = (path: string, request: InspectRequest = {}): Effect.Effe
 export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOptions, "filter" | "progress" | "onSize">> {
   /** Globs, one of which a name must match; none: every tensor is compared. */
   readonly filter?: ReadonlyArray<string>
+  /** Only what these frozen parts keep as it is (`router`, `language`, `encoders`, … as of {@link WeightLayout.freeze}): no difference is to be found. */
+  readonly frozen?: ReadonlyArray<string>
 }
 
 /**
@@ -92,7 +95,10 @@ export interface DiffRequest extends WithFamilies, Watched, Partial<Omit<DiffOpt
  */
 export const diff = (left: string, right: string, request: DiffRequest = {}): Effect.Effect<DiffReport, ConversionError, Disk> =>
   Effect.gen(function*() {
-    const filter = yield* checking(() => globs(request.filter ?? []))
+    const { frozen = [] } = request
+    const matching = yield* checking(() => globs(request.filter ?? []))
+    const names = frozen.length === 0 ? undefined : yield* frozenNames(familiesOf(request), frozen, [...(request.hfModel === undefined ? [] : [request.hfModel]), left, right])
+    const filter = (name: string): boolean => matching(name) && (names === undefined || names.has(name))
     return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...farAway(left, right), ...request, filter, ...measured("comparing", request) })
   })
 

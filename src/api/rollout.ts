@@ -17,6 +17,7 @@ import { pushVersion as push, type PushReport, type PushOptions } from "../rollo
 import { readToken } from "../rollout/push/token.ts"
 import { type PullReport, type PullOptions, pullVersion as pull } from "../rollout/pull.ts"
 import { newestSource, trackedIteration } from "../rollout/watch.ts"
+import { frozenNames } from "./weights/model.ts"
 import { measured, meter, type Watched } from "./progress.ts"
 import { familiesOf, type TensorChoices, tensorChoices, type WithFamilies } from "./requests.ts"
 
@@ -29,19 +30,24 @@ export type { PreparedVersion } from "../rollout/publishVersion.ts"
 export type { VersionReport } from "../rollout/VersionReport.ts"
 
 /** What is published as the next version, of what kind, and how. */
-export interface PublishRequest extends WithFamilies, TensorChoices, PublishVersionRequest, Watched, EngineLimits, Pick<ExportRequest, "mtpFrom" | "vocabSize">, Pick<PublishVersionRun, "onKept" | "onWait" | "resume"> {
+export interface PublishRequest extends WithFamilies, TensorChoices, Omit<PublishVersionRequest, "frozen">, Watched, EngineLimits, Pick<ExportRequest, "mtpFrom" | "vocabSize">, Pick<PublishVersionRun, "onKept" | "onWait" | "resume"> {
   /** Of a Megatron checkpoint: the model's directory; or what the checkpoint does not say of itself. */
   readonly model?: string | DescribedByCheckpoint
+  /** Parts that do not train (`router`, `language`, `encoders`, …): a delta takes them as they were, without reading them. */
+  readonly freeze?: ReadonlyArray<string>
 }
 
 /** Plan the next version of `root` from a Megatron checkpoint or a Hugging Face directory. Reads headers only. */
 export const prepareVersion = (source: string, root: string, request: PublishRequest = {}): Effect.Effect<PreparedVersion, BridgeError, Disk> => {
-  const { base, encoding, full, fullEvery, keep, model = {}, mtpFrom, vocabSize } = request
-  const next = Object.fromEntries(Object.entries({ base, encoding, full, fullEvery, keep }).filter(([, value]) => value !== undefined)) as PublishVersionRequest
-  return planPublish(familiesOf(request), source, root, {
-    model,
-    request: { ...tensorChoices(request), ...(mtpFrom === undefined ? {} : { mtpFrom }), ...(vocabSize === undefined ? {} : { vocabSize }) }
-  }, next)
+  const { base, encoding, freeze = [], full, fullEvery, keep, model = {}, mtpFrom, vocabSize } = request
+  const known = freeze.length === 0 ? Effect.succeed(undefined) : frozenNames(familiesOf(request), freeze, [...(typeof model === "string" ? [model] : []), source])
+  return Effect.flatMap(known, (frozen) => {
+    const next = Object.fromEntries(Object.entries({ base, encoding, frozen, full, fullEvery, keep }).filter(([, value]) => value !== undefined)) as PublishVersionRequest
+    return planPublish(familiesOf(request), source, root, {
+      model,
+      request: { ...tensorChoices(request), ...(mtpFrom === undefined ? {} : { mtpFrom }), ...(vocabSize === undefined ? {} : { vocabSize }) }
+    }, next)
+  })
 }
 
 /**

@@ -20,6 +20,8 @@ export interface VersionReport {
   readonly base?: number
   readonly encoding?: DeltaEncoding
   readonly tensors: number
+  /** Frozen tensors that were taken as they were, where parts are frozen. */
+  readonly frozenTensors?: number
   /** Bytes of the whole model. */
   readonly modelBytes: number
   /** Tensors that differ from the version before. */

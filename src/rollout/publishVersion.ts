@@ -17,7 +17,7 @@ import { INDEX_NAME } from "../safetensors/locate.ts"
 import { present } from "../store/present.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
-import { layoutText, stateChecksum } from "./checksums.ts"
+import { layoutText, stateChecksum, type SummedTensor } from "./checksums.ts"
 import { compareStates } from "./compareStates.ts"
 import type { DeltaEncoding } from "./DeltaWriter.ts"
 import { publishFull } from "./fullVersion.ts"
@@ -39,6 +39,8 @@ export interface PublishVersionRequest {
   readonly encoding?: DeltaEncoding
   /** What the version before was made from, if that is not where it was: a checkpoint of either kind. Of the first version: what engines were started with. */
   readonly base?: string
+  /** Tensors that nothing trains: taken as they were in the version before, without a look, where that version tells their checksums. */
+  readonly frozen?: ReadonlySet<string>
 }
 
 export interface PreparedVersion {
@@ -50,19 +52,24 @@ const FULL_EVERY = 10
 
 const bytesOf = ({ tensors }: RolloutSource): number => Iterator.from(tensors.values()).reduce((sum, { dtype, shape }) => sum + Math.ceil((volume(shape) * bitsOf(dtype)) / 8), 0)
 
-/** How many deltas stand at the end, and the newest version. */
+/** How many deltas stand at the end, the newest version, and the checksums of tensors that are as in the last full one. */
 const lastVersions = Effect.fnUntraced(function*(root: string) {
   const store = yield* storeInUse
   const versions = yield* converting(() => listVersions(store, root))
   const newest = versions.at(-1)
-  if (newest === undefined) return { versions, newest: undefined, deltas: 0 }
+  if (newest === undefined) return { versions, newest: undefined, deltas: 0, sums: new Map<string, string>() }
   const last: Version = yield* readVersion(root, newest)
   let deltas = 0
-  for (let at: Version = last; at.kind === "delta" && versions.includes(at.base);) {
+  const changed = new Set<string>()
+  let at: Version = last
+  while (at.kind === "delta") {
+    for (const name of Object.keys(at.weightMap)) changed.add(name)
+    if (!versions.includes(at.base)) break
     deltas++
     at = yield* readVersion(root, at.base)
   }
-  return { versions, newest: last, deltas: last.kind === "delta" ? Math.max(1, deltas) : 0 }
+  const sums = new Map(Object.entries(at.kind === "full" ? at.checksums ?? {} : {}).filter(([name]) => !changed.has(name)))
+  return { versions, newest: last, deltas: last.kind === "delta" ? Math.max(1, deltas) : 0, sums }
 })
 
 /** Names, dtypes and shapes must be the same, or no receiver has where a delta belongs. */
@@ -95,12 +102,12 @@ const baseOf = Effect.fnUntraced(function*(newest: Version, base: string | undef
 
 /** Plan the next version. Headers only. */
 export const preparePublish = Effect.fnUntraced(function*(families: FamilyRegistry, path: string, root: string, source: SourceRequest, request: PublishVersionRequest = {}) {
-  const { base, encoding = "xor", full = false, fullEvery = FULL_EVERY, keep } = request
+  const { base, encoding = "xor", frozen = new Set<string>(), full = false, fullEvery = FULL_EVERY, keep } = request
   if (!Number.isInteger(fullEvery) || fullEvery < 1) return yield* new UsageError({ problem: "--full-every is a whole number from 1 on" })
   if (keep !== undefined && (!Number.isInteger(keep) || keep < 1)) return yield* new UsageError({ problem: "--keep is a whole number from 1 on" })
   if (full && base !== undefined) return yield* new UsageError({ problem: "--full needs no --base" })
   const now: RolloutSource = yield* openSource(families, path, source)
-  const { deltas, newest } = yield* lastVersions(root)
+  const { deltas, newest, sums } = yield* lastVersions(root)
   const version = (newest?.version ?? 0) + 1
   const common = {
     version,
@@ -125,10 +132,18 @@ export const preparePublish = Effect.fnUntraced(function*(families: FamilyRegist
   if (found.path === undefined) return asFull([`a full version: ${found.why}`])
   const old: RolloutSource = yield* openSource(families, found.path, source)
   yield* converting(() => refuseOtherLayout(old, now))
-  const report: VersionReport = { ...common, kind: "delta", base: newest?.version ?? 0, encoding, notes: now.notes }
+  const kept = new Map(Iterator.from(now.tensors).flatMap(([name, { dtype, shape }]): ReadonlyArray<readonly [string, SummedTensor]> => {
+    const checksum = frozen.has(name) ? sums.get(name) : undefined
+    return checksum === undefined ? [] : [[name, { dtype, shape, checksum }]]
+  }))
+  const report: VersionReport = {
+    ...common, kind: "delta", base: newest?.version ?? 0, encoding,
+    ...(frozen.size === 0 ? {} : { frozenTensors: kept.size }),
+    notes: [...now.notes, ...(kept.size === 0 ? [] : [`${kept.size} frozen tensors are taken as they were, and not read: \`diff --frozen\` looks`])]
+  }
   return {
     report,
-    run: (options = {}) => Effect.flatMap(publishDelta(root, old, now, newest, report, encoding, resolve(path), options), finish)
+    run: (options = {}) => Effect.flatMap(publishDelta(root, old, now, newest, report, encoding, resolve(path), kept, options), finish)
   } satisfies PreparedVersion as PreparedVersion
 })
 
@@ -151,6 +166,7 @@ const publishDelta = (
   report: VersionReport,
   encoding: DeltaEncoding,
   source: string,
+  kept: ReadonlyMap<string, SummedTensor>,
   { concurrency, far, io, maxMemory, onKept, onWait, progress }: PublishVersionRun
 ) => Effect.gen(function*() {
   const disk = yield* Disk
@@ -158,10 +174,10 @@ const publishDelta = (
   yield* uninterruptibly(() => makeFolders(disk, root))
   return yield* publish(report.directory, { overwrite: false, size: 0, sources: [old.path, now.path], onKept, onWait }, (publication) => Effect.gen(function*() {
     const { directory, recorder, staged } = publication
-    const pair = { names: [...now.tensors.keys()], old: old.array, now: now.array }
+    const pair = { names: [...now.tensors.keys()].filter((name) => !kept.has(name)), old: old.array, now: now.array }
     const done = yield* compareStates(pair, { ...withoutUndefined({ concurrency, far, io, maxMemory }), encoding, directory, progress })
     yield* converting(() => refuseChanged(store, [...old.states, ...now.states]))
-    const [baseState, state] = yield* converting(() => Promise.all([stateChecksum(done.old), stateChecksum(done.now)]))
+    const [baseState, state] = (yield* converting(() => Promise.all([done.old, done.now].map((read) => stateChecksum(new Map([...read, ...kept])))))) as [string, string]
     yield* converting(() => refuseOtherState(base, old.path, baseState))
     const weightMap = new Map<string, string>()
     const fileChecksums = new Map<string, string>()

@@ -32,7 +32,7 @@ const FREEZE_ROUTERS = [
   `    """Runs after the weights are loaded and before wrapping: routers do not train."""`,
   "    for model in model_list:",
   "        for name, parameter in model.named_parameters():",
-  `            if ".router." in name:`,
+  `            if ".router." in name or ".shared_experts.gate_" in name:`,
   "                parameter.requires_grad = False",
   "    return model_list",
 ] as const

@@ -1,6 +1,7 @@
 /** A model under a layout, as the list of its conversion tasks. */
 import { Effect } from "effect"
 import { bind } from "../../bridge/Conversion.ts"
+import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
 import type { ModelDescription } from "../../bridge/Family.ts"
 import { namedModel } from "../../convert/exportModel.ts"
 import { type BridgeError, quote, UsageError } from "../../errors.ts"
@@ -12,8 +13,9 @@ import { laidOut } from "../../plan/layoutChecks.ts"
 import { describeModel } from "../../space/describeModel.ts"
 import { type HfConfig, headersOf, noHeaders } from "../../space/HfSource.ts"
 import type { HfWeights } from "../../space/HfWeights.ts"
+import { kindOfPath } from "../../space/openSpace.ts"
 import { openedWeights } from "../../space/openedWeights.ts"
-import { freezeSet } from "../../weights/FreezeSet.ts"
+import { freezeSet, frozenTensors } from "../../weights/FreezeSet.ts"
 import { type PlacedTask, placedTasks, type WeightConversionTask } from "../../weights/tasks.ts"
 import { type Arrangement, arrange, familiesOf, type WithFamilies } from "../requests.ts"
 
@@ -50,15 +52,37 @@ const hooked = (tasks: ReadonlyArray<PlacedTask>, hooks: ReadonlyArray<TableHook
   })
 }
 
+/** What a directory describes, and its tensors where it has any. Reads headers only. */
+const describeDirectory = Effect.fnUntraced(function*(families: FamilyRegistry, hfModel: string) {
+  const { config, weights: stored } = yield* namedModel(families, hfModel)
+  return yield* planning(() => {
+    const weights = stored && openedWeights(stored, config)
+    return { config, weights, description: describeModel(families.find(config.json, config.path), config, weights ? headersOf(weights) : noHeaders) }
+  })
+})
+
+/**
+ * The tensors that stay as they are while these parts are frozen, under all their names. The model is described by the first of
+ * `directories` that is one of Hugging Face.
+ *
+ * @throws UsageError where none is; for parts that the model does not have
+ */
+export const frozenNames = Effect.fnUntraced(function*(families: FamilyRegistry, parts: ReadonlyArray<string>, directories: ReadonlyArray<string>) {
+  for (const directory of directories) {
+    if ((yield* kindOfPath(directory)) !== "safetensors") continue
+    const { description } = yield* describeDirectory(families, directory)
+    return (yield* planning(() => frozenTensors(description, parts))).names
+  }
+  return yield* new UsageError({ problem: "which tensors are frozen follows from the model's config.json, and none is named", hint: "--hf-model DIR" })
+})
+
 /** Describe a directory, of which config.json is enough; `form` of a checkpoint that is there. Reads headers only. */
 export const describeWeights = (hfModel: string, request: WeightLayout, form?: Form): Effect.Effect<DescribedWeights, BridgeError, Disk> =>
   Effect.gen(function*() {
     const families = familiesOf(request)
     const arranged = yield* checking(() => arrange(request))
-    const { config, weights: stored } = yield* namedModel(families, hfModel)
+    const { config, description, weights } = yield* describeDirectory(families, hfModel)
     return yield* planning(() => {
-      const weights = stored && openedWeights(stored, config)
-      const description = describeModel(families.find(config.json, config.path), config, weights ? headersOf(weights) : noHeaders)
       const own = form ?? formOf(arranged.form, description)
       const modules = modulesOf(own, description)
       const placed = laidOut(modules, description, own, arranged.layout(modules.map(({ name }) => name)))

@@ -72,7 +72,12 @@ export const diffCommand = Command.make("diff", {
     Flag.withDescription("Compare only tensors whose name matches. Repeatable"),
     Flag.between(0, 100)
   ),
-  hfModel: flags.hfModel.pipe(Flag.withDescription("Base model of adapters, where those of peft are compared with those of a Megatron checkpoint"), Flag.optional),
+  frozen: Flag.String("frozen").pipe(
+    Flag.withMetavar("PART"),
+    Flag.withDescription("Compare only what this part, frozen in training, must have kept: router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable"),
+    Flag.between(0, 100)
+  ),
+  hfModel: flags.hfModel.pipe(Flag.withDescription("With --frozen the model's directory, where neither side is one; base model of adapters, where those of peft are compared with those of a Megatron checkpoint"), Flag.optional),
   headers: Flag.Boolean("headers").pipe(Flag.withDescription("Names, shapes and dtypes only: nothing of the data is read"), Flag.withDefault(false)),
   summary: Flag.Boolean("summary").pipe(Flag.withDescription("Counts only; distances are not measured"), Flag.withDefault(false)),
   report: flags.page,
@@ -97,6 +102,7 @@ export const diffCommand = Command.make("diff", {
       ...base,
       norms: !input.summary,
       filter: input.filter,
+      frozen: input.frozen,
       onProgress
     }))
   const { tensors, ...counts } = report
@@ -106,6 +112,7 @@ export const diffCommand = Command.make("diff", {
   Command.withExamples([
     { command: "convert_megatron_mimo diff ./base ./finetuned", description: "What did training change?" },
     { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" },
+    { command: "convert_megatron_mimo diff ./run/iter_0000100 ./run/iter_0000200 --frozen router --hf-model ./hf", description: "Has training left the routers alone?" },
     { command: "convert_megatron_mimo diff ./base ./finetuned --report diff.html", description: "And a page: which modules changed, layer by layer" }
   ])
 )

@@ -2,7 +2,7 @@
 import { z } from "zod"
 import type { ForwardReport, NextToken } from "../../api/forward.ts"
 import type { ServeReport } from "../../api/serve.ts"
-import { engineKinds, type PullReport, pushPhases, type PushReport, type ReplicaReport, type VersionReport } from "../../api/rollout.ts"
+import { type EngineSumsReport, engineKinds, type PullReport, pushPhases, type PushReport, type ReplicaReport, type VersionReport } from "../../api/rollout.ts"
 import { bytes, count, type FieldsOf, notes, optional, real, size, text, texts } from "./fields.ts"
 
 const nextToken = {
@@ -48,6 +48,7 @@ export const versionFields = {
   base: optional(count.describe("The version that a delta is applied to; 0: the model that engines were started with")),
   encoding: optional(z.enum(["xor", "overwrite"])),
   tensors: count,
+  frozenTensors: optional(count.describe("With --freeze: tensors that were taken as they were, and not read")),
   modelBytes: bytes.describe("Of the whole model"),
   changedTensors: optional(count),
   bytes: optional(bytes.describe("Of the version's own files; absent with --dry-run")),
@@ -90,3 +91,11 @@ export const pushedFields = {
   recovery: texts.describe("What to do now"),
   notes
 } satisfies FieldsOf<PushReport>
+
+export const engineSumsFields = {
+  engines: z.array(z.strictObject({ engine: text, kind: z.enum(engineKinds), version: optional(text), tensors: count })),
+  different: z.array(z.strictObject({ name: text, engines: texts.describe("Whose is another than the first engine's, or than the baseline's") })),
+  sameVersion: z.boolean(),
+  baseline: optional(z.strictObject({ path: text, written: z.boolean() })),
+  equal: z.boolean()
+} satisfies FieldsOf<EngineSumsReport>

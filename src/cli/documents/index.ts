@@ -11,7 +11,7 @@ import { adapterFields, mergeFields } from "./adapters.ts"
 import { diffFields, diffCounts, doctorFields, inspectionFields } from "./inspection.ts"
 import { averageFields, pruneFields, relabelFields, reshardFields, uploadsFields } from "./folders.ts"
 import { flopsFields, layoutFields, memoryFields, setupFields } from "./training.ts"
-import { forwardFields, pulledFields, pushedFields, serveFields, versionFields } from "./engines.ts"
+import { engineSumsFields, forwardFields, pulledFields, pushedFields, serveFields, versionFields } from "./engines.ts"
 import { scaffoldFields, supportFields } from "./models.ts"
 
 const exitCode = z.union([z.literal(0), z.literal(1)]).describe("1: it found differences, or what a loader would stumble over, or no layout that stands; `ok` is true all the same, for the command did its work")
@@ -26,7 +26,7 @@ export const documents = {
   import: document("import", "import, and import --dry-run", { ...conversionFields, target }),
   export: document("export", "export, and export --dry-run", { ...conversionFields, target }),
   plan: document("plan", "plan", conversionFields),
-  verify: z.union([document("verify", "verify A B", verifyFields), document("verify", "verify --deep PATH", deepFields)]),
+  verify: z.union([document("verify", "verify A B", verifyFields), document("verify", "verify --deep PATH", deepFields), document("verify", "verify --engine URL", engineSumsFields)]),
   roundtrip: z.union([document("roundtrip", "roundtrip", roundtripFields), document("roundtrip", "roundtrip --dry-run", conversionFields)]),
   inspect: document("inspect", "inspect", inspectionFields),
   diff: z.union([document("diff", "diff", diffFields), document("diff", "diff --summary", diffCounts)]),

@@ -32,7 +32,8 @@ type Sums = ReadonlyMap<string, string>
 export interface EngineState {
   readonly engine: string
   readonly kind: EngineKind
-  readonly version: string | undefined
+  /** What it says that it has. */
+  readonly version?: string
   readonly tensors: number
 }
 
@@ -79,7 +80,7 @@ const sumsOfEngine = async (address: string, token: string | undefined, timeout:
     const options = { signal, quick: timeout, slow: timeout, pause: undefined, phases: false }
     const version = await (facts.kind === "sglang" ? sglangDriver(client, options) : vllmDriver(client, options)).version()
     const sums = new Map(Object.entries(parsed.data.checksums))
-    return { engine: address, kind: facts.kind, version, tensors: sums.size, sums }
+    return { engine: address, kind: facts.kind, ...(version === undefined ? {} : { version }), tensors: sums.size, sums }
   } finally {
     await client.close().catch(() => {})
   }
