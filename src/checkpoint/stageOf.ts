@@ -24,7 +24,7 @@ interface StageOptions<E> {
  *
  * @throws UsageError if the layers do not fit the pipeline
  */
-export const chunksOf = <E extends Staged>(
+export const modelChunks = <E extends Staged>(
   { pipeline, pp }: ModuleParallelism,
   entries: ReadonlyArray<E>,
   { isTower = () => false, mtpLayers = 0 }: StageOptions<E> = {}
@@ -44,6 +44,6 @@ export const chunksOf = <E extends Staged>(
 
 /** The stage that an entry is on. @throws UsageError if the layers do not fit the pipeline */
 export const stagesOf = <E extends Staged>(parallelism: ModuleParallelism, entries: ReadonlyArray<E>, options: StageOptions<E> = {}): StageOf<E> => {
-  const chunkOf = chunksOf(parallelism, entries, options)
+  const chunkOf = modelChunks(parallelism, entries, options)
   return (entry) => chunkOf(entry) % parallelism.pp
 }

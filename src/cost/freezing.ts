@@ -50,7 +50,7 @@ export const frozenParts = (description: ModelDescription, names: ReadonlyArray<
 }
 
 /** The part that a module belongs to, in either form. */
-export const partName = ({ component, module }: Pick<WeightGroup, "component" | "module">): string => {
+export const freezablePart = ({ component, module }: Pick<WeightGroup, "component" | "module">): string => {
   const own = component === "model" ? (module === "vision" ? "images" : module === "audio" ? "audio" : LANGUAGE_COMPONENT) : component
   if (module === "projector") return `${own === LANGUAGE_COMPONENT ? "images" : own}.projector`
   return module === "language" || module === "classifier" || module === "indexers" ? LANGUAGE_COMPONENT : own
@@ -60,7 +60,7 @@ export const partName = ({ component, module }: Pick<WeightGroup, "component" | 
 export type Role = "trained" | "frozen in the gradient's path" | "frozen before everything that trains"
 
 export const trainingRole = (group: WeightGroup, frozen: Frozen): Role => {
-  const name = partName(group)
+  const name = freezablePart(group)
   if (!frozen.has(name)) return "trained"
   if (name === LANGUAGE_COMPONENT) return "frozen in the gradient's path"
   // A tower comes first; a projector is behind its tower.

@@ -1,7 +1,7 @@
 /** A model under a layout: what the trainer would refuse is refused, and every entry gets its pipeline stage. Pure. */
 import type { ConversionModule } from "../bridge/Conversion.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
-import { chunksOf, type StageOf } from "../checkpoint/stageOf.ts"
+import { modelChunks, type StageOf } from "../checkpoint/stageOf.ts"
 import { componentOf, type Form } from "../mimo/routing.ts"
 import type { Entry } from "../model/Parameter.ts"
 import type { TransformerConfig } from "../model/TransformerConfig.ts"
@@ -64,7 +64,7 @@ export const laidOut = (
     validateModule({ component, ...builtModule(provider, form, module.name, module.entries) })
     const options = { mtpLayers: mtpLayersOf(form, module, provider), ...(form === "standard" ? { isTower: towerOfStandard } : {}) }
     const { parallelism } = component
-    const chunkOf = chunksOf(parallelism, module.entries, options)
+    const chunkOf = modelChunks(parallelism, module.entries, options)
     return { module, parallelism, chunkOf, stageOf: (entry) => chunkOf(entry) % parallelism.pp }
   })
 }

@@ -4,7 +4,7 @@
  */
 import { bind, type ConversionModule } from "../bridge/Conversion.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
-import { freezable, frozenParts, partName } from "../cost/freezing.ts"
+import { freezable, frozenParts, freezablePart } from "../cost/freezing.ts"
 import { quote, UsageError } from "../errors.ts"
 import { type Form, unroute } from "../mimo/routing.ts"
 import type { Parameter } from "../model/Parameter.ts"
@@ -25,7 +25,7 @@ const NEVER: IsFrozen = () => false
 /** The part of every parameter, by its name in the standard form. */
 const partsOf = ({ components, modules }: ModelDescription): ReadonlyMap<string, string> =>
   new Map(modules.flatMap(({ component, entries, kind }) => {
-    const part = partName({ component: components.length === 0 || component === undefined ? STANDARD_COMPONENT : component, module: kind })
+    const part = freezablePart({ component: components.length === 0 || component === undefined ? STANDARD_COMPONENT : component, module: kind })
     return entries.flatMap((entry) => (entry.kind === "parameter" ? [[entry.name, part] as const] : []))
   }))
 

@@ -79,7 +79,7 @@ export interface Quantizing {
 }
 
 /** The pieces of arrays; with `lend` they are valid until the next one is asked for. */
-export const piecesOf = (arrays: Iterable<TargetArray>, options: EngineOptions & { readonly lend?: boolean }, quantize?: Quantizing): Stream.Stream<HfWeight, EngineError | ConversionError, Disk> => {
+export const weightPieces = (arrays: Iterable<TargetArray>, options: EngineOptions & { readonly lend?: boolean }, quantize?: Quantizing): Stream.Stream<HfWeight, EngineError | ConversionError, Disk> => {
   const pieces = Stream.map(stream(arrays, options), ({ array: { dtype, id, shape }, bytes, last, offset }): HfWeight => ({ name: id, dtype, shape, offset, bytes, last }))
   if (quantize === undefined) return pieces
   const quantized = quantizing(quantize.blocksOf)
@@ -87,7 +87,7 @@ export const piecesOf = (arrays: Iterable<TargetArray>, options: EngineOptions &
 }
 
 export const hfWeights = (arrays: Iterable<TargetArray>, { pieces = "bounded", ...options }: HfWeightOptions, quantize?: Quantizing): Stream.Stream<HfWeight, EngineError | ConversionError, Disk> => {
-  if (pieces === "bounded") return piecesOf(arrays, options, quantize)
+  if (pieces === "bounded") return weightPieces(arrays, options, quantize)
   const assembled = assembling()
-  return piecesOf(arrays, { ...options, lend: true }, quantize).pipe(Stream.map(assembled), Stream.flattenIterable)
+  return weightPieces(arrays, { ...options, lend: true }, quantize).pipe(Stream.map(assembled), Stream.flattenIterable)
 }

@@ -14,7 +14,7 @@ import type { DType } from "../tensor/DType.ts"
 import { isOnRank, type PlacedTask, type WeightConversionTask } from "./tasks.ts"
 
 /** A rank's part of a parameter. */
-export interface RankTensor {
+export interface HeldTensor {
   readonly task: WeightConversionTask
   readonly array: TargetArray
 }
@@ -70,7 +70,7 @@ export const fromStored = (stored: StoredArrays, storedOf: (name: string) => Sto
  *
  * @throws UsageError for a rank that there is not, for rows that its group does not divide
  */
-export const rankTensors = (tasks: ReadonlyArray<PlacedTask>, rank: number, source: BoxSource): ReadonlyArray<RankTensor> => {
+export const rankTensors = (tasks: ReadonlyArray<PlacedTask>, rank: number, source: BoxSource): ReadonlyArray<HeldTensor> => {
   const own = tasks.filter(({ placed: { parallelism } }) => ownsRank(parallelism, rank))
   if (own.length === 0) throw new UsageError({ problem: `the layout has no rank ${rank}` })
   return own.filter((task) => isOnRank(task, rank)).map((placedTask) => {

@@ -57,7 +57,10 @@ export interface WeightBridgeOptions extends WeightLayout, Pick<WeightStreamChoi
 type Streaming = Omit<WeightStreamChoice, keyof WeightBridgeOptions> & Abortable
 
 const run = <A, E>(effect: Effect.Effect<A, E, Disk>, { signal }: Abortable = {}): Promise<A> => toPromise(Effect.provide(effect, Disk.layer), signal)
-const loop = <A, E>(stream: Stream.Stream<A, E, Disk>, { signal }: Abortable): AsyncIterable<A> => toAsyncIterable(Stream.provide(stream, Disk.layer), signal)
+const loop = <A, E>(stream: Stream.Stream<A, E, Disk>, { signal }: Abortable): AsyncIterable<A> => {
+  const provided = Stream.provide(stream, Disk.layer)
+  return toAsyncIterable(provided, signal)
+}
 
 const oneOf = <T extends string>(what: string, given: T, known: ReadonlyArray<T>): T => {
   if (known.includes(given)) return given

@@ -14,7 +14,7 @@ import { bytesOfTensor } from "../../space/TensorSpace.ts"
 import type { Shape } from "../../tensor/Copy.ts"
 import type { DType } from "../../tensor/DType.ts"
 import { freezeSet } from "../../weights/FreezeSet.ts"
-import { fromHf, fromStored, rankTensors, type RankTensor } from "../../weights/rankWeights.ts"
+import { fromHf, fromStored, rankTensors, type HeldTensor } from "../../weights/rankWeights.ts"
 import { isOnRank, placedTasks, type WeightConversionTask } from "../../weights/tasks.ts"
 import { ownsRank } from "../../parallel/RankGrid.ts"
 import { prepareImport } from "../conversions.ts"
@@ -74,7 +74,7 @@ const ofMegatron = Effect.fnUntraced(function*(hfModel: string, path: string, ra
  */
 export const streamRankWeights = (hfModel: string, path: string, rank: number, request: RankWeightChoice = {}): Stream.Stream<MegatronWeight, BridgeError, Disk> =>
   Stream.unwrap(Effect.gen(function*() {
-    const tensors: ReadonlyArray<RankTensor> = yield* (yield* kindOfPath(path)) === "megatron" ? ofMegatron(hfModel, path, rank, request) : ofHf(path, rank, request)
+    const tensors: ReadonlyArray<HeldTensor> = yield* (yield* kindOfPath(path)) === "megatron" ? ofMegatron(hfModel, path, rank, request) : ofHf(path, rank, request)
     const { add, total } = meter("reading", request)
     total(tensors.reduce((sum, { array: { dtype, shape } }) => sum + bytesOfTensor(dtype, shape), 0))
     const tasks = tensors.map(({ task }) => task)

@@ -17,7 +17,7 @@ import { type BridgeType, bridgeTypes, CONVENTIONS } from "../../weights/convent
 import { singleExperts } from "../../weights/experts.ts"
 import { freezeSet } from "../../weights/FreezeSet.ts"
 import { type Packing, packed } from "../../weights/packing.ts"
-import { type HfWeight, type HfWeightOptions, hfWeights, piecesOf } from "../../weights/pieces.ts"
+import { type HfWeight, type HfWeightOptions, hfWeights, weightPieces } from "../../weights/pieces.ts"
 import { quantizable, type QuantizeChoice, quantizationConfigOf } from "../../weights/quantize.ts"
 import { type SelectableTensor, type SelectedTensor, selectTensors, type WeightSelection } from "../../weights/selection.ts"
 import type { WeightConversionTask } from "../../weights/tasks.ts"
@@ -149,7 +149,7 @@ export const prepareWeightStream = (hfModel: string, path: string, request: Weig
         buckets: ({ bucketBytes = convention.bucketBytes, packing = convention.packing, ...options } = {}) =>
           Stream.unwrap(Effect.map(checking(() => packed(outputs, bucketBytes, packing)), (planned) => {
             const add = metered(options)
-            const pieces = piecesOf(arrays(), { ...options, lend: true }, quantizing)
+            const pieces = weightPieces(arrays(), { ...options, lend: true }, quantizing)
             return bucketStream(planned, pieces).pipe(Stream.tap((bucket) => Effect.sync(() => add(bucket.bytes.byteLength))))
           }))
       }

@@ -124,7 +124,7 @@ export const compareEngineSums = Effect.fnUntraced(function*({ baseline, engines
   }
   const sameVersion = new Set(states.map(({ version }) => version)).size === 1
   return {
-    engines: states.map(({ sums: _, ...state }) => state),
+    engines: states.map(({ engine, kind, tensors, version }) => ({ engine, kind, ...(version === undefined ? {} : { version }), tensors })),
     different, sameVersion,
     ...(path === undefined ? {} : { baseline: { path, written } }),
     equal: different.length === 0 && sameVersion
