@@ -11,7 +11,9 @@ import type { ShardWriter } from "./ShardWriter.ts"
 import { sameBytes, xorOf } from "./xor.ts"
 import { FrameWriter, ONE_CALL, packedAtOnce } from "./zstd.ts"
 
+/** How a delta says what has changed: new ⊕ old of whole tensors, or places and new bytes. */
 export const encodings = ["xor", "overwrite"] as const
+/** One of the encodings of deltas. */
 export type DeltaEncoding = (typeof encodings)[number]
 
 /** A piece of a tensor, in both states. The bytes are the caller's again when the call is over. */

@@ -43,6 +43,7 @@ export interface PublishVersionRequest {
   readonly frozen?: ReadonlySet<string>
 }
 
+/** A version that is planned. */
 export interface PreparedVersion {
   readonly report: VersionReport
   readonly run: (options?: PublishVersionRun) => Effect.Effect<VersionReport, BridgeError, Disk>

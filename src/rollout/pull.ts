@@ -29,6 +29,7 @@ export interface PullOptions extends SeedRun {
   readonly onSize?: (bytes: number) => void
 }
 
+/** What a pull did to a local copy. */
 export interface PullReport {
   readonly local: string
   /** The version that was there. */

@@ -7,7 +7,9 @@ import { byCodePoint } from "../document/byCodePoint.ts"
 import type { Packing } from "./packing.ts"
 import type { WeightConversionTask } from "./tasks.ts"
 
+/** Bridges whose conventions are known. */
 export const bridgeTypes = ["mbridge", "megatron-bridge"] as const
+/** Whose order and packing a stream has. */
 export type BridgeType = (typeof bridgeTypes)[number]
 
 export interface Convention {

@@ -8,6 +8,7 @@ import type { DType } from "../tensor/DType.ts"
  * tensor, and a larger one is refused (buffers that are shared between processes).
  */
 export const packings = ["packed", "fitting", "bounded"] as const
+/** By which rule a bucket ends: one of {@link packings}. */
 export type Packing = (typeof packings)[number]
 
 interface Sized {

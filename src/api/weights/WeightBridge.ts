@@ -31,6 +31,7 @@ import { type MegatronWeight, type RankWeightChoice, streamRankWeights } from ".
 import { SPELLINGS, spell, type Spelled, STATIC_SPELLINGS } from "./spellings.ts"
 import { type BucketChoice, type PreparedWeightStream, prepareWeightStream, type WeightStreamChoice } from "./stream.ts"
 
+/** Formats that weights are loaded from and saved in. */
 export const weightFormats = ["hf", "dist_ckpt"] as const
 /** A Hugging Face directory, or a Megatron checkpoint. */
 export type WeightFormat = (typeof weightFormats)[number]

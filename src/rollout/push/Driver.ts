@@ -2,11 +2,13 @@
 import { IoError } from "../../errors.ts"
 import type { EngineAnswer, EngineClient } from "./EngineClient.ts"
 
+/** Engines that are known. */
 export const engineKinds = ["sglang", "vllm"] as const
 export type EngineKind = (typeof engineKinds)[number]
 
 /** Between running requests and new weights; each engine knows some of them. */
 export const pauseModes = ["abort", "retract", "wait", "keep"] as const
+/** One of the ways to pause. */
 export type PauseMode = (typeof pauseModes)[number]
 
 /** What is loaded, as the engine sees it. */

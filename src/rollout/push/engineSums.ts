@@ -44,6 +44,7 @@ export interface EngineDifference {
   readonly engines: ReadonlyArray<string>
 }
 
+/** What engines say of their own tensors, held against one another. */
 export interface EngineSumsReport {
   readonly engines: ReadonlyArray<EngineState>
   readonly different: ReadonlyArray<EngineDifference>

@@ -41,9 +41,11 @@ export interface PushOptions {
   readonly quick?: number
 }
 
+/** What a push does, phase by phase, on all replicas each. */
 export const phases = ["prepare", "pause", "flush", "update", "confirm", "resume"] as const
 export type PushPhase = (typeof phases)[number]
 
+/** One replica: how far it came, and what it holds. */
 export interface ReplicaReport {
   readonly engine: string
   readonly kind: EngineKind
@@ -57,6 +59,7 @@ export interface ReplicaReport {
   readonly problem?: string
 }
 
+/** Where a push ended, replica by replica. */
 export interface PushReport {
   readonly version: number
   readonly complete: boolean
