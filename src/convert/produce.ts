@@ -8,6 +8,7 @@ import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
 import { contentOf, type Ingredient, fingerprintOf, sha256 } from "../publish/journal/Fingerprint.ts"
 import { engineFor } from "../publish/journal/engineFor.ts"
+import { isBegun } from "../publish/bucket/place.ts"
 import { DiskPublication } from "../publish/DiskPublication.ts"
 import type { Publication } from "../publish/Publication.ts"
 import { publish } from "../publish/publish.ts"
@@ -119,7 +120,8 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
     })
     const isOrdered = world !== undefined && (yield* together(world, c, engine, planned(world)))
     if (world && world.rank > 0) return c.report()
-    const before = resume
+    const isUnfinished = isRemote(target) && (yield* attempt(() => isBegun(disk, target)))
+    const before = resume && !isUnfinished
       ? yield* finished(join(target, c.folder), identity, c.files, { ...engine, ...(progress ? { progress } : {}) })
       : undefined
     if (before?.state === "complete") {

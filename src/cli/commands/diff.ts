@@ -112,7 +112,7 @@ export const diffCommand = Command.make("diff", {
   Command.withExamples([
     { command: "convert_megatron_mimo diff ./base ./finetuned", description: "What did training change?" },
     { command: "convert_megatron_mimo diff ./hf ./megatron --summary", description: "Across formats, counts only" },
-    { command: "convert_megatron_mimo diff ./run/iter_0000100 ./run/iter_0000200 --frozen router --hf-model ./hf", description: "Has training left the routers alone?" },
+    { command: "convert_megatron_mimo diff ./base ./finetuned --frozen images", description: "Has training left the encoder alone?" },
     { command: "convert_megatron_mimo diff ./base ./finetuned --report diff.html", description: "And a page: which modules changed, layer by layer" }
   ])
 )
