@@ -15,7 +15,7 @@ import { PartRoom, partSize, S3Upload, type UploadState } from "../../src/remote
 import { runCli } from "../cli/run.ts"
 import { type FakeBucket, startBucket } from "./bucket.ts"
 import { importFrom, treeOf } from "./faultedRuns.ts"
-import { published, unlike, WRITE_FAULTS, writeFaulted } from "./faultedWrites.ts"
+import { unlike, WRITE_FAULTS, writeFaulted } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "s3-write-"))
 const [hf, local, state] = [join(work, "hf"), join(work, "local"), join(work, "state")]
