@@ -39,7 +39,7 @@ export const brokenRules = (directory: string, base: ReadonlySet<string>): Reado
     if (!shapes.has(name.replace(/lora_[AB]\.weight$/, side === "A" ? "lora_B.weight" : "lora_A.weight"))) broken.push(`${name} is alone`)
     const nested = path.replace(/(?:\.base_layer)+$/, "")
     const own = parameters.filter((parameter) => parentOf(parameter) === nested)
-    const isParameter = !base.has(`${path}.weight`) && own.some((parameter) => base.has(parameter))
+    const isParameter = own.some((parameter) => base.has(parameter))
     if (!isParameter && !base.has(`${path}.weight`)) broken.push(`${path} is no module of the base`)
     if (!isParameter && !modules.some((end) => endsWith(path, end))) broken.push(`${path} is no target`)
     if (isParameter) continue
