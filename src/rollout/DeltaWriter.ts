@@ -2,11 +2,10 @@
  * The tensors of two states of one model, piece by piece and in order; what differs goes into shards as one zstd frame a tensor. Memory
  * holds a few pieces, whatever a tensor takes; of `overwrite` also the places that changed.
  */
-import type { IHasher } from "hash-wasm"
 import { PlanRefused } from "../errors.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
-import { Hashers, type SummedTensor } from "./checksums.ts"
+import { type Hasher, Hashers, type SummedTensor } from "./checksums.ts"
 import type { ShardWriter } from "./ShardWriter.ts"
 import { sameBytes, xorOf } from "./xor.ts"
 import { FrameWriter, ONE_CALL, packedAtOnce } from "./zstd.ts"
@@ -37,7 +36,7 @@ const ZEROS = new Uint8Array(1 << 20)
 
 /** Of a tensor that has changed. */
 interface Changed {
-  readonly oldHash: IHasher
+  readonly oldHash: Hasher
   readonly payload: Payload
 }
 
@@ -127,7 +126,7 @@ export class DeltaWriter {
   readonly #hashers = new Hashers()
   readonly #shards: ShardWriter
   readonly #encoding: DeltaEncoding
-  #nowHash: IHasher | undefined
+  #nowHash: Hasher | undefined
   #changed: Changed | undefined
 
   constructor(shards: ShardWriter, encoding: DeltaEncoding) {
@@ -150,7 +149,7 @@ export class DeltaWriter {
   }
 
   /** Until here both states are the same, and so is what was summed. */
-  async #begin({ name, now, offset, size }: PiecePair, hash: IHasher): Promise<Changed> {
+  async #begin({ name, now, offset, size }: PiecePair, hash: Hasher): Promise<Changed> {
     const oldHash = (await this.#hashers.take()).load(hash.save())
     const take = (bytes: Uint8Array): void => this.#shards.add(bytes)
     if (this.#encoding === "xor" && now.byteLength === size && size <= ONE_CALL) return { oldHash, payload: smallXorPayload(take) }
