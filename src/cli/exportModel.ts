@@ -3,7 +3,7 @@ import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
 import type { DescribedByCheckpoint } from "../api/conversions.ts"
 import { attempt } from "../api/ground.ts"
-import * as flags from "./flags.ts"
+import * as flags from "./flags/index.ts"
 import { refuseIdle } from "./idle.ts"
 import { pathFlag } from "./paths.ts"
 

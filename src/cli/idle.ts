@@ -2,7 +2,7 @@
 import { Option } from "effect"
 import { ENGINE_DEFAULTS } from "../api/engine.ts"
 import { UsageError } from "../errors.ts"
-import type { EngineFlags } from "./flags.ts"
+import type { EngineFlags } from "./flags/index.ts"
 
 /** A flag, whether it was given where it does nothing, and why that is so. */
 export type Idle = readonly [flag: string, given: boolean, why: string]

@@ -8,7 +8,7 @@ import { attempt, Disk } from "../api/ground.ts"
 import { inJob, jobOf } from "../api/job.ts"
 import { isElsewhere } from "../api/uploads.ts"
 import { type BridgeError, UsageError } from "../errors.ts"
-import { engineOptions, type JobFlags, jobRequest } from "./flags.ts"
+import { engineOptions, type JobFlags, jobRequest } from "./flags/index.ts"
 import type { OutputFlags } from "./output.ts"
 import { Words } from "./words.ts"
 

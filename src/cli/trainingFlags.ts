@@ -3,7 +3,7 @@ import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS } from "../api/training/defaults.ts"
 import type { TrainingRequest, TrainingSampleRequest } from "../api/training/request.ts"
-import { arrangementOf, type LayoutFlags } from "./flags.ts"
+import { arrangementOf, type LayoutFlags } from "./flags/index.ts"
 import { pathFlag } from "./paths.ts"
 
 export const sampleFlags = {

@@ -1,7 +1,7 @@
 /** Fuzz targets: what users type. */
 import { Option } from "effect"
 import { arrange } from "../../src/api/requests.ts"
-import { arrangementOf, engineOptions, parseSize } from "../../src/cli/flags.ts"
+import { arrangementOf, engineOptions, parseSize } from "../../src/cli/flags/index.ts"
 import { compileAllowed } from "../../src/plan/match.ts"
 import { globs } from "../../src/inspect/glob.ts"
 import type { Random } from "./Random.ts"

@@ -4,7 +4,7 @@ import { prepareAdapterExport, prepareAdapterImport, prepareMerge, prepareMerged
 import { attempt } from "../../api/ground.ts"
 import { UsageError } from "../../errors.ts"
 import { renderAdapter, renderMerge } from "../adapterText.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { asJob } from "../job.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"

@@ -4,7 +4,7 @@ import { type Diagnosis, examine, examineMachine } from "../../api/checkpoints.t
 import { checkpointPath, modelPath } from "../../api/conversions.ts"
 import { attempt } from "../../api/ground.ts"
 import { ExitCode } from "../../errors.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { wrap } from "../help.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"

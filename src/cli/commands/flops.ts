@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { countFlops } from "../../api/training/flops.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { sampleFlags, samplesOf } from "../trainingFlags.ts"
 import { renderFlops } from "../trainingText.ts"

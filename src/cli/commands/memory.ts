@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { countMemory } from "../../api/training/memory.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { run, runOf, sampleFlags, samplesOf } from "../trainingFlags.ts"
 import { renderMemory } from "../trainingText.ts"

@@ -1,7 +1,7 @@
 import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { preparePrune, type PruneReport } from "../../api/trainingFolder.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { pathArgument } from "../paths.ts"
 import { bold, bytes } from "../text.ts"

@@ -1,7 +1,7 @@
 import { Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { sampleModels, sampleSizes, writeSample } from "../../api/samples.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { bytes, plural } from "../text.ts"

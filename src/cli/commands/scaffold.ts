@@ -2,7 +2,7 @@ import { Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { modelPath } from "../../api/conversions.ts"
 import { scaffoldFamily } from "../../api/scaffolding.ts"
-import * as flags from "../flags.ts"
+import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 

@@ -1,0 +1,6 @@
+/** Flags that several commands share, and what they say. */
+export * from "./layout.ts"
+export * from "./model.ts"
+export * from "./running.ts"
+export * from "./telling.ts"
+export * from "./writing.ts"

@@ -1,0 +1,35 @@
+/** What a command says, and where. */
+import { Flag } from "effect/cli"
+import { pathFlag } from "../paths.ts"
+
+export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the report, or the error, as JSON"), Flag.withDefault(false))
+
+export const quiet = Flag.Boolean("quiet").pipe(Flag.withAlias("q"), Flag.withDescription("No progress, no report; errors only"), Flag.withDefault(false))
+
+/** Of commands that take their time. */
+export const progress = {
+  progress: Flag.Boolean("progress").pipe(Flag.withDescription("Progress on stderr. --no-progress: none, but the report"), Flag.withDefault(true)),
+  jsonEvents: Flag.Boolean("json-events").pipe(
+    Flag.withDescription("Progress for programs: one JSON object a line on stderr (event, phase, done, total, bytesPerSecond, network)"),
+    Flag.withDefault(false)
+  )
+}
+
+export const report = pathFlag("report", "file").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),
+  Flag.optional
+)
+
+/** Of commands that have no card. */
+export const page = pathFlag("report", "file").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a self-contained HTML page about it"),
+  Flag.optional
+)
+
+export const card = pathFlag("card", "file").pipe(
+  Flag.withMetavar("FILE"),
+  Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),
+  Flag.optional
+)
