@@ -8,7 +8,7 @@ import { narrowed, widened } from "../../arithmetic/convert.ts"
 import { type MatrixSum, sumsWithin } from "../../arithmetic/matrixSums.ts"
 import type { BoundParameter } from "../../bridge/Conversion.ts"
 import type { Chunk } from "../../checkpoint/Placement.ts"
-import type { TargetArray } from "../../engine/index.ts"
+import { adjusted, type TargetArray } from "../../engine/index.ts"
 import { volume } from "../../tensor/Copy.ts"
 import { bytesOf, type DType } from "../../tensor/DType.ts"
 import { type Factor, factorsOf, type Strip } from "../factors.ts"
@@ -168,7 +168,7 @@ export const changingBoxes = (changing: ChangingBoxes) => {
   const boxesOf = remembered(({ boxes, dtype }: { readonly boxes: () => ReadonlyArray<PlacedBox>; readonly dtype: WeightDType }) => boxes().map((box) => ({ ...box, dtype })))
   const runsAt = remembered((box: PlacedBox & { readonly dtype: WeightDType }) => runsOf(box, box.dtype, changing))
   return (array: TargetArray, boxes: () => ReadonlyArray<PlacedBox>): TargetArray => {
-    const { dtype, id, shape } = array
+    const { dtype, id } = array
     if (!isWeightDType(dtype)) throw unsuitable(id, dtype)
     const width = bytesOf(dtype)
     const asked = { boxes, dtype }
@@ -177,25 +177,19 @@ export const changingBoxes = (changing: ChangingBoxes) => {
       const [from, to] = [Math.max(first, box.start), Math.min(first + count, box.start + volume(box.box.sizes))]
       return from < to ? [{ runs: runsAt(box), own: from - box.start, at: (from - first) * width, count: to - from }] : []
     })
-    return {
-      id,
-      dtype,
-      shape,
-      copies: () => array.copies(),
-      adjust: {
-        sums: (at, first, count) => within(first, count).flatMap((part) => sumsWithin(part.runs, at + part.at, part.own, part.count)),
-        bytes: (bytes, first) => {
-          for (const { at, count, own, runs } of within(first, bytes.byteLength / width)) {
-            let begin = 0
-            for (const { adjust, elements } of runs) {
-              const [from, to] = [Math.max(begin, own), Math.min(begin + elements, own + count)]
-              if (adjust && from < to) adjust(bytes.subarray(at + (from - own) * width, at + (to - own) * width), from - begin)
-              begin += elements
-            }
+    return adjusted(array, {
+      sums: (at, first, count) => within(first, count).flatMap((part) => sumsWithin(part.runs, at + part.at, part.own, part.count)),
+      bytes: (bytes, first) => {
+        for (const { at, count, own, runs } of within(first, bytes.byteLength / width)) {
+          let begin = 0
+          for (const { adjust, elements } of runs) {
+            const [from, to] = [Math.max(begin, own), Math.min(begin + elements, own + count)]
+            if (adjust && from < to) adjust(bytes.subarray(at + (from - own) * width, at + (to - own) * width), from - begin)
+            begin += elements
           }
         }
       }
-    }
+    })
   }
 }
 

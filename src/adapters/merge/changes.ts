@@ -5,7 +5,7 @@ import { widened } from "../../arithmetic/convert.ts"
 import { type AddendSteps, isSummed, type MatrixSum, sumsWithin } from "../../arithmetic/matrixSums.ts"
 import { makeSimd } from "../../arithmetic/simd.ts"
 import type { BoundParameter } from "../../bridge/Conversion.ts"
-import { stream, type TargetArray, threadsToCompute } from "../../engine/index.ts"
+import { adjusted, stream, type TargetArray, threadsToCompute } from "../../engine/index.ts"
 import { PlanRefused } from "../../errors.ts"
 import { partName } from "../../model/adapterKey.ts"
 import type { DType } from "../../tensor/DType.ts"
@@ -125,13 +125,12 @@ export interface Computing {
 }
 
 const adjustedArray = ({ arithmetic, rowFactorsOf }: Computing, array: TargetArray, { matrices, rounding, tensor }: ChangedTensor): TargetArray => {
-  const { dtype, id, shape } = array
+  const { dtype } = array
   if (!isWeightDType(dtype)) throw unsuitable(tensor, dtype)
   const sums = matrices.map((matrix) => ({ elements: matrix.rows * matrix.columns, sum: matrixSum(matrix, dtype, rounding, rowFactorsOf) }))
-  const adjust = sums.every(({ sum }) => sum)
-    ? { sums: (at: number, first: number, count: number) => sumsWithin(sums, at, first, count) }
-    : { bytes: adjustment({ arithmetic, dtype, rounding, rowFactorsOf }, matrices) }
-  return { id, dtype, shape, copies: () => array.copies(), adjust }
+  return adjusted(array, sums.every(({ sum }) => sum)
+    ? { sums: (at, first, count) => sumsWithin(sums, at, first, count) }
+    : { bytes: adjustment({ arithmetic, dtype, rounding, rowFactorsOf }, matrices) })
 }
 
 /** Makes arrays of the tensors that change what they become. */

@@ -4,7 +4,7 @@
  */
 import { Effect, Stream } from "effect"
 import { atPath } from "../../document/decode.ts"
-import { stream, type TargetArray } from "../../engine/index.ts"
+import { adjusted, stream, type TargetArray } from "../../engine/index.ts"
 import { Unsupported } from "../../errors.ts"
 import { converting } from "../../io/attempt.ts"
 import type { QuantizedTensor } from "../../quantized/QuantizedTensor.ts"
@@ -95,20 +95,19 @@ export const requantising = (base: Base, changes: ReadonlyMap<string, ChangedTen
       const own = byMember.get(array.id)!
       const requantizer = (): Requantizer => own.requantizer!
       const isCodes = own.quantized.layout.codes.tensor.name === array.id
-      const adjust = {
+      return adjusted(array, {
         bytes: isCodes
-          ? (codes: Uint8Array, first: number): void => {
+          ? (codes, first) => {
             const after = requantizer().values(codes, first)
             own.adjust(after, first)
             requantizer().encode(after, codes, first)
           }
-          : (bytes: Uint8Array, first: number): void => {
+          : (bytes, first) => {
             const { scales } = requantizer()
             const width = scales.byteLength / volume(array.shape)
             bytes.set(scales.subarray(first * width, first * width + bytes.byteLength))
           }
-      }
-      return { id: array.id, dtype: array.dtype, shape: array.shape, copies: () => array.copies(), adjust }
+      })
     }
   }
 }

@@ -44,6 +44,13 @@ export interface Adjustment {
   readonly bytes?: (bytes: Uint8Array, first: number) => void
 }
 
+/** The array with elements that become others once they are assembled. Throws RangeError if they do so already: one would undo the other. */
+export const adjusted = (array: TargetArray, adjust: Adjustment): TargetArray => {
+  const { dtype, id, shape } = array
+  if (array.adjust) throw new RangeError(`${id}: its elements are changed already`)
+  return { id, dtype, shape, copies: () => array.copies(), adjust }
+}
+
 export type Segment =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   /** As many bytes as the array has; `crc` asks for its CRC-32. */
