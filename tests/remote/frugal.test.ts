@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
 import { Effect } from "effect"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { eventLine } from "../../src/cli/documents/failures.ts"
@@ -18,7 +18,6 @@ import { treeOf } from "./faultedRuns.ts"
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
 const work = mkdtempSync(join(tmpdir(), "frugal-"))
 const hf = join(work, "hf")
-const before: Record<string, string | undefined> = {}
 let bucket: FakeBucket
 let hub: FakeHub
 let shards: number
@@ -33,18 +32,11 @@ beforeAll(async () => {
   hub = await startFakeHub()
   hub.repositories.set("org/model", { commit: COMMIT, files })
   for (const [name, bytes] of files) await bucket.s3.send(new PutObjectCommand({ Bucket: "models", Key: `many/${name}`, Body: bytes }))
-  for (const [name, value] of Object.entries({ ...bucket.env, XDG_STATE_HOME: join(work, "state"), HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: join(work, "home"), HF_TOKEN: TOKEN })) {
-    before[name] = process.env[name]
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  for (const [name, value] of Object.entries({ ...bucket.env, XDG_STATE_HOME: join(work, "state"), HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: join(work, "home"), HF_TOKEN: TOKEN })) vi.stubEnv(name, value)
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await bucket.close()
   await hub.close()
   rmSync(work, { recursive: true })

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
@@ -18,7 +18,6 @@ const work = mkdtempSync(join(tmpdir(), "hub-"))
 const [hf, local, target] = [join(work, "hf"), join(work, "local"), join(work, "target")]
 let hub: FakeHub
 let env: Record<string, string | undefined>
-const before: Record<string, string | undefined> = {}
 
 beforeAll(async () => {
   await Effect.runPromise(writeSample(families, samples["qwen3.5-vl"]!.tiny, hf, { overwrite: false }).pipe(Effect.provide(Disk.layer)))
@@ -28,19 +27,12 @@ beforeAll(async () => {
   hub.repositories.set("org/gated", { commit: COMMIT, files, gated: true })
   hub.repositories.set("org/private", { commit: COMMIT, files, private: true })
   env = { HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: join(work, "home"), HF_TOKEN: TOKEN }
-  for (const [name, value] of Object.entries(env)) {
-    before[name] = process.env[name]
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   await importFrom(hf, local)
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await hub.close()
   rmSync(work, { recursive: true })
 })

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
@@ -15,7 +15,6 @@ import { unlike, WRITE_FAULTS } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "hub-write-"))
 const [hf, megatron, home] = [join(work, "hf"), join(work, "megatron"), join(work, "home")]
-const before: Record<string, string | undefined> = {}
 let hub: FakeHub
 let expected: ReadonlyMap<string, Buffer>
 
@@ -29,20 +28,13 @@ const waiting = (): ReadonlyArray<string> => (existsSync(join(home, "megatron-mi
 beforeAll(async () => {
   await Effect.runPromise(writeSample(families, samples["qwen3.5-vl"]!.tiny, hf, { overwrite: false }).pipe(Effect.provide(Disk.layer)))
   hub = await startFakeHub()
-  for (const [name, value] of Object.entries({ HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: home, HF_TOKEN: TOKEN, HF_HUB_DOWNLOAD_TIMEOUT: "0.2", XDG_STATE_HOME: join(work, "state") })) {
-    before[name] = process.env[name]
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  for (const [name, value] of Object.entries({ HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: home, HF_TOKEN: TOKEN, HF_HUB_DOWNLOAD_TIMEOUT: "0.2", XDG_STATE_HOME: join(work, "state") })) vi.stubEnv(name, value)
   expect((await cli("import", "--hf-model", hf, "--megatron-path", megatron, "-q")).code).toBe(0)
   expected = treeOf(hf)
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await hub.close()
   rmSync(work, { recursive: true })
 })

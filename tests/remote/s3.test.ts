@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { PutObjectCommand, CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { Effect } from "effect"
 import { type FauxqsServer, startFauxqs } from "fauxqs"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
@@ -17,7 +17,6 @@ import { type SpoilingProxy, startProxy } from "./spoiling.ts"
 
 const work = mkdtempSync(join(tmpdir(), "s3-"))
 const [hf, local, target] = [join(work, "hf"), join(work, "local"), join(work, "target")]
-const before: Record<string, string | undefined> = {}
 let server: FauxqsServer
 let proxy: SpoilingProxy
 
@@ -26,10 +25,7 @@ beforeAll(async () => {
   server = await startFauxqs({ port: 0, logger: false })
   proxy = await startProxy(server.port)
   const env = { AWS_ENDPOINT_URL_S3: proxy.endpoint, AWS_ACCESS_KEY_ID: "key-of-the-tests", AWS_SECRET_ACCESS_KEY: "secret-of-the-tests", AWS_REGION: "us-east-1" }
-  for (const [name, value] of Object.entries(env)) {
-    before[name] = process.env[name]
-    process.env[name] = value
-  }
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   await importFrom(hf, local)
   const s3 = new S3Client({ endpoint: `http://127.0.0.1:${server.port}`, region: "us-east-1", forcePathStyle: true })
   await s3.send(new CreateBucketCommand({ Bucket: "models" }))
@@ -40,10 +36,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await proxy.close()
   await server.stop()
   rmSync(work, { recursive: true })

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
 import { Effect, Layer } from "effect"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
@@ -19,7 +19,6 @@ import { unlike, WRITE_FAULTS, writeFaulted } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "s3-write-"))
 const [hf, local, state] = [join(work, "hf"), join(work, "local"), join(work, "state")]
-const before: Record<string, string | undefined> = {}
 const TARGET = "s3://checkpoints/run"
 let bucket: FakeBucket
 const cli = (...args: ReadonlyArray<string>) => runCli([...args], { cwd: work })
@@ -30,10 +29,7 @@ let typed: ReadonlyMap<string, Buffer>
 beforeAll(async () => {
   await Effect.runPromise(writeSample(families, samples["qwen3.5-vl"]!.tiny, hf, { overwrite: false }).pipe(Effect.provide(Disk.layer)))
   bucket = await startBucket("checkpoints")
-  for (const [name, value] of Object.entries({ ...bucket.env, XDG_STATE_HOME: state })) {
-    before[name] = process.env[name]
-    process.env[name] = value
-  }
+  for (const [name, value] of Object.entries({ ...bucket.env, XDG_STATE_HOME: state })) vi.stubEnv(name, value)
   await importFrom(hf, local)
   expected = treeOf(local)
   expect((await cli("import", "--hf-model", hf, "--megatron-path", "typed", "-q")).code).toBe(0)
@@ -41,10 +37,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await bucket.close()
   rmSync(work, { recursive: true })
 })

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
 import { Effect } from "effect"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
 import { families } from "../../routes/index.ts"
 import { samples } from "../../routes/samples/index.ts"
 import { writeSample } from "../../src/conformance/Sample.ts"
@@ -17,7 +17,6 @@ import { unlike } from "./faultedWrites.ts"
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
 const work = mkdtempSync(join(tmpdir(), "far-verbs-"))
-const before: Record<string, string | undefined> = {}
 const printed: Array<string> = []
 let bucket: FakeBucket
 let hub: FakeHub
@@ -43,20 +42,13 @@ beforeAll(async () => {
   hub = await startFakeHub()
   hub.repositories.set("org/model", { commit: COMMIT, files: treeOf(join(work, "hf")) })
   const env = { ...bucket.env, XDG_STATE_HOME: join(work, "state"), HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: undefined, HF_HOME: join(work, "home"), HF_TOKEN: TOKEN }
-  for (const [name, value] of Object.entries(env)) {
-    before[name] = process.env[name]
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   await well("import", "--hf-model", "hf", "--megatron-path", "run", "-q")
   await put("run", treeOf(join(work, "run")))
 })
 
 afterAll(async () => {
-  for (const [name, value] of Object.entries(before)) {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
+  vi.unstubAllEnvs()
   await bucket.close()
   await hub.close()
   rmSync(work, { recursive: true })
