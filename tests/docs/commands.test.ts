@@ -146,6 +146,6 @@ describe("blocks", () => {
   it("elsewhere are few", () => {
     const elsewhere = markdown.flatMap((path) => blocksOf(read(path)).filter(({ info }) => info.startsWith("sh elsewhere")))
     const here = markdown.flatMap((path) => linesOf(read(path)))
-    expect(elsewhere.length).toBeLessThan(here.length / 2.5)
+    expect(elsewhere.length).toBeLessThan(here.length / 3)
   })
 })
