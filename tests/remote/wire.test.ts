@@ -1,8 +1,14 @@
 /** A connection that reads bodies straight to where they are wanted: what it makes of an answer, however that is cut into packets. */
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from "node:tls"
 import { afterEach, describe, expect, it } from "vitest"
 import { Overlong } from "../../src/remote/http/Answer.ts"
+import { networkFailure } from "../../src/remote/http/failures.ts"
 import { parseHead } from "../../src/remote/http/head.ts"
 import { Wires } from "../../src/remote/http/Wires.ts"
 
@@ -34,8 +40,8 @@ describe("a wire", () => {
   let server: Server
   const sockets = new Set<Socket>()
   /** Answers every request with `answer`. */
-  const serve = async (answer: (socket: Socket, request: string) => void): Promise<URL> => {
-    server = createServer((socket) => {
+  const serve = async (answer: (socket: Socket, request: string) => void, tls?: { readonly cert: string; readonly key: string }): Promise<URL> => {
+    const serving = (socket: Socket): void => {
       sockets.add(socket)
       socket.on("error", () => {})
       let text = ""
@@ -47,9 +53,11 @@ describe("a wire", () => {
           answer(socket, request)
         }
       })
-    })
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-    return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a/b?c=d`)
+    }
+    server = tls ? createTlsServer(tls, serving) : createServer(serving)
+    const host = tls ? "localhost" : "127.0.0.1"
+    await new Promise<void>((resolve) => server.listen(0, host, resolve))
+    return new URL(`${tls ? "https" : "http"}://${host}:${(server.address() as AddressInfo).port}/a/b?c=d`)
   }
   afterEach(async () => {
     for (const socket of sockets) socket.destroy()
@@ -80,6 +88,31 @@ describe("a wire", () => {
     }
     expect(sockets.size).toBe(1)
     expect(requests[0]).toBe(`GET /a/b?c=d HTTP/1.1\r\nhost: ${url.host}\r\nconnection: keep-alive\r\nrange: bytes=0-299999`)
+  })
+
+  it("does the same through TLS, with a server whose certificate is accepted, and with no other", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "wire-"))
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")]
+    execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], { stdio: "ignore" })
+    const own = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") }
+    rmSync(folder, { recursive: true })
+    const url = await serve((socket) => { socket.write(whole) }, own)
+    const refused = await new Wires(1000).ask(url, {}).catch((error: unknown) => networkFailure("hf://a/b", error))
+    expect(refused).toMatchObject({ code: "io/ETLS" })
+    const usual = getCACertificates("default")
+    setDefaultCACertificates([...usual, own.cert])
+    try {
+      sockets.clear()
+      const wires = new Wires(1000)
+      for (let i = 0; i < 3; i++) {
+        const into = await filled(wires, url)
+        expect(Buffer.from(into.subarray(10, -10)).equals(body)).toBe(true)
+        expect([...into.subarray(0, 10), ...into.subarray(-10)].every((byte) => byte === 0)).toBe(true)
+      }
+      expect(sockets.size).toBe(1)
+    } finally {
+      setDefaultCACertificates(usual)
+    }
   })
 
   it.each([1, 7, 40, 64, 65_536])("takes an answer that begins in a packet of %i bytes, after something said in between", async (first) => {
