@@ -38,6 +38,8 @@ export interface FakeHub {
   spoil: Spoil | undefined
   /** Signed addresses given out before this are not valid any more. */
   readonly expire: () => void
+  /** Large files are to be sent again, as to a Hub that has none of them. */
+  readonly forget: () => void
   readonly close: () => Promise<void>
 }
 
@@ -218,6 +220,7 @@ export const startFakeHub = async (): Promise<FakeHub> => {
     repositories,
     spoil: undefined,
     expire: () => { epoch++ },
+    forget: () => { contents.clear() },
     close: async () => {
       for (const s of [server, cdn]) {
         s.closeAllConnections()

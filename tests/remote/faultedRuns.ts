@@ -7,7 +7,7 @@ import { isBridgeError } from "../../src/errors.ts"
 import { nodeCalls } from "../../src/io/Disk.ts"
 import { Remote } from "../../src/remote/RemoteOptions.ts"
 import type { FakeHub } from "./fakeHub.ts"
-import type { Fault } from "./faults.ts"
+import { type Fault, spoilAnswer } from "./faults.ts"
 
 export const treeOf = (directory: string): ReadonlyMap<string, Buffer> =>
   new Map(readdirSync(directory, { recursive: true, encoding: "utf8" }).sort()
@@ -25,16 +25,8 @@ export const importFrom = (hfModel: string, target: string, timeout = 5000): Pro
 
 /** Spoil request `at`, and, with `all`, every one after it. What went wrong with the promise, in words. */
 export const faulted = async (hub: Pick<FakeHub, "asked" | "spoil">, hfModel: string, target: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
-  let seen = 0
-  let spoiled = false
   hub.asked.length = 0
-  hub.spoil = (asked, response, usual) => {
-    const own = seen++
-    if (own !== at && !(all && own > at)) return false
-    spoiled = true
-    fault.spoil(response, usual, asked)
-    return true
-  }
+  const spoiled = spoilAnswer(hub, fault, at, all)
   rmSync(target, { recursive: true, force: true })
   const error = await importFrom(hfModel, target, 100).then(() => undefined, (reason: unknown) => reason)
   hub.spoil = undefined
@@ -44,7 +36,7 @@ export const faulted = async (hub: Pick<FakeHub, "asked" | "spoil">, hfModel: st
     const same = found.size === expected.size && [...expected].every(([name, bytes]) => found.get(name)?.equals(bytes))
     return same ? undefined : "another checkpoint came out"
   }
-  if (!spoiled) return `failed without a fault: ${String(error)}`
+  if (!spoiled()) return `failed without a fault: ${String(error)}`
   if (!isBridgeError(error)) return `no typed error: ${String(error)}`
   if (existsSync(target)) return "failed, and something was published"
   return undefined

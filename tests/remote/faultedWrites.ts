@@ -1,11 +1,12 @@
-/** Imports to a bucket whose answers are spoiled: each ends with the objects of the undisturbed one, or with a typed error and nothing published. */
+/** Imports to a bucket and exports to a Hub whose answers are spoiled: each ends with what the undisturbed one makes, or with a typed error and nothing published. */
 import { Effect, Layer } from "effect"
 import { Disk, MegatronMimoBridge } from "../../src/index.ts"
 import { isBridgeError } from "../../src/errors.ts"
 import { nodeCalls } from "../../src/io/Disk.ts"
 import { Remote } from "../../src/remote/RemoteOptions.ts"
 import type { FakeBucket } from "./bucket.ts"
-import { type Fault, FAULTS } from "./faults.ts"
+import type { FakeHub } from "./fakeHub.ts"
+import { type Fault, FAULTS, spoilAnswer } from "./faults.ts"
 
 /** What the client follows by itself is its own business. */
 export const WRITE_FAULTS: ReadonlyArray<Fault> = [
@@ -52,20 +53,12 @@ export const unlike = (expected: ReadonlyMap<string, Buffer>, found: ReadonlyMap
 
 /** Spoil request `at`, and, with `all`, every one after it. What went wrong with the promise, in words. */
 export const writeFaulted = async (bucket: FakeBucket, hfModel: string, target: string, prefix: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
-  let seen = 0
-  let spoiled = false
   await bucket.clear(prefix)
-  bucket.proxy.spoil = (asked, response, usual) => {
-    const own = seen++
-    if (own !== at && !(all && own > at)) return false
-    spoiled = true
-    fault.spoil(response, usual, asked)
-    return true
-  }
+  const spoiled = spoilAnswer(bucket.proxy, fault, at, all)
   const error = await importTo(hfModel, target, false, 100).then(() => undefined, (reason: unknown) => reason)
   bucket.proxy.spoil = undefined
   if (error !== undefined) {
-    if (!spoiled) return `failed without a fault: ${String(error)}`
+    if (!spoiled()) return `failed without a fault: ${String(error)}`
     if (!isBridgeError(error)) return `no typed error: ${String(error)}`
     const there = published(await bucket.tree(prefix))
     // Of a network that never comes back nothing can be taken back; the tracker is the last that is put.
@@ -76,4 +69,37 @@ export const writeFaulted = async (bucket: FakeBucket, hfModel: string, target: 
   const other = unlike(expected, await bucket.tree(prefix))
   if (other.length > 0) return `another checkpoint came out: ${other.join(", ")}`
   return bucket.unfinished().length > 0 ? "uploads are left" : undefined
+}
+
+/** What a repository has besides what every one has. */
+export const filesOf = (hub: Pick<FakeHub, "repositories">, id: string): ReadonlyMap<string, Buffer> =>
+  new Map([...hub.repositories.get(id)?.files ?? []].filter(([name]) => name !== ".gitattributes").map(([name, bytes]) => [name, Buffer.from(bytes)]))
+
+const exportTo = (hfModel: string, megatron: string, target: string, resume: boolean, timeout: number): Promise<unknown> =>
+  Effect.runPromise(MegatronMimoBridge.fromHfPretrained(hfModel).pipe(
+    Effect.flatMap((bridge) => bridge.exportCheckpoint(megatron, target, { resume })),
+    Effect.provideService(Remote, { timeout, patience: 1 }),
+    Effect.provide(Layer.succeed(Disk, { ...nodeCalls }))
+  ))
+
+/** The same of an export to an empty repository, which becomes one commit. */
+export const commitFaulted = async (hub: FakeHub, hfModel: string, megatron: string, id: string, expected: ReadonlyMap<string, Buffer>, fault: Fault, at: number, all: boolean): Promise<string | undefined> => {
+  hub.repositories.set(id, { commit: "0".repeat(40), files: new Map() })
+  hub.forget()
+  hub.asked.length = 0
+  const spoiled = spoilAnswer(hub, fault, at, all)
+  const error = await exportTo(hfModel, megatron, `hf://${id}`, false, 300).then(() => undefined, (reason: unknown) => reason)
+  hub.spoil = undefined
+  if (hub.asked.some(({ authorization, host }) => host === "cdn" && authorization !== undefined)) return "the token reached the CDN"
+  if (error !== undefined) {
+    if (!spoiled()) return `failed without a fault: ${String(error)}`
+    if (!isBridgeError(error)) return `no typed error: ${String(error)}`
+    const there = filesOf(hub, id)
+    // The commit may have been made by a network that never told so.
+    if (there.size > 0) return all && unlike(expected, there).length === 0 ? undefined : `failed, and ${[...there.keys()].join(", ")} was published`
+    const again = await exportTo(hfModel, megatron, `hf://${id}`, true, 5000).then(() => undefined, (reason: unknown) => reason)
+    if (again !== undefined) return `could not go on: ${String(again)}`
+  }
+  const other = unlike(expected, filesOf(hub, id))
+  return other.length > 0 ? `another model came out: ${other.join(", ")}` : undefined
 }

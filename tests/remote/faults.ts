@@ -1,6 +1,6 @@
 /** What a network, a proxy or a store does wrong, one thing at a time, to the answer of a request. */
 import type { ServerResponse } from "node:http"
-import type { Asked } from "./fakeHub.ts"
+import type { Asked, FakeHub } from "./fakeHub.ts"
 
 export interface Fault {
   readonly name: string
@@ -66,3 +66,17 @@ export const FAULTS: ReadonlyArray<Fault> = [
   { name: "503 with Retry-After", fatal: true, spoil: status(503, { "retry-after": "0" }) },
   { name: "huge header", fatal: true, spoil: (response, usual) => changing(response, usual, (code, headers) => [code, { ...headers, "x-much": "x".repeat(200_000) }]) }
 ]
+
+/** Spoil answer `at` of what is asked from now on, and, with `all`, every one after it. Tells whether it came to that. */
+export const spoilAnswer = (server: Pick<FakeHub, "spoil">, fault: Fault, at: number, all: boolean): (() => boolean) => {
+  let seen = 0
+  let spoiled = false
+  server.spoil = (asked, response, usual) => {
+    const own = seen++
+    if (own !== at && !(all && own > at)) return false
+    spoiled = true
+    fault.spoil(response, usual, asked)
+    return true
+  }
+  return () => spoiled
+}

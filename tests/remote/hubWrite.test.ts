@@ -11,7 +11,7 @@ import { Disk } from "../../src/index.ts"
 import { runCli } from "../cli/run.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
 import { treeOf } from "./faultedRuns.ts"
-import { unlike, WRITE_FAULTS } from "./faultedWrites.ts"
+import { filesOf, unlike, WRITE_FAULTS } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "hub-write-"))
 const [hf, megatron, home] = [join(work, "hf"), join(work, "megatron"), join(work, "home")]
@@ -20,9 +20,6 @@ let expected: ReadonlyMap<string, Buffer>
 
 const cli = (...args: ReadonlyArray<string>) => runCli([...args], { cwd: work })
 const exporting = (target: string, ...more: ReadonlyArray<string>) => cli("export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", target, "--json", ...more)
-/** What a repository has besides what every one has. */
-const filesOf = (id: string): ReadonlyMap<string, Buffer> =>
-  new Map([...hub.repositories.get(id)?.files ?? []].filter(([name]) => name !== ".gitattributes").map(([name, bytes]) => [name, Buffer.from(bytes)]))
 const waiting = (): ReadonlyArray<string> => (existsSync(join(home, "megatron-mimo-bridge", "uploads")) ? readdirSync(join(home, "megatron-mimo-bridge", "uploads")) : [])
 
 beforeAll(async () => {
@@ -49,7 +46,7 @@ describe("an export to the Hub", () => {
   it("is one commit of a repository that is made for it, private if asked for", async () => {
     const { code, out } = await exporting("hf://org/new", "--private")
     expect(code, out).toBe(0)
-    expect(unlike(expected, filesOf("org/new"))).toEqual([])
+    expect(unlike(expected, filesOf(hub, "org/new"))).toEqual([])
     expect(hub.repositories.get("org/new")).toMatchObject({ private: true })
     expect(hub.asked.filter(({ url }) => url.includes("/commit/"))).toHaveLength(1)
     expect(hub.asked.filter(({ authorization, host }) => host === "cdn" && authorization !== undefined)).toEqual([])
@@ -75,7 +72,7 @@ describe("an export to the Hub", () => {
     const { code, out } = await exporting("hf://org/model")
     expect([code, JSON.parse(out).error.code]).toEqual([5, "output/exists"])
     expect((await exporting("hf://org/model", "--overwrite")).code).toBe(0)
-    expect(unlike(new Map([...expected, ["README.md", Buffer.from("mine")]]), filesOf("org/model"))).toEqual([])
+    expect(unlike(new Map([...expected, ["README.md", Buffer.from("mine")]]), filesOf(hub, "org/model"))).toEqual([])
   })
 
   it("is refused before anything is done", async () => {
@@ -107,11 +104,11 @@ describe("an export to the Hub", () => {
     }
     const { code, out } = await exporting("hf://org/model")
     expect([code, JSON.parse(out).error.code], out).toEqual([5, "output/changed"])
-    expect([...filesOf("org/model").keys()]).toEqual(["theirs"])
+    expect([...filesOf(hub, "org/model").keys()]).toEqual(["theirs"])
     hub.spoil = undefined
     hub.repositories.set("org/model", { commit: "2".repeat(40), files: new Map() })
     expect((await exporting("hf://org/model", "--resume")).code).toBe(0)
-    expect(unlike(expected, filesOf("org/model"))).toEqual([])
+    expect(unlike(expected, filesOf(hub, "org/model"))).toEqual([])
   })
 })
 
@@ -132,9 +129,9 @@ describe("a network that goes wrong", () => {
     hub.spoil = undefined
     if (code !== 0) {
       expect(JSON.parse(out).error.kind, out).toMatch(/^(IoError|OutputRefused)$/)
-      expect(filesOf("org/model").size).toBe(0)
+      expect(filesOf(hub, "org/model").size).toBe(0)
       expect((await exporting("hf://org/model", "--resume")).code).toBe(0)
     }
-    expect(unlike(expected, filesOf("org/model"))).toEqual([])
+    expect(unlike(expected, filesOf(hub, "org/model"))).toEqual([])
   })
 })

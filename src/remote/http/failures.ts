@@ -20,10 +20,9 @@ const LOST = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE", "UND_ERR_RES_CONT
 /** The network is not there, or not there now. */
 const UNREACHABLE = new Set(["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH"])
 
-const codeOf = (error: unknown): string => {
-  const { cause, code } = error as { readonly code?: unknown; readonly cause?: unknown }
-  return typeof code === "string" ? code : cause === undefined ? "" : codeOf(cause)
-}
+/** The error and what caused it, at most a few. */
+const causesOf = (error: unknown, most = 8): ReadonlyArray<{ readonly name?: unknown; readonly code?: unknown }> =>
+  typeof error === "object" && error !== null && most > 0 ? [error, ...causesOf((error as { readonly cause?: unknown }).cause, most - 1)] : []
 
 /**
  * What a failed call means; a defect of ours stays what it is. `reached`: some server has answered before, so that one which cannot be
@@ -31,16 +30,18 @@ const codeOf = (error: unknown): string => {
  */
 export const networkFailure = (path: string, error: unknown, reached = true, operation: "read" | "write" = "read"): unknown => {
   if (error instanceof Transient || error instanceof IoError) return error
-  const code = codeOf(error)
+  const causes = causesOf(error)
+  const code = causes.map((cause) => cause.code).find((found) => typeof found === "string") ?? ""
+  const isNamed = (name: string): boolean => causes.some((cause) => cause.name === name)
   const say = (errno: string, detail: string) => new IoError({ path, operation, errno, detail })
   // The second is what AWS's client calls a body that stalls.
-  if (TIMED_OUT.has(code) || (error as Error).name === "TimeoutError") return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
+  if (TIMED_OUT.has(code) || isNamed("TimeoutError")) return new Transient(say("ETIMEDOUT", "the server does not answer in time"))
   if (LOST.has(code)) return new Transient(say("ECONNRESET", "the connection was cut"))
   if (UNREACHABLE.has(code)) {
     const failure = say(code, "the server cannot be reached")
     return reached ? new Transient(failure) : failure
   }
-  if (/^(HPE_|UND_ERR_)/.test(code) || (error as Error).name === "HTTPParserError") return new Transient(say("EPROTO", "the answer is no proper HTTP"))
+  if (/^(HPE_|UND_ERR_)/.test(code) || isNamed("HTTPParserError")) return new Transient(say("EPROTO", "the answer is no proper HTTP"))
   // What is wrong with a certificate is still wrong next time.
   if (/^(CERT_|ERR_TLS|ERR_SSL|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)) return say("ETLS", `the server's certificate is not accepted (${code})`)
   return error
