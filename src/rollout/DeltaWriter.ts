@@ -7,7 +7,7 @@ import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
 import { type Hasher, Hashers, type SummedTensor } from "./checksums.ts"
 import type { ShardWriter } from "./ShardWriter.ts"
-import { sameBytes, xorOf } from "./xor.ts"
+import { sameBytes, XorRoom } from "./xor.ts"
 import { FrameWriter, ONE_CALL, packedAtOnce } from "./zstd.ts"
 
 /** How a delta says what has changed: new ⊕ old of whole tensors, or places and new bytes. */
@@ -36,7 +36,8 @@ const ZEROS = new Uint8Array(1 << 20)
 
 /** Of a tensor that has changed. */
 interface Changed {
-  readonly oldHash: Hasher
+  /** Undefined where the sum of the old bytes is known. */
+  readonly oldHash: Hasher | undefined
   readonly payload: Payload
 }
 
@@ -46,31 +47,44 @@ interface Payload {
   readonly destroy: () => void
 }
 
-/** The same of a tensor of few bytes, which comes in one piece. */
-const smallXorPayload = (take: (bytes: Uint8Array) => void): Payload => ({
-  add: async ({ now, old }) => {
-    const bytes = new Uint8Array(now.byteLength)
-    xorOf(bytes, old, now)
-    take(packedAtOnce(bytes))
-  },
+/** The two that are filled by turns, and one for the other side. */
+const RUNS = 3
+const OTHER = 2
+
+/** Memory for pieces of XOR, for one tensor after the other: what is allocated anew for each has to be cleared, and collected. */
+class PieceRoom {
+  #room = new XorRoom(ONE_CALL, RUNS)
+  #turn = 0
+
+  /** new ⊕ old; valid until two more were made. */
+  xor({ now, old }: Pick<PiecePair, "now" | "old">): Uint8Array {
+    const n = now.byteLength
+    if (n > this.#room.size) this.#room = new XorRoom(n, RUNS)
+    this.#turn = 1 - this.#turn
+    const into = this.#room.run(this.#turn, n)
+    into.set(now)
+    this.#room.run(OTHER, n).set(old)
+    this.#room.xor(this.#turn, OTHER, n)
+    return into
+  }
+}
+
+/** A tensor of few bytes, which comes in one piece. */
+const smallXorPayload = (room: PieceRoom, take: (bytes: Uint8Array) => void): Payload => ({
+  add: async (pair) => { take(packedAtOnce(room.xor(pair))) },
   end: async () => {},
   destroy: () => {}
 })
 
-/** new ⊕ old over the whole tensor. Two buffers: one is compressed while the other is filled. */
-const xorPayload = async (size: number, equal: number, take: (bytes: Uint8Array) => void): Promise<Payload> => {
+/** new ⊕ old over the whole tensor; one piece is compressed while the next is made. */
+const xorPayload = async (room: PieceRoom, size: number, equal: number, take: (bytes: Uint8Array) => void): Promise<Payload> => {
   const frame = new FrameWriter(size, take)
   for (let left = equal; left > 0; left -= ZEROS.byteLength) await frame.write(ZEROS.subarray(0, Math.min(left, ZEROS.byteLength)))
-  let spare = new Uint8Array(0)
-  let busy = new Uint8Array(0)
   let writing: Promise<void> = Promise.resolve()
   return {
-    add: async ({ now, old }) => {
-      if (spare.byteLength < now.byteLength) spare = new Uint8Array(now.byteLength)
-      const bytes = spare.subarray(0, now.byteLength)
-      xorOf(bytes, old, now)
+    add: async (pair) => {
+      const bytes = room.xor(pair)
       await writing
-      ;[spare, busy] = [busy, spare]
       writing = frame.write(bytes)
       // Whoever awaits it next hears of its failure.
       writing.catch(() => {})
@@ -117,6 +131,15 @@ const overwritePayload = (name: string, take: (bytes: Uint8Array) => void): Payl
   }
 }
 
+export interface DeltaOptions {
+  readonly shards: ShardWriter
+  readonly encoding: DeltaEncoding
+  /** Sums of old tensors that are known: these bytes are compared and not summed. */
+  readonly oldSums: ReadonlyMap<string, string>
+  /** The sum of a new tensor, of which the bytes before the first that differs were not summed. */
+  readonly sumAgain: (name: string) => Promise<string>
+}
+
 export class DeltaWriter {
   /** Every tensor that has ended, in its old and its new state. */
   readonly old = new Map<string, SummedTensor>()
@@ -124,36 +147,40 @@ export class DeltaWriter {
   /** Those that differ. */
   readonly changed: Array<string> = []
   readonly #hashers = new Hashers()
-  readonly #shards: ShardWriter
-  readonly #encoding: DeltaEncoding
+  readonly #room = new PieceRoom()
+  readonly #options: DeltaOptions
   #nowHash: Hasher | undefined
   #changed: Changed | undefined
 
-  constructor(shards: ShardWriter, encoding: DeltaEncoding) {
-    this.#shards = shards
-    this.#encoding = encoding
+  constructor(options: DeltaOptions) {
+    this.#options = options
   }
 
   /** The next piece of the tensor, or the first of the next one. */
   async add(pair: PiecePair): Promise<void> {
-    const { last, name, now, old } = pair
-    this.#nowHash ??= await this.#hashers.take()
-    if (!this.#changed && !sameBytes(old, now)) this.#changed = await this.#begin(pair, this.#nowHash)
+    const { last, name, now, offset, old } = pair
+    const { oldSums, shards } = this.#options
+    const isKnown = oldSums.has(name)
+    const begins = this.#changed === undefined && !sameBytes(old, now)
+    // Of what is known, the new bytes are summed from the start, or not at all.
+    if (isKnown ? begins && offset === 0 : offset === 0) this.#nowHash = await this.#hashers.take()
+    if (begins) this.#changed = await this.#begin(pair)
     if (this.#changed) {
-      this.#changed.oldHash.update(old)
+      this.#changed.oldHash?.update(old)
       await this.#changed.payload.add(pair)
     }
-    this.#nowHash.update(now)
+    this.#nowHash?.update(now)
     if (last) await this.#end(name, pair)
-    else await this.#shards.room(name)
+    else await shards.room(name)
   }
 
-  /** Until here both states are the same, and so is what was summed. */
-  async #begin({ name, now, offset, size }: PiecePair, hash: Hasher): Promise<Changed> {
-    const oldHash = (await this.#hashers.take()).load(hash.save())
-    const take = (bytes: Uint8Array): void => this.#shards.add(bytes)
-    if (this.#encoding === "xor" && now.byteLength === size && size <= ONE_CALL) return { oldHash, payload: smallXorPayload(take) }
-    if (this.#encoding === "xor") return { oldHash, payload: await xorPayload(size, offset, take) }
+  async #begin({ name, now, offset, size }: PiecePair): Promise<Changed> {
+    const { encoding, oldSums, shards } = this.#options
+    // Until here both states are the same, and so is what was summed.
+    const oldHash = oldSums.has(name) ? undefined : (await this.#hashers.take()).load(this.#nowHash!.save())
+    const take = (bytes: Uint8Array): void => shards.add(bytes)
+    if (encoding === "xor" && now.byteLength === size && size <= ONE_CALL) return { oldHash, payload: smallXorPayload(this.#room, take) }
+    if (encoding === "xor") return { oldHash, payload: await xorPayload(this.#room, size, offset, take) }
     if (size >= LARGEST_OVERWRITE) {
       throw new PlanRefused({ code: "rollout/overwrite-size", problem: `${name} has ${size} bytes; the encoding overwrite reaches to 4 GiB`, names: [name], hint: "--encoding xor, or --full." })
     }
@@ -161,16 +188,19 @@ export class DeltaWriter {
   }
 
   async #end(name: string, { dtype, shape }: PiecePair): Promise<void> {
-    const checksum = this.#hashers.finish(this.#nowHash!)
-    this.#nowHash = undefined
+    const { oldSums, shards, sumAgain } = this.#options
     const changed = this.#changed
     this.#changed = undefined
-    const before = changed ? this.#hashers.finish(changed.oldHash) : checksum
+    const summed = this.#nowHash && this.#hashers.finish(this.#nowHash)
+    this.#nowHash = undefined
+    const known = oldSums.get(name)
+    await changed?.payload.end()
+    const checksum = summed ?? (changed ? await sumAgain(name) : known!)
+    const before = changed?.oldHash ? this.#hashers.finish(changed.oldHash) : known ?? checksum
     this.now.set(name, { dtype, shape, checksum })
     this.old.set(name, { dtype, shape, checksum: before })
     if (!changed) return
-    await changed.payload.end()
-    await this.#shards.end(name, checksum)
+    await shards.end(name, checksum)
     this.changed.push(name)
   }
 

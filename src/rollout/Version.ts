@@ -43,7 +43,8 @@ const indexSchema = z.object({
     base_checksums: sums.optional(),
     layouts: z.record(z.string(), z.string().max(4096)).optional(),
     file_checksums: z.record(file, sum).optional(),
-    source: z.string().max(4096).optional()
+    source: z.string().max(4096).optional(),
+    source_files: sum.optional()
   }).default({}),
   weight_map: z.record(z.string(), z.string().max(4096))
 })
@@ -56,6 +57,8 @@ interface Described {
   readonly state?: string
   /** What it was made from. */
   readonly source?: string
+  /** Which files those were, as `baseSums.ts` has it. */
+  readonly sourceFiles?: string
 }
 
 export interface FullVersion extends Described {
@@ -100,7 +103,7 @@ const described = (root: string, version: number, path: string, bytes: Uint8Arra
   if (m.version !== undefined && m.version !== version) {
     throw new InvalidFile({ path, code: "rollout/swapped", problem: `says that it is version ${m.version}`, hint: "Directories were renamed or swapped; publish a full version." })
   }
-  const both = { version, directory, ...withoutUndefined({ state: m.state, source: m.source }) }
+  const both = { version, directory, ...withoutUndefined({ state: m.state, source: m.source, sourceFiles: m.source_files }) }
   if (m.delta_encoding === undefined) return { kind: "full", ...both, ...withoutUndefined({ checksums: m.checksums }) }
   if (m.base_version === undefined) throw new InvalidFile({ path, code: "rollout/no-base", problem: "is a delta and does not say against which version" })
   for (const [tensor, shard] of Object.entries(weightMap)) {
@@ -160,7 +163,12 @@ export interface DeltaFacts {
   readonly fileChecksums: ReadonlyMap<string, string>
   readonly weightMap: ReadonlyMap<string, string>
   readonly source: string
+  readonly sourceFiles: string | undefined
 }
+
+/** Where a version comes from. */
+const origin = ({ source, sourceFiles }: Pick<DeltaFacts, "source" | "sourceFiles">): ReadonlyArray<readonly [string, JsonTree]> =>
+  [["source", source], ...(sourceFiles === undefined ? [] : [["source_files", sourceFiles] as const])]
 
 export const encodeDeltaIndex = (d: DeltaFacts): Uint8Array =>
   encodeUtf8(`${pythonJson(new Map<string, JsonTree>([
@@ -175,11 +183,11 @@ export const encodeDeltaIndex = (d: DeltaFacts): Uint8Array =>
       ["base_checksums", mapOf(d.baseChecksums)],
       ["layouts", mapOf(d.layouts)],
       ["file_checksums", mapOf(d.fileChecksums)],
-      ["source", d.source]
+      ...origin(d)
     ])],
     ["weight_map", mapOf(d.weightMap)]
   ]))}\n`)
 
 /** What is added to the metadata of a full version's index. */
-export const fullMetadata = (version: number, state: string, checksums: ReadonlyMap<string, string>, source: string): ReadonlyMap<string, JsonTree> =>
-  new Map<string, JsonTree>([["version", versionText(version)], ["checksum_format", CHECKSUM], ["state", state], ["checksums", mapOf(checksums)], ["source", source]])
+export const fullMetadata = ({ checksums, state, version, ...from }: Pick<DeltaFacts, "version" | "state" | "source" | "sourceFiles"> & { readonly checksums: ReadonlyMap<string, string> }): ReadonlyMap<string, JsonTree> =>
+  new Map<string, JsonTree>([["version", versionText(version)], ["checksum_format", CHECKSUM], ["state", state], ["checksums", mapOf(checksums)], ...origin(from)])

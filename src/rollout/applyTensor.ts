@@ -4,7 +4,7 @@ import { type DiskFile, writeFully } from "../io/Disk.ts"
 import { readFully, type StoredFile } from "../store/Store.ts"
 import type { Hashers } from "./checksums.ts"
 import type { DeltaEncoding } from "./DeltaWriter.ts"
-import { xor } from "./xor.ts"
+import { XorRoom } from "./xor.ts"
 import { ONE_CALL, unpacked, unpackedAtOnce } from "./zstd.ts"
 
 const INPUT = 1 << 20
@@ -35,9 +35,18 @@ const frameOf = async function*({ frame, shard }: DeltaTensor): AsyncGenerator<U
 
 /** Memory of one tensor's work, used again by the next. */
 export class ApplyRoom {
-  readonly old = new Uint8Array(OUTPUT)
-  /** Aligned, whatever the decompressor gives. */
-  readonly delta = new Uint8Array(OUTPUT)
+  readonly #room = new XorRoom(OUTPUT, 2)
+
+  /** Bytes of the tensor, or all that there is room for. */
+  old(length = OUTPUT): Uint8Array {
+    return this.#room.run(0, length)
+  }
+
+  /** `old ^= delta` */
+  xor(delta: Uint8Array): void {
+    this.#room.run(1, delta.byteLength).set(delta)
+    this.#room.xor(0, 1, delta.byteLength)
+  }
 }
 
 /** How the new bytes are made, and what becomes of them. `write` false: they are only summed. */
@@ -64,10 +73,9 @@ const xorTensor = async (file: DiskFile, tensor: DeltaTensor, { hashers, progres
   for await (const chunk of deltaOf(tensor, end - begin)) {
     for (let done = 0; done < chunk.byteLength;) {
       const n = Math.min(OUTPUT, chunk.byteLength - done)
-      const [old, delta] = [room.old.subarray(0, n), room.delta.subarray(0, n)]
+      const old = room.old(n)
       await readFully(file, old, at)
-      delta.set(chunk.subarray(done, done + n))
-      xor(old, delta)
+      room.xor(chunk.subarray(done, done + n))
       hasher.update(old)
       if (write) await writeFully(file, old, at)
       at += n
@@ -102,7 +110,7 @@ const overwriteTensor = async (file: DiskFile, tensor: DeltaTensor, { hashers, p
   let next = 0
   for (let at = 0; at < size;) {
     const n = Math.min(OUTPUT, size - at)
-    const piece = room.old.subarray(0, n)
+    const piece = room.old(n)
     await readFully(file, piece, begin + at)
     let touched = false
     for (; next < count && place(next) < at + n; next++) {

@@ -164,7 +164,7 @@ export const applyVersion = (directory: string, before: LocalState, version: Del
       const rooms = new Rooms()
       const each = <A>(of: ReadonlyArray<Change>, use: (change: Change, room: ApplyRoom) => Promise<A>) =>
         Effect.forEach(of, (change) => Effect.uninterruptible(converting(() => rooms.with((room) => use(change, room)))), { concurrency: CONCURRENT_TENSORS })
-      const sumNow = ({ file, local: { begin, end } }: Change, room: ApplyRoom) => sumOfRange(hashers, file, begin, end, room.old)
+      const sumNow = ({ file, local: { begin, end } }: Change, room: ApplyRoom) => sumOfRange(hashers, file, begin, end, room.old())
       /** A publisher that gives no sums of the old bytes: what would come of them. */
       const wouldBe = (change: Change, room: ApplyRoom) => inShard(change, () => applyTensor(change.file, change, { hashers, room, write: false }))
       const standing = async (change: Change, room: ApplyRoom): Promise<Standing> => {

@@ -1,12 +1,15 @@
-/** Two states of one model, read once each, side by side: what differs becomes the shards of a delta. Several lanes, so that all cores compress. */
+/**
+ * Two states of one model, read side by side: what differs becomes the shards of a delta. Several lanes, so that all cores compress. Read
+ * twice is only a new tensor of which the first bytes are as they were, where the sums of the old ones are known: nobody summed those.
+ */
 import { Effect, Stream } from "effect"
 import { availableParallelism } from "node:os"
 import { type ArrayChunk, type EngineLimits, ENGINE_DEFAULTS, stream, type TargetArray } from "../engine/index.ts"
-import { converting } from "../io/attempt.ts"
+import { converting, toPromise } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
-import type { SummedTensor } from "./checksums.ts"
+import { Hashers, type SummedTensor } from "./checksums.ts"
 import { type DeltaEncoding, DeltaWriter } from "./DeltaWriter.ts"
 import { ShardWriter, type WrittenShard } from "./ShardWriter.ts"
 
@@ -19,6 +22,8 @@ export interface StatePair {
 
 export interface CompareRun extends EngineLimits {
   readonly encoding: DeltaEncoding
+  /** Sums of old tensors that are known. */
+  readonly oldSums: ReadonlyMap<string, string>
   /** Where shards are written. */
   readonly directory: string
   readonly progress?: ((bytes: number) => void) | undefined
@@ -53,16 +58,24 @@ const lanesOf = ({ names, now }: StatePair): ReadonlyArray<ReadonlyArray<string>
 }
 
 /** Compare, and write what differs. Files are named after their lane; the caller names them anew. */
-export const compareStates = Effect.fnUntraced(function*(pair: StatePair, { directory, encoding, progress, ...limits }: CompareRun) {
+export const compareStates = Effect.fnUntraced(function*(pair: StatePair, { directory, encoding, oldSums, progress, ...limits }: CompareRun) {
   const disk = yield* Disk
+  const context = yield* Effect.context<Disk>()
   const lanes = lanesOf(pair)
   const { maxMemory = ENGINE_DEFAULTS.maxMemory * 2, threads: _, ...rest } = limits
   const engine = { ...rest, concurrency: 2, maxMemory: maxMemory / (2 * Math.max(1, lanes.length)), lend: true }
+  const hashers = new Hashers()
+  const sumAgain = async (name: string): Promise<string> => {
+    const hasher = await hashers.take()
+    const bytes = stream([pair.now(name)], engine)
+    await toPromise(Effect.provideContext(Stream.runForEach(bytes, (chunk) => Effect.sync(() => { hasher.update(chunk.bytes) })), context))
+    return hashers.finish(hasher)
+  }
   const compareLane = (lane: ReadonlyArray<string>, number: number) => Effect.scoped(Effect.gen(function*() {
     const { shards, writer } = yield* Effect.acquireRelease(
       Effect.sync(() => {
         const own = new ShardWriter(disk, directory, `part-${number}-`)
-        return { shards: own, writer: new DeltaWriter(own, encoding) }
+        return { shards: own, writer: new DeltaWriter({ shards: own, encoding, oldSums, sumAgain }) }
       }),
       ({ shards: own, writer: delta }) => Effect.promise(async () => {
         delta.destroy()

@@ -15,6 +15,7 @@ import { INDEX_NAME } from "../safetensors/locate.ts"
 import { openSafetensors, type HfTensors } from "../safetensors/SafetensorsDirectory.ts"
 import { encodeIndex } from "../safetensors/ShardIndex.ts"
 import type { JsonTree } from "../document/StrictJson.ts"
+import { filesSum } from "./baseSums.ts"
 import { stateChecksum, type SummedTensor } from "./checksums.ts"
 import { STATE_FOLDER, versionFolder } from "./names.ts"
 import type { PublishVersionRun, VersionReport } from "./VersionReport.ts"
@@ -28,16 +29,17 @@ type Done = Pick<VersionReport, "bytes" | "linkedBytes" | "state" | "notes">
 interface IndexFacts {
   readonly version: number
   readonly source: string
+  readonly sourceFiles: string | undefined
   readonly metadata: ReadonlyMap<string, JsonTree>
   /** Tensor → file. */
   readonly weightMap: ReadonlyMap<string, string>
   readonly sums: ReadonlyMap<string, SummedTensor>
 }
 
-const fullIndex = async ({ metadata, source, sums, version, weightMap }: IndexFacts) => {
+const fullIndex = async ({ metadata, source, sourceFiles, sums, version, weightMap }: IndexFacts) => {
   const state = await stateChecksum(sums)
   const checksums = new Map(Iterator.from(sums).map(([name, { checksum }]) => [name, checksum] as const))
-  const bytes = encodeIndex({ metadata: new Map([...metadata, ...fullMetadata(version, state, checksums, source)]), weightMap })
+  const bytes = encodeIndex({ metadata: new Map([...metadata, ...fullMetadata({ version, state, checksums, source, sourceFiles })]), weightMap })
   return { state, bytes }
 }
 
@@ -104,7 +106,7 @@ const publishMegatron = (root: string, source: RolloutSource & { readonly kind: 
       if (earlier !== undefined && await relink(disk, publication, name, earlier)) done.linkedBytes += size
     }
     const total = files.reduce((sum, { segments, size }) => (segments[0]?.kind === "bytes" ? sum + size - segments[0].bytes.byteLength : sum), 0)
-    const { bytes, state } = await fullIndex({ version, source: path, metadata: new Map([["total_size", total]]), weightMap, sums })
+    const { bytes, state } = await fullIndex({ version, source: path, sourceFiles: undefined, metadata: new Map([["total_size", total]]), weightMap, sums })
     done.state = state
     await publication.recorder.write(index?.name ?? INDEX_NAME, bytes)
   })
@@ -119,9 +121,10 @@ const publishHf = (root: string, source: RolloutSource & { readonly kind: "hf" }
   yield* Effect.forEach(weights.shards, (shard) => Effect.map(converting(() => sumTensors(store, shard.path, shard.tensors as ReadonlyArray<TensorRange>, run.progress)), (own) => {
     for (const [name, sum] of own) sums.set(name, sum)
   }))
-  const { bytes: index, state } = yield* converting(() => fullIndex({
+  const { bytes: index, state } = yield* converting(async () => fullIndex({
     version,
     source: path,
+    sourceFiles: await filesSum(source),
     metadata: new Map([...weights.index?.metadata ?? [], ["total_size", weights.tensorBytes]]),
     weightMap: new Map(weights.shards.flatMap(({ file, tensors }) => tensors.map(({ name }) => [name, file] as const))),
     sums

@@ -17,6 +17,7 @@ import { INDEX_NAME } from "../safetensors/locate.ts"
 import { present } from "../store/present.ts"
 import { sameShape, volume } from "../tensor/Copy.ts"
 import { bitsOf } from "../tensor/DType.ts"
+import { filesSum, tensorSums } from "./baseSums.ts"
 import { layoutText, stateChecksum, type SummedTensor } from "./checksums.ts"
 import { compareStates } from "./compareStates.ts"
 import type { DeltaEncoding } from "./DeltaWriter.ts"
@@ -53,24 +54,21 @@ const FULL_EVERY = 10
 
 const bytesOf = ({ tensors }: RolloutSource): number => Iterator.from(tensors.values()).reduce((sum, { dtype, shape }) => sum + Math.ceil((volume(shape) * bitsOf(dtype)) / 8), 0)
 
-/** How many deltas stand at the end, the newest version, and the checksums of tensors that are as in the last full one. */
+/** How many deltas stand at the end, and the newest version. */
 const lastVersions = Effect.fnUntraced(function*(root: string) {
   const store = yield* storeInUse
   const versions = yield* converting(() => listVersions(store, root))
   const newest = versions.at(-1)
-  if (newest === undefined) return { versions, newest: undefined, deltas: 0, sums: new Map<string, string>() }
+  if (newest === undefined) return { versions, newest: undefined, deltas: 0 }
   const last: Version = yield* readVersion(root, newest)
   let deltas = 0
-  const changed = new Set<string>()
   let at: Version = last
   while (at.kind === "delta") {
-    for (const name of Object.keys(at.weightMap)) changed.add(name)
     if (!versions.includes(at.base)) break
     deltas++
     at = yield* readVersion(root, at.base)
   }
-  const sums = new Map(Object.entries(at.kind === "full" ? at.checksums ?? {} : {}).filter(([name]) => !changed.has(name)))
-  return { versions, newest: last, deltas: last.kind === "delta" ? Math.max(1, deltas) : 0, sums }
+  return { versions, newest: last, deltas: last.kind === "delta" ? Math.max(1, deltas) : 0 }
 })
 
 /** Names, dtypes and shapes must be the same, or no receiver has where a delta belongs. */
@@ -108,7 +106,7 @@ export const preparePublish = Effect.fnUntraced(function*(families: FamilyRegist
   if (keep !== undefined && (!Number.isInteger(keep) || keep < 1)) return yield* new UsageError({ problem: "--keep is a whole number from 1 on" })
   if (full && base !== undefined) return yield* new UsageError({ problem: "--full needs no --base" })
   const now: RolloutSource = yield* openSource(families, path, source)
-  const { deltas, newest, sums } = yield* lastVersions(root)
+  const { deltas, newest, versions } = yield* lastVersions(root)
   const version = (newest?.version ?? 0) + 1
   const common = {
     version,
@@ -133,6 +131,8 @@ export const preparePublish = Effect.fnUntraced(function*(families: FamilyRegist
   if (found.path === undefined) return asFull([`a full version: ${found.why}`])
   const old: RolloutSource = yield* openSource(families, found.path, source)
   yield* converting(() => refuseOtherLayout(old, now))
+  const isAsPublished = newest?.sourceFiles !== undefined && newest.sourceFiles === (yield* converting(() => filesSum(old)))
+  const sums: ReadonlyMap<string, string> = newest && (isAsPublished || frozen.size > 0) ? yield* tensorSums(root, newest, versions) : new Map<string, string>()
   const kept = new Map(Iterator.from(now.tensors).flatMap(([name, { dtype, shape }]): ReadonlyArray<readonly [string, SummedTensor]> => {
     const checksum = frozen.has(name) ? sums.get(name) : undefined
     return checksum === undefined ? [] : [[name, { dtype, shape, checksum }]]
@@ -144,7 +144,7 @@ export const preparePublish = Effect.fnUntraced(function*(families: FamilyRegist
   }
   return {
     report,
-    run: (options = {}) => Effect.flatMap(publishDelta(root, old, now, newest, report, encoding, resolve(path), kept, options), finish)
+    run: (options = {}) => Effect.flatMap(publishDelta({ root, old, now, base: newest, report, encoding, source: resolve(path), kept, oldSums: isAsPublished ? sums : new Map() }, options), finish)
   } satisfies PreparedVersion as PreparedVersion
 })
 
@@ -159,15 +159,23 @@ const refuseOtherState = (base: Version | undefined, path: string, found: string
   })
 }
 
+interface Delta {
+  readonly root: string
+  readonly old: RolloutSource
+  readonly now: RolloutSource
+  readonly base: Version | undefined
+  readonly report: VersionReport
+  readonly encoding: DeltaEncoding
+  /** Absolute. */
+  readonly source: string
+  /** Tensors that are taken as they were. */
+  readonly kept: ReadonlyMap<string, SummedTensor>
+  /** Sums of old tensors that are known. */
+  readonly oldSums: ReadonlyMap<string, string>
+}
+
 const publishDelta = (
-  root: string,
-  old: RolloutSource,
-  now: RolloutSource,
-  base: Version | undefined,
-  report: VersionReport,
-  encoding: DeltaEncoding,
-  source: string,
-  kept: ReadonlyMap<string, SummedTensor>,
+  { base, encoding, kept, now, old, oldSums, report, root, source }: Delta,
   { concurrency, far, io, maxMemory, onKept, onWait, progress }: PublishVersionRun
 ) => Effect.gen(function*() {
   const disk = yield* Disk
@@ -176,8 +184,9 @@ const publishDelta = (
   return yield* publish(report.directory, { overwrite: false, size: 0, sources: [old.path, now.path], onKept, onWait }, (publication) => Effect.gen(function*() {
     const { directory, recorder, staged } = publication
     const pair = { names: [...now.tensors.keys()].filter((name) => !kept.has(name)), old: old.array, now: now.array }
-    const done = yield* compareStates(pair, { ...withoutUndefined({ concurrency, far, io, maxMemory }), encoding, directory, progress })
+    const done = yield* compareStates(pair, { ...withoutUndefined({ concurrency, far, io, maxMemory }), encoding, oldSums, directory, progress })
     yield* converting(() => refuseChanged(store, [...old.states, ...now.states]))
+    const sourceFiles = yield* converting(() => filesSum(now))
     const [baseState, state] = (yield* converting(() => Promise.all([done.old, done.now].map((read) => stateChecksum(new Map([...read, ...kept])))))) as [string, string]
     yield* converting(() => refuseOtherState(base, old.path, baseState))
     const weightMap = new Map<string, string>()
@@ -200,7 +209,8 @@ const publishDelta = (
         layouts: new Map(done.changed.map((name) => [name, layoutText(done.now.get(name)!)])),
         fileChecksums,
         weightMap: new Map(done.changed.map((name) => [name, weightMap.get(name)!])),
-        source
+        source,
+        sourceFiles
       }))
     })
     yield* commit(publication)

@@ -44,7 +44,7 @@ const refuseOthers = (seed: Seed, sums: ReadonlyMap<string, SummedTensor>, state
 }
 
 /** What an index says of the version that it belongs to: no longer true of a copy that goes on to others. */
-const OF_VERSION = new Set<string>(["version", "checksum_format", "state", "checksums", "source"])
+const OF_VERSION = new Set<string>(["version", "checksum_format", "state", "checksums", "source", "source_files"])
 
 const withoutVersion = (metadata: JsonMap): JsonMap => new Map([...metadata].filter(([key]) => !OF_VERSION.has(key)))
 

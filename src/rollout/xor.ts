@@ -1,24 +1,31 @@
-/** `into[i] ^= other[i]`, word by word where both are aligned. */
-export const xor = (into: Uint8Array, other: Uint8Array): void => {
-  const n = other.byteLength
-  if (into.byteLength !== n) throw new RangeError(`${into.byteLength} and ${n} bytes`)
-  let done = 0
-  if (into.byteOffset % 4 === 0 && other.byteOffset % 4 === 0) {
-    const words = n >>> 2
-    const a = new Int32Array(into.buffer, into.byteOffset, words)
-    const b = new Int32Array(other.buffer, other.byteOffset, words)
-    for (let i = 0; i < words; i++) a[i]! ^= b[i]!
-    done = words * 4
-  }
-  for (let i = done; i < n; i++) into[i]! ^= other[i]!
-}
-
-/** `into[i] = a[i] ^ b[i]`; all begin at a multiple of four bytes of their buffers. */
-export const xorOf = (into: Uint8Array, a: Uint8Array, b: Uint8Array): void => {
-  into.set(a)
-  xor(into, b)
-}
+/** Bytes of two states of one tensor, held against each other. */
+import { type Memory, memoryWith } from "../tensor/kernels/Memory.ts"
 
 /** Two runs of bytes, of the same length: are they equal? */
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength))
+
+/** Runs of at most `size` bytes in a memory of their own, used again and again. */
+export class XorRoom {
+  readonly size: number
+  readonly #memory: Memory
+  readonly #step: number
+
+  /** `runs`: how many are kept at a time. */
+  constructor(size: number, runs: number) {
+    this.size = size
+    this.#step = Math.ceil(size / 8) * 8
+    this.#memory = memoryWith(this.#step * runs)
+  }
+
+  /** The first bytes of a run: to be filled, or what was made of it. */
+  run(number: number, length: number): Uint8Array {
+    if (length > this.size) throw new RangeError(`${length} bytes, and there is room for ${this.size}`)
+    return this.#memory.u8.subarray(number * this.#step, number * this.#step + length)
+  }
+
+  /** One run `^=` another one. */
+  xor(into: number, other: number, length: number): void {
+    this.#memory.simd.xor(into * this.#step, other * this.#step, length)
+  }
+}

@@ -7,6 +7,7 @@ import { publishVersion, type PublishRequest, pullVersion, type PullRequest, wat
 import { importCheckpoint } from "../../src/api/promises.ts"
 import type { BridgeError } from "../../src/errors.ts"
 import { toPromise } from "../../src/io/attempt.ts"
+import { encodeHeader } from "../../src/safetensors/encodeHeader.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { sampleModel } from "../relabel/checkpoints.ts"
 import { digests, inode, writeModel, writeNext } from "./models.ts"
@@ -74,6 +75,26 @@ describe("publishing", () => {
     writeNext(state(3), at("moving"), 0.01, 77)
     expect(await failure(publish(state(4), own))).toMatchObject({ code: "rollout/wrong-base" })
     expect(await publish(state(4), own, { base: state(3) })).toMatchObject({ kind: "delta", base: 1 })
+  })
+
+  it.each([["its files are as they were", false], ["its files are copies", true]] as const)("a tensor that changes at its end only has the right sums, where %s", async (what, copied) => {
+    const [own, full, first, second] = ["delta", "full", "first", "second"].map((name) => at(`end-${copied}-${name}`)) as [string, string, string, string]
+    const { fileSize, headerBytes } = encodeHeader([{ name: "large", dtype: "U8", shape: [3_000_001] }, { name: "same", dtype: "U8", shape: [70_000] }], new Map())
+    const bytes = Buffer.alloc(fileSize, 7)
+    bytes.set(headerBytes)
+    for (const directory of [first, second]) {
+      mkdirSync(directory)
+      writeFileSync(join(directory, "model.safetensors"), bytes)
+      bytes[headerBytes.byteLength + 3_000_000]! ^= 1
+    }
+    await publish(first, own)
+    if (copied) cpSync(join(first, "model.safetensors"), join(first, "copy"))
+    if (copied) renameSync(join(first, "copy"), join(first, "model.safetensors"))
+    const { changedTensors, state: sum } = await publish(second, own, { maxMemory: 8e6 })
+    expect(changedTensors).toBe(1)
+    expect(sum).toBe((await publish(second, full)).state)
+    await pull(own, at(`end-${copied}-local`))
+    expect(digests(at(`end-${copied}-local`)), what).toEqual(digests(second))
   })
 
   it("where the version before can be read nowhere, the whole model is published, and why", async () => {

@@ -64,5 +64,9 @@ export const plain: Plain = {
   unpack: (u8, ...parameters) => {
     const [source, target, count] = parameters as [number, number, number]
     for (let i = 0; i < 2 * count; i++) u8[target + i] = (u8[source + (i >> 1)]! >>> (4 * (i % 2))) & 15
+  },
+  xor: (u8, ...parameters) => {
+    const [target, source, length] = parameters as [number, number, number]
+    for (let i = 0; i < length; i++) u8[target + i]! ^= u8[source + i]!
   }
 }

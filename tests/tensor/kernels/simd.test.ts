@@ -21,7 +21,8 @@ const PARAMETERS: { readonly [Name in keyof Simd]: (next: Random) => ReadonlyArr
   widen: (next) => [near(next, SOURCE), near(next, TARGET), 8 * next(30)],
   narrow: (next) => [near(next, SOURCE), near(next, TARGET), 8 * next(30)],
   lookUp: (next) => [near(next, SOURCE), 8192, near(next, TARGET), next(9), 1 + next(300)],
-  unpack: (next) => [near(next, SOURCE), near(next, TARGET), 16 * next(20)]
+  unpack: (next) => [near(next, SOURCE), near(next, TARGET), 16 * next(20)],
+  xor: (next) => [near(next, TARGET), near(next, SOURCE), next(next(3) === 0 ? 20 : 600)]
 }
 
 function elementsAndTransposes() {

@@ -3,6 +3,7 @@ import { type Definition, encodeModule } from "./assembler.ts"
 import { narrow, lookUp, unpackNibbles, widen } from "./convert.ts"
 import { copyElements, copyRuns } from "./copy.ts"
 import { transpose } from "./transpose.ts"
+import { xorBytes } from "./xor.ts"
 
 /** Elements that have loops of their own, in bytes. */
 export type Width = 1 | 2 | 4 | 8
@@ -21,7 +22,8 @@ const functions = () => ({
   widen: widen(),
   narrow: narrow(),
   lookUp: lookUp(),
-  unpack: unpackNibbles()
+  unpack: unpackNibbles(),
+  xor: xorBytes()
 })
 
 /** Each as its definition says; numbers are integers below 2^32. */
