@@ -20,6 +20,7 @@ export default defineConfig({
     // No test asks a network; those of the Hub have one of their own.
     env: { HF_HUB_OFFLINE: "1" },
     globalSetup: ["tests/bundle.ts"],
+    setupFiles: ["tests/equality.ts"],
     include: ["tests/**/*.test.ts"],
     // Some tests start whole processes; on a busy machine that takes seconds.
     testTimeout: 120_000,
