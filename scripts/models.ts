@@ -101,7 +101,7 @@ ${all.length} architectures of ${new Set(all.map((s) => s.family)).size} familie
 - **GPU**: checkpoints that Megatron-LM trained and saved on H200 GPUs, by name; exported, they compute in transformers what the trainer
   computed there, to the noise of bf16.
 - **transformers**: models that transformers wrote, in either of its formats, come back byte for byte (*bytes*), and it computes the
-  same logits before and after, bit for bit (*logits*; not of models that need more than tokens). Empty: it does not have the architecture.
+  same logits before and after, of encoders their hidden states, bit for bit (*logits*). Empty: it does not have the architecture.
 - **Forward**: the [forward check](forward-check.md) computes the logits that transformers computes.
 
 All have the round trip besides: a generated checkpoint with the published names comes back byte for byte, none of its tensors can be

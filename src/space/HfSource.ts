@@ -142,6 +142,8 @@ export const headersOf = ({ tensors }: TensorSpace): HfHeaders => ({
 
 /** Files that belong to a model besides its weights; never weights of another format. */
 const SIDE_FILE = /\.(json|jinja|txt|model|tiktoken|py|md|spm|vocab|bpe|yaml|yml)$|^(LICENSE|NOTICE|merges|vocab)/
+/** Asked for by name where a model speaks: its voices. */
+const VOICES = "spk_dict.pt"
 const NOT_A_SIDE_FILE = /\.(safetensors|bin|pt|pth|h5|msgpack|onnx|gguf)(\.index\.json)?$|^\./
 
 /** Bytes of a listed name that are not UTF-8 are shown as this; there is no file by the name that then stands there. */
@@ -172,7 +174,7 @@ export const sideFiles = Effect.fnUntraced(function*(directory: string, wanted: 
 const ownSideFiles = Effect.fnUntraced(function*(directory: string, wanted: (name: string) => boolean) {
   const store = yield* storeInUse
   return yield* reading(async () => {
-    const names = (await store.list(directory)).filter((name) => SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name) && wanted(name))
+    const names = (await store.list(directory)).filter((name) => (name === VOICES || (SIDE_FILE.test(name) && !NOT_A_SIDE_FILE.test(name))) && wanted(name))
     await refuseSpecials(store, directory, names, () => false)
     const files = await eachOf(names, async (name): Promise<ReadonlyArray<SmallFile>> => {
       const path = await realPathInside(store, directory, name).catch((error: unknown): never => {

@@ -9,10 +9,8 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore")
 import torch
-import transformers
 
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
+from classes import class_of, transformers
 
 TEXT = dict(
     hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=16, vocab_size=256,
@@ -30,19 +28,27 @@ TEXT = dict(
 )
 TOWER = dict(
     hidden_size=32, intermediate_size=48, depth=2, num_hidden_layers=2, num_layers=2, num_heads=2, num_attention_heads=2, num_key_value_heads=2, out_hidden_size=64,
-    patch_size=16, image_size=32, deepstack_visual_indexes=[0, 1], num_position_embeddings=16, fullatt_block_indexes=[1],
+    head_dim=16, patch_size=16, image_size=32, deepstack_visual_indexes=[0, 1], num_position_embeddings=16, fullatt_block_indexes=[1],
     encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=48, d_model=32, output_dim=64, max_source_positions=64, downsample_hidden_size=16,
+    decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=48, vocab_size=256, decoder_start_token_id=1, pad_token_id=0, bos_token_id=1, eos_token_id=2,
 )
+TOWERS = ("vision", "audio", "whisper")
 # Lists with an entry per layer, which the config classes make anew.
 PER_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers", "per_layer_config")
+# Rotary angles of time, height and width, whose default widths stand in the code of these models.
+ROTARY = dict(rope_type="default", rope_theta=10000.0)
+THIRDS = {model: dict(rope_parameters=ROTARY | dict(mrope_section=[2, 3, 3])) for model in ("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "glm4v_text")}
 # What a config class does not show among its defaults, by its model type, or its section where it has none.
-ADDED = {
+ADDED = THIRDS | {
+    "glm4v_moe_text": dict(rope_parameters=ROTARY | dict(partial_rotary_factor=0.5, mrope_section=[1, 1, 2])),
+    "siglip_text_model": dict(projection_size=TOWER["hidden_size"]),
+    "siglip2_text_model": dict(projection_size=TOWER["hidden_size"]),
     "gemma4_text": dict(global_head_dim=32),
     "ernie4_5_vl_moe_text": dict(rope_parameters=dict(rope_type="default", rope_theta=500000.0, mrope_section=[3, 3, 2])),
     "minimax_m3_vl_text": dict(
         layer_types=["full_attention", "minimax_m3_sparse"] * 2, mlp_layer_types=["dense", "sparse", "sparse", "sparse"]
     ),
-    "step3p5": dict(layer_types=["full_attention", "sliding_attention"] * 2, num_sliding_attention_heads=8),
+    "step3p5": dict(layer_types=["full_attention", "sliding_attention"] * 2, num_sliding_attention_heads=8, sliding_window=8),
     "talker_config": dict(spatial_merge_size=2),
     "qwen3_omni_moe_talker_text": dict(shared_expert_intermediate_size=32),
 }
@@ -52,21 +58,24 @@ def resized(value, size):
     return [size] * len(value) if isinstance(value, list) and isinstance(size, int) else size
 
 
-def shrunk(section, name=""):
-    sizes = TOWER if any(word in name for word in ("vision", "audio")) else TEXT
+def shrunk(section, name):
+    sizes = TOWER if any(word in name.lower() for word in TOWERS) else TEXT
     out = {k: resized(v, sizes[k]) if k in sizes else v for k, v in section.items() if k not in PER_LAYER}
+    if section.get("kv_lora_rank"):
+        # Latent attention has keys for every head, and its config gives the rotary part's width by that name.
+        out.update(num_key_value_heads=out["num_attention_heads"], head_dim=out["qk_rope_head_dim"])
     out.update(ADDED.get(section.get("model_type") or name, {}))
     return {k: shrunk(v, k) if isinstance(v, dict) and k.endswith("_config") else v for k, v in out.items()}
 
 
 def tiny(model):
     config = model.config_class
-    fields = shrunk(config().to_dict())
+    fields = shrunk(config().to_dict(), model.__name__)
     return config(**{k: v for k, v in fields.items() if k not in ("transformers_version", "architectures")})
 
 
 def write(out, architecture):
-    model_class = getattr(transformers, architecture, None)
+    model_class = class_of(architecture)
     if model_class is None:
         return False
     config = tiny(model_class)
@@ -75,7 +84,11 @@ def write(out, architecture):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     for suffix, original in (("", True), (".v5", False)):
-        model.save_pretrained(out / f"{architecture}{suffix}" / "hf", save_original_format=original)
+        folder = out / f"{architecture}{suffix}" / "hf"
+        model.save_pretrained(folder, save_original_format=original)
+        if hasattr(model, "load_speakers"):
+            # It is not loaded without a file of voices.
+            torch.save({}, folder / "spk_dict.pt")
     return True
 
 

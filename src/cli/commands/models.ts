@@ -40,7 +40,7 @@ const text = (models: ReadonlyArray<Support>): string => {
     `${plural(models.length, "architecture")}, ${both === models.length ? "all" : both} in both directions.`,
     "quantised: forms that a test model has; every family reads all of them.",
     "case: a checkpoint of the reference, reproduced key by key. from GPUs: trained there; exported, it computes what the trainer computed.",
-    "logits: transformers computes the same before and after a round trip, and the bytes are the same (bytes: these alone).",
+    "logits: transformers computes the same before and after a round trip (of encoders hidden states), and the bytes are the same.",
     "forward: our forward check computes what transformers computes. round trip: a generated checkpoint that comes back byte for byte.",
     ...(models.some((s) => s.components.length > 0 && !s.trainable) ? ["* no released trainer loads the MIMO form yet."] : [])
   ].map((part, i) => (i === 0 || !isNarrow ? part : wrapped(part, 0))).join("\n")
