@@ -1,5 +1,5 @@
 /**
- * `npm run bench:merge [-- --layers 4 --repeats N --rank 32 --dir DIR --bin FILE --other FILE --steps N]`: a merge of an adapter on all linear layers beside
+ * `npm run bench:merge [-- --layers 4 --repeats N --rank 32 --dir DIR --bin FILE --other FILE --steps N]`: merges of an adapter on all linear layers, LoRA and DoRA, beside
  * the plain copy that `export` makes of the same model, in shuffled rounds of one run; medians, each as a ratio to the export.
  * `--layers 25` is 10 GB. The build puts it into dist/ as `bench/merge.js`: a Node binary and dist/ are all that it needs. `--other`: the same of another build; `--steps`: the first
  * N steps only. `--dir` keeps the samples there.
@@ -30,7 +30,7 @@ const { values } = parseArgs({
 })
 const rank = Number(values.rank)
 const work = values.dir ?? mkdtempSync(join(tmpdir(), "bench-merge-"))
-const [hf, megatron, adapter, out] = ["hf", "megatron", "adapter", "out"].map((name) => join(work, name)) as [string, string, string, string]
+const [hf, megatron, lora, dora, out] = ["hf", "megatron", "lora", "dora", "out"].map((name) => join(work, name)) as [string, string, string, string, string]
 
 /** A dense model at the dimensions of 8 billion parameters, with as many layers as are asked for. */
 const config = {
@@ -79,24 +79,33 @@ const writeModel = (): void => {
     writeFileSync(join(hf, "model.safetensors.index.json"), encodeIndex({ metadata: new Map([["total_size", total]]), weightMap: new Map(tensors.map((t) => [t.name, t.file])) }))
   }
   const linear = tensors.filter(({ name }) => name.includes("_proj."))
+  for (const [directory, isDora] of [[lora, false], [dora, true]] as const) writeAdapter(directory, linear, isDora)
+}
+
+const writeAdapter = (directory: string, linear: ReadonlyArray<TensorSpec>, isDora: boolean): void => {
   const factors = linear.flatMap(({ name, shape: [rows, columns] }): ReadonlyArray<TensorSpec> => {
     const path = `base_model.model.${name.replace(/\.weight$/, "")}`
-    return [{ name: `${path}.lora_A.weight`, dtype: "BF16", shape: [rank, columns!] }, { name: `${path}.lora_B.weight`, dtype: "BF16", shape: [rows!, rank] }]
+    return [
+      { name: `${path}.lora_A.weight`, dtype: "BF16", shape: [rank, columns!] },
+      { name: `${path}.lora_B.weight`, dtype: "BF16", shape: [rows!, rank] },
+      ...(isDora ? [{ name: `${path}.lora_magnitude_vector`, dtype: "BF16" as const, shape: [rows!] }] : [])
+    ]
   })
-  mkdirSync(adapter, { recursive: true })
-  writeFile(join(adapter, "adapter_model.safetensors"), factors)
+  mkdirSync(directory, { recursive: true })
+  writeFile(join(directory, "adapter_model.safetensors"), factors)
   const targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-  writeFileSync(join(adapter, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: rank, lora_alpha: 2 * rank, lora_dropout: 0, bias: "none", target_modules: targets }))
+  writeFileSync(join(directory, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: rank, lora_alpha: 2 * rank, lora_dropout: 0, bias: "none", use_dora: isDora, target_modules: targets }))
 }
 
 if (!existsSync(hf)) writeModel()
 if (!existsSync(megatron)) execFileSync(process.execPath, [values.bin, "import", "--hf-model", hf, "--megatron-path", megatron, "--quiet"], { stdio: "inherit" })
 
-const merge = (bin: string, ...more: ReadonlyArray<string>) => () => measureOwn(bin, ["adapter", "merge", "--hf-model", hf, "--adapter", adapter, "--hf-path", out, "--quiet", ...more])
+const merge = (bin: string, adapter = lora, ...more: ReadonlyArray<string>) => () => measureOwn(bin, ["adapter", "merge", "--hf-model", hf, "--adapter", adapter, "--hf-path", out, "--quiet", ...more])
 const allSteps: ReadonlyArray<{ readonly name: string; readonly reads: string; readonly run: () => Measured }> = [
   { name: "export", reads: megatron, run: () => measureOwn(values.bin, ["export", "--hf-model", hf, "--megatron-path", megatron, "--hf-path", out, "--quiet"]) },
   { name: "merge", reads: hf, run: merge(values.bin) },
-  { name: "merge, `--threads 0`", reads: hf, run: merge(values.bin, "--threads", "0") },
+  { name: "merge of DoRA", reads: hf, run: merge(values.bin, dora) },
+  { name: "merge, `--threads 0`", reads: hf, run: merge(values.bin, lora, "--threads", "0") },
   { name: "`dd`, direct to direct", reads: hf, run: () => measureShell(`mkdir '${out}'; for f in '${hf}'/*.safetensors; do dd if="$f" of='${out}'/"$(basename "$f")" bs=8M iflag=direct oflag=direct status=none; done`) },
   ...(values.other === undefined ? [] : [{ name: `merge, ${values.other}`, reads: hf, run: merge(values.other) }])
 ]

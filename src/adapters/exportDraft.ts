@@ -58,7 +58,7 @@ export interface AdapterShare {
 
 /** What is known of the adapters of HF tensors besides what is stored. */
 export interface Known {
-  /** Which ranks of a stored adapter are that of an HF tensor, where not all are. */
+  /** Which ranks of a stored adapter are that of an HF tensor, where not all are; a count of 0 for one that has no adapter. */
   readonly ranksOf: (tensor: string) => OriginalRanks | undefined
   /** The stored adapters of the tensor's parts have one A. */
   readonly isShared: (tensor: string) => boolean
@@ -73,6 +73,7 @@ const sharesOf = (adapters: ReadonlyArray<LocatedAdapter>, ranksOf: Known["ranks
     for (const factor of adapter.pair.factors) {
       const { expert, tensor } = factor.matrix
       const share = { adapter, factor, ranks: ranksOf(tensor) ?? { first: 0, count: adapter.rank } }
+      if (share.ranks.count === 0) continue
       const id = `${tensor}#${expert?.index ?? 0}`
       const known = shares.get(id)
       if (known) known.push(share)

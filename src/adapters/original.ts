@@ -26,6 +26,7 @@ import { reordered } from "./rowOrder.ts"
 export interface Original {
   readonly config: PeftConfig
   readonly configBytes: Uint8Array
+  /** By HF tensor; of one that only shares a weight with others that had an adapter, none (a count of 0). */
   readonly ranks: ReadonlyMap<string, OriginalRanks>
 }
 
@@ -37,6 +38,16 @@ const readOriginal = async (store: Store, { directory }: Checkpoint): Promise<Or
   }
   const config = await read(ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG)
   return { config: readPeftConfig(...config), configBytes: config[1], ranks: readRanks(...await read(RANKS_FILE, LARGEST_RANKS)) }
+}
+
+/** With the HF tensors that the adapter was not for, though it was for others of the same weight: an import gave those rows zeros. */
+const withOthers = (ranks: Original["ranks"], adapters: ReadonlyArray<LocatedAdapter>): Original["ranks"] => {
+  const all = new Map(ranks)
+  for (const { pair: { factors } } of adapters) {
+    if (!factors.some(({ matrix }) => ranks.has(matrix.tensor))) continue
+    for (const { matrix: { tensor } } of factors) if (!ranks.has(tensor)) all.set(tensor, { first: 0, count: 0, times: 1 })
+  }
+  return all
 }
 
 /** B of an HF matrix in rows and all ranks of the stored adapter, to be looked at. */
@@ -87,20 +98,21 @@ const areApart = Effect.fnUntraced(function*(checkpoint: Checkpoint, looked: Rea
 /** What the adapters of a checkpoint were, as far as that still holds. */
 export const originalOf = Effect.fnUntraced(function*(checkpoint: Checkpoint, adapters: ReadonlyArray<LocatedAdapter>) {
   const store = yield* storeInUse
-  const original = yield* converting(() => readOriginal(store, checkpoint))
-  if (!original) return { original: undefined, notes: [] }
+  const read = yield* converting(() => readOriginal(store, checkpoint))
+  if (!read) return { original: undefined, notes: [] }
+  const original: Original = { ...read, ranks: withOthers(read.ranks, adapters) }
   const fits = adapters.every(({ pair, rank }) => pair.factors.every(({ matrix }) => {
     const own = original.ranks.get(matrix.tensor)
     return own === undefined || own.first + own.count <= rank
   }))
   const looked = fits ? lookedAt(adapters, original.ranks) : []
   if (fits && (looked.length === 0 || (yield* areApart(checkpoint, looked)))) return { original, notes: [] }
-  return { original: undefined, notes: ["the adapters no longer have the form in which they were imported: ranks that stood beside each other have been mixed by training, and each matrix gets all of them"] }
+  return { original: undefined, notes: ["the adapters no longer have the form in which they were imported: training has mixed ranks that stood beside each other, or changed rows that had no adapter, and each matrix gets all of them"] }
 })
 
 /** The configuration as it was, where it still says what these adapters are. */
 export const originalConfig = ({ config, configBytes, ranks }: Original, targets: ReadonlyArray<TargetAdapter>, alpha: number): Uint8Array | undefined => {
-  const same = targets.length === ranks.size && targets.every(({ path, rank, storedRank, tensor, times }) => {
+  const same = targets.length === Iterator.from(ranks.values()).filter(({ count }) => count > 0).toArray().length && targets.every(({ path, rank, storedRank, tensor, times }) => {
     const own = ranks.get(tensor)
     return own !== undefined && own.count === rank && Math.abs(scaleOf(path, config, rank) / ((alpha * times) / storedRank) - 1) < 1e-6
   })

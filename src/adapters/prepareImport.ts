@@ -32,7 +32,7 @@ import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { type BaseModel, openBase } from "./BaseModel.ts"
 import { bindPeft, matricesOf } from "./bindPeft.ts"
 import { inputAxisOf } from "./inputAxis.ts"
-import { type AdapterParameter, adapterParameters, type AdapterPlan, commonScale, planAdapters, type WantedForm } from "./importDraft.ts"
+import { type AdapterParameter, adapterParameters, type AdapterPlan, commonScale, planAdapters, type PlannedPair, type WantedForm } from "./importDraft.ts"
 import { megatronTargets } from "./megatronTargets.ts"
 import { multiplied } from "./multiplied.ts"
 import { ADAPTER_CONFIG } from "./peftConfig.ts"
@@ -68,10 +68,14 @@ const laidOutBase = ({ as, description }: BaseModel, { form: wanted, layout: lay
   return { form, layout, placed, conversion, tpOf, provider: importedProvider(description.provider, conversion, padding, torchDtype) }
 }
 
+const haveOne = (a: PlannedPair, b: PlannedPair, both: Sameness["both"]): boolean =>
+  a.contributions.length === b.contributions.length &&
+  a.contributions.every((c, i) => a.stored.factors.indexOf(c.factor) === b.stored.factors.indexOf(b.contributions[i]!.factor) && both(c, b.contributions[i]!))
+
 /** Whether all experts of every layer have one and the same adapter, as a trainer gives them by default. */
 const sharesExperts = ({ pairs }: AdapterPlan, { both }: Sameness): boolean => {
   const experts = Map.groupBy(pairs.filter(({ stored }) => stored.base.parameter.expert), ({ stored: { base } }) => base.module.keyPrefix + base.parameter.name.replace(/\d+$/, ""))
-  return experts.values().every(([first, ...rest]) => rest.every(({ contributions }) => contributions.every((c, i) => both(c, first!.contributions[i]!))))
+  return experts.values().every(([first, ...rest]) => rest.every((other) => haveOne(first!, other, both)))
 }
 
 /** The dtype of every stored tensor: the cast that is asked for, else what holds all that is stored under its key. */

@@ -33,15 +33,17 @@ export const vectors: Pick<Arithmetic, "scale" | "add" | "rowNorms"> = {
     let row = 0
     // Four rows at a time: a sum waits for itself, not for the others.
     for (; row + 4 <= norms.length; row += 4) {
-      let [a, b, c, d] = [0, 0, 0, 0]
-      for (let i = row * columns; i < (row + 1) * columns; i++) {
-        const [p, q, r, s] = [x[i]!, x[i + columns]!, x[i + 2 * columns]!, x[i + 3 * columns]!]
-        a += p * p
-        b += q * q
-        c += r * r
-        d += s * s
+      let a = 0, b = 0, c = 0, d = 0
+      for (let i = row * columns, j = i + columns, k = j + columns, l = k + columns, end = j; i < end; i++, j++, k++, l++) {
+        a += x[i]! * x[i]!
+        b += x[j]! * x[j]!
+        c += x[k]! * x[k]!
+        d += x[l]! * x[l]!
       }
-      norms.set([Math.sqrt(a), Math.sqrt(b), Math.sqrt(c), Math.sqrt(d)], row)
+      norms[row] = Math.sqrt(a)
+      norms[row + 1] = Math.sqrt(b)
+      norms[row + 2] = Math.sqrt(c)
+      norms[row + 3] = Math.sqrt(d)
     }
     for (; row < norms.length; row++) {
       let sum = 0

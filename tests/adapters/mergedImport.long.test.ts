@@ -3,7 +3,7 @@
  * Megatron checkpoint: every family with a test model, either form.
  */
 import { Effect, Result } from "effect"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, it } from "vitest"
@@ -16,6 +16,7 @@ import { AutoBridge, MegatronMimoBridge } from "../../src/index.ts"
 import type { Disk } from "../../src/io/Disk.ts"
 import { quickDisk } from "../hostile/run.ts"
 import { toys } from "../families/toys.ts"
+import { filesIn } from "./filesIn.ts"
 import { groupsOf, writeRandomAdapter } from "./randomAdapter.ts"
 
 const work = mkdtempSync(join(tmpdir(), "merged-"))
@@ -28,14 +29,6 @@ interface Layout {
   readonly standard?: boolean
   readonly components?: ReadonlyArray<string>
 }
-
-type Files = ReadonlyMap<string, Buffer>
-
-/** Files of a checkpoint by name; checksums say of what it was made, too. */
-const filesIn = (directory: string): Files =>
-  new Map(readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== ".checksums.json")
-    .map((entry) => [join(entry.parentPath, entry.name).slice(directory.length), readFileSync(join(entry.parentPath, entry.name))]))
 
 /** One of each kind of difficulty, and every twelfth; with EVERY_TOY=1 all of them. */
 const kinds = ["qwen3.5-vl-tied-a", "gpt-oss-a", "gpt-oss-mxfp4-a", "gemma-4-vl-a", "qwen3-vl-moe-a", "llama-nemotron-a", "deepseek-v2-a"]
@@ -67,7 +60,7 @@ describe.concurrent.each(cases)("%s", (name, toy, seed) => {
     await imported(merged, wanted, layout)
     await run(importMerged(hf, made, { ...options, ...layout }))
     await run(importMerged(hf, stored, { ...options, pretrained: base }))
-    const [a, b, c] = [wanted, made, stored].map(filesIn) as [Files, Files, Files]
+    const [a, b, c] = [wanted, made, stored].map(filesIn) as [ReturnType<typeof filesIn>, ReturnType<typeof filesIn>, ReturnType<typeof filesIn>]
     for (const other of [b, c]) {
       expect([...other.keys()].sort()).toEqual([...a.keys()].sort())
       for (const [file, bytes] of a) expect(other.get(file)!.equals(bytes), file).toBe(true)

@@ -38,14 +38,20 @@ export interface Wanted {
   readonly dora?: boolean
   /** How many of ten modules have an adapter. */
   readonly share?: number
+  /** Of the matrices of one weight (q, k, v; gate, up) some have an adapter and others have none. */
+  readonly partial?: boolean
 }
 
 /** Write one; `groups` are matrices that are parts of one Megatron weight. */
-export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<ReadonlyArray<HfMatrix>>, axisOf: (tensor: string) => InputAxis, { dora = false, rank, seed, share = 10, sharedInput }: Wanted): Made => {
+export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<ReadonlyArray<HfMatrix>>, axisOf: (tensor: string) => InputAxis, { dora = false, partial = false, rank, seed, share = 10, sharedInput }: Wanted): Made => {
   const next = random(seed)
   // Experts of one layer have all an adapter, or none.
   const layers = Map.groupBy(groups, ([first]) => first!.tensor.replace(/(?<=experts\.)\d+\./, ""))
-  const chosen = [...layers.values()].flatMap((own) => next(10) < share ? own : [])
+  const someOf = (group: ReadonlyArray<HfMatrix>) => {
+    const own = partial ? group.filter(() => next(2) === 0) : group
+    return own.length > 0 ? own : group
+  }
+  const chosen = [...layers.values()].flatMap((own) => next(10) < share ? own.map(someOf) : [])
   const parameters = chosen.flat().map(targetOf).filter(({ kind }) => kind === "parameter").map(({ path }) => path)
   const prefixes = parameterPrefixes(new Set(parameters))
   const tensors = new Map<string, { name: string; dtype: "BF16"; shape: Shape; bytes: Uint8Array }>()

@@ -13,6 +13,7 @@ import { factorsOf, type HfMatrix, isLinearWeight } from "../factors.ts"
 import { adjustment, type ChangedMatrix } from "./adjustment.ts"
 import type { MergeOrder, Rounding, RowFactors } from "./addTerms.ts"
 import type { LoadedAdapter } from "./loadAdapter.ts"
+import { RowNorms } from "./RowNorms.ts"
 import { type MergeTerm, sharedBytes } from "./Term.ts"
 
 /** A tensor that adapters change. */
@@ -61,37 +62,33 @@ export const changesOf = (parameters: ReadonlyArray<BoundParameter>, adapters: R
  * the base's tensors are read for it.
  */
 const doraFactors = Effect.fnUntraced(function*(arithmetic: Arithmetic, changes: ReadonlyArray<ChangedTensor>, arrayOf: (tensor: string) => TargetArray) {
-  const found = new Map<MergeTerm, Float32Array>()
   const wanted = changes.filter(({ matrices }) => matrices.some(({ terms }) => terms.some(({ magnitude }) => magnitude)))
+  const measured = new Map<TargetArray, { readonly term: MergeTerm; readonly norms: RowNorms }>()
   for (const { matrices: [matrix, ...others], tensor } of wanted) {
     const { columns, rows, terms } = matrix!
     if (others.length > 0 || terms.length > 1) {
       return yield* new PlanRefused({ code: "adapter/dora", problem: "DoRA sets the lengths of rows, so it cannot be merged together with another adapter of the same weight", names: [tensor] })
     }
-    const [{ magnitude, ...term }] = terms as [MergeTerm]
+    const [term] = terms as [MergeTerm]
     const array = arrayOf(tensor)
     if (!isWeightDType(array.dtype)) throw unsuitable(tensor, array.dtype)
-    const factors = new Float32Array(sharedBytes(4 * rows).buffer)
-    const lengths = widened(magnitude!)
-    let [row, rest] = [0, new Uint8Array(0)]
-    const add = (bytes: Uint8Array): void => {
-      const joined = new Uint8Array(rest.byteLength + bytes.byteLength)
-      joined.set(rest)
-      joined.set(bytes, rest.byteLength)
-      const whole = Math.floor(joined.byteLength / (4 * columns)) * columns
-      for (const norm of arithmetic.rowNorms(new Float32Array(joined.buffer, 0, whole), columns)) {
-        factors[row] = lengths[row]! / norm
-        row++
-      }
-      rest = joined.slice(4 * whole)
-    }
-    const change: ChangedTensor = { tensor, rounding: "bridge", matrices: [{ rows, columns, terms: [term] }] }
+    const change: ChangedTensor = { tensor, rounding: "bridge", matrices: [{ rows, columns, terms: [{ a: term.a, b: term.b, scale: term.scale }] }] }
     const changed = adjustedArray({ arithmetic, rowFactorsOf: () => undefined }, { ...array, dtype: "F32" }, change)
-    yield* stream([changed], { lend: true, threads: threadsToCompute() }).pipe(Stream.runForEach(({ bytes }) => Effect.sync(() => add(bytes))))
-    found.set(terms[0]!, factors)
+    measured.set(changed, { term, norms: new RowNorms(arithmetic, rows, columns) })
   }
-  return found
+  yield* stream(measured.keys(), { lend: true, threads: threadsToCompute() }).pipe(Stream.runForEach(({ array, bytes }) => Effect.sync(() => measured.get(array)!.norms.add(numbersIn(bytes)))))
+  return new Map(Iterator.from(measured.values()).map(({ norms: { norms }, term }) => [term, divided(widened(term.magnitude!), norms)]))
 })
+
+/** F32 numbers where they lie. */
+const numbersIn = (bytes: Uint8Array): Float32Array =>
+  bytes.byteOffset % 4 === 0 ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4) : widened({ bytes, dtype: "F32" })
+
+const divided = (lengths: Float32Array, norms: Float32Array): Float32Array => {
+  const factors = new Float32Array(sharedBytes(4 * norms.length).buffer)
+  for (const [row, norm] of norms.entries()) factors[row] = lengths[row]! / norm
+  return factors
+}
 
 /** PlanRefused `adapter/dtype`. */
 export const unsuitable = (tensor: string, dtype: DType): PlanRefused =>
