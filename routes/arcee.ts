@@ -3,7 +3,7 @@ import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { activationName } from "./shared/activations.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
-import { attention, denseMlp, mlpBiases } from "./shared/blocks.ts"
+import { attention, ungatedMlp } from "./shared/blocks.ts"
 import { defaulted } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
 import { DENSE_FUSIONS } from "./shared/fusions.ts"
@@ -13,13 +13,7 @@ import { gptProvider } from "./shared/provider.ts"
 import { llamaScalingFields } from "./shared/ropeScaling.ts"
 import { GPT, textModel } from "./shared/textModel.ts"
 
-const layer = {
-  ...attention,
-  ...denseMlp,
-  ...mlpBiases,
-  "mlp.linear_fc1.weight": "mlp.up_proj.weight",
-  "mlp.linear_fc1.bias": "mlp.up_proj.bias"
-}
+const layer = { ...attention, ...ungatedMlp }
 
 export const arcee = family({
   name: "arcee",

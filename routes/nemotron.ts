@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { family } from "../src/bridge/Family.ts"
 import { biasFields, flaggedBiases, flaggedZeroBiases, withZeroBiases } from "./shared/biases.ts"
-import { attention, denseMlp, layerNormBiases, mlpBiases } from "./shared/blocks.ts"
+import { attention, layerNormBiases, ungatedMlp } from "./shared/blocks.ts"
 import { positions } from "./shared/config.ts"
 import { forwardOf } from "./shared/forward.ts"
 import { textConfig } from "./shared/implied.ts"
@@ -26,14 +26,7 @@ export const nemotron = family({
     const tc = transformerOf(t, { ...biasFields(biases), normalization: "LayerNorm", gated_linear_unit: false })
     return textModel({
       tc,
-      table: withZeroBiases({
-        ...attention,
-        ...denseMlp,
-        ...mlpBiases,
-        ...layerNormBiases,
-        "mlp.linear_fc1.weight": "mlp.up_proj.weight",
-        "mlp.linear_fc1.bias": "mlp.up_proj.bias"
-      }, biases),
+      table: withZeroBiases({ ...attention, ...ungatedMlp, ...layerNormBiases }, biases),
       provider: gptProvider(GPT, tc, { ...commonOf(t), layernorm_epsilon: t.norm_eps }, { ...extraOf(t), apply_rope_fusion: true, masked_softmax_fusion: true, persist_layer_norm: true, layernorm_zero_centered_gamma: true }),
       forward: forwardOf(t, { epsilon: t.norm_eps, zeroCentred: true }),
       ...flaggedZeroBiases(t)

@@ -5,24 +5,19 @@ import { attention, denseMlp } from "./shared/blocks.ts"
 import { defaulted, dtypeField, size } from "./shared/config.ts"
 import { typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, denseFields, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
-import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
+import { mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
 import { windowedTail, windowFields } from "./shared/slidingTypes.ts"
-import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { speakers, speaking, THINKER, THINKER_COMPONENTS, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
 import { audioFields, projectedAudioEncoder } from "./shared/towers/audio.ts"
 import { windowVision, windowVisionFields } from "./shared/towers/windowVision.ts"
 
 const PROVIDER = "megatron.bridge.models.qwen_omni.qwen25_omni_provider.Qwen25OmniModelProvider"
-const COMPONENTS = languageBelow(
-  "thinker.language_model.",
-  { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
-  { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
-)
 
 export const qwen2_5Omni = family({
   name: "qwen2.5-omni",
   architectures: ["Qwen2_5OmniForConditionalGeneration", "Qwen2_5OmniModel"],
-  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
+  mimo: [{ providers: [PROVIDER], components: THINKER_COMPONENTS }],
   config: () => z.looseObject({
     thinker_config: z.looseObject({
       text_config: defaulted({ num_key_value_heads: 4, rope_theta: 1e6, max_position_embeddings: 32_768 }, z.looseObject({ ...denseFields, ...windowFields })),
@@ -58,7 +53,7 @@ export const qwen2_5Omni = family({
           token2wav_config: "qwen2_5_omni.configuration_qwen2_5_omni.Qwen2_5OmniToken2WavConfig"
         })
       }, { refuses: ["padded-vocabulary"] }),
-      components: COMPONENTS,
+      components: THINKER_COMPONENTS,
       carried: speaking("talker", "token2wav")
     })
   }

@@ -8,24 +8,19 @@ import { expertLayout, routedExperts } from "./shared/experts.ts"
 import { section, typed, whole, wholeVision } from "./shared/hfConfig.ts"
 import { commonOf, dtypeOf, extraOf, transformerOf } from "./shared/llama.ts"
 import { moeFields, router, sparseMoe } from "./shared/moe.ts"
-import { languageBelow, mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
+import { mirrored, mropeOf, multimodalModel } from "./shared/multimodal.ts"
 import { gptProvider } from "./shared/provider.ts"
-import { speakers, speaking, THINKER, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
+import { speakers, speaking, THINKER, THINKER_COMPONENTS, thinkerConfig, thinkerIds } from "./shared/thinker.ts"
 import { audioFields, downsamplingAudioEncoder } from "./shared/towers/audio.ts"
 import { blockVisionFields } from "./shared/towers/blockVision.ts"
 import { listVision } from "./shared/towers/listVision.ts"
 
 const PROVIDER = "megatron.bridge.models.qwen_omni.qwen3_omni_provider.Qwen3OmniModelProvider"
-const COMPONENTS = languageBelow(
-  "thinker.language_model.",
-  { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
-  { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
-)
 
 export const qwen3Omni = family({
   name: "qwen3-omni",
   architectures: ["Qwen3OmniMoeForConditionalGeneration"],
-  mimo: [{ providers: [PROVIDER], components: COMPONENTS }],
+  mimo: [{ providers: [PROVIDER], components: THINKER_COMPONENTS }],
   config: () => z.looseObject({
     thinker_config: z.looseObject({
       text_config: z.looseObject({
@@ -89,7 +84,7 @@ export const qwen3Omni = family({
         },
         { refuses: ["padded-vocabulary"] }
       ),
-      components: COMPONENTS,
+      components: THINKER_COMPONENTS,
       carried: speaking("talker", "code2wav"),
       ...zeroBiases(biases)
     })

@@ -235,14 +235,14 @@ export type PlanError = InvalidFile | Unsupported | PlanRefused | UsageError
 /** What work that no other process shares can fail with. */
 export type ConversionError = ReadError | PlanError
 
-/** Everything that this package fails with: also what the processes of a job do to each other. */
-export type BridgeError =
-  | ConversionError
-  | LaunchError
-  | ClusterError
-  | PeerFailed
-  | StreamRefused
-  | StreamBroken
+/** What work that several processes may share can fail with: also what they do to each other. */
+export type JobError = ConversionError | LaunchError | ClusterError | PeerFailed
+
+/** What the two ends of a stream of weights do to each other. */
+export type StreamError = StreamRefused | StreamBroken
+
+/** Everything that this package fails with. */
+export type BridgeError = JobError | StreamError
 
 /** An error of this package's own: typed, with a code, and with what to do. */
 export const isBridgeError = (error: unknown): error is BridgeError => error instanceof Failure

@@ -51,6 +51,14 @@ export const mlpBiases: Table = {
   "mlp.linear_fc2.bias": "mlp.down_proj.bias"
 }
 
+/** An MLP without a gate, with its norm fused in front, and its biases. */
+export const ungatedMlp: Table = {
+  ...denseMlp,
+  "mlp.linear_fc1.weight": "mlp.up_proj.weight",
+  "mlp.linear_fc1.bias": "mlp.up_proj.bias",
+  "mlp.linear_fc2.bias": "mlp.down_proj.bias"
+}
+
 /** LayerNorm instead of RMSNorm in front of attention and MLP. */
 export const layerNormBiases: Table = {
   "self_attention.linear_qkv.layer_norm_bias": "input_layernorm.bias",

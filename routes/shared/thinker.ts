@@ -6,6 +6,14 @@ import type { Carried } from "../../src/bridge/Family.ts"
 import type { PythonValue } from "../../src/runconfig/Provider.ts"
 import { hfConfig, section, whole } from "./hfConfig.ts"
 import type { TextConfig } from "./llama.ts"
+import { languageBelow } from "./multimodal.ts"
+
+/** The parts of a thinker as MIMO components. */
+export const THINKER_COMPONENTS = languageBelow(
+  "thinker.language_model.",
+  { name: "images", sourcePrefix: "thinker.visual.", encoder: "qwen_visual" },
+  { name: "audio", sourcePrefix: "thinker.audio_model.", encoder: "qwen_audio" }
+)
 
 export const THINKER = { megatron: "thinker.language_model.", model: "thinker.model.", head: "thinker." }
 

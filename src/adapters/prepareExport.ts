@@ -8,7 +8,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import type { TargetArray, TargetFile } from "../engine/index.ts"
-import { type BridgeError, PlanRefused, quote } from "../errors.ts"
+import { type JobError, PlanRefused, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -50,7 +50,7 @@ export interface PreparedAdapterExport {
   readonly config: PeftConfig
   /** What is written, in its order. */
   readonly arrays: ReadonlyArray<TargetArray>
-  readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, BridgeError, Disk>
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, JobError, Disk>
 }
 
 /** PlanRefused `plan/unmapped` for tensors of adapters that no weight of the model has. */

@@ -9,7 +9,7 @@ import { place } from "../checkpoint/Placement.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { shardIngredients, shardStates } from "../convert/sourceStates.ts"
 import type { TargetArray } from "../engine/index.ts"
-import { type BridgeError, quote } from "../errors.ts"
+import { type JobError, quote } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Form } from "../mimo/routing.ts"
@@ -55,7 +55,7 @@ export interface AdapterImportRequest {
 export interface PreparedAdapterImport {
   readonly report: AdapterReport
   readonly layout: Layout
-  readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, BridgeError, Disk>
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<AdapterReport, JobError, Disk>
 }
 
 /** The base under a layout, its vocabulary padded as an import of it would be. */

@@ -20,12 +20,12 @@ import { type ExportRequest, prepareExport } from "../convert/prepareExport.ts"
 import { prepareImport } from "../convert/prepareImport.ts"
 import { type HfConfig, openHfConfig } from "../space/HfSource.ts"
 import type { Form } from "../mimo/routing.ts"
-import type { ImportOptions } from "../plan/ImportPlan.ts"
+import type { ImportOptions } from "../plan/ImportOptions.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { verifyHfMegatron } from "../verify/verify.ts"
 import type { VerifyReport } from "../verify/pairing.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import type { BridgeError, PlanError, ReadError, UsageError } from "../errors.ts"
+import type { JobError, PlanError, ReadError, UsageError } from "../errors.ts"
 import { checking, planning, reading } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { type Layout, resolveLayout, standardLayout } from "../parallel/Layout.ts"
@@ -109,7 +109,7 @@ class Bridge {
   }
 
   /** What {@link importCheckpoint} would do; with `processes`, who would write what. Reads headers only. */
-  conversionPlan(request: ImportChoices & Shared = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+  conversionPlan(request: ImportChoices & Shared = {}): Effect.Effect<ConversionReport, JobError, Disk> {
     return this.#prepare(request).pipe(Effect.flatMap(({ plan }) => checking(() => withShares(plan.report, request, plan.checkpoint.files, plan.layout))))
   }
 
@@ -124,12 +124,12 @@ class Bridge {
   }
 
   /** Write the model as a Megatron checkpoint. Atomic: the target is complete or as it was. */
-  importCheckpoint(megatronPath: string, request: ImportRequest = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+  importCheckpoint(megatronPath: string, request: ImportRequest = {}): Effect.Effect<ConversionReport, JobError, Disk> {
     return this.#prepare(request).pipe(Effect.flatMap(({ plan, run }) => run(megatronPath, watched("importing", plan.report, request))))
   }
 
   /** Write a checkpoint of this model, converted or trained, as a Hugging Face directory. */
-  exportCheckpoint(megatronPath: string, hfPath: string, options: ExportOptions = {}): Effect.Effect<ConversionReport, BridgeError, Disk> {
+  exportCheckpoint(megatronPath: string, hfPath: string, options: ExportOptions = {}): Effect.Effect<ConversionReport, JobError, Disk> {
     return prepareExport(this.families, this.hfModel, megatronPath, exportRequest(options)).pipe(
       Effect.flatMap(({ report, run }) => run(hfPath, watched("exporting", report, options)))
     )
@@ -139,7 +139,7 @@ class Bridge {
    * The checkpoint's weights under their Hugging Face names, in the order of the model: every tensor in pieces of bounded size, or
    * whole if asked for. The next piece is assembled when the consumer asks for it. Progress counts the bytes that were given out.
    */
-  streamHfWeights(megatronPath: string, options: WeightStreamOptions = {}): Stream.Stream<HfWeight, BridgeError, Disk> {
+  streamHfWeights(megatronPath: string, options: WeightStreamOptions = {}): Stream.Stream<HfWeight, JobError, Disk> {
     return Stream.unwrap(Effect.map(
       prepareExport(this.families, this.hfModel, megatronPath, exportRequest(options)),
       ({ plan, report }) => {
@@ -151,7 +151,7 @@ class Bridge {
   }
 
   /** Compare the model with a checkpoint of it, tensor by tensor. */
-  verify(megatronPath: string, options: VerifyOptions = {}): Effect.Effect<VerifyReport, BridgeError, Disk> {
+  verify(megatronPath: string, options: VerifyOptions = {}): Effect.Effect<VerifyReport, JobError, Disk> {
     return verifyHfMegatron(this.families, this.hfModel, megatronPath, { ...options, ...measured("comparing", options) })
   }
 }

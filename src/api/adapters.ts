@@ -11,7 +11,7 @@ import { type AdapterExportRequest, type PreparedAdapterExport, prepareAdapterEx
 import { type AdapterImportRequest, prepareAdapterImport as planImport, type PreparedAdapterImport } from "../adapters/prepareImport.ts"
 import type { AdapterReport } from "../adapters/Report.ts"
 import type { RunOptions } from "../convert/produce.ts"
-import { type BridgeError, UsageError } from "../errors.ts"
+import { type ConversionError, type JobError, UsageError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import { checking } from "../io/attempt.ts"
 import { prepareStoredMerge } from "../reshard/prepareStoredMerge.ts"
@@ -37,11 +37,11 @@ export const prepareAdapterExport = (
   hfModel: string,
   megatronPath: string,
   { alpha, allowUnmapped = [], exclude = [], inputAxis = "last", torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterExportOptions = {}
-): Effect.Effect<PreparedAdapterExport, BridgeError, Disk> =>
+): Effect.Effect<PreparedAdapterExport, ConversionError, Disk> =>
   planExport(familiesOf(request), hfModel, megatronPath, { allowUnmapped, exclude, inputAxis, torchDtype, ...(alpha === undefined ? {} : { alpha }) })
 
 /** Write the adapters at `megatronPath` as a directory that `peft` loads. Atomic. */
-export const exportAdapter = (hfModel: string, megatronPath: string, target: string, options: AdapterExportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
+export const exportAdapter = (hfModel: string, megatronPath: string, target: string, options: AdapterExportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, JobError, Disk> =>
   Effect.flatMap(prepareAdapterExport(hfModel, megatronPath, options), ({ run }) => run(target, { ...FRESH, ...options }))
 
 /** How a directory of `peft` becomes a checkpoint's adapters. */
@@ -52,12 +52,12 @@ export const prepareAdapterImport = (
   hfModel: string,
   adapterPath: string,
   { adapterForm = "auto", inputAxis = "last", pretrained, torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterImportOptions = {}
-): Effect.Effect<PreparedAdapterImport, BridgeError, Disk> =>
+): Effect.Effect<PreparedAdapterImport, ConversionError, Disk> =>
   Effect.flatMap(checking(() => arrange(request)), (arranged) =>
     planImport(familiesOf(request), hfModel, adapterPath, { ...arranged, adapterForm, inputAxis, torchDtype, ...(pretrained === undefined ? {} : { pretrained }) }))
 
 /** Write the adapter at `adapterPath` as a Megatron checkpoint from which training goes on. Atomic. */
-export const importAdapter = (hfModel: string, adapterPath: string, target: string, options: AdapterImportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, BridgeError, Disk> =>
+export const importAdapter = (hfModel: string, adapterPath: string, target: string, options: AdapterImportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, JobError, Disk> =>
   Effect.flatMap(prepareAdapterImport(hfModel, adapterPath, options), ({ run }) => run(target, { ...FRESH, ...options }))
 
 /** Which adapters are added to a model, and in which order of operations. */
@@ -71,7 +71,7 @@ export interface MergeOptions extends WithFamilies, Partial<MergeRequest> {
 const choicesOf = ({ adapters = [], inputAxis = "last", order = "bridge" }: MergeOptions): MergeRequest => ({ adapters, inputAxis, order })
 
 /** Plan a merge of adapters into the weights of the directory `hfModel`, or of a checkpoint of that model. */
-export const prepareMerge = (hfModel: string, options: MergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+export const prepareMerge = (hfModel: string, options: MergeOptions): Effect.Effect<PreparedMerge, JobError, Disk> =>
   options.pretrained === undefined
     ? planMerge(familiesOf(options), hfModel, { ...choicesOf(options), requantize: options.requantize ?? false })
     : prepareCheckpointMerge(familiesOf(options), hfModel, options.pretrained, choicesOf(options))
@@ -83,7 +83,7 @@ export interface MegatronMergeOptions extends MergeOptions, Arrangement {}
  * Plan a merge of adapters that is written as a Megatron checkpoint: of the directory `hfModel`, what `import` makes of the merged model; of
  * the weights of `pretrained`, that checkpoint with the adapters in it, under its own layout unless another is asked for.
  */
-export const prepareMergedImport = (hfModel: string, options: MegatronMergeOptions): Effect.Effect<PreparedMerge, BridgeError, Disk> =>
+export const prepareMergedImport = (hfModel: string, options: MegatronMergeOptions): Effect.Effect<PreparedMerge, JobError, Disk> =>
   Effect.gen(function*() {
     const { pretrained } = options
     if (pretrained === undefined) return yield* prepareMegatronMerge(familiesOf(options), hfModel, { ...yield* checking(() => arrange(options)), ...choicesOf(options) })
@@ -92,9 +92,9 @@ export const prepareMergedImport = (hfModel: string, options: MegatronMergeOptio
   })
 
 /** Write the model with the adapters merged as a Megatron checkpoint. Atomic. */
-export const importMerged = (hfModel: string, target: string, options: MegatronMergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>
+export const importMerged = (hfModel: string, target: string, options: MegatronMergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, JobError, Disk> =>
   Effect.flatMap(prepareMergedImport(hfModel, options), ({ run }) => run(target, { ...FRESH, link: false, ...options }))
 
 /** Write the model with the adapters merged. Atomic. */
-export const mergeAdapters = (hfModel: string, target: string, options: MergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, BridgeError, Disk> =>
+export const mergeAdapters = (hfModel: string, target: string, options: MergeOptions & Partial<MergeRun>): Effect.Effect<MergeReport, JobError, Disk> =>
   Effect.flatMap(prepareMerge(hfModel, options), ({ run }) => run(target, { ...FRESH, link: false, ...options }))

@@ -19,7 +19,7 @@ import { bySeverity } from "../doctor/Diagnosis.ts"
 import { type DoctorReport, examinePath } from "../doctor/doctor.ts"
 import { examineMachine as machine } from "../doctor/machine.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import { type BridgeError, type ConversionError, type ReadError, UsageError } from "../errors.ts"
+import { type ConversionError, type JobError, type ReadError, UsageError } from "../errors.ts"
 import { globs } from "../inspect/glob.ts"
 import { type Inspection, inspection } from "../inspect/Inspection.ts"
 import { measure } from "../inspect/measure.ts"
@@ -131,7 +131,7 @@ export const relabelPlan = (from: string, request: RelabelRequest): Effect.Effec
  *
  * @throws Unsupported for what has no exact equivalent; PlanRefused `relabel/collision`; OutputRefused, NoSpace, IoError.
  */
-export const relabel = (from: string, target: string, request: RelabelRequest): Effect.Effect<RelabelReport, BridgeError, Disk> =>
+export const relabel = (from: string, target: string, request: RelabelRequest): Effect.Effect<RelabelReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { link = false } = request
     const { forecast, run } = yield* prepareRelabel(from, request)

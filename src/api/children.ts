@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { type Launch, VARIABLES } from "../cluster/launch.ts"
 import { memoryOfProcess, SHARED_ENGINE } from "../convert/shares.ts"
-import { type BridgeError, ClusterError, quote } from "../errors.ts"
+import { type BridgeError, ClusterError, type JobError, quote } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Store } from "../store/Store.ts"
 import { inJob } from "./job.ts"
@@ -86,7 +86,7 @@ export const withChildren = <A, E extends BridgeError, R>(
   { command, size }: Children,
   plan: string,
   use: Effect.Effect<A, E, R>
-): Effect.Effect<A, BridgeError, R | Disk> =>
+): Effect.Effect<A, E | JobError, R | Disk> =>
   Effect.scoped(Effect.gen(function*() {
     const folder = yield* Effect.acquireRelease(
       Effect.promise(() => mkdtemp(join(tmpdir(), "megatron-mimo-job-"))),
@@ -118,4 +118,4 @@ export const withChildren = <A, E extends BridgeError, R>(
     })
     const launch: Launch = { rank: 0, worldSize: size, launcher: "flags", localRank: 0, localSize: size, runId, attempt: 0 }
     return yield* Effect.raceFirst(inJob({ launch, rendezvous }, { beside: folder, plan, mayCome: (rank) => children[rank - 1]?.isGone === false }, use), lost)
-  })) as Effect.Effect<A, BridgeError, R | Disk>
+  })) as Effect.Effect<A, E | JobError, R | Disk>

@@ -13,7 +13,7 @@ import { idlePatternNotes } from "../plan/match.ts"
 import type { ImportPlan } from "../plan/ImportPlan.ts"
 import type { ConversionReport } from "../plan/Report.ts"
 import { statedLayoutNotes } from "../convert/statedLayout.ts"
-import type { BridgeError, ReadError, UsageError } from "../errors.ts"
+import type { JobError, ReadError, UsageError } from "../errors.ts"
 import { checking, named } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { checkpointPlace, modelDirectory } from "../remote/names.ts"
@@ -30,7 +30,7 @@ export type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 export interface PreparedConversion {
   /** What it will do. */
   readonly report: ConversionReport
-  readonly run: (target: string, options?: Partial<RunOptions>) => Effect.Effect<ConversionReport, BridgeError, Disk>
+  readonly run: (target: string, options?: Partial<RunOptions>) => Effect.Effect<ConversionReport, JobError, Disk>
 }
 
 export interface PreparedImport extends PreparedConversion {
@@ -63,7 +63,7 @@ const withNotes = (notes: ReadonlyArray<string>) => (report: ConversionReport): 
   notes.length === 0 ? report : { ...report, notes: [...report.notes, ...notes] }
 
 /** Plan an import of the Hugging Face directory `hfModel`. */
-export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, BridgeError, Disk> =>
+export const prepareImport = (hfModel: string, request: ImportPlanRequest = {}): Effect.Effect<PreparedImport, JobError, Disk> =>
   Effect.gen(function*() {
     const arranged = yield* checking(() => arrange(request))
     const { plan, run } = yield* planImport(familiesOf(request), hfModel, { ...arranged, ...importChoices(request), step: 0 })
@@ -79,7 +79,7 @@ export { asOneProcess as planningAlone } from "../cluster/single.ts"
  * Take part in an import that the first process of the job plans ({@link planningAlone}) and reports: this process needs no plan of its
  * own, as a rule, and opens only what it reads.
  */
-export const contributeImport = (hfModel: string, request: ImportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, BridgeError, Disk> =>
+export const contributeImport = (hfModel: string, request: ImportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, JobError, Disk> =>
   Effect.gen(function*() {
     const arranged = yield* checking(() => arrange(request))
     yield* contributeToImport(familiesOf(request), hfModel, { ...arranged, ...importChoices(request), step: 0 }, target, { ...FRESH, ...options })
@@ -93,11 +93,11 @@ const exportRequest = ({ mtpFrom, restoreQuantized, vocabSize, ...rest }: Export
 })
 
 /** The same for an export. */
-export const contributeExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, BridgeError, Disk> =>
+export const contributeExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest, target: string, options: Partial<RunOptions> = {}): Effect.Effect<void, JobError, Disk> =>
   contributeToExport(familiesOf(request), model, megatronPath, exportRequest(request), target, { ...FRESH, ...options })
 
 /** Plan an export of the checkpoint at `megatronPath` with the config and the shards of a model's directory, or with what the checkpoint says of its model. */
-export const prepareExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, BridgeError, Disk> =>
+export const prepareExport = (model: string | DescribedByCheckpoint, megatronPath: string, request: ExportPlanRequest = {}): Effect.Effect<PreparedExport, JobError, Disk> =>
   Effect.gen(function*() {
     const { components = [] } = request
     const specs = yield* checking(() => components.map(parseComponent))

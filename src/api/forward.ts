@@ -4,11 +4,11 @@ import { openBase } from "../adapters/BaseModel.ts"
 import { loadAdapter } from "../adapters/merge/loadAdapter.ts"
 import { type ComputeChoice, computeChoices, openArithmetic } from "../arithmetic/open.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import { type BridgeError, UsageError } from "../errors.ts"
+import { type JobError, UsageError } from "../errors.ts"
 import { forward } from "../forward/forward.ts"
 import { openHfDecoder, openMegatronDecoder, type OpenedDecoder } from "../forward/openDecoder.ts"
 import { openTokenizer, requireTokenizer, type Tokenizer } from "../forward/tokenizer.ts"
-import { attempt, converting } from "../io/attempt.ts"
+import { converting } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { kindOfPath } from "../space/openSpace.ts"
@@ -108,13 +108,13 @@ const withText = (tokenizer: Tokenizer | undefined, id: number): { readonly text
  *
  * @throws Unsupported `unsupported/forward` for a model that computes what is not known here; UsageError; what opening the checkpoint throws.
  */
-export const forwardCheck = (path: string, request: ForwardRequest): Effect.Effect<ForwardReport, BridgeError, Disk> =>
+export const forwardCheck = (path: string, request: ForwardRequest): Effect.Effect<ForwardReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { compute = FORWARD_DEFAULTS.compute, concurrency, io, maxMemory, onLogits, threads, top = FORWARD_DEFAULTS.top } = request
     const decoder = yield* decoderAt(path, request)
     const { tokenizer, tokens } = yield* tokensOf(decoder, request)
     const adapters = yield* adaptersOf(decoder.kind === "hf" ? path : request.hfModel, request)
-    const arithmetic = yield* attempt(() => openArithmetic(compute))
+    const arithmetic = yield* converting(() => openArithmetic(compute))
     const engine = Object.fromEntries(Object.entries({ concurrency, io, maxMemory, threads }).filter(([, value]) => value !== undefined))
     const { bytes, logProbabilities, next, perplexity } = yield* forward(decoder, tokens, {
       ...engine,

@@ -1,6 +1,6 @@
 /** A training checkpoint under another layout, as Effects: what `reshard` does. */
 import { Effect } from "effect"
-import { type BridgeError, type ConversionError, UsageError } from "../errors.ts"
+import { type ConversionError, type JobError, UsageError } from "../errors.ts"
 import { checking } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { type Layout, resolveLayout, STANDARD_COMPONENT, standardLayout } from "../parallel/Layout.ts"
@@ -67,7 +67,7 @@ export const reshardPlan = (from: string, request: ReshardRequest = {}): Effect.
  * @throws UsageError for a layout that the model does not fit; Unsupported for optimizer state that only its own layout can load; OutputRefused,
  * NoSpace, IoError.
  */
-export const reshard = (from: string, target: string, request: ReshardRequest = {}): Effect.Effect<ReshardReport, BridgeError, Disk> =>
+export const reshard = (from: string, target: string, request: ReshardRequest = {}): Effect.Effect<ReshardReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { link = false } = request
     const { forecast, run } = yield* prepareReshard(from, request)

@@ -3,7 +3,7 @@ import { Effect, Schedule } from "effect"
 import { resolve } from "node:path"
 import type { DescribedByCheckpoint } from "../convert/exportModel.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import { Disk } from "../io/Disk.ts"
 import type { ExportRequest } from "../convert/prepareExport.ts"
 import { preparePublish as planPublish, type PreparedVersion, type PublishVersionRequest } from "../rollout/publishVersion.ts"
@@ -38,7 +38,7 @@ export interface PublishRequest extends WithFamilies, TensorChoices, Omit<Publis
 }
 
 /** Plan the next version of `root` from a Megatron checkpoint or a Hugging Face directory. Reads headers only. */
-export const prepareVersion = (source: string, root: string, request: PublishRequest = {}): Effect.Effect<PreparedVersion, BridgeError, Disk> => {
+export const prepareVersion = (source: string, root: string, request: PublishRequest = {}): Effect.Effect<PreparedVersion, JobError, Disk> => {
   const { base, encoding, freeze = [], full, fullEvery, keep, model = {}, mtpFrom, vocabSize } = request
   const known = freeze.length === 0 ? Effect.succeed(undefined) : frozenNames(familiesOf(request), freeze, [...(typeof model === "string" ? [model] : []), source])
   return Effect.flatMap(known, (frozen) => {
@@ -55,7 +55,7 @@ export const prepareVersion = (source: string, root: string, request: PublishReq
  *
  * @throws PlanRefused `rollout/other-layout`, InvalidFile `rollout/wrong-base`; what an export fails with.
  */
-export const publishVersion = (source: string, root: string, request: PublishRequest = {}): Effect.Effect<VersionReport, BridgeError, Disk> =>
+export const publishVersion = (source: string, root: string, request: PublishRequest = {}): Effect.Effect<VersionReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { concurrency, io, maxMemory, onKept, onWait, resume, threads } = request
     const { report, run } = yield* prepareVersion(source, root, request)
@@ -79,7 +79,7 @@ export interface WatchRequest extends PublishRequest {
  * Publish every iteration of a training folder as soon as its tracker names it; the one that it names now too, unless the newest version
  * was made from it. Goes on until it is interrupted or fails.
  */
-export const watchVersions = (folder: string, root: string, request: WatchRequest = {}): Effect.Effect<ReadonlyArray<VersionReport>, BridgeError, Disk> =>
+export const watchVersions = (folder: string, root: string, request: WatchRequest = {}): Effect.Effect<ReadonlyArray<VersionReport>, JobError, Disk> =>
   Effect.gen(function*() {
     const { interval = 2000, onVersion, versions = Infinity } = request
     const done: Array<VersionReport> = []
@@ -103,7 +103,7 @@ export interface PullRequest extends Watched, Omit<PullOptions, "progress" | "on
  *
  * @throws InvalidFile `rollout/…`; OutputRefused `output/not-a-copy`, `output/locked`; NoSpace, IoError.
  */
-export const pullVersion = (root: string, local: string, request: PullRequest = {}): Effect.Effect<PullReport, BridgeError, Disk> => {
+export const pullVersion = (root: string, local: string, request: PullRequest = {}): Effect.Effect<PullReport, JobError, Disk> => {
   const { onProgress, ...options } = request
   const { progress, onSize } = measured("pulling", request)
   return pull(root, local, { ...options, ...(onProgress ? { progress, onSize } : {}) })
@@ -125,7 +125,7 @@ export interface PushRequest extends EngineSecret, Omit<PushOptions, "token"> {}
  * Bring a version to every replica: fetch and verify, pause, flush, update, read it back from all, resume. Fails before any engine was
  * asked for anything; what fails afterwards stands in the report, with what each replica holds, and nobody is resumed.
  */
-export const pushVersion = (root: string, request: PushRequest): Effect.Effect<PushReport, BridgeError, Disk> => {
+export const pushVersion = (root: string, request: PushRequest): Effect.Effect<PushReport, JobError, Disk> => {
   const { authFile: _, authVariable: __, ...options } = request
   return Effect.flatMap(tokenOf(request), (token) => push(root, { ...options, ...(token === undefined ? {} : { token }) }))
 }
@@ -139,13 +139,13 @@ export interface EngineSumsRequest extends EngineSecret, Omit<EngineSumsOptions,
  *
  * @throws Unsupported `unsupported/engine-checksums` for an engine that gives none, or is paused
  */
-export const verifyEngines = (request: EngineSumsRequest): Effect.Effect<EngineSumsReport, BridgeError, Disk> => {
+export const verifyEngines = (request: EngineSumsRequest): Effect.Effect<EngineSumsReport, JobError, Disk> => {
   const { authFile: _, authVariable: __, ...options } = request
   return Effect.flatMap(tokenOf(request), (token) => compareEngineSums({ ...options, ...(token === undefined ? {} : { token }) }))
 }
 
 /** What new weights can come to an engine by. */
-export const examineEngine = (engine: string, secret: EngineSecret = {}): Effect.Effect<DoctorReport, BridgeError, Disk> =>
+export const examineEngine = (engine: string, secret: EngineSecret = {}): Effect.Effect<DoctorReport, JobError, Disk> =>
   Effect.gen(function*() {
     const found: ReadonlyArray<Diagnosis> = yield* engineDiagnoses(engine, yield* tokenOf(secret))
     return { path: engine, found: bySeverity(found), sound: !found.some(({ severity }) => severity === "error") }

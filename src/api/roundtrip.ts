@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { verifyHf } from "../verify/verify.ts"
 import type { TensorVerdict, VerifyReport } from "../verify/pairing.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import { uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
@@ -64,7 +64,7 @@ const bytesOf = ({ files }: ConversionReport): number => files.reduce((sum, { by
  *
  * @throws what an import and an export fail with
  */
-export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effect.Effect<RoundtripReport, BridgeError, Disk> =>
+export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effect.Effect<RoundtripReport, JobError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
     const { concurrency, io, loadMegatron, maxMemory, onKept, onWait, overwrite = false, saveHf, saveMegatron, threads, workDirectory = tmpdir() } = request
     const engine: EngineLimits = {

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { type SampleSize, samples } from "../../routes/samples/index.ts"
 import { type SampleReport, writeSample as write } from "../conformance/Sample.ts"
-import { type BridgeError, quote, UsageError } from "../errors.ts"
+import { type JobError, quote, UsageError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import { measured, type Watched } from "./progress.ts"
 import { familiesOf, type WithFamilies } from "./requests.ts"
@@ -28,7 +28,7 @@ export interface SampleRequest extends WithFamilies, Watched {
  *
  * @throws UsageError for a model that is not among the {@link sampleModels}; OutputRefused, NoSpace, IoError.
  */
-export const writeSample = (directory: string, request: SampleRequest = {}): Effect.Effect<SampleReport, BridgeError, Disk> => {
+export const writeSample = (directory: string, request: SampleRequest = {}): Effect.Effect<SampleReport, JobError, Disk> => {
   const { model = sampleModels[0], overwrite = false, size = "tiny" } = request
   const sizes = Object.hasOwn(samples, model) ? samples[model] : undefined
   if (!sizes) return Effect.fail(new UsageError({ problem: `there is no sample ${quote(model)}`, hint: `There are ${sampleModels.join(", ")}.` }))

@@ -4,7 +4,7 @@ import { tokenFrom, usableToken } from "../websocket/token.ts"
 import { givenCertificate } from "../websocket/certificate.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import { type EngineLimits, stream, type TargetArray } from "../engine/index.ts"
-import { type BridgeError, LaunchError, quote, StreamBroken, StreamRefused, UsageError } from "../errors.ts"
+import { type JobError, LaunchError, quote, StreamBroken, type StreamError, StreamRefused, UsageError } from "../errors.ts"
 import { attempt, checking, streaming, toAsyncIterable, values } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { exportArray } from "../plan/ExportDraft.ts"
@@ -107,7 +107,7 @@ const openHf = Effect.fnUntraced(function*(path: string, request: ServeRequest) 
  * Serve the weights of a Megatron checkpoint or a Hugging Face directory under their Hugging Face names, until the expected consumers
  * have got everything, or until it is interrupted. Reads headers before it listens; weights are read when they are asked for.
  */
-export const serveWeights = (path: string, request: ServeRequest = {}): Effect.Effect<ServeReport, BridgeError, Disk> =>
+export const serveWeights = (path: string, request: ServeRequest = {}): Effect.Effect<ServeReport, JobError | StreamError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
     const { consumers, gather = SERVE_DEFAULTS.gather, listen = SERVE_DEFAULTS.listen, onListening } = request
     const at = yield* checking(() => parseListen(listen))

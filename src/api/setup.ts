@@ -3,8 +3,8 @@ import { Effect } from "effect"
 import { basename, dirname, join, resolve } from "node:path"
 import { recipeOf } from "../../routes/recipes/index.ts"
 import { freezable } from "../cost/freezing.ts"
-import { type BridgeError, OutputRefused, quote, UsageError } from "../errors.ts"
-import { attempt } from "../io/attempt.ts"
+import { type ConversionError, OutputRefused, quote, UsageError } from "../errors.ts"
+import { converting } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { makeFolders, writeSmall } from "../io/small.ts"
 import { type LoadRoute, requireRoute } from "../mimo/loadRoute.ts"
@@ -271,12 +271,12 @@ const writeFolder = async (disk: DiskCalls, directory: string, files: ReadonlyAr
  *
  * @throws UsageError `usage/training` for a setting that the trainer accepts and does not do, `usage/layout` for a layout that it refuses; OutputRefused
  */
-export const setupSft = (hfModel: string, directory: string, request: SetupRequest = {}): Effect.Effect<SetupReport, BridgeError, Disk> =>
+export const setupSft = (hfModel: string, directory: string, request: SetupRequest = {}): Effect.Effect<SetupReport, ConversionError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
     const model = yield* readModel(hfModel, request)
     const mode = request.mode ?? "sft"
-    const { instead, overrides, standard } = yield* attempt(() => {
+    const { instead, overrides, standard } = yield* converting(() => {
       const set = overridesOf(request.set ?? [])
       const trainIters = counted(request.trainIters, "the number of iterations", SETUP_DEFAULTS.trainIters)
       const decay = set.get("scheduler.lr_decay_iters")
@@ -296,10 +296,10 @@ export const setupSft = (hfModel: string, directory: string, request: SetupReque
       ...(mode === "lora" ? { freeze: freezable(model.description).filter((part) => part !== "router") } : {})
     }
     const prepared = yield* prepareTraining(hfModel, asked)
-    const { report, setup } = yield* attempt(() => resolved(directory, hfModel, { ...asked, freeze: request.freeze ?? [] }, prepared, overrides))
-    const samples = request.samples === undefined ? undefined : yield* attempt(() => samplesAt(disk, request.samples!, model, setup.layout, setup.seqLength))
-    const files = yield* attempt(() => setupFiles(setup, report, samples))
-    yield* attempt(() => writeFolder(disk, directory, files, request.overwrite === true))
+    const { report, setup } = yield* converting(() => resolved(directory, hfModel, { ...asked, freeze: request.freeze ?? [] }, prepared, overrides))
+    const samples = request.samples === undefined ? undefined : yield* converting(() => samplesAt(disk, request.samples!, model, setup.layout, setup.seqLength))
+    const files = yield* converting(() => setupFiles(setup, report, samples))
+    yield* converting(() => writeFolder(disk, directory, files, request.overwrite === true))
     return {
       directory,
       architecture: model.architecture,

@@ -1,6 +1,6 @@
 /** The folder of a training run, as Effects: averages of its iterations, and fewer of them. */
 import { Effect } from "effect"
-import type { BridgeError, ConversionError } from "../errors.ts"
+import type { ConversionError, JobError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import { preparePrune as planPrune, type PreparedPrune, type PruneOptions } from "../prune/prune.ts"
 import { type AverageOptions, type AverageReport, prepareAverage as planAverage } from "../reshard/mergeIterations.ts"
@@ -16,7 +16,7 @@ export interface AverageRequest extends AverageOptions, Watched, Partial<Omit<Wr
 /** An average that is planned. */
 export interface PreparedAverage {
   readonly report: AverageReport
-  readonly run: (target: string, options: Omit<WritingRun, "link">) => Effect.Effect<AverageReport, BridgeError, Disk>
+  readonly run: (target: string, options: Omit<WritingRun, "link">) => Effect.Effect<AverageReport, JobError, Disk>
 }
 
 /** Plan an average of iterations of the run in `from`. UsageError for weights that are none; PlanRefused `average/unlike`. */
@@ -27,7 +27,7 @@ export const prepareAverage = (from: string, options: AverageOptions): Effect.Ef
  * Write the weighted mean of several iterations' weights as a checkpoint of its own, named after the newest of them: sums in F32, rounded
  * once to each tensor's dtype. Atomic: the target is complete or as it was.
  */
-export const mergeIterations = (from: string, target: string, request: AverageRequest): Effect.Effect<AverageReport, BridgeError, Disk> =>
+export const mergeIterations = (from: string, target: string, request: AverageRequest): Effect.Effect<AverageReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { report, run } = yield* prepareAverage(from, request)
     const { add, total } = meter("writing", request)

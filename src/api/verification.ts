@@ -3,7 +3,7 @@ import { assemblyAt } from "../space/Assembly.ts"
 import { Effect } from "effect"
 import type { VerificationOptions, VerifyReport } from "../verify/pairing.ts"
 import { verifyHf, verifyHfMegatron, verifyMegatron } from "../verify/verify.ts"
-import { type BridgeError, UsageError } from "../errors.ts"
+import { type JobError, UsageError } from "../errors.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
 import { isPeftDirectory, peftPartsOf } from "../adapters/PeftDirectory.ts"
 import { openSpace } from "../space/openSpace.ts"
@@ -36,7 +36,7 @@ export interface VerifyRequest extends VerificationOptions, WithFamilies {
  * Compare two checkpoints, tensor by tensor: two of a kind, or a Hugging Face model (or a directory of `peft`) and a Megatron checkpoint
  * of it through the family's mapping. Both are streamed, in constant memory.
  */
-export const verify = (left: string, right: string, request: VerifyRequest = {}): Effect.Effect<VerifyReport, BridgeError, Disk> =>
+export const verify = (left: string, right: string, request: VerifyRequest = {}): Effect.Effect<VerifyReport, JobError, Disk> =>
   Effect.gen(function*() {
     const { families: _, hfModel, ...asked } = request
     const options = { ...farAway(left, right), ...asked }

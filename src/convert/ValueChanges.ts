@@ -1,7 +1,7 @@
 /** Values that a conversion does not only move: what is added to tensors on their way, and what that is read from. */
 import type { Effect } from "effect"
 import type { TargetArray } from "../engine/index.ts"
-import type { BridgeError, ConversionError } from "../errors.ts"
+import type { ConversionError, JobError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Ingredient } from "../publish/journal/Fingerprint.ts"
 import type { SourceState } from "../publish/sources.ts"
@@ -18,7 +18,7 @@ export interface ChangeSources {
 
 export interface ValueChanges extends ChangeSources {
   /** Makes arrays of HF tensors (their `id` is the name) what they become. `arrayOf`: a tensor as it would be without. */
-  readonly of: (arrayOf: (tensor: string) => TargetArray) => Effect.Effect<(array: TargetArray) => TargetArray, BridgeError, Disk>
+  readonly of: (arrayOf: (tensor: string) => TargetArray) => Effect.Effect<(array: TargetArray) => TargetArray, JobError, Disk>
 }
 
 /** Tensors of a Megatron checkpoint of which values change, and what becomes of an array that is a box of one. */

@@ -7,7 +7,7 @@ import { requireEqualReplicas } from "../checkpoint/legacy/replicas.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
 import { type TargetFile, wholeFile } from "../engine/index.ts"
-import { type BridgeError, quote } from "../errors.ts"
+import { type JobError, quote } from "../errors.ts"
 import { asOneProcess } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -38,7 +38,7 @@ import { tellPlan, tellSource } from "./tell.ts"
 import type { ValueChanges } from "./ValueChanges.ts"
 
 /** Writes into a publication that has all the rest. */
-export type LastFiles = (publication: Publication, written: HfFiles) => Effect.Effect<void, BridgeError, Disk>
+export type LastFiles = (publication: Publication, written: HfFiles) => Effect.Effect<void, JobError, Disk>
 
 export interface RunnableExport {
   readonly plan: ExportPlan
@@ -47,7 +47,7 @@ export interface RunnableExport {
   /** What is read, as it was when this was planned. */
   readonly states: ReadonlyArray<SourceState>
   /** `last` writes what is written last, when all tensors are staged, instead of the index. */
-  readonly run: (target: string, options: RunOptions, last?: LastFiles) => Effect.Effect<ConversionReport, BridgeError, Disk>
+  readonly run: (target: string, options: RunOptions, last?: LastFiles) => Effect.Effect<ConversionReport, JobError, Disk>
 }
 
 export interface ExportRequest extends Omit<ExportPlanOptions, "mtpFrom"> {

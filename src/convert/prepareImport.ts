@@ -5,7 +5,7 @@ import { commonState } from "../checkpoint/CheckpointFiles.ts"
 import { folderFiles, trackerFiles } from "../checkpoint/folder.ts"
 import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { iterationFolder, TOKENIZER } from "../checkpoint/names.ts"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import { asOneProcess } from "../cluster/single.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
@@ -16,7 +16,9 @@ import { trainStateFile, untrained } from "../torch/TrainState.ts"
 import { besideModel } from "../space/besideModel.ts"
 import { describedByContents } from "../plan/aliases.ts"
 import { openHfConfig, openHfSource, sideFiles } from "../space/HfSource.ts"
-import { describeSource, type ImportOptions, type ImportPlan, planImport } from "../plan/ImportPlan.ts"
+import type { ImportOptions } from "../plan/ImportOptions.ts"
+import { type ImportPlan, planImport } from "../plan/ImportPlan.ts"
+import { describeSource } from "../plan/importRelation.ts"
 import { known } from "../publish/journal/Fingerprint.ts"
 import { askedFor, contribute, produce, type RunOptions, withCounts } from "./produce.ts"
 import type { ConversionReport } from "../plan/Report.ts"
@@ -33,7 +35,7 @@ import { familyOf } from "./familyOf.ts"
 /** A planned import that can be run. */
 export interface RunnableImport {
   readonly plan: ImportPlan
-  readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, BridgeError, Disk>
+  readonly run: (target: string, options: RunOptions) => Effect.Effect<ConversionReport, JobError, Disk>
 }
 
 /** The usual route is the same, said or not. */

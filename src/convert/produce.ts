@@ -2,7 +2,7 @@
 import { Context, Effect } from "effect"
 import { join } from "node:path"
 import { type EngineLimits, type ExecuteOptions, type ObservedIo, recordingIo } from "../engine/index.ts"
-import { type BridgeError, OutputRefused, quote, UsageError } from "../errors.ts"
+import { type BridgeError, type JobError, OutputRefused, quote, UsageError } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { finished } from "../publish/integrity/finished.ts"
@@ -60,7 +60,7 @@ export interface Asked {
 /** A planned conversion, ready to be written. */
 export interface Production<R extends { readonly notes: ReadonlyArray<string> } = ConversionReport> extends Payload {
   /** What of the payload is left to write once some files are there already, as links or clones. Default: all. */
-  readonly place?: (publication: Publication) => Effect.Effect<Pick<Payload, "files" | "states">, BridgeError, Disk>
+  readonly place?: (publication: Publication) => Effect.Effect<Pick<Payload, "files" | "states">, JobError, Disk>
   /** Where in the target the files are. */
   readonly folder: string
   /** The folder is that of an iteration. */
@@ -87,8 +87,8 @@ export const produce = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   options: RunOptions,
   production: Production<R>,
-  finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
-): Effect.Effect<R, BridgeError, Disk> =>
+  finish: (publication: Publication) => Effect.Effect<void, JobError, Disk>
+): Effect.Effect<R, JobError, Disk> =>
   Effect.gen(function*() {
     const found = new Set<string>()
     const given = yield* Disk
@@ -102,8 +102,8 @@ const produceOn = <R extends { readonly notes: ReadonlyArray<string> }>(
   target: string,
   { concurrency, far, hub, io, maxMemory, onKept, onWait, overwrite, progress, resume, threads }: RunOptions,
   c: Production<R>,
-  finish: (publication: Publication) => Effect.Effect<void, BridgeError, Disk>
-): Effect.Effect<R, BridgeError, Disk> =>
+  finish: (publication: Publication) => Effect.Effect<void, JobError, Disk>
+): Effect.Effect<R, JobError, Disk> =>
   recordingIo((record) => Effect.gen(function*() {
     const disk = yield* Disk
     const store = yield* storeInUse
@@ -194,7 +194,7 @@ const byOrders = Effect.fnUntraced(function*(world: WorldCalls, { digest, roots 
  *
  * @returns whether the first process has to write down what the others do
  */
-const together = <R extends { readonly notes: ReadonlyArray<string> }>(world: WorldCalls, c: Production<R>, engine: EngineLimits, planned: Effect.Effect<void, BridgeError, Disk>) =>
+const together = <R extends { readonly notes: ReadonlyArray<string> }>(world: WorldCalls, c: Production<R>, engine: EngineLimits, planned: Effect.Effect<void, JobError, Disk>) =>
   Effect.gen(function*() {
     const { asked } = c
     const way = asked === undefined || (yield* EachPlans) ? "planned" : yield* wayOfAll(world, canOrder(c, asked.roots) ? "ordered" : "planned")
@@ -206,7 +206,7 @@ const together = <R extends { readonly notes: ReadonlyArray<string> }>(world: Wo
  * Take part in a conversion that the first process of the job plans. `otherwise`: the same work with a plan of one's own, for what cannot
  * be written down.
  */
-export const contribute = (asked: Asked, options: EngineLimits, otherwise: Effect.Effect<unknown, BridgeError, Disk>): Effect.Effect<void, BridgeError, Disk> =>
+export const contribute = (asked: Asked, options: EngineLimits, otherwise: Effect.Effect<unknown, JobError, Disk>): Effect.Effect<void, JobError, Disk> =>
   recordingIo(() => Effect.gen(function*() {
     const world = yield* currentWorld
     const disk = withoutDirectorySync(yield* Disk, () => {})

@@ -12,7 +12,7 @@ import { worldProgress } from "../cluster/progress.ts"
 import { eachUnit, underWorld, World, type WorldCalls } from "../cluster/World.ts"
 import { ordersPlaceSchema } from "../cluster/WorkOrders.ts"
 import { closeSeals, execute, type ExecuteOptions, type OpenWindow, type TargetFile } from "../engine/index.ts"
-import { type BridgeError, ClusterError, quote } from "../errors.ts"
+import { type JobError, ClusterError, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
@@ -101,7 +101,7 @@ export type Assistant =
  *
  * @returns false if there was nothing to write.
  */
-export const assist = (world: WorldCalls, assistant: Assistant, engine: WriteOptions): Effect.Effect<boolean, BridgeError, Disk> =>
+export const assist = (world: WorldCalls, assistant: Assistant, engine: WriteOptions): Effect.Effect<boolean, JobError, Disk> =>
   underWorld(Effect.gen(function*() {
     const task = yield* world.broadcast<Task>("what to write", taskSchema, undefined)
     if (task.is === "nothing") return false
@@ -179,7 +179,7 @@ export const stageTogether = (
   all: ReadonlyArray<TargetFile>,
   progress?: (bytes: number) => void,
   ordering?: Ordering
-): Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk> =>
+): Effect.Effect<ReadonlyMap<string, number>, JobError, Disk> =>
   underWorld(Effect.gen(function*() {
     const disk = yield* Disk
     const { files, states, sums } = payload

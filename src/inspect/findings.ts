@@ -5,6 +5,7 @@ import { configHints, recogniseHfTensors } from "../recognise/hfTensors.ts"
 import { recogniseMegatronKeys } from "../recognise/megatronKeys.ts"
 import { type LoadRoute, OTHER_ROUTE, ROUTE_MEANING, routesFor } from "../mimo/loadRoute.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
+import { stateModule } from "../model/shardKey.ts"
 import { isTrainingRole, roleOf } from "../model/storedKey.ts"
 import { described } from "../recognise/Recognised.ts"
 import type { ModelFacts } from "./modelFacts.ts"
@@ -115,7 +116,7 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
     out.push({ code: "local-spec", text: "norms have the names of the local layer specification, shown by those of Transformer Engine's; `relabel --to te-spec` gives them these", names: [] })
   }
   const training = all.filter((t) => isTrainingRole(t.role))
-  const others = space.objects.filter((o) => !o.key.includes("_extra_state"))
+  const others = space.objects.filter((o) => stateModule(o.key) === undefined)
   if (training.length + others.length > 0) {
     out.push({
       code: "training-state",

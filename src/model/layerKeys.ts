@@ -36,6 +36,14 @@ export const indexedLayer = (key: string): IndexedLayer | undefined => indexed(I
 /** A key of one layer of a list that could be stacked. */
 export const blockLayer = (key: string): IndexedLayer | undefined => indexed(BLOCK, key)
 
+const INNERMOST = /^(.*\blayers)\.(?:(\d{1,6})\.)?(.*)$/
+
+/** A key of the innermost list of layers that it names, in either form: without an index it holds all of them. */
+export const innermostLayer = (key: string): (StackedLayer & { readonly index?: number }) | undefined => {
+  const [, list, index, rest] = INNERMOST.exec(key) ?? []
+  return list === undefined ? undefined : { list, rest: rest!, ...(index === undefined ? {} : { index: Number(index) }) }
+}
+
 export interface ExpertKey {
   /** The path of the expert list. */
   readonly list: string

@@ -2,6 +2,7 @@
  * Which modules have an `_extra_state`, by their stored keys alone. What the modules of this room give a state to is asked of
  * their specimens (torch-dist-format.md D.4).
  */
+import { stateModule } from "./shardKey.ts"
 import { specimens } from "./specimens.ts"
 
 const lastOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1)
@@ -10,7 +11,7 @@ const lastOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1)
 const collected = () => {
   const entries = specimens()
   // A state of None is that of a module whose kin has none.
-  const stateful = new Set(entries.flatMap((e) => (e.kind === "state" && e.payload === "empty" ? [kindOf(e.key.slice(0, e.key.indexOf("._extra_state/")))] : [])))
+  const stateful = new Set(entries.flatMap((e) => (e.kind === "state" && e.payload === "empty" ? [kindOf(stateModule(e.key)!)] : [])))
   const names = new Set([...stateful].map(lastOf))
   for (const e of entries) {
     if (e.kind === "state") continue

@@ -14,6 +14,11 @@ export const shardKey = (name: string, index: ReadonlyArray<number>, counts: Rea
 export const stateKey = (module: string, index: ReadonlyArray<number>, counts: ReadonlyArray<number>): string =>
   shardKey(`${module}._extra_state`, index, counts)
 
+const STATE = /^(.+)\._extra_state(?:\/|$)/
+
+/** The module whose state an object is, with or without its shard; undefined for any other key. */
+export const stateModule = (key: string): string | undefined => STATE.exec(key)?.[1]
+
 const SHARD = /^(.*)\/shard_(\d{1,9}(?:\.\d{1,9})*)_(\d{1,9}(?:\.\d{1,9})*)$/
 
 /** Undefined for any other key. */

@@ -13,7 +13,7 @@ import { commonDtype } from "./dtypes.ts"
 import type { ExportPlan } from "./ExportDraft.ts"
 import type { HfSource } from "../space/HfSource.ts"
 import { describeModel } from "../space/describeModel.ts"
-import type { DescribedSource } from "./ImportPlan.ts"
+import type { DescribedSource } from "./importRelation.ts"
 import { unequal } from "./unequal.ts"
 
 export interface Alias {

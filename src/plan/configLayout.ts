@@ -4,7 +4,7 @@ import type { Layout } from "../parallel/Layout.ts"
 import { type HfConfig, noHeaders } from "../space/HfSource.ts"
 import { formOf, modulesOf } from "./describe.ts"
 import { describeModel } from "../space/describeModel.ts"
-import type { ImportOptions } from "./ImportPlan.ts"
+import type { ImportOptions } from "./ImportOptions.ts"
 import { laidOut } from "./layoutChecks.ts"
 
 /**

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { join } from "node:path"
 import { iterationOf, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
-import { type BridgeError, InvalidFile, quote, UsageError } from "../errors.ts"
+import { type JobError, InvalidFile, quote, UsageError } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { prepareReshard } from "../reshard/prepareReshard.ts"
@@ -47,7 +47,7 @@ export interface PruneReport {
 /** Pruning that is planned; its run removes. */
 export interface PreparedPrune {
   readonly report: PruneReport
-  readonly run: () => Effect.Effect<PruneReport, BridgeError, Disk>
+  readonly run: () => Effect.Effect<PruneReport, JobError, Disk>
 }
 
 /** In front of a folder that is being removed, and of one that its slimmer form is made in. No loader takes either for an iteration. */

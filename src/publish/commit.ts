@@ -1,7 +1,7 @@
 /** The second half of publishing: when all shares are staged, one caller makes the whole visible. */
 import { storeInUse } from "../remote/storeInUse.ts"
 import { Effect } from "effect"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import { attempt, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { firstDifferent } from "./integrity/sourceContent.ts"
@@ -16,7 +16,7 @@ export interface Closing {
 }
 
 /** Check the sources, write checksums and trackers, and give the target its new content. OutputRefused, IoError; InvalidFile `source/changed`. */
-export const commit = (publication: Publication, { small = [], trackers = [] }: Closing = {}): Effect.Effect<void, BridgeError, Disk> =>
+export const commit = (publication: Publication, { small = [], trackers = [] }: Closing = {}): Effect.Effect<void, JobError, Disk> =>
   Effect.gen(function*() {
     const { content, recorder, shares, staged } = publication
     yield* requireSameSources(publication, small)

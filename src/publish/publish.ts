@@ -5,7 +5,7 @@
  * {@link commit} makes it visible; what happens on disk is in Publication.ts and staging/.
  */
 import { Cause, Effect, Exit } from "effect"
-import { type BridgeError, IoError, NoSpace, OutputRefused, quote } from "../errors.ts"
+import { IoError, type JobError, NoSpace, OutputRefused, quote } from "../errors.ts"
 import { attempt } from "../io/attempt.ts"
 import { Disk, type DiskCalls } from "../io/Disk.ts"
 import { isRemote, schemeOf } from "../remote/place.ts"
@@ -33,11 +33,11 @@ export interface PublishOptions extends PublicationOptions {
  *
  * @throws OutputRefused `output/…`, NoSpace, IoError, and what `use` fails with.
  */
-export const publish = <A, E extends BridgeError, R>(
+export const publish = <A, E extends JobError, R>(
   target: string,
   options: PublishOptions,
   use: (publication: Publication) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E | BridgeError, R | Disk> =>
+): Effect.Effect<A, E | JobError, R | Disk> =>
   Effect.suspend(() => {
     let kept: string | undefined
     return Effect.scoped(Effect.gen(function*() {
@@ -90,7 +90,7 @@ const canContinue = (cause: Cause.Cause<unknown>): boolean => {
   return error instanceof NoSpace || error instanceof OutputRefused
 }
 
-const withHint = <E extends BridgeError>(error: E, hint: string): BridgeError => {
+const withHint = <E extends JobError>(error: E, hint: string): JobError => {
   if (error instanceof IoError) {
     const { detail, errno, operation, path } = error
     return new IoError({ path, operation, errno, ...(detail === undefined ? {} : { detail }), hint })

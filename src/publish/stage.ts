@@ -1,7 +1,7 @@
 /** The first half of publishing: what one writer produces comes into the staging folder, durable and recorded. */
 import { Effect } from "effect"
 import { execute, settingsOf } from "../engine/index.ts"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Publication } from "./Publication.ts"
 import type { Share } from "./Share.ts"
@@ -17,7 +17,7 @@ export const stage = (
   publication: Publication,
   share: Share,
   progress: (bytes: number) => void = () => {}
-): Effect.Effect<ReadonlyMap<string, number>, BridgeError, Disk> =>
+): Effect.Effect<ReadonlyMap<string, number>, JobError, Disk> =>
   Effect.suspend(() => {
     publication.shares.push(share)
     const changed = new Map<string, number>()

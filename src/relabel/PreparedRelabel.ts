@@ -2,7 +2,7 @@
 import type { Effect } from "effect"
 import type { RunOptions } from "../convert/produce.ts"
 import type { Forecast } from "../convert/unchanged.ts"
-import type { BridgeError, ConversionError } from "../errors.ts"
+import type { ConversionError, JobError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Layout } from "../parallel/Layout.ts"
 import type { RelabelTo } from "./rules/index.ts"
@@ -49,5 +49,5 @@ export interface RelabelRun extends Omit<RunOptions, "checksum"> {
 export interface PreparedRelabel {
   readonly report: RelabelReport
   readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, ConversionError, Disk>
-  readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, BridgeError, Disk>
+  readonly run: (target: string, options: RelabelRun) => Effect.Effect<RelabelReport, JobError, Disk>
 }

@@ -4,6 +4,7 @@ import type { ModelDescription } from "../bridge/Family.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { noHeaders, openHfConfig } from "../space/HfSource.ts"
 import { describeModel } from "../space/describeModel.ts"
+import { stateModule } from "../model/shardKey.ts"
 import { providerOf, type RunConfigMap, textAt } from "../runconfig/RunConfigFile.ts"
 import { planning } from "../io/attempt.ts"
 import { recogniseComponents, type RecognisedComponents } from "../mimo/recognise.ts"
@@ -19,7 +20,7 @@ const unnumbered = (path: string): string => path.split(".").filter((part) => !/
 
 /** Which modules of a model have a state, by their paths in either form and under any layer numbers. */
 export const statesIn = ({ components, model }: Pick<ModelDescription, "components" | "model">): ((module: string) => boolean) => {
-  const known = new Set(model.flatMap((entry) => (entry.kind === "state" ? [unnumbered(entry.key.slice(0, entry.key.indexOf("._extra_state/")))] : [])))
+  const known = new Set(model.flatMap((entry) => (entry.kind === "state" ? [unnumbered(stateModule(entry.key)!)] : [])))
   return (module) => known.has(unnumbered(module)) || known.has(unnumbered(unroute(components, module)?.key ?? ""))
 }
 

@@ -2,6 +2,7 @@
 import type { Component } from "../bridge/Component.ts"
 import type { ModelDescription } from "../bridge/Family.ts"
 import { freshRunConfig } from "../runconfig/freshRunConfig.ts"
+import { blockLayer, indexedLayer } from "../model/layerKeys.ts"
 import { type Layout, standardLayout } from "../parallel/Layout.ts"
 import { RunConfigEdit } from "../runconfig/RunConfigEdit.ts"
 import type { RelabelTo } from "./rules/index.ts"
@@ -20,20 +21,28 @@ export interface ConfigChange {
   readonly notes: ReadonlyArray<string>
 }
 
-const highest = (keys: ReadonlyArray<string>, pattern: RegExp): number =>
-  keys.reduce((n, key) => Math.max(n, Number(pattern.exec(key)?.[1] ?? -1) + 1), 0)
+/** How many layers the lists have that `list` fits. */
+const layersOf = (keys: ReadonlyArray<string>, list: RegExp): number =>
+  keys.reduce((n, key) => {
+    const layer = indexedLayer(key)
+    return layer && list.test(layer.list) ? Math.max(n, layer.index + 1) : n
+  }, 0)
 
 /** The pattern of a hybrid checkpoint, layer by layer. */
 const hybridPattern = (keys: ReadonlyArray<string>): string => {
-  const layers = highest(keys, /^decoder\.layers\.(\d+)\./)
-  const moe = new Set(keys.flatMap((key) => /^decoder\.layers\.(\d+)\.mlp\.router\./.exec(key)?.[1] ?? []))
-  const attention = new Set(keys.flatMap((key) => /^decoder\.layers\.(\d+)\.self_attention\./.exec(key)?.[1] ?? []))
-  return Array.from({ length: layers }, (_, i) => (attention.has(String(i)) ? "*" : moe.has(String(i)) ? "E" : "-")).join("")
+  const kinds = new Map<number, "*" | "E">()
+  for (const key of keys) {
+    const layer = blockLayer(key)
+    if (layer?.list !== "decoder.layers") continue
+    if (layer.rest.startsWith("self_attention.")) kinds.set(layer.index, "*")
+    else if (layer.rest.startsWith("mlp.router.") && !kinds.has(layer.index)) kinds.set(layer.index, "E")
+  }
+  return Array.from({ length: layersOf(keys, /^decoder\.layers$/) }, (_, i) => kinds.get(i) ?? "-").join("")
 }
 
 const edits: Partial<Record<RelabelTo, (edit: RunConfigEdit, facts: ConfigFacts, layout: (names: ReadonlyArray<string>) => Layout) => void>> = {
   mimo: (edit, { components }, layout) => edit.toMimo(layout((components ?? []).map((c) => c.name)).components),
-  standard: (edit, { keys }) => edit.toStandard(highest(keys, /(?:^|\.)mtp\.layers\.(\d+)\./)),
+  standard: (edit, { keys }) => edit.toStandard(layersOf(keys, /(?:^|\.)mtp\.layers$/)),
   hybrid: (edit, { keys }) => edit.toHybrid(hybridPattern(keys)),
   gpt: (edit) => edit.toGpt()
 }

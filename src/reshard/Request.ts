@@ -2,7 +2,7 @@
 import type { Effect } from "effect"
 import type { Forecast } from "../convert/unchanged.ts"
 import type { StoredChanges } from "../convert/ValueChanges.ts"
-import type { BridgeError, ConversionError } from "../errors.ts"
+import type { ConversionError, JobError } from "../errors.ts"
 import type { Disk } from "../io/Disk.ts"
 import type { Layout, LayoutRow } from "../parallel/Layout.ts"
 import type { RngMode } from "./objects.ts"
@@ -57,5 +57,5 @@ export type { WritingRun as ReshardRun } from "./writing.ts"
 export interface PreparedReshard {
   readonly report: ReshardReport
   readonly forecast: (target: string, link: boolean) => Effect.Effect<Forecast, ConversionError, Disk>
-  readonly run: (target: string, options: WritingRun) => Effect.Effect<ReshardReport, BridgeError, Disk>
+  readonly run: (target: string, options: WritingRun) => Effect.Effect<ReshardReport, JobError, Disk>
 }

@@ -2,7 +2,7 @@
 import { COMMON_STATE } from "../checkpoint/names.ts"
 import { UsageError } from "../errors.ts"
 import { expertKey, leadingAxes } from "../model/layerKeys.ts"
-import { readShardKey } from "../model/shardKey.ts"
+import { readShardKey, stateModule } from "../model/shardKey.ts"
 import { roleOf, unwrapKey } from "../model/storedKey.ts"
 import { rankAt, writerRank } from "../parallel/RankGrid.ts"
 import type { StoredObject } from "../torch/DcpMetadata.ts"
@@ -63,7 +63,7 @@ const stateRank = (key: string, facts: KeyFacts, { parallelism, stageOf }: Compo
     const [index, of] = layer === undefined ? [first ?? 0, counts[0] ?? 1] : [second ?? 0, counts[1] ?? 1]
     return writerRank(parallelism, { pp, ep: Math.floor(index / (of / parallelism.ep)), etp: 0 })
   }
-  const expert = expertKey(`${name.replace(/\._extra_state$/, "")}.x`)
+  const expert = expertKey(`${stateModule(name) ?? name}.x`)
   if (expert?.expert === undefined) return writerRank(parallelism, { pp, tp: 0 })
   return writerRank(parallelism, { pp, ep: Math.floor(expert.expert / Math.max(1, facts.expertsOf(expert.list) / parallelism.ep)), etp: 0 })
 }

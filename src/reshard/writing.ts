@@ -6,7 +6,7 @@ import type { SideFile } from "../convert/filesBelow.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { forecastOf, placeUnchanged, sizeOf, type UnchangedFiles, unlinkedNotes } from "../convert/unchanged.ts"
 import { type TargetFile, wholeFile } from "../engine/index.ts"
-import type { BridgeError } from "../errors.ts"
+import type { JobError } from "../errors.ts"
 import { uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { commit } from "../publish/commit.ts"
@@ -54,7 +54,7 @@ export const writing = <R extends Written>(w: Writing<R>) => {
   const { beside, kept, report } = w
   const unchanged: UnchangedFiles = { directory: w.directory, files: kept, others: sizeOf(w.files) + sizeOf(beside) }
   const forecast = (target: string, link: boolean) => Effect.flatMap(Disk, (disk) => forecastOf(disk, unchanged, target, link))
-  const run = (target: string, { link, ...runOptions }: WritingRun): Effect.Effect<R, BridgeError, Disk> =>
+  const run = (target: string, { link, ...runOptions }: WritingRun): Effect.Effect<R, JobError, Disk> =>
     Effect.gen(function*() {
       const disk = yield* Disk
       const expected = yield* forecast(target, link)

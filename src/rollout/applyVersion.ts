@@ -5,7 +5,7 @@
  */
 import { Effect, type Scope } from "effect"
 import { join } from "node:path"
-import { type BridgeError, FormatError, InvalidFile, quote, some } from "../errors.ts"
+import { type JobError, FormatError, InvalidFile, quote, some } from "../errors.ts"
 import { converting } from "../io/attempt.ts"
 import { Disk, type DiskFile } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -39,7 +39,7 @@ interface Change extends DeltaTensor {
 }
 
 /** Where the bytes of one tensor of the version before can be had, if the local ones are damaged. */
-export type Rebuild = (name: string, file: DiskFile, local: { readonly begin: number; readonly end: number }, version: number) => Effect.Effect<void, BridgeError, Disk | Scope.Scope>
+export type Rebuild = (name: string, file: DiskFile, local: { readonly begin: number; readonly end: number }, version: number) => Effect.Effect<void, JobError, Disk | Scope.Scope>
 
 export interface ApplyRun {
   readonly rebuild: Rebuild

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { isAbsolute, join, resolve } from "node:path"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { type BridgeError, InvalidFile, PlanRefused, quote, UsageError } from "../errors.ts"
+import { type JobError, InvalidFile, PlanRefused, quote, UsageError } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
 import { makeFolders } from "../io/small.ts"
@@ -47,7 +47,7 @@ export interface PublishVersionRequest {
 /** A version that is planned. */
 export interface PreparedVersion {
   readonly report: VersionReport
-  readonly run: (options?: PublishVersionRun) => Effect.Effect<VersionReport, BridgeError, Disk>
+  readonly run: (options?: PublishVersionRun) => Effect.Effect<VersionReport, JobError, Disk>
 }
 
 const FULL_EVERY = 10

@@ -1,7 +1,7 @@
 /** A local copy of a model, brought to a version: by the deltas since the version that it has, or from the last full version on. */
 import { Effect } from "effect"
 import { resolve } from "node:path"
-import { type BridgeError, InvalidFile, IoError, OutputRefused, quote, UsageError } from "../errors.ts"
+import { type JobError, InvalidFile, IoError, OutputRefused, quote, UsageError } from "../errors.ts"
 import { converting } from "../io/attempt.ts"
 import { Disk, type DiskCalls, type DiskFile, writeFully } from "../io/Disk.ts"
 import { discard } from "../publish/staging/discard.ts"
@@ -148,7 +148,7 @@ const locked = (disk: DiskCalls, local: string) =>
   )
 
 /** Bring `directory` to a version of `root`. */
-export const pullVersion = (root: string, directory: string, request: PullOptions = {}): Effect.Effect<PullReport, BridgeError, Disk> => Effect.gen(function*() {
+export const pullVersion = (root: string, directory: string, request: PullOptions = {}): Effect.Effect<PullReport, JobError, Disk> => Effect.gen(function*() {
   const { fresh = false, model, onSize, progress, version: asked, ...limits } = request
   const disk = yield* Disk
   const store = yield* storeInUse

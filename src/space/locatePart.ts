@@ -1,6 +1,7 @@
 /** Where the parts of a parameter are stored: a checkpoint may name or shape them otherwise than the model does. Pure. */
 import type { LocatedPart } from "../checkpoint/LocatedPart.ts"
 import { PlanRefused, quote } from "../errors.ts"
+import { innermostLayer } from "../model/layerKeys.ts"
 import type { StoredPart } from "../model/Parameter.ts"
 import { shapesExplained } from "../recognise/instead.ts"
 import { sameShape } from "../tensor/Copy.ts"
@@ -43,31 +44,29 @@ const spot = ({ place: { stored: { chunks: [first] } } }: SpaceTensor<ItemsPlace
 export const layerForms = (keys: Iterable<string>): ReadonlyMap<string, "indexed" | "stacked"> => {
   const forms = new Map<string, "indexed" | "stacked">()
   for (const key of keys) {
-    const match = /^(.*\blayers)\.(\d+\.)?/.exec(key)
-    if (match) forms.set(match[1]!, match[2] ? "indexed" : "stacked")
+    const layer = innermostLayer(key)
+    if (layer) forms.set(layer.list, layer.index === undefined ? "stacked" : "indexed")
   }
   return forms
 }
 
 /** The key of a part as a checkpoint of these forms would have it. */
 export const keyInForm = (key: string, part: StoredPart, forms: ReadonlyMap<string, "indexed" | "stacked">): string => {
-  const [, stack, layer, rest] = /^(.*\blayers)\.(\d+\.)?(.*)$/.exec(key) ?? []
-  if (stack === undefined) return key
-  const form = forms.get(stack)
-  if (form === "indexed" && layer === undefined) return `${stack}.${part.at[0]}.${rest}`
-  return form === "stacked" && layer !== undefined ? `${stack}.${rest}` : key
+  const layer = innermostLayer(key)
+  if (!layer) return key
+  const { index, list, rest } = layer
+  const form = forms.get(list)
+  if (form === "indexed" && index === undefined) return `${list}.${part.at[0]}.${rest}`
+  return form === "stacked" && index !== undefined ? `${list}.${rest}` : key
 }
 
 const otherLayerForm = (part: StoredPart, tensors: TensorSpace<ItemsPlace>["tensors"]): StoredPart | undefined => {
   const { at, key, shape } = part
-  const indexed = /^(.*\blayers)\.(\d+)\.(.*)$/.exec(key)
-  if (indexed) {
-    const stacked = `${indexed[1]}.${indexed[3]}`
-    const count = tensors.get(stacked)?.shape[0]
-    return count === undefined || Number(indexed[2]) >= count ? undefined : { ...part, key: stacked, shape: [count, ...shape], at: [Number(indexed[2]), ...at] }
-  }
-  const position = key.search(/\blayers\.(?!\d)/)
-  if (position < 0) return undefined
-  const split = position + "layers.".length
-  return { ...part, key: `${key.slice(0, split)}${at[0]}.${key.slice(split)}`, shape: shape.slice(1), at: at.slice(1) }
+  const layer = innermostLayer(key)
+  if (!layer) return undefined
+  const { index, list, rest } = layer
+  if (index === undefined) return { ...part, key: `${list}.${at[0]}.${rest}`, shape: shape.slice(1), at: at.slice(1) }
+  const stacked = `${list}.${rest}`
+  const count = tensors.get(stacked)?.shape[0]
+  return count === undefined || index >= count ? undefined : { ...part, key: stacked, shape: [count, ...shape], at: [index, ...at] }
 }

@@ -2,8 +2,9 @@
 import type { Effect, Stream } from "effect"
 import { describe, expectTypeOf, it } from "vitest"
 import {
-  AutoBridge, type BridgeError, checkpoints, type ConversionError, type Disk, type InvalidFile, type IoError, MegatronMimoBridge, type NoSpace, type OpenError,
-  type OutputRefused, type PlanError, type PlanRefused, type ReadError, roundtrip, type Unsupported, type UsageError
+  AutoBridge, checkpoints, type ConversionError, countFlops, countMemory, type Disk, type InvalidFile, type IoError, type JobError, MegatronMimoBridge,
+  type NoSpace, type OpenError, type OutputRefused, planLayout, type PlanError, type PlanRefused, type ReadError, roundtrip, serveWeights, setupSft, type StreamError,
+  type Unsupported, type UsageError
 } from "../../src/index.ts"
 
 type Call = (...args: never) => Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>
@@ -35,15 +36,26 @@ describe("the type of an error is the union of what can happen", () => {
 
   it("what plans or compares by itself; what may be the work of several processes fails with what they do to each other, too", () => {
     expectTypeOf<ConversionError>().toEqualTypeOf<ReadError | PlanError>()
-    expectTypeOf<ErrorOf<Bridge["conversionPlan"]>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<Bridge["importCheckpoint"]>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<Bridge["exportCheckpoint"]>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<Bridge["streamHfWeights"]>>().toEqualTypeOf<BridgeError>()
-    expectTypeOf<ErrorOf<Bridge["verify"]>>().toEqualTypeOf<BridgeError>()
+    expectTypeOf<ErrorOf<Bridge["conversionPlan"]>>().toEqualTypeOf<JobError>()
+    expectTypeOf<ErrorOf<Bridge["importCheckpoint"]>>().toEqualTypeOf<JobError>()
+    expectTypeOf<ErrorOf<Bridge["exportCheckpoint"]>>().toEqualTypeOf<JobError>()
+    expectTypeOf<ErrorOf<Bridge["streamHfWeights"]>>().toEqualTypeOf<JobError>()
+    expectTypeOf<ErrorOf<Bridge["verify"]>>().toEqualTypeOf<JobError>()
     expectTypeOf<ErrorOf<typeof checkpoints.diff>>().toEqualTypeOf<ConversionError>()
-    expectTypeOf<ErrorOf<typeof checkpoints.relabel>>().toEqualTypeOf<BridgeError>()
+    expectTypeOf<ErrorOf<typeof checkpoints.relabel>>().toEqualTypeOf<JobError>()
     expectTypeOf<ErrorOf<typeof checkpoints.relabelPlan>>().toEqualTypeOf<ConversionError>()
-    expectTypeOf<ErrorOf<typeof roundtrip>>().toEqualTypeOf<BridgeError>()
+    expectTypeOf<ErrorOf<typeof roundtrip>>().toEqualTypeOf<JobError>()
     expectTypeOf<NeedsOf<Bridge["importCheckpoint"]>>().toEqualTypeOf<Disk>()
+  })
+
+  it("what is counted, planned or set up is the work of one process", () => {
+    expectTypeOf<ErrorOf<typeof countFlops>>().toEqualTypeOf<ConversionError>()
+    expectTypeOf<ErrorOf<typeof countMemory>>().toEqualTypeOf<ConversionError>()
+    expectTypeOf<ErrorOf<typeof planLayout>>().toEqualTypeOf<ConversionError>()
+    expectTypeOf<ErrorOf<typeof setupSft>>().toEqualTypeOf<ConversionError>()
+  })
+
+  it("only a stream of weights has another end that breaks it", () => {
+    expectTypeOf<ErrorOf<typeof serveWeights>>().toEqualTypeOf<JobError | StreamError>()
   })
 })

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { families } from "../../routes/index.ts"
 import type { SourceTensor } from "../../src/conformance/Case.ts"
-import { describeSource } from "../../src/plan/ImportPlan.ts"
+import { describeSource } from "../../src/plan/importRelation.ts"
 import { draftOf } from "../../src/relabel/Draft.ts"
 import { rules } from "../../src/relabel/rules/index.ts"
 import { importOf } from "./inMemory.ts"

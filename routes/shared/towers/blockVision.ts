@@ -9,7 +9,7 @@ import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import { visionModule } from "../../../src/model/vision.ts"
 import { patchMergerRows, visionBlock, visionFrame } from "../blocks.ts"
 import { many, size } from "../config.ts"
-import { divided } from "../llama.ts"
+import { encoderConfig } from "./encoderConfig.ts"
 
 /** Absent fields have the defaults of the published config classes, which agree. */
 export const blockVisionFields = {
@@ -30,21 +30,7 @@ type Fields = z.infer<z.ZodObject<typeof blockVisionFields>>
 
 /** `deepstack`: number of inner layers whose output is merged too. */
 export const blockVision = (path: string, v: Fields, deepstack = 0): ModuleSource => visionModule(path, {
-  transformer: {
-    num_layers: v.depth,
-    hidden_size: v.hidden_size,
-    num_attention_heads: v.num_heads,
-    num_query_groups: v.num_heads,
-    kv_channels: divided(v.hidden_size, v.num_heads, "vision_config.num_heads"),
-    ffn_hidden_size: v.intermediate_size,
-    vocab_size: 1,
-    normalization: "LayerNorm",
-    gated_linear_unit: false,
-    add_bias_linear: true,
-    add_qkv_bias: true,
-    qk_layernorm: false,
-    share_embeddings_and_output_weights: false
-  },
+  transformer: encoderConfig({ layers: v.depth, hidden: v.hidden_size, heads: v.num_heads, headsField: "vision_config.num_heads", ffn: v.intermediate_size }),
   patchEmbedding: [v.hidden_size, v.in_channels, v.temporal_patch_size, v.patch_size, v.patch_size],
   positions: v.num_position_embeddings,
   spatialMerge: v.spatial_merge_size,

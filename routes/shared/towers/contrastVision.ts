@@ -13,7 +13,7 @@ import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import { positionVision } from "../../../src/model/positionVision.ts"
 import type { DenseConfig } from "../../../src/model/TransformerConfig.ts"
 import { dtypeField, size } from "../config.ts"
-import { divided } from "../llama.ts"
+import { encoderConfig } from "./encoderConfig.ts"
 
 /** A layer whose output is used, as index into the hidden states: 0 is what enters the first layer, -1 what the last one gives. */
 export const featureLayers = z.union([z.int().min(-1000).max(1000), z.array(z.int().min(-1000).max(1000)).min(1).max(100)])
@@ -58,21 +58,8 @@ export const layersUpTo = (layers: number, taken: z.infer<typeof featureLayers>,
 }
 
 /** The TransformerConfig of its first `layers` layers. */
-const contrastTransformer = (v: ContrastVision, layers: number): DenseConfig => ({
-  num_layers: layers,
-  hidden_size: v.hidden_size,
-  num_attention_heads: v.num_attention_heads,
-  num_query_groups: v.num_attention_heads,
-  kv_channels: divided(v.hidden_size, v.num_attention_heads, "num_attention_heads"),
-  ffn_hidden_size: v.intermediate_size,
-  vocab_size: 1,
-  normalization: "LayerNorm",
-  gated_linear_unit: false,
-  add_bias_linear: true,
-  add_qkv_bias: true,
-  qk_layernorm: false,
-  share_embeddings_and_output_weights: false
-})
+const contrastTransformer = (v: ContrastVision, layers: number): DenseConfig =>
+  encoderConfig({ layers, hidden: v.hidden_size, heads: v.num_attention_heads, headsField: "num_attention_heads", ffn: v.intermediate_size })
 
 /** The tower up to the output of layer `layers`. */
 export const contrastVision = (path: string, v: ContrastVision, kind: ContrastKind, layers: number): ModuleSource => positionVision(path, {

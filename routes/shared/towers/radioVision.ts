@@ -6,7 +6,7 @@ import { rows, type Table } from "../../../src/bridge/Registry.ts"
 import type { RadioVision } from "../../../src/model/radioVision.ts"
 import { visionBlock } from "../blocks.ts"
 import { many, size } from "../config.ts"
-import { divided } from "../llama.ts"
+import { encoderConfig } from "./encoderConfig.ts"
 
 /** Fields of the tower's section of config.json, with bounds. */
 export const radioFields = {
@@ -42,21 +42,13 @@ export const radioOf = (v: Fields, headers: HfHeaders, classTokens: number): Rad
   const patchSize = v.patch_size ?? 16
   const tokens = v.num_cls_tokens ? v.num_cls_tokens + (v.num_registers ?? 0) : undefined
   return {
-    transformer: {
-      num_layers: v.num_hidden_layers ?? Math.min(blocksIn(headers) ?? 32, 100_000),
-      hidden_size: hidden,
-      num_attention_heads: heads,
-      num_query_groups: heads,
-      kv_channels: divided(hidden, heads, "vision_config.num_attention_heads"),
-      ffn_hidden_size: v.intermediate_size ?? (v.mlp_ratio ? Math.trunc(v.mlp_ratio * hidden) : dimension(`${HF}blocks.0.mlp.fc1.weight`, 0) ?? 4 * hidden),
-      vocab_size: 1,
-      normalization: "LayerNorm",
-      gated_linear_unit: false,
-      add_bias_linear: true,
-      add_qkv_bias: true,
-      qk_layernorm: false,
-      share_embeddings_and_output_weights: false
-    },
+    transformer: encoderConfig({
+      layers: v.num_hidden_layers ?? Math.min(blocksIn(headers) ?? 32, 100_000),
+      hidden,
+      heads,
+      headsField: "vision_config.num_attention_heads",
+      ffn: v.intermediate_size ?? (v.mlp_ratio ? Math.trunc(v.mlp_ratio * hidden) : dimension(`${HF}blocks.0.mlp.fc1.weight`, 0) ?? 4 * hidden)
+    }),
     classTokens: tokens ?? dimension(`${PATCHES}cls_token.token`, 0) ?? classTokens,
     positions: v.max_img_size ? Math.floor(v.max_img_size / patchSize) ** 2 : dimension(`${PATCHES}pos_embed`, 1) ?? 128 ** 2,
     patchSize,

@@ -7,8 +7,8 @@ import type { ModuleSource } from "../../../src/model/ModelModule.ts"
 import { stackedAudio } from "../../../src/model/stackedAudio.ts"
 import type { DenseConfig } from "../../../src/model/TransformerConfig.ts"
 import { dtypeField, many, size } from "../config.ts"
-import { divided } from "../llama.ts"
 import { encoderLayer } from "./contrastVision.ts"
+import { encoderConfig } from "./encoderConfig.ts"
 
 /** Fields of config.json, with the defaults of the published class. */
 export const whisperFields = {
@@ -26,21 +26,8 @@ export const whisperFields = {
 type Whisper = z.infer<z.ZodObject<typeof whisperFields>>
 
 /** The TransformerConfig of the encoder. */
-const whisperTransformer = (a: Whisper): DenseConfig => ({
-  num_layers: a.encoder_layers,
-  hidden_size: a.d_model,
-  num_attention_heads: a.encoder_attention_heads,
-  num_query_groups: a.encoder_attention_heads,
-  kv_channels: divided(a.d_model, a.encoder_attention_heads, "encoder_attention_heads"),
-  ffn_hidden_size: a.encoder_ffn_dim,
-  vocab_size: 1,
-  normalization: "LayerNorm",
-  gated_linear_unit: false,
-  add_bias_linear: true,
-  add_qkv_bias: true,
-  qk_layernorm: false,
-  share_embeddings_and_output_weights: false
-})
+const whisperTransformer = (a: Whisper): DenseConfig =>
+  encoderConfig({ layers: a.encoder_layers, hidden: a.d_model, heads: a.encoder_attention_heads, headsField: "encoder_attention_heads", ffn: a.encoder_ffn_dim })
 
 /** The encoder as a typed module. */
 export const whisperAudio = (path: string, a: Whisper): ModuleSource =>

@@ -1,6 +1,11 @@
 /** What a merge does, or did, as plain data. */
 import type { MergeOrder } from "./addTerms.ts"
-import type { Requantised } from "./requantise.ts"
+
+/** Of one form, for people, how many tensors. */
+export interface Requantised {
+  readonly form: string
+  readonly tensors: number
+}
 
 export interface MergeReport {
   readonly architecture: string

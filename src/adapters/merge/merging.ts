@@ -4,7 +4,7 @@ import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
 import type { RunOptions } from "../../convert/produce.ts"
 import type { ChangeSources } from "../../convert/ValueChanges.ts"
 import { type TargetArray, threadsToCompute } from "../../engine/index.ts"
-import { type BridgeError, InvalidFile, quote } from "../../errors.ts"
+import { type JobError, InvalidFile, quote } from "../../errors.ts"
 import { converting } from "../../io/attempt.ts"
 import type { Disk } from "../../io/Disk.ts"
 import { known } from "../../publish/journal/Fingerprint.ts"
@@ -30,7 +30,7 @@ export interface MergeRun extends RunOptions {
 
 export interface PreparedMerge {
   readonly report: MergeReport
-  readonly run: (target: string, options: MergeRun) => Effect.Effect<MergeReport, BridgeError, Disk>
+  readonly run: (target: string, options: MergeRun) => Effect.Effect<MergeReport, JobError, Disk>
 }
 
 /** Facts of a merge that depend on what it is written as. */

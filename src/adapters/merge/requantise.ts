@@ -14,12 +14,7 @@ import { volume } from "../../tensor/Copy.ts"
 import { adjustment } from "./adjustment.ts"
 import type { ChangedTensor, Changing } from "./changes.ts"
 import { arraysOf } from "./merging.ts"
-
-/** Of one form, for people, how many tensors. */
-export interface Requantised {
-  readonly form: string
-  readonly tensors: number
-}
+import type { Requantised } from "./Report.ts"
 
 /** A tensor that is rounded to codes again. */
 interface Recoded {

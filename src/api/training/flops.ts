@@ -5,8 +5,8 @@ import { type Flops, modelFlops, modelWork } from "../../cost/flops.ts"
 import { frozenParts } from "../../cost/freezing.ts"
 import { modelProfile } from "../../cost/profile.ts"
 import { parameterCount } from "../../cost/weights.ts"
-import type { BridgeError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import type { ConversionError } from "../../errors.ts"
+import { converting } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import type { Form } from "../../mimo/routing.ts"
 import { arrange, type Arrangement } from "../requests.ts"
@@ -39,8 +39,8 @@ export interface FlopsReport {
  *
  * @param request `reference`: also what the trainer logs, and why the two differ
  */
-export const countFlops = (hfModel: string, request: TrainingSampleRequest & Arrangement & { readonly reference?: boolean } = {}): Effect.Effect<FlopsReport, BridgeError, Disk> =>
-  Effect.flatMap(readModel(hfModel, request), (model) => attempt((): FlopsReport => {
+export const countFlops = (hfModel: string, request: TrainingSampleRequest & Arrangement & { readonly reference?: boolean } = {}): Effect.Effect<FlopsReport, ConversionError, Disk> =>
+  Effect.flatMap(readModel(hfModel, request), (model) => converting((): FlopsReport => {
     const { architecture, description, family } = model
     const mix = mixOf(model, request)
     const form = formOf(arrange(request).form, description)

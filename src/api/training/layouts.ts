@@ -2,8 +2,8 @@
 import { Effect } from "effect"
 import { predictedLayers } from "../../cost/flops.ts"
 import { type ModelProfile, modelProfile } from "../../cost/profile.ts"
-import { type BridgeError, UsageError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { type ConversionError, UsageError } from "../../errors.ts"
+import { converting } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import type { Layout } from "../../parallel/Layout.ts"
 import { calibrated } from "../../planner/estimate.ts"
@@ -19,8 +19,8 @@ export type { LayoutReport, LayoutScore } from "../../planner/LayoutReport.ts"
 export type { TimelineEvent } from "../../planner/timeline.ts"
 
 /** Choose a layout: every one that fits the cluster, checked by the trainer's rules and scored; or check and score a given one. */
-export const planLayout = (hfModel: string, request: TrainingRequest = {}): Effect.Effect<LayoutReport, BridgeError, Disk> =>
-  Effect.flatMap(prepareTraining(hfModel, request), (prepared) => attempt(() => planned(prepared, request).report))
+export const planLayout = (hfModel: string, request: TrainingRequest = {}): Effect.Effect<LayoutReport, ConversionError, Disk> =>
+  Effect.flatMap(prepareTraining(hfModel, request), (prepared) => converting(() => planned(prepared, request).report))
 
 /** A report with the layouts themselves. */
 export interface PlannedLayouts {
@@ -77,15 +77,15 @@ const calibratedBy = (profile: ModelProfile, layout: Layout, plan: PlanRequest, 
 }
 
 /** Write pages about a layout; existing ones are replaced. */
-export const writeLayoutPages = (pages: ReadonlyArray<string>, report: LayoutReport): Effect.Effect<void, BridgeError, Disk> =>
-  pages.length === 0 ? Effect.void : Effect.flatMap(Disk, (disk) => attempt(async () => {
+export const writeLayoutPages = (pages: ReadonlyArray<string>, report: LayoutReport): Effect.Effect<void, ConversionError, Disk> =>
+  pages.length === 0 ? Effect.void : Effect.flatMap(Disk, (disk) => converting(async () => {
     const html = Buffer.from(renderLayoutPage(report))
     for (const page of pages) await replaceFile(disk, page, html)
   }))
 
 /** Values of `--component` of the best layout, for an import. UsageError where none fits. */
-export const bestComponents = (hfModel: string, request: TrainingRequest): Effect.Effect<ReadonlyArray<string>, BridgeError, Disk> =>
-  Effect.flatMap(planLayout(hfModel, request), ({ best, gpusPerNode, nodes, refused }) => attempt(() => {
+export const bestComponents = (hfModel: string, request: TrainingRequest): Effect.Effect<ReadonlyArray<string>, ConversionError, Disk> =>
+  Effect.flatMap(planLayout(hfModel, request), ({ best, gpusPerNode, nodes, refused }) => converting(() => {
     const [first] = best
     if (first === undefined || first.form !== "mimo") {
       throw new UsageError({

@@ -5,8 +5,8 @@ import { bridgeMemory, megatronLmMemory } from "../../cost/loggedMemory.ts"
 import { fitsIn, layoutMemory, reserveOf, type StageMemory } from "../../cost/memory.ts"
 import type { ModelProfile } from "../../cost/profile.ts"
 import { parameterCount } from "../../cost/weights.ts"
-import { type BridgeError, UsageError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { type ConversionError, UsageError } from "../../errors.ts"
+import { converting } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import type { Form } from "../../mimo/routing.ts"
 import { describeLayout, type Layout, type LayoutRow } from "../../parallel/Layout.ts"
@@ -39,8 +39,8 @@ export interface MemoryReport {
 }
 
 /** Memory of every rank under the layout of `request`: weights, gradients, optimizer, activations in flight, logits. */
-export const countMemory = (hfModel: string, request: TrainingRequest & { readonly reference?: boolean } = {}): Effect.Effect<MemoryReport, BridgeError, Disk> =>
-  Effect.flatMap(prepareTraining(hfModel, request), ({ form, gpu, layout: make, model, plan, profile }) => attempt((): MemoryReport => {
+export const countMemory = (hfModel: string, request: TrainingRequest & { readonly reference?: boolean } = {}): Effect.Effect<MemoryReport, ConversionError, Disk> =>
+  Effect.flatMap(prepareTraining(hfModel, request), ({ form, gpu, layout: make, model, plan, profile }) => converting((): MemoryReport => {
     const layout = make(profile.components)
     const choice = usualChoice(profile, layout, plan)
     const dp = layout.components[0]!.parallelism.dp

@@ -10,8 +10,8 @@ import { predictedLayers } from "../../cost/flops.ts"
 import { frozenParts } from "../../cost/freezing.ts"
 import { type ModelProfile, modelProfile } from "../../cost/profile.ts"
 import { decodeJson, decodeWith } from "../../document/decode.ts"
-import { type BridgeError, UsageError } from "../../errors.ts"
-import { attempt } from "../../io/attempt.ts"
+import { type ConversionError, UsageError } from "../../errors.ts"
+import { converting } from "../../io/attempt.ts"
 import { Disk } from "../../io/Disk.ts"
 import { readSmall } from "../../store/readSmall.ts"
 import type { Form } from "../../mimo/routing.ts"
@@ -72,10 +72,10 @@ export interface TrainedModel {
 }
 
 /** Read config.json of `hfModel`, and the headers of its weights where there are any. */
-export const readModel = (hfModel: string, request: WithFamilies = {}): Effect.Effect<TrainedModel, BridgeError, Disk> =>
+export const readModel = (hfModel: string, request: WithFamilies = {}): Effect.Effect<TrainedModel, ConversionError, Disk> =>
   Effect.gen(function*() {
     const { config, weights } = yield* openHfModel(hfModel, familiesOf(request))
-    return yield* attempt((): TrainedModel => {
+    return yield* converting((): TrainedModel => {
       const family = familiesOf(request).find(config.json)
       const description = family.describe(decodeWith(family.schema, config.path, config.json, config.bytes), weights === undefined ? noHeaders : headersOf(weights))
       return { architecture: config.architecture, family: family.name, description, trainable: description.provider.mimo === true }
@@ -133,11 +133,11 @@ export interface PreparedTraining {
 /** A file of a few GPUs. */
 const LARGEST_GPU_FILE = 1 << 20
 
-const gpuOf = (request: TrainingRequest): Effect.Effect<readonly [string, Gpu], BridgeError, Disk> =>
+const gpuOf = (request: TrainingRequest): Effect.Effect<readonly [string, Gpu], ConversionError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
     const { gpu: name = TRAINING_DEFAULTS.gpu, gpuFile } = request
-    return yield* attempt(async () => {
+    return yield* converting(async () => {
       const own = gpuFile === undefined ? {} : decodeJson(gpuFileSchema, gpuFile, await readSmall(disk, gpuFile, gpuFile, LARGEST_GPU_FILE))
       const all: Readonly<Record<string, Gpu>> = { ...GPUS, ...own }
       const found = Object.hasOwn(all, name) ? all[name] : undefined
@@ -155,11 +155,11 @@ const efficiencyOf = ({ description }: TrainedModel, share: number | undefined):
 }
 
 /** Read the model and resolve the request. */
-export const prepareTraining = (hfModel: string, request: TrainingRequest): Effect.Effect<PreparedTraining, BridgeError, Disk> =>
+export const prepareTraining = (hfModel: string, request: TrainingRequest): Effect.Effect<PreparedTraining, ConversionError, Disk> =>
   Effect.gen(function*() {
     const model = yield* readModel(hfModel, request)
     const [gpu, facts] = yield* gpuOf(request)
-    return yield* attempt((): PreparedTraining => {
+    return yield* converting((): PreparedTraining => {
       const { form: arranged, layout } = arrange(request)
       const form = formOf(arranged, model.description)
       if (form === "mimo" && model.description.components.length === 0) throw new UsageError({ problem: "this model has a single component", hint: "Leave --component out: it trains under one layout." })

@@ -4,7 +4,7 @@ import { bind } from "../../bridge/Conversion.ts"
 import type { FamilyRegistry } from "../../bridge/FamilyRegistry.ts"
 import type { ModelDescription } from "../../bridge/Family.ts"
 import { namedModel } from "../../convert/exportModel.ts"
-import { type BridgeError, quote, UsageError } from "../../errors.ts"
+import { type ConversionError, quote, UsageError } from "../../errors.ts"
 import { checking, planning } from "../../io/attempt.ts"
 import type { Disk } from "../../io/Disk.ts"
 import type { Form } from "../../mimo/routing.ts"
@@ -77,7 +77,7 @@ export const frozenNames = Effect.fnUntraced(function*(families: FamilyRegistry,
 })
 
 /** Describe a directory, of which config.json is enough; `form` of a checkpoint that is there. Reads headers only. */
-export const describeWeights = (hfModel: string, request: WeightLayout, form?: Form): Effect.Effect<DescribedWeights, BridgeError, Disk> =>
+export const describeWeights = (hfModel: string, request: WeightLayout, form?: Form): Effect.Effect<DescribedWeights, ConversionError, Disk> =>
   Effect.gen(function*() {
     const families = familiesOf(request)
     const arranged = yield* checking(() => arrange(request))
@@ -95,5 +95,5 @@ export const describeWeights = (hfModel: string, request: WeightLayout, form?: F
  * What a conversion of the model consists of: one task for each Megatron parameter, in the order of the model, with the ranks of a layout
  * that have it. From config.json, and the headers of weights where there are any.
  */
-export const weightTasks = (hfModel: string, request: WeightLayout = {}): Effect.Effect<ReadonlyArray<WeightConversionTask>, BridgeError, Disk> =>
+export const weightTasks = (hfModel: string, request: WeightLayout = {}): Effect.Effect<ReadonlyArray<WeightConversionTask>, ConversionError, Disk> =>
   Effect.map(describeWeights(hfModel, request), ({ tasks }) => tasks.map(({ task }) => task))

@@ -4,7 +4,7 @@ import { ChunkSelection } from "../../checkpoint/ChunkSelection.ts"
 import { readChunks, type StoredParameter } from "../../checkpoint/StoredArrays.ts"
 import { prepareExport } from "../../convert/prepareExport.ts"
 import { type EngineLimits, stream } from "../../engine/index.ts"
-import type { BridgeError } from "../../errors.ts"
+import type { JobError } from "../../errors.ts"
 import { checking, converting, planning } from "../../io/attempt.ts"
 import type { Disk } from "../../io/Disk.ts"
 import { storeInUse } from "../../remote/storeInUse.ts"
@@ -72,7 +72,7 @@ const ofMegatron = Effect.fnUntraced(function*(hfModel: string, path: string, ra
  *
  * @throws UsageError for a rank that there is not, a layout that does not divide the model
  */
-export const streamRankWeights = (hfModel: string, path: string, rank: number, request: RankWeightChoice = {}): Stream.Stream<MegatronWeight, BridgeError, Disk> =>
+export const streamRankWeights = (hfModel: string, path: string, rank: number, request: RankWeightChoice = {}): Stream.Stream<MegatronWeight, JobError, Disk> =>
   Stream.unwrap(Effect.gen(function*() {
     const tensors: ReadonlyArray<HeldTensor> = yield* (yield* kindOfPath(path)) === "megatron" ? ofMegatron(hfModel, path, rank, request) : ofHf(path, rank, request)
     const { add, total } = meter("reading", request)

@@ -3,7 +3,7 @@ import { Effect, Stream } from "effect"
 import { prepareExport } from "../../convert/prepareExport.ts"
 import { namedModel } from "../../convert/exportModel.ts"
 import type { EngineLimits } from "../../engine/index.ts"
-import { type BridgeError, UsageError } from "../../errors.ts"
+import { type ConversionError, type JobError, UsageError } from "../../errors.ts"
 import { checking, planning } from "../../io/attempt.ts"
 import type { Disk } from "../../io/Disk.ts"
 import { exportArray } from "../../plan/ExportDraft.ts"
@@ -53,8 +53,8 @@ export interface PreparedWeightStream {
   /** What config.json says of quantised tensors; undefined: nothing is quantised on the way. */
   readonly quantizationConfig: Readonly<Record<string, unknown>> | undefined
   readonly notes: ReadonlyArray<string>
-  readonly tensors: (options?: HfWeightOptions & Watched) => Stream.Stream<HfWeight, BridgeError, Disk>
-  readonly buckets: (choice?: BucketChoice & EngineLimits & Watched) => Stream.Stream<WeightBucket, BridgeError, Disk>
+  readonly tensors: (options?: HfWeightOptions & Watched) => Stream.Stream<HfWeight, ConversionError, Disk>
+  readonly buckets: (choice?: BucketChoice & EngineLimits & Watched) => Stream.Stream<WeightBucket, ConversionError, Disk>
 }
 
 interface Source {
@@ -109,7 +109,7 @@ const conventionOf = (bridgeType: BridgeType) => {
  *
  * @throws UsageError for a selection that matches nothing, for what the bridge has no word for
  */
-export const prepareWeightStream = (hfModel: string, path: string, request: WeightStreamChoice = {}): Effect.Effect<PreparedWeightStream, BridgeError, Disk> =>
+export const prepareWeightStream = (hfModel: string, path: string, request: WeightStreamChoice = {}): Effect.Effect<PreparedWeightStream, JobError, Disk> =>
   Effect.gen(function*() {
     const { bridgeType = "megatron-bridge", keepStackedExperts = true, quantize } = request
     const convention = yield* checking(() => conventionOf(bridgeType))

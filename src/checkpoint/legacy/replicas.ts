@@ -3,7 +3,6 @@ import { Effect, Stream } from "effect"
 import { compare, type TargetArray } from "../../engine/index.ts"
 import { stridesOf, volume } from "../../tensor/Copy.ts"
 import type { Replica } from "./assemble.ts"
-import type { RankArchives } from "./openRanks.ts"
 import { atRank, type Piece } from "./pieces.ts"
 
 /** All that a rank holds of a tensor, as an array in C order. */
@@ -29,7 +28,7 @@ const differing = ({ of, piece }: Replica, found: { readonly firstDifference?: {
  *
  * @throws InvalidFile `checkpoint/rank-disagrees`, naming the rank and the tensor; IoError.
  */
-export const requireEqualReplicas = Effect.fnUntraced(function*({ ranks }: { readonly ranks?: RankArchives }) {
+export const requireEqualReplicas = Effect.fnUntraced(function*({ ranks }: { readonly ranks?: { readonly replicas: ReadonlyArray<Replica> } }) {
   const replicas = ranks?.replicas ?? []
   if (replicas.length === 0) return
   let at = 0

@@ -4,7 +4,7 @@
  */
 import { InvalidFile } from "../../errors.ts"
 import { blockLayer, leadingAxes } from "../../model/layerKeys.ts"
-import { stateKey } from "../../model/shardKey.ts"
+import { stateKey, stateModule } from "../../model/shardKey.ts"
 import { sameShape } from "../../tensor/Copy.ts"
 import type { StoredChunk, StoredTensor } from "../../torch/DcpMetadata.ts"
 import type { Assembled } from "./assemble.ts"
@@ -79,9 +79,8 @@ export const storedForm = (directory: string, assembled: ReadonlyArray<Assembled
   return { tensors, stackedLists }
 }
 
-const STATE = /\._extra_state$/
-/** A GPT saves none for its output layer. */
-const OUTPUT_STATE = /(?:^|\.)output_layer\._extra_state$/
+/** A GPT saves no state for it. */
+const OUTPUT_LAYER = /(?:^|\.)output_layer$/
 
 /** The keys of module states, and what each is; those of experts for each of them. */
 export const storedStates = (
@@ -93,9 +92,9 @@ export const storedStates = (
   for (const { expert, key, state } of states) {
     const layer = blockLayer(key)
     const isStacked = layer !== undefined && stackedLists.has(layer.list)
-    const module = (isStacked ? `${layer.list}.${layer.rest}` : key).replace(STATE, "")
+    const module = stateModule(isStacked ? `${layer.list}.${layer.rest}` : key)!
     const isExpert = leadingAxes(`${module}.weight`) - (isStacked ? 1 : 0) > 0
-    if (OUTPUT_STATE.test(key) && !layer && !tensors.has("decoder.final_norm.weight")) continue
+    if (OUTPUT_LAYER.test(module) && !layer && !tensors.has("decoder.final_norm.weight")) continue
     const counts = isStacked ? [layers.get(layer.list)!] : []
     const index = isStacked ? [layer.index] : []
     const experts = isExpert ? tensors.get(`${module}.weight`)?.shape[counts.length] ?? 0 : undefined

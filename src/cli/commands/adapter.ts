@@ -45,16 +45,11 @@ const exportSub = Command.make("export", {
   peftVersion,
   torchDtype: flags.torchDtype,
   allowUnmapped: flags.allowUnmapped,
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("adapter export")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
@@ -107,16 +102,11 @@ const importSub = Command.make("import", {
   peftVersion,
   pretrained,
   torchDtype: flags.torchDtype,
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("adapter import")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
@@ -193,17 +183,12 @@ const mergeSub = Command.make("merge", {
   alpha,
   peftVersion,
   link,
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
   ...flags.shared,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("adapter merge")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))

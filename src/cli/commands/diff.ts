@@ -83,9 +83,7 @@ export const diffCommand = Command.make("diff", {
   report: flags.page,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("diff")(function*(input) {
   yield* attempt(() => refuseIdle(...idleEngine(input, input.headers, "--headers reads no tensors")))
   const engine = yield* attempt(() => flags.engineOptions(input))

@@ -48,9 +48,7 @@ export const exportCommand = Command.make("export", {
   ...flags.engine,
   ...flags.shared,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("export")(function*(input) {
   const model = yield* exportModelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))

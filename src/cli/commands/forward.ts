@@ -41,9 +41,7 @@ export const forwardCommand = Command.make("forward", {
   ),
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("forward")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const tokens = yield* attempt(() => Option.getOrUndefined(Option.map(input.tokens, idsOf)))

@@ -32,19 +32,14 @@ export const importCommand = Command.make("import", {
   torchDtype: flags.torchDtype,
   mtp: flags.mtp,
   allowUnmapped: flags.allowUnmapped,
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   trustRemoteCode: flags.trustRemoteCode,
   report: flags.report,
   card: flags.card,
   ...flags.engine,
   ...flags.shared,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("import")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine, options } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input), options: flags.importOptions(input) }))

@@ -31,9 +31,7 @@ export const inspectCommand = Command.make("inspect", {
   csv: Flag.Boolean("csv").pipe(Flag.withDescription("The tensors as CSV"), Flag.withDefault(false)),
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("inspect")(function*(input) {
   if (input.csv && input.json) return yield* new UsageError({ problem: "--csv and --json exclude each other" })
   const summary = "--summary lists no tensors"

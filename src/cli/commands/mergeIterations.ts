@@ -32,15 +32,10 @@ export const mergeIterationsCommand = Command.make("merge-iterations", {
   target: pathArgument("to", "directory").pipe(Argument.withDescription("Where the average is written, as a checkpoint of its own")),
   iterations: Flag.String("iterations").pipe(Flag.withMetavar("N,N,…"), Flag.withDescription("Steps of the iterations to average, at least two")),
   weights: Flag.String("weights").pipe(Flag.withMetavar("W,W,…"), Flag.withDescription("Weight of each, summing to 1. Default: all equal"), Flag.optional),
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   ...flags.engine,
   ...flags.shared,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("merge-iterations")(function*(input) {
   return yield* asJob("merge-iterations", input, { reads: input.source, target: input.target, alone: input.dryRun }, Effect.fnUntraced(function*(input) {
     const { engine, options } = yield* attempt(() => ({

@@ -53,9 +53,7 @@ export const publishCommand = Command.make("publish", {
   dryRun: flags.dryRun,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("publish")(function*(input) {
   yield* attempt(() => refuseIdle(
     ["--interval", Option.isSome(input.interval) && !input.watch, "there is no --watch"],

@@ -26,9 +26,7 @@ export const pullCommand = Command.make("pull", {
   model: pathFlag("model", "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription("The model that engines were started with: what deltas are applied to where no full version was published"), Flag.optional),
   fresh: Flag.Boolean("fresh").pipe(Flag.withDescription("Copy the last full version anew, whatever is there"), Flag.withDefault(false)),
   ...flags.engine,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("pull")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const report = yield* withProgress("pulling", input, (progress) => pullVersion(input.root, input.local, {

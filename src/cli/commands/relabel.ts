@@ -52,9 +52,7 @@ export const relabelCommand = Command.make("relabel", {
   ...flags.engine,
   ...flags.shared,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("relabel")(function*(input) {
   return yield* asJob("relabel", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
     const engine = yield* attempt(() => flags.engineOptions(input))

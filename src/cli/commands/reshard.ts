@@ -58,15 +58,10 @@ export const reshardCommand = Command.make("reshard", {
     Flag.withDescription("Hard links to data files that stay the same instead of copies: no time, no space, but what changes one in place changes both"),
     Flag.withDefault(false)
   ),
-  overwrite: flags.overwrite,
-  resume: flags.resume,
-  checksum: flags.checksum,
-  dryRun: flags.dryRun,
+  ...flags.published,
   ...flags.engine,
   ...flags.shared,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("reshard")(function*(input) {
   return yield* asJob("reshard", input, { reads: input.source, target: input.target, alone: input.dryRun || input.link }, Effect.fnUntraced(function*(input) {
     const { arrangement, engine, seed } = yield* attempt(() => {

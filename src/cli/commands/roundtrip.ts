@@ -60,9 +60,7 @@ export const roundtripCommand = Command.make("roundtrip", {
   trustRemoteCode: flags.trustRemoteCode,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("roundtrip")(function*(input) {
   const hfModel = yield* flags.modelOf(input)
   const { arrangement, engine } = yield* attempt(() => ({ arrangement: flags.arrangementOf(input), engine: flags.engineOptions(input) }))

@@ -15,9 +15,7 @@ export const sampleCommand = Command.make("sample", {
     Flag.withDefault(sampleSizes[0])
   ),
   overwrite: flags.overwrite,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("sample")(function*(input) {
   const report = yield* withProgress("writing", input, ({ onProgress }) =>
     writeSample(input.directory, {

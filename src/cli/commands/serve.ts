@@ -38,9 +38,7 @@ export const serveCommand = Command.make("serve", {
   allowUnmapped: flags.allowUnmapped,
   ...flags.engine,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("serve")(function*(input) {
   const engine = yield* attempt(() => flags.engineOptions(input))
   const consumers = Option.getOrUndefined(input.consumers)

@@ -71,9 +71,7 @@ export const verifyCommand = Command.make("verify", {
   ...flags.engine,
   ...flags.shared,
   family: flags.family,
-  json: flags.json,
-  quiet: flags.quiet,
-  ...flags.progress
+  ...flags.told
 }, Effect.fn("verify")(function*(input) {
   if (input.engine.length > 0) return yield* verifyEngineSums(input)
   yield* attempt(() => refuseIdle(...(["--baseline", "--auth-file", "--auth-env"] as const).map((flag, i) => [flag, Option.isSome([input.baseline, input.authFile, input.authEnv][i]!), "there is no --engine"] as const)))

@@ -15,6 +15,9 @@ export const progress = {
   )
 }
 
+/** What every command has that takes its time and ends with a report. */
+export const told = { json, quiet, ...progress }
+
 export const report = pathFlag("report", "file").pipe(
   Flag.withMetavar("FILE"),
   Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),

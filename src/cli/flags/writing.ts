@@ -76,6 +76,9 @@ export const checksum = Flag.Boolean("checksum").pipe(
 
 export const dryRun = Flag.Boolean("dry-run").pipe(Flag.withDescription("Print the plan and stop"), Flag.withDefault(false))
 
+/** Of commands that publish what they write. */
+export const published = { overwrite, resume, checksum, dryRun }
+
 /** How a run begins. */
 export const runStart = (flags: { readonly overwrite: boolean; readonly resume: boolean }) => ({
   overwrite: flags.overwrite,

@@ -6,7 +6,7 @@ import { type SeenStorages, StorageSums } from "../../checkpoint/StorageSums.ts"
 import { type OrdersPlace, WorkOrders, writeOrders } from "../../cluster/WorkOrders.ts"
 import { atPath } from "../../document/decode.ts"
 import { excerptsOf, type Portion, type TargetFile } from "../../engine/index.ts"
-import type { BridgeError } from "../../errors.ts"
+import type { JobError } from "../../errors.ts"
 import { attempt, meeting } from "../../io/attempt.ts"
 import type { DiskCalls } from "../../io/Disk.ts"
 import { storeInUse } from "../../remote/storeInUse.ts"
@@ -39,7 +39,7 @@ export interface Ordering {
 /** The units of a conversion, and what each of them is. */
 export interface UnitsToWrite {
   readonly units: ReadonlyArray<{ readonly bytes: number; readonly owner: number }>
-  readonly work: (unit: number) => Effect.Effect<{ readonly files: ReadonlyArray<TargetFile>; readonly portion: Portion }, BridgeError>
+  readonly work: (unit: number) => Effect.Effect<{ readonly files: ReadonlyArray<TargetFile>; readonly portion: Portion }, JobError>
   /** The files that are read. */
   readonly states: ReadonlyArray<Pick<SourceState, "path">>
   readonly sums: StorageSums | undefined

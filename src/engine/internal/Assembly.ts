@@ -1,6 +1,7 @@
 /** Puts windows of files together in memory, and keeps the account of their arrays. */
 import type { ArrayProgress } from "./ArrayProgress.ts"
-import { type ResumeRecord, type OpenSeal, readRecorded, type WrittenWindow } from "./ResumeRecord.ts"
+import type { OpenSeal } from "./OpenSeal.ts"
+import { type ResumeRecord, readRecorded, type WrittenWindow } from "./ResumeRecord.ts"
 import type { FileWindow } from "./FileWindows.ts"
 import { fill, type FillContext } from "./Fill.ts"
 import type { Slot } from "./Slot.ts"

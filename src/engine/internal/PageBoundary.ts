@@ -2,7 +2,7 @@
  * The border of two windows of a file within a page. Pages are written whole, by the later window; the earlier one hands over
  * the bytes of the page that it assembled.
  */
-import type { OpenSeal } from "./ResumeRecord.ts"
+import type { OpenSeal } from "./OpenSeal.ts"
 
 export class PageBoundary {
   readonly #given = Promise.withResolvers<Handover>()

@@ -1,6 +1,6 @@
 /** Windows of files that an interrupted execution wrote, and what the next one is told of its own. */
-import type { AddressRange } from "./Arena.ts"
 import type { FileWindow } from "./FileWindows.ts"
+import type { OpenSeal } from "./OpenSeal.ts"
 import type { SourceFiles } from "./SourceFiles.ts"
 import { joined, type RangeSum, sumsOf } from "./WindowSums.ts"
 import { IoError } from "../../errors.ts"
@@ -22,18 +22,6 @@ export interface WrittenWindow extends WindowRecord {
   readonly found: boolean
   /** Where zeros are instead of a seal. If there is any, `crc32` is 0: nobody knows it yet. */
   readonly open: ReadonlyArray<OpenSeal>
-}
-
-/** A seal of an array that others assemble a part of: whoever has the sums of all of it writes the seal (seals.ts). */
-export interface OpenSeal {
-  /** Index among the file's segments. */
-  readonly segment: number
-  /** Where in the file the array is. */
-  readonly array: AddressRange
-  /** The seal's bytes [from, to) belong at `position` of the file. */
-  readonly from: number
-  readonly to: number
-  readonly position: number
 }
 
 /**

@@ -3,7 +3,7 @@
  * absent; an empty one means that FP8 is off. Superfluous ones are never asked for (torch-dist-format.md D.4).
  */
 import { leadingAxes } from "../../model/layerKeys.ts"
-import { stateKey } from "../../model/shardKey.ts"
+import { stateKey, stateModule } from "../../model/shardKey.ts"
 import { givesState, kindOf, moduleOf } from "../../model/moduleStates.ts"
 import type { Draft } from "../Draft.ts"
 import { modelKeyOf } from "../Draft.ts"
@@ -30,7 +30,6 @@ const modulesOf = (draft: Draft): ReadonlyArray<Module> => {
   return [...modules.values()]
 }
 
-const STATE = /^(.+)\._extra_state\//
 const FINAL = /\.final_(layernorm|norm)$/
 /** The parts of a model may be built differently: `…images.encoders.vit.` of `…images.encoders.vit.decoder.layers…`. */
 const partOf = (path: string): string => /^(.*?)(?:decoder|mtp|merger)\./.exec(path)?.[1] ?? ""
@@ -48,7 +47,7 @@ export const expectedStates = (draft: Draft, known?: (module: string) => boolean
   /** Parts in which some norm, and some norm of a layer, has a state. */
   const [norms, layerNorms] = [new Set<string>(), new Set<string>()]
   for (const key of draft.objects.keys()) {
-    const path = STATE.exec(key)?.[1]
+    const path = stateModule(key)
     if (path === undefined) continue
     stored.add(partOf(path) + kindOf(path))
     if (!byPath.get(path)?.isNorm) continue
@@ -86,7 +85,7 @@ export const missingStates = (draft: Draft, known?: (module: string) => boolean)
 /** Norms are built with states: at least one has one. */
 export const hasNormState = (draft: Draft): boolean => {
   const norms = new Set(modulesOf(draft).filter(({ isNorm }) => isNorm).map(({ path }) => path))
-  return [...draft.objects.keys()].some((key) => norms.has(STATE.exec(key)?.[1] ?? ""))
+  return [...draft.objects.keys()].some((key) => norms.has(stateModule(key) ?? ""))
 }
 
 /** The draft with these module states, empty ones. */

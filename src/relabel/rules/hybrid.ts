@@ -90,7 +90,7 @@ export const toGpt: Rule = (draft, context) => {
   const index = { attention: 0, mlp: 0 }
   const gpt = new Map(numbers.map((n) => [n, index[kinds.get(n)!]++]))
   if (index.attention !== index.mlp) return noEquivalent("gpt", `${index.attention} attention layers and ${index.mlp} MLP layers cannot be paired`)
-  const moe = keys.filter((key) => /^decoder\.layers\.\d+\.mlp\.router\.weight$/.test(key)).length
+  const moe = keys.filter((key) => layerOf(key)?.rest === "mlp.router.weight").length
   if (moe !== 0 && moe !== index.mlp) return noEquivalent("gpt", "dense and mixture-of-experts layers are mixed")
   const renamed = rename(draft, (key) => {
     const layer = layerOf(key)

@@ -1,6 +1,8 @@
 /** A component's optimizer state out of its buckets: which run it was, which order of registration fits, and the proof. */
 import { Effect } from "effect"
 import { converting } from "../../io/attempt.ts"
+import { innermostLayer } from "../../model/layerKeys.ts"
+import { stateModule } from "../../model/shardKey.ts"
 import { modalityOf } from "../../model/storedKey.ts"
 import { standardLayout, STANDARD_COMPONENT } from "../../parallel/Layout.ts"
 import type { ModuleParallelism } from "../../parallel/ModuleParallelism.ts"
@@ -54,7 +56,7 @@ const runOf = (source: OptimizerSource, component: string | undefined, optimizer
   const own = [...models.keys()].filter(belongs)
   const layout = recorded.get(name)?.parallelism ?? inferredLayout(source, own, optimizers)
   const stages = pipelineOf(layout, own.map((key) => facts.positionOf(key, 0)))
-  const list = own.map((key) => /^(.*decoder\.layers)\./.exec(key)?.[1]).find((found) => found !== undefined)
+  const list = own.map((key) => innermostLayer(key)?.list).find((found) => found?.endsWith("decoder.layers"))
   return {
     component: name,
     facts,
@@ -68,7 +70,7 @@ const runOf = (source: OptimizerSource, component: string | undefined, optimizer
 /** The most likely order of registration first. Norms of Transformer Engine have module states, those of the local specification have none. */
 const registrations = ({ args, checkpoint }: OptimizerSource): ReadonlyArray<Registration> => {
   const stated = args?.text("transformer_impl")
-  const isEngine = stated === undefined ? [...checkpoint.metadata.objects.keys()].some((key) => /norm\._extra_state\//.test(key)) : stated !== "local"
+  const isEngine = stated === undefined ? [...checkpoint.metadata.objects.keys()].some((key) => stateModule(key)?.endsWith("norm")) : stated !== "local"
   const specs = isEngine ? ["transformer_engine", "local"] as const : ["local", "transformer_engine"] as const
   const experts = args?.flag("moe_grouped_gemm") === false ? ["sequential", "grouped"] as const : ["grouped", "sequential"] as const
   return specs.flatMap((spec) => experts.map((order) => ({ spec, experts: order })))

@@ -97,11 +97,12 @@ const slotsOf = (run: Run, rank: LocalRank, share: ParameterShare, registration:
     const numel = pieces.reduce((sum, { box }) => sum + volume(box.sizes), 0)
     chunks[chunk]!.push({ order, parameter: { model: key, type: typeOf(dtype), numel, pieces, copy } })
   }
-  const name = indexedLayer(key)?.rest ?? stackedLayer(key)?.rest ?? key
+  const list = indexedLayer(key) ?? stackedLayer(key)
+  const name = list?.rest ?? key
+  const isLayer = list !== undefined && /(?:^|\.)decoder\.layers$/.test(list.list)
   for (let i = 0; i < (rule.layers ?? 1); i++) {
     const layer = rule.layers === undefined ? indexedLayer(key)?.index : i
     const stage = run.stageOf(key, layer)
-    const isLayer = /(?:^|\.)decoder\.layers\./.test(key)
     const chunk = isLayer && layer !== undefined ? run.chunkOf(layer) : stage === 0 && !/(?:output_layer|final_layernorm|final_norm|mtp)\./.test(key) ? 0 : run.chunks - 1
     const base = [modelRank(key), layer ?? 0, layerRank(name, registration)]
     const at = rule.layers === undefined ? [] : [i]

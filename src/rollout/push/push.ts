@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect"
 import { join, resolve } from "node:path"
-import { type BridgeError, IoError, quote, some, UsageError } from "../../errors.ts"
+import { type JobError, IoError, quote, some, UsageError } from "../../errors.ts"
 import { attempt, converting } from "../../io/attempt.ts"
 import { Disk, type DiskCalls } from "../../io/Disk.ts"
 import { storeInUse } from "../../remote/storeInUse.ts"
@@ -216,7 +216,7 @@ const refuseUnable = (replicas: ReadonlyArray<Replica>, routesOf: (replica: Repl
 }
 
 /** Push a version of `root`. Fails before anything was asked of an engine; what failed afterwards stands in the report. */
-export const pushVersion = (root: string, request: PushOptions): Effect.Effect<PushReport, BridgeError, Disk> => Effect.scoped(Effect.gen(function*() {
+export const pushVersion = (root: string, request: PushOptions): Effect.Effect<PushReport, JobError, Disk> => Effect.scoped(Effect.gen(function*() {
   const { engines, pause, phases: inPhases = false, quick = QUICK_MS, slow = SLOW_MS, token, version } = request
   const store = yield* storeInUse
   const addresses = yield* converting(() => [...new Set(engines.map(engineAddress))])
