@@ -6,6 +6,7 @@ import { readFully } from "../store/Store.ts"
 import type { DcpMetadata, StoredObject } from "../torch/DcpMetadata.ts"
 import { readArchive, readObjectItem } from "../torch/ObjectItem.ts"
 import type { PyRead } from "../torch/PyValue.ts"
+import type { RangeReader } from "../torch/Ranges.ts"
 import { COMMON_FILE, COMMON_STATE } from "./names.ts"
 import { readOwn } from "./ownFile.ts"
 
@@ -33,17 +34,26 @@ export const readCommonState = async (store: Store, directory: string, metadata:
   return object && { file: object.file, value: await readObject(store, directory, COMMON_STATE, object) }
 }
 
-/** The object `key`, stored at a byte range of a data file. */
-const readObject = async (store: Store, directory: string, key: string, { file: name, length, offset }: StoredObject): Promise<PyRead> => {
+/** The object `key`, stored at a byte range of a data file: the only one in a list. */
+const readObject = async (store: Store, directory: string, key: string, object: StoredObject): Promise<PyRead> =>
+  readStored(store, directory, key, object, async (length, read) => (await readObjectItem(length, read))[0] ?? null)
+
+/** The object of a bare key, as plain DCP stores it: by itself. Errors: InvalidFile, IoError. */
+export const readBareObject = (store: Store, directory: string, key: string, object: StoredObject): Promise<PyRead> =>
+  readStored(store, directory, key, object, async (length, read) => {
+    if (length > LARGEST_COMMON) throw new FormatError("file/too-large", `the object has ${length} bytes; no more than ${LARGEST_COMMON} are read`)
+    return readArchive(await read(0, length))
+  })
+
+const readStored = async (store: Store, directory: string, key: string, { file: name, length, offset }: StoredObject, parse: (length: number, read: RangeReader) => Promise<PyRead>): Promise<PyRead> => {
   const path = join(directory, name)
   const file = await store.open(path, "read")
   try {
-    const [value] = await readObjectItem(length, async (at, count) => {
+    return await parse(length, async (at, count) => {
       const bytes = new Uint8Array(count)
       await readFully(file, bytes, offset + at)
       return bytes
     })
-    return value ?? null
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     throw invalidFile(path, new FormatError(error.code, error.message, { ...error.place, tensor: key, offset: offset + (error.place.offset ?? 0) }))

@@ -22,7 +22,9 @@ export interface ChunkSource {
 
 /** The item of a chunk whose header is read. */
 export const itemOf = ({ chunk, dtype, header }: ChunkSource): StoredTensorItem | undefined =>
-  typeof header === "number" ? storedItem(tensorItem(dtype, chunk.sizes), header) : header
+  typeof header === "number" ? storedItem(tensorItem(dtype, shapeOf(chunk)), header) : header
+
+const shapeOf = ({ itemSizes, sizes }: StoredChunk): ReadonlyArray<number> => itemSizes ?? sizes
 
 /** Data up to this many bytes is read along: a further call costs more. */
 const LARGEST_GAP = 16 << 10
@@ -73,7 +75,7 @@ function* edgesOf(file: StoredFile, sources: ReadonlyArray<ChunkSource>): Genera
 
 const expected = (file: StoredFile, source: ChunkSource): TensorItem => {
   try {
-    return tensorItem(source.dtype, source.chunk.sizes)
+    return tensorItem(source.dtype, shapeOf(source.chunk))
   } catch (error) {
     throw error instanceof FormatError ? refused(file, source, error) : error
   }
@@ -122,8 +124,8 @@ const parse = async (file: StoredFile, source: ChunkSource): Promise<StoredTenso
   try {
     const item = await readTensorItem(chunk.length, read)
     if (item.dtype !== dtype) throw new FormatError("checkpoint/dtype", `.metadata says ${dtype}, the stored tensor is ${item.dtype}`)
-    if (!sameShape(item.shape, chunk.sizes)) {
-      throw new FormatError("checkpoint/chunk-shape", `.metadata says [${chunk.sizes}], the stored tensor is [${item.shape}]`)
+    if (!sameShape(item.shape, shapeOf(chunk))) {
+      throw new FormatError("checkpoint/chunk-shape", `.metadata says [${shapeOf(chunk)}], the stored tensor is [${item.shape}]`)
     }
     return item
   } catch (error) {

@@ -164,7 +164,7 @@ export class StoredArrays {
       dtype,
       shape: [elements]
     }
-    return contiguous ? { array } : { array, strides: item.strides }
+    return contiguous ? { array } : { array, strides: [...new Array<number>(chunk.sizes.length - item.strides.length).fill(0), ...item.strides] }
   }
 }
 

@@ -139,11 +139,12 @@ const sizes = (tensors: ReadonlyArray<ShapedTensor>, fields: ModelFields): Reado
     })
   })
 
-const presences = (tensors: ReadonlyArray<ShapedTensor>, fields: ModelFields): ReadonlyArray<Mismatch> =>
+/** An argument that the run did not record asks for nothing. */
+const presences = (tensors: ReadonlyArray<ShapedTensor>, fields: ModelFields, args: TrainingArguments): ReadonlyArray<Mismatch> =>
   PRESENCE.flatMap(({ argument, beside, of, wanted }): ReadonlyArray<Mismatch> => {
     const [there, expected] = [tensors.find(({ name }) => of.test(name)), wanted(fields)]
     if (there && !expected) return [{ tensor: there.name, text: `${argument} speaks against ${there.name}, which is stored` }]
-    const near = there ? undefined : tensors.find(({ name }) => beside.test(name))
+    const near = there || !argument.split(", ").some((name) => args.has(name)) ? undefined : tensors.find(({ name }) => beside.test(name))
     return near && expected ? [{ tensor: near.name, text: `${argument} asks for a tensor that is not stored beside ${near.name}` }] : []
   })
 
@@ -173,7 +174,7 @@ export const examineArguments = (args: TrainingArguments, tensors: ReadonlyArray
     ...counted("num_experts", fields.number("num_moe_experts"), storedExperts(tensors)),
     ...sizes(tensors, fields),
     ...vocabulary(args, tensors),
-    ...(hybrid ? [] : presences(tensors, fields))
+    ...(hybrid ? [] : presences(tensors, fields, args))
   ]
   const unique = [...new Map(wrong.map((one) => [one.text, one])).values()]
   return unique.map(({ tensor, text }) =>

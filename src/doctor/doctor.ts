@@ -5,7 +5,7 @@ import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapters/peftConfig.ts"
 import { describedRun } from "../arguments/describedRun.ts"
 import type { TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
-import { METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
+import { BACKEND, METADATA, RUN_CONFIG } from "../checkpoint/names.ts"
 import { shellRelabel } from "../checkpoint/shell.ts"
 import { FormatError, InvalidFile } from "../errors.ts"
 import { modelFacts } from "../inspect/modelFacts.ts"
@@ -17,16 +17,15 @@ import { isRemote } from "../remote/place.ts"
 import { OtherStore, storeInUse } from "../remote/storeInUse.ts"
 import type { Store } from "../store/Store.ts"
 import { readSmall } from "../store/readSmall.ts"
-import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
+import { type PlainDcp, recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { recogniseFiles } from "../recognise/files.ts"
 import { described, type Recognised } from "../recognise/Recognised.ts"
-import type { DcpMetadata } from "../torch/DcpMetadata.ts"
 import { examineAdapters } from "./adapters.ts"
 import { examineCommon, examineContents, examineIndex, recognised } from "./contents.ts"
 import { bySeverity, type Diagnosis, diagnosis } from "./Diagnosis.ts"
 import { examineFolder, type Folder } from "./folder.ts"
 import { examineHf } from "./hfDirectory.ts"
-import { examineRanks } from "./ranks.ts"
+import { examineOtherFormat } from "./otherFormats.ts"
 import { examineRunConfig } from "./runConfigCheck.ts"
 import { stagingFolders } from "./staging.ts"
 
@@ -65,14 +64,15 @@ const withoutRunConfig = (directory: string, args: TrainingArguments | undefined
     : diagnosis("warning", "no-run-config", `${text}; the arguments of the Megatron-LM run that wrote it do not describe the model: ${problem}`, { fix: "relabel --to standard --hf-model DIR makes one from a model of the same layers." })]
 }
 
-const plainDcp = (metadata: DcpMetadata | undefined): Recognised | undefined =>
-  metadata && recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
+/** What the folder is, where its index is one of plain DCP. */
+const plainDcpAt = async (store: Store, { directory, names }: Folder): Promise<PlainDcp | Recognised | undefined> => {
+  if (directory === undefined || !names.includes(METADATA)) return undefined
+  const { metadata } = await examineIndex(store, directory)
+  return metadata && recognisePlainDcp(metadata, names.includes(BACKEND))
+}
 
 const examineTorchDist = async (store: Store, folder: Folder, providers: ReadonlyArray<string>): Promise<ReadonlyArray<Diagnosis>> => {
   const { directory, names } = folder
-  // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
-  const plain = directory !== undefined && names.includes(METADATA) ? plainDcp((await examineIndex(store, directory)).metadata) : undefined
-  if (plain) return [recognised(plain)]
   if (directory === undefined) return folder.found
   const config = names.includes(RUN_CONFIG) ? await examineConfigFile(store, directory, providers) : undefined
   const index = names.includes(METADATA) ? await examineIndex(store, directory) : { found: [] }
@@ -108,7 +108,10 @@ const examineSafetensors = Effect.fnUntraced(function*(families: FamilyRegistry,
 
 const examineMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, store: Store, path: string, providers: ReadonlyArray<string>, hfModel: string | undefined) {
   const folder = yield* reading(() => examineFolder(store, path))
-  if (folder.ranks && folder.directory !== undefined) return [...folder.found, ...(yield* examineRanks(folder.directory))]
+  if (folder.ranks && folder.directory !== undefined) return [...folder.found, ...(yield* examineOtherFormat(folder.directory))]
+  // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
+  const plain = yield* reading(() => plainDcpAt(store, folder))
+  if (plain) return "next" in plain ? [recognised(plain)] : yield* examineOtherFormat(path)
   const found = yield* reading(() => examineTorchDist(store, folder, providers))
   if (folder.directory === undefined || !found.some(({ code }) => code === "adapter-only" || code === "adapters")) return found
   const adapters = yield* adaptersAt(families, folder.directory, hfModel)

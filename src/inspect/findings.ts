@@ -90,9 +90,9 @@ export const findings = (space: UnroutedSpace, facts: ModelFacts): ReadonlyArray
   return out
 }
 
-/** By which load routes a checkpoint's names can be loaded; undefined for folders of ranks and what is no checkpoint. */
+/** By which load routes a checkpoint's names can be loaded; undefined for other formats and what is no checkpoint. */
 export const loadRoutesOf = ({ checkpoint }: UnroutedSpace): ReadonlyArray<LoadRoute> | undefined =>
-  checkpoint && !checkpoint.ranks ? routesFor([...checkpoint.metadata.tensors.keys()].filter((key) => roleOf(key) === "model")) : undefined
+  checkpoint && !checkpoint.ranks && !checkpoint.plainDcp ? routesFor([...checkpoint.metadata.tensors.keys()].filter((key) => roleOf(key) === "model")) : undefined
 
 const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Array<Finding>): void => {
   if (space.checkpoint?.wrapped) {
@@ -104,16 +104,17 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
     const text = route === undefined ? "some components have names with `.module.`, others without: no load route takes them all; `relabel --to plain`, then `--to ddp`, makes them one" : `${ROUTE_MEANING[route]}; ${OTHER_ROUTE[route]}`
     out.push({ code: "load-route", text, names: [] })
   }
+  const isOther = space.checkpoint?.plainDcp === true
   if (space.arguments && !space.runConfig) {
     const { problem } = describedRun(space.arguments)
     out.push({
       code: "arguments",
-      text: `no run_config.yaml: ${problem === undefined ? `the model is that of the run's arguments (${space.arguments.size}, in the common state)` : `the run's arguments are in the common state, but ${problem}`}; \`relabel --to bridge\` writes one`,
+      text: `no run_config.yaml: ${problem === undefined ? `the model is that of the run's arguments (${space.arguments.size}, in the common state)` : `the run's arguments are in the common state, but ${problem}`}${isOther ? "" : "; `relabel --to bridge` writes one"}`,
       names: []
     })
   }
   if (space.checkpoint?.localSpec) {
-    out.push({ code: "local-spec", text: "norms have the names of the local layer specification, shown by those of Transformer Engine's; `relabel --to te-spec` gives them these", names: [] })
+    out.push({ code: "local-spec", text: "norms have the names of the local layer specification, shown by those of Transformer Engine's" + (isOther ? "" : "; `relabel --to te-spec` gives them these"), names: [] })
   }
   const training = all.filter((t) => isTrainingRole(t.role))
   const others = space.objects.filter((o) => stateModule(o.key) === undefined)
@@ -129,7 +130,7 @@ const megatron = (space: UnroutedSpace, all: ReadonlyArray<SpaceTensor>, out: Ar
     out.push({ code: "kept", text: `${count(kept.length, "Hugging Face tensor")} kept byte for byte beside the model (${size(kept)})`, names: names(kept) })
   }
   const states = space.objects.length - others.length
-  if (states === 0 && !space.checkpoint?.ranks && !all.every(({ name, role }) => role !== "model" || isAdapterKey(name))) {
+  if (states === 0 && !space.checkpoint?.ranks && !isOther && !all.every(({ name, role }) => role !== "model" || isAdapterKey(name))) {
     out.push({ code: "no-extra-states", text: "no `_extra_state` is stored; loaders ask for them (`relabel --to extra-states` supplies them)", names: [] })
   }
 }

@@ -4,25 +4,46 @@ import type { Recognised } from "./Recognised.ts"
 /** torch_dist keys of objects end like this; plain DCP (torch_dcp, fsdp_dtensor) has bare ones. */
 const SHARD = /\/shard_\d+_\d+$/
 const ADAPTER = /\.adapter(_\w+)?\.(linear_in|linear_out|weight_magnitude|magnitude)\b|\.lora_[ab]\b|\.lora_[AB]\b/
-/** Not in the form of torch_dist, but of the kind that a trainer with plain DCP saves. */
-const PLAIN_DCP = /^model\d*\.(module\.)+/
+/** A part of the state dict that is a Megatron model: what its modules are called, with or without wrappers. */
+const PLAIN_MODEL = /^model\d*\.(?:(?:module\.)+|(?=(?:embedding|decoder|encoder|language_model|vision_model|modality_submodules)\.))/
 
 const TO_TORCH_DIST = "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist, then name that. Megatron-LM does it by `pretrain_gpt.py … --load DIR --ckpt-convert-format torch_dist --ckpt-convert-save NEW`."
 
-export interface MegatronNames {
-  readonly tensors: Iterable<string>
-  readonly objects: Iterable<string>
+/** A checkpoint of plain DCP that holds a Megatron model. */
+export interface PlainDcp {
+  readonly kind: "fsdp_dtensor" | "torch_dcp"
+  /** What it is, and what of it is read. */
+  readonly note: string
 }
 
-/** A checkpoint in plain DCP instead of torch_dist, whose objects have bare keys; undefined for torch_dist. */
-export const recognisePlainDcp = ({ objects, tensors }: MegatronNames): Recognised | undefined => {
-  const example = Iterator.from(tensors).find((key) => PLAIN_DCP.test(key))
-  const names = [...objects]
-  if (example === undefined || names.length === 0 || names.some((key) => SHARD.test(key))) return undefined
-  const halves = Iterator.from(tensors).some((key) => /_[wv]$/.test(key))
-  return halves
-    ? { kind: "fsdp_dtensor", what: "this is a checkpoint of Megatron-FSDP (fsdp_dtensor), not torch_dist", next: TO_TORCH_DIST, example }
-    : { kind: "torch_dcp", what: "this is a plain torch DCP checkpoint (torch_dcp or fsdp_dtensor), not torch_dist", next: TO_TORCH_DIST, example }
+/** The keys of an index. */
+export interface MegatronNames {
+  readonly tensors: { keys(): Iterable<string> }
+  readonly objects: { keys(): Iterable<string> }
+}
+
+const OPTIMIZER = "optimizer and random states have a form of their own and are left alone"
+
+/**
+ * A checkpoint in plain DCP instead of torch_dist, whose objects have bare keys; undefined for torch_dist. `hasBackend`: metadata.json is
+ * there, which torch_dist always has. What has other names than a Megatron model is told with what to do.
+ */
+export const recognisePlainDcp = ({ objects, tensors }: MegatronNames, hasBackend: boolean): PlainDcp | Recognised | undefined => {
+  const names = [...objects.keys()]
+  if (names.some((key) => SHARD.test(key)) || (names.length === 0 && hasBackend)) return undefined
+  const keys = [...tensors.keys()]
+  if (!keys.some((key) => PLAIN_MODEL.test(key))) {
+    return hasBackend || keys.length === 0 ? undefined : {
+      kind: "torch_dcp",
+      what: "this is a checkpoint of torch.distributed.checkpoint (plain DCP) whose tensors do not have the names of a Megatron model",
+      next: "Let the program that wrote it save a Hugging Face model or a torch_dist checkpoint. `python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIR FILE` makes one torch.save file of it, which `inspect` shows.",
+      example: keys[0]!
+    }
+  }
+  const ofFsdp = keys.some((key) => /\.linear_fc1\.(?:weight|bias)\d*_[wv]$/.test(key)) || names.some((key) => key.startsWith("optimizer.param_to_group_meta."))
+  return ofFsdp
+    ? { kind: "fsdp_dtensor", note: `a checkpoint of Megatron-FSDP (fsdp_dtensor): its weights are read, ${OPTIMIZER}` }
+    : { kind: "torch_dcp", note: `a checkpoint of plain torch DCP (torch_dcp or fsdp_dtensor): its weights are read, ${OPTIMIZER}` }
 }
 
 interface Sign extends Recognised {

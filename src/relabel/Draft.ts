@@ -62,7 +62,7 @@ export const draftOf = (metadata: DcpMetadata): Draft => ({
 
 /** The piece is its whole item, in its shape. A view of a storage is no item. */
 export const isWhole = ({ axes, item, sizes, start }: ItemPiece): boolean =>
-  item.view === undefined && axes.length === item.sizes.length && axes.every((axis, k) => axis === k && sizes[k] === item.sizes[k] && start[k] === 0)
+  item.view === undefined && item.itemSizes === undefined && axes.length === item.sizes.length && axes.every((axis, k) => axis === k && sizes[k] === item.sizes[k] && start[k] === 0)
 
 const replaced = <A>(list: ReadonlyArray<A>, at: number, value: A): Array<A> => list.map((old, k) => (k === at ? value : old))
 const without = <A>(list: ReadonlyArray<A>, at: number): Array<A> => list.filter((_, k) => k !== at)

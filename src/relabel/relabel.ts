@@ -7,6 +7,7 @@ import { basename, join } from "node:path"
 import { argumentsOf, type TrainingArguments } from "../arguments/TrainingArguments.ts"
 import type { FamilyRegistry } from "../bridge/FamilyRegistry.ts"
 import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
+import { requireTorchDist } from "../space/torchDistOnly.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import type { RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import {
@@ -70,6 +71,7 @@ export const prepareRelabel = Effect.fnUntraced(function*(families: FamilyRegist
   const store = yield* storeInUse
   const checkpoint = yield* openCheckpoint(path)
   if (checkpoint.ranks) return yield* fromRanks(families, checkpoint, checkpoint.ranks, options)
+  yield* converting(() => requireTorchDist(checkpoint))
   const { directory } = checkpoint
   const dataStates = yield* converting(() => dataFileStates(store, checkpoint))
   const runConfig = yield* converting(() => readRunConfig(store, directory))

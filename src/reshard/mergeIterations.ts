@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { basename, join } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
+import { requireTorchDist } from "../space/torchDistOnly.ts"
 import { entriesOf } from "../space/sortKeys.ts"
 import type { ItemsPlace, TensorSpace } from "../space/TensorSpace.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
@@ -119,6 +120,7 @@ interface Iteration extends TensorSpace<ItemsPlace> {
 const openAt = Effect.fnUntraced(function*(parent: string, step: number) {
   const store = yield* storeInUse
   const checkpoint: Checkpoint = yield* openCheckpoint(join(parent, iterationFolder(step)))
+  yield* converting(() => requireTorchDist(checkpoint))
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   return { checkpoint, states, tensors: modelTensors(checkpoint), name: iterationFolder(step) } satisfies Iteration
 })

@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import { basename } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
 import { type Checkpoint, openCheckpoint } from "../space/Checkpoint.ts"
+import { requireTorchDist } from "../space/torchDistOnly.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { editedCommonState } from "../checkpoint/CommonStateEdit.ts"
@@ -44,9 +45,7 @@ export const trackersOf = async (store: Store, folder: string, files: ReadonlyAr
 const opened = Effect.fnUntraced(function*(path: string) {
   const store = yield* storeInUse
   const checkpoint: Checkpoint = yield* openCheckpoint(path)
-  if (checkpoint.ranks) {
-    return yield* new Unsupported({ code: "unsupported/legacy", what: checkpoint.directory, problem: "holds a folder for each rank (the torch format), which only their own layout can load", hint: "relabel --to torch-dist writes it in the format that any layout loads; what is to be cut anew is then cut from that." })
-  }
+  yield* converting(() => requireTorchDist(checkpoint))
   const states = yield* converting(() => dataFileStates(store, checkpoint))
   const { files, folders } = yield* converting(() => filesBelow(store, checkpoint.directory))
   const common = yield* converting(() => readCommonState(store, checkpoint.directory, checkpoint.metadata))

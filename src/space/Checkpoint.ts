@@ -13,7 +13,7 @@ import { reading } from "../io/attempt.ts"
 import { existing, isNotThere } from "../store/existing.ts"
 import { refuseSpecials } from "../store/specials.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
-import { recognisePlainDcp } from "../recognise/megatronKeys.ts"
+import { type PlainDcp, recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { nestedCheckpoint, recogniseFiles, ZARR } from "../recognise/files.ts"
 import { type Recognised, refusal } from "../recognise/Recognised.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
@@ -24,6 +24,7 @@ import { pyRead } from "../torch/PyValue.ts"
 import { readTrainState } from "../torch/TrainState.ts"
 import { readCommonState } from "../checkpoint/CommonState.ts"
 import { BACKEND, COMMON_FILE, COMMON_STATE, iterationFolder, iterationOf, METADATA, TRACKER, TRAIN_STATE_TRACKER } from "../checkpoint/names.ts"
+import { plainAsWhole, runOfPlain } from "../checkpoint/plainDcp.ts"
 import { openRanks, type RankArchives } from "../checkpoint/legacy/openRanks.ts"
 import { isOfRanks } from "../checkpoint/legacy/rankFolders.ts"
 import { ownFile, readOwn } from "../checkpoint/ownFile.ts"
@@ -45,6 +46,8 @@ export interface Checkpoint extends SortedKeys {
   readonly notes: ReadonlyArray<string>
   /** Of a `torch` checkpoint, which has a file for each rank and no index: `metadata` is then made up of their pieces. */
   readonly ranks?: RankArchives
+  /** Of plain DCP (`fsdp_dtensor`, `torch_dcp`): `metadata` then says what its index is as one of `torch_dist`. */
+  readonly plainDcp?: true
 }
 
 /** Tensors of the model and those that travel beside it, by the keys they are stored under. */
@@ -110,24 +113,23 @@ const resolveFolder = async (store: Store, path: string): Promise<{ readonly dir
   return { directory, notes }
 }
 
-/** The index of a folder without metadata.json, if it is one of plain DCP. What cannot be read is not judged. */
-const plainDcp = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Recognised | undefined> => {
-  if (!names.includes(METADATA)) return undefined
-  const bytes = await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes)
+/** What a folder without metadata.json is, by its index. What cannot be read is not judged. */
+const plainDcp = (index: Uint8Array): PlainDcp | Recognised | undefined => {
   try {
-    const { objects, tensors } = decodeMetadata(bytes)
-    return recognisePlainDcp({ tensors: tensors.keys(), objects: objects.keys() })
+    return recognisePlainDcp(decodeMetadata(index), false)
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     return undefined
   }
 }
 
-const checkBackend = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<void> => {
+/** `index`: the bytes of `.metadata`. Only a checkpoint of plain DCP has none. */
+const checkBackend = async (store: Store, directory: string, names: ReadonlyArray<string>, index: Uint8Array | undefined): Promise<void> => {
   const path = join(directory, BACKEND)
   if (!names.includes(BACKEND)) {
-    const plain = await plainDcp(store, directory, names)
-    if (plain) throw refusal(directory, plain)
+    const plain = index && plainDcp(index)
+    if (plain && "next" in plain) throw refusal(directory, plain)
+    if (plain) return
     throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
   }
   const bytes = await readOwn(store, directory, BACKEND, LARGEST_SMALL_FILE)
@@ -206,6 +208,12 @@ const ofRanks = (directory: string, ranks: RankArchives, notes: ReadonlyArray<st
   return { ...described(directory, metadata, fileSizes, directory, new Uint8Array(0), [...notes, ...ranks.notes]), ranks }
 }
 
+/** A checkpoint of plain DCP as one of `torch_dist`. `bytes`: its index. */
+const ofPlainDcp = (directory: string, metadata: DcpMetadata, run: NonNullable<DcpMetadata["run"]>, fileSizes: ReadonlyMap<string, number>, bytes: Uint8Array, notes: ReadonlyArray<string>): Checkpoint => {
+  const path = join(directory, METADATA)
+  return { ...described(directory, atPath(path, () => plainAsWhole(directory, metadata, run), bytes), fileSizes, path, bytes, notes), plainDcp: true }
+}
+
 /**
  * Open a checkpoint: the parent directory or one `iter_*` folder.
  *
@@ -217,16 +225,16 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     const { directory, notes } = await resolveFolder(store, path)
     const names = await store.list(directory)
     if (!isIterationFolder(names) && names.some(isOfRanks)) return ofRanks(directory, await openRanks(store, directory, names), notes)
-    await checkBackend(store, directory, names)
     const metadataPath = join(directory, METADATA)
-    if (!names.includes(METADATA)) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
-    const bytes = await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes)
+    const bytes = names.includes(METADATA) ? await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes) : undefined
+    await checkBackend(store, directory, names, bytes)
+    if (!bytes) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
     const metadata = atPath(metadataPath, () => decodeMetadata(bytes), bytes)
-    const plain = recognisePlainDcp({ tensors: metadata.tensors.keys(), objects: metadata.objects.keys() })
-    if (plain) throw refusal(directory, plain)
+    const plain = recognisePlainDcp(metadata, names.includes(BACKEND))
     const fileSizes = await dataFileSizes(store, directory, metadata, bytes)
     await refuseSpecials(store, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
-    atPath(metadataPath, () => checkMetadata(metadata, fileSizes, { sparse: isAdapterKey }), bytes)
+    atPath(metadataPath, () => checkMetadata(metadata, fileSizes, { sparse: isAdapterKey, objectKeys: plain ? "any" : "torch_dist" }), bytes)
+    if (plain && "note" in plain) return ofPlainDcp(directory, metadata, await runOfPlain(store, directory, metadata), fileSizes, bytes, [...notes, plain.note])
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }

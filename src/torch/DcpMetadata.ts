@@ -34,6 +34,8 @@ export interface StoredChunk {
   /** Byte range of the item in that file. */
   readonly offset: number
   readonly length: number
+  /** Shape of the item, where it lacks axes of extent 1 that the chunk has in front. */
+  readonly itemSizes?: ReadonlyArray<number>
   /** The chunk is no item: its first element is at `offset`, and this says where the others are. */
   readonly view?: ChunkView
 }

@@ -40,7 +40,7 @@ export const expected: Readonly<Record<string, Expected>> = {
   "fewer-layers-indexed": { outcome: refused(/decoder\.layers\.[23]\./) },
   "ffn-not-divisible": { import: ["--tp", "2"], outcome: refused(/97/, /2/) },
   "fp8-without-config": { outcome: { other: [/FP8 E4M3/, /written as values/] } },
-  "fsdp-dtensor": { outcome: refused(/fsdp_dtensor/), doctor: { says: [/fsdp_dtensor/], never: [FINE] } },
+  "fsdp-dtensor": { outcome: exact(/fsdp_dtensor/), doctor: { says: [/fsdp_dtensor/] } },
   "gguf-only": { outcome: refused(/GGUF/i), doctor: { says: [/GGUF/i], never: [FINE] } },
   gptq: { outcome: refused(/gptq/i), doctor: { says: [/gptq/i], never: [FINE] } },
   "grouped-mlp-legacy": { outcome: refused(/experts/, /GroupedMLP|legacy/i) },

@@ -90,6 +90,13 @@ else
   echo "no checkpoints of trainers: TRAINED names none ($trained)"
 fi
 
+# Checkpoints of plain DCP, as torch and Megatron-FSDP write them, hold the weights that they were made from.
+"$venv/bin/python" -W ignore tests/interop/plainDcp.py tests/conformance/training "$work/plain"
+for form in "$work/plain"/*; do
+  case $(basename "$form") in *experts | *sequential) source=lm-moe-fully-reshardable-ep2 ;; *) source=lm-fully-reshardable-dp2 ;; esac
+  "${convert[@]}" diff "tests/conformance/training/$source/checkpoint" "$form/iter_0000003" > "$work/plain-diff" || { cat "$work/plain-diff"; exit 1; }
+done
+
 # Random states made anew, one for each rank of the new layout.
 "${convert[@]}" reshard --quiet tests/conformance/training/lm-moe-fully-reshardable-ep2/checkpoint "$work/reseeded" --tp 2 --pp 2 --rng reseed --seed 77
 "$venv/bin/python" -W ignore tests/interop/reseeded.py 77 "$work/reseeded/iter_0000003"

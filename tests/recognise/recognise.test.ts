@@ -2,7 +2,7 @@
 import { Cause, Effect, Exit } from "effect"
 import { execFileSync } from "node:child_process"
 import { mkdirSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { program } from "../program.ts"
 import { families } from "../../routes/index.ts"
@@ -131,8 +131,7 @@ describe("a Megatron checkpoint that is no plain model", () => {
     ["adapters beside the base", () => plus("decoder.layers.0.self_attention.linear_qkv.adapter.linear_in.weight"), ["adapter tensors", "merge_lora"]],
     ["adapters only", () => keys((k) => (k.includes("linear_qkv.weight") ? k.replace("weight", "adapter.linear_in.weight") : k.includes("/shard_") ? k : undefined)), ["adapters only", "pretrained_checkpoint"]],
     ["to_wrap", () => keys((k) => k.replace("linear_proj.weight", "linear_proj.to_wrap.weight")), ["to_wrap"]],
-    ["fsdp_dtensor", () => keys((k) => (k.startsWith("common_state/") ? "args" : k.includes("/shard_") ? undefined : `model.module.${k.replace("linear_fc1.weight", "linear_fc1.weight_w")}`)), ["fsdp_dtensor", "--ckpt-format torch_dist"]],
-    ["torch_dcp", () => keys((k) => (k.startsWith("common_state/") ? "args" : k.includes("/shard_") ? undefined : `model.module.${k}`)), ["torch_dcp"]],
+    ["plain DCP of other names", () => new Map([...keys((k) => (k.includes("/shard_") ? undefined : `net.${k}`))].filter(([name]) => !name.endsWith("metadata.json"))), ["plain DCP", "format_utils dcp_to_torch"]],
     ["legacy grouped MLP", () => plus("decoder.layers.0.mlp.experts.weight1"), ["legacy grouped MLP", "[in, out]"]],
     ["a value head", () => plus("value_head.weight"), ["value or reward model"]]
   ])("%s", async (_, files, says) => {
@@ -158,11 +157,12 @@ describe("a Megatron checkpoint that is no plain model", () => {
     expect((await refused(path)).message).toContain(says)
   })
 
-  it("plain DCP without metadata.json is not told to get one", async () => {
+  it("plain DCP without metadata.json is read, and not told to get one", async () => {
     const files = new Map([...keys((k) => (k.startsWith("common_state/") ? "args" : k.includes("/shard_") ? undefined : `model.module.${k}`))].filter(([name]) => !name.endsWith("metadata.json")))
     const path = written(files)
-    expect((await exported(path)).message).toContain("torch_dcp")
-    expect((await examined(path)).found.map((d) => d.command)).toEqual([undefined])
+    await Effect.runPromise(exportInto(hf, path, join(path, "..", `exported-${basename(path)}`)).pipe(Effect.provide(quickDisk)))
+    const { found, sound } = await examined(path)
+    expect([sound, found.some((d) => d.text.includes("torch_dcp")), found.map((d) => d.command).filter((command) => command !== undefined)]).toEqual([true, true, []])
   })
 
   it.each<readonly [what: string, place: (path: string) => string, prefix: string]>([

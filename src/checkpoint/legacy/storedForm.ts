@@ -11,7 +11,12 @@ import type { Assembled } from "./assemble.ts"
 import type { StateOfRank } from "./pieces.ts"
 
 /** A tensor that is slice `index` of `of` along a new first axis. */
-const sliced = ({ offsets, sizes, ...chunk }: StoredChunk, index: number): StoredChunk => ({ ...chunk, offsets: [index, ...offsets], sizes: [1, ...sizes] })
+const sliced = ({ offsets, sizes, ...chunk }: StoredChunk, index: number): StoredChunk => ({
+  ...(chunk.view ? {} : { itemSizes: sizes }),
+  ...chunk,
+  offsets: [index, ...offsets],
+  sizes: [1, ...sizes]
+})
 
 /** Tensors of one shape and dtype along a new first axis. */
 const stack = (tensors: ReadonlyArray<StoredTensor>): StoredTensor => ({
