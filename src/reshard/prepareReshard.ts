@@ -2,7 +2,6 @@
  * A training checkpoint under another layout: weights, optimizer state and what goes with them, cut anew as a trainer of that layout
  * would have saved them. On disk tensors are global, so what a trainer loads does not change; the files, and who writes which, do.
  */
-import { Unsupported } from "../errors.ts"
 import { Effect } from "effect"
 import { basename } from "node:path"
 import { argumentsOf } from "../arguments/TrainingArguments.ts"
