@@ -50,11 +50,15 @@ export const bundleLibrary = async (dir: string): Promise<void> => {
   await thread(dir)
 }
 
-/** `dir/bench/cores.js` and `dir/bench/merge.js`, which need nothing but Node and `dir/bin.js`. The package leaves them out. */
-export const bundleBench = async (dir: string): Promise<void> => {
-  for (const name of ["cores", "merge"]) await write({ [name]: `${root}scripts/bench/${name}.ts` }, join(dir, "bench"), true)
-  await thread(join(dir, "bench"))
+/** `dir/NAME.js` of each program, and what they need. */
+export const bundlePrograms = async (programs: Record<string, string>, dir: string): Promise<void> => {
+  for (const [name, source] of Object.entries(programs)) await write({ [name]: source }, dir, true)
+  await thread(dir)
 }
+
+/** `dir/bench/cores.js` and `dir/bench/merge.js`, which need nothing but Node and `dir/bin.js`. The package leaves them out. */
+export const bundleBench = (dir: string): Promise<void> =>
+  bundlePrograms(Object.fromEntries(["cores", "merge"].map((name) => [name, `${root}scripts/bench/${name}.ts`])), join(dir, "bench"))
 
 /** `dir/bin.js` and what it needs: the command line carries everything, for a fast start. */
 export const bundleCommand = async (dir: string): Promise<void> => {

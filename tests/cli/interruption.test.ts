@@ -5,9 +5,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { errorDocument } from "../../src/cli/documents/failures.ts"
+import { bundled } from "../bundled.ts"
 import { program } from "../program.ts"
+import { CHILD } from "../torture/killWalk.ts"
 
-const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "interrupted-"))
 const hf = join(work, "hf")
 afterAll(() => rmSync(work, { recursive: true }))
@@ -25,7 +26,7 @@ const interrupted = async (at: string, signal: string, ...flags: ReadonlyArray<s
   const folder = join(work, String(number++))
   mkdirSync(folder)
   const args = ["import", "--hf-model", hf, "--megatron-path", join(folder, "out"), "--concurrency", "16", "--max-memory", "8MB", ...flags]
-  const child = spawn(process.execPath, [CHILD, at, signal, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(process.execPath, [await bundled(CHILD), at, signal, ...args], { stdio: ["ignore", "pipe", "pipe"] })
   let [out, err] = ["", ""]
   child.stdout.on("data", (part: Buffer) => { out += part.toString() })
   child.stderr.on("data", (part: Buffer) => { err += part.toString() })

@@ -80,13 +80,13 @@ describe("report page", () => {
     expect(html).toContain("not a number")
   })
 
-  it("holds 100 000 tensors in less than 15 MB, drawn in less than 5 s", () => {
+  it("holds 100 000 tensors in less than 15 MB, drawn in less than 15 s of the processor", () => {
     const page = samplePage({ layers: 100, perLayer: 1000, ranks: 16 })
     const rows = page.subjects[0]!.tensors.map((t) => ({ name: `model.${t.name}`, bytes: t.bytes, fate: "converted" as const, how: "direct", keys: [t.name] }))
     let html = ""
     expect(cpuMs(() => { html = renderPage({ ...page, coverage: { hf: "hf", megatron: "meg", rows, unclaimed: [], made: [], pictures: [] } }) })).toBeLessThan(15_000)
     expect(html.length).toBeLessThan(15e6)
-  }, 30_000)
+  })
 })
 
 describe("verification card", () => {

@@ -7,11 +7,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { reshard, type ReshardRequest } from "../../src/api/reshard.ts"
 import { Disk, nodeCalls } from "../../src/io/Disk.ts"
 import { faultyDisk } from "../torture/FaultyDisk.ts"
-import { runScript } from "../torture/killWalk.ts"
+import { bundled } from "../bundled.ts"
+import { CHILD, runScript } from "../torture/killWalk.ts"
 import { STATES, writeRandomModel } from "./randomModel.ts"
 import { files, iterationIn } from "./stored.ts"
 
-const CHILD = new URL("../torture/child.ts", import.meta.url).pathname
 const LAYOUT = { tp: 2, pp: 2 }
 /** The blocks that these come to are the smallest. */
 const SMALL = ["--concurrency", "16", "--max-memory", "8MB", "--quiet"]
@@ -31,7 +31,7 @@ const writes = ({ made }: ReturnType<typeof faultyDisk>): number => made.filter(
 /** A process that is killed in the middle of a write, `calls` calls after its first to a data file. What it leaves is beside the target. */
 const killed = async (name: string, calls: number): Promise<string> => {
   const target = join(work, name)
-  const { signal, stderr } = await runScript(CHILD, [`payload+${calls}`, "half", "reshard", source, target, "--tp", "2", "--pp", "2", ...SMALL])
+  const { signal, stderr } = await runScript(await bundled(CHILD), [`payload+${calls}`, "half", "reshard", source, target, "--tp", "2", "--pp", "2", ...SMALL])
   expect(signal, stderr).toBe("SIGKILL")
   expect(existsSync(target)).toBe(false)
   return target

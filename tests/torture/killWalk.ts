@@ -8,6 +8,7 @@ import { spawn } from "node:child_process"
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { bundled } from "../bundled.ts"
 import { program } from "../program.ts"
 import { families } from "../../routes/index.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
@@ -20,8 +21,9 @@ import { loadCase } from "../conformance/cases.ts"
 import { differences } from "./checks.ts"
 import type { WalkResult } from "./faultWalk.ts"
 
-const COUNT = new URL("./count.ts", import.meta.url).pathname
-const CHILD = new URL("./child.ts", import.meta.url).pathname
+const COUNT = new URL("./count.ts", import.meta.url)
+/** The command line with something happening to it. */
+export const CHILD = new URL("./child.ts", import.meta.url)
 
 export interface Ended {
   readonly code: number | null
@@ -97,7 +99,7 @@ export const stage = async () => {
     failureOf(prepareExport(families, hf, megatron, KEEP).pipe(Effect.flatMap(({ run }) => run(target, { ...SMALL, ...options, checksum: true }))))
   /** Run undisturbed; how many calls that takes. */
   const count = async (args: ReadonlyArray<string>) => {
-    const { code, stderr } = await runScript(COUNT, args)
+    const { code, stderr } = await runScript(await bundled(COUNT), args)
     if (code !== 0) throw new Error(`${args.join(" ")}: ${stderr}`)
     return Number(stderr.trim().split("\n").at(-1))
   }
@@ -156,7 +158,7 @@ const killAt = async (scene: Scene, folder: string, how: (typeof HOWS)[number], 
   const target = join(folder, "target")
   if (scene.former) await cp(scene.former, target, { recursive: true })
   const problems: Array<string> = []
-  const ended = how === "time" ? await runCli([...scene.args, target], delay) : await runScript(CHILD, [String(at), how, ...scene.args, target])
+  const ended = how === "time" ? await runCli([...scene.args, target], delay) : await runScript(await bundled(CHILD), [String(at), how, ...scene.args, target])
   const expectedEnd = how === "SIGINT" || how === "SIGTERM" ? ended.code === (how === "SIGINT" ? 130 : 143) || ended.code === 0 : ended.signal === "SIGKILL" || ended.code === 0
   if (!expectedEnd) problems.push(`ended with code ${ended.code}, signal ${ended.signal}: ${ended.stderr}`)
   await recover(nodeCalls, target)

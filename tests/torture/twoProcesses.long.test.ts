@@ -11,9 +11,9 @@ import { program } from "../program.ts"
 import { writeHfCheckpoint } from "../../src/conformance/HfCheckpoint.ts"
 import { Disk } from "../../src/io/Disk.ts"
 import { loadCase } from "../conformance/cases.ts"
-import { runCli } from "./killWalk.ts"
+import { bundled } from "../bundled.ts"
+import { CHILD, runCli } from "./killWalk.ts"
 
-const CHILD = new URL("./child.ts", import.meta.url).pathname
 /** In the middle of the work. */
 const MIDDLE = "payload+8"
 
@@ -29,7 +29,7 @@ it.skipIf(inNamespace === undefined)("a second in another PID namespace waits fo
   try {
     await Effect.runPromise(writeHfCheckpoint(loadCase("llama-a"), join(root, "hf")).pipe(Effect.provide(Disk.layer)))
     const args = ["import", "--hf-model", join(root, "hf"), "--megatron-path", join(root, "out"), "--standard", "--json"]
-    const first = spawn(process.execPath, [CHILD, "0", `until:${join(root, "go")}`, ...args], { stdio: "ignore" })
+    const first = spawn(process.execPath, [await bundled(CHILD), "0", `until:${join(root, "go")}`, ...args], { stdio: "ignore" })
     const ended = once(first, "exit")
     const staging = join(root, ".out.partial")
     while (!(existsSync(staging) && readdirSync(staging).includes("lock.1"))) await new Promise((resolve) => setTimeout(resolve, 20))
@@ -49,7 +49,7 @@ it("the second is refused with who holds the target; a crash of the first lets i
   try {
     await Effect.runPromise(writeHfCheckpoint(loadCase("llama-a"), join(root, "hf")).pipe(Effect.provide(Disk.layer)))
     const args = ["import", "--hf-model", join(root, "hf"), "--megatron-path", join(root, "out"), "--standard", "--concurrency", "16", "--max-memory", "8MB"]
-    const first = spawn(process.execPath, [CHILD, MIDDLE, "SIGSTOP", ...args], { stdio: "ignore" })
+    const first = spawn(process.execPath, [await bundled(CHILD), MIDDLE, "SIGSTOP", ...args], { stdio: "ignore" })
     while (!await isStopped(first.pid!)) await new Promise((resolve) => setTimeout(resolve, 20))
     const second = await runCli([...args, "--json"])
     expect(second.code).toBe(5)

@@ -12,6 +12,7 @@ import type { Limits } from "../../../src/cluster/limits.ts"
 import { inWorld, type JobOptions } from "../../../src/cluster/open.ts"
 import { isBridgeError } from "../../../src/errors.ts"
 import { Disk } from "../../../src/io/Disk.ts"
+import { bundled } from "../../bundled.ts"
 import { program, UNITS } from "./program.ts"
 import { freePort, type Proxy, proxyTo } from "./proxy.ts"
 
@@ -136,8 +137,9 @@ export const runProcesses = async (fault: typeof processFaults[number], seed: nu
   const directory = mkdtempSync(join(tmpdir(), "faults-"))
   const complaints: Array<string> = []
   const options = { directory, rendezvous: fault.endsWith("files") ? "file" : "directory", unitMs: 100, limits: { ...LIMITS, join: 60_000 } }
+  const member = await bundled(new URL("./process.ts", import.meta.url))
   const children = Array.from({ length: world }, (_, rank) => {
-    const child = spawn(process.execPath, [new URL("./process.ts", import.meta.url).pathname, JSON.stringify(options)], {
+    const child = spawn(process.execPath, [member, JSON.stringify(options)], {
       env: { PATH: process.env["PATH"], MEGATRON_MIMO_RANK: String(rank), MEGATRON_MIMO_WORLD_SIZE: String(world), MEGATRON_MIMO_RUN_ID: `run-${seed}` }, stdio: ["ignore", "pipe", "inherit"]
     })
     let text = ""
