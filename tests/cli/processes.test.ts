@@ -1,11 +1,12 @@
 /** `--processes N`: the command and children of its own do one conversion. */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
 import { usualProcesses } from "../../src/api/children.ts"
 import { program } from "../program.ts"
 import { workDirectory } from "../relabel/checkpoints.ts"
+import { treeOf } from "../trees.ts"
 
 const work = workDirectory("processes")
 const at = (name: string): string => join(work, name)
@@ -13,10 +14,6 @@ const run = (...args: ReadonlyArray<string>) => {
   const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", cwd: work })
   return { code: status, out: stdout, err: stderr }
 }
-const treeOf = (directory: string): ReadonlyMap<string, string> =>
-  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(directory, name)).isFile()).sort()
-    .map((name) => [name, readFileSync(join(directory, name)).toString("base64")]))
-
 const IMPORT = ["import", "--hf-model", "hf", "--component", "language=tp=2", "--component", "images=tp=1", "--megatron-path"]
 
 beforeAll(() => {

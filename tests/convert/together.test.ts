@@ -1,6 +1,5 @@
 /** Conversions by several processes (here in one): the same bytes as by one, whatever their number. */
 import { Effect } from "effect"
-import { createHash } from "node:crypto"
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { beforeAll, describe, expect, it } from "vitest"
@@ -18,18 +17,12 @@ import { late, noDirectorySync } from "../cluster/harness/disks.ts"
 import { everywhere, SHORT } from "../cluster/harness/worlds.ts"
 import { makeDirectory, run, workDirectory } from "../relabel/checkpoints.ts"
 import { faultyDisk } from "../torture/FaultyDisk.ts"
+import { sumsOf } from "../trees.ts"
 
 const work = workDirectory("together")
 const [model, alone] = [join(work, "hf"), join(work, "alone")]
 let number = 0
 const place = (): string => join(work, `out-${number++}`)
-
-/** Every file and its digest. */
-const treeOf = (directory: string): Record<string, string> =>
-  Object.fromEntries(readdirSync(directory, { recursive: true, encoding: "utf8" })
-    .filter((name) => statSync(join(directory, name)).isFile())
-    .sort()
-    .map((name) => [name, createHash("sha256").update(readFileSync(join(directory, name))).digest("hex")]))
 
 const LIMITS = { ...SHORT, beat: 1000, silence: 30_000, planning: 30_000, step: 60_000 }
 
@@ -63,7 +56,7 @@ it("as many processes as the layout has ranks: process r writes what rank r of t
   const reports = await job(6, (rank) => Effect.flatMap(Disk, (disk) =>
     Effect.flatMap(prepareImport(model, layout), (prepared) => prepared.run(target, {})).pipe(Effect.provideService(Disk, watchedDisk(disk, sets[rank]!)))))
   for (const end of reports) if (end instanceof Error) throw end
-  const files = Object.keys(treeOf(target)).map((name) => basename(name)).filter((name) => name.endsWith(".distcp"))
+  const files = Object.keys(sumsOf(target)).map((name) => basename(name)).filter((name) => name.endsWith(".distcp"))
   expect(files.length).toBeGreaterThan(6)
   expect(sets.map((set) => [...set].sort())).toEqual([0, 1, 2, 3, 4, 5].map((rank) => files.filter((name) => name.startsWith(`__${rank}_`))))
 })
@@ -78,7 +71,7 @@ it("a file system without fsync of directories is noted, by one process and by s
   const ends = await job(3, (rank) => importing(other).pipe(Effect.provideService(Disk, rank === 0 ? noDirectorySync() : late(100, ".partial"))))
   for (const end of ends) if (end instanceof Error) throw end
   expect((ends[0] as { notes: ReadonlyArray<string> }).notes).toContainEqual(FSYNC)
-  expect(treeOf(other)).toEqual(treeOf(target))
+  expect(sumsOf(other)).toEqual(sumsOf(target))
 })
 
 it("a process that sees another source is named, and nothing is written", async () => {
@@ -124,7 +117,7 @@ describe("processes that have not planned", () => {
     })
     expect(ends.filter((end) => end instanceof Error)).toEqual([])
     await run(planned(one))
-    expect(treeOf(target)).toEqual(treeOf(one))
+    expect(sumsOf(target)).toEqual(sumsOf(one))
     const shards = readdirSync(model).filter((name) => name.endsWith(".safetensors"))
     const shardsOf = (rank: number) => shards.filter((name) => opened[rank]!.has(name))
     expect(shards.length).toBeGreaterThan(20)
@@ -143,7 +136,7 @@ describe("processes that have not planned", () => {
     const ends = await job(3, (rank) => (rank === 0 ? Effect.asVoid(work(target)) : contributeExport(model, megatron, {}, target)))
     expect(ends.filter((end) => end instanceof Error)).toEqual([])
     await run(work(one))
-    expect(treeOf(target)).toEqual(treeOf(one))
+    expect(sumsOf(target)).toEqual(sumsOf(one))
     // A damaged item is found by whoever reads it.
     const items = readdirSync(megatron, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".distcp")).map((name) => join(megatron, name))
     const largest = items.sort((a, b) => statSync(b).size - statSync(a).size)[0]!
@@ -207,7 +200,7 @@ describe("processes that have not planned", () => {
     expect(ends.filter((end) => end instanceof Error)).toEqual([])
     expect(planning).toEqual(new Set([0, 1, 2]))
     await run(work(one))
-    expect(treeOf(target)).toEqual(treeOf(one))
+    expect(sumsOf(target)).toEqual(sumsOf(one))
   })
 
   it("of another request: refused before anything is written", async () => {
@@ -229,13 +222,13 @@ describe.each(["tiny", "small"] as const)("a %s model", (size) => {
   it.each([2, 5])("is imported by %s processes to what one writes, checksums included", async (processes) => {
     const target = place()
     await succeeding(processes, importing(target))
-    expect(treeOf(target)).toEqual(treeOf(alone))
+    expect(sumsOf(target)).toEqual(sumsOf(alone))
   })
 
   it("is exported to what was imported", async () => {
     const target = place()
     await succeeding(3, Effect.flatMap(prepareExport(model, alone), (prepared) => prepared.run(target)))
-    expect(treeOf(target)).toEqual(treeOf(model))
+    expect(sumsOf(target)).toEqual(sumsOf(model))
   })
 
   it("is relabelled to what one process writes", async () => {
@@ -243,12 +236,12 @@ describe.each(["tiny", "small"] as const)("a %s model", (size) => {
     const relabelling = (to: string) => Effect.flatMap(prepareRelabel(families, alone, { to: ["standard"], layout: (names) => resolveLayout([], names) }), (prepared) => prepared.run(to, { link: false, overwrite: false }))
     await run(relabelling(other))
     await succeeding(3, relabelling(target))
-    expect(treeOf(target)).toEqual(treeOf(other))
+    expect(sumsOf(target)).toEqual(sumsOf(other))
   })
 
   it("of which one process is slow: another writes its part, too, and nothing is published before it has left off", async () => {
     const target = place()
-    const whole = Object.keys(treeOf(alone)).filter((name) => name.endsWith(".distcp")).reduce((sum, name) => sum + statSync(join(alone, name)).size, 0)
+    const whole = Object.keys(sumsOf(alone)).filter((name) => name.endsWith(".distcp")).reduce((sum, name) => sum + statSync(join(alone, name)).size, 0)
     const enough = Promise.withResolvers<void>()
     let written = 0
     let waited = false
@@ -275,7 +268,7 @@ describe.each(["tiny", "small"] as const)("a %s model", (size) => {
     } satisfies DiskCalls)))
     const ends = await job(2, slow, { lease: 400 })
     expect(ends.filter((end) => end instanceof Error)).toEqual([])
-    expect([waited, treeOf(target)]).toEqual([true, treeOf(alone)])
+    expect([waited, sumsOf(target)]).toEqual([true, sumsOf(alone)])
   })
 
   it("of which one process cannot write its share: all end, and another number of processes goes on", async () => {
@@ -290,6 +283,6 @@ describe.each(["tiny", "small"] as const)("a %s model", (size) => {
     expect(existsSync(target)).toBe(false)
     const reports = await job(2, () => importing(target, { resume: true }))
     expect((reports[0] as { notes: ReadonlyArray<string> }).notes.join("\n")).toMatch(/resumed: [\d.]+ MB/)
-    expect(treeOf(target)).toEqual(treeOf(alone))
+    expect(sumsOf(target)).toEqual(sumsOf(alone))
   })
 })

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { deepEqual, equal as same, ok } from "node:assert/strict"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { families } from "../../routes/index.ts"
@@ -17,6 +17,7 @@ import {
   diffCheckpoints, Disk, examineCheckpoint, exportCheckpoint, importCheckpoint, inspectCheckpoint, relabelCheckpoint, reportCheckpoints, Unsupported, verifyCheckpoint, type TensorRow
 } from "../../src/index.ts"
 import type { Toy } from "./toys.ts"
+import { treeOf } from "../trees.ts"
 
 /** A directory that costs no waiting for a disk. */
 export const memoryDirectory = (name: string): string => mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), `${name}-`))
@@ -26,13 +27,6 @@ const componentsOf = (toy: Toy): ReadonlyArray<string> => {
   return family.describe(family.schema.parse(toy.config), noHeaders).components.map((c) => c.name)
 }
 
-/** Every file below a directory, by its relative path. */
-const filesBelow = (directory: string): ReadonlyMap<string, Buffer> =>
-  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" })
-    .filter((name) => statSync(join(directory, name)).isFile())
-    .sort()
-    .map((name) => [name, readFileSync(join(directory, name))]))
-
 /** Of checksums, what they say of files and tensors: they also name their origin, which is another conversion; what is carried goes by either name. */
 const contentOf = (name: string, bytes: Buffer): string => {
   if (!name.endsWith(CHECKSUMS)) return bytes.toString("base64")
@@ -41,7 +35,7 @@ const contentOf = (name: string, bytes: Buffer): string => {
 }
 
 const expectSameFiles = (found: string, wanted: string): void => {
-  const [a, b] = [filesBelow(found), filesBelow(wanted)]
+  const [a, b] = [treeOf(found), treeOf(wanted)]
   deepEqual([...a.keys()], [...b.keys()])
   deepEqual([...b].filter(([name, bytes]) => contentOf(name, a.get(name)!) !== contentOf(name, bytes)).map(([name]) => name), [], `${found} differs from ${wanted}`)
 }

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { startFakeHub, TOKEN } from "../remote/fakeHub.ts"
-import { treeOf } from "../remote/faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 
 const [python = "python3"] = process.argv.slice(2)
 const run = promisify(execFile)

@@ -1,6 +1,6 @@
 /** Small checkpoints to relabel, examine and compare: written by this project's own importer from generated models. */
 import { Effect } from "effect"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll } from "vitest"
@@ -79,12 +79,6 @@ export const metadataOf = (path: string): DcpMetadata => decodeMetadata(readFile
 /** Data files and their content. */
 export const dataFiles = (path: string): ReadonlyMap<string, Buffer> =>
   new Map(readdirSync(folderOf(path)).filter((name) => name.endsWith(".distcp")).sort().map((name) => [name, readFileSync(join(folderOf(path), name))]))
-
-export const filesOf = (directory: string): ReadonlyMap<string, string> =>
-  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" })
-    .filter((f) => statSync(join(directory, f)).isFile())
-    .sort()
-    .map((f) => [f, readFileSync(join(directory, f)).toString("base64")]))
 
 export const makeDirectory = (path: string): string => {
   mkdirSync(path, { recursive: true })

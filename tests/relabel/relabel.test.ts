@@ -16,8 +16,9 @@ import { encodeMetadata } from "../../src/torch/DcpMetadataWriter.ts"
 import { readArchive } from "../../src/torch/ObjectItem.ts"
 import { archiveOf } from "../../src/torch/ZipWriter.ts"
 import {
-  caseModel, dataFiles, filesOf, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
+  caseModel, dataFiles, folderOf, fresh, imported, metadataOf, relabelled, run, sampleModel, workDirectory
 } from "./checkpoints.ts"
+import { treeOf } from "../trees.ts"
 import { makeTrained, wrapped } from "./trained.ts"
 
 const work = workDirectory("relabel")
@@ -73,7 +74,7 @@ describe("standard ↔ MIMO", () => {
     const { path } = await relabelled(work, standard, ["mimo"])
     const out = fresh(work)
     await exportCheckpoint({ hfModel: vlm }, path, out)
-    expect(filesOf(out)).toEqual(filesOf(vlm))
+    expect(treeOf(out)).toEqual(treeOf(vlm))
   })
 
   it("the run configuration gets a MIMO provider around the model, without multi-token prediction", async () => {
@@ -148,8 +149,8 @@ describe("a trained MIMO checkpoint", () => {
     await exportCheckpoint({ hfModel: vlm }, mimo, outs[0])
     await exportCheckpoint({ hfModel: vlm }, trained, outs[1])
     await exportCheckpoint({ hfModel: vlm }, path, outs[2])
-    expect(filesOf(outs[1])).toEqual(filesOf(outs[0]))
-    expect(filesOf(outs[2])).toEqual(filesOf(outs[0]))
+    expect(treeOf(outs[1])).toEqual(treeOf(outs[0]))
+    expect(treeOf(outs[2])).toEqual(treeOf(outs[0]))
   })
 
   it("goes to the standard form without its wrappers, and says what stays behind", async () => {
@@ -342,7 +343,7 @@ describe("checksums", () => {
     const trained = fresh(work)
     makeTrained(mimo, trained)
     const { path } = await relabelled(work, trained, ["plain"], { link: true })
-    expect(filesOf(folderOf(path)).has(".checksums.json")).toBe(false)
+    expect(treeOf(folderOf(path)).has(".checksums.json")).toBe(false)
     expect(await run(verifyDeep(path))).toMatchObject({ against: "items", damages: [] })
   })
 
@@ -351,7 +352,7 @@ describe("checksums", () => {
     writeFileSync(join(folderOf(source), ".checksums.json"), "{}")
     const { path, report } = await relabelled(work, source, ["standard"])
     expect(report.notes.join()).toContain(".checksums.json is left behind: the checksums themselves are damaged")
-    expect(filesOf(folderOf(path)).has(".checksums.json")).toBe(false)
+    expect(treeOf(folderOf(path)).has(".checksums.json")).toBe(false)
   })
 })
 
@@ -479,7 +480,7 @@ describe("files", () => {
     writeFileSync(join(folderOf(source), "empty"), "")
     writeFileSync(join(folderOf(source), "integrity.json"), "{}")
     const { path, report } = await relabelled(work, source, ["mimo"])
-    const files = filesOf(folderOf(path))
+    const files = treeOf(folderOf(path))
     expect([...files.keys()]).toEqual(expect.arrayContaining(["notes.txt", "empty", "tokenizer/tokenizer.json", "train_state.pt", "metadata.json"]))
     expect(files.has("integrity.json")).toBe(false)
     expect(report.notes.join()).toContain("integrity.json is left behind")

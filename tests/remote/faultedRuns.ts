@@ -1,18 +1,13 @@
 /** Imports from a Hub whose answers are spoiled: each gives the bytes of the undisturbed one, or a typed error and nothing. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, rmSync } from "node:fs"
 import { Effect, Layer } from "effect"
 import { Disk, MegatronMimoBridge } from "../../src/index.ts"
 import { isBridgeError } from "../../src/errors.ts"
 import { nodeCalls } from "../../src/io/Disk.ts"
 import { Remote } from "../../src/remote/RemoteOptions.ts"
+import { treeOf } from "../trees.ts"
 import type { FakeHub } from "./fakeHub.ts"
 import { type Fault, spoilAnswer } from "./faults.ts"
-
-export const treeOf = (directory: string): ReadonlyMap<string, Buffer> =>
-  new Map(readdirSync(directory, { recursive: true, encoding: "utf8" }).sort()
-    .filter((name) => statSync(join(directory, name)).isFile())
-    .map((name) => [name, readFileSync(join(directory, name))]))
 
 /** `timeout`: milliseconds; a machine with much to do takes some of its own. */
 export const importFrom = (hfModel: string, target: string, timeout = 5000): Promise<unknown> =>

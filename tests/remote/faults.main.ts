@@ -17,7 +17,8 @@ import { startBucket } from "./bucket.ts"
 import { commitFaulted, WRITE_FAULTS, writeFaulted } from "./faultedWrites.ts"
 import { startFakeHub, TOKEN } from "./fakeHub.ts"
 import { type Fault, FAULTS } from "./faults.ts"
-import { faulted, importFrom, treeOf } from "./faultedRuns.ts"
+import { faulted, importFrom } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 
 const { values } = parseArgs({ options: { runs: { type: "string", default: "500" }, writes: { type: "string", default: "200" }, commits: { type: "string", default: "80" } } })
 const work = mkdtempSync(join(tmpdir(), "remote-faults-"))

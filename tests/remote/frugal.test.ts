@@ -13,7 +13,7 @@ import { Disk } from "../../src/index.ts"
 import { runCli } from "../cli/run.ts"
 import { type FakeBucket, startBucket } from "./bucket.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
-import { treeOf } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
 const work = mkdtempSync(join(tmpdir(), "frugal-"))

@@ -11,7 +11,8 @@ import { Disk } from "../../src/index.ts"
 import { runCli as cli } from "../cli/run.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
 import { FAULTS } from "./faults.ts"
-import { faulted, importFrom, treeOf } from "./faultedRuns.ts"
+import { faulted, importFrom } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
 const work = mkdtempSync(join(tmpdir(), "hub-"))

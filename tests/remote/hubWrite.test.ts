@@ -10,7 +10,7 @@ import { writeSample } from "../../src/conformance/Sample.ts"
 import { Disk } from "../../src/index.ts"
 import { runCli } from "../cli/run.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
-import { treeOf } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 import { filesOf, unlike, WRITE_FAULTS } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "hub-write-"))

@@ -12,7 +12,8 @@ import { writeSample } from "../../src/conformance/Sample.ts"
 import { Disk } from "../../src/index.ts"
 import { runCli } from "../cli/run.ts"
 import { FAULTS } from "./faults.ts"
-import { faulted, importFrom, treeOf } from "./faultedRuns.ts"
+import { faulted, importFrom } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 import { type SpoilingProxy, startProxy } from "./spoiling.ts"
 
 const work = mkdtempSync(join(tmpdir(), "s3-"))

@@ -14,7 +14,8 @@ import { remoteStores } from "../../src/remote/RemoteStores.ts"
 import { PartRoom, partSize, S3Upload, type UploadState } from "../../src/remote/s3/S3Upload.ts"
 import { runCli } from "../cli/run.ts"
 import { type FakeBucket, startBucket } from "./bucket.ts"
-import { importFrom, treeOf } from "./faultedRuns.ts"
+import { importFrom } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 import { unlike, WRITE_FAULTS, writeFaulted } from "./faultedWrites.ts"
 
 const work = mkdtempSync(join(tmpdir(), "s3-write-"))

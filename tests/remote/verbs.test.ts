@@ -12,7 +12,7 @@ import { Disk } from "../../src/index.ts"
 import { type Finished, runCli } from "../cli/run.ts"
 import { type FakeBucket, startBucket } from "./bucket.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
-import { treeOf } from "./faultedRuns.ts"
+import { treeOf } from "../trees.ts"
 import { unlike } from "./faultedWrites.ts"
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"

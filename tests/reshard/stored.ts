@@ -17,19 +17,23 @@ export const globalBytes = async (folder: string, { chunks, dtype, shape }: Stor
   const width = bytesOf(dtype)
   const out = Buffer.alloc(volume(shape) * width)
   const strides = stridesOf(shape)
-  for (const { file, length, offset, offsets, sizes } of chunks) {
-    const item = readFileSync(join(folder, file)).subarray(offset, offset + length)
-    const view = await readTensorItem(length, (at, count) => Promise.resolve(item.subarray(at, at + count)))
-    const own = stridesOf(sizes)
-    for (let i = 0; i < volume(sizes); i++) {
-      let [to, from, rest] = [0, view.storageOffset, i]
-      for (const [k, step] of own.entries()) {
+  for (const { file, length: bytes, offset, offsets, sizes } of chunks) {
+    const item = readFileSync(join(folder, file)).subarray(offset, offset + bytes)
+    const view = await readTensorItem(bytes, (at, count) => Promise.resolve(item.subarray(at, at + count)))
+    // Row by row; a row of one step in both lies together.
+    const length = sizes.at(-1) ?? 1
+    const rows = stridesOf(sizes.slice(0, -1))
+    const together = sizes.length === 0 || length === 1 || view.strides.at(-1) === 1
+    for (let row = 0; row < volume(sizes) / length; row++) {
+      let [to, from, rest] = [offsets.at(-1) ?? 0, view.storageOffset, row]
+      for (const [k, step] of rows.entries()) {
         const index = Math.floor(rest / step)
         rest -= index * step
         to += (offsets[k]! + index) * strides[k]!
         from += index * view.strides[k]!
       }
-      item.copy(out, to * width, view.dataOffset + from * width, view.dataOffset + (from + 1) * width)
+      if (together) item.copy(out, to * width, view.dataOffset + from * width, view.dataOffset + (from + length) * width)
+      else for (let i = 0; i < length; i++, from += view.strides.at(-1)!) item.copy(out, (to + i) * width, view.dataOffset + from * width, view.dataOffset + (from + 1) * width)
     }
   }
   return out
