@@ -5,14 +5,12 @@ import { join } from "node:path"
 import { afterAll, expect, it } from "vitest"
 import { diffCheckpoints, exportCheckpoint, exportDescribed } from "../../src/index.ts"
 import { trainingCheckpoint } from "../conformance/training.ts"
+import { trainingTable } from "../conformance/trainingTable.ts"
 
 const work = mkdtempSync(join(tmpdir(), "undescribed-"))
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
-const config = {
-  architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_size: 16, intermediate_size: 28, num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4,
-  vocab_size: 40, max_position_embeddings: 32, rms_norm_eps: 1e-5, tie_word_embeddings: false, torch_dtype: "bfloat16", hidden_act: "silu", rope_theta: 10000
-}
+const { config } = trainingTable["core014-model-space-dp2"]!.exported as { readonly config: Readonly<Record<string, unknown>> }
 
 it("of a core that stored no arguments: a directory with config.json alone is enough", async () => {
   const source = trainingCheckpoint("core014-model-space-dp2")

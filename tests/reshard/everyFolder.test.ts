@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest"
 import { relabel } from "../../src/api/checkpoints.ts"
 import { type ReshardRequest, reshardPlan } from "../../src/api/reshard.ts"
 import { type TensorFacts, trainedCheckpoints, trainingCheckpoint, trainingFacts, trainingNames } from "../conformance/training.ts"
+import { trainingTable } from "../conformance/trainingTable.ts"
 import { plain, resharding, run } from "./resharding.ts"
 import { files, grids, iterationIn, placement, summaries } from "./stored.ts"
 
@@ -12,7 +13,7 @@ type Tensors = Readonly<Record<string, TensorFacts>>
 const isOptimizer = (key: string): boolean => key.startsWith("optimizer.") || key.startsWith("chained_") || key.startsWith("mimo.")
 const weightsOf = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).filter(([key]) => !isOptimizer(key)))
 
-const isOfRanks = (name: string): boolean => name.startsWith("legacy-")
+const isOfRanks = (name: string): boolean => trainingTable[name]?.thereAndBack === "joined"
 const readable = trainingNames.filter((name) => !isOfRanks(name))
 
 /** The layout that it was saved under. */
