@@ -16,12 +16,15 @@ import { existing } from "../store/existing.ts"
 import { readSmall } from "../store/readSmall.ts"
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, LARGEST_ADAPTER_CONFIG, type PeftConfig, readPeftConfig } from "./peftConfig.ts"
 import { PREFIX } from "./peftPair.ts"
+import { type Halves, withShared } from "./sharedMatrix.ts"
 
 /** The matrices of one adapter as they are stored. */
 export interface PeftMatrices {
   readonly a: SpaceTensor<RangePlace>
   readonly b: SpaceTensor<RangePlace>
   readonly magnitude?: SpaceTensor<RangePlace>
+  /** Which of them is that of all experts of a layer. */
+  readonly shared?: "a" | "b"
 }
 
 export interface PeftDirectory {
@@ -34,7 +37,7 @@ export interface PeftDirectory {
   readonly modules: ReadonlyMap<string, PeftMatrices>
 }
 
-type Side = keyof PeftMatrices
+type Side = Exclude<keyof PeftMatrices, "shared">
 
 const SIDES: Readonly<Record<string, Side>> = { lora_A: "a", lora_B: "b", lora_magnitude_vector: "magnitude" }
 
@@ -47,7 +50,7 @@ export const peftPartsOf = (name: string): { readonly module: string; readonly s
 }
 
 const modulesOf = (weights: StoredWeights, path: string): ReadonlyMap<string, PeftMatrices> => {
-  const found = new Map<string, { a?: SpaceTensor<RangePlace>; b?: SpaceTensor<RangePlace>; magnitude?: SpaceTensor<RangePlace> }>()
+  const found = new Map<string, Halves<SpaceTensor<RangePlace>>>()
   const others: Array<string> = []
   for (const tensor of weights.tensors.values()) {
     const parts = peftPartsOf(tensor.name)
@@ -62,9 +65,10 @@ const modulesOf = (weights: StoredWeights, path: string): ReadonlyMap<string, Pe
       hint: "Merge with peft first, and convert the model."
     })
   }
-  const half = [...found].find(([, { a, b }]) => !a || !b)
+  const whole = withShared(found)
+  const half = [...whole].find(([, { a, b }]) => !a || !b)
   if (half) throw new InvalidFile({ path, code: "adapter/half", problem: `${quote(half[0])} has ${half[1].a ? "A without B" : half[1].b ? "B without A" : "a magnitude without A and B"}` })
-  return found as ReadonlyMap<string, PeftMatrices>
+  return whole as ReadonlyMap<string, PeftMatrices>
 }
 
 /** Whether `path` is a directory of `peft`, by the names in it. */

@@ -66,6 +66,15 @@ export const canonicalPairs = (base: BoundParameter): ReadonlyArray<StoredPair> 
   return factors.slice(0, slots.length).map((factor, i) => own(slots[i]!, factor, 0, factor.matrix.rows))
 }
 
+/** The same tensor without the axis of experts, which is the last of the leading ones. */
+export const withoutExperts = (parameter: Parameter): Parameter => ({
+  ...parameter,
+  parts: parameter.parts.map((part): StoredPart => {
+    const lead = part.shape.length - parameter.shape.length - 1
+    return { ...part, shape: part.shape.toSpliced(lead, 1), at: part.at.toSpliced(lead, 1) }
+  })
+})
+
 /** A tensor of a pair, and in which order its rows are stored. */
 export interface StoredTensorOf {
   readonly parameter: Parameter

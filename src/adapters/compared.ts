@@ -46,7 +46,7 @@ export const openAdapterSides = Effect.fnUntraced(function*(families: FamilyRegi
     }
   }
   // Where nothing says alpha, tensors are compared all the same.
-  const exported = yield* adaptersOf(base, checkpoint, { torchDtype: "source", exclude: [], allowUnmapped: [], inputAxis: "last" }).pipe(
+  const exported = yield* adaptersOf(base, checkpoint, { torchDtype: "source", exclude: [], allowUnmapped: [], inputAxis: "last", sharedOuter: "repeat" }).pipe(
     Effect.map((own) => ({ ...own, isScaled: true })),
     Effect.catchIf((error) => error.code === "usage/alpha", () => Effect.map(adaptersOf(base, checkpoint, { torchDtype: "source", alpha: peft.config.alpha, exclude: [], allowUnmapped: [], inputAxis: "last" }), (own) => ({ ...own, isScaled: false })))
   )

@@ -17,6 +17,7 @@ import type { OriginalRanks } from "./origin.ts"
 import { type InputAxis, parameterPrefixes, type PeftPair, peftPair, type PeftTarget, PREFIX, targetOf } from "./peftPair.ts"
 import { type AdapterBlock, inputCopies, magnitudeCopies, outputCopies, outputZeros, zeroBlock } from "./relate.ts"
 import { reordered } from "./rowOrder.ts"
+import { type SharedOuter, withoutExpert } from "./sharedMatrix.ts"
 
 /** A tensor of `adapter_model.safetensors` and what it is made of. */
 export interface AdapterTensor {
@@ -44,6 +45,8 @@ export interface TargetAdapter extends PeftTarget {
 export interface AdapterDraft {
   readonly tensors: ReadonlyMap<string, AdapterTensor>
   readonly targets: ReadonlyArray<TargetAdapter>
+  /** How many HF tensors of experts share one of their matrices with those of all others. */
+  readonly shared: number
   /** The stored chunks that its tensors are made of. */
   readonly chunks: ChunkSelection
 }
@@ -64,6 +67,8 @@ export interface Known {
   readonly isShared: (tensor: string) => boolean
   /** How `peft` takes the tensor of a parameter. */
   readonly inputAxis: (tensor: string) => InputAxis
+  /** How a matrix is written that all experts share. */
+  readonly sharedOuter: SharedOuter
 }
 
 /** The stored adapters of each matrix, experts of one tensor apart. */
@@ -107,14 +112,21 @@ class Tensors {
     known.from.push(from)
   }
 
-  /** The adapter of one matrix, made of the stored ones of `shares`. */
-  pair(pair: PeftPair, shares: ReadonlyArray<AdapterShare>, { rank: all, times }: Pick<TargetAdapter, "rank" | "times">): void {
+  /** One of its matrices is that of all experts: it is there once, under a name of its own. */
+  sharedPair(pair: PeftPair, shares: ReadonlyArray<AdapterShare>, target: TargetAdapter, side: "input" | "output"): void {
+    const own = pair[side]
+    const tensor = withoutExpert(own.tensor)
+    this.pair({ ...pair, [side]: { ...own, tensor, shape: [1, ...own.shape] } }, shares, target, this.tensors.has(tensor) ? tensor : undefined)
+  }
+
+  /** The adapter of one matrix, made of the stored ones of `shares`; `known`: a tensor that is there already. */
+  pair(pair: PeftPair, shares: ReadonlyArray<AdapterShare>, { rank: all, times }: Pick<TargetAdapter, "rank" | "times">, known?: string): void {
     let hf = 0
     for (const { adapter: { input, magnitude, output, pair: { columns }, rank }, factor, ranks: { count, first } } of shares) {
       // Of parts with one A, all have all ranks.
       const ranks = { count, hf: count === all ? 0 : hf, stored: first, of: rank }
-      if (hf < all) this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
-      this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all), 1 / times)
+      if (hf < all && pair.input.tensor !== known) this.add(pair.input.tensor, pair.input.shape, input, inputCopies(factor, pair, ranks, columns, input.parameter.name))
+      if (pair.output.tensor !== known) this.add(pair.output.tensor, pair.output.shape, output, outputCopies(factor, pair, ranks, output.parameter.name), outputZeros(factor, pair, ranks, all), 1 / times)
       hf += count
       if (!magnitude) continue
       if (!pair.magnitude) throw new PlanRefused({ code: "adapter/dora", problem: "peft has no DoRA for a parameter of its own", names: [factor.matrix.tensor] })
@@ -137,8 +149,14 @@ const requireAllExperts = (matrices: ReadonlyArray<HfMatrix>, ranks: ReadonlyArr
   })
 }
 
+/** The matrix of an expert's module that all experts share, where the other is its own. */
+const sharedSide = (shares: ReadonlyArray<AdapterShare>): "input" | "output" | undefined => {
+  const [{ adapter: { shared } }] = shares as [AdapterShare]
+  return shares.length > 1 || shared.input === shared.output ? undefined : shared.input ? "input" : "output"
+}
+
 /** What `peft`'s tensors are made of. PlanRefused `adapter/…`. */
-export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directory }: Checkpoint, { inputAxis, isShared, ranksOf }: Known): AdapterDraft => {
+export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directory }: Checkpoint, { inputAxis, isShared, ranksOf, sharedOuter }: Known): AdapterDraft => {
   const byTensor = Map.groupBy(sharesOf(adapters, ranksOf).values(), ([first]) => first!.factor.matrix.tensor)
   const targets = [...byTensor].map(([tensor, groups]): TargetAdapter => {
     const matrices = groups.map(([first]) => first!.factor.matrix)
@@ -148,12 +166,19 @@ export const draftAdapters = (adapters: ReadonlyArray<LocatedAdapter>, { directo
   })
   const prefixes = parameterPrefixes(targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))
   const tensors = new Tensors(directory)
+  let shared = 0
   for (const target of targets) {
     const { kind, path, rank, tensor } = target
     const prefix = kind === "module" ? PREFIX + path : prefixes.get(path)!
-    for (const shares of byTensor.get(tensor)!) tensors.pair(peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor)), shares, target)
+    for (const shares of byTensor.get(tensor)!) {
+      const pair = peftPair(shares[0]!.factor.matrix, prefix, rank, inputAxis(tensor))
+      const side = kind === "module" ? sharedSide(shares) : undefined
+      if (side) shared++
+      if (side && sharedOuter === "once") tensors.sharedPair(pair, shares, target, side)
+      else tensors.pair(pair, shares, target)
+    }
   }
-  return { tensors: tensors.tensors, targets, chunks: tensors.chunks }
+  return { tensors: tensors.tensors, targets, shared, chunks: tensors.chunks }
 }
 
 /** One of its tensors as an array. */

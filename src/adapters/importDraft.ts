@@ -7,13 +7,15 @@
 import type { BoundParameter } from "../bridge/Conversion.ts"
 import { PlanRefused } from "../errors.ts"
 import type { AdapterForm } from "../runconfig/adapterSection.ts"
+import type { AdapterSide } from "../model/adapterKey.ts"
+import type { Parameter } from "../model/Parameter.ts"
 import type { Copy } from "../tensor/Copy.ts"
 import type { BoundAdapter } from "./bindPeft.ts"
 import { type Factor, isLinearWeight } from "./factors.ts"
 import type { PeftPair } from "./peftPair.ts"
 import { inputCopies, magnitudeCopies, outputCopies, storedZeros, zeroBlock } from "./relate.ts"
 import { reordered } from "./rowOrder.ts"
-import { canonicalPairs, fusedPair, type StoredPair, storedTensor } from "./StoredPair.ts"
+import { canonicalPairs, fusedPair, type StoredPair, storedTensor, withoutExperts } from "./StoredPair.ts"
 
 /** The adapter of an HF matrix as a part of a stored one. */
 export interface Contribution {
@@ -79,11 +81,24 @@ const requireAllExperts = (candidates: ReadonlyArray<Candidate>): void => {
 
 export interface AdapterPlan {
   readonly form: AdapterForm
+  /** Experts share A of their first linear layer and B of their second, and the adapter says so. */
+  readonly sharedOuter: boolean
   readonly pairs: ReadonlyArray<PlannedPair>
 }
 
 /** The forms that a user can ask for; `auto`: canonical only where the adapters of one weight do not share their A. */
 export type WantedForm = "auto" | "lora" | "canonical"
+
+/** Which matrix the trainer's experts share: that of the side that tensor parallelism does not cut the experts' weight on. */
+const outerSide = ({ base: { parameter: { splitAxis } } }: StoredPair) => (splitAxis === 1 ? { side: "linear_out", half: "b" } as const : { side: "linear_in", half: "a" } as const)
+
+const isSharedOuter = (pairs: ReadonlyArray<PlannedPair>): boolean => {
+  const experts = pairs.filter(({ stored: { base } }) => base.parameter.expert)
+  return experts.length > 0 && experts.every(({ contributions, stored }) => contributions.every(({ adapter: { matrices } }) => matrices.shared === outerSide(stored).half))
+}
+
+/** Of no expert, and cut by nothing. */
+const ofAllExperts = ({ expert: _expert, splitAxis: _splitAxis, ...parameter }: Parameter): Parameter => parameter
 
 interface Candidate {
   readonly base: BoundParameter
@@ -118,16 +133,14 @@ export const planAdapters = (parameters: ReadonlyArray<BoundParameter>, adapters
   const form = formOf(wanted, dora, candidates, same)
   const partial = dora ? candidates.find(({ contributions, fused }) => contributions.length < fused.factors.length || contributions.some(({ adapter }) => !adapter.matrices.magnitude)) : undefined
   if (partial) throw new PlanRefused({ code: "adapter/dora", problem: "a weight of which some rows have no DoRA adapter needs the row lengths of the others, which the adapter does not hold", names: [partial.base.parameter.name] })
-  return {
-    form,
-    pairs: candidates.flatMap(({ canonical, contributions, fused }) =>
-      form === "canonical" && canonical.length > 0
-        ? canonical.flatMap((pair) => {
-          const own = contributionsOf(pair, adapters)
-          return own.length === 0 ? [] : [planned(pair, own, same)]
-        })
-        : [planned(fused, contributions, same)])
-  }
+  const pairs = candidates.flatMap(({ canonical, contributions, fused }) =>
+    form === "canonical" && canonical.length > 0
+      ? canonical.flatMap((pair) => {
+        const own = contributionsOf(pair, adapters)
+        return own.length === 0 ? [] : [planned(pair, own, same)]
+      })
+      : [planned(fused, contributions, same)])
+  return { form, pairs, sharedOuter: form === "lora" && isSharedOuter(pairs) }
 }
 
 /** The rank and the alpha that all adapters get, and what the B of those with another scale is multiplied by. */
@@ -153,11 +166,20 @@ export interface AdapterParameter extends BoundParameter {
   readonly times: number
 }
 
-/** The stored tensors of an adapter of rank `rank`, as `tp` tensor-parallel ranks hold them. */
-export const adapterParameters = ({ contributions, scale: own, stored }: PlannedPair, { rank, scale }: { readonly rank: number; readonly scale: number }, tp: number): ReadonlyArray<AdapterParameter> => {
-  const { base: { module }, columns } = stored
-  const parameterOf = (side: Parameters<typeof storedTensor>[1], copiesTo: (name: string) => ReadonlyArray<Copy>, times = 1): AdapterParameter => {
-    const { order, parameter } = storedTensor(stored, side, rank, tp)
+/** What all adapters have in common. */
+export interface Common {
+  readonly rank: number
+  readonly scale: number
+  readonly sharedOuter?: boolean
+}
+
+/** The stored tensors of an adapter, as `tp` tensor-parallel ranks hold them; what all experts share comes with the first. */
+export const adapterParameters = ({ contributions, scale: own, stored }: PlannedPair, { rank, scale, sharedOuter = false }: Common, tp: number): ReadonlyArray<AdapterParameter> => {
+  const { base: { module, parameter: { expert } }, columns } = stored
+  const outer = sharedOuter && expert ? outerSide(stored).side : undefined
+  const parameterOf = (side: AdapterSide, copiesTo: (name: string) => ReadonlyArray<Copy>, times = 1): AdapterParameter => {
+    const { order, parameter: ofOne } = storedTensor(stored, side, rank, tp)
+    const parameter = side === outer ? ofAllExperts(withoutExperts(ofOne)) : ofOne
     const copies = reordered(copiesTo(parameter.name), parameter.shape, order)
     return { module, parameter, copies, tensors: [], kind: "adapter", times }
   }
@@ -173,6 +195,7 @@ export const adapterParameters = ({ contributions, scale: own, stored }: Planned
     ...contributions.flatMap((c) => outputCopies(c.factor, c.pair, ranksOf(c), name)),
     ...storedZeros(stored, contributions.map((c) => ({ rows: c.factor.rows, ranks: ranksOf(c) })), rank).map((block) => zeroBlock(like, name, block))
   ], own / scale)
+  if (outer && expert!.index > 0) return [outer === "linear_in" ? output : input]
   if (!contributions[0]!.adapter.matrices.magnitude) return [input, output]
   return [input, output, parameterOf("magnitude", (name) => contributions.flatMap((c) => magnitudeCopies(c.factor, c.pair.magnitude!.tensor, name)))]
 }

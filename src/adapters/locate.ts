@@ -10,7 +10,7 @@ import { keyInForm, layerForms, locatePart } from "../space/locatePart.ts"
 import { chunksOf, type SpaceTensor } from "../space/TensorSpace.ts"
 import { volume } from "../tensor/Copy.ts"
 import { isLinearWeight } from "./factors.ts"
-import { canonicalPairs, fusedPair, type StoredPair, storedTensor, type StoredTensorOf } from "./StoredPair.ts"
+import { canonicalPairs, fusedPair, type StoredPair, storedTensor, type StoredTensorOf, withoutExperts } from "./StoredPair.ts"
 
 /** A tensor of an adapter, found. */
 export interface LocatedTensor extends StoredTensorOf {
@@ -33,15 +33,6 @@ export interface LocatedAdapters {
   /** Keys of adapters that no weight of the model has. */
   readonly unclaimed: ReadonlyArray<string>
 }
-
-/** The same tensor without the axis of experts, which is the last of the leading ones. */
-const withoutExperts = (parameter: Parameter): Parameter => ({
-  ...parameter,
-  parts: parameter.parts.map((part): StoredPart => {
-    const lead = part.shape.length - parameter.shape.length - 1
-    return { ...part, shape: part.shape.toSpliced(lead, 1), at: part.at.toSpliced(lead, 1) }
-  })
-})
 
 /** How many tensor-parallel ranks saved rows that are stored in an order of theirs, by the height of the chunks. */
 const savedBy = (tensor: SpaceTensor, axis: number, shares: number): number => {

@@ -25,15 +25,18 @@ export interface OriginalRanks {
 
 const schema = z.object({
   schema: z.literal(1),
+  sharedOuter: z.literal("once").optional(),
   matrices: z.record(z.string(), z.object({ first: z.int().min(0), count: z.int().min(1), times: z.number().positive() }))
 })
 
-/** By HF tensor. */
-export const readRanks = (path: string, bytes: Uint8Array): ReadonlyMap<string, OriginalRanks> =>
-  new Map(Object.entries(decodeWith(schema, path, atPath(path, () => parseJson(bytes), bytes), bytes).matrices))
+/** Ranks by HF tensor. */
+export const readRanks = (path: string, bytes: Uint8Array): { readonly ranks: ReadonlyMap<string, OriginalRanks>; readonly sharedOuter?: "once" } => {
+  const { matrices, sharedOuter } = decodeWith(schema, path, atPath(path, () => parseJson(bytes), bytes), bytes)
+  return { ranks: new Map(Object.entries(matrices)), ...(sharedOuter ? { sharedOuter } : {}) }
+}
 
 /** The files of the folder. */
-export const originOf = ({ configBytes }: PeftDirectory, { pairs }: AdapterPlan, scale: number): ReadonlyArray<readonly [name: string, bytes: Uint8Array]> => {
+export const originOf = ({ configBytes }: PeftDirectory, { pairs, sharedOuter }: AdapterPlan, scale: number): ReadonlyArray<readonly [name: string, bytes: Uint8Array]> => {
   const matrices = Object.fromEntries(pairs.flatMap((pair) => pair.contributions.map(({ adapter: { rank, tensor }, first }) => [tensor, { first, count: rank, times: pair.scale / scale }])))
-  return [[ADAPTER_CONFIG, configBytes], [RANKS_FILE, Buffer.from(JSON.stringify({ schema: 1, matrices }))]]
+  return [[ADAPTER_CONFIG, configBytes], [RANKS_FILE, Buffer.from(JSON.stringify({ schema: 1, ...(sharedOuter ? { sharedOuter: "once" } : {}), matrices }))]]
 }

@@ -21,6 +21,7 @@ import { ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG, type PeftConfig, readPeftConfig
 import { scaleOf } from "./bindPeft.ts"
 import { wholeAxis } from "./factors.ts"
 import { outputCopies } from "./relate.ts"
+import type { SharedOuter } from "./sharedMatrix.ts"
 import { reordered } from "./rowOrder.ts"
 
 export interface Original {
@@ -28,6 +29,8 @@ export interface Original {
   readonly configBytes: Uint8Array
   /** By HF tensor; of one that only shares a weight with others that had an adapter, none (a count of 0). */
   readonly ranks: ReadonlyMap<string, OriginalRanks>
+  /** How it had matrices that all experts share. */
+  readonly sharedOuter?: SharedOuter
 }
 
 const readOriginal = async (store: Store, { directory }: Checkpoint): Promise<Original | undefined> => {
@@ -37,7 +40,7 @@ const readOriginal = async (store: Store, { directory }: Checkpoint): Promise<Or
     return [path, await readSmall(store, await realPathInside(store, directory, `${ORIGIN}/${name}`), path, limit)] as const
   }
   const config = await read(ADAPTER_CONFIG, LARGEST_ADAPTER_CONFIG)
-  return { config: readPeftConfig(...config), configBytes: config[1], ranks: readRanks(...await read(RANKS_FILE, LARGEST_RANKS)) }
+  return { config: readPeftConfig(...config), configBytes: config[1], ...readRanks(...await read(RANKS_FILE, LARGEST_RANKS)) }
 }
 
 /** With the HF tensors that the adapter was not for, though it was for others of the same weight: an import gave those rows zeros. */

@@ -8,7 +8,7 @@ import { StorageSums } from "../checkpoint/StorageSums.ts"
 import { produce, type RunOptions } from "../convert/produce.ts"
 import { dataFileStates } from "../convert/sourceStates.ts"
 import type { TargetArray, TargetFile } from "../engine/index.ts"
-import { type JobError, PlanRefused, quote } from "../errors.ts"
+import { type JobError, PlanRefused, quote, UsageError } from "../errors.ts"
 import { converting, uninterruptibly } from "../io/attempt.ts"
 import type { Disk } from "../io/Disk.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
@@ -32,6 +32,7 @@ import { modulePaths, peftConfigOf } from "./peftSettings.ts"
 import { inputAxisOf } from "./inputAxis.ts"
 import type { InputAxis } from "./peftPair.ts"
 import { sharedInputs } from "./sharedInputs.ts"
+import type { SharedOuter } from "./sharedMatrix.ts"
 import type { AdapterReport } from "./Report.ts"
 
 export interface AdapterExportRequest {
@@ -43,6 +44,8 @@ export interface AdapterExportRequest {
   readonly allowUnmapped: ReadonlyArray<string>
   /** How `peft` takes the tensor of a parameter whose module does not say that it is transposed. */
   readonly inputAxis: InputAxis
+  /** How matrices are written that all experts share. Default: as the adapter had them that was imported, else for each expert. */
+  readonly sharedOuter?: SharedOuter
 }
 
 export interface PreparedAdapterExport {
@@ -83,6 +86,17 @@ const notesOf = (adapters: ReadonlyArray<LocatedAdapter>, checkpoint: Checkpoint
   ]
 }
 
+/** How matrices are written that all experts share. UsageError where there are none and they are asked for. */
+const sharedNotes = ({ shared }: AdapterDraft, how: SharedOuter, asked: boolean): ReadonlyArray<string> => {
+  if (shared === 0) {
+    if (asked && how === "once") throw new UsageError({ problem: "--shared-outer once would do nothing: no matrix is that of all experts of a layer, or experts are packed in one parameter, as `peft` has them" })
+    return []
+  }
+  return [how === "once"
+    ? `matrices that all experts of a layer share are written once, under names without an expert's number, as SGLang takes them; peft and vLLM do not read them`
+    : `${shared} adapters of experts share a matrix with those of their layer, which is repeated for each; --shared-outer once writes it once, as SGLang takes it`]
+}
+
 const weightsFile = (tensors: ReadonlyArray<AdapterTensor>, arrayOf: (tensor: AdapterTensor) => ReturnType<typeof adapterArray>): TargetFile => {
   const { headerBytes } = encodeHeader(tensors, new Map([["format", "pt"]]))
   return {
@@ -119,20 +133,22 @@ export const adaptersOf = Effect.fnUntraced(function*(base: BaseModel, checkpoin
   const recorded = yield* converting(() => recordedSettings(store, checkpoint.directory))
   const { adapters, form, parameters } = yield* converting(() => foundIn(base, checkpoint, request))
   const { notes, original } = yield* originalOf(checkpoint, adapters)
-  const shared = yield* sharedInputs(checkpoint, adapters)
-  const { config, configBytes, draft, settings } = yield* converting(() => {
+  const sameInputs = yield* sharedInputs(checkpoint, adapters)
+  const { config, configBytes, draft, outer, settings } = yield* converting(() => {
     const settings = adapterSettingsOf(recorded, adapters, checkpoint.directory, request.alpha)
+    const sharedOuter = request.sharedOuter ?? original?.sharedOuter ?? "repeat"
     const draft = draftAdapters(adapters, checkpoint, {
+      sharedOuter,
       inputAxis: inputAxisOf(parameters, request.inputAxis),
-      isShared: (tensor) => shared.has(tensor),
+      isShared: (tensor) => sameInputs.has(tensor),
       ranksOf: (tensor) => original?.ranks.get(tensor)
     })
     const config = peftConfigOf(settings, draft.targets, modulePaths(parameters, base.stored?.tensors.keys() ?? []), base.config.directory)
     const kept = original && originalConfig(original, draft.targets, settings.alpha)
-    return { settings, draft, ...(kept ? { config: original.config, configBytes: kept } : { config, configBytes: peftConfigBytes(config) }) }
+    return { settings, draft, outer: sharedNotes(draft, sharedOuter, request.sharedOuter !== undefined), ...(kept ? { config: original.config, configBytes: kept } : { config, configBytes: peftConfigBytes(config) }) }
   })
   const stored = yield* converting(() => readChunks(store, draft.chunks))
-  return { adapters, form, config, configBytes, draft, settings, stored, notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint), ...notes] }
+  return { adapters, form, config, configBytes, draft, settings, stored, notes: [...checkpoint.notes, ...notesOf(adapters, checkpoint), ...notes, ...outer] }
 })
 
 /** Plan an export of the adapters at `megatronPath`, for the base model `hfModel` (its config.json is enough). Reads headers only. */

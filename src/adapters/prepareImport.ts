@@ -123,7 +123,7 @@ const settingsOf = (plan: AdapterPlan, common: { readonly rank: number; readonly
   dropout,
   targetModules: megatronTargets(plan.form, parameters, plan.pairs.map(({ stored }) => stored)),
   shareExperts,
-  sharedOuter: false,
+  sharedOuter: plan.sharedOuter,
   ...(pretrained === undefined ? {} : { base: pretrained })
 })
 
@@ -137,7 +137,7 @@ export const prepareAdapterImport = Effect.fnUntraced(function*(families: Family
   const { common, files, plan, settings, stored } = yield* converting(() => {
     const plan = planAdapters(parameters, adapters, request.adapterForm, same.input)
     const common = commonScale(plan.pairs)
-    const stored = plan.pairs.flatMap((pair) => adapterParameters(pair, common, tpOf.get(pair.stored.base.module)!))
+    const stored = plan.pairs.flatMap((pair) => adapterParameters(pair, { ...common, sharedOuter: plan.sharedOuter }, tpOf.get(pair.stored.base.module)!))
     const settings = settingsOf(plan, common, sharesExperts(plan, same), parameters, peft.config.dropout, request.pretrained)
     return { plan, common, settings, stored, files: filesOf(stored, placed, peft, request.torchDtype) }
   })

@@ -36,9 +36,9 @@ export const FRESH = { overwrite: false } as const satisfies Partial<RunOptions>
 export const prepareAdapterExport = (
   hfModel: string,
   megatronPath: string,
-  { alpha, allowUnmapped = [], exclude = [], inputAxis = "last", torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterExportOptions = {}
+  { alpha, allowUnmapped = [], exclude = [], inputAxis = "last", sharedOuter, torchDtype = TENSOR_DEFAULTS.torchDtype, ...request }: AdapterExportOptions = {}
 ): Effect.Effect<PreparedAdapterExport, ConversionError, Disk> =>
-  planExport(familiesOf(request), hfModel, megatronPath, { allowUnmapped, exclude, inputAxis, torchDtype, ...(alpha === undefined ? {} : { alpha }) })
+  planExport(familiesOf(request), hfModel, megatronPath, { allowUnmapped, exclude, inputAxis, torchDtype, ...(alpha === undefined ? {} : { alpha }), ...(sharedOuter === undefined ? {} : { sharedOuter }) })
 
 /** Write the adapters at `megatronPath` as a directory that `peft` loads. Atomic. */
 export const exportAdapter = (hfModel: string, megatronPath: string, target: string, options: AdapterExportOptions & Partial<RunOptions> = {}): Effect.Effect<AdapterReport, JobError, Disk> =>

@@ -98,6 +98,11 @@ const engines = (facts: AdapterFacts): ReadonlyArray<Diagnosis> => {
     }))
   }
   const packed = modules.filter(({ experts, module }) => experts !== undefined || /\bexperts\.\d+\./.test(module))
+  if (facts.sharedOuter) {
+    out.push(diagnosis("warning", "adapter-engine", "matrices that all experts of a layer share are stored once, under names without an expert's number: SGLang takes that (experts_shared_outer_loras); peft and vLLM drop them", {
+      fix: "Import it and export it with --shared-outer repeat, which repeats them for every expert."
+    }))
+  }
   if (packed.length > 0 && facts.kind === "peft") {
     out.push(diagnosis("note", "adapter-experts", packed[0]!.experts === undefined
       ? "experts have one pair of matrices each: the form for models whose experts the engine packs by itself; models with packed expert parameters want theirs flat, under experts"

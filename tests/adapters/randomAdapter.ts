@@ -6,6 +6,7 @@ import type { BoundParameter } from "../../src/bridge/Conversion.ts"
 import { type InputAxis, parameterPrefixes, peftPair, PREFIX, targetOf } from "../../src/adapters/peftPair.ts"
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, peftConfigBytes } from "../../src/adapters/peftConfig.ts"
 import { encodeHeader, inLibraryOrder } from "../../src/safetensors/encodeHeader.ts"
+import { withoutExpert } from "../../src/adapters/sharedMatrix.ts"
 import type { Shape } from "../../src/tensor/Copy.ts"
 import { random } from "../tensor/random.ts"
 
@@ -40,10 +41,12 @@ export interface Wanted {
   readonly share?: number
   /** Of the matrices of one weight (q, k, v; gate, up) some have an adapter and others have none. */
   readonly partial?: boolean
+  /** Experts share A of gate and up, and B of down, as SGLang's form has it. */
+  readonly sharedOuter?: boolean
 }
 
 /** Write one; `groups` are matrices that are parts of one Megatron weight. */
-export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<ReadonlyArray<HfMatrix>>, axisOf: (tensor: string) => InputAxis, { dora = false, partial = false, rank, seed, share = 10, sharedInput }: Wanted): Made => {
+export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<ReadonlyArray<HfMatrix>>, axisOf: (tensor: string) => InputAxis, { dora = false, partial = false, rank, seed, share = 10, sharedInput, sharedOuter = false }: Wanted): Made => {
   const next = random(seed)
   // Experts of one layer have all an adapter, or none.
   const layers = Map.groupBy(groups, ([first]) => first!.tensor.replace(/(?<=experts\.)\d+\./, ""))
@@ -55,7 +58,12 @@ export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<Read
   const parameters = chosen.flat().map(targetOf).filter(({ kind }) => kind === "parameter").map(({ path }) => path)
   const prefixes = parameterPrefixes(new Set(parameters))
   const tensors = new Map<string, { name: string; dtype: "BF16"; shape: Shape; bytes: Uint8Array }>()
-  const add = (name: string, shape: Shape, bytes: Uint8Array): void => void tensors.set(name, { name, dtype: "BF16", shape, bytes })
+  const add = (name: string, shape: Shape, bytes: Uint8Array, isShared = false): void => {
+    if (isShared && withoutExpert(name) !== name) {
+      const own = withoutExpert(name)
+      if (!tensors.has(own)) tensors.set(own, { name: own, dtype: "BF16", shape: [1, ...shape], bytes })
+    } else tensors.set(name, { name, dtype: "BF16", shape, bytes })
+  }
   const targets: Array<string> = []
   for (const group of chosen) {
     let common: Uint8Array | undefined
@@ -64,8 +72,8 @@ export const writeRandomAdapter = (directory: string, groups: ReadonlyArray<Read
       const pair = peftPair(matrix, kind === "module" ? PREFIX + path : prefixes.get(path)!, rank, axisOf(matrix.tensor))
       const size = (shape: Shape) => shape.reduce((a, b) => a * b, 1)
       const own = values(size(pair.input.shape), next)
-      add(pair.input.tensor, pair.input.shape, sharedInput && kind === "module" ? common ??= own : own)
-      add(pair.output.tensor, pair.output.shape, values(size(pair.output.shape), next))
+      add(pair.input.tensor, pair.input.shape, sharedInput && kind === "module" ? common ??= own : own, sharedOuter && group.length > 1)
+      add(pair.output.tensor, pair.output.shape, values(size(pair.output.shape), next), sharedOuter && group.length === 1)
       if (dora && pair.magnitude) add(pair.magnitude.tensor, pair.magnitude.shape, values(size(pair.magnitude.shape), next))
       targets.push(path)
     }

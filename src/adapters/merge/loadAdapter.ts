@@ -101,7 +101,7 @@ const loadMegatron = Effect.fnUntraced(function*(base: BaseModel, choice: Adapte
     refuseUnclaimed(unclaimed, checkpoint, { allowUnmapped: [], exclude: [] })
     const settings = adapterSettingsOf(recorded, adapters, checkpoint.directory, choice.alpha)
     const axisOf = inputAxisOf(parameters, inputAxis)
-    const draft = draftAdapters(adapters, checkpoint, { inputAxis: axisOf, isShared: () => false, ranksOf: () => undefined })
+    const draft = draftAdapters(adapters, checkpoint, { inputAxis: axisOf, isShared: () => false, ranksOf: () => undefined, sharedOuter: "repeat" })
     const prefixes = parameterPrefixes(draft.targets.flatMap(({ kind, path }) => (kind === "parameter" ? [path] : [])))
     const targets = new Map(draft.targets.map(({ kind, path, rank, storedRank, tensor }): readonly [string, Target] => [tensor, {
       rank,

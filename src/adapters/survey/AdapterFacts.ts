@@ -38,6 +38,8 @@ export interface AdapterFacts {
   readonly base?: string
   readonly targetModules: ReadonlyArray<string>
   readonly targetParameters: ReadonlyArray<string>
+  /** A matrix that all experts of a layer share is stored once, as SGLang takes it. */
+  readonly sharedOuter?: true
   /** Elements of all matrices. */
   readonly parameters: number
   readonly modules: ReadonlyArray<AdapterModule>

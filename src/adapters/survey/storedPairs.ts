@@ -4,6 +4,7 @@ import { layerOf } from "../../space/names.ts"
 import { isIn, type SpaceTensor } from "../../space/TensorSpace.ts"
 import { type Box, type Shape, volume, wholeBox } from "../../tensor/Copy.ts"
 import { peftPartsOf } from "../PeftDirectory.ts"
+import { withShared } from "../sharedMatrix.ts"
 
 /** A part of a tensor. */
 export interface MatrixPlace {
@@ -24,6 +25,8 @@ export interface FoundPair {
   /** `peft` stores the B of all experts in one tensor `[out, rank·experts]`, column `k·experts + e`, and A one expert behind the other. */
   readonly packed: boolean
   readonly magnitude: boolean
+  /** One of its matrices is that of all experts, as SGLang stores it. */
+  readonly shared?: true
   readonly a: ReadonlyArray<MatrixPlace>
   /** For each expert the pieces that B consists of, one below the other. */
   readonly b: ReadonlyArray<ReadonlyArray<MatrixPlace>>
@@ -70,10 +73,11 @@ const whole = (tensor: SpaceTensor): MatrixPlace => ({ tensor, box: wholeBox(ten
 export const peftPairs = (tensors: Iterable<SpaceTensor>, rankOf: (module: string) => number | undefined): FoundPairs => {
   const { sides, unpaired } = collect(tensors, peftPartsOf)
   const pairs: Array<FoundPair> = []
-  for (const [module, own] of sides) {
-    const [a, b] = [own.a, own.b[0]]
+  const halves = new Map(Iterator.from(sides).map(([module, { b: [b], ...own }]) => [module, { ...own, ...(b ? { b } : {}) }]))
+  for (const [module, own] of withShared(halves)) {
+    const { a, b } = own
     if (!a || !b || a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== b.shape[1] || a.shape[0] === 0) {
-      unpaired.push(...namesIn(own))
+      unpaired.push(...[a, b, own.magnitude].flatMap((tensor) => tensor?.name ?? []))
       continue
     }
     const [rows, inputs] = a.shape as readonly [number, number]
@@ -88,6 +92,7 @@ export const peftPairs = (tensors: Iterable<SpaceTensor>, rankOf: (module: strin
       ...(experts > 1 ? { experts } : {}),
       packed: experts > 1,
       magnitude: own.magnitude !== undefined,
+      ...(own.shared ? { shared: true } as const : {}),
       a: [whole(a)],
       b: [[whole(b)]]
     })

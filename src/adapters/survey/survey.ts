@@ -85,6 +85,7 @@ const surveyPeft = Effect.fnUntraced(function*(space: UnroutedSpace, options: Su
     } : {}),
     targetModules: config === undefined ? [] : typeof config.targetModules === "string" ? [config.targetModules] : config.targetModules,
     targetParameters: config?.targetParameters ?? [],
+    ...(found.pairs.some(({ shared }) => shared) ? { sharedOuter: true } as const : {}),
     parameters: parametersOf(space, (name) => peftPartsOf(name) !== undefined),
     modules,
     unpaired: found.unpaired,

@@ -33,6 +33,16 @@ const peftVersion = Flag.Literals("peft-version", ["0.20", "0.18"]).pipe(
   Flag.withDefault("0.20" as const)
 )
 
+const sharedOuter = Flag.Literals("shared-outer", ["repeat", "once"]).pipe(
+  Flag.withDescription("A matrix that all experts of a layer share (experts_shared_outer_loras): repeat it for each expert, as peft and vLLM read it, or write it once under a name without an expert's number, as SGLang takes it. Default: as the adapter had it that was imported, else repeat"),
+  Flag.optional
+)
+
+const expandSharedOuter = Flag.Boolean("expand-shared-outer").pipe(
+  Flag.withDescription("The reference's name for --shared-outer repeat"),
+  Flag.withDefault(false)
+)
+
 const axisOf = ({ peftVersion }: { readonly peftVersion: "0.18" | "0.20" }) => (peftVersion === "0.18" ? "first" : "last")
 
 const exportSub = Command.make("export", {
@@ -43,6 +53,8 @@ const exportSub = Command.make("export", {
   alpha,
   exclude,
   peftVersion,
+  sharedOuter,
+  expandSharedOuter,
   torchDtype: flags.torchDtype,
   allowUnmapped: flags.allowUnmapped,
   ...flags.published,
@@ -54,12 +66,15 @@ const exportSub = Command.make("export", {
   const hfModel = yield* flags.modelOf(input)
   const engine = yield* attempt(() => flags.engineOptions(input))
   const families = yield* flags.namedFamilies(input)
+  const shared = input.expandSharedOuter ? Option.some("repeat" as const) : input.sharedOuter
+  if (input.expandSharedOuter && Option.contains(input.sharedOuter, "once")) return yield* new UsageError({ problem: "--shared-outer once and --expand-shared-outer contradict each other" })
   const { report, run } = yield* prepareAdapterExport(hfModel, input.megatronPath, {
     ...families,
     torchDtype: input.torchDtype,
     allowUnmapped: input.allowUnmapped,
     exclude: input.exclude,
     inputAxis: axisOf(input),
+    ...(Option.isSome(shared) ? { sharedOuter: shared.value } : {}),
     ...(Option.isSome(input.alpha) ? { alpha: input.alpha.value } : {})
   })
   if (input.dryRun) return yield* emit("adapter", input, { ...report, target: input.hfPath }, (r) => renderAdapter(r, r.target, false))

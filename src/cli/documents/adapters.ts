@@ -71,6 +71,7 @@ export const adapterFacts = {
   base: optional(text),
   targetModules: texts,
   targetParameters: texts,
+  sharedOuter: optional(z.literal(true).describe("A matrix that all experts of a layer share is stored once, as SGLang takes it")),
   parameters: count,
   modules: z.array(z.strictObject(adapterModule)),
   unpaired: texts.describe("Tensors of adapters without their other half"),
