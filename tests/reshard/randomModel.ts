@@ -22,6 +22,10 @@ export interface RandomSizes {
   readonly gated: boolean
   readonly tied: boolean
   readonly indexed: boolean
+  /** Latent attention: down projections that every tensor-parallel rank holds whole. */
+  readonly latent?: boolean
+  /** A layer of multi-token prediction, on the last stage; not of MegatronMIMO. */
+  readonly mtp?: boolean
   /** A tower beside it, each component with an optimizer of its own. */
   readonly mimo: boolean
   /** Which states each tensor has: a master under either name, or none. */
@@ -31,12 +35,22 @@ export interface RandomSizes {
 /** The states of the optimizers that say where every tensor's state is. */
 export const STATES = [["param", "exp_avg", "exp_avg_sq"], ["fp32_param", "exp_avg", "exp_avg_sq"], ["exp_avg", "exp_avg_sq"], ["momentum_buffer"], []]
 
+/** Ranks of the latent projections. */
+const [QUERIES, KEYS] = [6, 4]
+
 /** Key → shape, as a checkpoint stores them. */
-const language = ({ experts, ffn, gated, heads, hidden, indexed, layers, tied, vocabulary }: RandomSizes): ReadonlyArray<readonly [string, Shape]> => {
+const language = ({ experts, ffn, gated, heads, hidden, indexed, latent = false, layers, mimo, mtp = false, tied, vocabulary }: RandomSizes): ReadonlyArray<readonly [string, Shape]> => {
   const first = gated ? 2 * ffn : ffn
+  const attention: ReadonlyArray<readonly [string, Shape]> = latent
+    ? [
+      ["input_layernorm.weight", [hidden]], ["self_attention.linear_q_down_proj.weight", [QUERIES, hidden]], ["self_attention.linear_q_up_proj.layer_norm_weight", [QUERIES]],
+      ["self_attention.linear_q_up_proj.weight", [heads * 6, QUERIES]], ["self_attention.linear_kv_down_proj.weight", [KEYS + 2, hidden]],
+      ["self_attention.linear_kv_up_proj.layer_norm_weight", [KEYS]], ["self_attention.linear_kv_up_proj.weight", [heads * 8, KEYS]]
+    ]
+    : [["self_attention.linear_qkv.layer_norm_weight", [hidden]], ["self_attention.linear_qkv.weight", [3 * heads * 4, hidden]], ["self_attention.linear_qkv.bias", [3 * heads * 4]]]
   const layer: ReadonlyArray<readonly [string, Shape]> = [
-    ["self_attention.linear_qkv.layer_norm_weight", [hidden]], ["self_attention.linear_proj.weight", [hidden, heads * 4]], ["self_attention.linear_qkv.weight", [3 * heads * 4, hidden]],
-    ["self_attention.linear_qkv.bias", [3 * heads * 4]],
+    ...attention,
+    ["self_attention.linear_proj.weight", [hidden, heads * 4]],
     ...(experts === undefined
       ? [["mlp.linear_fc1.layer_norm_weight", [hidden]], ["mlp.linear_fc1.weight", [first, hidden]], ["mlp.linear_fc1.bias", [first]], ["mlp.linear_fc2.weight", [hidden, ffn]]] as const
       : [["pre_mlp_layernorm.weight", [hidden]], ["mlp.router.weight", [experts, hidden]], ["mlp.experts.experts.linear_fc1.weight", [experts, first, hidden]], ["mlp.experts.experts.linear_fc2.weight", [experts, hidden, ffn]]] as const)
@@ -46,6 +60,12 @@ const language = ({ experts, ffn, gated, heads, hidden, indexed, layers, tied, v
     ...layer.flatMap(([key, shape]): ReadonlyArray<readonly [string, Shape]> =>
       indexed ? Array.from({ length: layers }, (_, i) => [`decoder.layers.${i}.${key}`, shape] as const) : [[`decoder.layers.${key}`, [layers, ...shape]]]),
     ["decoder.final_layernorm.weight", [hidden]],
+    ...(mtp && !mimo
+      ? [
+        ...["enorm", "hnorm", "final_layernorm"].map((norm) => [`mtp.layers.0.${norm}.weight`, [hidden]] as const), ["mtp.layers.0.eh_proj.weight", [hidden, 2 * hidden]] as const,
+        ...layer.map(([key, shape]) => [`mtp.layers.0.transformer_layer.${key}`, shape] as const)
+      ]
+      : []),
     ...(tied ? [] : [["output_layer.weight", [vocabulary, hidden]] as const])
   ]
 }

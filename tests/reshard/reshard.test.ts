@@ -151,7 +151,7 @@ describe("random models", () => {
     const experts = pick(undefined, undefined, 4, 8)
     return {
       layers: pick(2, 4, 8), hidden: pick(8, 12), heads: pick(4, 8), ffn: pick(8, 16), vocabulary: pick(17, 32, 50), experts, gated: pick(true, false), tied: pick(true, false), indexed: pick(true, false),
-      mimo: pick(true, false), states: pick(...STATES)
+      mimo: pick(true, false), states: pick(...STATES), latent: pick(true, false), mtp: pick(true, false)
     }
   }
   const layoutFor = ({ experts, layers, mimo }: RandomSizes, seed: number): ReshardRequest => {
@@ -175,5 +175,24 @@ describe("random models", () => {
     const direct = await to(source, other)
     expect(grids(iterationIn(direct))).toEqual(grids(iterationIn(second)))
     expect(placement(iterationIn(direct))).toEqual(placement(iterationIn(second)))
+  })
+
+  it("latent and multi-token prediction's parameters are cut as Megatron-Core's modules divide them, experts by a size of their own", async () => {
+    const source = writeRandomModel(join(work, "latent"), { layers: 2, hidden: 8, heads: 4, ffn: 8, vocabulary: 32, experts: 4, gated: true, tied: false, indexed: true, mimo: false, states: STATES[0]!, latent: true, mtp: true }, 1)
+    const cut = grids(iterationIn(await to(source, { tp: 4, pp: 2, ep: 2, etp: 2, dp: 1 })))
+    for (const layer of ["decoder.layers.1", "mtp.layers.0.transformer_layer"]) {
+      for (const space of ["", "optimizer.state.exp_avg."]) {
+        const own = (key: string) => cut[`${space}${layer}.${key}`]
+        expect(own("self_attention.linear_q_down_proj.weight")).toEqual(["0,0+6,8"])
+        expect(own("self_attention.linear_kv_down_proj.weight")).toEqual(["0,0+6,8"])
+        expect(own("self_attention.linear_q_up_proj.layer_norm_weight")).toEqual(["0+6"])
+        expect(own("self_attention.linear_q_up_proj.weight")).toEqual(["0,0+6,6", "12,0+6,6", "18,0+6,6", "6,0+6,6"])
+        expect(own("self_attention.linear_kv_up_proj.weight")).toEqual(["0,0+8,4", "16,0+8,4", "24,0+8,4", "8,0+8,4"])
+        expect(own("self_attention.linear_proj.weight")).toEqual(["0,0+8,4", "0,12+8,4", "0,4+8,4", "0,8+8,4"])
+        expect(own("mlp.experts.experts.linear_fc2.weight")!.length).toBe(4 * 2)
+      }
+    }
+    expect(cut["mtp.layers.0.eh_proj.weight"]).toEqual(["0,0+2,16", "2,0+2,16", "4,0+2,16", "6,0+2,16"])
+    expect(cut["mtp.layers.0.enorm.weight"]).toEqual(["0+8"])
   })
 })

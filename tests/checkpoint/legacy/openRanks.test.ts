@@ -114,6 +114,7 @@ describe("folders of ranks are one model", () => {
     ["linear attention, tp=2", model(linear, { partSizes: gdn }), { tp: 2 }],
     ["linear attention on one rank", model(linear, { partSizes: gdn }), {}],
     ["latent attention, tp=2 pp=2", model(latent), { tp: 2, pp: 2 }],
+    ["multi-token prediction behind the last stage, tp=2 pp=2", model({ ...dense, mtp_num_layers: 1 }), { tp: 2, pp: 2 }],
     ["Mamba layers, tp=2 pp=2", mambaModel, { tp: 2, pp: 2 }]
   ]
   it.each(cases)("%s", (_, m, layout) => isWhole(m, layout))
