@@ -1,4 +1,4 @@
-/** HF matrices of which the stored adapters of several parts have one and the same A: together they are one adapter. */
+/** HF matrices whose stored adapters have the same A: together they are one adapter. */
 import { Effect, Stream } from "effect"
 import type { Checkpoint } from "../space/Checkpoint.ts"
 import { ChunkSelection } from "../checkpoint/ChunkSelection.ts"

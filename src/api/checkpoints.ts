@@ -102,7 +102,7 @@ export const diff = (left: string, right: string, request: DiffRequest = {}): Ef
     return yield* compare(familiesOf(request), left, right, { headers: false, norms: true, ...farAway(left, right), ...request, filter, ...measured("comparing", request) })
   })
 
-/** Into which naming, and how what is written comes to be. */
+/** Into which naming, and how it is written. */
 export interface RelabelRequest extends WithFamilies, Watched, Partial<Omit<RelabelRun, "progress">> {
   /** The namings wanted, one after the other. */
   readonly to: ReadonlyArray<RelabelTo>

@@ -14,7 +14,7 @@ import type { StandardSizes } from "./requests.ts"
 export { rngModes, type RngMode } from "../reshard/objects.ts"
 export type { PreparedReshard, ReshardReport } from "../reshard/Request.ts"
 
-/** The layout wanted, what is left behind, and how what is written comes to be. Without sizes and components the layout stays. */
+/** The layout wanted, what is left behind, and how it is written. Without sizes and components the layout stays. */
 export interface ReshardRequest extends StandardSizes, Partial<Pick<ModuleParallelism, "dp" | "cp">>, Watched, Partial<Omit<ReshardRun, "progress">> {
   /** `name=tp=N[,pp=N,dp=N,cp=N,ep=N,etp=N,rank_offset=N]` for each component of a MegatronMIMO checkpoint. */
   readonly components?: ReadonlyArray<string>

@@ -10,7 +10,7 @@ import { meter, type Watched } from "./progress.ts"
 export type { PreparedPrune, PrunedIteration, PruneOptions, PruneReport } from "../prune/prune.ts"
 export type { AverageOptions, AverageReport } from "../reshard/mergeIterations.ts"
 
-/** Which iterations are averaged, and how the average comes to be. */
+/** Which iterations are averaged, and how the average is written. */
 export interface AverageRequest extends AverageOptions, Watched, Partial<Omit<WritingRun, "progress" | "link">> {}
 
 /** An average that is planned. */

@@ -53,7 +53,7 @@ const together = async (count: number, work: () => Promise<void>): Promise<void>
 const refused = (file: StoredFile, { chunk, key }: ChunkSource, { code, message, place: { offset = 0, record } }: FormatError): InvalidFile =>
   invalidFile(file.path, new FormatError(code, message, { tensor: key, record, offset: chunk.offset + offset }))
 
-/** What stands before or after the data of an item that has the length of one as torch 2.13 writes it. */
+/** The bytes before, or after, the data of an item whose length is that of an item of torch 2.13. */
 interface Edge {
   readonly source: ChunkSource
   readonly item: TensorItem

@@ -66,15 +66,16 @@ const rows = (all: ReadonlyArray<HelpRow>, width: number, strong: (text: string)
 const CHOICES = /\s*\(choices: ([^()]*)\)\s*$/
 
 const flagRow = (width: number) => ({ aliases, description, name, required, type }: HelpDoc.FlagDoc): HelpRow => {
-  const text = Option.getOrElse(description, () => "")
-  const choices = CHOICES.exec(text)?.[1]?.split(", ")
+  const said = Option.getOrElse(description, () => "")
+  const text = said.replace(CHOICES, "")
+  const choices = CHOICES.exec(said)?.[1]?.split(", ")
   const short = choices && choices.join("|").length <= Math.min(CHOICES_WIDTH, width - INDENT - name.length - 3)
-  const value = type === "boolean" ? "" : ` ${short ? choices.join("|") : type}`
-  const listed = choices && !short ? ` One of ${choices.join(", ")}` : ""
+  const value = type === "boolean" ? "" : ` ${short ? choices.join("|") : choices && type === "choice" ? "NAME" : type}`
+  const listed = choices && !short ? `${text.endsWith(".") ? "" : "."} One of ${choices.join(", ")}` : ""
   const label = [...aliases, `--${name}`].join(", ") + value
   // The library also calls a flag required that may be given any number of times.
   const must = required && !/repeat/i.test(text)
-  return { label, text: `${text.replace(CHOICES, "")}${listed}${must ? " (required)" : ""}` }
+  return { label, text: `${text}${listed}${must ? " (required)" : ""}` }
 }
 
 const argumentRow = ({ description, name, required, variadic }: HelpDoc.ArgDoc): HelpRow => ({

@@ -19,14 +19,14 @@ export const LIMITS: Limits = { beat: 5_000, silence: 15_000, planning: 120_000,
 /** Where processes meet in files: other hosts may see a new name only after a minute (NFS, `acdirmax`). */
 export const FILE_LIMITS: Limits = { ...LIMITS, beat: 10_000, silence: 150_000, planning: 150_000, join: 600_000 }
 
-/** For work that takes as long as it takes: whether the others live, their signs of life say. A month. */
+/** For work of unknown length: signs of life show whether the others live. A month. */
 export const WHILE_ALL_LIVE = 30 * 86_400_000
 
 /** `15 s`, `0.5 s` */
 export const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 100) / 10} s`
 
 /**
- * Tells silence of others from having been away oneself: a process that was stopped or busy for longer than a beat first hears what
+ * Tells whether the others were silent or this process was away: one that was stopped or busy for longer than a beat first hears what
  * came meanwhile.
  */
 export class Attention {
@@ -38,7 +38,7 @@ export class Attention {
     this.#last = now
     this.#from = now
   }
-  /** Whether silence counts, at a look taken at `now`. */
+  /** Whether silence of others until `now` counts: this process itself was not away. */
   isPaid(now: number): boolean {
     if (now - this.#last > 2 * this.#beat) this.#from = now + this.#beat
     this.#last = now

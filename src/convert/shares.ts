@@ -43,7 +43,7 @@ export const memoryOfProcess = (engine: EngineOptions, tensors: number): number 
   return PROGRAM + memory + threads * EACH_THREAD + tensors * EACH_TENSOR
 }
 
-/** By how many processes, each with which engine. */
+/** The number of processes, and the engine of each. */
 export interface SharedBy {
   readonly processes: number
   readonly engine: EngineOptions

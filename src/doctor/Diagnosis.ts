@@ -1,4 +1,4 @@
-/** What `doctor` finds, as plain data: one entry per ailment, each with what to do about it. */
+/** What `doctor` finds, as plain data: one entry for each problem, with what to do about it. */
 
 /** `error`: a loader fails, or succeeds with the wrong weights; `warning`: it may; `note`: worth knowing; `ok`: looked at, sound. */
 export type Severity = "error" | "warning" | "note" | "ok"

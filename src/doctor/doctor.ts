@@ -1,4 +1,4 @@
-/** What is wrong with a checkpoint, with the fix for each known ailment. Looks at headers only (of adapters at their matrices, of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
+/** What is wrong with a checkpoint, with the fix for each known problem. Looks at headers only (of adapters at their matrices, of folders of ranks also at what several ranks hold), and opens what a conversion would refuse. */
 import { Effect } from "effect"
 import { dirname, join, resolve } from "node:path"
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../adapters/peftConfig.ts"

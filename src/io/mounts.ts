@@ -8,7 +8,7 @@ import { isMissing } from "../store/present.ts"
 export const isMountPoint = async (disk: DiskCalls, path: string): Promise<boolean> =>
   mounts().some(({ point }) => point === path) || (await disk.stat(path)).dev !== (await disk.stat(dirname(path))).dev
 
-/** The number of the file system on which `path` is, or would come to be. */
+/** The number of the file system on which `path` is, or would be. */
 export const fileSystemOf = async (disk: DiskCalls, path: string): Promise<number> => {
   for (let at = resolve(path);; at = dirname(at)) {
     try {

@@ -8,7 +8,7 @@ import type { DiskCalls } from "./Disk.ts"
 const NO_DIRECTORY_SYNC = ["EINVAL", "ENOTSUP", "EOPNOTSUPP"]
 const NOT_DURABLE = "this file system cannot make names durable by themselves (fsync of a directory): after a loss of power look whether everything is there"
 
-/** The same calls, of which `syncDirectory` does without where there is no such thing; `note` is told so. */
+/** The same calls; where a directory cannot be synced, `syncDirectory` does nothing, and `note` is told. */
 export const withoutDirectorySync = (calls: DiskCalls, note: (text: string) => void): DiskCalls => ({
   ...calls,
   syncDirectory: (path) =>

@@ -24,7 +24,7 @@ export interface TowerSizes {
   readonly output: number
 }
 
-/** What a stack of encoder layers has of its configuration; all but what it hands on. */
+/** Sizes of a stack of encoder layers, without the width of its output. */
 export const stackSizes = (c: TransformerConfig & { readonly ffn_hidden_size: number }): Omit<TowerSizes, "output"> => ({
   layers: c.num_layers,
   hidden: c.hidden_size,

@@ -1,4 +1,4 @@
-/** The next content of one target while it comes to be: what the engine writes into it, small files, and the commit. */
+/** The next content of one target while it is written: what the engine writes into it, small files, and the commit. */
 import type { EngineOptions, ExecuteOptions } from "../engine/index.ts"
 import type { FileInfo } from "../io/Disk.ts"
 import type { HubUploadOptions } from "../remote/hub/HubUpload.ts"
@@ -35,7 +35,7 @@ export interface PublicationOptions {
   }
 }
 
-/** What writers and the commit need of a publication; where it comes to be is the business of its kind. */
+/** What writers and the commit need of a publication; where it is written depends on its kind. */
 export interface Publication {
   /** What will be in the target: the commit publishes exactly that. */
   readonly staged: StagedContent
@@ -49,7 +49,7 @@ export interface Publication {
   readonly execution: Pick<ExecuteOptions, "earlier" | "onFile" | "onWindow"> & EngineOptions
   /** What the report should say. */
   readonly notes: ReadonlyArray<string>
-  /** A directory of this machine: that of the files, or, where none of them come to be here, of what is remembered of them. */
+  /** A directory of this machine: that of the files, or, where none of them are written here, of what is remembered of them. */
   readonly directory: string
   /** Digest of the content that the job is made from; undefined: there is no job. */
   readonly content: string | undefined

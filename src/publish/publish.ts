@@ -1,5 +1,5 @@
 /**
- * Atomic publishing. A directory comes to be in a hidden folder beside its target and gets the target's name by a rename when
+ * Atomic publishing. A directory is written in a hidden folder beside its target and gets the target's name by a rename when
  * everything in it is durable; until then nothing at the target changes. The folder is locked; with a job, a journal in it makes
  * interrupted work resumable. Calls go one way: {@link publish} gives a publication, {@link stage} runs the engine into it,
  * {@link commit} makes it visible; what happens on disk is in Publication.ts and staging/.

@@ -1,5 +1,5 @@
 /**
- * The next version in a folder of versions: the whole model, or what differs from the version before. A version comes to be in a hidden
+ * The next version in a folder of versions: the whole model, or what differs from the version before. A version is written in a hidden
  * folder and gets its name when it is complete and durable, its index written last of all.
  */
 import { Effect } from "effect"

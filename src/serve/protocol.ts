@@ -51,7 +51,7 @@ export const Close = {
   flood: 4429,
   /** Reading the weights failed. */
   failed: 4500,
-  /** As many consumers as may be are connected. */
+  /** The number of consumers has reached its limit. */
   full: 4503
 } as const
 

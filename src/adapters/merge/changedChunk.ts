@@ -163,7 +163,7 @@ export interface ChangingBoxes extends Computing {
 export const isChanged = ({ tensors }: BoundParameter, changes: ReadonlyMap<string, ChangedTensor>): boolean => tensors.some(({ name }) => changes.has(name))
 
 
-/** Makes arrays that hold boxes of parameters what they become. */
+/** Applies the merge to arrays that hold boxes of parameters. */
 export const changingBoxes = (changing: ChangingBoxes) => {
   const boxesOf = remembered(({ boxes, dtype }: { readonly boxes: () => ReadonlyArray<PlacedBox>; readonly dtype: WeightDType }) => boxes().map((box) => ({ ...box, dtype })))
   const runsAt = remembered((box: PlacedBox & { readonly dtype: WeightDType }) => runsOf(box, box.dtype, changing))
@@ -193,7 +193,7 @@ export const changingBoxes = (changing: ChangingBoxes) => {
   }
 }
 
-/** Makes arrays of chunks what they become. */
+/** Applies the merge to the arrays of chunks. */
 export const changingChunks = (changing: ChangingBoxes) => {
   const changed = changingBoxes(changing)
   return (array: TargetArray, { box, of }: Chunk<BoundParameter>): TargetArray => (isChanged(of, changing.changes) ? changed(array, () => [{ box, of, start: 0 }]) : array)

@@ -22,7 +22,7 @@ import { meter, type Watched } from "../progress.ts"
 import { familiesOf, type LoadRouteChoice, tensorChoices, type TensorChoices } from "../requests.ts"
 import { describeWeights, type WeightLayout } from "./model.ts"
 
-/** Of which layout the rank is, and what becomes of tensors. */
+/** The layout that the rank belongs to, and what happens to tensors. */
 export interface RankWeightChoice extends WeightLayout, TensorChoices, LoadRouteChoice, EngineLimits, Watched {}
 
 /** A piece of what a rank holds of one parameter. */

@@ -34,9 +34,9 @@ export const relabelCommand = Command.make("relabel", {
   to: Flag.Literals("to", relabelTargets as [RelabelTo, ...Array<RelabelTo>]).pipe(
     Flag.withMetavar("NAMING"),
     Flag.withDescription(
-      "The naming wanted, at least one; repeatable, applied in order. torch-dist: folders of ranks (mp_rank_*) as one checkpoint of that format. standard and mimo: component prefixes. plain and ddp: without or with the module. of a trained MIMO checkpoint. " +
-        "stacked and indexed: layers under one key or one each. grouped and sequential: experts and gate/up halves likewise. hybrid and gpt: HybridModel or GPTModel. " +
-        "mtp-…: name of the inner MTP layer. te-spec/local-spec: norms as trainers with Transformer Engine's or Megatron-Core's local layers name them. bridge/megatron-lm: the files and arguments by which either trainer knows its checkpoints. extra-states: supply missing module states."
+      "The naming wanted; repeatable, applied in order. torch-dist: folders of ranks (mp_rank_*) as one checkpoint of that format. standard, mimo: keys without or with component prefixes. plain, ddp: without or with `module.`, as a trained MIMO checkpoint has it. " +
+        "stacked, indexed: one key for all layers, or one for each. grouped, sequential: the same for experts and for the halves of gate and up. hybrid, gpt: HybridModel or GPTModel. " +
+        "mtp-…: the name of the inner MTP layer. te-spec, local-spec: norms as Transformer Engine's layers or Megatron-Core's own name them. bridge, megatron-lm: the files and arguments by which that trainer knows its checkpoints. extra-states: add the module states that are missing."
     ),
     Flag.between(1, 10)
   ),

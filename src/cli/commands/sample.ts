@@ -9,7 +9,7 @@ import { pathArgument } from "../paths.ts"
 
 export const sampleCommand = Command.make("sample", {
   directory: pathArgument("dir", "directory").pipe(Argument.withDescription("Where the Hugging Face checkpoint is written")),
-  model: Flag.Literals("model", sampleModels).pipe(Flag.withDescription("Which model's structure"), Flag.withDefault(sampleModels[0])),
+  model: Flag.Literals("model", sampleModels).pipe(Flag.withDescription("The model whose structure it has"), Flag.withDefault(sampleModels[0])),
   size: Flag.Literals("size", sampleSizes).pipe(
     Flag.withDescription("tiny (a few MB, the default), small (some 100 MB), or published dimensions"),
     Flag.withDefault(sampleSizes[0])

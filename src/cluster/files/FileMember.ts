@@ -370,7 +370,7 @@ export class FileMember {
         }
       }
     } catch (error) {
-      // Of a session that was cleared away.
+      // It belongs to a session whose files were removed.
       if (!this.#isLeaving) this.#end(error as MemberError | IoError | NoSpace)
     }
   }

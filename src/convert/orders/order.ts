@@ -1,5 +1,5 @@
 /**
- * What one unit of work is, as plain data: cut out of the files of a plan by who has it, carried out by who has not. Only what the unit
+ * What one unit of work is, as plain data: cut out of the files of a plan by the process that has the plan, carried out by one that has not. Only what the unit
  * needs is in it: the segments of its ranges, the copies that fill them, the arrays that these read.
  */
 import { z } from "zod"

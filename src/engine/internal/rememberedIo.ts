@@ -87,14 +87,14 @@ export const rememberIo = ({ observed }: Pick<IoRecord, "observed">, env: Readon
   possibly(() => rmSync(temporary, { force: true }))
 }
 
-/** What does no harm where it fails. */
+/** Run something whose failure does not matter. */
 const possibly = (act: () => void): void => {
   try {
     act()
   } catch { /* The next run finds out by itself. */ }
 }
 
-/** The record in use; or one of its own for this scope, kept at its end for later runs where that is wanted. */
+/** The record in use. If there is none: a new one for this scope, which is saved at its end if it is wanted for later runs. */
 export const ioRecord: Effect.Effect<IoRecord, never, Scope.Scope> = Effect.gen(function*() {
   const inUse = yield* IoRecordInUse
   if (inUse) return inUse
@@ -105,6 +105,6 @@ export const ioRecord: Effect.Effect<IoRecord, never, Scope.Scope> = Effect.gen(
   )
 })
 
-/** Run with one record of what is found out, however often that comes to the engine. */
+/** Run with one record of what is found out about disks, however many times the engine is called. */
 export const recordingIo = <A, E, R>(use: (record: IoRecord) => Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.flatMap(ioRecord, (record) => use(record).pipe(Effect.provideService(IoRecordInUse, record))))

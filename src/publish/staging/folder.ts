@@ -17,7 +17,7 @@ import { asideOf, COMMIT, DATA, isJournal, isOrders, MARKER, REPLACED } from "./
 const markerSchema = z.object({ program: z.literal("megatron-mimo-bridge"), staging: z.literal(1), owner: ownerSchema })
 const LARGEST_MARKER = 4096
 
-/** A folder as it is, not as what it is called. */
+/** A folder by its identity, whatever its name is. */
 export type FolderIdentity = Pick<FileInfo, "dev" | "ino">
 
 export const isSameFolder = (a: FolderIdentity | undefined, b: FolderIdentity): boolean => a?.dev === b.dev && a.ino === b.ino

@@ -1,5 +1,5 @@
 /**
- * The hidden folder beside a target in which its next content comes to be:
+ * The hidden folder beside a target in which its next content is written:
  *
  * ```text
  * PARENT/

@@ -84,7 +84,7 @@ export class Client {
         origin: url.origin, path: `${url.pathname}${url.search}`, method, headers: { "accept-encoding": "identity", ...headers }, ...(signal ? { signal } : {})
       })
       this.#reached = true
-      // Whoever drops an answer need not hear of its end.
+      // Whoever drops an answer does not need to know how it ends.
       body.on("error", () => {})
       return {
         url,

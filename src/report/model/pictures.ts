@@ -27,7 +27,7 @@ export interface Picture {
   readonly sources: ReadonlyArray<Plane>
   readonly target: Plane
   readonly bands: ReadonlyArray<Band>
-  /** Bands there are; more than are listed where a mapping has very many. */
+  /** The number of bands; of a mapping with very many not all are listed. */
   readonly total: number
 }
 
