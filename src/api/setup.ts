@@ -26,7 +26,7 @@ export type { SampleCheck } from "../setup/samples.ts"
 
 export const setupModes = ["sft", "lora"] as const
 
-/** What holds where nothing is said. */
+/** The defaults. */
 export const SETUP_DEFAULTS = { trainIters: 500, saves: 10, warmupShare: 0.03, seed: 1234, time: "04:00:00", loraDim: 32, loraAlpha: 32 } as const
 
 /** A fine-tuning run. */

@@ -136,7 +136,7 @@ export class Member {
     if (this.#error === undefined && this.#isJoined) this.#say({ is: "fail", failure })
   }
 
-  /** Nothing more is wanted of the others. */
+  /** The other processes are not needed any more. */
   leave(): Promise<void> {
     if (!this.#isJoined || this.#isGone) return Promise.resolve()
     this.#isLeaving = true

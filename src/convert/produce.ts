@@ -190,7 +190,7 @@ const byOrders = Effect.fnUntraced(function*(world: WorldCalls, { digest, roots 
 })
 
 /**
- * Come to terms with the others, and take part at these. `planned`: as one of those who have all planned it.
+ * Agree with the other processes on what is written, and do a share of it. `planned`: the share of a process that has a plan of its own.
  *
  * @returns whether the first process has to write down what the others do
  */

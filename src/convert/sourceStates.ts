@@ -27,7 +27,7 @@ export const dataFileStates = (store: Store, { directory, fileSizes, ranks }: Ch
     return { path, ...storedState(await store.stat(path)) }
   })
 
-/** What every range of files from elsewhere is held to; nothing for files of this machine. */
+/** The states that every range read from a remote file is checked against; none for files of this machine. */
 export const pinnedOf = (states: ReadonlyArray<SourceState>): { readonly pinned?: ReadonlyArray<{ readonly file: string; readonly by: string }> } => {
   const pinned = states.filter(({ path }) => isRemote(path)).map(({ identity, path }) => ({ file: path, by: /^[0-9a-f]{64}$/.test(identity) ? `SHA-256 ${identity}` : identity }))
   return pinned.length === 0 ? {} : { pinned }

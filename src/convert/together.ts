@@ -84,10 +84,10 @@ const write = (world: WorldCalls, directory: string, { states, sums, units, work
 /** All processes mean the same conversion. ClusterError `launch/plan`. */
 export const agreed = (world: WorldCalls, digest: string) => world.agree("the plan of the conversion", digest)
 
-/** The target is there: nobody is done before. */
+/** The target is there: no process ends before that. */
 export const published = (world: WorldCalls) => world.barrier("published", { timeout: WHILE_ALL_LIVE })
 
-/** The first process has nothing to write: the others are done as well. */
+/** The first process has nothing to write, so neither have the others. */
 export const callOff = (world: WorldCalls) => Effect.asVoid(world.broadcast<Task>("what to write", taskSchema, { is: "nothing" }))
 
 /** What a process that takes part knows of the conversion without the first one. */

@@ -87,7 +87,7 @@ const examineTorchDist = async (store: Store, folder: Folder, providers: Readonl
 /** Names by which `peft` is known. */
 const isPeft = (names: ReadonlyArray<string>): boolean => names.includes(ADAPTER_CONFIG) || names.includes(ADAPTER_WEIGHTS)
 
-/** That it is no model, is nothing wrong with a sound adapter. */
+/** A sound adapter need not be a model as well. */
 const asAdapter = (diagnosis: Diagnosis): Diagnosis => (diagnosis.code === "adapter-only" ? { ...diagnosis, severity: "warning" } : diagnosis)
 
 /** What is there besides a model: adapters, whose matrices are read. What cannot be opened is told elsewhere. */
@@ -109,7 +109,7 @@ const examineSafetensors = Effect.fnUntraced(function*(families: FamilyRegistry,
 const examineMegatron = Effect.fnUntraced(function*(families: FamilyRegistry, store: Store, path: string, providers: ReadonlyArray<string>, hfModel: string | undefined) {
   const folder = yield* reading(() => examineFolder(store, path))
   if (folder.ranks && folder.directory !== undefined) return [...folder.found, ...(yield* examineOtherFormat(folder.directory))]
-  // Of another format nothing else is worth a word: what mends torch_dist does not mend it.
+  // Of another format nothing else is said: the remedies for torch_dist do not help it.
   const plain = yield* reading(() => plainDcpAt(store, folder))
   if (plain) return "next" in plain ? [recognised(plain)] : yield* examineOtherFormat(path)
   const found = yield* reading(() => examineTorchDist(store, folder, providers))

@@ -12,7 +12,7 @@ import { type Read, type Steps, wholeParameter } from "./steps.ts"
 /** Hidden states, or what is made of them: [tokens, width]. */
 type States = Later<Float32Array>
 
-/** What of a parameter is computed with otherwise than it is stored: rows from number `first` on, changed. */
+/** Rows of a parameter whose values differ from the stored ones when they are computed with: from row `first` on. */
 export type ChangeOf<P> = (parameter: P) => ((rows: Weights, first: number) => Weights) | undefined
 
 /** What all layers share. */

@@ -24,7 +24,7 @@ export interface ParameterOptions {
   readonly halves?: boolean
 }
 
-/** Twice as many as the largest model known would have; as many take some 600 MB when they are bound to their tensors. */
+/** Twice the number that the largest known model would have. So many take some 600 MB when they are bound to their tensors. */
 const MOST_ENTRIES = 400_000
 
 /** The entries so far, and what many of them have in common: a key or shape is repeated by every layer and expert. */

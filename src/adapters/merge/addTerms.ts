@@ -1,5 +1,5 @@
 /**
- * Rows of a matrix with the changes of adapters added, in the order of operations of those who do the same elsewhere. The driver of the
+ * Rows of a matrix with the changes of adapters added, in the order of operations that other merging programs have. The driver of the
  * arithmetic decides nothing of it: products are sums in F32 in the order of ranks (adapters-and-assembly.md 1.4).
  */
 import type { Arithmetic, WeightDType } from "../../arithmetic/Arithmetic.ts"
