@@ -62,17 +62,23 @@ export interface CheckpointChoices {
   readonly checkpointFormat?: CheckpointFormat
   /** Rows of the vocabulary's tables, zeros behind the model's own. Default: as many as there are, and as tensor parallelism asks for. */
   readonly paddedVocabulary?: number
+  /**
+   * What will not train: parts by name (`router`, `language`, `images`, `images.projector`, `encoders`, `projections`), or patterns of
+   * parameters with a `*`. The plan tells what that is, and the model's configuration says it; weights are the same.
+   */
+  readonly freeze?: ReadonlyArray<string>
 }
 
 /** What can be said of an import. */
 export interface ImportChoices extends TensorChoices, LoadRouteChoice, CheckpointChoices {}
 
 /** The choices of an import's request that say something, nothing else of it. */
-export const importChoices = ({ checkpointFormat, loadRoute, paddedVocabulary, ...rest }: ImportChoices) => ({
+export const importChoices = ({ checkpointFormat, freeze, loadRoute, paddedVocabulary, ...rest }: ImportChoices) => ({
   ...tensorChoices(rest),
   ...(loadRoute === undefined ? {} : { loadRoute }),
   ...(checkpointFormat === undefined ? {} : { checkpointFormat }),
-  ...(paddedVocabulary === undefined ? {} : { paddedVocabulary })
+  ...(paddedVocabulary === undefined ? {} : { paddedVocabulary }),
+  ...(freeze === undefined || freeze.length === 0 ? {} : { freeze })
 })
 
 /** In which form, and cut how. */

@@ -32,6 +32,13 @@ const quantized = ({ dequantized, forms, restored }: NonNullable<ConversionRepor
   return `${bold("quantised")}\n${lines.map((line) => `  ${line}`).join("\n")}`
 }
 
+const frozenText = ({ asked, byHook, bytes: size, fields, parameters, tensors }: NonNullable<ConversionReport["frozen"]>): string => {
+  const lines = [`${plural(parameters, "parameter")}, ${plural(tensors, "stored tensor")}, ${bytes(size)}: ${some(asked, 5)}`]
+  if (fields.length > 0) lines.push(`run_config.yaml says so: ${fields.join(", ")}`)
+  if (byHook.length > 0) lines.push(`no field says so, a hook has to freeze them (setup sft --freeze writes one for the router): ${some(byHook, 5)}`)
+  return `${bold("does not train")}\n${lines.map((line) => `  ${line}`).join("\n")}`
+}
+
 /** Groups with others in them, e.g. `tp 0-1 dp 0,2`. */
 const groupsText = (groups: ProcessPlan["groups"] = {}): string =>
   Object.entries(groups).filter(([, runs]) => runs.length > 1 || runs[0]![1] > 1).map(([kind, runs]) => `${kind} ${runsText(runs)}`).join("  ")
@@ -57,6 +64,7 @@ export const renderReport = (report: ConversionReport, target: string | undefine
     `  ${plural(report.sourceTensors, "tensor")}, ${bytes(report.sourceBytes)} → ${plural(report.targetTensors, "tensor")}, ${bytes(report.targetBytes)} ` +
     `in ${plural(report.files.length, "file")}, ${bytes(needed)} on disk`
   ]
+  if (report.frozen) blocks.push(frozenText(report.frozen))
   if (report.dtypeChanges.length > 0) {
     const lossy = report.dtypeChanges.filter((c) => (c.changedElements ?? 0) > 0).length
     blocks.push(`${bold("dtype changes")}${done ? dim(` (${lossy} of ${report.dtypeChanges.length} changed values)`) : ""}\n` +

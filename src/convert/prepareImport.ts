@@ -42,8 +42,8 @@ export interface RunnableImport {
 const unusualRoute = ({ loadRoute }: { readonly loadRoute?: string | undefined }): ReadonlyArray<string> => (loadRoute === undefined || loadRoute === "hook" ? [] : [loadRoute])
 
 /** The options that decide which bytes are written. */
-const decisive = ({ allowUnmapped, checkpointFormat = "torch_dist", form, loadRoute, mtp, paddedVocabulary, step, torchDtype }: ImportOptions): ReadonlyArray<unknown> =>
-  [form, torchDtype, mtp, allowUnmapped, step, ...unusualRoute({ loadRoute }), ...(checkpointFormat === "torch_dist" ? [] : [checkpointFormat]), ...(paddedVocabulary === undefined ? [] : [paddedVocabulary])]
+const decisive = ({ allowUnmapped, checkpointFormat = "torch_dist", form, freeze = [], loadRoute, mtp, paddedVocabulary, step, torchDtype }: ImportOptions): ReadonlyArray<unknown> =>
+  [form, torchDtype, mtp, allowUnmapped, step, ...unusualRoute({ loadRoute }), ...(checkpointFormat === "torch_dist" ? [] : [checkpointFormat]), ...(paddedVocabulary === undefined ? [] : [paddedVocabulary]), ...(freeze.length === 0 ? [] : [{ freeze }])]
 
 /** What the processes of a job compare. */
 const importAsked = (hfModel: string, config: Uint8Array, options: ImportOptions) =>

@@ -22,6 +22,8 @@ export interface ImportOptions {
   readonly checkpointFormat?: CheckpointFormat
   /** Rows of the vocabulary's tables, zeros behind the model's own. Default: as many as there are, and as tensor parallelism asks for. */
   readonly paddedVocabulary?: number
+  /** What does not train: parts by name, or patterns of parameters. It is written into the configuration, and changes no weights. */
+  readonly freeze?: ReadonlyArray<string>
   /** Training step that the checkpoint claims; 0 for a converted one. */
   readonly step: number
   /** What becomes of values on their way. */

@@ -22,13 +22,14 @@ import { ChunkArray, groupsToPlace, keptArray, localArray, type ReadCopy } from 
 import { dtypeChanges, storedDtypes } from "./importDtypes.ts"
 import type { ImportOptions } from "./ImportOptions.ts"
 import { describeSource, type ImportRelation, relateImport } from "./importRelation.ts"
+import { freezing, type FrozenSummary } from "./frozen.ts"
 import { importedProvider } from "./importedProvider.ts"
 import type { LaidOutModule } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, refuseUnmapped } from "./match.ts"
 import { castTo, type TorchDtype } from "./Options.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
 import type { ConversionReport, DtypeChange } from "./Report.ts"
-import { componentSummaries } from "./summary.ts"
+import { componentSummaries, type SizedTensor } from "./summary.ts"
 
 export interface ImportPlan {
   readonly conversion: Conversion
@@ -57,6 +58,9 @@ const planned = (relation: ImportRelation, options: ImportOptions): ImportPlan =
   const read = readSpace(described.logical)
   const dtypeOf = (key: string): DType => dtypes.stored.get(key)!
   const checkpoint = filesOf(relation, options, { dtypeOf, kept: beside.kept, read })
+  const stored = new Map(Iterator.from(dtypes.stored.keys()).map((key) => [key, checkpoint.metadata.tensors.get(key)!]))
+  const frozen = freezing(described.description, form, options.freeze ?? [], stored)
+  const provider = importedProvider(described.description.provider, conversion, padding, options.torchDtype)
   return {
     conversion,
     bare: byRank,
@@ -65,10 +69,11 @@ const planned = (relation: ImportRelation, options: ImportOptions): ImportPlan =
     dtypeOf,
     read,
     checkpoint,
-    runConfig: freshRunConfig(importedProvider(described.description.provider, conversion, padding, options.torchDtype), layout.components, form),
+    runConfig: freshRunConfig(provider, layout.components, form, frozen ? { model: frozen.fields } : {}),
     report: importReport(relation, checkpoint, {
       changes: dtypes.changes,
-      keys: dtypes.stored.keys(),
+      stored,
+      frozen: frozen?.summary,
       kept: beside.kept,
       leftBehind: [...accounted.leftBehind, ...beside.leftBehind]
     })
@@ -138,13 +143,14 @@ const zeroFilledNotes = ({ conversion: { parameters }, described: { description:
 
 interface ImportOutcome {
   readonly changes: ReadonlyArray<DtypeChange>
-  /** Of the model's stored tensors. */
-  readonly keys: Iterable<string>
+  /** Of the model, by key. */
+  readonly stored: ReadonlyMap<string, SizedTensor>
+  readonly frozen: FrozenSummary | undefined
   readonly kept: ReadonlyArray<KeptTensor>
   readonly leftBehind: ReadonlyArray<LeftBehind>
 }
 
-const importReport = (relation: ImportRelation, { files, metadata: { tensors } }: CheckpointFiles, { changes, kept, keys, leftBehind }: ImportOutcome): ConversionReport => {
+const importReport = (relation: ImportRelation, { files, metadata: { tensors } }: CheckpointFiles, { changes, frozen, kept, leftBehind, stored }: ImportOutcome): ConversionReport => {
   const { conversion, described: { description, logical }, family, form, layout, modules, padding, source } = relation
   const keptNames = new Set(kept.map((k) => k.name))
   return {
@@ -153,7 +159,7 @@ const importReport = (relation: ImportRelation, { files, metadata: { tensors } }
     architecture: source.architecture,
     family: family.name,
     source: source.directory,
-    components: componentSummaries(modules, new Map(Iterator.from(keys).map((key) => [key, tensors.get(key)!])), layout),
+    components: componentSummaries(modules, stored, layout),
     sourceTensors: source.weights.tensors.size,
     sourceBytes: source.weights.tensorBytes,
     targetTensors: tensors.size,
@@ -164,6 +170,7 @@ const importReport = (relation: ImportRelation, { files, metadata: { tensors } }
     carried: [...keptNames],
     carriedBecause: carriedGroups(keptNames, carriedWhy(description.carried, logical)),
     ...(padding ? { vocabulary: padding } : {}),
+    ...(frozen ? { frozen } : {}),
     ...quantizedSummary(logical, (name) => conversion.hf.has(name) || keptNames.has(name) ? "dequantized" : undefined),
     notes: [
       ...relation.notes,

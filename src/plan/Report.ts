@@ -4,6 +4,7 @@ import type { LayoutRow } from "../parallel/Layout.ts"
 import type { ProcessGroupKind } from "../parallel/ProcessGroups.ts"
 import type { CarriedGroup, LeftBehind } from "./accounting.ts"
 import type { DType } from "../tensor/DType.ts"
+import type { FrozenSummary } from "./frozen.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
 
 export interface DtypeChange {
@@ -100,6 +101,8 @@ export interface ConversionReport {
   readonly carriedBecause: ReadonlyArray<CarriedGroup>
   /** Rows of the vocabulary, where they change: what an import pads (and by which rule), what an export leaves out. */
   readonly vocabulary?: VocabularyPadding | Pick<VocabularyPadding, "from" | "to">
+  /** What does not train, where something is frozen. */
+  readonly frozen?: FrozenSummary
   /** Absent if nothing is quantised. */
   readonly quantized?: QuantizedSummary
   /** How large files were read and written, where there was something to find out; known after the run. */

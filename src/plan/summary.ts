@@ -6,7 +6,8 @@ import type { DType } from "../tensor/DType.ts"
 import { bytesOfTensors } from "./accounting.ts"
 import type { ComponentSummary } from "./Report.ts"
 
-interface Sized {
+/** What counts of a stored tensor. */
+export interface SizedTensor {
   readonly dtype: DType
   readonly shape: Shape
 }
@@ -14,7 +15,7 @@ interface Sized {
 /** Tensors and bytes of every module. `stored`: the tensors of the model, by key; `layout`: the one that an import cuts for. */
 export const componentSummaries = (
   modules: ReadonlyArray<ConversionModule>,
-  stored: ReadonlyMap<string, Sized>,
+  stored: ReadonlyMap<string, SizedTensor>,
   layout?: Layout
 ): ReadonlyArray<ComponentSummary> => {
   const rows = new Map((layout ? describeLayout(layout) : []).map((row) => [row.component, row]))

@@ -7,10 +7,10 @@ import { LANGUAGE, mimoParallelism, modelParallelism } from "./parallelism.ts"
 import { type Provider, pythonObject, type PythonValue } from "./Provider.ts"
 import { toYaml } from "./toYaml.ts"
 
-const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>, form: "mimo" | "standard"): PythonValue => {
+const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>, form: "mimo" | "standard", own: Provider["fields"]): PythonValue => {
   if (form === "standard") {
     const { parallelism } = layout[0]!
-    return pythonObject(provider.target, { ...complete(provider, parallelism), ...modelParallelism(parallelism) })
+    return pythonObject(provider.target, { ...complete(provider, parallelism), ...modelParallelism(parallelism), ...own })
   }
   const language = layout.find(({ name }) => name === LANGUAGE)
   return pythonObject(MIMO_PROVIDER, {
@@ -21,6 +21,7 @@ const modelSection = (provider: Provider, layout: ReadonlyArray<LayoutComponent>
       mtp_num_layers: null
     }),
     ...mimoFields(provider.fields["bf16"], provider.fields["fp16"]),
+    ...own,
     megatron_mimo_parallelism_config: mimoParallelism(layout)
   })
 }
@@ -47,16 +48,16 @@ const CONVERTED: SavedState = { optimizer: false, rng: false, fullyParallel: fal
 /**
  * The text of `run_config.yaml` for a freshly converted model, or for one that a run `saved`. Besides `model`, only the fields that a
  * resuming trainer indexes without a default are written (`BR:training/checkpointing.py` 2822-2890). With `adapters`: of a run that
- * trains them.
+ * trains them; `model`: further fields of the model as the form has it.
  */
 export const freshRunConfig = (
   provider: Provider,
   layout: ReadonlyArray<LayoutComponent>,
   form: "mimo" | "standard",
-  { adapters, saved = CONVERTED }: { readonly adapters?: AdapterSettings | undefined; readonly saved?: SavedState } = {}
+  { adapters, model = {}, saved = CONVERTED }: { readonly adapters?: AdapterSettings | undefined; readonly model?: Provider["fields"]; readonly saved?: SavedState } = {}
 ): string =>
   toYaml(pythonObject(CONFIG_CONTAINER, {
-    model: modelSection(provider, layout, form),
+    model: modelSection(provider, layout, form, model),
     checkpoint: pythonObject(CHECKPOINT_CONFIG, {
       ckpt_format: "torch_dist",
       fully_parallel_save: saved.fullyParallel,

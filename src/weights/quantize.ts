@@ -3,7 +3,7 @@ import { quote, UsageError } from "../errors.ts"
 import { matchesStars } from "../plan/match.ts"
 import { blockwise } from "../quantized/BlockQuantizer.ts"
 import { type BlockSize, DEFAULT_BLOCK } from "../quantized/QuantizationConfig.ts"
-import type { IsFrozen } from "./FreezeSet.ts"
+import type { IsFrozen } from "../plan/FreezeSet.ts"
 import type { SelectedTensor } from "./selection.ts"
 import type { PlacedTask } from "./tasks.ts"
 

@@ -7,7 +7,7 @@ import { coordinatesOf } from "../parallel/RankGrid.ts"
 import type { LaidOutModule } from "../plan/layoutChecks.ts"
 import type { Parameter } from "../model/Parameter.ts"
 import type { Shape } from "../tensor/Copy.ts"
-import type { IsFrozen } from "./FreezeSet.ts"
+import type { IsFrozen } from "../plan/FreezeSet.ts"
 
 /** How a parameter is made of Hugging Face tensors. */
 export interface TaskMapping {

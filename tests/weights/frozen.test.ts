@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { expect, it } from "vitest"
 import { prepareImport } from "../../src/api/conversions.ts"
 import { diffCheckpoints, Disk, publishVersion, pullVersion } from "../../src/index.ts"
+import { parseRunConfig } from "../../src/runconfig/RunConfigFile.ts"
 import { toyModel } from "./toyModel.ts"
 
 /** Flip a bit in the middle of a tensor of the only shard. */
@@ -39,5 +40,21 @@ it("frozen routers are skipped by deltas and compared by diff, in either format"
   expect((await diffCheckpoints(hf, other, { frozen: ["router"] })).tensors.map(({ name }) => name)).toEqual([router])
   await expect(diffCheckpoints(megatron, other, { frozen: ["router"] })).rejects.toMatchObject({ _tag: "UsageError" })
   await expect(publishVersion(trained, root, { freeze: ["images"] })).rejects.toMatchObject({ _tag: "UsageError" })
+  rmSync(work, { recursive: true })
+})
+
+it("what an import is told to freeze is in its plan and in the model's configuration, in either form", async () => {
+  const { hf, work } = await toyModel("llava-1.5")
+  const plan = (freeze: ReadonlyArray<string>, standard: boolean) => Effect.runPromise(prepareImport(hf, { freeze, standard }).pipe(Effect.provide(Disk.layer)))
+  const configured = (text: string) => (parseRunConfig(Buffer.from(text)) as { readonly model: Record<string, unknown> }).model
+  const mimo = await plan(["encoders", "images.projector", "language_model.decoder.layers.0.*"], false)
+  expect(configured(mimo.plan.runConfig)).toMatchObject({ freeze_modality_encoders: { images: true }, freeze_modality_projections: { images: true } })
+  expect(mimo.report.frozen).toMatchObject({ fields: ["freeze_modality_encoders", "freeze_modality_projections"], byHook: ["language_model.decoder.layers.0.*"] })
+  const standard = await plan(["language"], true)
+  expect(configured(standard.plan.runConfig)).toMatchObject({ freeze_language_model: true })
+  // The same parts, counted another way: all that is not in the tower or its projector.
+  const rest = await plan(["encoders", "projections"], true)
+  expect(standard.report.frozen!.bytes + rest.report.frozen!.bytes).toBe(standard.report.targetBytes)
+  expect((await plan([], true)).report.frozen).toBeUndefined()
   rmSync(work, { recursive: true })
 })

@@ -9,7 +9,7 @@ import { describeModel } from "../../src/space/describeModel.ts"
 import { headersOf } from "../../src/space/HfSource.ts"
 import { openedWeights } from "../../src/space/openedWeights.ts"
 import { CONVENTIONS } from "../../src/weights/conventions.ts"
-import { freezeSet, frozenTensors } from "../../src/weights/FreezeSet.ts"
+import { freezeSet, frozenTensors } from "../../src/plan/FreezeSet.ts"
 import { placedTasks } from "../../src/weights/tasks.ts"
 import { sourceOf, type Toy, toys } from "../families/toys.ts"
 

@@ -15,7 +15,7 @@ import { type HfConfig, headersOf, noHeaders } from "../../space/HfSource.ts"
 import type { HfWeights } from "../../space/HfWeights.ts"
 import { kindOfPath } from "../../space/openSpace.ts"
 import { openedWeights } from "../../space/openedWeights.ts"
-import { freezeSet, frozenTensors } from "../../weights/FreezeSet.ts"
+import { freezeSet, frozenTensors } from "../../plan/FreezeSet.ts"
 import { type PlacedTask, placedTasks, type WeightConversionTask } from "../../weights/tasks.ts"
 import { type Arrangement, arrange, familiesOf, type WithFamilies } from "../requests.ts"
 

@@ -58,7 +58,7 @@ export const importCommand = Command.make("import", {
       ? {
         components: yield* decidedOnce("the layout", Effect.flatMap(Effect.promise(() => import("../../api/training/layouts.ts")), ({ bestComponents }) => bestComponents(hfModel, {
           ...families,
-          ...samplesOf({ ...input, freeze: [] }),
+          ...samplesOf({ ...input, freeze: input.freeze.filter((part) => !part.includes("*")) }),
           ...runOf({ ...input, gpuFile: nothing, microBatch: nothing, recompute: nothing, sequenceParallel: nothing }),
           ...clusterOf({ ...input, sharedNodes: false, launcher: "srun", efficiency: nothing, measuredStep: nothing })
         })))

@@ -40,7 +40,7 @@ export const planCommand = Command.make("plan", {
   if (Option.isSome(input.megatronPath)) {
     yield* attempt(() => flags.refuseLayoutOfImport(input))
     const why = "it goes with an import; without --megatron-path one is planned"
-    yield* attempt(() => refuseIdle(["--load-route", input.loadRoute !== "hook", why], ["--tp-rank-files", input.tpRankFiles, why], ["--megatron-vocab-size", Option.isSome(input.megatronVocabSize), why]))
+    yield* attempt(() => refuseIdle(["--load-route", input.loadRoute !== "hook", why], ["--tp-rank-files", input.tpRankFiles, why], ["--freeze", input.freeze.length > 0, why], ["--megatron-vocab-size", Option.isSome(input.megatronVocabSize), why]))
     const vocabulary = yield* attempt(() => flags.vocabularyOptions(input.vocabSize))
     const { report } = yield* prepareExport(model, input.megatronPath.value, { ...families, ...flags.tensorsOf(input), ...vocabulary, ...shared, components: input.component })
     yield* writeReports(targets, { command: "plan", paths: [input.megatronPath.value, ...(typeof model === "string" ? [model] : [])], conversion: report, ...families })

@@ -37,11 +37,7 @@ export const publishCommand = Command.make("publish", {
   encoding: Flag.Literals("encoding", deltaEncodings as unknown as [DeltaEncoding, ...Array<DeltaEncoding>]).pipe(Flag.withDescription("How deltas are written. Default xor; overwrite is larger, and can be applied twice"), Flag.optional),
   base: pathFlag("base", "directory").pipe(Flag.withMetavar("DIR"), Flag.withDescription("What the version before was made from, if it is no longer where it was; for a first version that is a delta: what the engines were started with"), Flag.optional),
   keep: Flag.Int("keep").pipe(Flag.withMetavar("N"), Flag.withDescription("Remove all but the newest N versions and what they are built on. Default: all stay"), Flag.optional),
-  freeze: Flag.String("freeze").pipe(
-    Flag.withMetavar("PART"),
-    Flag.withDescription("A part that does not train, which a delta takes as it was, without reading it: router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable"),
-    Flag.between(0, 100)
-  ),
+  freeze: flags.freeze(", which a delta takes as it was, without reading it"),
   watch: Flag.Boolean("watch").pipe(Flag.withDescription("SOURCE is a training folder: publish each iteration when its tracker names it, until interrupted"), Flag.withDefault(false)),
   interval: Flag.Int("interval").pipe(Flag.withMetavar("SECONDS"), Flag.withDescription("With --watch: between two looks. Default 2"), Flag.optional),
   torchDtype: flags.torchDtype,

@@ -50,6 +50,14 @@ export const conversionFields = {
     known: z.boolean().describe("An earlier run had measured it too"),
     seen: z.array(z.strictObject({ ...ioWay, bytes: bytes.describe("Moved that way in this run"), bytesPerSecond: count.describe("While any were under way; remembered where none were") }))
   })).describe("How large files were read and written, where there was something to find out; known after the run")),
+  frozen: optional(z.strictObject({
+    asked: texts.describe("Parts by name, or patterns of parameters"),
+    parameters: count.describe("Of the model"),
+    tensors: count.describe("Stored tensors of which nothing trains"),
+    bytes,
+    fields: texts.describe("Fields of the model in run_config.yaml that say so"),
+    byHook: texts.describe("What has no such field: a hook of the training script freezes it")
+  }).describe("What does not train, where something is frozen")),
   processes: optional(z.strictObject({
     each: z.array(z.strictObject({
       rank: count,

@@ -10,6 +10,13 @@ export const loadRoute = Flag.Literals("load-route", loadRoutes).pipe(
   Flag.withDefault("hook" as const)
 )
 
+/** Parts of a model by name; `then` is what it is for. */
+export const freeze = (then: string) => Flag.String("freeze").pipe(
+  Flag.withMetavar("PART"),
+  Flag.withDescription(`A part that does not train${then}: router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable`),
+  Flag.between(0, 100)
+)
+
 /** What an import writes. */
 export const written = {
   tpRankFiles: Flag.Boolean("tp-rank-files").pipe(
@@ -20,13 +27,14 @@ export const written = {
     Flag.withMetavar("N"),
     Flag.withDescription("Rows of the vocabulary in the Megatron checkpoint, zeros behind the model's own. Default: what tensor parallelism asks for"),
     Flag.optional
-  )
+  ),
+  freeze: freeze(", which the plan shows and the configuration says")
 }
 
 /** What {@link written} says, and {@link loadRoute}. */
-export const importOptions = ({ loadRoute: route, megatronVocabSize, tpRankFiles }: { readonly tpRankFiles: boolean; readonly loadRoute: LoadRoute; readonly megatronVocabSize: Option.Option<number> }) => {
+export const importOptions = ({ freeze: frozen, loadRoute: route, megatronVocabSize, tpRankFiles }: { readonly tpRankFiles: boolean; readonly loadRoute: LoadRoute; readonly megatronVocabSize: Option.Option<number>; readonly freeze: ReadonlyArray<string> }) => {
   const rows = within(megatronVocabSize, "megatron-vocab-size", 1, 2 ** 31 - 1)
-  return { loadRoute: route, ...(tpRankFiles ? { checkpointFormat: "tp_rank" as const } : {}), ...(rows === undefined ? {} : { paddedVocabulary: rows }) }
+  return { loadRoute: route, ...(tpRankFiles ? { checkpointFormat: "tp_rank" as const } : {}), ...(rows === undefined ? {} : { paddedVocabulary: rows }), freeze: frozen }
 }
 
 export const torchDtype = Flag.Literals("torch-dtype", torchDtypes as [TorchDtype, ...Array<TorchDtype>]).pipe(

@@ -9,8 +9,8 @@ import { quote, UsageError } from "../errors.ts"
 import { type Form, unroute } from "../mimo/routing.ts"
 import type { Parameter } from "../model/Parameter.ts"
 import { STANDARD_COMPONENT } from "../parallel/Layout.ts"
-import { modulesOf } from "../plan/describe.ts"
-import { matchesStars } from "../plan/match.ts"
+import { modulesOf } from "./describe.ts"
+import { matchesStars } from "./match.ts"
 
 /** What a hook of the trainer freezes as the router, in its layers; those of multi-token prediction train. */
 const ROUTER = /(?:^|\.)mlp\.(?:router\.(?:weight|bias)|shared_experts\.gate_(?:weight|bias))$/
