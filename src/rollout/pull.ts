@@ -7,6 +7,7 @@ import { Disk, type DiskCalls, type DiskFile, writeFully } from "../io/Disk.ts"
 import { discard } from "../publish/staging/discard.ts"
 import { Lock } from "../publish/staging/Lock.ts"
 import { stagingOf } from "../publish/staging/names.ts"
+import { isRemote } from "../remote/place.ts"
 import { storeInUse } from "../remote/storeInUse.ts"
 import { type HfTensors, openSafetensors, openShard } from "../safetensors/SafetensorsDirectory.ts"
 import { isMissing } from "../store/present.ts"
@@ -154,7 +155,7 @@ export const pullVersion = (root: string, directory: string, request: PullOption
   const store = yield* storeInUse
   const local = resolve(directory)
   const target = asked ?? (yield* converting(() => listVersions(store, root))).at(-1)
-  if (target === undefined) return yield* new InvalidFile({ path: root, code: "rollout/no-versions", problem: "holds no versions (weight_v000001 and so on)" })
+  if (target === undefined) return yield* new InvalidFile({ path: root, code: "rollout/no-versions", problem: "holds no versions (weight_v000001 and so on)", ...(isRemote(root) ? { hint: "A web server lists nothing: --to N says which version." } : {}) })
   if (!Number.isSafeInteger(target) || target < 0) return yield* new UsageError({ problem: `${target} is no version` })
   const found: LocalState | undefined = yield* converting(() => standingOf(disk, local))
   const here = fresh ? undefined : found

@@ -70,6 +70,8 @@ mkdir "$work/adapters"
 
 # Versions of weights, pulled by a receiver of another making.
 node tests/rollout/receivers.ts "$venv/bin/python"
+mkdir "$work/versions"
+"$venv/bin/python" -W ignore tests/interop/versions.py "$work/versions" "${convert[@]}"
 
 # The cache of the Hub, both ways, with the official client.
 node tests/interop/hub.ts "$venv/bin/python"

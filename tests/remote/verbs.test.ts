@@ -1,5 +1,7 @@
 /** Verbs on what is far away: as on the disk, with little asked of a large model, and with no secret in anything that is printed or kept. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
@@ -14,6 +16,7 @@ import { type FakeBucket, startBucket } from "./bucket.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
 import { treeOf } from "../trees.ts"
 import { unlike } from "./faultedWrites.ts"
+import { digests, writeModel, writeNext } from "../rollout/models.ts"
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
 const work = mkdtempSync(join(tmpdir(), "far-verbs-"))
@@ -76,6 +79,44 @@ describe("a checkpoint in a bucket", () => {
     await well("import", "--hf-model", "hf://org/model", "--megatron-path", "s3://models/from-hub", "--cache", "--report", "report.html")
     await well("diff", "hf://org/model", "s3://models/from-hub")
     await well("plan", "--hf-model", "hf://org/model", "--json")
+  })
+})
+
+describe("versions of weights", () => {
+  it("are pulled from a bucket, the Hub and a web server, as they are from the disk: whole, by deltas, and back", async () => {
+    for (const [n, share] of [0, 0.01, 0.02].entries()) {
+      if (n === 0) writeModel(join(work, "state1"), 1)
+      else writeNext(join(work, `state${n}`), join(work, `state${n + 1}`), share, n)
+      await well("publish", `state${n + 1}`, "versions", "-q")
+    }
+    const tree = treeOf(join(work, "versions"))
+    await put("versions", tree)
+    hub.repositories.set("org/versions", { commit: COMMIT, files: tree })
+    const web = createServer((asked, answer) => {
+      const bytes = tree.get(decodeURIComponent(asked.url!.slice("/v/".length)))
+      const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(asked.headers.range ?? "") ?? []
+      if (!bytes) return answer.writeHead(404).end()
+      const part = from === undefined ? bytes : bytes.subarray(Number(from), to ? Number(to) + 1 : undefined)
+      const last = Number(from ?? 0) + part.byteLength - 1
+      answer.writeHead(from === undefined ? 200 : 206, { etag: `"${bytes.byteLength}"`, "accept-ranges": "bytes", "content-length": part.byteLength, ...(from === undefined ? {} : { "content-range": `bytes ${from}-${last}/${bytes.byteLength}` }) })
+      answer.end(asked.method === "HEAD" ? undefined : part)
+    })
+    await new Promise<void>((resolve) => { web.listen(0, "127.0.0.1", () => resolve()) })
+    const roots = { bucket: "s3://models/versions", hub: "hf://org/versions", web: `http://127.0.0.1:${(web.address() as AddressInfo).port}/v` }
+    for (const [where, root] of Object.entries(roots)) {
+      const local = join(work, `pulled-${where}`)
+      for (const n of [2, 3, 1]) {
+        await well("pull", root, local, "--to", String(n), "-q")
+        expect(digests(local), `${where}, version ${n}`).toEqual(digests(join(work, `state${n}`)))
+      }
+      if (where === "web") continue
+      await well("pull", root, local, "-q")
+      expect(digests(local), where).toEqual(digests(join(work, "state3")))
+    }
+    // HTTP lists nothing.
+    const { code, err } = await cli("pull", roots.web, join(work, "pulled-web"))
+    expect([code, err]).toEqual([3, expect.stringContaining("--to N")])
+    web.close()
   })
 })
 

@@ -7,7 +7,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { isAbsolute, join } from "node:path"
-import { spawnSync } from "node:child_process"
 
 export type Trouble = "error" | "refuses" | "hangs" | "cuts" | "lies" | "restarts"
 
@@ -123,13 +122,13 @@ export interface EngineOptions {
   readonly token?: string
   /** Requests that are pending: so many flushes are refused. */
   readonly pending?: number
-  /** Has /pull_weights, done by this Python. */
-  readonly python?: string
+  /** Has /pull_weights, and a receiver behind it: what is wrong, or undefined. */
+  readonly receive?: (local: string, source: string, version: number) => string | undefined
   /** vLLM: without the development routes. */
   readonly production?: boolean
 }
 
-export const fakeSglang = (initial: string, { pending = 0, python, token }: EngineOptions = {}): Promise<Engine> => serving(initial, (engine) => {
+export const fakeSglang = (initial: string, { pending = 0, receive, token }: EngineOptions = {}): Promise<Engine> => serving(initial, (engine) => {
   let [left, flushed] = [pending, false]
   const yes = (more: object = {}): Answer => [200, { success: true, message: "Succeeded", ...more }]
   const no = (message: string): Answer => [400, { success: false, message }]
@@ -162,13 +161,12 @@ export const fakeSglang = (initial: string, { pending = 0, python, token }: Engi
     },
     "POST /weights_checker": ({ action, ...rest }) => (action !== "checksum" || keysOf(rest, ["allow_quant_error"]).length > 0 ? [422, { detail: "action" }] : yes({ checksums: Object.fromEntries(engine.tensors) })),
     "GET /get_weight_version": () => [200, { weight_version: engine.version }],
-    ...(python === undefined ? {} : {
-      "POST /pull_weights": (body: Body) => {
-        const { local_checkpoint_dir: local, source_dir: source, target_version: version } = body
-        if (typeof local !== "string" || typeof source !== "string" || !Number.isInteger(version)) return [422, { detail: "body" }]
+    ...(receive === undefined ? {} : {
+      "POST /pull_weights": ({ local_checkpoint_dir: local, source_dir: source, target_version: version, ...rest }: Body) => {
+        if (typeof local !== "string" || typeof source !== "string" || !isAbsolute(source) || !Number.isInteger(version) || Object.keys(rest).length > 0) return [422, { detail: "body" }]
         if (engine.paused) engine.problem("pulled while it was paused")
-        const { status, stdout } = spawnSync(python, [new URL("./receiver.py", import.meta.url).pathname, "pull", local, source, String(version)], { encoding: "utf8" })
-        return status === 0 ? yes() : no(stdout)
+        const problem = receive(local, source, version as number)
+        return problem === undefined ? yes() : no(problem)
       }
     })
   }

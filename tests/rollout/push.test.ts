@@ -1,5 +1,5 @@
 /** New weights to three replicas: all or none resumes, whatever fails, and the report says who has what. */
-import { existsSync, readdirSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest"
@@ -54,6 +54,32 @@ describe.each(kinds)("%s", (name, fake, request) => {
     expect(await push(engines, { ...request, copy, version: 1 })).toMatchObject({ complete: true })
     for (const engine of engines) expect([engine.tensors, engine.version]).toEqual([loaded(at("state1")), "1"])
     expect(readdirSync(work).filter((other) => other.startsWith(`copy-${name}.v`))).toHaveLength(1)
+  })
+})
+
+describe("sglang with /pull_weights", () => {
+  /** Of a whole version; what deltas become is for `receivers.ts`. */
+  const receive = (local: string, source: string, version: number): string | undefined => {
+    const from = join(source, `weight_v${String(version).padStart(6, "0")}`)
+    if (!existsSync(from)) return `no version ${version}`
+    rmSync(local, { recursive: true, force: true })
+    cpSync(from, local, { recursive: true })
+    return undefined
+  }
+
+  it("brings its own copy to the version while it generates, and loads that", async () => {
+    const engines = await three(fakeSglang, { receive })
+    expect(await push(engines, { engineLocal: at("host") })).toMatchObject({ complete: true })
+    for (const engine of engines) {
+      expect([engine.tensors, engine.version, engine.paused, engine.problems]).toEqual([loaded(at("state3")), "3", false, []])
+      expect(engine.calls.filter((route) => route.startsWith("/p"))).toEqual(["/pull_weights", "/pause_generation"])
+    }
+  })
+
+  it("a host that cannot pull keeps all replicas as they were, and nobody was paused", async () => {
+    const engines = await three(fakeSglang, { receive: (local, source, version) => (engines[1]!.calls.length > 0 ? "checksum mismatch" : receive(local, source, version)) })
+    expect(await push(engines, { engineLocal: at("host-of-three") })).toMatchObject({ complete: false, failed: "prepare" })
+    for (const engine of engines) expect([engine.tensors, engine.version, engine.calls.includes("/pause_generation")]).toEqual([loaded(at("state1")), "default", false])
   })
 })
 

@@ -4,10 +4,11 @@ import { cpSync, mkdtempSync, renameSync, rmSync, truncateSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { publishVersion, pullVersion } from "../../src/api/rollout.ts"
+import { publishVersion, pullVersion, pushVersion } from "../../src/api/rollout.ts"
 import type { BridgeError } from "../../src/errors.ts"
 import { toPromise } from "../../src/io/attempt.ts"
 import { Disk } from "../../src/io/Disk.ts"
+import { fakeSglang, loaded } from "./engines.ts"
 import { digests, writeModel, writeNext } from "./models.ts"
 
 const python = process.argv[2] ?? ".venv-interop/bin/python"
@@ -52,6 +53,16 @@ try {
   cpSync(at("back"), at("other"), { recursive: true })
   cpSync(at("state8"), at("other"), { recursive: true })
   refused("a wrong base", theirs("pull", at("other"), root, "5"), "checksum mismatch")
+  // Behind an engine's route: deltas, and back, which begins with the whole version before.
+  const engine = await fakeSglang(at("state1"), { receive: (local, source, n) => {
+    const { status, stdout } = theirs("pull", local, source, String(n))
+    return status === 0 ? undefined : stdout
+  } })
+  for (const n of [5, 3]) {
+    const { complete } = await run(pushVersion(root, { engines: [engine.url], engineLocal: at("host"), version: n }))
+    check(`pushed through /pull_weights: version ${n}`, complete && engine.version === String(n) && engine.problems.length === 0 && JSON.stringify([...engine.tensors]) === JSON.stringify([...loaded(at(`state${n}`))]))
+  }
+  await engine.close()
   truncateSync(join(version(3), "model-00000-of-00001.safetensors"), 300)
   check("a shard that is cut short", theirs("pull", at("back"), root, "3").status !== 0)
 } finally {
