@@ -1,5 +1,5 @@
 /**
- * `npm run bench:rollout [-- --size MB --dir DIR --repeats N]`: a delta published beside `cat old new > /dev/null`, and pulled beside a
+ * `npm run bench:rollout [-- --size MB --dir DIR --repeats N --cold]`: a delta published beside `cat old new > /dev/null`, and pulled beside a
  * plain read and write of the touched tensors; medians, in shuffled rounds, by how many bytes have changed; and the bytes of the delta
  * beside zstd level 1 of the same XOR.
  */
@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { constants, zstdCompressSync } from "node:zlib"
 
-const { values } = parseArgs({ options: { size: { type: "string", default: "512" }, dir: { type: "string", default: "/dev/shm" }, repeats: { type: "string", default: "3" } } })
+const { values } = parseArgs({ options: { size: { type: "string", default: "512" }, dir: { type: "string", default: "/dev/shm" }, repeats: { type: "string", default: "3" }, cold: { type: "boolean", default: false } } })
 const bin = new URL("../../dist/bin.js", import.meta.url).pathname
 const work = mkdtempSync(join(values.dir, "bench-rollout-"))
 const TENSORS = 16
@@ -34,8 +34,12 @@ const weights = (directory: string): string => join(directory, "model.safetensor
 
 const run = (...args: ReadonlyArray<string>): void => { execFileSync(process.execPath, [bin, ...args, "--quiet"], { stdio: ["ignore", "ignore", "inherit"] }) }
 const cat = (...files: ReadonlyArray<string>): void => { execFileSync("sh", ["-c", `cat ${files.map((file) => `'${file}'`).join(" ")} > /dev/null`]) }
-/** Read, change nothing, write back: what applying a delta cannot do without. */
-const rewrite = (file: string): void => { execFileSync("sh", ["-c", `dd if='${file}' of='${file}' bs=4M conv=notrunc status=none`]) }
+/** Read, change nothing, write back, durably: what applying a delta cannot do without. */
+const rewrite = (file: string): void => { execFileSync("sh", ["-c", `dd if='${file}' of='${file}' bs=4M conv=notrunc,fsync status=none`]) }
+/** With `--cold`: the page cache forgets the files (POSIX_FADV_DONTNEED), as if they had not been looked at since they were written. */
+const forget = (...files: ReadonlyArray<string>): void => {
+  if (values.cold) for (const file of files) execFileSync("dd", [`of=${file}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"])
+}
 
 try {
   const start = timed(() => { spawnSync(process.execPath, [bin, "--version"]) })
@@ -63,12 +67,20 @@ try {
       mkdirSync(copy)
       cpSync(weights(before), weights(copy))
       const steps = [
-        () => { times.cat.push(timed(() => { cat(weights(before), weights(after)) })) },
         () => {
+          forget(weights(before), weights(after))
+          times.cat.push(timed(() => { cat(weights(before), weights(after)) }))
+        },
+        () => {
+          forget(weights(before), weights(after))
           times.publish.push(timed(() => { run("publish", after, target, "--base", before) }))
+          forget(weights(local))
           times.pull.push(timed(() => { run("pull", target, local) }))
         },
-        () => { times.rewrite.push(timed(() => { rewrite(weights(copy)) })) }
+        () => {
+          forget(weights(copy))
+          times.rewrite.push(timed(() => { rewrite(weights(copy)) }))
+        }
       ].sort(() => Math.random() - 0.5)
       for (const step of steps) step()
       if (round === 0) {

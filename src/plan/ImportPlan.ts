@@ -22,13 +22,13 @@ import { ChunkArray, groupsToPlace, keptArray, localArray, type ReadCopy } from 
 import { dtypeChanges, storedDtypes } from "./importDtypes.ts"
 import type { ImportOptions } from "./ImportOptions.ts"
 import { describeSource, type ImportRelation, relateImport } from "./importRelation.ts"
-import { freezing, type FrozenSummary } from "./frozen.ts"
+import { freezing } from "./frozen.ts"
 import { importedProvider } from "./importedProvider.ts"
 import type { LaidOutModule } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, refuseUnmapped } from "./match.ts"
 import { castTo, type TorchDtype } from "./Options.ts"
 import { quantizedSummary } from "./quantizedSummary.ts"
-import type { ConversionReport, DtypeChange } from "./Report.ts"
+import type { ConversionReport, DtypeChange, FrozenSummary } from "./Report.ts"
 import { componentSummaries, type SizedTensor } from "./summary.ts"
 
 export interface ImportPlan {

@@ -4,7 +4,6 @@ import type { LayoutRow } from "../parallel/Layout.ts"
 import type { ProcessGroupKind } from "../parallel/ProcessGroups.ts"
 import type { CarriedGroup, LeftBehind } from "./accounting.ts"
 import type { DType } from "../tensor/DType.ts"
-import type { FrozenSummary } from "./frozen.ts"
 import type { VocabularyPadding } from "./vocabulary.ts"
 
 export interface DtypeChange {
@@ -37,6 +36,20 @@ export interface QuantizedSummary {
   readonly dequantized: ReadonlyArray<string>
   /** Written as the original's own codes and scales: their values have not changed. */
   readonly restored: ReadonlyArray<string>
+}
+
+/** What does not train. Sizes are in bytes. */
+export interface FrozenSummary {
+  /** Parts by name, or patterns of parameters, as they were asked for. */
+  readonly asked: ReadonlyArray<string>
+  /** Parameters of the model; and the stored tensors (keys) of which nothing trains. */
+  readonly parameters: number
+  readonly tensors: number
+  readonly bytes: number
+  /** Fields of the model in `run_config.yaml` that say so. */
+  readonly fields: ReadonlyArray<string>
+  /** What was asked for and has no such field: a hook of the training script freezes it (`setup sft --freeze` writes one). */
+  readonly byHook: ReadonlyArray<string>
 }
 
 /** Past the page cache, or through it; `inFlight` blocks beside each other. */

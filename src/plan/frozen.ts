@@ -6,21 +6,8 @@ import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import type { Provider } from "../runconfig/Provider.ts"
 import { bytesOfTensors } from "./accounting.ts"
 import { frozenTensors } from "./FreezeSet.ts"
+import type { FrozenSummary } from "./Report.ts"
 import type { SizedTensor } from "./summary.ts"
-
-/** What does not train. Sizes are in bytes. */
-export interface FrozenSummary {
-  /** Parts by name, or patterns of parameters, as they were asked for. */
-  readonly asked: ReadonlyArray<string>
-  /** Parameters of the model; and the stored tensors (keys) of which nothing trains. */
-  readonly parameters: number
-  readonly tensors: number
-  readonly bytes: number
-  /** Fields of the model in `run_config.yaml` that say so. */
-  readonly fields: ReadonlyArray<string>
-  /** What was asked for and has no such field: a hook of the training script freezes it (`setup sft --freeze` writes one). */
-  readonly byHook: ReadonlyArray<string>
-}
 
 /** Fields of models with a vision tower (the `freeze` method of their classes reads them). */
 const STANDARD_FIELDS: Readonly<Record<string, string>> = {
