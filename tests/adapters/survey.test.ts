@@ -5,6 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { diff, examine, inspect, report } from "../../src/api/checkpoints.ts"
+import type { AdapterFacts, AdapterModule } from "../../src/adapters/survey/AdapterFacts.ts"
+import { adapterTraps } from "../../src/doctor/adapters.ts"
 import { importAdapter } from "../../src/api/adapters.ts"
 import { verify } from "../../src/api/verification.ts"
 import { inspectionText } from "../../src/cli/inspectText.ts"
@@ -140,5 +142,20 @@ describe("doctor", () => {
     const config = join(canonical, "iter_0000000", "run_config.yaml")
     writeFileSync(config, readFileSync(config, "utf8").replace(/^( +)dim: \d+$/m, "$1dim: 16"))
     expect(await doctor(canonical)).toContain("error adapter-rank")
+  })
+
+  it("knows modules that engines do not adapt, ranks that they do not serve, experts and their forms", () => {
+    const module: AdapterModule = { module: "model.layers.0.self_attn.q_proj", stack: "model.layers", layer: 0, dtype: "BF16", rank: 8, inputs: 4, outputs: 4, scale: 1, magnitude: false, norm: 1, outputNorm: 1 }
+    const facts: AdapterFacts = { kind: "peft", form: "lora", rank: 8, alpha: 8, dropout: 0, targetModules: ["q_proj"], targetParameters: [], parameters: 64, modules: [module], unpaired: [] }
+    const found = (own: Partial<AdapterFacts>) => adapterTraps({ ...facts, ...own }).map(({ code, severity, text }) => `${severity} ${code}: ${text}`).join("\n")
+    expect(found({})).toBe("")
+    expect(found({ modules: [{ ...module, module: "model.visual.blocks.0.attn.q_proj" }] })).toContain("warning adapter-engine: 1 modules are of an encoder or its projector")
+    expect(found({ rank: 1024, modules: [{ ...module, rank: 1024 }] })).toContain("warning adapter-engine: rank 1024 is above what vLLM serves (512)")
+    expect(found({ rank: 20, modules: [{ ...module, rank: 20 }] })).toContain("note adapter-engine: vLLM has to be told of rank 20: --max-lora-rank 32")
+    expect(found({ modules: [{ ...module, module: "model.layers.0.mlp.experts.3.q_proj" }] })).toContain("note adapter-experts: experts have one pair of matrices each")
+    expect(found({ modules: [{ ...module, experts: 4 }] })).toContain("note adapter-experts: experts are in the flat form")
+    expect(found({ kind: "megatron", form: "dora" })).toContain("warning adapter-dora: Megatron-Bridge loses the magnitudes")
+    const { rank: _rank, ...unread } = facts
+    expect(adapterTraps({ ...unread, problem: "bias is \"all\"" }).map(({ code, severity }) => `${severity} ${code}`)).toContain("error adapter-config")
   })
 })
