@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 
@@ -62,18 +62,24 @@ const tcpCopy = async (paths: ReadonlyArray<string>): Promise<number> => {
   return performance.now() - began
 }
 
-/** Peak resident memory of a process so far, in MB. */
-const peakOf = ({ pid }: ChildProcess): number => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000
+/** Peak resident memory of a process so far, in MB; 0 of one that has ended, as a server does that has served all whom it expected. */
+const peakOf = ({ exitCode, pid }: ChildProcess): number => {
+  const status = exitCode === null && existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, "utf8") : ""
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000
+}
 
 const served = async (consumers: number, stalled = 0): Promise<{ readonly ms: number; readonly peak: number }> => {
   const server = spawn(process.execPath, [bin, "serve", megatron, "--hf-model", hf, "--json", ...(stalled > 0 ? ["--gather", "2000"] : ["--consumers", String(consumers), "--gather", "20000"])], { stdio: ["ignore", "ignore", "pipe"] })
   const { url } = JSON.parse(await line(server)) as { url: string }
   const waiting = Array.from({ length: stalled }, () => node(STALLED, url))
+  let peak = 0
+  const watching = setInterval(() => { peak = Math.max(peak, peakOf(server)) }, 20)
   const began = performance.now()
   const all = Array.from({ length: consumers }, () => node(CONSUMER, url))
   await Promise.all(all.map((child) => once(child, "close")))
   const ms = performance.now() - began
-  const peak = peakOf(server)
+  peak = Math.max(peak, peakOf(server))
+  clearInterval(watching)
   for (const child of [...waiting, server]) child.kill("SIGKILL")
   return { ms, peak }
 }
