@@ -2,6 +2,7 @@
  * Which models are supported and how that is known, by describing every test model: `routes/verified.ts`, which the command line
  * reads, and the table of docs/models.md.
  */
+import { readFileSync } from "node:fs"
 import { families } from "../routes/index.ts"
 import type { Support } from "../src/bridge/Support.ts"
 import { hfWeightsOf } from "../src/space/HfWeights.ts"
@@ -30,6 +31,13 @@ const shown = (toy: Toy) => {
     quantized: [...new Set([...logical.quantized.values()].map((q) => q.form))]
   }
 }
+
+const jsonOf = <T>(path: string): T => JSON.parse(readFileSync(new URL(`../tests/${path}`, import.meta.url), "utf8")) as T
+
+/** Models at their published sizes, and where their configs were read. */
+const published = jsonOf<Readonly<Record<string, { readonly source: string }>>>("routes/published.json")
+/** What a release of transformers has besides. */
+const absent = jsonOf<{ readonly transformers: string; readonly known: number; readonly absent: ReadonlyArray<string> }>("interop/absent.json")
 
 const union = (lists: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => [...new Set(lists.flat())]
 
@@ -101,7 +109,7 @@ ${all.length} architectures of ${new Set(all.map((s) => s.family)).size} familie
 - **GPU**: checkpoints that Megatron-LM trained and saved on H200 GPUs, by name; exported, they compute in transformers what the trainer
   computed there, to the noise of bf16.
 - **transformers**: models that transformers wrote, in either of its formats, come back byte for byte (*bytes*), and it computes the
-  same logits before and after, of encoders their hidden states, bit for bit (*logits*). Empty: it does not have the architecture.
+  same logits before and after, of encoders their hidden states, bit for bit (*logits*; of models with encoders from tokens alone). Empty: it does not have the architecture.
 - **Forward**: the [forward check](forward-check.md) computes the logits that transformers computes.
 
 All have the round trip besides: a generated checkpoint with the published names comes back byte for byte, none of its tensors can be
@@ -112,4 +120,21 @@ the toys in \`tests/forward\`.
 ${row(["Architecture", "Family", "MIMO components", "MTP", "Quantised forms", "Reference", "GPU", "transformers", "Forward"])}
 ${row(Array.from({ length: 9 }, () => "---"))}
 ${all.map((s) => row(cell(s))).join("\n")}
+
+## Published sizes
+
+Of these models every tensor that transformers builds at the published size has a row, and none else (\`tests/routes/published.test.ts\`).
+Their configs are those of the Hub as far as they could be had:
+
+${row(["Model", "Where its config was read"])}
+${row(["---", "---"])}
+${Object.entries(published).map(([name, { source }]) => row([name, source])).join("\n")}
+
+## What transformers has besides
+
+Of the decoders and vision-language models of transformers ${absent.transformers}, ${absent.known} are in the table above and ${absent.absent.length} are not.
+\`npm run interop\` compares the two, and prints what a later release brings. [A family is one file](adding-a-family.md); a file of your own
+works with \`--family FILE\`.
+
+${absent.absent.map((name) => `\`${name}\``).join(", ")}
 `

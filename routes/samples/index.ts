@@ -3,6 +3,7 @@
  * size asks for it). `sample` writes them, so that everything can be tried and measured without a download.
  */
 import { deepseekV3Fp8 } from "./deepseek_v3.ts"
+import { llavaSample, whisperSample } from "./llava.ts"
 import { qwen3_5VlSample, qwen3_5VlMoeSample } from "./qwen3_5.ts"
 import { qwen3MoeSample, qwen3VlMoeSample } from "./qwen3_moe.ts"
 import type { Sample, SampleSize } from "./Sample.ts"
@@ -14,5 +15,7 @@ export const samples: Readonly<Record<string, Readonly<Record<SampleSize, Sample
   "qwen3.5-vl-moe": qwen3_5VlMoeSample,
   "qwen3-moe": qwen3MoeSample,
   "qwen3-vl-moe": qwen3VlMoeSample,
-  "deepseek-v3-fp8": deepseekV3Fp8
+  "deepseek-v3-fp8": deepseekV3Fp8,
+  llava: llavaSample,
+  whisper: whisperSample
 }

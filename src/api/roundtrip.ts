@@ -6,9 +6,10 @@ import { join } from "node:path"
 import { verifyHf } from "../verify/verify.ts"
 import type { TensorVerdict, VerifyReport } from "../verify/pairing.ts"
 import type { EngineLimits } from "../engine/index.ts"
-import type { JobError } from "../errors.ts"
-import { uninterruptibly } from "../io/attempt.ts"
+import { type JobError, UsageError } from "../errors.ts"
+import { checking, uninterruptibly } from "../io/attempt.ts"
 import { Disk } from "../io/Disk.ts"
+import { assemblyAt, exportedParts, pathOfAssembly } from "../space/Assembly.ts"
 import { openStoredWeights } from "../space/openStoredWeights.ts"
 import type { Shape } from "../tensor/Copy.ts"
 import type { DType } from "../tensor/DType.ts"
@@ -59,8 +60,16 @@ const temporary = (parent: string) =>
 
 const bytesOf = ({ files }: ConversionReport): number => files.reduce((sum, { bytes }) => sum + bytes, 0)
 
+/** What an export of a model wrote, as the same kind of model. Errors: UsageError. */
+const exportedAs = (hfModel: string, directory: string): string => {
+  const assembly = assemblyAt(hfModel)
+  if (assembly?.whole) throw new UsageError({ code: "usage/assembly", problem: `a round trip compares the parts, and an export of ${assembly.whole.architecture} as one has none`, hint: "Put the model together without `whole`." })
+  return assembly ? pathOfAssembly(exportedParts(assembly, directory)) : directory
+}
+
 /**
- * Import `hfModel` to a checkpoint, export that again, and compare: equal means the same bytes, dtype and shape under the same name.
+ * Import `hfModel` to a checkpoint, export that again, and compare: equal means the same bytes, dtype and shape under the same name. Of a
+ * model that is put together, the parts.
  *
  * @throws what an import and an export fail with
  */
@@ -77,6 +86,7 @@ export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effe
     const folder = yield* temporary(workDirectory)
     const megatron = loadMegatron ?? saveMegatron ?? join(folder, "megatron")
     const hf = saveHf ?? join(folder, "hf")
+    const back = yield* checking(() => exportedAs(hfModel, hf))
     const notes: Array<string> = []
 
     if (loadMegatron === undefined) {
@@ -90,7 +100,7 @@ export const roundtrip = (hfModel: string, request: RoundtripRequest = {}): Effe
     const exporting = meter("exporting", request)
     exporting.total(bytesOf(planned.report))
     const exported = yield* planned.run(hf, { ...run, progress: exporting.add })
-    const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, hf, { ...engine, ...measured("comparing", request) }, familiesOf(request))
+    const { bytes, equal, tensors, total } = yield* verifyHf(hfModel, back, { ...engine, ...measured("comparing", request) }, familiesOf(request))
     const original = (yield* openStoredWeights(hfModel, familiesOf(request))).tensors
     const { architecture, components, family, form } = exported
     return {

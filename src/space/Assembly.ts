@@ -2,6 +2,7 @@
  * A model of several checkpoints, as a value: which part comes from where, and where it stands in both tensor spaces. It has a path like a
  * model in a directory, under which it is opened: nothing is at that path but what is noted here.
  */
+import { join } from "node:path"
 import { ASSEMBLED, type AssemblySection } from "../bridge/assembled.ts"
 import type { Component } from "../bridge/Component.ts"
 import type { JsonValue } from "../document/StrictJson.ts"
@@ -65,6 +66,15 @@ export const configSectionOf = ({ name }: Pick<AssemblyPart, "name">): string =>
 
 /** The folder of a part in an export. */
 export const folderOf = ({ name }: Pick<AssemblyPart, "name">): string => name.replaceAll(".", "-")
+
+/** The same model, of the parts that an export of it wrote below a directory: a section is a model by itself there. */
+export const exportedParts = ({ parts, whole: _, ...assembly }: PartedModel, directory: string): PartedModel => ({
+  ...assembly,
+  parts: parts.map((part) => {
+    const { config, names, section, ...own } = part
+    return { ...(section ? own : part), path: join(directory, folderOf(part)) }
+  })
+})
 
 /** The config of the whole, from those of its parts, in their order. */
 export const assembledConfig = (assembly: PartedModel, configs: ReadonlyArray<{ readonly path: string; readonly json: JsonValue }>): JsonValue => ({

@@ -68,6 +68,10 @@ describe.each(CASES)("%s", (_, model, modalities, parts) => {
     const layout = [`-c language=${language}`, ...modalities.map((name) => `-c ${name}=${encoder}`)].join(" ")
     await run(`import --quiet ${model} --megatron-path ${id} ${layout}`)
     if (language === "tp=4") expect(await run(`verify ${model} --megatron-path ${id}`)).toMatch(/^(\d+)\/\1 equal/m)
+    if (language === "tp=1") {
+      await run(`roundtrip --quiet ${model} ${layout} --output-dir ${id}-trip`)
+      for (const [part, directory] of Object.entries(parts)) sameFiles(directory, `${id}-trip/${words(model)[1]}/${part}`)
+    }
     await run(`export --quiet ${model} --megatron-path ${id} --hf-path ${id}-out`)
     for (const [part, directory] of Object.entries(parts)) sameFiles(directory, `${id}-out/${part}`)
   })
@@ -179,15 +183,17 @@ it("layers of an encoder that the model has no use for travel beside it, and are
   expect(report.carriedBecause.map(({ tensors, why }) => [why, tensors.length])).toEqual([["behind layer 4 of the tower, whose output the model takes", 16]])
 })
 
-it("three processes write the same files", async () => {
+it.each(CASES)("several processes write the same files: %s", async (_, model, modalities, parts) => {
   const start = (line: string) => execFileSync(process.execPath, [program, ...words(line)], { cwd: work, encoding: "utf8" })
-  await run(`import --quiet ${THREE} --megatron-path one -c language=tp=2,pp=2 -c images=tp=2 -c audios=tp=1`)
-  start(`import --quiet ${THREE} --megatron-path three -c language=tp=2,pp=2 -c images=tp=2 -c audios=tp=1 --processes 3`)
-  for (const file of readdirSync(join(work, "one/iter_0000000")).filter((name) => name.endsWith(".distcp"))) {
-    expect(readFileSync(join(work, "three/iter_0000000", file)).equals(readFileSync(join(work, "one/iter_0000000", file))), file).toBe(true)
+  const layout = `-c language=tp=2,pp=2 ${modalities.map((name) => `-c ${name}=tp=2`).join(" ")}`
+  const [one, three, out] = ["one", "three", "three-out"].map((name) => `${name}-${modalities.join("-")}`)
+  await run(`import --quiet ${model} --megatron-path ${one} ${layout}`)
+  start(`import --quiet ${model} --megatron-path ${three} ${layout} --processes 3`)
+  for (const file of readdirSync(join(work, one!, "iter_0000000")).filter((name) => name.endsWith(".distcp"))) {
+    expect(readFileSync(join(work, three!, "iter_0000000", file)).equals(readFileSync(join(work, one!, "iter_0000000", file))), file).toBe(true)
   }
-  start(`export --quiet ${THREE} --megatron-path three --hf-path three-out --processes 3`)
-  for (const [part, directory] of Object.entries(CASES[2][3])) sameFiles(directory, `three-out/${part}`)
+  start(`export --quiet ${model} --megatron-path ${three} --hf-path ${out} --processes 3`)
+  for (const [part, directory] of Object.entries(parts)) sameFiles(directory, `${out}/${part}`)
 }, 60_000)
 
 describe("sections of a whole model", () => {

@@ -45,6 +45,7 @@ node tests/interop/compareLogits.ts "$work/decoders"
 models="$work/models"
 mkdir "$models"
 mapfile -t architectures < <(node -e 'import("./routes/index.ts").then(({ families }) => console.log(families.architectures.join("\n")))')
+printf '%s\n' "${architectures[@]}" | "$venv/bin/python" -W ignore tests/interop/absentArchitectures.py tests/interop/absent.json
 "$venv/bin/python" -W ignore tests/interop/writeModels.py "$models" "${architectures[@]}"
 node tests/interop/convertModels.ts "$models"
 "$venv/bin/python" -W ignore tests/interop/compareModels.py "$models"

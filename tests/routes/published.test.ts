@@ -13,6 +13,8 @@ import { tensorsOf } from "../families/tensorsOf.ts"
 
 interface Published {
   readonly config: Readonly<Record<string, unknown>>
+  /** Where the config was read; docs/models.md lists it. */
+  readonly source: string
   readonly expected: { readonly tensors: number; readonly parameters: number; readonly sha256: string }
 }
 

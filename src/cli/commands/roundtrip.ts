@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { basename, join, resolve } from "node:path"
+import { join, parse, resolve } from "node:path"
+import { isAssemblyFile } from "../../api/assembly.ts"
 import { prepareExport, prepareImport } from "../../api/conversions.ts"
 import { type RoundtripReport, type RoundtripTensor, roundtrip } from "../../api/roundtrip.ts"
 import { ExitCode, quote, UsageError } from "../../errors.ts"
@@ -46,7 +47,8 @@ const renderRoundtrip = (r: RoundtripReport): string => {
 }
 
 export const roundtripCommand = Command.make("roundtrip", {
-  hfModel: flags.hfModel,
+  hfModel: flags.hfModels,
+  ...flags.assembly,
   hfRevision: flags.hfRevision,
   component: flags.component,
   ...flags.standard,
@@ -69,6 +71,7 @@ export const roundtripCommand = Command.make("roundtrip", {
   yield* attempt(() => refuseIdle(["--overwrite", input.overwrite && (input.skipSave || (save === undefined && Option.isNone(input.outputDir))), "nothing is kept; --output-dir and --megatron-save-path keep something"]))
   const families = yield* flags.namedFamilies(input)
   const output = input.skipSave ? undefined : Option.getOrUndefined(input.outputDir)
+  const name = Option.getOrElse(input.recipe, () => parse(resolve(input.hfModel))[isAssemblyFile(input.hfModel) ? "name" : "base"])
   if (input.dryRun) {
     const { report } = load === undefined ? yield* prepareImport(hfModel, { ...arrangement, ...families }) : yield* prepareExport(hfModel, load, families)
     return yield* emit("roundtrip", input, report, (r) => renderReport(r, undefined, false))
@@ -80,7 +83,7 @@ export const roundtripCommand = Command.make("roundtrip", {
     overwrite: input.overwrite,
     ...(load === undefined ? {} : { loadMegatron: load }),
     ...(save === undefined ? {} : { saveMegatron: save }),
-    ...(output === undefined ? {} : { saveHf: join(output, basename(resolve(input.hfModel))) }),
+    ...(output === undefined ? {} : { saveHf: join(output, name) }),
     ...(Option.isSome(input.workDir) ? { workDirectory: input.workDir.value } : {}),
     onKept,
     onWait,
