@@ -15,7 +15,7 @@ export const samples: Readonly<Record<string, Readonly<Record<SampleSize, Sample
   "qwen3.5-vl-moe": qwen3_5VlMoeSample,
   "qwen3-moe": qwen3MoeSample,
   "qwen3-vl-moe": qwen3VlMoeSample,
-  "deepseek-v3-fp8": deepseekV3Fp8,
   llava: llavaSample,
-  whisper: whisperSample
+  whisper: whisperSample,
+  "deepseek-v3-fp8": deepseekV3Fp8
 }
