@@ -71,8 +71,9 @@ export const folderOf = ({ name }: Pick<AssemblyPart, "name">): string => name.r
 export const exportedParts = ({ parts, whole: _, ...assembly }: PartedModel, directory: string): PartedModel => ({
   ...assembly,
   parts: parts.map((part) => {
-    const { config, names, section, ...own } = part
-    return { ...(section ? own : part), path: join(directory, folderOf(part)) }
+    const path = join(directory, folderOf(part))
+    const { hf, megatron, name, settings } = part
+    return part.section ? { name, path, hf, megatron, ...(settings ? { settings } : {}) } : { ...part, path }
   })
 })
 
