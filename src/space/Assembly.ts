@@ -68,8 +68,10 @@ export const configSectionOf = ({ name }: Pick<AssemblyPart, "name">): string =>
 export const folderOf = ({ name }: Pick<AssemblyPart, "name">): string => name.replaceAll(".", "-")
 
 /** The same model, of the parts that an export of it wrote below a directory: a section is a model by itself there. */
-export const exportedParts = ({ parts, whole: _, ...assembly }: PartedModel, directory: string): PartedModel => ({
-  ...assembly,
+export const exportedParts = ({ components, notes, parts, recipe }: PartedModel, directory: string): PartedModel => ({
+  recipe,
+  components,
+  notes,
   parts: parts.map((part) => {
     const path = join(directory, folderOf(part))
     const { hf, megatron, name, settings } = part
