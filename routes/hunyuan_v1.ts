@@ -78,7 +78,7 @@ export const hunYuanMoe = family({
     num_experts: size.default(1),
     moe_topk: z.union([size, z.array(size).max(100_000)]).default(1),
     /** One for each layer in the published one; the experts are as wide as intermediate_size says. */
-    moe_intermediate_size: z.unknown()
+    moe_intermediate_size: z.union([size, z.array(size).max(100_000)]).nullish()
   }))),
   layout: (_, headers) => expertLayout(headers),
   describe: (t, experts) => {
