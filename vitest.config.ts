@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 const source = (path: string): string => new URL(path, import.meta.url).pathname
@@ -15,8 +16,8 @@ export default defineConfig({
   test: {
     // One module graph for many files: a third less time. Nothing here changes a module's state.
     isolate: false,
-    // Every core: a worker on each, as most files wait little.
-    maxWorkers: "100%",
+    // One more than there are cores: conversions wait for the disk.
+    maxWorkers: availableParallelism() + 1,
     // No test asks a network; those of the Hub have one of their own.
     env: { HF_HUB_OFFLINE: "1" },
     globalSetup: ["tests/bundle.ts"],

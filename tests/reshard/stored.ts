@@ -12,13 +12,23 @@ export const iterationIn = (parent: string): string => join(parent, readdirSync(
 
 export const metadataOf = (folder: string): DcpMetadata => decodeMetadata(readFileSync(join(folder, ".metadata")))
 
+/** Files of a folder, each read once. */
+const filesIn = (folder: string): ((file: string) => Buffer) => {
+  const read = new Map<string, Buffer>()
+  return (file) => {
+    const bytes = read.get(file) ?? readFileSync(join(folder, file))
+    read.set(file, bytes)
+    return bytes
+  }
+}
+
 /** The C-order bytes of a global tensor. */
-export const globalBytes = async (folder: string, { chunks, dtype, shape }: StoredTensor): Promise<Buffer> => {
+export const globalBytes = async (folder: string, { chunks, dtype, shape }: StoredTensor, contentOf = filesIn(folder)): Promise<Buffer> => {
   const width = bytesOf(dtype)
   const out = Buffer.alloc(volume(shape) * width)
   const strides = stridesOf(shape)
   for (const { file, length: bytes, offset, offsets, sizes } of chunks) {
-    const item = readFileSync(join(folder, file)).subarray(offset, offset + bytes)
+    const item = contentOf(file).subarray(offset, offset + bytes)
     const view = await readTensorItem(bytes, (at, count) => Promise.resolve(item.subarray(at, at + count)))
     // Row by row; a row of one step in both lies together.
     const length = sizes.at(-1) ?? 1
@@ -48,8 +58,9 @@ export interface TensorSummary {
 /** Every tensor of a folder, as the facts of a case say it. */
 export const summaries = async (folder: string): Promise<Record<string, TensorSummary>> => {
   const out: Record<string, TensorSummary> = {}
+  const contentOf = filesIn(folder)
   for (const [key, tensor] of metadataOf(folder).tensors) {
-    out[key] = { dtype: torchName(tensor.dtype)!, shape: tensor.shape, sha256: createHash("sha256").update(await globalBytes(folder, tensor)).digest("hex") }
+    out[key] = { dtype: torchName(tensor.dtype)!, shape: tensor.shape, sha256: createHash("sha256").update(await globalBytes(folder, tensor, contentOf)).digest("hex") }
   }
   return out
 }
