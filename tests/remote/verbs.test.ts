@@ -1,7 +1,5 @@
 /** Verbs on what is far away: as on the disk, with little asked of a large model, and with no secret in anything that is printed or kept. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PutObjectCommand } from "@aws-sdk/client-s3"
@@ -15,6 +13,7 @@ import { type Finished, runCli } from "../cli/run.ts"
 import { type FakeBucket, startBucket } from "./bucket.ts"
 import { type FakeHub, startFakeHub, TOKEN } from "./fakeHub.ts"
 import { treeOf } from "../trees.ts"
+import { startWeb } from "./web.ts"
 import { unlike } from "./faultedWrites.ts"
 import { digests, writeModel, writeNext } from "../rollout/models.ts"
 
@@ -92,17 +91,8 @@ describe("versions of weights", () => {
     const tree = treeOf(join(work, "versions"))
     await put("versions", tree)
     hub.repositories.set("org/versions", { commit: COMMIT, files: tree })
-    const web = createServer((asked, answer) => {
-      const bytes = tree.get(decodeURIComponent(asked.url!.slice("/v/".length)))
-      const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(asked.headers.range ?? "") ?? []
-      if (!bytes) return answer.writeHead(404).end()
-      const part = from === undefined ? bytes : bytes.subarray(Number(from), to ? Number(to) + 1 : undefined)
-      const last = Number(from ?? 0) + part.byteLength - 1
-      answer.writeHead(from === undefined ? 200 : 206, { etag: `"${bytes.byteLength}"`, "accept-ranges": "bytes", "content-length": part.byteLength, ...(from === undefined ? {} : { "content-range": `bytes ${from}-${last}/${bytes.byteLength}` }) })
-      answer.end(asked.method === "HEAD" ? undefined : part)
-    })
-    await new Promise<void>((resolve) => { web.listen(0, "127.0.0.1", () => resolve()) })
-    const roots = { bucket: "s3://models/versions", hub: "hf://org/versions", web: `http://127.0.0.1:${(web.address() as AddressInfo).port}/v` }
+    const web = await startWeb(new Map([...tree].map(([name, bytes]) => [`v/${name}`, bytes])))
+    const roots = { bucket: "s3://models/versions", hub: "hf://org/versions", web: `${web.address}/v` }
     for (const [where, root] of Object.entries(roots)) {
       const local = join(work, `pulled-${where}`)
       for (const n of [2, 3, 1]) {
@@ -116,7 +106,7 @@ describe("versions of weights", () => {
     // HTTP lists nothing.
     const { code, err } = await cli("pull", roots.web, join(work, "pulled-web"))
     expect([code, err]).toEqual([3, expect.stringContaining("--to N")])
-    web.close()
+    await web.close()
   })
 })
 

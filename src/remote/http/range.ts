@@ -80,6 +80,10 @@ const unwelcome = (path: string, { status }: RangeAnswer): Error | undefined => 
   }
 }
 
+/** An empty object has no range that could be sent: some servers say 416, others send all of it. */
+const isEmpty = ({ header, status }: RangeAnswer, from: number, { size }: Pinned): boolean =>
+  from === 0 && size === undefined && (status === 416 ? header("content-range") === "bytes */0" : status === 200 && header("content-length") === "0")
+
 /**
  * Read the bytes from `start` on into `into`, which the object fills, or, where its size is unknown, as much as there is.
  *
@@ -99,6 +103,12 @@ export const readRange = async (client: Client, path: string, ask: Ask, pinned: 
     const renew = fresh
     fresh = false
     const answer = await ask(`bytes=${from}-${start + expected - 1}`, renew, deadline)
+    if (isEmpty(answer, from, pinned)) {
+      await answer.drop()
+      pinned.size = expected = 0
+      pinned.etag = strong(answer.header("etag"))
+      return
+    }
     const again = transientAnswer(path, answer)
     const bad = again ?? unwelcome(path, answer)
     if (bad !== undefined) {
