@@ -11,18 +11,18 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { startFakeHub, TOKEN } from "../remote/fakeHub.ts"
+import { program } from "../program.ts"
 import { treeOf } from "../trees.ts"
 
 const [python = "python3"] = process.argv.slice(2)
 const run = promisify(execFile)
 const COMMIT = "0123456789abcdef0123456789abcdef01234567"
-const bin = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const work = mkdtempSync(join(tmpdir(), "hub-interop-"))
 const hub = await startFakeHub()
 
 try {
   const model = join(work, "model")
-  await run(process.execPath, [bin, "sample", "--model", "qwen3.5-vl", model, "--quiet"])
+  await run(process.execPath, [program, "sample", "--model", "qwen3.5-vl", model, "--quiet"])
   const files = treeOf(model)
   hub.repositories.set("org/model", { commit: COMMIT, files })
   hub.repositories.set("org/gated", { commit: COMMIT, files, gated: true })
@@ -30,7 +30,7 @@ try {
   const client = (home: string, script: string, offline = false) =>
     run(python, ["-c", script], { env: { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HOME: home, HF_HUB_DISABLE_XET: "1", HF_HUB_DISABLE_TELEMETRY: "1", HF_TOKEN: TOKEN, HF_HUB_OFFLINE: offline ? "1" : "0" } })
   const ours = (home: string, args: ReadonlyArray<string>, offline = false) =>
-    run(process.execPath, [bin, ...args, "--quiet"], { env: { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HOME: home, HF_HUB_OFFLINE: offline ? "1" : "0", HF_TOKEN: TOKEN } })
+    run(process.execPath, [program, ...args, "--quiet"], { env: { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HOME: home, HF_HUB_OFFLINE: offline ? "1" : "0", HF_TOKEN: TOKEN } })
   const SNAPSHOT = "from huggingface_hub import snapshot_download; print(snapshot_download('org/model'))"
 
   const theirs = join(work, "theirs")

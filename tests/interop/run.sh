@@ -10,8 +10,14 @@ if ! "$venv/bin/python" -c 'import torch, transformers, safetensors, peft, numpy
     { tail -5 "$venv/pip.log" >&2; exit 1; }
 fi
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-convert=(node src/cli/bin.ts)
+# The command line as it is published, which starts faster; below node_modules, where packages that it does not carry are found.
+command=node_modules/.cache/interop-$$
+trap 'rm -rf "$work" "$command"' EXIT
+mkdir -p "$command"
+echo '{"type":"module"}' > "$command/package.json"
+node -e 'import("./scripts/bundle.ts").then(({ bundleCommand }) => bundleCommand(process.argv[1]))' "$command"
+export COMMAND_UNDER_TEST=$PWD/$command/bin.js
+convert=(node "$COMMAND_UNDER_TEST")
 for model in qwen3.5-vl qwen3.5-vl-moe; do
   mkdir "$work/$model"
   "${convert[@]}" sample --quiet --model "$model" "$work/$model/hf"
