@@ -9,7 +9,7 @@ import { wrap } from "../help.ts"
 import { refuseIdle } from "../idle.ts"
 import { emit } from "../output.ts"
 import { bad, bold, dim, good, plural, terminalWidth } from "../text.ts"
-import { engineSecret, secretOf } from "../engineFlags.ts"
+import { engineSecret, secretOf } from "../flags/access.ts"
 import { examineEngine } from "../../api/rollout.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 

@@ -3,7 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { countFlops } from "../../api/training/flops.ts"
 import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
-import { sampleFlags, samplesOf } from "../trainingFlags.ts"
+import { sampleFlags, samplesOf } from "../flags/training.ts"
 import { renderFlops } from "../trainingText.ts"
 
 export const flopsCommand = Command.make("flops", {

@@ -11,8 +11,8 @@ import { emit } from "../output.ts"
 import { withProgress } from "../progress.ts"
 import { renderReport } from "../render.ts"
 import { refuseIdle } from "../idle.ts"
-import { cluster, clusterOf, run, runOf, sampleFlags, samplesOf } from "../trainingFlags.ts"
-import { refuseDryReport, reportPaths } from "../reportFlags.ts"
+import { cluster, clusterOf, run, runOf, sampleFlags, samplesOf } from "../flags/training.ts"
+import { refuseDryReport, reportPaths } from "../flags/report.ts"
 
 /** What a planned layout depends on. */
 const planned = { seqLength: sampleFlags.seqLength, images: sampleFlags.images, gpu: run.gpu, globalBatch: run.globalBatch, nodes: cluster.nodes, gpusPerNode: cluster.gpusPerNode }
@@ -29,9 +29,7 @@ export const importCommand = Command.make("import", {
   ...flags.standard,
   loadRoute: flags.loadRoute,
   ...flags.written,
-  torchDtype: flags.torchDtype,
-  mtp: flags.mtp,
-  allowUnmapped: flags.allowUnmapped,
+  ...flags.tensors,
   ...flags.published,
   trustRemoteCode: flags.trustRemoteCode,
   report: flags.report,

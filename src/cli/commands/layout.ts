@@ -4,7 +4,7 @@ import { pageTargets } from "../../api/reportFiles.ts"
 import { planLayout, writeLayoutPages } from "../../api/training/layouts.ts"
 import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
-import { cluster, run, sampleFlags, trainingOf } from "../trainingFlags.ts"
+import { cluster, run, sampleFlags, trainingOf } from "../flags/training.ts"
 import { renderLayout } from "../trainingText.ts"
 
 export const layoutCommand = Command.make("layout", {

@@ -3,7 +3,7 @@ import { Command, Flag } from "effect/cli"
 import { countMemory } from "../../api/training/memory.ts"
 import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
-import { run, runOf, sampleFlags, samplesOf } from "../trainingFlags.ts"
+import { run, runOf, sampleFlags, samplesOf } from "../flags/training.ts"
 import { renderMemory } from "../trainingText.ts"
 
 export const memoryCommand = Command.make("memory", {

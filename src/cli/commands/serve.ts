@@ -33,9 +33,7 @@ export const serveCommand = Command.make("serve", {
     Flag.withDescription(`Milliseconds that the first consumer waits for others, so that one reading serves all. Default ${SERVE_DEFAULTS.gather}`),
     Flag.withDefault(SERVE_DEFAULTS.gather as number)
   ),
-  torchDtype: flags.torchDtype,
-  mtp: flags.mtp,
-  allowUnmapped: flags.allowUnmapped,
+  ...flags.tensors,
   ...flags.engine,
   family: flags.family,
   ...flags.told

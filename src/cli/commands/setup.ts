@@ -6,7 +6,7 @@ import * as flags from "../flags/index.ts"
 import { emit } from "../output.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 import { bold, bytes, dim, plural, table } from "../text.ts"
-import { cluster, run, sampleFlags, trainingOf } from "../trainingFlags.ts"
+import { cluster, run, sampleFlags, trainingOf } from "../flags/training.ts"
 
 const optionalText = (name: string, metavar: string, what: string) => Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(what), Flag.optional)
 const optionalCount = (name: string, what: string) => Flag.Int(name).pipe(Flag.withMetavar("N"), Flag.withDescription(what), Flag.optional)

@@ -9,14 +9,15 @@ import { ExitCode, UsageError } from "../../errors.ts"
 import * as flags from "../flags/index.ts"
 import { idleEngine, refuseIdle } from "../idle.ts"
 import { isMuted, asJob } from "../job.ts"
-import { emit } from "../output.ts"
+import { emit, type OutputFlags } from "../output.ts"
 import { withProgress } from "../progress.ts"
-import { reportPaths } from "../reportFlags.ts"
+import { reportPaths } from "../flags/report.ts"
 import { renderDeep, renderVerify } from "../render.ts"
 import { pathArgument, pathFlag } from "../paths.ts"
 import { cleaned } from "../../quote.ts"
 import { type EngineSumsReport, verifyEngines } from "../../api/rollout.ts"
-import { engineSecret, secretOf } from "../engineFlags.ts"
+import { engineSecret, secretOf } from "../flags/access.ts"
+import type { Values } from "../flags/Values.ts"
 import { bad, bold, dim, good, plural } from "../text.ts"
 
 const renderSums = ({ baseline, different, engines, equal, sameVersion }: EngineSumsReport): string => {
@@ -30,10 +31,9 @@ const renderSums = ({ baseline, different, engines, equal, sameVersion }: Engine
 
 const MOST_DIFFERENCES = 20
 
-const verifyEngineSums = Effect.fnUntraced(function*(input: { readonly [K in "authEnv" | "authFile" | "baseline" | "hfModel" | "megatronPath"]: Option.Option<unknown> } & {
-  readonly authEnv: Option.Option<string>; readonly authFile: Option.Option<string>; readonly baseline: Option.Option<string>
-  readonly engine: ReadonlyArray<string>; readonly paths: ReadonlyArray<string>; readonly deep: boolean; readonly json: boolean; readonly quiet: boolean
-}) {
+const verifyEngineSums = Effect.fnUntraced(function*(input: Values<typeof engineSecret> & OutputFlags & {
+  readonly [K in "baseline" | "hfModel" | "megatronPath"]: Option.Option<string>
+} & { readonly engine: ReadonlyArray<string>; readonly paths: ReadonlyArray<string>; readonly deep: boolean }) {
   yield* attempt(() => refuseIdle(
     ["PATH", input.paths.length > 0, "an engine's own tensors are held against other engines"],
     ["--hf-model", Option.isSome(input.hfModel), "an engine's own tensors are held against other engines"],

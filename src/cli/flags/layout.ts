@@ -3,6 +3,7 @@ import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { type Arrangement, MAX_RANKS, type PipelineSplit } from "../../api/requests.ts"
 import { UsageError } from "../../errors.ts"
+import type { Values } from "./Values.ts"
 import { within } from "./within.ts"
 
 export const component = Flag.String("component").pipe(
@@ -49,20 +50,7 @@ export const standard = {
   )
 }
 
-export interface LayoutFlags {
-  readonly component: ReadonlyArray<string>
-  readonly standard: boolean
-  readonly tp: Option.Option<number>
-  readonly pp: Option.Option<number>
-  readonly ep: Option.Option<number>
-  readonly etp: Option.Option<number>
-  readonly vpp: Option.Option<number>
-  readonly firstStage: Option.Option<number>
-  readonly lastStage: Option.Option<number>
-  readonly embeddingStage: boolean
-  readonly lossStage: boolean
-  readonly pipelineLayout: Option.Option<string>
-}
+export type LayoutFlags = Values<typeof standard & { readonly component: typeof component }>
 
 const PIPELINE_FLAGS: Readonly<Record<keyof PipelineSplit, string>> = {
   firstStageLayers: "--decoder-first-pipeline-num-layers",

@@ -4,6 +4,7 @@ import { Flag } from "effect/cli"
 import { ENGINE_BOUNDS, ENGINE_DEFAULTS, type EngineLimits } from "../../api/engine.ts"
 import type { JobRequest } from "../../api/job.ts"
 import { UsageError } from "../../errors.ts"
+import type { Values } from "./Values.ts"
 import { within } from "./within.ts"
 
 /** This process as one of several; launchers say the same by their variables. */
@@ -34,11 +35,7 @@ export const plannedProcesses = Flag.Int("processes").pipe(
   Flag.optional
 )
 
-export interface JobFlags {
-  readonly rank: Option.Option<number>
-  readonly worldSize: Option.Option<number>
-  readonly rendezvous: Option.Option<string>
-}
+export type JobFlags = Values<typeof job>
 
 /** What {@link job} says. */
 export const jobRequest = (input: JobFlags): JobRequest =>
@@ -73,12 +70,7 @@ export const parseSize = (text: string, flag: string): number => {
 
 type IoMode = NonNullable<EngineLimits["io"]>
 
-export interface EngineFlags {
-  readonly concurrency: Option.Option<number>
-  readonly maxMemory: Option.Option<string>
-  readonly threads: Option.Option<number>
-  readonly io: IoMode
-}
+export type EngineFlags = Values<typeof engine>
 
 export const engineOptions = (flags: EngineFlags) => {
   const concurrency = within(flags.concurrency, "concurrency", ...ENGINE_BOUNDS.concurrency)

@@ -1,6 +1,5 @@
 /** What a command says, and where. */
 import { Flag } from "effect/cli"
-import { pathFlag } from "../paths.ts"
 
 export const json = Flag.Boolean("json").pipe(Flag.withDescription("Print the report, or the error, as JSON"), Flag.withDefault(false))
 
@@ -17,22 +16,3 @@ export const progress = {
 
 /** What every command has that takes its time and ends with a report. */
 export const told = { json, quiet, ...progress }
-
-export const report = pathFlag("report", "file").pipe(
-  Flag.withMetavar("FILE"),
-  Flag.withDescription("Also write a self-contained HTML page (or, if FILE ends in .yaml, the card) about it"),
-  Flag.optional
-)
-
-/** Of commands that have no card. */
-export const page = pathFlag("report", "file").pipe(
-  Flag.withMetavar("FILE"),
-  Flag.withDescription("Also write a self-contained HTML page about it"),
-  Flag.optional
-)
-
-export const card = pathFlag("card", "file").pipe(
-  Flag.withMetavar("FILE"),
-  Flag.withDescription("Also write a verification card: YAML with model, versions, hashes, counts and timings"),
-  Flag.optional
-)

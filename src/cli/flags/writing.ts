@@ -1,8 +1,9 @@
 /** What is written, and whether something may be there already. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { type LoadRoute, loadRoutes, type MtpMode, mtpModes, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../../api/requests.ts"
+import { loadRoutes, type MtpMode, mtpModes, TENSOR_DEFAULTS, type TensorChoices, type TorchDtype, torchDtypes } from "../../api/requests.ts"
 import { onKept, onWait } from "../interruption.ts"
+import type { Values } from "./Values.ts"
 import { within } from "./within.ts"
 
 export const loadRoute = Flag.Literals("load-route", loadRoutes).pipe(
@@ -32,7 +33,7 @@ export const written = {
 }
 
 /** What {@link written} says, and {@link loadRoute}. */
-export const importOptions = ({ freeze: frozen, loadRoute: route, megatronVocabSize, tpRankFiles }: { readonly tpRankFiles: boolean; readonly loadRoute: LoadRoute; readonly megatronVocabSize: Option.Option<number>; readonly freeze: ReadonlyArray<string> }) => {
+export const importOptions = ({ freeze: frozen, loadRoute: route, megatronVocabSize, tpRankFiles }: Values<typeof written & { readonly loadRoute: typeof loadRoute }>) => {
   const rows = within(megatronVocabSize, "megatron-vocab-size", 1, 2 ** 31 - 1)
   return { loadRoute: route, ...(tpRankFiles ? { checkpointFormat: "tp_rank" as const } : {}), ...(rows === undefined ? {} : { paddedVocabulary: rows }), freeze: frozen }
 }
@@ -52,6 +53,11 @@ export const allowUnmapped = Flag.String("allow-unmapped").pipe(
   Flag.withDescription("Leave tensors behind that nothing claims; `*` stands for anything. Repeatable; the report lists them"),
   Flag.between(0, 1000)
 )
+
+/** What becomes of tensors. */
+export const tensors = { torchDtype, mtp, allowUnmapped }
+
+export const tensorsOf = ({ allowUnmapped, mtp, torchDtype }: Values<typeof tensors>): TensorChoices => ({ torchDtype, mtp, allowUnmapped })
 
 export const vocabSize = Flag.Int("vocab-size").pipe(
   Flag.withMetavar("N"),
@@ -88,7 +94,7 @@ export const dryRun = Flag.Boolean("dry-run").pipe(Flag.withDescription("Print t
 export const published = { overwrite, resume, checksum, dryRun }
 
 /** How a run begins. */
-export const runStart = (flags: { readonly overwrite: boolean; readonly resume: boolean }) => ({
+export const runStart = (flags: Values<Pick<typeof published, "overwrite" | "resume">>) => ({
   overwrite: flags.overwrite,
   resume: flags.resume,
   onKept,
@@ -96,15 +102,7 @@ export const runStart = (flags: { readonly overwrite: boolean; readonly resume: 
 })
 
 /** How a run begins and what it leaves. */
-export const runOptions = (flags: { readonly overwrite: boolean; readonly resume: boolean; readonly checksum: Option.Option<boolean> }) => ({
+export const runOptions = (flags: Values<Pick<typeof published, "overwrite" | "resume" | "checksum">>) => ({
   ...runStart(flags),
   ...(Option.isSome(flags.checksum) ? { checksum: flags.checksum.value } : {})
 })
-
-export interface TensorFlags {
-  readonly torchDtype: TorchDtype
-  readonly mtp: MtpMode
-  readonly allowUnmapped: ReadonlyArray<string>
-}
-
-export const tensorsOf = ({ allowUnmapped, mtp, torchDtype }: TensorFlags): TensorChoices => ({ torchDtype, mtp, allowUnmapped })

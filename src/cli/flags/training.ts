@@ -1,10 +1,11 @@
 /** Flags of the commands about training: what is trained, on which samples, on what. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS } from "../api/training/defaults.ts"
-import type { TrainingRequest, TrainingSampleRequest } from "../api/training/request.ts"
-import { arrangementOf, type LayoutFlags } from "./flags/index.ts"
-import { pathFlag } from "./paths.ts"
+import { knownGpus, launchers, recomputes, TRAINING_DEFAULTS } from "../../api/training/defaults.ts"
+import type { TrainingRequest, TrainingSampleRequest } from "../../api/training/request.ts"
+import { pathFlag } from "../paths.ts"
+import { arrangementOf, type LayoutFlags } from "./layout.ts"
+import type { Values } from "./Values.ts"
 
 export const sampleFlags = {
   seqLength: Flag.Int("seq-length").pipe(Flag.withMetavar("N"), Flag.withDescription(`Tokens of a sequence, its images among them. Default ${TRAINING_DEFAULTS.seqLength}`), Flag.optional),
@@ -51,29 +52,9 @@ type Given<A> = { readonly [K in keyof A]: A[K] extends Option.Option<infer B> ?
 const given = <A extends object>(flags: A): Partial<Given<A>> =>
   Object.fromEntries(Object.entries(flags).flatMap(([name, value]: [string, unknown]) => (Option.isOption(value) ? (Option.isSome(value) ? [[name, value.value]] : []) : [[name, value]]))) as Partial<Given<A>>
 
-export interface SampleFlags {
-  readonly seqLength: Option.Option<number>
-  readonly images: ReadonlyArray<string>
-  readonly freeze: ReadonlyArray<string>
-}
-
-export interface RunFlags {
-  readonly gpu: Option.Option<string>
-  readonly gpuFile: Option.Option<string>
-  readonly globalBatch: Option.Option<number>
-  readonly microBatch: Option.Option<number>
-  readonly recompute: Option.Option<(typeof recomputes)[number]>
-  readonly sequenceParallel: Option.Option<boolean>
-}
-
-export interface ClusterFlags {
-  readonly nodes: Option.Option<number>
-  readonly gpusPerNode: Option.Option<number>
-  readonly sharedNodes: boolean
-  readonly launcher: (typeof launchers)[number]
-  readonly efficiency: Option.Option<number>
-  readonly measuredStep: Option.Option<number>
-}
+export type SampleFlags = Values<typeof sampleFlags>
+export type RunFlags = Values<typeof run>
+export type ClusterFlags = Values<typeof cluster>
 
 export const samplesOf = ({ freeze, images, seqLength }: SampleFlags): TrainingSampleRequest => given({ freeze, images, seqLength }) as TrainingSampleRequest
 
