@@ -4,7 +4,7 @@
 import { FormatError, quote } from "../errors.ts"
 import { crc32 } from "./Crc32.ts"
 import { unpickle } from "./Pickle.ts"
-import type { PicklePolicy } from "./Pickle.ts"
+import type { PicklePolicy } from "./PicklePolicy.ts"
 import type { PickleValue } from "./PickleValue.ts"
 import type { Ranged } from "./Ranges.ts"
 import { contentOffset, readDirectory, readRecord } from "./Zip.ts"

@@ -9,7 +9,7 @@ import { type ChunkEntry, DcpTables, type StorageEntry, type TensorEntry } from 
 import { dict, isSmall, malformed, sizesOf, stateOf } from "./DcpValues.ts"
 import { Dcp, METADATA_GLOBALS } from "./Globals.ts"
 import { unpickle } from "./Pickle.ts"
-import type { PickleLimits } from "./Pickle.ts"
+import type { PickleLimits } from "./PicklePolicy.ts"
 import { PickleDict, type PickleObject } from "./PickleValue.ts"
 import type { PyRead } from "./PyValue.ts"
 

@@ -5,7 +5,7 @@
 import type { DType } from "../tensor/DType.ts"
 import { tensorDtype, fileName, integer, isOne, isSmall, malformed, sizesOf, stateOf } from "./DcpValues.ts"
 import { Dcp } from "./Globals.ts"
-import type { PickleSink } from "./Pickle.ts"
+import type { PickleSink } from "./PicklePolicy.ts"
 import { PickleDict, PickleList } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
 

@@ -4,55 +4,13 @@
  * Gotchas: only the opcodes that torch and Megatron emit are known; only globals on the caller's list may appear (each by
  * exact module and name), unless the policy keeps unknown classes as opaque values; integers beyond 2^53 are bigint.
  */
-import { FormatError, quote } from "../errors.ts"
+import { quote } from "../errors.ts"
 import { isAttack } from "./Globals.ts"
+import { MAX_NAME, PickleInput } from "./PickleInput.ts"
 import { memoReads, Op } from "./PickleOps.ts"
+import { type PickleLimits, type PicklePolicy, SMALL_PICKLE } from "./PicklePolicy.ts"
 import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "./PickleValue.ts"
 import type { PickleValue } from "./PickleValue.ts"
-
-export interface PickleLimits {
-  /** Longest pickle in bytes. An opcode is at least one byte, so this bounds the opcodes too. */
-  readonly maxBytes: number
-  /** Bytes that the decoded values may take, as estimated below. */
-  readonly maxMemory: number
-  /** Memo entries. */
-  readonly maxMemo: number
-  /** Values on the stack; CPython writes batches of 1000, so real pickles stay far below. */
-  readonly maxStack: number
-  /** Bytes of one string. */
-  readonly maxString: number
-}
-
-/** For small pickles: the `data.pkl` of an archive. */
-export const SMALL_PICKLE: PickleLimits = {
-  maxBytes: 64 << 20,
-  maxMemory: 160 << 20,
-  maxMemo: 4_000_000,
-  maxStack: 1_000_000,
-  maxString: 16 << 20
-}
-
-/**
- * Takes values out of large containers while they are filled, so that they are never all there at once. True: it is taken; a list
- * gets null in its place, a dict nothing. A value may still be incomplete; what is not taken is found in the container.
- */
-export interface PickleSink {
-  readonly element: (list: PickleList, value: PickleValue) => boolean
-  readonly entry: (dict: PickleDict, key: PickleValue, value: PickleValue) => boolean
-}
-
-export interface PicklePolicy {
-  /** The globals that may appear, each as `module name`. */
-  readonly globals: ReadonlySet<string>
-  /** Keep unlisted globals as inert values instead of refusing the pickle. */
-  readonly opaque?: boolean
-  /** Allow persistent ids (torch's storages). */
-  readonly persistent?: boolean
-  /** Told of every persistent id. */
-  readonly persistentId?: (id: PickleValue) => void
-  readonly sink?: PickleSink
-  readonly limits?: PickleLimits
-}
 
 /**
  * Bytes of memory per byte of pickle, beyond an allowance for small ones. Real pickles take 6 to 14; an opcode of one byte can
@@ -67,11 +25,7 @@ const FIRST_ELEMENT = 48
 const ELEMENT = 16
 const STRING = 64
 
-/** The largest number of bytes a module or class name may take. */
-const MAX_NAME = 1024
-
 const EMPTY: ReadonlyArray<PickleValue> = []
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /**
  * Decodes one pickle that fills `bytes` exactly.
@@ -92,8 +46,7 @@ export const unpickleFirst = (bytes: Uint8Array, policy: PicklePolicy): { readon
   return { value: machine.run(), end: machine.at }
 }
 
-class Machine {
-  readonly bytes: Buffer
+class Machine extends PickleInput {
   readonly policy: PicklePolicy
   readonly limits: PickleLimits
   readonly maxMemory: number
@@ -110,19 +63,13 @@ class Machine {
   readonly scattered = new Map<number, PickleValue>()
   isRead: (index: number) => boolean = () => true
   readonly globals = new Map<string, PickleGlobal>()
-  at = 0
-  opAt = 0
   memory = 0
 
   constructor(bytes: Uint8Array, policy: PicklePolicy) {
-    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    super(bytes)
     this.policy = policy
     this.limits = policy.limits ?? SMALL_PICKLE
     this.maxMemory = Math.min(this.limits.maxMemory, GROWTH_ALLOWANCE + LARGEST_GROWTH * bytes.length)
-  }
-
-  fail(code: string, problem: string): never {
-    throw new FormatError(`pickle/${code}`, problem, { offset: this.opAt })
   }
 
   run(): PickleValue {
@@ -240,62 +187,11 @@ class Machine {
     return this.stack[0]!
   }
 
-  /** Moves past `count` bytes and returns where they start. */
-  take(count: number): number {
-    const start = this.at
-    this.length(count)
-    this.at = start + count
-    return start
-  }
-
-  /** Checks a length from the file against the bytes left. */
-  length(count: number) {
-    if (count > this.bytes.length - this.at) {
-      this.fail("truncated", `${Number.isFinite(count) ? count : "more than 2^53"} bytes should follow, ${this.bytes.length - this.at} are left: the file is cut short or damaged`)
-    }
-  }
-
-  u64(): number {
-    const value = this.bytes.readBigUInt64LE(this.take(8))
-    return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : Number.POSITIVE_INFINITY
-  }
-
-  /** Two's complement, little-endian, `count` (up to 255) bytes. */
-  long(count: number): number | bigint {
-    const start = this.take(count)
-    if (count <= 6) return count === 0 ? 0 : this.bytes.readIntLE(start, count)
-    let value = 0n
-    for (let i = count - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[start + i]!)
-    value = BigInt.asIntN(count * 8, value)
-    const number = Number(value)
-    return Number.isSafeInteger(number) ? number : value
-  }
-
   text(length: number): string {
     const start = this.take(length)
     this.spend(STRING + length)
     if (length > this.limits.maxString) this.fail("limit", `a string of ${length} bytes; at most ${this.limits.maxString} are read`)
     return this.decode(start, start + length)
-  }
-
-  decode(start: number, end: number): string {
-    const { bytes } = this
-    let ascii = true
-    for (let i = start; ascii && i < end; i++) ascii = bytes[i]! < 0x80
-    if (ascii) return bytes.toString("latin1", start, end)
-    try {
-      return utf8.decode(bytes.subarray(start, end))
-    } catch {
-      return this.fail("text", "a string that is not UTF-8")
-    }
-  }
-
-  line(): string {
-    const end = this.bytes.subarray(0, this.at + MAX_NAME).indexOf(0x0a, this.at)
-    if (end < 0) this.fail("truncated", "a name that does not end")
-    const text = this.decode(this.at, end)
-    this.at = end + 1
-    return text
   }
 
   global(module: PickleValue, name: PickleValue): PickleGlobal {

@@ -2,7 +2,7 @@
 import { isBeforeZip, parseBeforeZip } from "./BeforeZip.ts"
 import { openArchive, readPickle } from "./Archive.ts"
 import { TENSOR_GLOBALS, WEIGHT_GLOBALS } from "./Globals.ts"
-import type { PicklePolicy } from "./Pickle.ts"
+import type { PicklePolicy } from "./PicklePolicy.ts"
 import type { Ranged } from "./Ranges.ts"
 import { pickleFrom, type SavedFile } from "./SavedFile.ts"
 import { placeStorage } from "./TensorView.ts"

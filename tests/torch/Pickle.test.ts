@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
-import { SMALL_PICKLE, unpickle } from "../../src/torch/Pickle.ts"
-import type { PicklePolicy } from "../../src/torch/Pickle.ts"
+import { unpickle } from "../../src/torch/Pickle.ts"
+import { type PicklePolicy, SMALL_PICKLE } from "../../src/torch/PicklePolicy.ts"
 import { PersistentId, PickleDict, PickleGlobal, PickleList, PickleObject, PyFloat } from "../../src/torch/PickleValue.ts"
 import { bytes, codeOf } from "./tools.ts"
 
