@@ -7,7 +7,8 @@ import { communicator } from "../communicator.ts"
 import { dealt } from "../dealt.ts"
 import { WHILE_ALL_LIVE } from "../limits.ts"
 import type { Work, WorldCalls } from "../World.ts"
-import type { FileJob, FileMember } from "./FileMember.ts"
+import type { FileJob } from "./documents.ts"
+import type { FileMember } from "./FileMember.ts"
 
 export const filesWorld = (member: FileMember, { limits, rank, run, world }: FileJob): WorldCalls => {
   const take = member.step.bind(member)
