@@ -22,7 +22,7 @@ import { ChunkArray, groupsToPlace, keptArray, localArray, type ReadCopy } from 
 import { dtypeChanges, storedDtypes } from "./importDtypes.ts"
 import type { ImportOptions } from "./ImportOptions.ts"
 import { describeSource, type ImportRelation, relateImport } from "./importRelation.ts"
-import { freezing } from "./frozen.ts"
+import { importFreezing } from "./importFreezing.ts"
 import { importedProvider } from "./importedProvider.ts"
 import type { LaidOutModule } from "./layoutChecks.ts"
 import { carriedWhy, compileAllowed, compileCarried, refuseUnmapped } from "./match.ts"
@@ -59,7 +59,7 @@ const planned = (relation: ImportRelation, options: ImportOptions): ImportPlan =
   const dtypeOf = (key: string): DType => dtypes.stored.get(key)!
   const checkpoint = filesOf(relation, options, { dtypeOf, kept: beside.kept, read })
   const stored = new Map(Iterator.from(dtypes.stored.keys()).map((key) => [key, checkpoint.metadata.tensors.get(key)!]))
-  const frozen = freezing(described.description, form, options.freeze ?? [], stored)
+  const frozen = importFreezing(described.description, form, options.freeze ?? [], stored)
   const provider = importedProvider(described.description.provider, conversion, padding, options.torchDtype)
   return {
     conversion,

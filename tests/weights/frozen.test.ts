@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { expect, it } from "vitest"
 import { prepareImport } from "../../src/api/conversions.ts"
 import { diffCheckpoints, Disk, publishVersion, pullVersion } from "../../src/index.ts"
+import type { LoadRoute } from "../../src/mimo/loadRoute.ts"
 import { parseRunConfig } from "../../src/runconfig/RunConfigFile.ts"
 import { toyModel } from "./toyModel.ts"
 
@@ -45,11 +46,15 @@ it("frozen routers are skipped by deltas and compared by diff, in either format"
 
 it("what an import is told to freeze is in its plan and in the model's configuration, in either form", async () => {
   const { hf, work } = await toyModel("llava-1.5")
-  const plan = (freeze: ReadonlyArray<string>, standard: boolean) => Effect.runPromise(prepareImport(hf, { freeze, standard }).pipe(Effect.provide(Disk.layer)))
+  const plan = (freeze: ReadonlyArray<string>, standard: boolean, loadRoute: LoadRoute = "hook") => Effect.runPromise(prepareImport(hf, { freeze, standard, loadRoute }).pipe(Effect.provide(Disk.layer)))
   const configured = (text: string) => (parseRunConfig(Buffer.from(text)) as { readonly model: Record<string, unknown> }).model
   const mimo = await plan(["encoders", "images.projector", "language_model.decoder.layers.0.*"], false)
   expect(configured(mimo.plan.runConfig)).toMatchObject({ freeze_modality_encoders: { images: true }, freeze_modality_projections: { images: true } })
   expect(mimo.report.frozen).toMatchObject({ fields: ["freeze_modality_encoders", "freeze_modality_projections"], byHook: ["language_model.decoder.layers.0.*"] })
+  // Names of wrapped components are names of the same tensors.
+  const wrapped = await plan(["language"], false, "ddp")
+  expect(wrapped.report.frozen).toEqual((await plan(["language"], false)).report.frozen)
+  expect(wrapped.report.frozen!.tensors).toBeGreaterThan(0)
   const standard = await plan(["language"], true)
   expect(configured(standard.plan.runConfig)).toMatchObject({ freeze_language_model: true })
   // The same parts, counted another way: all that is not in the tower or its projector.

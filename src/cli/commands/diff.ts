@@ -74,7 +74,7 @@ export const diffCommand = Command.make("diff", {
   ),
   frozen: Flag.String("frozen").pipe(
     Flag.withMetavar("PART"),
-    Flag.withDescription("Compare only what this part, frozen in training, must have kept: router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable"),
+    Flag.withDescription(`Compare only what this part, frozen in training, must have kept: ${flags.FROZEN_PARTS}`),
     Flag.between(0, 100)
   ),
   hfModel: flags.hfModel.pipe(Flag.withDescription("With --frozen the model's directory, where neither side is one; base model of adapters, where those of peft are compared with those of a Megatron checkpoint"), Flag.optional),

@@ -11,10 +11,13 @@ export const loadRoute = Flag.Literals("load-route", loadRoutes).pipe(
   Flag.withDefault("hook" as const)
 )
 
+/** How parts that do not train are said. */
+export const FROZEN_PARTS = "router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable"
+
 /** Parts of a model by name; `then` is what it is for. */
 export const freeze = (then: string) => Flag.String("freeze").pipe(
   Flag.withMetavar("PART"),
-  Flag.withDescription(`A part that does not train${then}: router, language, images, images.projector, encoders, projections, or a pattern of Megatron parameters with a *. Repeatable`),
+  Flag.withDescription(`A part that does not train${then}: ${FROZEN_PARTS}`),
   Flag.between(0, 100)
 )
 

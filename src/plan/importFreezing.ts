@@ -2,6 +2,7 @@
 import type { ModelDescription } from "../bridge/Family.ts"
 import { frozenParts } from "../cost/freezing.ts"
 import type { Form } from "../mimo/routing.ts"
+import { unwrapKey } from "../model/storedKey.ts"
 import { LANGUAGE_COMPONENT } from "../parallel/LayoutRules.ts"
 import type { Provider } from "../runconfig/Provider.ts"
 import { bytesOfTensors } from "./accounting.ts"
@@ -34,7 +35,7 @@ const mimoFields = (parts: ReadonlyArray<string>): Fields => {
  *
  * @throws UsageError for a part that the model does not have, a pattern that matches none of its parameters
  */
-export const freezing = (description: ModelDescription, form: Form, asked: ReadonlyArray<string>, stored: ReadonlyMap<string, SizedTensor>): { readonly summary: FrozenSummary; readonly fields: Fields } | undefined => {
+export const importFreezing = (description: ModelDescription, form: Form, asked: ReadonlyArray<string>, stored: ReadonlyMap<string, SizedTensor>): { readonly summary: FrozenSummary; readonly fields: Fields } | undefined => {
   if (asked.length === 0) return undefined
   const { names, parameters } = frozenTensors(description, asked)
   const words = asked.filter((name) => !name.includes("*"))
@@ -43,7 +44,7 @@ export const freezing = (description: ModelDescription, form: Form, asked: Reado
   const parts = [...frozenParts(description, words)]
   const said = parts.filter(isField)
   const fields: Fields = form === "mimo" ? mimoFields(said) : Object.fromEntries(said.map((part) => [STANDARD_FIELDS[part]!, true] as const))
-  const own = Iterator.from(stored).filter(([key]) => names.has(key)).map(([, tensor]) => tensor).toArray()
+  const own = Iterator.from(stored).filter(([key]) => names.has(unwrapKey(key))).map(([, tensor]) => tensor).toArray()
   return {
     fields,
     summary: {
