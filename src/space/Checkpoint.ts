@@ -15,7 +15,7 @@ import { refuseSpecials } from "../store/specials.ts"
 import { storeToRead } from "../publish/staging/storeToRead.ts"
 import { type PlainDcp, recognisePlainDcp } from "../recognise/megatronKeys.ts"
 import { nestedCheckpoint, recogniseFiles, ZARR } from "../recognise/files.ts"
-import { type Recognised, refusal } from "../recognise/Recognised.ts"
+import { refusal } from "../recognise/Recognised.ts"
 import { isAdapterKey } from "../model/adapterKey.ts"
 import { modalityOf } from "../model/storedKey.ts"
 import { checkMetadata } from "../torch/DcpCheck.ts"
@@ -113,25 +113,8 @@ const resolveFolder = async (store: Store, path: string): Promise<{ readonly dir
   return { directory, notes }
 }
 
-/** What a folder without metadata.json is, by its index. What cannot be read is not judged. */
-const plainDcp = (index: Uint8Array): PlainDcp | Recognised | undefined => {
-  try {
-    return recognisePlainDcp(decodeMetadata(index), false)
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error
-    return undefined
-  }
-}
-
-/** `index`: the bytes of `.metadata`. Only a checkpoint of plain DCP has none. */
-const checkBackend = async (store: Store, directory: string, names: ReadonlyArray<string>, index: Uint8Array | undefined): Promise<void> => {
+const checkBackend = async (store: Store, directory: string): Promise<void> => {
   const path = join(directory, BACKEND)
-  if (!names.includes(BACKEND)) {
-    const plain = index && plainDcp(index)
-    if (plain && "next" in plain) throw refusal(directory, plain)
-    if (plain) return
-    throw invalid(path, "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
-  }
   const bytes = await readOwn(store, directory, BACKEND, LARGEST_SMALL_FILE)
   const json = atPath(path, () => parseJson(bytes)) as { sharded_backend?: unknown } | null
   const backend = json?.sharded_backend
@@ -148,6 +131,35 @@ const checkBackend = async (store: Store, directory: string, names: ReadonlyArra
         : "Load it with the trainer that wrote it and save it with --ckpt-format torch_dist."
     })
   }
+}
+
+interface Index {
+  readonly bytes: Uint8Array
+  readonly metadata: DcpMetadata
+  /** It is one of plain DCP, not of `torch_dist`. */
+  readonly plain: PlainDcp | undefined
+}
+
+/** The index. Without metadata.json it is one of plain DCP, or that file is missing: then nothing else is judged. */
+const readIndex = async (store: Store, directory: string, names: ReadonlyArray<string>): Promise<Index> => {
+  const path = join(directory, METADATA)
+  const hasBackend = names.includes(BACKEND)
+  if (hasBackend) await checkBackend(store, directory)
+  const noBackend = () => invalid(join(directory, BACKEND), "no-backend", "does not exist: without it Megatron takes the folder for another format (torch_dcp or fsdp_dtensor)")
+  if (!names.includes(METADATA)) throw hasBackend ? invalid(path, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete") : noBackend()
+  const bytes = await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes)
+  const decoded = (): DcpMetadata => {
+    try {
+      return decodeMetadata(bytes)
+    } catch (error) {
+      throw error instanceof FormatError && !hasBackend ? noBackend() : error
+    }
+  }
+  const metadata = atPath(path, decoded, bytes)
+  const plain = recognisePlainDcp(metadata, hasBackend)
+  if (plain && "next" in plain) throw refusal(directory, plain)
+  if (!plain && !hasBackend) throw noBackend()
+  return { bytes, metadata, plain }
 }
 
 /** Nothing of it is needed, but what no loader could read is no checkpoint. */
@@ -226,15 +238,11 @@ export const openCheckpoint = Effect.fnUntraced(function*(path: string) {
     const names = await store.list(directory)
     if (!isIterationFolder(names) && names.some(isOfRanks)) return ofRanks(directory, await openRanks(store, directory, names), notes)
     const metadataPath = join(directory, METADATA)
-    const bytes = names.includes(METADATA) ? await readOwn(store, directory, METADATA, METADATA_LIMITS.maxBytes) : undefined
-    await checkBackend(store, directory, names, bytes)
-    if (!bytes) throw invalid(metadataPath, "no-metadata", "does not exist: the save was interrupted or the copy is incomplete")
-    const metadata = atPath(metadataPath, () => decodeMetadata(bytes), bytes)
-    const plain = recognisePlainDcp(metadata, names.includes(BACKEND))
+    const { bytes, metadata, plain } = await readIndex(store, directory, names)
     const fileSizes = await dataFileSizes(store, directory, metadata, bytes)
     await refuseSpecials(store, directory, names.filter((name) => !name.startsWith(".") && !fileSizes.has(name)), (name) => name.endsWith(".distcp"))
     atPath(metadataPath, () => checkMetadata(metadata, fileSizes, { sparse: isAdapterKey, objectKeys: plain ? "any" : "torch_dist" }), bytes)
-    if (plain && "note" in plain) return ofPlainDcp(directory, metadata, await runOfPlain(store, directory, metadata), fileSizes, bytes, [...notes, plain.note])
+    if (plain) return ofPlainDcp(directory, metadata, await runOfPlain(store, directory, metadata), fileSizes, bytes, [...notes, plain.note])
     if (!names.includes(COMMON_FILE) && !metadata.objects.has(COMMON_STATE)) {
       throw invalid(directory, "no-common-state", `has neither ${COMMON_FILE} nor the entry ${COMMON_STATE}; every Megatron version refuses that`)
     }
